@@ -1,0 +1,43 @@
+# Every target makes its own .venv when it is missing; it needs Python >= 3.11, make, and uv or pip.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean format lock
+
+.venv/ready: pyproject.toml requirements.lock
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv -q --python $(PYTHON) --allow-existing .venv && \
+	  uv pip install -q --python $(BIN)/python -r requirements.lock && uv pip install -q --python $(BIN)/python --no-deps -e .; \
+	else \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock && \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $@
+
+demo: .venv/ready  ## 500 orders through durable workflows, with a worker killed half way
+	@$(BIN)/python -m examples.orders.demo
+
+test: .venv/ready  ## all tests, on servers of their own
+	@$(BIN)/python -m pytest
+
+check: .venv/ready  ## format, lint, types and import rules
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/ruff check -q .
+	@$(BIN)/mypy
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/python -m pytest -q tests/unit/test_imports.py
+
+bench: .venv/ready  ## W1-W5; LIMIT=path/to/limit.py runs the ceiling sketch beside them
+	@$(BIN)/python -m bench.run $(if $(LIMIT),--limit $(LIMIT))
+
+format: .venv/ready
+	@$(BIN)/ruff format -q .
+	@$(BIN)/ruff check -q --fix .
+
+lock: .venv/ready  ## pin what is installed now
+	@$(BIN)/python -m pip freeze --exclude-editable --exclude aiki > requirements.lock
+
+clean:
+	rm -rf .venv .aiki .demo .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

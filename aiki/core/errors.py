@@ -1,0 +1,165 @@
+"""Own every error that Aiki raises: who erred, whether a retry helps, and its stable wire code.
+
+A message names the thing, its id and the remedy. `hint` is one command or line that can be pasted.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AikiError(Exception):
+    """The root of all errors that Aiki raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(AikiError):
+    """The caller used the API in a way that cannot work; the message says what to write instead."""
+
+    code = "usage"
+
+
+class PayloadError(UsageError):
+    """A payload or result does not fit its type or a limit; the message names the JSON path."""
+
+    code = "payload"
+
+
+class ConfigError(AikiError):
+    """A manifest, a configuration file or a variable is wrong; nothing was started."""
+
+    code = "config"
+
+
+class NotFound(AikiError):
+    """The run, workflow or version does not exist in this namespace."""
+
+    code = "not_found"
+
+
+class Conflict(AikiError):
+    """An idempotency key was used before with another input, or the state forbids the request."""
+
+    code = "conflict"
+
+
+class Unavailable(AikiError):
+    """Aiki or its storage cannot be reached. Whether a write happened is unknown: repeat it with the same id."""
+
+    code = "unavailable"
+
+
+class Overloaded(Unavailable):
+    """The daemon is beyond its budget for such calls; repeat after `retry_after` seconds."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float = 0.1) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class Unsupported(AikiError):
+    """This daemon does not know the request: it is older than the caller, or the feature is not built yet."""
+
+    code = "unsupported"
+
+
+class Fenced(AikiError):
+    """A write came from a claim that no longer holds its run; nothing was changed."""
+
+    code = "fenced"
+
+
+class NondeterminismError(AikiError):
+    """The workflow's code asked for something else than its journal holds."""
+
+    code = "nondeterminism"
+
+
+class WaitTimeout(AikiError, TimeoutError):
+    """The caller's own deadline passed; the run goes on."""
+
+    code = "wait_timeout"
+
+
+class TaskFailed(AikiError):
+    """A task gave up. The original class is not rebuilt: `type` is its name, `traceback` its text."""
+
+    code = "task_failed"
+
+    def __init__(
+        self, message: str, *, task: str, type: str, attempts: int, traceback: str = "", cause: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.task = task
+        self.type = type
+        self.attempts = attempts
+        self.traceback = traceback
+        self.cause = cause
+
+    def __str__(self) -> str:
+        times = "once" if self.attempts == 1 else f"{self.attempts} times"
+        return f"task {self.task!r} failed {times}: {self.type}: {self.message}"
+
+
+class TaskOutcomeUnknown(TaskFailed):
+    """An `at_most_once` task was started and its worker died: whether it took effect is unknown."""
+
+    code = "task_outcome_unknown"
+
+
+class RunFailed(AikiError):
+    """The run ended `failed`. `type` is the class name of what its body raised, `traceback` its text."""
+
+    code = "run_failed"
+
+    def __init__(self, message: str, *, run_id: str, type: str, traceback: str = "", cause: str | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.type = type
+        self.traceback = traceback
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} failed: {self.type}: {self.message}"
+
+
+class RunCancelled(AikiError):
+    """The run ended `cancelled`."""
+
+    code = "run_cancelled"
+
+
+class RunBlocked(AikiError):
+    """The run is blocked or paused and needs a person; nothing is lost."""
+
+    code = "run_blocked"
+
+
+class Fatal(Exception):
+    """Raise in a task: this failure is final, no retry can help."""
+
+
+class RetryAfter(Exception):
+    """Raise in a task: try again after `delay` (a timedelta or text such as "30s"), whatever the strategy says.
+
+    It still counts as an attempt.
+    """
+
+    def __init__(self, delay: object, message: str = "") -> None:
+        super().__init__(message or f"retry after {delay}")
+        self.delay = delay
+
+
+WIRE_ERRORS: dict[str, type[AikiError]] = {
+    kind.code: kind
+    for kind in (UsageError, PayloadError, NotFound, Conflict, Unavailable, Overloaded, Unsupported, Fenced)
+}
+"""What a daemon may answer, by code; any other code is raised as AikiError."""

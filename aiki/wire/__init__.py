@@ -1,0 +1,1 @@
+"""What crosses NATS: messages, subjects, codec and limits. No I/O."""

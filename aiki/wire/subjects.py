@@ -1,0 +1,58 @@
+"""Own the names on NATS: subjects, the hint stream, and the token rule that keeps them apart.
+
+`aiki.v1.<namespace>.api.<op>`            requests, served by the queue group `aikid`
+`aiki.v1.<namespace>.run.<workflow>.<v>`  hints, one subject and one durable consumer per route
+`aiki.v1.<namespace>.news.<run_id>`       pushes between daemons: this run has changed
+"""
+
+import re
+from typing import Final
+
+PREFIX: Final = "aiki.v1"
+QUEUE_GROUP: Final = "aikid"
+HINT_STREAM: Final = "AIKI_RUNS"
+HINT_SUBJECTS: Final = f"{PREFIX}.*.run.>"
+
+TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+VERSION: Final = re.compile(r"[A-Za-z0-9_.+-]{1,32}")
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `text` may name a namespace, workflow or task: 1 to 64 of A-Z a-z 0-9 _ -."""
+    return TOKEN.fullmatch(text) is not None
+
+
+def is_version(text: str) -> bool:
+    """Tell whether `text` may be a workflow version: 1 to 32 of A-Z a-z 0-9 _ . + -."""
+    return VERSION.fullmatch(text) is not None
+
+
+def version_token(version: str) -> str:
+    """Return the version as a NATS token; different versions give different tokens.
+
+    `.` and `+` cannot stand in a token. `_` is the escape: `_` -> `__`, `.` -> `_d`, `+` -> `_p`.
+    """
+    return version.replace("_", "__").replace(".", "_d").replace("+", "_p")
+
+
+def api(namespace: str, op: str) -> str:
+    """Return the subject on which `op` is served for the namespace."""
+    return f"{PREFIX}.{namespace}.api.{op}"
+
+
+def hint(namespace: str, workflow: str, version: str) -> str:
+    """Return the subject of the route's hints."""
+    return f"{PREFIX}.{namespace}.run.{workflow}.{version_token(version)}"
+
+
+def consumer(namespace: str, workflow: str, version: str) -> str:
+    """Return the name of the route's durable consumer.
+
+    Two routes never share one: the parts are tokens, so `=` cannot stand inside them.
+    """
+    return f"{namespace}={workflow}={version_token(version)}"
+
+
+def news(namespace: str, run_id: str) -> str:
+    """Return the subject that says "this run has changed"."""
+    return f"{PREFIX}.{namespace}.news.{run_id}"

@@ -1,0 +1,1 @@
+"""The `aiki` command. It uses only the public SDK."""
