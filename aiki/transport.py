@@ -1,0 +1,263 @@
+"""Own the SDK's connection to NATS: typed calls, pushes to an inbox, and pulls of hints.
+
+It must never decide anything about runs. It is the only module of `aiki` that knows nats-py, and the place
+where its errors become ours. A call that times out is *unknown*, so it is repeated with the same request until the
+caller's deadline; only a claim is not (see `repeat`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import nats
+import nats.errors
+from nats.aio.client import Client as Connection
+from nats.aio.msg import Msg
+
+from aiki.core.errors import AikiError, ConfigError, Overloaded, PayloadError, Unavailable
+from aiki.wire import codec, subjects
+from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.messages import Request
+
+R = TypeVar("R")
+
+DEFAULT_URL: Final = "nats://127.0.0.1:4222"
+DEFAULT_PORT: Final = 4222
+ATTEMPT_SECONDS: Final = 2.0
+CALL_SECONDS: Final = 10.0
+CONNECT_SECONDS: Final = 2.5
+PULL_SECONDS: Final = 2.0
+
+START_HINT: Final = "aiki dev"
+log = logging.getLogger("aiki.transport")
+
+
+class Transport:
+    """A connection for one namespace. Reconnects by itself for ever; a call says `Unavailable` at its deadline."""
+
+    def __init__(self, connection: Connection, *, url: str, namespace: str) -> None:
+        self.url = url
+        self.namespace = namespace
+        self._nats = connection
+
+    @classmethod
+    async def connect(
+        cls, url: str = DEFAULT_URL, *, namespace: str = "default", name: str = "aiki", seconds: float = CONNECT_SECONDS
+    ) -> Transport:
+        """Connect to NATS. Raises Unavailable if nothing answers there within `seconds`, ConfigError for a bad URL."""
+        if not subjects.is_token(namespace):
+            raise ConfigError(f"namespace {namespace!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
+        host, port = _address(url)
+        # nats-py sleeps for 2 s when its first connect fails, so knock first.
+        await _knock(host, port, url, seconds)
+        try:
+            connection = await asyncio.wait_for(
+                nats.connect(
+                    url,
+                    name=name,
+                    connect_timeout=max(1, int(seconds)),
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.2,
+                    ping_interval=10,
+                    max_outstanding_pings=2,
+                    error_cb=_log_error,
+                    disconnected_cb=_log_disconnect,
+                    reconnected_cb=_log_reconnect,
+                ),
+                seconds + 1,
+            )
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise _unreachable(url, error) from error
+        return cls(connection, url=url, namespace=namespace)
+
+    async def close(self) -> None:
+        """Close the connection; what was published before is sent."""
+        if self._nats.is_connected:
+            try:
+                await self._nats.flush(timeout=1)
+            except (nats.errors.Error, TimeoutError, OSError):
+                log.debug("the connection closed before everything was flushed")
+        await self._nats.close()
+
+    # -- calls
+
+    async def call(self, request: Request[R], *, seconds: float = CALL_SECONDS, repeat: bool = True) -> R:
+        """Return the daemon's reply. Raises the error it answers with, or Unavailable after `seconds`.
+
+        Attempts of at most ATTEMPT_SECONDS are repeated until the deadline, also after `unavailable` and `overloaded`
+        answers. With `repeat=False` there is one attempt of `seconds`.
+        """
+        data = codec.encode(request)
+        if len(data) > MESSAGE_BYTES:
+            raise PayloadError(f"a request of {len(data):,} bytes is over the limit of {MESSAGE_BYTES:,}")
+        deadline = time.monotonic() + seconds
+        pause = 0.02
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return await self._attempt(request, data, min(ATTEMPT_SECONDS, max(left, 0.05)) if repeat else seconds)
+            except Unavailable as error:
+                wait = error.retry_after if isinstance(error, Overloaded) else pause
+                # Full jitter: daemons that come back must not meet all callers at once.
+                wait *= 0.5 + random.random()  # noqa: S311
+                if not repeat or time.monotonic() + wait >= deadline:
+                    raise
+                pause = min(pause * 2, 0.5)
+                await asyncio.sleep(wait)
+
+    async def _attempt(self, request: Request[R], data: bytes, seconds: float) -> R:
+        try:
+            message = await self._nats.request(subjects.api(self.namespace, request.op), data, timeout=seconds)
+        except nats.errors.NoRespondersError as error:
+            raise Unavailable(
+                f"no aikid serves namespace {self.namespace!r} at {self.url}",
+                hint=f"start one: {START_HINT}   (or: aikid)",
+            ) from error
+        except (nats.errors.TimeoutError, TimeoutError) as error:
+            raise Unavailable(
+                f"no reply to {request.op!r} from {self.url} within {seconds:.1f} s (whether it happened is unknown)",
+                hint="check aikid's log, and that it reaches Postgres",
+            ) from error
+        except (nats.errors.Error, OSError) as error:
+            raise _unreachable(self.url, error) from error
+        try:
+            reply: R = codec.decode_reply(message.data, request.reply)
+        except msgspec.MsgspecError as error:
+            raise AikiError(
+                f"aikid's reply to {request.op!r} cannot be read: {error}", hint="do aiki and aikid match in version?"
+            ) from error
+        return reply
+
+    # -- pushes
+
+    async def inbox(self, on_message: Callable[[bytes], None]) -> str:
+        """Return a private subject; whatever is pushed to it reaches `on_message` on this loop."""
+        inbox = self._nats.new_inbox()
+
+        async def deliver(message: Msg) -> None:
+            on_message(message.data)
+
+        await self._nats.subscribe(inbox, cb=deliver, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        return inbox
+
+    # -- hints
+
+    async def hints(self, on_hint: Callable[[Hint], None], on_expired: Callable[[str], None]) -> HintPulls:
+        """Open the inbox of a worker's pulls: `on_hint` gets each hint, `on_expired` the route of a pull that ended."""
+        pulls = HintPulls(self._nats, self.namespace, on_hint, on_expired)
+        await pulls.open()
+        return pulls
+
+
+class Hint:
+    """A permit to claim one run of a route. Ack it when the claim is answered, else it comes again."""
+
+    __slots__ = ("_message", "route")
+
+    def __init__(self, route: str, message: Msg) -> None:
+        self.route = route
+        self._message = message
+
+    async def ack(self) -> None:
+        """Use the permit up."""
+        await self._answer(b"+ACK")
+
+    async def nak(self, delay_seconds: float) -> None:
+        """Give the permit back, to be delivered again after the delay."""
+        await self._answer(b'-NAK {"delay": %d}' % int(delay_seconds * 1e9))
+
+    async def _answer(self, verb: bytes) -> None:
+        try:
+            await self._message._client.publish(self._message.reply, verb)  # noqa: SLF001 - Msg.ack() adds checks, not meaning
+        except nats.errors.Error as error:
+            log.debug("a hint was not answered and will come again: %s", error)
+
+
+class HintPulls:
+    """Pull requests to the routes' durable consumers: at most one outstanding per route."""
+
+    def __init__(
+        self, connection: Connection, namespace: str, on_hint: Callable[[Hint], None], on_expired: Callable[[str], None]
+    ) -> None:
+        self._nats = connection
+        self._namespace = namespace
+        self._on_hint = on_hint
+        self._on_expired = on_expired
+        self._inbox = connection.new_inbox()
+        self._routes: dict[str, str] = {}
+        self._pulled = 0
+
+    async def open(self) -> None:
+        """Subscribe to the inbox of replies."""
+        await self._nats.subscribe(f"{self._inbox}.>", cb=self._deliver, pending_msgs_limit=-1, pending_bytes_limit=-1)
+
+    async def pull(self, workflow: str, version: str, batch: int) -> None:
+        """Ask for up to `batch` hints of a route within PULL_SECONDS."""
+        route = subjects.consumer(self._namespace, workflow, version)
+        self._routes[subjects.hint(self._namespace, workflow, version)] = route
+        self._pulled += 1
+        request = b'{"batch":%d,"expires":%d}' % (batch, int(PULL_SECONDS * 1e9))
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.HINT_STREAM}.{route}"
+        try:
+            await self._nats.publish(subject, request, reply=f"{self._inbox}.{route}")
+        except (nats.errors.Error, OSError) as error:
+            log.debug("a pull was not sent: %s", error)
+
+    async def _deliver(self, message: Msg) -> None:
+        route = self._routes.get(message.subject)
+        if route is not None:
+            self._on_hint(Hint(route, message))
+        elif message.headers is None or message.headers.get("Status", "") != "100":
+            # 404 no messages, 408 expired, 409 consumer deleted, 503 no JetStream: this pull is over.
+            self._on_expired(message.subject[len(self._inbox) + 1 :])
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port or DEFAULT_PORT
+    except ValueError:
+        port = 0
+    if parts.scheme not in {"nats", "tls"} or not parts.hostname or not port:
+        raise ConfigError(f"{url!r} is not a NATS URL", hint=f"write it like {DEFAULT_URL}")
+    return parts.hostname, port
+
+
+async def _knock(host: str, port: int, url: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), seconds)
+        except (OSError, TimeoutError) as error:
+            if time.monotonic() + 0.2 >= deadline:
+                raise _unreachable(url, error) from error
+            await asyncio.sleep(0.2)
+        else:
+            writer.close()
+            return
+
+
+def _unreachable(url: str, error: BaseException) -> Unavailable:
+    reason = str(error) or type(error).__name__
+    return Unavailable(
+        f"NATS at {url} cannot be reached ({reason})", hint=f"start one: {START_HINT}   (or: aikid --embedded)"
+    )
+
+
+async def _log_error(error: Exception) -> None:
+    log.debug("nats: %s", error)
+
+
+async def _log_disconnect() -> None:
+    log.debug("nats: disconnected")
+
+
+async def _log_reconnect() -> None:
+    log.debug("nats: connected again")
