@@ -2,14 +2,14 @@
 
 from typing import Final
 
+from aiki.core.canonical import NESTING as NESTING
+
 MESSAGE_BYTES: Final = 512 * 1024
 """No request or reply is larger: batches are split, replies paged (NATS refuses more than 1 MiB)."""
 PAYLOAD_BYTES: Final = 256 * 1024
 """A workflow's input, a workflow's result, a task's result."""
 ERROR_BYTES: Final = 16 * 1024
 """An error with its traceback; longer tracebacks lose their middle."""
-NESTING: Final = 200
-"""Levels of arrays and objects in a payload."""
 PAGE_BYTES: Final = 256 * 1024
 """Journal entries in one page, except that a single larger entry travels alone."""
 BATCH_RUNS: Final = 1000
