@@ -108,14 +108,15 @@ class RunStatus(Struct, omit_defaults=True):
     """The worker that runs it now."""
 
 
-class StatusReply(Struct):
-    """The runs that were found, in no order; the rest does not exist in this namespace."""
+class StatusReply(Struct, omit_defaults=True):
+    """The runs that were found, in no order. Those `left_out` did not fit: ask again. The rest does not exist."""
 
     runs: list[RunStatus]
+    left_out: list[str] = []
 
 
 class Status(Request[StatusReply]):
-    """Read up to BATCH_RUNS runs. A reply over MESSAGE_BYTES leaves runs out: ask again for those missing in `seen`."""
+    """Read up to BATCH_RUNS runs."""
 
     op = "status"
     reply = StatusReply

@@ -1,0 +1,113 @@
+"""Own what a reader sees of a run: `RunStatus` with aware datetimes, and the errors that a run's end stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from aiki.core.errors import AikiError, RunBlocked, RunCancelled, RunFailed
+from aiki.core.states import TERMINAL, State
+from aiki.wire import codec, messages
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """Return the aware UTC datetime of a time on the wire; exact, unlike floats."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Return the time on the wire of an aware datetime. Raises ValueError for a naive one."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone; use an aware datetime")
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus:
+    """A run at the time it was read."""
+
+    id: str
+    workflow: str
+    version: str
+    state: State
+    attempt: int
+    """How many times a worker has taken it up."""
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    due_at: datetime | None = None
+    """When a scheduled, sleeping or retrying run goes on."""
+    key: str | None = None
+    priority: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+    tasks: int = 0
+    """Task outcomes recorded so far."""
+    result: Any = None
+    """The result as plain JSON types, if the run completed; a typed one comes from `Handle.result()`."""
+    error: messages.Failure | None = None
+    why: str | None = None
+    """Why it is blocked, retrying, or queued with nobody to run it."""
+    worker: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is terminal."""
+        return self.state in TERMINAL
+
+
+def from_wire(run: messages.RunStatus) -> RunStatus:
+    """Return the public form of a status on the wire."""
+
+    def moment(value: int | None) -> datetime | None:
+        return None if value is None else to_datetime(value)
+
+    return RunStatus(
+        id=run.id,
+        workflow=run.workflow,
+        version=run.version,
+        state=run.state,
+        attempt=run.attempt,
+        created_at=to_datetime(run.created_at),
+        started_at=moment(run.started_at),
+        finished_at=moment(run.finished_at),
+        due_at=moment(run.due_at),
+        key=run.key,
+        priority=run.priority,
+        labels=run.labels,
+        tasks=run.tasks,
+        result=msgspec.json.decode(run.output) if run.output else None,
+        error=failure(run),
+        why=run.why,
+        worker=run.worker,
+    )
+
+
+def failure(run: messages.RunStatus) -> messages.Failure | None:
+    """Return what the run failed of, if it did."""
+    if not run.error:
+        return None
+    decoded: messages.Failure = codec.decoder(messages.Failure).decode(run.error)
+    return decoded
+
+
+def error_of(run: messages.RunStatus) -> AikiError | None:
+    """Return the error that `Handle.result()` raises for this state; None if it completed or goes on."""
+    match run.state:
+        case State.FAILED:
+            cause = failure(run) or messages.Failure("Unknown", "no error was recorded")
+            return RunFailed(
+                cause.message, run_id=run.id, type=cause.type, traceback=cause.traceback, cause=cause.cause
+            )
+        case State.CANCELLED:
+            return RunCancelled(f"run {run.id} was cancelled")
+        case State.BLOCKED | State.PAUSED:
+            return RunBlocked(
+                f"run {run.id} is {run.state}: {run.why or 'no reason recorded'}", hint=f"aiki run resume {run.id}"
+            )
+        case _:
+            return None

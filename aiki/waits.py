@@ -1,0 +1,162 @@
+"""Own the waiting for runs: one subscription per client, however many runs it waits for.
+
+The daemon pushes a run's changes to the client's inbox (`Watch`). A push can be lost with its daemon or its NATS, so
+every wait is asked for again each POLL_SECONDS: a lost push costs seconds, never the answer. While the daemon or its
+storage is away, waits go on; their bound is the caller's own timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Iterable
+from itertools import islice
+from typing import Final
+
+from aiki.core.errors import AikiError, NotFound, Unavailable
+from aiki.core.states import TERMINAL
+from aiki.transport import Transport
+from aiki.wire import codec
+from aiki.wire.limits import BATCH_RUNS
+from aiki.wire.messages import RunNews, RunStatus, Status, Watch
+
+WATCH_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 15.0
+CALL_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = 0.5
+
+log = logging.getLogger("aiki.waits")
+
+
+class Waits:
+    """The runs that a client waits for, and where their news goes."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._inbox: str | None = None
+        self._queues: dict[str, list[asyncio.Queue[RunStatus | AikiError]]] = {}
+        self._wanted: dict[bool, dict[str, None]] = {True: {}, False: {}}
+        """Runs to ask the daemon about, by `ends_only`."""
+        self._asking: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
+        self._every_change: dict[str, int] = {}
+
+    async def close(self) -> None:
+        """Stop; whoever still waits is cancelled with its own task."""
+        for task in (self._asking, self._polling):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def changes(self, run_id: str, *, ends_only: bool) -> AsyncGenerator[RunStatus, None]:
+        """Yield the run as it is now, then again at each change, until it has ended.
+
+        With `ends_only` changes between states that go on are left out. Raises NotFound for an unknown run.
+        """
+        queue: asyncio.Queue[RunStatus | AikiError] = asyncio.Queue()
+        self._queues.setdefault(run_id, []).append(queue)
+        if not ends_only:
+            self._every_change[run_id] = self._every_change.get(run_id, 0) + 1
+        self._ask([run_id])
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll())
+        last: RunStatus | None = None
+        try:
+            while True:
+                news = await queue.get()
+                if isinstance(news, AikiError):
+                    raise news
+                if last is not None and _same(last, news):
+                    continue
+                last = news
+                yield news
+                if news.state in TERMINAL:
+                    return
+        finally:
+            self._forget(run_id, queue, ends_only=ends_only)
+
+    def _forget(self, run_id: str, queue: asyncio.Queue[RunStatus | AikiError], *, ends_only: bool) -> None:
+        queues = self._queues[run_id]
+        queues.remove(queue)
+        if not queues:
+            del self._queues[run_id]
+        if not ends_only:
+            self._every_change[run_id] -= 1
+            if not self._every_change[run_id]:
+                del self._every_change[run_id]
+
+    def _ask(self, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            self._wanted[run_id not in self._every_change][run_id] = None
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_all())
+
+    async def _ask_all(self) -> None:
+        """Send what is wanted, in batches; what is asked for meanwhile goes with the next."""
+        try:
+            while any(self._wanted.values()):
+                for ends_only, wanted in self._wanted.items():
+                    batch = list(islice(wanted, BATCH_RUNS))
+                    for run_id in batch:
+                        del wanted[run_id]
+                    if batch:
+                        await self._ask_batch(batch, ends_only=ends_only)
+        finally:
+            self._asking = None
+
+    async def _ask_batch(self, batch: list[str], *, ends_only: bool) -> None:
+        if self._inbox is None:
+            self._inbox = await self._transport.inbox(self._on_push)
+        request = Watch(batch, self._inbox, WATCH_SECONDS, ends_only)
+        try:
+            reply = await self._transport.call(request, seconds=CALL_SECONDS)
+        except Unavailable as error:
+            log.warning("waiting goes on without news: %s", error)
+            self._wanted[ends_only] |= dict.fromkeys(run_id for run_id in batch if run_id in self._queues)
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        except AikiError as error:
+            for run_id in batch:
+                self._tell(run_id, error)
+            return
+        missing = set(batch).difference(reply.left_out)
+        for run in reply.runs:
+            missing.discard(run.id)
+            self._tell(run.id, run)
+        for run_id in missing:
+            self._tell(run_id, NotFound(f"run {run_id} does not exist in namespace {self._transport.namespace!r}"))
+        for run_id in reply.left_out:
+            self._wanted[ends_only][run_id] = None
+
+    def _on_push(self, data: bytes) -> None:
+        news: RunNews = codec.decoder(RunNews).decode(data)
+        for run in news.runs:
+            self._tell(run.id, run)
+        self._ask(run_id for run_id in news.changed if run_id in self._queues)
+
+    def _tell(self, run_id: str, news: RunStatus | AikiError) -> None:
+        for queue in self._queues.get(run_id, ()):
+            queue.put_nowait(news)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self._ask(list(self._queues))
+
+
+def _same(a: RunStatus, b: RunStatus) -> bool:
+    return (a.state, a.attempt, a.tasks, a.due_at, a.why) == (b.state, b.attempt, b.tasks, b.due_at, b.why)
+
+
+async def read(transport: Transport, run_ids: list[str]) -> dict[str, RunStatus]:
+    """Return the runs that exist, by id, in as many requests as it takes."""
+    found: dict[str, RunStatus] = {}
+    left = list(dict.fromkeys(run_ids))
+    while left:
+        batch, left = left[:BATCH_RUNS], left[BATCH_RUNS:]
+        reply = await transport.call(Status(batch))
+        found |= {run.id: run for run in reply.runs}
+        left += reply.left_out
+    return found
