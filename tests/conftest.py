@@ -1,0 +1,114 @@
+"""Fixtures with real servers: one Postgres and one nats-server for the whole session, all else per test.
+
+`database` + `nats` + `start_aikid`   a test's own database, for tests that run daemons (or parts of one) themselves
+`aikid` + `namespace`                 the session's shared daemon on servers of its own: cheap, for tests of clients
+`make_postgres`, `make_nats`          durable servers of a test's own, to kill, freeze and wipe
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.servers import Aikid, Aikids, Nats, Postgres
+
+TEMPLATE = "aiki_template"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The session's Postgres. Never kill it: it does not sync its writes."""
+    with servers.running_postgres(durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats() -> Iterator[Nats]:
+    """The session's nats-server, on which only this test's own daemons listen."""
+    with servers.running_nats() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """The name of a migrated, empty database that others are copied from."""
+    from aikid.store import migrate
+
+    migrate.upgrade(postgres.create_database(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database(postgres: Postgres, template: str) -> Iterator[str]:
+    """The address of a migrated, empty database of this test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield postgres.create_database(name, template=template)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test uses."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def start_aikid(database: str, nats: Nats) -> Iterator[Aikids]:
+    """Call it to start an aikid on this test's `database` and `nats`; any number of times."""
+    with servers.server_folder() as folder:
+        aikids = Aikids(folder, database_url=database, nats_url=nats.url)
+        try:
+            yield aikids
+        finally:
+            aikids.close()
+
+
+@pytest.fixture(scope="session")
+def aikid(postgres: Postgres, template: str) -> Iterator[Aikid]:
+    """The session's shared daemon. Use `namespace` with it, and leave it running."""
+    with servers.running_nats() as nats, servers.server_folder() as folder:
+        url = postgres.create_database("aiki_shared", template=template)
+        daemon = Aikid(folder, database_url=url, nats_url=nats.url)
+        try:
+            daemon.start()
+            yield daemon
+        finally:
+            daemon.close()
+
+
+@pytest.fixture
+def aiki_env(aikid: Aikid, namespace: str) -> dict[str, str]:
+    """The environment for an `aiki` command or a worker process: the shared daemon, this test's namespace."""
+    return servers.clean_environment(AIKI_URL=aikid.nats_url, AIKI_NAMESPACE=namespace)
+
+
+@pytest.fixture
+def make_postgres() -> Iterator[Callable[[], Postgres]]:
+    """Call it for a durable Postgres of the test's own, which may be killed, frozen and wiped."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(servers.running_postgres())
+
+
+@pytest.fixture
+def make_nats() -> Iterator[Callable[[], Nats]]:
+    """Call it for a nats-server of the test's own, which may be killed, frozen and wiped."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(servers.running_nats())
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for servers: unlike `tmp_path`, an account other than root can enter it."""
+    with servers.server_folder() as path:
+        yield path
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests are marked `anyio` and run on asyncio."""
+    return "asyncio"
