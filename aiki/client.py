@@ -1,0 +1,219 @@
+"""Own the application's door to Aiki: enqueue runs, hold them, read them.
+
+A client needs no database credentials and no workflow code. Enqueue calls that are made at the same time travel
+together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, overload
+
+import anyio
+
+from aiki.batching import Batcher
+from aiki.core.errors import WIRE_ERRORS, AikiError, Conflict, UsageError
+from aiki.core.ids import parse_run_id
+from aiki.handle import Handle
+from aiki.named import NamedCall, RouteBook
+from aiki.reads import RegisteredWorkflows, Runs
+from aiki.run_ids import RunIds
+from aiki.transport import CONNECT_SECONDS, DEFAULT_URL, Transport
+from aiki.waits import Waits
+from aiki.wire.limits import BATCH_RUNS, MESSAGE_BYTES
+from aiki.wire.messages import Enqueue, Enqueued, NewRun, Status
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from aiki.blocking import BlockingClient
+    from aiki.call import Call
+    from aiki.core.duration import Duration
+    from aiki.payload import Result
+
+R = TypeVar("R")
+
+ENQUEUE_SECONDS: Final = 30.0
+ENQUEUE_LANES: Final = 3
+CHUNK_RUNS: Final = 500
+"""Small enough that the daemon writes one chunk while the next is on its way."""
+CHUNK_BYTES: Final = MESSAGE_BYTES - 64 * 1024
+RUN_BYTES: Final = 1024
+"""What a run weighs on the wire beside its input and labels, at most (see the limits of names and keys)."""
+
+
+class Client:
+    """A connection to Aiki. Open one with `async with Client.connect() as client`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.runs = Runs(transport)
+        self.workflows = RegisteredWorkflows(transport)
+        self._ids = RunIds()
+        self._routes = RouteBook(transport)
+        self._waits = Waits(transport)
+        self._enqueues: Batcher[NewRun, Enqueued] = Batcher(self._send, size=BATCH_RUNS // 4, lanes=ENQUEUE_LANES)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, url: str | None = None, *, namespace: str | None = None) -> AsyncGenerator[Client, None]:
+        """Connect, and close at the end of the block.
+
+        `url` defaults to AIKI_URL, then nats://127.0.0.1:4222; `namespace` to AIKI_NAMESPACE, then `default`.
+        Raises Unavailable within 3 s if no aikid answers there.
+        """
+        transport = await Transport.connect(
+            url or os.environ.get("AIKI_URL") or DEFAULT_URL,
+            namespace=namespace or os.environ.get("AIKI_NAMESPACE") or "default",
+            name="aiki-client",
+        )
+        client = cls(transport)
+        try:
+            await transport.call(Status([]), seconds=CONNECT_SECONDS)
+            yield client
+        finally:
+            with anyio.CancelScope(shield=True):
+                await client._waits.close()
+                await transport.close()
+
+    @classmethod
+    def blocking(
+        cls, url: str | None = None, *, namespace: str | None = None
+    ) -> AbstractContextManager[BlockingClient]:
+        """Connect for code without an event loop: `with Client.blocking() as client`."""
+        from aiki.blocking import connect
+
+        return connect(url, namespace=namespace)
+
+    # -- enqueue
+
+    @overload
+    async def enqueue(self, call: Call[R], /) -> Handle[R]: ...
+    @overload
+    async def enqueue(
+        self,
+        workflow: str,
+        payload: Mapping[str, Any] | None = None,
+        /,
+        *,
+        version: str | None = None,
+        idempotency_key: str | None = None,
+        on_conflict: Literal["error", "existing"] = "error",
+        priority: int = 0,
+        labels: Mapping[str, str] | None = None,
+        delay: Duration | None = None,
+        start_at: datetime | None = None,
+    ) -> Handle[Any]: ...
+    async def enqueue(
+        self, call: Call[Any] | str, payload: Mapping[str, Any] | None = None, /, **options: Any
+    ) -> Handle[Any]:
+        """Enqueue one run: a bound workflow, or a workflow's name with its payload.
+
+        Once this has returned, the run is committed (promise P1). Raises PayloadError, NotFound (no such workflow or
+        version), Conflict (the idempotency key was used with another input), Unavailable.
+        """
+        if isinstance(call, str):
+            return await self._enqueue_one(NamedCall(workflow=call, payload=payload or {}, **_given(options)))
+        if payload is not None or options:
+            raise UsageError("options of a bound workflow are set before: workflow.options(...).bind(...)")
+        return await self._enqueue_one(call)
+
+    async def enqueue_many(self, calls: Iterable[Call[R]], /) -> list[Handle[R]]:
+        """Enqueue many runs in few commits; the handles come in the calls' order.
+
+        All payloads are checked before the first is sent. If the daemon refuses some (a Conflict), the others are
+        enqueued all the same and the first refusal is raised, saying how many there were; a repeat with the same
+        idempotency keys is harmless.
+        """
+        outcomes = await self.enqueue_batch(calls)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, AikiError)]
+        if refused:
+            first = refused[0]
+            first.add_note(f"{len(refused)} of {len(outcomes)} runs were refused, the others are enqueued")
+            raise first
+        return cast("list[Handle[R]]", outcomes)
+
+    async def enqueue_batch(self, calls: Iterable[Call[Any] | NamedCall], /) -> list[Handle[Any] | AikiError]:
+        """Enqueue many runs and return, in order, a handle or the error that one was refused with.
+
+        Raises the first error of a payload that does not fit, before anything is sent.
+        """
+        bound = list(calls)
+        runs = [await self._to_new_run(call) for call in bound]
+        answers: list[Enqueued | None] = [None] * len(runs)
+        limit = anyio.CapacityLimiter(ENQUEUE_LANES)
+
+        async def send(start: int, chunk: list[NewRun]) -> None:
+            async with limit:
+                answers[start : start + len(chunk)] = await self._send(chunk)
+
+        async with anyio.create_task_group() as group:
+            for start, chunk in _chunks(runs):
+                group.start_soon(send, start, chunk)
+        return [
+            _refusal(answer) or self._handle(answer, _result_of(call))
+            for call, answer in zip(bound, answers, strict=True)
+            if answer is not None
+        ]
+
+    def handle(self, run_id: str, /, *, result: Result | None = None) -> Handle[Any]:
+        """Return a handle of a run by its id; nobody is asked. `Workflow.handle()` gives a typed one."""
+        try:
+            run_id = parse_run_id(run_id)
+        except ValueError:
+            raise UsageError(
+                f"{run_id!r} is not a run id", hint="await client.runs.find(...) resolves prefixes"
+            ) from None
+        return Handle(run_id, self.transport, self._waits, result=result)
+
+    async def _enqueue_one(self, call: Call[Any] | NamedCall) -> Handle[Any]:
+        answer = await self._enqueues.add(await self._to_new_run(call))
+        if error := _refusal(answer):
+            raise error
+        return self._handle(answer, _result_of(call))
+
+    async def _to_new_run(self, call: Call[Any] | NamedCall) -> NewRun:
+        if isinstance(call, NamedCall):
+            return await self._routes.to_new_run(call, self._ids.next())
+        return call.to_new_run(self._ids.next())
+
+    async def _send(self, runs: Sequence[NewRun]) -> list[Enqueued]:
+        enqueued: list[Enqueued] = []
+        for _, chunk in _chunks(runs):
+            enqueued += (await self.transport.call(Enqueue(chunk), seconds=ENQUEUE_SECONDS)).runs
+        return enqueued
+
+    def _handle(self, answer: Enqueued, result: Result | None) -> Handle[Any]:
+        return Handle(answer.id, self.transport, self._waits, result=result, created=answer.created)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _result_of(call: Call[Any] | NamedCall) -> Result | None:
+    return None if isinstance(call, NamedCall) else call.result
+
+
+def _refusal(answer: Enqueued) -> AikiError | None:
+    if answer.error is None:
+        return None
+    hint = f"aiki status {answer.id}" if answer.error.code == Conflict.code else None
+    return WIRE_ERRORS.get(answer.error.code, AikiError)(answer.error.message, hint=hint)
+
+
+def _chunks(runs: Sequence[NewRun]) -> Iterable[tuple[int, list[NewRun]]]:
+    """Yield (index of the first, runs) such that each chunk fits one request."""
+    start = 0
+    weight = 0
+    for index, run in enumerate(runs):
+        size = len(run.input) + RUN_BYTES + sum(len(name) + len(value) for name, value in run.labels.items()) * 6
+        if index > start and (index - start >= CHUNK_RUNS or weight + size > CHUNK_BYTES):
+            yield start, list(runs[start:index])
+            start, weight = index, 0
+        weight += size
+    if start < len(runs):
+        yield start, list(runs[start:])

@@ -1,0 +1,165 @@
+"""Own enqueue by name: a call that holds no code, checked against what workers have registered.
+
+The JSON Schema of a workflow's parameters catches most wrong payloads before anything is written; the worker checks
+again, against the types themselves, when the run arrives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Raw
+
+from aiki.core.canonical import canonical, digest
+from aiki.core.duration import Duration, to_microseconds
+from aiki.core.errors import NotFound, PayloadError, UsageError
+from aiki.status import to_microseconds as moment_to_microseconds
+from aiki.transport import Transport
+from aiki.wire.limits import PAYLOAD_BYTES
+from aiki.wire.messages import NewRun, Route, Workflows
+
+CACHE_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedCall:
+    """A workflow by name with its payload: one JSON object of the workflow's parameters.
+
+    `version` may be left out while exactly one is registered. Options mean what they mean in `Workflow.options()`.
+    """
+
+    workflow: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    version: str | None = None
+    idempotency_key: str | None = None
+    on_conflict: Literal["error", "existing"] = "error"
+    priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    delay: Duration | None = None
+    start_at: datetime | None = None
+
+
+class RouteBook:
+    """The routes that workers have registered, as far as this client has asked; a route is kept for 10 s."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._known: dict[str, tuple[float, list[Route]]] = {}
+        self._validators: dict[bytes, Any] = {}
+
+    async def to_new_run(self, call: NamedCall, run_id: str) -> NewRun:
+        """Return the run to enqueue. Raises NotFound, UsageError or PayloadError before anything is sent."""
+        route = await self._resolve(call.workflow, call.version)
+        if not isinstance(call.payload, Mapping):
+            raise PayloadError(f"$: the payload of {call.workflow!r} must be a JSON object of its parameters")
+        data = _encode(call.payload, call.workflow)
+        plain = msgspec.json.decode(data)
+        schema = msgspec.json.decode(route.parameters) if route.parameters else None
+        if schema is not None:
+            self._check(plain, route, schema)
+        keyed = call.idempotency_key is not None
+        if call.delay is not None and call.start_at is not None:
+            raise UsageError("`delay` and `start_at` exclude each other")
+        return NewRun(
+            id=run_id,
+            workflow=call.workflow,
+            version=route.version,
+            input=Raw(data),
+            key=call.idempotency_key,
+            digest=digest(canonical(_without_defaults(plain, schema, schema))) if keyed else None,
+            on_conflict=call.on_conflict,
+            priority=call.priority,
+            labels=dict(call.labels),
+            delay=None if call.delay is None else to_microseconds(call.delay),
+            start_at=None if call.start_at is None else moment_to_microseconds(call.start_at),
+        )
+
+    async def _resolve(self, workflow: str, version: str | None) -> Route:
+        routes = await self._routes(workflow, version)
+        if not routes:
+            raise NotFound(
+                f"workflow {workflow!r} is not registered in namespace {self._transport.namespace!r}",
+                hint="start a worker that has it: aiki worker start -m MODULE",
+            )
+        known = ", ".join(route.version for route in routes)
+        if version is None:
+            if len(routes) > 1:
+                raise UsageError(
+                    f"workflow {workflow!r} has several versions ({known})", hint=f"--version {routes[0].version}"
+                )
+            return routes[0]
+        for route in routes:
+            if route.version == version:
+                return route
+        raise NotFound(f"workflow {workflow!r} has no version {version!r} (registered: {known})")
+
+    async def _routes(self, workflow: str, version: str | None) -> list[Route]:
+        asked, routes = self._known.get(workflow, (0.0, []))
+        fresh = time.monotonic() - asked < CACHE_SECONDS
+        # What is not known may have been registered a moment ago: only a find is worth keeping.
+        if not fresh or not routes or (version is not None and all(route.version != version for route in routes)):
+            routes = (await self._transport.call(Workflows(workflow))).routes
+            self._known[workflow] = time.monotonic(), routes
+        return routes
+
+    def _check(self, payload: Any, route: Route, schema: dict[str, Any]) -> None:
+        import fastjsonschema  # here, because only enqueue by name needs it
+
+        key = bytes(route.parameters)
+        if key not in self._validators:
+            self._validators[key] = fastjsonschema.compile(schema, use_default=False)
+        try:
+            self._validators[key](payload)
+        except fastjsonschema.JsonSchemaValueException as error:
+            path = "$" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in error.path[1:])
+            says = error.message.removeprefix(error.name).strip()
+            raise PayloadError(f"{path}: {says}, in the payload of {route.workflow!r} {route.version}") from error
+
+
+def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:
+    canonical(payload)  # refuses NaN, lone surrogates, keys that are not text, and too deep nesting
+    try:
+        data = msgspec.json.encode(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayloadError(f"$: the payload of {workflow!r} is not JSON: {error}") from error
+    if len(data) > PAYLOAD_BYTES:
+        raise PayloadError(
+            f"$: the payload of {workflow!r} has {len(data):,} bytes; the limit is {PAYLOAD_BYTES:,}",
+            hint="store large data elsewhere and pass its address",
+        )
+    return data
+
+
+def _without_defaults(value: Any, schema: Any, root: Any) -> Any:
+    """Return `value` without members equal to their schema's default: as form `c1` has it for typed payloads."""
+    if not isinstance(schema, dict):
+        return value
+    if "$ref" in schema:
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        return _without_defaults(value, target, root)
+    if isinstance(value, list):
+        return [_without_defaults(item, schema.get("items"), root) for item in value]
+    if not isinstance(value, dict):
+        return value
+    members = schema.get("properties", {})
+    return {
+        name: _without_defaults(member, members.get(name), root)
+        for name, member in value.items()
+        if not _is_default(member, members.get(name))
+    }
+
+
+def _is_default(member: Any, schema: Any) -> bool:
+    return (
+        isinstance(schema, dict)
+        and "default" in schema
+        and type(schema["default"]) is type(member)
+        and bool(schema["default"] == member)
+    )

@@ -1,0 +1,181 @@
+"""Own a client's reading of runs and workflows: lists, histories, counts, and the one act beside them, resume."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from aiki import status, waits
+from aiki.core.errors import NotFound, UsageError
+from aiki.core.states import State
+from aiki.status import RunStatus, to_datetime, to_microseconds
+from aiki.transport import Transport
+from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Resume, Summary, Workflows
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """One page of runs, newest first. `cursor` asks for the next page; None after the last."""
+
+    runs: list[RunStatus]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One line of a run's story: a change of state, a recorded outcome (`entry`), or a try that failed (`attempt`)."""
+
+    at: datetime
+    event: str
+    state: State | None = None
+    reason: str | None = None
+    actor: str | None = None
+    key: str | None = None
+    ok: bool | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCount:
+    """How many runs of a workflow's version are in a state."""
+
+    workflow: str
+    version: str
+    state: State
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSummary:
+    """The namespace at a glance."""
+
+    counts: list[RouteCount]
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInfo:
+    """A workflow's version that workers have registered. `parameters` is the JSON Schema of its payload."""
+
+    name: str
+    version: str
+    parameters: Any
+    tasks: list[str]
+    live: bool
+    """Whether a live worker serves it now."""
+
+
+class Runs:
+    """The runs of the client's namespace."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def status(self, run_ids: Iterable[str]) -> list[RunStatus]:
+        """Return the runs in the order asked. Raises NotFound if one does not exist."""
+        wanted = list(run_ids)
+        found = await waits.read(self._transport, wanted)
+        for run_id in wanted:
+            if run_id not in found:
+                raise NotFound(f"run {run_id} does not exist in namespace {self._transport.namespace!r}")
+        return [status.from_wire(found[run_id]) for run_id in wanted]
+
+    async def list(
+        self,
+        *,
+        states: Iterable[State] = (),
+        workflow: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """Return a page of runs, newest first, without their results."""
+        request = ListRuns(
+            states=list(states),
+            workflow=workflow,
+            labels=dict(labels or {}),
+            since=None if since is None else to_microseconds(since),
+            limit=limit,
+            cursor=cursor,
+        )
+        reply = await self._transport.call(request)
+        return RunPage([status.from_wire(run) for run in reply.runs], reply.cursor)
+
+    async def history(self, run_id: str) -> AsyncGenerator[HistoryEntry, None]:
+        """Yield the run's story from its birth. Raises NotFound."""
+        cursor: str | None = None
+        while True:
+            reply = await self._transport.call(History(run_id, cursor))
+            for item in reply.items:
+                yield _entry(item)
+            if reply.cursor is None:
+                return
+            cursor = reply.cursor
+
+    async def input(self, run_id: str) -> Any:
+        """Return the payload that the run was enqueued with. Raises NotFound."""
+        return msgspec.json.decode((await self._transport.call(Input(run_id))).input)
+
+    async def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+        """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
+        return status.from_wire((await self._transport.call(Resume(run_id, actor))).run)
+
+    async def find(self, reference: str) -> str:
+        """Return the id of a run named by its id, a prefix or suffix of it (8 characters or more), or `workflow@key`.
+
+        Raises NotFound, or UsageError if several runs match.
+        """
+        ids = (await self._transport.call(Find(reference))).ids
+        if not ids:
+            raise NotFound(
+                f"no run matches {reference!r} in namespace {self._transport.namespace!r}", hint="aiki run list"
+            )
+        if len(ids) > 1:
+            raise UsageError(f"{reference!r} matches several runs: {', '.join(ids)}")
+        return ids[0]
+
+    async def summary(self) -> NamespaceSummary:
+        """Return how many runs are in which state, by workflow and version, and how many workers are alive."""
+        reply = await self._transport.call(Summary())
+        return NamespaceSummary(
+            [RouteCount(row.workflow, row.version, row.state, row.runs) for row in reply.rows], reply.workers
+        )
+
+
+class RegisteredWorkflows:
+    """The workflows that workers have registered in the client's namespace."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def list(self, name: str | None = None) -> list[WorkflowInfo]:
+        """Return all versions of all workflows, or of one."""
+        routes = (await self._transport.call(Workflows(name))).routes
+        return [
+            WorkflowInfo(
+                route.workflow,
+                route.version,
+                msgspec.json.decode(route.parameters) if route.parameters else None,
+                route.task_names,
+                route.live,
+            )
+            for route in routes
+        ]
+
+
+def _entry(item: HistoryItem) -> HistoryEntry:
+    return HistoryEntry(
+        at=to_datetime(item.at),
+        event=item.event,
+        state=item.state,
+        reason=item.reason,
+        actor=item.actor,
+        key=item.key,
+        ok=item.ok,
+        value=msgspec.json.decode(item.value) if item.value else None,
+    )
