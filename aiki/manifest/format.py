@@ -1,0 +1,162 @@
+"""Own the manifest's format: which keys there are, and the value that each may have.
+
+Checking a manifest touches no network and imports no module. Variables stay unexpanded until they are used, so a
+profile that nobody selected may name variables that nobody set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from aiki.core.errors import ConfigError
+from aiki.manifest import fields
+from aiki.manifest.document import Node, Scalar, read_document
+from aiki.manifest.fields import Fields
+from aiki.manifest.pending import check_overrides, check_schedules
+from aiki.manifest.variables import Template
+from aiki.wire.subjects import is_token
+
+FORMAT: Final = 1
+_SHARED_KEYS: Final = ("aiki", "project", "modules", "workflows", "schedules", "worker")
+_PROJECT_KEYS: Final = (*_SHARED_KEYS, "path", "client", "profiles")
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """How to reach Aiki; not expanded yet."""
+
+    url: Template | None = None
+    namespace: Template | None = None
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How a worker runs; None where the manifest says nothing."""
+
+    max_concurrent_runs: int | None = None
+    drain_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked manifest. `path` holds folders that exist, `modules` the dotted modules of each name for `-m`."""
+
+    file: Path
+    project: str | None = None
+    modules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    path: tuple[Path, ...] = ()
+    worker: WorkerSettings = WorkerSettings()
+    client: ClientSettings = ClientSettings()
+    profiles: Mapping[str, ClientSettings] = field(default_factory=dict)
+
+    def url(self, environment: Mapping[str, str], *, profile: str | None = None) -> str | None:
+        """Return the address of the profile, else of `client:`, expanded; None if neither has one.
+
+        Raises ConfigError if the profile is unknown or a variable is not set.
+        """
+        chosen = self._profile(profile).url or self.client.url
+        return chosen.expand(environment) if chosen else None
+
+    def namespace(self, environment: Mapping[str, str], *, profile: str | None = None) -> str | None:
+        """Return the namespace of the profile, else of `client:`, expanded; None if neither has one.
+
+        Raises ConfigError if the profile is unknown, a variable is not set or the outcome is no namespace.
+        """
+        chosen = self._profile(profile).namespace or self.client.namespace
+        if chosen is None:
+            return None
+        value = chosen.expand(environment)
+        if not is_token(value):
+            chosen.place.refuse(f"the namespace {value!r}, and expected a name of 1 to 64 of A-Z a-z 0-9 _ -")
+        return value
+
+    def _profile(self, name: str | None) -> ClientSettings:
+        if name is None:
+            return ClientSettings()
+        if name not in self.profiles:
+            known = ", ".join(self.profiles) or "none"
+            raise ConfigError(f"{self.file} has no profile {name!r} (it has: {known})")
+        return self.profiles[name]
+
+
+def parse(raw: bytes, file: Path, *, packaged: bool = False) -> Manifest:
+    """Return the manifest in `raw`, the content of `file`.
+
+    `packaged` is a manifest that a package ships for `-m`: `path`, `client` and `profiles` are not its to say.
+    Raises ConfigError with `file:line:column: what, and what was expected`.
+    """
+    document = read_document(raw, file)
+    top = Fields(document, *(_SHARED_KEYS if packaged else _PROJECT_KEYS), what="the manifest")
+    top.required("aiki", _format)
+    top.optional("workflows", check_overrides)
+    top.optional("schedules", check_schedules)
+    return Manifest(
+        file=file,
+        project=top.optional("project", fields.token),
+        modules=top.optional("modules", fields.table(_module_name, _modules, of="names with their modules")) or {},
+        path=() if packaged else _path(top, file),
+        worker=top.optional("worker", _worker) or WorkerSettings(),
+        client=top.optional("client", _client) or ClientSettings(),
+        profiles=top.optional("profiles", fields.table(fields.token, _profile, of="profiles by name")) or {},
+    )
+
+
+def _format(node: Node) -> None:
+    if not isinstance(node, Scalar) or node.quoted or node.text != str(FORMAT):
+        node.place.refuse(f"the format {node}, and expected {FORMAT}, the only one that this release knows")
+
+
+def _module_name(node: Node) -> str:
+    name = fields.text(node)
+    if not all(part.isidentifier() for part in name.replace("-", "_").split(".")):
+        node.place.refuse(f"{node}, and expected a name such as `myflows`")
+    return name
+
+
+def _modules(node: Node) -> tuple[str, ...]:
+    found = tuple(fields.items(_dotted, of="modules, such as [myflows.orders]")(node))
+    if not found:
+        node.place.refuse("an empty list, and expected at least one module")
+    return found
+
+
+def _dotted(node: Node) -> str:
+    name = fields.text(node)
+    if not all(part.isidentifier() for part in name.split(".")):
+        node.place.refuse(f"{node}, and expected a dotted module such as `myflows.orders`")
+    return name
+
+
+def _path(top: Fields, file: Path) -> tuple[Path, ...]:
+    def folder(node: Node) -> Path:
+        found = file.parent / Path(fields.text(node)).expanduser()
+        if not found.is_dir():
+            node.place.refuse(f"{node} is no folder ({found}), and expected one")
+        return found.resolve()
+
+    given = top.optional("path", fields.items(folder, of="folders, such as [src]"))
+    return tuple(given) if given is not None else (file.parent.resolve(),)
+
+
+def _worker(node: Node) -> WorkerSettings:
+    worker = Fields(node, "max_concurrent_runs", "drain", what="`worker`")
+    return WorkerSettings(
+        max_concurrent_runs=worker.optional("max_concurrent_runs", fields.integer(least=1)),
+        drain_seconds=worker.optional("drain", fields.duration),
+    )
+
+
+def _client(node: Node) -> ClientSettings:
+    client = Fields(node, "url", "namespace", "creds", "tls_ca", what="`client`")
+    client.not_yet("creds", fields.template)
+    client.not_yet("tls_ca", fields.template)
+    return ClientSettings(
+        url=client.optional("url", fields.template), namespace=client.optional("namespace", fields.template)
+    )
+
+
+def _profile(node: Node) -> ClientSettings:
+    return Fields(node, "client", what="a profile").optional("client", _client) or ClientSettings()

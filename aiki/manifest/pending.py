@@ -1,0 +1,105 @@
+"""Own the parts of the format that this release checks but cannot carry out: schedules and workflow overrides.
+
+They are checked in full before they are refused, so that a manifest for a later release shows its own mistakes first.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from aiki.manifest import fields
+from aiki.manifest.document import Node
+from aiki.manifest.fields import Fields
+
+_RETRY_KEYS: Final = {
+    "fixed": ("max_attempts", "delay"),
+    "exponential": ("max_attempts", "base_delay", "max_delay"),
+    "jittered": ("max_attempts", "base_delay", "max_delay"),
+    "linear": ("max_attempts", "base_delay", "max_delay"),
+    "from_delays": ("delays",),
+    "none": (),
+}
+_CRON_FIELD: Final = re.compile(r"[0-9A-Za-z*/,#L?-]+")
+
+
+def check_schedules(node: Node) -> None:
+    """Check all schedules. Raises ConfigError at the first mistake, else at the first schedule: not yet supported."""
+    places: list[Node] = []
+
+    def name(key: Node) -> str:
+        places.append(key)
+        return fields.token(key)
+
+    fields.table(name, _schedule, of="schedules by name")(node)
+    for key in places[:1]:
+        key.place.refuse(f"the schedule {key}: schedules are not yet supported, and expected none")
+
+
+def check_overrides(node: Node) -> None:
+    """Check what `workflows` overrides. Raises ConfigError at a mistake, else where a key is not yet supported."""
+    fields.table(fields.token, _override, of="workflows by name")(node)
+
+
+def _schedule(node: Node) -> None:
+    schedule = Fields(
+        node,
+        "workflow",
+        "version",
+        "cron",
+        "every",
+        "timezone",
+        "overlap",
+        "catch_up",
+        "payload",
+        "labels",
+        "priority",
+        what="a schedule",
+    )
+    schedule.required("workflow", fields.token)
+    schedule.optional("version", fields.version)
+    if ("cron" in schedule) == ("every" in schedule):
+        schedule.place.refuse("a schedule with both or none of `cron` and `every`, and expected one of them")
+    schedule.optional("cron", _cron)
+    schedule.optional("every", fields.duration)
+    schedule.optional("timezone", _timezone)
+    schedule.optional("overlap", fields.choice("skip", "queue", "cancel_previous", "allow"))
+    schedule.optional("catch_up", fields.choice("none", "latest", "all"))
+    schedule.optional("payload", fields.table(fields.text, fields.json, of="the payload"))
+    schedule.optional("labels", fields.table(fields.text, fields.text, of="labels"))
+    schedule.optional("priority", fields.integer(least=-100, most=100))
+
+
+def _override(node: Node) -> None:
+    override = Fields(node, "timeout", "retry", what="a workflow's settings")
+    override.not_yet("timeout", fields.duration)
+    override.not_yet("retry", _retry)
+
+
+def _retry(node: Node) -> None:
+    kinds = tuple(_RETRY_KEYS)
+    every = tuple(dict.fromkeys(key for keys in _RETRY_KEYS.values() for key in keys))
+    kind = Fields(node, "type", *every, what="`retry`").required("type", fields.choice(*kinds))
+    retry = Fields(node, "type", *_RETRY_KEYS[kind], what=f"`retry` of type {kind}")
+    retry.optional("max_attempts", fields.integer(least=1))
+    retry.optional("delays", fields.items(fields.duration, of="durations"))
+    for key in ("delay", "base_delay", "max_delay"):
+        retry.optional(key, fields.duration)
+
+
+def _cron(node: Node) -> str:
+    expression = fields.text(node)
+    parts = expression.split()
+    if len(parts) != 5 or not all(_CRON_FIELD.fullmatch(part) for part in parts):
+        node.place.refuse(f'{node}, and expected five fields in quotes such as "0 2 * * *"')
+    return expression
+
+
+def _timezone(node: Node) -> str:
+    name = fields.text(node)
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        node.place.refuse(f"{node}, and expected an IANA time zone such as Europe/Berlin")
+    return name
