@@ -36,6 +36,8 @@ CONNECT_SECONDS: Final = 2.5
 PULL_SECONDS: Final = 2.0
 
 START_HINT: Final = "aiki dev"
+STATUS_HEARTBEAT: Final = "100"
+STATUS_EXPIRED: Final = "408"
 log = logging.getLogger("aiki.transport")
 
 
@@ -149,9 +151,12 @@ class Transport:
 
     # -- hints
 
-    async def hints(self, on_hint: Callable[[Hint], None], on_expired: Callable[[str], None]) -> HintPulls:
-        """Open the inbox of a worker's pulls: `on_hint` gets each hint, `on_expired` the route of a pull that ended."""
-        pulls = HintPulls(self._nats, self.namespace, on_hint, on_expired)
+    async def hints(self, on_hint: Callable[[Hint], None], on_over: Callable[[str, bool], None]) -> HintPulls:
+        """Open the inbox of a worker's pulls: `on_hint` gets each hint.
+
+        `on_over` gets the consumer of a pull that has ended, and whether it simply expired.
+        """
+        pulls = HintPulls(self._nats, self.namespace, on_hint, on_over)
         await pulls.open()
         return pulls
 
@@ -184,12 +189,16 @@ class HintPulls:
     """Pull requests to the routes' durable consumers: at most one outstanding per route."""
 
     def __init__(
-        self, connection: Connection, namespace: str, on_hint: Callable[[Hint], None], on_expired: Callable[[str], None]
+        self,
+        connection: Connection,
+        namespace: str,
+        on_hint: Callable[[Hint], None],
+        on_over: Callable[[str, bool], None],
     ) -> None:
         self._nats = connection
         self._namespace = namespace
         self._on_hint = on_hint
-        self._on_expired = on_expired
+        self._on_over = on_over
         self._inbox = connection.new_inbox()
         self._routes: dict[str, str] = {}
         self._pulled = 0
@@ -214,9 +223,11 @@ class HintPulls:
         route = self._routes.get(message.subject)
         if route is not None:
             self._on_hint(Hint(route, message))
-        elif message.headers is None or message.headers.get("Status", "") != "100":
-            # 404 no messages, 408 expired, 409 consumer deleted, 503 no JetStream: this pull is over.
-            self._on_expired(message.subject[len(self._inbox) + 1 :])
+            return
+        status = (message.headers or {}).get("Status", "")
+        if status != STATUS_HEARTBEAT:
+            # 404 no messages, 409 consumer deleted, 503 no JetStream: this pull is over as well.
+            self._on_over(message.subject[len(self._inbox) + 1 :], status == STATUS_EXPIRED)
 
 
 def _address(url: str) -> tuple[str, int]:

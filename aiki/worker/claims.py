@@ -1,0 +1,201 @@
+"""Own how a worker gets runs: by hints that it pulls, or by claiming directly over all its routes.
+
+A hint is a permit to claim one run of a route, so an idle worker costs nothing and many workers do not stampede. But
+hints can be lost, and pulls spread over many routes starve: so the worker claims directly while its last claim said
+that more is queued, while its free slots are fewer than its routes, and when it has had no hint for a while. A
+saturated worker thus costs no hints, and Aiki works with JetStream down.
+
+Invariant: pulled + claimed-for + free-to-ask == free slots, so never is more asked for than can be run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from aiki.core.errors import AikiError, Overloaded
+from aiki.transport import PULL_SECONDS, Hint, HintPulls, Transport
+from aiki.wire import subjects
+from aiki.wire.limits import CLAIM_RUNS
+from aiki.wire.messages import Claim, ClaimReply
+
+if TYPE_CHECKING:
+    from aiki.worker.session import Session
+    from aiki.worker.slots import Slots
+
+IDLE_SECONDS: Final = 5.0
+"""Without a hint for so long, the worker asks directly."""
+CROWDED_SECONDS: Final = 1.0
+"""With more routes than free slots, an idle worker asks directly so often."""
+CLAIM_SECONDS: Final = 8.0
+"""How long a claim's reply is waited for; below TTL/3, when a renewal would name the claim as unlisted."""
+PATIENCE_SECONDS: Final = 2.0
+"""A claim without a reply for so long no longer keeps the next one back."""
+GATHER_SECONDS: Final = 0.003
+GATHER_PART: Final = 8
+"""While more is queued, up to 1/8 of the slots gather for 3 ms, so that claims come in batches."""
+OVERLOADED_SECONDS: Final = 0.1
+
+log = logging.getLogger("aiki.worker")
+
+
+class Claims:
+    """The claims of one worker. `on_claimed` gets each reply's runs with their claim's id."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        session: Session,
+        slots: Slots,
+        routes: Iterable[tuple[str, str]],
+        on_claimed: Callable[[ClaimReply, str], None],
+    ) -> None:
+        self._transport = transport
+        self._session = session
+        self._slots = slots
+        self._on_claimed = on_claimed
+        self._routes = {subjects.consumer(transport.namespace, *route): route for route in routes}
+        self._pulls: HintPulls | None = None
+        self._pulled: dict[str, tuple[int, float]] = {}
+        """Outstanding pulls: consumer -> (hints still to come, when the pull is over)."""
+        self._hints: list[Hint] = []
+        self._claiming: dict[str, tuple[int, float]] = {}
+        """Claims without a reply: claim_id -> (runs asked for, since when)."""
+        self._more = False
+        self._pause_until = 0.0
+        self._last_hint = time.monotonic()
+        self._last_direct = 0.0
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        """Look again: a slot is free, or a hint has come."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Claim until cancelled; claims under way are then waited for, so that none is lost."""
+        self._pulls = await self._transport.hints(self._on_hint, self._on_pull_over)
+        try:
+            while True:
+                self._wake.clear()
+                await self._step()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), self._seconds_to_next_step())
+                except TimeoutError:
+                    continue
+        finally:
+            await self._give_back(self._hints, 0.0)
+            self._hints = []
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=PATIENCE_SECONDS)
+
+    # -- decide
+
+    async def _step(self) -> None:
+        now = time.monotonic()
+        self._pulled = {route: pull for route, pull in self._pulled.items() if pull[0] > 0 and pull[1] > now}
+        free = self._slots.free - sum(asked for asked, _ in self._claiming.values())
+        if free < len(self._hints):
+            surplus, self._hints = self._hints[max(0, free) :], self._hints[: max(0, free)]
+            await self._give_back(surplus, OVERLOADED_SECONDS)
+        if free <= 0 or now < self._pause_until or not self._session.may_start():
+            return
+        if any(now - since < PATIENCE_SECONDS for _, since in self._claiming.values()):
+            return
+        if self._hints:
+            hints, self._hints = self._hints[:CLAIM_RUNS], self._hints[CLAIM_RUNS:]
+            self._start_claim(min(free, len(hints)), {hint.route for hint in hints}, hints)
+        elif self._is_direct_due(now, free):
+            if self._more and free < self._slots.total // GATHER_PART:
+                await asyncio.sleep(GATHER_SECONDS)
+                free = self._slots.free - sum(asked for asked, _ in self._claiming.values())
+            self._last_direct = time.monotonic()
+            self._start_claim(min(free, CLAIM_RUNS), self._routes.keys(), [])
+        else:
+            await self._pull(free)
+
+    def _is_direct_due(self, now: float, free: int) -> bool:
+        if self._more:
+            return True
+        if free < len(self._routes):
+            return now - self._last_direct >= CROWDED_SECONDS
+        return now - max(self._last_hint, self._last_direct) >= IDLE_SECONDS
+
+    def _seconds_to_next_step(self) -> float:
+        now = time.monotonic()
+        if self._pause_until > now:
+            return self._pause_until - now
+        if self._claiming:
+            return PATIENCE_SECONDS
+        if self._slots.free < len(self._routes):
+            return CROWDED_SECONDS
+        ends = [end for _, end in self._pulled.values()]
+        return max(0.01, min([*ends, now + PULL_SECONDS]) - now)
+
+    # -- hints
+
+    async def _pull(self, free: int) -> None:
+        """Spread the free slots that no pull holds over the routes without a pull."""
+        assert self._pulls is not None
+        idle = [route for route in self._routes if route not in self._pulled]
+        budget = free - sum(left for left, _ in self._pulled.values())
+        if not idle or budget < len(idle):
+            return
+        for route in idle:
+            batch = budget // len(idle)
+            # A little longer than the pull lives, so that its last hint is still counted.
+            self._pulled[route] = (batch, time.monotonic() + PULL_SECONDS + 0.25)
+            await self._pulls.pull(*self._routes[route], batch)
+
+    def _on_hint(self, hint: Hint) -> None:
+        self._last_hint = time.monotonic()
+        self._hints.append(hint)
+        if hint.route in self._pulled:
+            left, end = self._pulled[hint.route]
+            self._pulled[hint.route] = (left - 1, end)
+        self._wake.set()
+
+    def _on_pull_over(self, route: str, expired: bool) -> None:
+        if route in self._pulled:
+            self._pulled[route] = (0, 0.0)
+        # Otherwise not pulled again at once: where JetStream is down, that answer comes at once too.
+        if expired:
+            self._wake.set()
+
+    async def _give_back(self, hints: list[Hint], delay_seconds: float) -> None:
+        for hint in hints:
+            await hint.nak(delay_seconds)
+
+    # -- claim
+
+    def _start_claim(self, limit: int, consumers: Iterable[str], hints: list[Hint]) -> None:
+        claim_id = str(uuid.uuid4())
+        routes = [self._routes[consumer] for consumer in consumers]
+        self._claiming[claim_id] = (limit, time.monotonic())
+        task = asyncio.create_task(self._claim(Claim(self._session.id, claim_id, routes, limit), hints))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _claim(self, request: Claim, hints: list[Hint]) -> None:
+        try:
+            reply = await self._transport.call(request, seconds=CLAIM_SECONDS, repeat=False)
+        except AikiError as error:
+            wait = error.retry_after if isinstance(error, Overloaded) else OVERLOADED_SECONDS
+            if not isinstance(error, Overloaded):
+                log.warning("no runs claimed: %s", error)
+                wait = CROWDED_SECONDS
+            self._pause_until = time.monotonic() + wait
+            await self._give_back(hints, wait)
+            return
+        finally:
+            del self._claiming[request.claim_id]
+            self._wake.set()
+        self._more = reply.more
+        self._on_claimed(reply, request.claim_id)
+        # Only now: an ack before the claim would lose the hint if we died in between.
+        for hint in hints:
+            await hint.ack()

@@ -1,0 +1,26 @@
+"""Own the worker's idea of the database's time: what the last reply said, plus monotonic time since."""
+
+import time
+
+
+class DatabaseClock:
+    """Times in microseconds since the epoch, at most a reply's way behind the database's. It never runs back."""
+
+    def __init__(self) -> None:
+        self._offset: int | None = None
+        self._latest = 0
+
+    def told(self, now: int) -> None:
+        """Take in the database's time from a reply that has just arrived."""
+        self._offset = now - _monotonic()
+
+    def now(self) -> int:
+        """Return the database's time; before the first reply, this machine's."""
+        if self._offset is None:
+            return time.time_ns() // 1000
+        self._latest = max(self._latest, _monotonic() + self._offset)
+        return self._latest
+
+
+def _monotonic() -> int:
+    return time.monotonic_ns() // 1000

@@ -1,0 +1,120 @@
+"""Own the way of outcomes to the daemon: all units that became ready in one turn of the loop travel in one request.
+
+While requests are in flight the next one gathers. A unit is repeated until it is answered or its worker's lease is
+lost: its fence makes a repeat harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from aiki.core.errors import AikiError, Unavailable
+from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.messages import Record, Recorded, Unit
+
+if TYPE_CHECKING:
+    from aiki.execution import Execution
+    from aiki.transport import Transport
+    from aiki.worker.clock import DatabaseClock
+
+LANES: Final = 2
+BATCH_UNITS: Final = 500
+BATCH_BYTES: Final = MESSAGE_BYTES - 16 * 1024
+UNIT_BYTES: Final = 400
+ENTRY_BYTES: Final = 250
+"""What a unit and an entry weigh on the wire beside their values and keys, at most."""
+CALL_SECONDS: Final = 10.0
+
+log = logging.getLogger("aiki.worker")
+
+
+class Recorder:
+    """Units on their way, in the order they became ready."""
+
+    def __init__(self, transport: Transport, clock: DatabaseClock) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._ready: deque[tuple[Execution, Unit]] = deque()
+        self._idle_lanes = LANES
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._launching = False
+
+    def submit(self, execution: Execution, unit: Unit) -> None:
+        """Send the unit; `execution.on_recorded` gets its answer."""
+        self._ready.append((execution, unit))
+        if self._idle_lanes and not self._launching:
+            self._launching = True
+            # Not at once: what becomes ready in this turn of the loop shall travel together.
+            asyncio.get_running_loop().call_soon(self._launch)
+
+    async def close(self) -> None:
+        """Stop repeating; what was not answered is left to the rescuer."""
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+
+    def _launch(self) -> None:
+        self._launching = False
+        if self._ready and self._idle_lanes:
+            self._idle_lanes -= 1
+            lane = asyncio.create_task(self._drain())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+
+    async def _drain(self) -> None:
+        try:
+            while self._ready:
+                await self._record(self._next_batch())
+        finally:
+            self._idle_lanes += 1
+
+    def _next_batch(self) -> list[tuple[Execution, Unit]]:
+        batch: list[tuple[Execution, Unit]] = []
+        weight = 0
+        while self._ready and len(batch) < BATCH_UNITS:
+            size = _weight(self._ready[0][1])
+            if batch and weight + size > BATCH_BYTES:
+                break
+            weight += size
+            batch.append(self._ready.popleft())
+        return batch
+
+    async def _record(self, batch: list[tuple[Execution, Unit]]) -> None:
+        request = Record([unit for _, unit in batch])
+        while True:
+            try:
+                reply = await self._transport.call(request, seconds=CALL_SECONDS)
+                break
+            except Unavailable as error:
+                log.warning("outcomes of %d runs wait to be recorded: %s", len(batch), error)
+            except AikiError as error:
+                self._refused(batch, error)
+                return
+        self._clock.told(reply.now)
+        for (execution, _), recorded in zip(batch, reply.units, strict=True):
+            execution.on_recorded(recorded)
+
+    def _refused(self, batch: list[tuple[Execution, Unit]], error: AikiError) -> None:
+        if len(batch) == 1:
+            batch[0][0].on_recorded(Recorded("refused", error.message))
+            return
+        log.warning("a batch of %d runs was refused, they are recorded one by one: %s", len(batch), error)
+        half = len(batch) // 2
+        for part in (batch[:half], batch[half:]):
+            lane = asyncio.create_task(self._record(part))
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+
+
+def _weight(unit: Unit) -> int:
+    weight = UNIT_BYTES
+    for entry in unit.entries:
+        weight += ENTRY_BYTES + len(entry.key) + len(entry.value)
+    for attempt in unit.attempts:
+        weight += ENTRY_BYTES + len(attempt.key) + len(attempt.error)
+    if unit.end is not None:
+        weight += len(unit.end.output) + len(unit.end.error) + len(unit.end.why or "")
+    return weight
