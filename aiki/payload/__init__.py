@@ -1,0 +1,13 @@
+"""Own what crosses the durable boundary: a function's parameters and its result, as JSON by their annotations.
+
+The payload of a call is one JSON object of the function's named parameters. A value is first *lowered*: checked
+against its annotation and turned into what msgspec encodes without surprises; then encoded. msgspec alone would encode
+a dataclass from its `__dict__` (with cached properties, without fields that decoding left unset), NaN as null, and a
+default only if it is the very same object. Decoding is msgspec's own, straight into the annotated types.
+"""
+
+from aiki.payload.annotations import Json
+from aiki.payload.parameters import Parameters
+from aiki.payload.result import Result
+
+__all__ = ["Json", "Parameters", "Result"]

@@ -1,0 +1,238 @@
+"""Own the parameters of a function: one JSON object of their names, checked where it is made and where it arrives."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import msgspec
+
+from aiki.core.canonical import Misfit, encode_sorted, encoding_error
+from aiki.core.errors import UsageError
+from aiki.payload import annotations, models
+from aiki.payload.annotations import Refused, Scope, Unresolved
+from aiki.payload.defaults import IsDefault, default_test
+from aiki.payload.lowering import exact_class, lowering
+from aiki.payload.result import check_size, decoding_error
+from aiki.payload.scalars import Lower
+
+_encode: Final = msgspec.json.Encoder().encode
+_ABSENT: Final = msgspec.UNSET
+_ENCODING_ERRORS: Final = (UnicodeEncodeError, RecursionError, ValueError, TypeError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """One parameter: its two lowerings, and the class whose instances need none."""
+
+    name: str
+    exact: type | None
+    lower: Lower
+    lower_c1: Lower
+    is_default: IsDefault | None
+    required: bool
+    annotation: Any
+
+
+class _Plan:
+    """What is worked out once per signature."""
+
+    def __init__(self, parameters: list[inspect.Parameter], fields: list[_Field], shape: type[msgspec.Struct]) -> None:
+        positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        keyword_only_required = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
+        self.fields = fields
+        self.defaults: dict[str, Any] = {}
+        """The lowered defaults: what `encode` writes for what was not given."""
+        self.shape = shape
+        self.decoder = msgspec.json.Decoder(shape, dec_hook=models.load)
+        self.names = tuple(field.name for field in fields)
+        self.positional = len(positional)
+        self.positional_only = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+        self.places = {name: place for place, name in enumerate(self.names) if name not in self.positional_only}
+        self.required = {field.name for field in fields if field.required}
+        # Fewer arguments than this, without names, need a closer look.
+        needed = sum(p.default is p.empty for p in positional)
+        self.fewest = len(fields) + 1 if keyword_only_required else needed
+
+
+class Parameters:
+    """The named parameters of a function as one JSON object."""
+
+    @classmethod
+    def of(cls, fn: Callable[..., Any], *, skip: int = 0, owner: str, scope: Scope = None) -> "Parameters":
+        """Return the parameters of `fn` without the first `skip`; `owner` names the task or workflow in messages.
+
+        Raises UsageError that names a parameter which cannot be used. Annotations that name what is not defined yet
+        are read at first use; `scope` holds further names for them.
+        """
+        signature = inspect.signature(fn)
+        annotations.check_signature(fn, signature, skip=skip, owner=owner)
+        made = cls(fn, list(signature.parameters.values())[skip:], owner, scope)
+        with suppress(Unresolved):  # a class further down in the module, say: asked for again at first use
+            made.__dict__["_plan"] = made._compile()
+        return made
+
+    def __init__(self, fn: Callable[..., Any], parameters: list[inspect.Parameter], owner: str, scope: Scope) -> None:
+        self._fn = fn
+        self._parameters = parameters
+        self._owner = owner
+        self._scope = scope
+
+    def __repr__(self) -> str:
+        return f"<Parameters of {self._owner}: {inspect.Signature(self._parameters)}>"
+
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the whole object, defaults included, as it is stored with a run.
+
+        Raises UsageError if the arguments do not match the signature, PayloadError with the JSON path if one does not
+        fit its annotation, and if the object is larger or deeper than the limits.
+        """
+        plan = self._plan
+        made: dict[str, Any] = {}
+        try:
+            for field, value in self._bound(plan, args, kwargs):
+                made[field.name] = value if type(value) is field.exact else field.lower(value)
+            for name, default in plan.defaults.items():
+                made.setdefault(name, default)
+            data = _encode(made)
+        except Misfit as misfit:
+            raise self._misfit(misfit) from None
+        except _ENCODING_ERRORS as error:
+            raise encoding_error(error, made).to_error(self._owner) from None
+        check_size(data, f"the payload of {self._owner}")
+        # What would fail on arrival fails here: a length, a range, a model's validator.
+        self._decode(plan, data)
+        return data
+
+    def canonical(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Return form c1 of the object, without members that equal their default, nested too. Raises as `encode`."""
+        plan = self._plan
+        made: dict[str, Any] = {}
+        try:
+            for field, value in self._bound(plan, args, kwargs):
+                if type(value) is not field.exact:
+                    value = field.lower_c1(value)
+                if field.is_default is None or not field.is_default(value):
+                    made[field.name] = value
+            return encode_sorted(made)
+        except Misfit as misfit:
+            raise self._misfit(misfit) from None
+        except _ENCODING_ERRORS as error:
+            raise encoding_error(error, made).to_error(self._owner) from None
+
+    def decode(self, raw: bytes | msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the positional and the named arguments to call the function with.
+
+        What is absent is left to the function's own default. Raises PayloadError with the JSON path if the object does
+        not fit, lacks a parameter or has one more.
+        """
+        plan = self._plan
+        values = msgspec.structs.astuple(self._decode(plan, raw))
+        named = {name: value for name, value in zip(plan.names, values, strict=True) if value is not _ABSENT}
+        if not plan.positional_only:
+            return (), named
+        return tuple(named.pop(name) for name in plan.positional_only if name in named), named
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the object, for callers that have only the workflow's name."""
+        plan = self._plan
+        (reference,), components = msgspec.json.schema_components(
+            [plan.shape], schema_hook=models.schema, ref_template="#/$defs/{name}"
+        )
+        top = components.pop(reference["$ref"].removeprefix("#/$defs/"))
+        for name, default in plan.defaults.items():
+            top["properties"][name]["default"] = msgspec.to_builtins(default)
+        return {**top, "$defs": components} if components else top
+
+    @cached_property
+    def _plan(self) -> _Plan:
+        try:
+            return self._compile()
+        except Unresolved as unresolved:
+            raise annotations.undefined(self._owner, self._fn, unresolved.name) from None
+
+    def _compile(self) -> _Plan:
+        hints = annotations.hints(self._fn, self._scope)
+        fields = []
+        for parameter in self._parameters:
+            try:
+                fields.append(_field(parameter, hints[parameter.name]))
+            except Refused as refused:
+                raise annotations.unusable(self._owner, self._fn, parameter.name, str(refused)) from None
+        plan = _Plan(self._parameters, fields, _shape(self._fn.__name__, fields))
+        for parameter, field in zip(self._parameters, fields, strict=True):
+            if not field.required:
+                plan.defaults[field.name] = self._default(parameter, field)
+        return plan
+
+    def _default(self, parameter: inspect.Parameter, field: _Field) -> Any:
+        try:
+            return field.lower(parameter.default)
+        except Misfit as misfit:
+            reason = f"its default does not fit its annotation: {misfit.reason}"
+            raise annotations.unusable(self._owner, self._fn, parameter.name, reason) from None
+
+    def _bound(self, plan: _Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[tuple[_Field, Any]]:
+        """Pair the given arguments with their fields."""
+        count = len(args)
+        if not kwargs and plan.fewest <= count <= plan.positional:
+            return zip(plan.fields, args, strict=False)
+        pairs = list(zip(plan.fields, args, strict=False))
+        for name, value in kwargs.items():
+            place = plan.places.get(name, -1)
+            if place < count:
+                raise self._mismatch(args, kwargs)
+            pairs.append((plan.fields[place], value))
+        if count > plan.positional or not plan.required <= {field.name for field, _ in pairs}:
+            raise self._mismatch(args, kwargs)
+        return pairs
+
+    def _mismatch(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> UsageError:
+        signature = inspect.Signature(self._parameters)
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            return UsageError(f"{self._owner} takes {signature}: {error}")
+        raise AssertionError(f"{signature} was refused {args} {kwargs}")
+
+    def _misfit(self, misfit: Misfit) -> Exception:
+        return misfit.to_error(self._owner)
+
+    def _decode(self, plan: _Plan, raw: bytes | msgspec.Raw) -> msgspec.Struct:
+        try:
+            return plan.decoder.decode(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise decoding_error(error, f"the payload of {self._owner}") from None
+
+
+def _field(parameter: inspect.Parameter, annotation: Any) -> _Field:
+    node = annotations.tree(annotation)
+    required = parameter.default is parameter.empty
+    lower_c1 = lowering(node, c1=True)
+    return _Field(
+        name=parameter.name,
+        exact=exact_class(node),
+        lower=lowering(node, c1=False),
+        lower_c1=lower_c1,
+        is_default=None if required else default_test(node, lower_c1, parameter.default),
+        required=required,
+        annotation=annotation,
+    )
+
+
+def _shape(name: str, fields: list[_Field]) -> type[msgspec.Struct]:
+    """Return a Struct of the parameters, to decode into.
+
+    Its own field names are neutral, because Python would mangle a parameter such as `__id`. What is absent becomes
+    UNSET, so that the function's own default is used, were it mutable or not.
+    """
+    places = {f"p{index}": field for index, field in enumerate(fields)}
+    return msgspec.defstruct(
+        name,
+        [(place, f.annotation) if f.required else (place, f.annotation, _ABSENT) for place, f in places.items()],
+        kw_only=True,
+        forbid_unknown_fields=True,
+        rename={place: f.name for place, f in places.items()},
+    )
