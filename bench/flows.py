@@ -1,0 +1,32 @@
+"""The workflows that are measured: durable steps that do nothing and return their payload."""
+
+import asyncio
+
+from aiki import WorkflowRun, task, workflow
+
+
+@task
+async def step(payload: dict[str, str]) -> dict[str, str]:
+    return payload
+
+
+@workflow(name="steps", version="1")
+async def steps(run: WorkflowRun, payload: dict[str, str], k: int) -> dict[str, str]:
+    for _ in range(k):
+        payload = await step.run(run, payload)
+    return payload
+
+
+@workflow(name="fan-out", version="1")
+async def fan_out(run: WorkflowRun, payload: dict[str, str], f: int) -> int:
+    return len(await asyncio.gather(*(step.run(run, payload) for _ in range(f))))
+
+
+@workflow(name="sleeper", version="1")
+async def sleeper(run: WorkflowRun, seconds: float) -> None:
+    await run.sleep(f"{seconds}s")
+
+
+@workflow(name="nobody", version="1")
+async def nobody(run: WorkflowRun, payload: dict[str, str]) -> None:
+    """Enqueued only: no bench worker serves it."""

@@ -1,0 +1,93 @@
+"""Own the processes of a measurement: aikid with its embedded servers, and workers; all end with it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+START_SECONDS = 60.0
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody holds now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cluster:
+    """One aikid with a Postgres and a nats-server of its own, in a folder of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self.environment = os.environ | {"AIKI_URL": self.url, "PYTHONHASHSEED": "0"}
+        self.daemon = self._start(
+            [BIN / "aikid", "--embedded", "--data-dir", home / "data", "--nats-port", str(self.port)]
+        )
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def _start(self, command: list[Path | str]) -> "subprocess.Popen[bytes]":
+        log = (self.home / "log").open("ab")
+        return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=Path(__file__).parent.parent)
+
+    def wait_ready(self) -> None:
+        """Return when aikid answers; raises with its log if it does not."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            probe = subprocess.run(
+                [BIN / "aiki", "status", "-q"], env=self.environment, capture_output=True, check=False
+            )
+            if probe.returncode == 0:
+                return
+            if self.daemon.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise RuntimeError(f"aikid did not start:\n{(self.home / 'log').read_text()[-4000:]}")
+
+    def start_worker(self, *options: str) -> "subprocess.Popen[bytes]":
+        """Start a worker process on the measured workflows."""
+        worker = self._start([BIN / "aiki", "worker", "start", "-m", "bench.flows", *options])
+        self.workers.append(worker)
+        return worker
+
+    def stop_workers(self) -> None:
+        """End all workers and wait for them."""
+        for worker in self.workers:
+            worker.send_signal(signal.SIGTERM)
+        for worker in self.workers:
+            worker.wait(60)
+        self.workers = []
+
+    def stop(self) -> None:
+        """End everything, workers first."""
+        try:
+            self.stop_workers()
+            self.daemon.send_signal(signal.SIGTERM)
+            self.daemon.wait(60)
+        finally:
+            for process in (*self.workers, self.daemon):
+                process.kill()
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[Cluster]:
+    """Run a cluster on fresh data for the block."""
+    home = Path(tempfile.mkdtemp(prefix="aiki-bench-"))
+    home.chmod(0o755)
+    running = Cluster(home)
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(home, ignore_errors=True)

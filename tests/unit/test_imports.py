@@ -1,0 +1,100 @@
+"""The layers of design section 3: imports go inward only."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"aiki": ROOT / "aiki", "aiki_cli": ROOT / "cli" / "aiki_cli", "aikid": ROOT / "daemon" / "aikid"}
+
+FLOORS = (
+    # (the importing package, what of ours it may import); the longest matching prefix counts
+    ("aiki.core", ("aiki.core",)),
+    ("aiki.wire", ("aiki.core", "aiki.wire")),
+    (
+        "aiki.execution",
+        ("aiki.core", "aiki.wire", "aiki.execution", "aiki.payload", "aiki.run", "aiki.task", "aiki.workflow"),
+    ),
+    ("aiki.payload", ("aiki.core", "aiki.wire", "aiki.payload")),
+    ("aiki", ("aiki",)),
+    ("aikid.store", ("aiki.core", "aiki.wire", "aikid.store")),
+    ("aikid.engine", ("aiki.core", "aiki.wire", "aikid.store", "aikid.engine")),
+    ("aikid.loops", ("aiki.core", "aiki.wire", "aikid.engine", "aikid.store", "aikid.bus", "aikid.loops")),
+    ("aikid.bus", ("aiki.core", "aiki.wire", "aikid.bus")),
+    ("aikid", ("aiki.core", "aiki.wire", "aikid")),
+    ("aiki_cli", ("aiki", "aiki_cli")),
+)
+INNER = ("aiki.core", "aiki.wire", "aiki.execution", "aiki.transport", "aiki.worker")
+"""What the command line may not reach into: it lives on what any user can import."""
+
+OWNERS = {
+    # third party -> the only places of ours that may import it
+    "nats": ("aiki.transport", "aikid.bus", "aikid.embedded", "aikid.probe"),
+    "sqlalchemy": ("aikid.store",),
+    "psycopg": ("aikid.store",),
+    "alembic": ("aikid.store",),
+    "yaml": ("aiki.manifest", "aikid.config"),
+    "fastjsonschema": ("aiki.named",),
+    "typer": ("aiki_cli",),
+    "rich": ("aiki_cli",),
+    "uvloop": ("aiki_cli", "aikid.main"),
+    "pydantic": (),
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            yield ".".join((package, *(part for part in parts if part != "__init__"))), path
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """Yield what the module imports at run time; imports for type checkers alone do not count."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+
+    def walk(node: ast.AST) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                for other in child.orelse:
+                    yield from walk(other)
+            elif isinstance(child, ast.Import):
+                yield from (alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = child.module or ""
+                if child.level:
+                    parts = package.split(".")
+                    base = ".".join([*parts[: len(parts) - child.level + 1], *([base] if base else [])])
+                yield base
+                if base.partition(".")[0] in PACKAGES:
+                    yield from (f"{base}.{alias.name}" for alias in child.names)
+            else:
+                yield from walk(child)
+
+    yield from walk(ast.parse(path.read_text()))
+
+
+def is_within(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(*module, id=module[0]) for module in modules()])
+def test_imports_go_inward_only(name: str, path: Path) -> None:
+    allowed = next(inward for floor, inward in FLOORS if is_within(name, (floor,)))
+    for imported in imports(name, path):
+        top = imported.partition(".")[0]
+        if top in PACKAGES:
+            # `from aiki import x` of the root itself stands for the names below it, which are yielded too.
+            assert imported in PACKAGES or is_within(imported, allowed), f"{name} imports {imported}"
+        elif top in OWNERS:
+            assert is_within(name, OWNERS[top]), f"{name} imports {imported}, which only {OWNERS[top]} may"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [pytest.param(*m, id=m[0]) for m in modules() if m[0].startswith("aiki_cli")]
+)
+def test_the_command_line_uses_only_the_public_sdk(name: str, path: Path) -> None:
+    for imported in imports(name, path):
+        assert not is_within(imported, INNER), f"{name} imports {imported}"
