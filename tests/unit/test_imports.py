@@ -40,7 +40,7 @@ OWNERS = {
     "typer": ("aiki_cli",),
     "rich": ("aiki_cli",),
     "uvloop": ("aiki_cli", "aikid.main"),
-    "pydantic": (),
+    "pydantic": ("aiki.payload",),
 }
 
 
