@@ -79,7 +79,7 @@ def parse(text: bytes | str, *, limit: int) -> Any:
     if nests_too_deep(data):
         raise PayloadError(f"the payload has more than {NESTING} levels of arrays and objects")
     try:
-        value = loads(data, object_pairs_hook=_members, parse_constant=_constant)
+        value = loads(data, object_pairs_hook=_members, parse_constant=_not_finite, parse_float=_finite)
         encode_sorted(value)
     except Misfit as misfit:
         raise PayloadError(f"the payload is refused: {misfit.reason}") from None
@@ -204,5 +204,10 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _constant(name: str) -> Any:
-    raise Misfit(f"{name} is not a number that JSON can hold")
+def _not_finite(text: str) -> float:
+    raise Misfit(f"{text} is not a number that JSON can hold")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if isfinite(value) else _not_finite(text)

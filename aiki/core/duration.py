@@ -21,7 +21,7 @@ MICROSECONDS: Final = {
 LONGEST: Final = 365_000 * MICROSECONDS["d"]
 """A thousand years: what is longer is a mistake, and would overflow the database's microseconds."""
 
-_PART: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(us|ms|s|m|h|d|w)")
+_PART: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?)(us|ms|s|m|h|d|w)")
 _FORMS: Final = '"250ms", "20s", "10m", "1h30m", "30d" or a timedelta'
 
 
