@@ -1,0 +1,94 @@
+"""Slots: what lingers holds none, and what resumes comes before new claims."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aiki.worker.slots import LINGERING_PER_SLOT, Slots
+
+
+class Run:
+    """As much of an execution as slots know."""
+
+    def __init__(self) -> None:
+        self.slots_given = 0
+        self.suspended = False
+
+    def on_slot(self) -> None:
+        self.slots_given += 1
+
+    def suspend(self) -> None:
+        self.suspended = True
+
+
+@pytest.fixture
+def woken() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def make(woken: list[int]) -> Callable[[int], Any]:
+    return lambda total: Slots(total, lambda: woken.append(1))
+
+
+def test_a_claimed_run_takes_a_slot_until_it_ends(make: Callable[[int], Any], woken: list[int]) -> None:
+    slots, run = make(2), Run()
+    slots.take(run)
+    assert slots.free == 1
+    slots.end(run)
+    assert slots.free == 2
+    assert woken
+
+
+def test_a_lingering_run_holds_no_slot(make: Callable[[int], Any], woken: list[int]) -> None:
+    slots, run = make(1), Run()
+    slots.take(run)
+    slots.linger(run)
+    assert slots.free == 1
+    assert woken
+    slots.end(run)
+    assert slots.free == 1
+
+
+def test_a_resuming_run_gets_a_free_slot_at_once(make: Callable[[int], Any]) -> None:
+    slots, run = make(1), Run()
+    slots.take(run)
+    slots.linger(run)
+    slots.resume(run)
+    assert run.slots_given == 1
+    assert slots.free == 0
+
+
+def test_a_resuming_run_comes_before_a_new_claim(make: Callable[[int], Any]) -> None:
+    slots, waiter, other = make(1), Run(), Run()
+    slots.take(waiter)
+    slots.linger(waiter)
+    slots.take(other)
+    slots.resume(waiter)
+    assert waiter.slots_given == 0
+    assert slots.free == 0
+    slots.end(other)
+    assert waiter.slots_given == 1
+    assert slots.free == 0, "the slot went to the run that resumes, none is left to claim for"
+
+
+def test_a_run_that_is_dropped_while_it_waits_for_a_slot_is_forgotten(make: Callable[[int], Any]) -> None:
+    slots, waiter, other = make(1), Run(), Run()
+    slots.take(waiter)
+    slots.linger(waiter)
+    slots.take(other)
+    slots.resume(waiter)
+    slots.end(waiter)
+    slots.end(other)
+    assert waiter.slots_given == 0
+    assert slots.free == 1
+
+
+def test_beyond_the_bound_the_oldest_lingering_run_leaves_memory(make: Callable[[int], Any]) -> None:
+    slots = make(1)
+    runs = [Run() for _ in range(LINGERING_PER_SLOT + 1)]
+    for run in runs:
+        slots.take(run)
+        slots.linger(run)
+    assert [run.suspended for run in runs] == [True] + [False] * LINGERING_PER_SLOT
