@@ -16,6 +16,7 @@ import anyio
 
 from aiki.batching import Batcher
 from aiki.core.errors import WIRE_ERRORS, AikiError, Conflict, UsageError
+from aiki.core.failpoints import failpoint
 from aiki.core.ids import parse_run_id
 from aiki.handle import Handle
 from aiki.named import NamedCall, RouteBook
@@ -183,7 +184,9 @@ class Client:
     async def _send(self, runs: Sequence[NewRun]) -> list[Enqueued]:
         enqueued: list[Enqueued] = []
         for _, chunk in _chunks(runs):
+            failpoint("client.before_enqueue")
             enqueued += (await self.transport.call(Enqueue(chunk), seconds=ENQUEUE_SECONDS)).runs
+            failpoint("client.after_enqueue")
         return enqueued
 
     def _handle(self, answer: Enqueued, result: Result | None) -> Handle[Any]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from aiki.core.errors import AikiError, Overloaded
+from aiki.core.failpoints import failpoint
 from aiki.transport import PULL_SECONDS, Hint, HintPulls, Transport
 from aiki.wire import subjects
 from aiki.wire.limits import CLAIM_RUNS
@@ -107,6 +108,7 @@ class Claims:
         if any(now - since < PATIENCE_SECONDS for _, since in self._claiming.values()):
             return
         if self._hints:
+            failpoint("worker.hinted")
             hints, self._hints = self._hints[:CLAIM_RUNS], self._hints[CLAIM_RUNS:]
             self._start_claim(min(free, len(hints)), {hint.route for hint in hints}, hints)
         elif self._is_direct_due(now, free):
@@ -194,6 +196,7 @@ class Claims:
         finally:
             del self._claiming[request.claim_id]
             self._wake.set()
+        failpoint("worker.claimed")
         self._more = reply.more
         self._on_claimed(reply, request.claim_id)
         # Only now: an ack before the claim would lose the hint if we died in between.

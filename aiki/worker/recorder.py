@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from aiki.core.errors import AikiError, Unavailable
+from aiki.core.failpoints import failpoint
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import Record, Recorded, Unit
 
@@ -44,6 +45,8 @@ class Recorder:
 
     def submit(self, execution: Execution, unit: Unit) -> None:
         """Send the unit; `execution.on_recorded` gets its answer."""
+        if unit.end is not None:
+            failpoint(f"worker.before_{unit.end.event}")
         self._ready.append((execution, unit))
         if self._idle_lanes and not self._launching:
             self._launching = True
@@ -93,6 +96,7 @@ class Recorder:
             except AikiError as error:
                 self._refused(batch, error)
                 return
+        failpoint("worker.recorded")
         self._clock.told(reply.now)
         for (execution, _), recorded in zip(batch, reply.units, strict=True):
             execution.on_recorded(recorded)
