@@ -325,6 +325,21 @@ class Aikid(Program):
         self.start()
 
 
+def plain_user_command(command: Sequence[str]) -> list[str] | None:
+    """Return a command line that runs `command` as a plain user, or None if that cannot be done here.
+
+    As root this is `nobody`, who may still read everything: this interpreter often lies below a closed /root.
+    """
+    if os.geteuid() != 0:
+        return list(command)
+    if shutil.which("setpriv") is None:
+        return None
+    account = server_account()
+    capabilities = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    ids = [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups", "--pdeathsig=KILL"]
+    return ["setpriv", *ids, *capabilities, *command]
+
+
 def aikid_command(*arguments: str) -> list[str]:
     """Return the command line of an aikid that runs in this interpreter."""
     return [sys.executable, "-m", "aikid", *arguments]

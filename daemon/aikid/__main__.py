@@ -1,0 +1,5 @@
+"""Let `python -m aikid` run the daemon."""
+
+from aikid.main import main
+
+main()

@@ -1,0 +1,319 @@
+"""Own the daemon's settings: where each comes from, what it may be, and the words that refuse anything else.
+
+Flags win over `AIKI_*` variables, those over the TOML file of `--config` or AIKI_CONFIG, that over the defaults. The
+file's keys are the names below: `pool_size = 6` there is AIKI_POOL_SIZE=6 or `--pool-size 6`. It is TOML because
+its one mistake-prone value, a URL, then needs quotes, and because Python reads it without a further dependency.
+
+A password is taken from a variable, from the file that AIKI_DATABASE_URL_FILE names, or from the TOML file; never
+from a flag, because every user of the machine can read those.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import stat
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from aiki.core.duration import to_seconds
+from aiki.core.errors import AikiError, ConfigError
+
+PREFIX: Final = "AIKI_"
+DEFAULT_NATS_PORT: Final = 4222
+_DATABASE_SCHEMES: Final = ("postgresql", "postgres")
+_NATS_SCHEMES: Final = ("nats", "tls", "ws", "wss")
+_NEAR_MISS: Final = 0.9
+"""How alike an unknown AIKI_* variable must be to one of ours to be taken for a slip of the pen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one aikid runs with."""
+
+    database_url: str = field(repr=False)
+    """Empty with `embedded`, until its Postgres has been started."""
+    nats_url: str = field(repr=False)
+    """One address, or several with commas between them."""
+    pool_size: int = 6
+    """Connections for hot statements; a few more serve lists and status reads."""
+    embedded: bool = False
+    data_dir: Path = Path(".aiki")
+    nats_port: int = DEFAULT_NATS_PORT
+    migrate: bool = True
+    """Whether to bring the schema up to date at start; if not, an older one is refused."""
+    start_timeout_seconds: float = 30.0
+    """How long to wait at start for Postgres and NATS to answer."""
+    stop_timeout_seconds: float = 10.0
+    """How long a graceful stop may take."""
+    log_level: str = "info"
+    log_format: str = "auto"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings, and for each of their names where its value comes from (for `aikid check`)."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting as users meet it. `parse` takes text or a TOML value and raises ValueError with what it expects."""
+
+    name: str
+    parse: Callable[[object], Any]
+    about: str
+    metavar: str | None = None
+    secret: bool = False
+    field: str = ""
+    """The name in Settings, where that has a unit."""
+
+    @property
+    def flag(self) -> str:
+        """The command line's spelling."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment's spelling."""
+        return PREFIX + self.name.upper()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("text")
+    return value
+
+
+def _boolean(value: object) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise ValueError("true or false")
+
+
+def _integer(low: int, high: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        expected = f"a whole number from {low} to {high}"
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(expected)
+        return value
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        expected = f'a duration from {low:g} s to {high:g} s, such as "30s" or "2m"'
+        try:
+            seconds = to_seconds(value) if isinstance(value, str) else -1.0
+        except AikiError as error:
+            raise ValueError(expected) from error
+        if not low <= seconds <= high:
+            raise ValueError(expected)
+        return seconds
+
+    return parse
+
+
+def _choice(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value.lower() not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return value.lower()
+
+    return parse
+
+
+def _database_url(value: object) -> str:
+    expected = "a URL such as postgresql://aiki@db.example.com:5432/aiki"
+    parts = _split(value, _DATABASE_SCHEMES, expected)
+    if parts.hostname is None and "host=" not in parts.query:
+        raise ValueError(f"{expected}; this one names no host")
+    return _text(value)
+
+
+def _nats_url(value: object) -> str:
+    expected = "a URL such as nats://nats.example.com:4222, or several with commas between them"
+    for one in _text(value).split(","):
+        if _split(one.strip(), _NATS_SCHEMES, expected).hostname is None:
+            raise ValueError(f"{expected}; this one names no host")
+    return _text(value)
+
+
+def _split(value: object, schemes: tuple[str, ...], expected: str) -> SplitResult:
+    try:
+        parts = urlsplit(_text(value))
+        if parts.port == 0:
+            raise ValueError("port 0")
+    except ValueError as error:
+        raise ValueError(expected) from error
+    if parts.scheme not in schemes:
+        raise ValueError(f"{expected} (it begins with {' or '.join(f'{name}://' for name in schemes)})")
+    return parts
+
+
+OPTIONS: Final[tuple[Option, ...]] = (
+    Option("database_url", _database_url, "Postgres; with a password only by AIKI_DATABASE_URL or file", "URL", True),
+    Option("nats_url", _nats_url, "NATS (default nats://127.0.0.1:4222)", "URL", True),
+    Option("pool_size", _integer(1, 100), "connections to Postgres for hot statements (default 6)", "N"),
+    Option("embedded", _boolean, "run a Postgres and a nats-server of our own, on data that survives restarts"),
+    Option("data_dir", lambda value: Path(_text(value)), "where --embedded keeps its data (default .aiki)", "DIR"),
+    Option("nats_port", _integer(0, 65535), "port of the embedded nats-server (default 4222; 0: any)", "PORT"),
+    Option("migrate", _boolean, "bring the schema up to date at start (default true; else an older one is refused)"),
+    Option(
+        "start_timeout",
+        _seconds(0, 3600),
+        "how long to wait at start for Postgres and NATS (default 30s)",
+        "TIME",
+        field="start_timeout_seconds",
+    ),
+    Option(
+        "stop_timeout",
+        _seconds(0, 3600),
+        "how long a graceful stop may take (default 10s)",
+        "TIME",
+        field="stop_timeout_seconds",
+    ),
+    Option("log_level", _choice("debug", "info", "warning", "error"), "default info", "LEVEL"),
+    Option("log_format", _choice("auto", "text", "json"), "default auto: text on a terminal, else JSON", "FORMAT"),
+)
+_BY_NAME: Final = {option.name: option for option in OPTIONS}
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
+    """Return the settings from `flags` (by option name, and `config`), `environ` and the file that they name.
+
+    Raises ConfigError that names the flag, variable or file, and what was expected.
+    """
+    _refuse_slips(environ)
+    config = flags.get("config") or environ.get(f"{PREFIX}CONFIG")
+    file = _read_file(Path(str(config))) if config else {}
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for option in OPTIONS:
+        found = _find(option, flags, environ, file, str(config))
+        if found is not None:
+            origins[option.name], raw = found
+            values[option.field or option.name] = _parse(option, raw, origins[option.name])
+    return Loaded(_complete(values, origins), origins, _warnings(values, origins))
+
+
+def _find(
+    option: Option, flags: Mapping[str, object], environ: Mapping[str, str], file: Mapping[str, object], config: str
+) -> tuple[str, object] | None:
+    """Return where the option's value comes from, and the value; None if nobody gives one."""
+    by_flag = flags.get(option.name)
+    if by_flag is not None:
+        if option.secret and _has_secret(str(by_flag)):
+            raise ConfigError(
+                f"{option.flag} holds a password, which every user of this machine could read",
+                hint=f"set {option.variable}, or {option.variable}_FILE to a file that holds the URL",
+            )
+        return option.flag, by_flag
+    if environ.get(option.variable):
+        return option.variable, environ[option.variable]
+    by_file = environ.get(f"{option.variable}_FILE") if option.secret else None
+    if by_file:
+        return f"{option.variable}_FILE ({by_file})", _read(Path(by_file), f"{option.variable}_FILE").strip()
+    if option.name in file:
+        return f"{config}: {option.name}", file[option.name]
+    return None
+
+
+def _parse(option: Option, raw: object, origin: str) -> Any:
+    try:
+        return option.parse(raw)
+    except ValueError as error:
+        got = "" if option.secret else f", got {raw!r}"
+        raise ConfigError(f"{origin}: expected {error}{got}") from error
+
+
+def _complete(values: dict[str, Any], origins: Mapping[str, str]) -> Settings:
+    if values.get("embedded"):
+        for name in ("database_url", "nats_url"):
+            if name in values:
+                raise ConfigError(
+                    f"{origins[name]} names a server, and {origins['embedded']} asks for one of our own",
+                    hint=f"drop one of the two: unset {_BY_NAME[name].variable}, or run without --embedded",
+                )
+        return Settings(**values, database_url="", nats_url="")
+    if "database_url" not in values:
+        raise ConfigError(
+            "no database is configured: AIKI_DATABASE_URL is not set",
+            hint="aikid --embedded   (or AIKI_DATABASE_URL=postgresql://aiki@127.0.0.1/aiki aikid)",
+        )
+    values.setdefault("nats_url", f"nats://127.0.0.1:{DEFAULT_NATS_PORT}")
+    return Settings(**values)
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    try:
+        table = tomllib.loads(_read(path, "the configuration file"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    for name in table:
+        if name not in _BY_NAME:
+            near = difflib.get_close_matches(name, _BY_NAME, 1)
+            known = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(_BY_NAME)}"
+            raise ConfigError(f"{path}: unknown key {name!r}: {known}")
+    return table
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"cannot read {what} {path}: {reason}") from error
+
+
+def _refuse_slips(environ: Mapping[str, str]) -> None:
+    """Refuse variables that are almost ours. Others that begin with AIKI_ belong to the client and to workers."""
+    known = {f"{PREFIX}CONFIG", *(option.variable for option in OPTIONS)}
+    known |= {f"{option.variable}_FILE" for option in OPTIONS if option.secret}
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=_NEAR_MISS)
+            if near:
+                raise ConfigError(f"{name}: unknown variable: did you mean {near[0]}?")
+
+
+def _warnings(values: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is allowed but unwise: a password in a file that others may read."""
+    found = []
+    for option in OPTIONS:
+        path = re.search(r"_FILE \((.*)\)$|^(.*): \w+$", origins.get(option.name, ""))
+        if option.secret and path and _has_secret(values[option.name]):
+            file = Path(path[1] or path[2])
+            if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+                found.append(f"{file} holds a password and can be read by other users: chmod 600 {file}")
+    return tuple(found)
+
+
+def _has_secret(url: str) -> bool:
+    if "password=" in url:
+        return True
+    parts = [urlsplit(one) for one in url.split(",") if "://" in one]
+    # In a NATS URL a lone name before the @ is a token.
+    return any(part.password or (part.username and part.scheme in _NATS_SCHEMES) for part in parts)
+
+
+def sources_note() -> str:
+    """Return the lines of `--help` that say how settings are found."""
+    return (
+        "Each option can also be set by a variable (--pool-size 6 is AIKI_POOL_SIZE=6) or in a TOML file\n"
+        f"(pool_size = 6) named by --config or {PREFIX}CONFIG. Flags win, then variables, then the file.\n"
+        f"Passwords: AIKI_DATABASE_URL, or AIKI_DATABASE_URL_FILE with the name of a file that holds it."
+    )

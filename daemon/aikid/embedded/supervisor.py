@@ -1,0 +1,176 @@
+"""Own the embedded servers while this process lives: start, watch, start again, stop.
+
+A server that dies is started again on the same data, after a growing pause if it keeps dying; our own code rides over
+that as over any restart of a server elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiki.core.errors import ConfigError
+from aikid.embedded.child import Server, last_lines
+from aikid.embedded.home import open_home
+from aikid.embedded.nats import Nats
+from aikid.embedded.postgres import Postgres
+from aikid.threads import in_thread
+
+log = logging.getLogger(__name__)
+
+ADDRESSES: Final = "servers.json"
+"""In the data folder while the servers run: their addresses and our process id, for people and tools."""
+STEADY_SECONDS: Final = 30.0
+"""A server that lived so long is started again at once if it dies."""
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+_STOP_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the embedded servers answer."""
+
+    database_url: str
+    nats_url: str
+
+
+@asynccontextmanager
+async def embedded_servers(data_dir: Path, *, nats_port: int, start_seconds: float) -> AsyncIterator[Addresses]:
+    """Run Postgres and nats-server on `data_dir` for the length of the context.
+
+    Both answer when it is entered and have ended when it is left. Raises ConfigError if the folder or the port is
+    taken, the binaries are missing, or a server does not start within `start_seconds`.
+    """
+    with open_home(data_dir) as home:
+        postgres = Postgres(home.folder, home.account)
+        nats = Nats(home.folder, home.account, port=nats_port)
+        async with supervised([postgres, nats], start_seconds=start_seconds):
+            addresses = Addresses(postgres.url(), nats.url)
+            record = data_dir / ADDRESSES
+            record.write_text(json.dumps({"pid": os.getpid(), **vars(addresses)}, indent=1) + "\n")
+            try:
+                yield addresses
+            finally:
+                record.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def supervised(servers: Sequence[Server], *, start_seconds: float) -> AsyncIterator[None]:
+    """Run `servers` for the length of the context; they start together and stop one by one, the last one first."""
+    async with AsyncExitStack() as stack:
+        keepers = [_Keeper(server, start_seconds) for server in servers]
+        for keeper in keepers:
+            stack.push_async_callback(keeper.stop)
+            keeper.start()
+        for keeper in keepers:
+            await keeper.up()
+        yield
+
+
+class _Keeper:
+    """Keeps one server running from `start` to `stop`."""
+
+    def __init__(self, server: Server, start_seconds: float) -> None:
+        self._server = server
+        self._start_seconds = start_seconds
+        self._up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"keep {self._server.name}")
+
+    async def up(self) -> None:
+        """Return when the server answered for the first time. Raises ConfigError if it could not be started."""
+        await asyncio.shield(self._up)
+
+    async def stop(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        if self._up.done() and not self._up.cancelled():
+            # Whoever left before `up` returned is told by another error: this one was seen.
+            self._up.exception()
+
+    async def _run(self) -> None:
+        try:
+            await in_thread(self._server.prepare)
+            deadline = time.monotonic() + self._start_seconds
+            pause = _FIRST_PAUSE
+            while True:
+                lived = await self._live_once(deadline)
+                pause = _FIRST_PAUSE if lived > STEADY_SECONDS else min(pause * 2, _LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+        except ConfigError as error:
+            # Before the first answer it stops the start; later there is nobody to tell but the log.
+            if self._up.done():
+                log.exception("%s cannot be started again", self._server.name)
+            else:
+                self._up.set_exception(error)
+
+    async def _live_once(self, deadline: float) -> float:
+        """Run the server from its start to its end and return how many seconds it lived."""
+        server = self._server
+        began = time.monotonic()
+        process = server.spawn()
+        try:
+            while process.poll() is None and not await in_thread(lambda: server.is_ready(process)):
+                self._give_up_after(deadline)
+                await asyncio.sleep(_POLL_SECONDS)
+            if process.poll() is None:
+                log.debug("%s answers (process %d)", server.name, process.pid)
+                if not self._up.done():
+                    self._up.set_result(None)
+                await _ended(process)
+            self._give_up_after(deadline)
+            log.error("%s ended with exit code %s; starting it again", server.name, process.returncode)
+        finally:
+            await _end(process, first=server.stop_signal, then=server.kill_signal)
+        return time.monotonic() - began
+
+    def _give_up_after(self, deadline: float) -> None:
+        if not self._up.done() and time.monotonic() > deadline:
+            raise ConfigError(
+                f"{self._server.name} does not start:\n{last_lines(self._server.log)}", hint=f"less {self._server.log}"
+            )
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Return when `process` has ended, and reap it."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        # Not Linux, or a sandbox that forbids it.
+        await in_thread(process.wait)
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    process.wait()
+
+
+async def _end(process: subprocess.Popen[bytes], *, first: signal.Signals, then: signal.Signals) -> None:
+    for number in (first, then, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        process.send_signal(number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await _ended(process)
