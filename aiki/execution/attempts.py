@@ -1,0 +1,290 @@
+"""Own the calls of a run that were let go: which wait for a commit, which run, and which wait for their next attempt.
+
+A try starts only when everything that the run was given before it was asked for is durable, and so is the row of the
+try before it: a crash then loses neither an outcome nor a count. What is final goes to `on_outcome`; what is not
+becomes a row beside the log and a date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from aiki.core.errors import AikiError
+from aiki.execution.failures import encode_failure
+from aiki.execution.processes import ProcessFailure, Raised, raised
+from aiki.execution.tries import TaskTimeout, Try, start_try
+from aiki.run import TaskRun
+from aiki.wire.messages import NULL, Attempt, Failure
+
+if TYPE_CHECKING:
+    from aiki.execution.calls import Call
+    from aiki.execution.outbox import Outbox
+    from aiki.execution.settings import Settings
+
+SECOND: Final = 1_000_000
+_NULL: Final = bytes(NULL)
+
+
+class Started:
+    """A call that was let go, and the attempt that is made or due next."""
+
+    __slots__ = ("announced", "call", "need", "number", "trying")
+
+    def __init__(self, call: Call, number: int, need: int) -> None:
+        self.call = call
+        self.number = number
+        """The attempt, counted from 1."""
+        self.need = need
+        """The outbox count that must be durable before it starts."""
+        self.announced = False
+        """Its start is on record: an `at_most_once` task that must now run or be taken back."""
+        self.trying: Try | None = None
+
+
+class Attempts:
+    """The tasks of one claimed run."""
+
+    __slots__ = (
+        "_context",
+        "_loop",
+        "_made",
+        "_now",
+        "_on_outcome",
+        "_origin_id",
+        "_outbox",
+        "_prior",
+        "_retries",
+        "_run_id",
+        "_settings",
+        "_started",
+        "_waiting",
+        "running",
+    )
+
+    def __init__(
+        self,
+        prior: Iterable[Attempt],
+        *,
+        run_id: str,
+        origin_id: str,
+        outbox: Outbox,
+        context: Context,
+        settings: Settings,
+        now: Callable[[], int],
+        on_outcome: Callable[[Call | None, bool, bytes], None],
+    ) -> None:
+        """`on_outcome` gets (call, ok, value), or (None, ...) when only an attempt failed."""
+        self._prior: dict[str, Attempt] = {}
+        for row in prior:
+            known = self._prior.get(row.key)
+            if known is None or known.attempt < row.attempt:
+                self._prior[row.key] = row
+        self._run_id = run_id
+        self._origin_id = origin_id
+        self._outbox = outbox
+        self._context = context
+        self._settings = settings
+        self._now = now
+        self._on_outcome = on_outcome
+        self._loop = asyncio.get_running_loop()
+        self._started: dict[str, Started] = {}
+        self._waiting: deque[Started] = deque()
+        self._retries: list[tuple[int, int, Started]] = []
+        self._made = 0
+        self.running = 0
+        """Tries that run now."""
+
+    def admit(self, call: Call, now: int, *, announce: bool) -> None:
+        """Take a new call; it starts by `launch`.
+
+        With `announce` the start of an `at_most_once` task is put on record.
+        """
+        prior = self._prior.pop(call.key, None)
+        number = 1 if prior is None else prior.attempt + 1
+        started = self._started[call.key] = Started(call, number, self._outbox.added)
+        if prior is not None and bytes(prior.error) == _NULL:
+            self._give_up(started, _outcome_unknown(call, prior.attempt))
+        elif prior is not None and prior.next_at is not None and prior.next_at > now:
+            self._retry_at(started, prior.next_at)
+        else:
+            if call.task.at_most_once and announce:
+                self._announce(started)
+            self._waiting.append(started)
+
+    def cancel(self, call: Call) -> None:
+        """Forget a call that nobody waits for."""
+        started = self._started.get(call.key)
+        if started is not None and started.call is call:
+            del self._started[call.key]
+            self._stop_trying(started)
+
+    def cancel_all(self) -> None:
+        """Forget all calls."""
+        for started in self._started.values():
+            self._stop_trying(started)
+        self._started.clear()
+        self._waiting.clear()
+        self._retries.clear()
+
+    def take_back(self) -> None:
+        """Put on record that announced tries which have not begun will not: their outcome is known."""
+        for started in self._waiting:
+            if started.announced and self._is_current(started):
+                failure = Failure("NotStarted", "its worker stopped before it began", task=started.call.task.name)
+                row = Attempt(started.call.key, started.number + 1, Raw(encode_failure(failure)), None)
+                self._outbox.add(row)
+
+    def launch(self, now: int, *, may_start: bool, draining: bool) -> None:
+        """Start what may start. While draining only what was announced does."""
+        while self._retries and self._retries[0][0] <= now:
+            _, _, started = heapq.heappop(self._retries)
+            if self._is_current(started):
+                self._waiting.append(started)
+        waiting, self._waiting = self._waiting, deque()
+        while waiting:
+            started = waiting.popleft()
+            if not self._is_current(started):
+                continue
+            if may_start and started.need <= self._outbox.durable and (started.announced or not draining):
+                self._try(started, now)
+            else:
+                self._waiting.append(started)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a try is ready but for a commit, the lease, or the end of draining."""
+        return any(self._is_current(started) for started in self._waiting)
+
+    @property
+    def announced(self) -> bool:
+        """Whether a try whose start is on record has not begun."""
+        return any(started.announced and self._is_current(started) for started in self._waiting)
+
+    def next_retry_at(self) -> int | None:
+        """Return when the next attempt of any call is due, in microseconds."""
+        while self._retries and not self._is_current(self._retries[0][2]):
+            heapq.heappop(self._retries)
+        return self._retries[0][0] if self._retries else None
+
+    # -- private
+
+    def _is_current(self, started: Started) -> bool:
+        return self._started.get(started.call.key) is started
+
+    def _announce(self, started: Started) -> None:
+        self._outbox.add(Attempt(started.call.key, started.number, NULL))
+        started.need = self._outbox.added
+        started.announced = True
+
+    def _stop_trying(self, started: Started) -> None:
+        if started.trying is not None:
+            started.trying.cancel()
+            started.trying = None
+            self.running -= 1
+
+    def _try(self, started: Started, now: int) -> None:
+        call = started.call
+        task = call.task
+        timeout = task.timeout
+        if task.total_timeout is not None:
+            left = task.total_timeout - (now - call.asked_at) / SECOND
+            if left <= 0:
+                self._give_up(started, _too_late(call, started.number - 1))
+                return
+            timeout = left if timeout is None else min(timeout, left)
+        run = TaskRun(run_id=self._run_id, origin_id=self._origin_id, key=call.key, attempt=started.number)
+        self.running += 1
+        try:
+            trying = start_try(
+                call,
+                run,
+                origin_id=self._origin_id,
+                timeout=timeout,
+                context=self._context,
+                loop=self._loop,
+                on_end=partial(self._on_end, started),
+                settings=self._settings,
+            )
+        except AikiError as error:
+            self._on_end(started, error)
+            return
+        # A coroutine that was started eagerly may have ended already.
+        if self._is_current(started) and not trying.ended:
+            started.trying = trying
+
+    def _on_end(self, started: Started, result: bytes | BaseException) -> None:
+        started.trying = None
+        self.running -= 1
+        if isinstance(result, bytes):
+            del self._started[started.call.key]
+            self._on_outcome(started.call, True, result)
+            return
+        self._fail(started, result)
+
+    def _fail(self, started: Started, error: BaseException) -> None:
+        call = started.call
+        known = error.raised if isinstance(error, ProcessFailure) else raised(error, call.task.retry)
+        now = self._now()
+        delay = self._next_delay(started, known, now)
+        if delay is None:
+            self._give_up(started, known.failure)
+            return
+        next_at = now + round(delay * SECOND)
+        self._outbox.add(Attempt(call.key, started.number, Raw(encode_failure(known.failure)), next_at))
+        started.number += 1
+        started.need = self._outbox.added
+        self._retry_at(started, next_at)
+        self._on_outcome(None, False, b"")
+
+    def _next_delay(self, started: Started, known: Raised, now: int) -> float | None:
+        """Return the seconds until the next attempt, or None if this failure is final."""
+        task = started.call.task
+        if known.final or task.at_most_once:
+            return None
+        elapsed = (now - started.call.asked_at) / SECOND
+        delay = task.retry.next_delay(started.number, elapsed=elapsed, random=random.random)
+        if delay is not None and known.retry_after is not None:
+            delay = known.retry_after
+        if delay is not None and task.total_timeout is not None and elapsed + delay >= task.total_timeout:
+            return None
+        return delay
+
+    def _give_up(self, started: Started, failure: Failure) -> None:
+        call = started.call
+        del self._started[call.key]
+        if not failure.attempts:
+            failure = replace(failure, task=call.task.name, attempts=started.number)
+        self._on_outcome(call, False, encode_failure(failure))
+
+    def _retry_at(self, started: Started, next_at: int) -> None:
+        self._made += 1
+        heapq.heappush(self._retries, (next_at, self._made, started))
+
+
+def _too_late(call: Call, attempts: int) -> Failure:
+    return Failure(
+        TaskTimeout.__name__,
+        f"no attempt could begin within the total timeout of {call.task.total_timeout:g} s",
+        task=call.task.name,
+        attempts=max(1, attempts),
+    )
+
+
+def _outcome_unknown(call: Call, attempts: int) -> Failure:
+    return Failure(
+        "TaskOutcomeUnknown",
+        "it was started and its worker ended before it reported: it may have taken effect, and is not started again",
+        task=call.task.name,
+        attempts=attempts,
+        unknown=True,
+    )

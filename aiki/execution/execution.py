@@ -1,0 +1,471 @@
+"""Own one claimed run from its claim to its end: the body, its tasks, and what is written about both.
+
+Record and proceed: an outcome goes to the body as soon as its entry is in the outbox, and the next step that the
+world can see (starting a task, suspending, ending) waits until everything before it is durable. One unit is in flight
+at a time; what comes about meanwhile travels in the next one. So K tasks in a row cost K commits, and the last task's
+entry and the completion share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Raw
+
+from aiki.core.errors import AikiError, UsageError
+from aiki.core.states import Event
+from aiki.execution.attempts import Attempts
+from aiki.execution.body import Body, Outcome
+from aiki.execution.failures import encode_failure, failure_of
+from aiki.execution.journal import Journal
+from aiki.execution.outbox import Outbox
+from aiki.execution.watchdog import Step, watchdog
+from aiki.run import WorkflowRun
+from aiki.wire.limits import ENTRIES_HARD, ENTRIES_SOFT, JOURNAL_BYTES_HARD, JOURNAL_BYTES_SOFT
+from aiki.wire.messages import Claimed, End, Entry, Recorded, Unit
+
+if TYPE_CHECKING:
+    from aiki.execution.calls import Call
+    from aiki.execution.host import Host
+    from aiki.execution.settings import Settings
+    from aiki.workflow import Workflow
+
+_logger = logging.getLogger("aiki.execution")
+SECOND: Final = 1_000_000
+_SHORTEST_ALARM: Final = 0.001
+
+
+class Execution:
+    """A run that this worker has claimed. All methods are called on the worker's loop."""
+
+    __slots__ = (
+        "_advancing",
+        "_again",
+        "_alarm",
+        "_alarm_at",
+        "_attempts",
+        "_body",
+        "_claimed",
+        "_draining",
+        "_end",
+        "_entries",
+        "_flown",
+        "_host",
+        "_journal_bytes",
+        "_journal_length",
+        "_last_at",
+        "_lingering",
+        "_loop",
+        "_outbox",
+        "_over",
+        "_scheduled",
+        "_settings",
+        "_step",
+        "_too_large",
+        "_wants_slot",
+        "_workflow",
+        "fence",
+        "suspect",
+    )
+
+    def __init__(self, claimed: Claimed, workflow: Workflow[Any, Any], host: Host, *, settings: Settings) -> None:
+        self.fence = claimed.fence
+        self.suspect = claimed.suspect
+        self._claimed = claimed
+        self._workflow = workflow
+        self._host = host
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(claimed.length)
+        self._entries: list[Entry] = claimed.entries
+        self._journal_length = claimed.length
+        self._journal_bytes = 0
+        self._body: Body | None = None
+        self._attempts = Attempts(
+            claimed.attempts,
+            run_id=self.fence.run_id,
+            origin_id=claimed.origin_id,
+            outbox=self._outbox,
+            context=copy_context(),
+            settings=settings,
+            now=host.now,
+            on_outcome=self._on_outcome,
+        )
+        self._step = Step(self.fence.run_id, settings.slow_step_seconds)
+        self._flown: Unit | None = None
+        self._end: End | None = None
+        self._too_large = False
+        self._over = False
+        self._draining = False
+        self._lingering = False
+        self._wants_slot = False
+        self._advancing = False
+        self._again = False
+        self._scheduled = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0
+        self._last_at = claimed.started_at
+
+    def __repr__(self) -> str:
+        return f"<Execution of {self._claimed.workflow} {self.fence.run_id}>"
+
+    # -- called by the worker
+
+    def start(self) -> None:
+        """Read the rest of the journal if there is more, then run the body as far as it goes."""
+        if len(self._entries) < self._claimed.length:
+            self._host.fetch_page(self, len(self._entries))
+        else:
+            self._begin()
+
+    def on_page(self, entries: list[Entry]) -> None:
+        """Take in a page of the journal that was asked for."""
+        if self._over or self._end is not None:
+            return
+        if not entries:
+            self._stop_with(
+                _blocked(f"its journal has {self._claimed.length} entries and ends at {len(self._entries)}")
+            )
+            return
+        self._entries = self._entries + entries
+        self.start()
+
+    def on_recorded(self, recorded: Recorded) -> None:
+        """Take in what became of the unit in flight."""
+        unit, self._flown = self._flown, None
+        if self._over or unit is None:
+            return
+        match recorded.result:
+            case "done":
+                self._outbox.acknowledge()
+                if unit.end is not None:
+                    self._finish()
+                else:
+                    self._advance()
+            case "refused":
+                self._on_refused(unit, recorded.reason or "no reason given")
+            case "fenced" | "conflict":
+                _logger.info("run %s was lost to another claim (%s)", self.fence.run_id, recorded.result)
+                self.drop()
+
+    def on_slot(self) -> None:
+        """Go on after lingering."""
+        self._wants_slot = False
+        if self._lingering:
+            self._lingering = False
+            self._advance()
+
+    def suspend(self) -> None:
+        """Leave memory now, if the run lingers."""
+        if self._lingering and not self._over:
+            self._leave_for_later()
+            self._flush()
+
+    def drain(self) -> None:
+        """Start no new try; end the claim once those that run have ended."""
+        self._draining = True
+        if self._lingering:
+            self._leave_for_later()
+            self._flush()
+        elif self._body is None:
+            self._stop_with(End(Event.RELEASE))
+        else:
+            self._advance()
+
+    def stop(self) -> None:
+        """Give the run up now: cancel its tries, write what is there, release it."""
+        self._draining = True
+        if self._over or self._end is not None:
+            return
+        if self._attempts.running or self._attempts.waiting or self._next_wake() is None or not self._at_rest():
+            self._attempts.take_back()
+            self._stop_with(End(Event.RELEASE))
+        else:
+            self._leave_for_later()
+            self._flush()
+
+    def drop(self) -> None:
+        """Forget the run without a word: the claim is lost."""
+        if not self._over:
+            self._finish()
+
+    # -- private: the body
+
+    def _begin(self) -> None:
+        claimed, workflow = self._claimed, self._workflow
+        try:
+            args, kwargs = workflow.parameters.decode(claimed.input)
+        except AikiError as error:
+            self._stop_with(_failed(error))
+            return
+        self._journal_bytes = sum(len(entry.key) + len(bytes(entry.value)) for entry in self._entries)
+        journal, self._entries = Journal(self._entries), []
+        body = self._body = Body(
+            lambda: workflow.fn(run, *args, **kwargs),
+            journal=journal,
+            started_at=claimed.started_at,
+            origin_id=claimed.origin_id,
+            on_entry=self._on_entry,
+            on_problem=self._on_problem,
+        )
+        run = body.loop.workflow_run = WorkflowRun(
+            body,
+            id=claimed.origin_id,
+            run_id=self.fence.run_id,
+            workflow=claimed.workflow,
+            version=claimed.version,
+            input=claimed.input,
+            idempotency_key=claimed.key,
+            labels=claimed.labels,
+        )
+        self._advance()
+
+    def _advance(self) -> None:
+        """Move everything that can move."""
+        if self._advancing:
+            self._again = True
+            return
+        if self._over or self._lingering or self._body is None:
+            return
+        self._advancing = True
+        try:
+            while True:
+                self._again = False
+                self._advance_once(self._body)
+                if not self._again or self._over:
+                    break
+        except Exception as error:
+            _logger.exception("run %s: a bug in aiki; the run is blocked", self.fence.run_id)
+            self._stop_with(_blocked(f"a bug in aiki: {error!r}"))
+        finally:
+            self._advancing = False
+
+    def _advance_once(self, body: Body) -> None:
+        more = False
+        if self._end is None:
+            more = self._pump(body)
+        if self._end is None:
+            self._attempts.launch(self._host.now(), may_start=self._host.may_start(), draining=self._draining)
+        if more:
+            self._schedule()
+        elif self._end is None and not self._again:
+            self._rest()
+        self._flush()
+        self._set_alarm()
+
+    def _pump(self, body: Body) -> bool:
+        """Step the body; tell whether it wants to go on at once."""
+        watchdog.begin(self._step)
+        try:
+            more = body.pump(self._host.now())
+        finally:
+            watchdog.end()
+        for call in body.take_abandoned():
+            self._attempts.cancel(call)
+        started = body.take_started()
+        if started:
+            now = self._host.now()
+            for call in started:
+                self._attempts.admit(call, now, announce=not self._draining)
+        if body.outcome is not Outcome.RUNNING:
+            self._conclude(body)
+        elif self._too_large:
+            self._end_with(_failed(_too_large(self._journal_length, self._journal_bytes)))
+        elif not more and body.is_deadlocked():
+            self._end_with(_failed(_deadlock(body.waiting_lines())))
+        return more
+
+    def _conclude(self, body: Body) -> None:
+        match body.outcome:
+            case Outcome.RETURNED:
+                try:
+                    output = self._workflow.result.encode(body.result)
+                except AikiError as error:
+                    self._end_with(_failed(error))
+                else:
+                    self._end_with(End(Event.COMPLETE, output=Raw(output)))
+            case Outcome.RAISED:
+                assert body.error is not None
+                self._end_with(_failed(body.error))
+            case Outcome.DIVERGED:
+                self._end_with(End(Event.DIVERGE, why=body.diff))
+            case _:
+                raise AssertionError(body.outcome)
+
+    def _on_entry(self, entry: Entry) -> None:
+        self._outbox.add(entry)
+        length, size = self._journal_length, self._journal_bytes
+        self._journal_length = length + 1
+        self._journal_bytes = size + len(entry.key) + len(bytes(entry.value))
+        if self._journal_length >= ENTRIES_HARD or self._journal_bytes >= JOURNAL_BYTES_HARD:
+            self._too_large = True
+        elif (length < ENTRIES_SOFT <= self._journal_length) or (size < JOURNAL_BYTES_SOFT <= self._journal_bytes):
+            _logger.warning(
+                "run %s: its journal has %d entries and %d bytes; a run fails at %d or %d: split its work",
+                self.fence.run_id, self._journal_length, self._journal_bytes, ENTRIES_HARD, JOURNAL_BYTES_HARD,
+            )  # fmt: skip
+
+    def _on_problem(self, context: dict[str, Any]) -> None:
+        body = self._body
+        if body is not None and not body.replaying():
+            _logger.warning("run %s: %s", self.fence.run_id, context.get("message"), exc_info=context.get("exception"))
+
+    # -- private: tasks
+
+    def _on_outcome(self, call: Call | None, ok: bool, value: bytes) -> None:
+        """Take in a final outcome, or (without a call) that an attempt has failed."""
+        body = self._body
+        if self._over or self._end is not None or body is None:
+            return
+        if call is not None:
+            self._last_at = max(self._last_at, self._host.now())
+            body.resolve(call, ok, value, self._last_at)
+        if self._attempts.running:
+            self._schedule()  # others may end in the same turn of the loop: deliver and record them together
+        else:
+            self._advance()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._advance_scheduled)
+
+    def _advance_scheduled(self) -> None:
+        self._scheduled = False
+        self._advance()
+
+    # -- private: rest, sleep and the end
+
+    def _at_rest(self) -> bool:
+        return self._body is not None and not self._scheduled and self._flown is None and not self._outbox
+
+    def _next_wake(self) -> tuple[int, Event] | None:
+        """Return when the run can move next by itself, and what it is waiting for until then."""
+        timer = None if self._body is None else self._body.next_timer()
+        retry = self._attempts.next_retry_at()
+        if timer is not None and (retry is None or timer.when_us <= retry):
+            return timer.when_us, Event.SLEEP
+        return None if retry is None else (retry, Event.RETRY)
+
+    def _rest(self) -> None:
+        """The body is at rest: if no task moves either, linger, leave memory, or give the claim up."""
+        attempts = self._attempts
+        if attempts.running or attempts.announced:
+            return
+        if self._draining:
+            if attempts.waiting or self._next_wake() is None:
+                self._end_with(End(Event.RELEASE))
+            else:
+                self._leave_for_later()
+            return
+        if attempts.waiting:
+            return  # for a commit, or for the lease to be certain
+        wake = self._next_wake()
+        assert wake is not None, "a body at rest waits for something"
+        seconds = (wake[0] - self._host.now()) / SECOND
+        limit = self._settings.linger_seconds if wake[1] is Event.SLEEP else self._settings.inline_retry_seconds
+        if seconds > limit:
+            self._leave_for_later()
+        elif seconds > 0 and self._flown is None and not self._outbox:
+            self._lingering = True
+            self._host.lingering(self)
+
+    def _leave_for_later(self) -> None:
+        """Suspend the run; what is not yet written goes along."""
+        wake = self._next_wake()
+        assert wake is not None, "a run that lingers waits for a date"
+        self._end_with(End(wake[1], due_at=wake[0]))
+
+    def _set_alarm(self) -> None:
+        """Have the loop call back when the next timer or retry is due."""
+        if self._over or self._end is not None:
+            return
+        wake = self._next_wake()
+        when = None if wake is None else wake[0]
+        now = self._host.now()
+        if self._attempts.waiting and not self._host.may_start():
+            poll = now + round(self._settings.lease_poll_seconds * SECOND)
+            when = poll if when is None else min(when, poll)
+        if when is None or (self._alarm is not None and self._alarm_at <= when):
+            return  # an alarm that comes too early looks again
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = when
+        self._alarm = self._loop.call_later(max((when - now) / SECOND, _SHORTEST_ALARM), self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        if self._over or self._end is not None:
+            return
+        if not self._lingering:
+            self._advance()
+        elif not self._wants_slot:
+            self._wants_slot = True
+            self._host.wants_slot(self)
+
+    def _stop_with(self, end: End) -> None:
+        """End the claim in this way, unless it is ending already, and write it."""
+        if self._end is None and not self._over:
+            self._end_with(end)
+            self._flush()
+
+    def _end_with(self, end: End) -> None:
+        self._end = end
+        self._lingering = False
+        self._attempts.cancel_all()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _flush(self) -> None:
+        """Send the next unit, if none is in flight and there is anything to say."""
+        if self._flown is None and not self._over and (self._outbox or self._end is not None):
+            self._flown = self._outbox.take(self.fence, self._end)
+            self._host.record(self, self._flown)
+
+    def _on_refused(self, unit: Unit, reason: str) -> None:
+        _logger.error("run %s: the daemon refused what it wrote: %s", self.fence.run_id, reason)
+        self._outbox.give_up(unit)
+        self._attempts.cancel_all()
+        if self._end is not None and self._end.event is Event.FAIL and not unit.entries:
+            self.drop()  # not even its failure can be written: the lease's end or a person decides
+            return
+        self._end = None
+        self._stop_with(_failed(UsageError(f"what the run recorded was refused: {reason}")))
+
+    def _finish(self) -> None:
+        self._over = True
+        self._end_with(End(Event.RELEASE) if self._end is None else self._end)
+        body, self._body = self._body, None
+        if body is not None:
+            for line in body.leave():
+                _logger.error(
+                    "run %s: its body cannot be unwound, it swallows every exception at %s", self.fence.run_id, line
+                )
+        self._host.ended(self)
+
+
+def _failed(error: BaseException) -> End:
+    return End(Event.FAIL, error=Raw(encode_failure(failure_of(error))))
+
+
+def _blocked(why: str) -> End:
+    return End(Event.DIVERGE, why=why)
+
+
+def _deadlock(lines: list[str]) -> UsageError:
+    return UsageError(
+        "the workflow body waits for something that can never come: it waits at " + "; ".join(lines),
+        hint="wait for tasks, timers, or for what another branch of the same body does",
+    )
+
+
+def _too_large(entries: int, size: int) -> UsageError:
+    return UsageError(
+        f"the run's journal has {entries} entries and {size} bytes, which is more than a run may have"
+        f" ({ENTRIES_HARD} entries, {JOURNAL_BYTES_HARD} bytes)",
+        hint="split the work over several runs",
+    )

@@ -1,0 +1,66 @@
+"""Own how an exception becomes a `Failure`: type, message, traceback text and cause; never a pickle."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Final
+
+from aiki.core.errors import TaskFailed
+from aiki.execution.unwinding import is_internal
+from aiki.wire.codec import encode
+from aiki.wire.limits import ERROR_BYTES
+from aiki.wire.messages import Failure
+
+_TYPE_CHARS: Final = 200
+_MESSAGE_CHARS: Final = 2_000
+_TRACEBACK_BYTES: Final = ERROR_BYTES - 3 * _MESSAGE_CHARS - 1_000
+
+
+def failure_of(error: BaseException, *, task: str | None = None, attempts: int = 0, unknown: bool = False) -> Failure:
+    """Return `error` as it is stored. `task` is the task that gave up after `attempts`."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if isinstance(error, TaskFailed):
+        task, attempts = error.task, error.attempts
+    return Failure(
+        _cut(type(error).__name__, _TYPE_CHARS),
+        _cut(_text(error), _MESSAGE_CHARS),
+        traceback=_traceback(error),
+        cause=None if cause is None else _cut(f"{type(cause).__name__}: {_text(cause)}", _MESSAGE_CHARS),
+        task=task,
+        attempts=attempts,
+        unknown=unknown,
+    )
+
+
+def encode_failure(failure: Failure) -> bytes:
+    """Return the failure as JSON, at most about ERROR_BYTES."""
+    return encode(failure)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a broken __str__ must not hide the error
+        return "(its text cannot be read: __str__ raised)"
+    # A lone surrogate cannot be stored.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _traceback(error: BaseException) -> str:
+    """Return the traceback from the user's first frame on, its middle cut out if it is long."""
+    trace = error.__traceback__
+    while trace is not None and is_internal(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, trace)
+    except Exception:  # noqa: BLE001 - a broken __repr__ or __str__ again
+        lines = traceback.format_tb(trace)
+    text = "".join(lines).encode("utf-8", "backslashreplace")
+    if len(text) > _TRACEBACK_BYTES:
+        half = _TRACEBACK_BYTES // 2
+        text = text[:half] + b"\n  ...\n" + text[-half:]
+    return text.decode(errors="ignore")
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

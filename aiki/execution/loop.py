@@ -1,0 +1,329 @@
+"""Own the private event loop of one run: a small deterministic asyncio loop without I/O or threads.
+
+It never waits and never reads a clock. Whoever steps it (`body`) decides what time it is and which timer fires,
+so "nothing in this run can move" is exactly "its ready queue is empty", and the same deliveries give the same steps
+in every process. Everything that asyncio offers on top of futures, tasks and timers works inside it unchanged.
+
+Time is whole microseconds inside, because a journal entry's `at` is; `time()` shows seconds, as asyncio wants.
+Timers carry keys made from their delay (`timer:0.25`) or their date (`until:...`), not from the order in which they
+were made: a timeout that never fired leaves no trace, and adding one disturbs no recorded timer of another length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sys
+import threading
+from asyncio import Task as AsyncioTask
+from asyncio import _get_running_loop, _set_running_loop
+from asyncio.tasks import _enter_task, _leave_task
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, Final, TypeVarTuple, Unpack
+
+from aiki.core.errors import UsageError
+
+Ts = TypeVarTuple("Ts")
+MICROSECONDS: Final = 1_000_000
+
+REFUSED: Final = """
+    run_in_executor getaddrinfo getnameinfo create_connection create_server sendfile start_tls
+    create_unix_connection create_unix_server create_datagram_endpoint connect_read_pipe connect_write_pipe
+    subprocess_shell subprocess_exec add_reader remove_reader add_writer remove_writer sock_recv sock_recv_into
+    sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_sendfile sock_connect sock_accept
+    add_signal_handler remove_signal_handler run_until_complete run_forever stop close connect_accepted_socket
+    set_default_executor shutdown_default_executor
+"""
+"""What a workflow body may not ask its loop for: I/O, threads, processes, and control of the loop itself."""
+
+
+class Timer(asyncio.TimerHandle):
+    """A timer of the body, found again on replay by its key."""
+
+    __slots__ = ("fired", "key", "when_us")
+
+    def __init__(
+        self, when_us: int, key: str, callback: Callable[..., object], args: Any, loop: RunLoop, context: Context | None
+    ) -> None:
+        super().__init__(when_us / MICROSECONDS, callback, args, loop, context)
+        self.when_us = when_us
+        self.key = key
+        self.fired = False
+
+
+class RunTask(AsyncioTask[Any]):
+    """An asyncio task of the body. Its hash is its number in the run, so sets of tasks iterate alike on replay."""
+
+    def __init__(self, coro: Any, number: int, **options: Any) -> None:
+        self._number = number  # first of all: Task.__init__ puts the task into a WeakSet
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+        """Add a callback, as asyncio does; refuse one that would stop a thread.
+
+        `anyio.to_thread` ties a new worker thread to a task in this way, before it hands it any work.
+        """
+        thread = getattr(fn, "__self__", None)
+        if isinstance(thread, threading.Thread):
+            fn(self)
+            raise refusal("anyio.to_thread")
+        super().add_done_callback(fn, context=context)
+
+
+def refusal(what: str) -> UsageError:
+    """Return the error for I/O or threads in a workflow body."""
+    return UsageError(
+        f"{what} cannot be used in a workflow body: it would not be replayed",
+        hint="move it into a task and call `await that_task.run(run, ...)`",
+    )
+
+
+class RunLoop(asyncio.AbstractEventLoop):
+    """The loop of one run. `workflow_run` is what `aiki.run.current_body()` finds."""
+
+    def __init__(self, now_us: int, *, salt: int, on_problem: Callable[[dict[str, Any]], None]) -> None:
+        self.now_us = now_us
+        self.dead = False
+        self.ready: deque[asyncio.Handle] = deque()
+        self.tasks: list[AsyncioTask[Any]] = []
+        self.workflow_run: object = None
+        self._prune_tasks_at = 16
+        self._tasks_made = salt
+        self._factory: Any = None
+        self._on_problem = on_problem
+        self._timers: list[tuple[int, int, Timer]] = []
+        self._timers_by_key: dict[str, deque[Timer]] = {}
+        self._timers_made = 0
+        self._timers_cancelled = 0
+
+    # -- stepped by the body's owner
+
+    def run_ready(self, limit: int) -> int:
+        """Run up to `limit` handles and return how many. The caller has made this the running loop.
+
+        Raises SystemExit and KeyboardInterrupt of user code.
+        """
+        ready = self.ready
+        count = 0
+        while ready and count < limit:
+            handle = ready.popleft()
+            count += 1
+            if not handle._cancelled:  # noqa: SLF001 - BaseEventLoop does the same with its handles
+                handle._run()  # noqa: SLF001
+        return count
+
+    def next_timer(self) -> Timer | None:
+        """Return the pending timer that is due first."""
+        timers = self._timers
+        while timers and (timers[0][2].fired or timers[0][2].cancelled()):
+            heapq.heappop(timers)
+        return timers[0][2] if timers else None
+
+    def pending_timer(self, key: str) -> Timer | None:
+        """Return the oldest pending timer with this key: of equal keys it is also the one due first."""
+        queue = self._timers_by_key.get(key)
+        while queue:
+            if not queue[0].cancelled():
+                return queue[0]
+            queue.popleft()
+        return None
+
+    def fire(self, timer: Timer) -> None:
+        """Let `timer` go off: its callback becomes ready. It must be what `pending_timer` returns for its key."""
+        queue = self._timers_by_key[timer.key]
+        while queue.popleft() is not timer:
+            pass  # cancelled ones
+        if not queue:
+            del self._timers_by_key[timer.key]
+        timer.fired = True
+        self.ready.append(timer)
+
+    def kill(self) -> None:
+        """Make the loop inert for ever."""
+        self.dead = True
+        self.ready.clear()
+        self._timers.clear()
+        self._timers_by_key.clear()
+
+    # -- what asyncio asks of a loop
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Run `callback` when what is ready before it has run."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self.ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Do as `call_soon`. Raises UsageError in any other thread or loop."""
+        if _get_running_loop() is not self:
+            raise refusal("a thread")
+        return self.call_soon(callback, *args, context=context)
+
+    def call_later(
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Run `callback` after `delay` seconds of the run's time: a durable timer."""
+        return self._call_after(round(delay * MICROSECONDS), callback, args, context)
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Run `callback` when `time()` has come to `when`: a durable timer."""
+        # A date in seconds is off by up to 0.12 µs as a float, so rounding gives back the delay that was meant.
+        return self._call_after(round((when - self.time()) * MICROSECONDS), callback, args, context)
+
+    def call_until(self, when_us: int, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """Call back at a date rather than after a delay; the key is the date's."""
+        return self._add_timer(when_us, f"until:{when_us}", callback, args, None)
+
+    def time(self) -> float:
+        """Return the time of the last delivery, in seconds since the epoch."""
+        return self.now_us / MICROSECONDS
+
+    def get_debug(self) -> bool:
+        """Return False."""
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        """Do nothing: debug mode would read clocks."""
+
+    def is_running(self) -> bool:
+        """Tell whether the run is in memory."""
+        return not self.dead
+
+    def is_closed(self) -> bool:
+        """Tell whether the run has left memory."""
+        return self.dead
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Return a future of this loop."""
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None, **options: Any) -> Any:
+        """Start `coro` as a task of the run. Raises UsageError when the run has left memory."""
+        if self.dead:
+            coro.close()
+            raise UsageError("the run has left memory")
+        if self._factory is None:
+            task: AsyncioTask[Any] = RunTask(coro, self._tasks_made, loop=self, name=name, context=context, **options)
+        else:
+            task = self._factory(self, coro, **({} if context is None else {"context": context}), **options)
+        self._tasks_made += 1
+        self.tasks.append(task)
+        if len(self.tasks) > self._prune_tasks_at:
+            self.tasks = [task for task in self.tasks if not task.done()]
+            self._prune_tasks_at = max(16, 2 * len(self.tasks))
+        return task
+
+    def set_task_factory(self, factory: Any) -> None:
+        """Make tasks by `factory`; their order in sets is then its own affair."""
+        self._factory = factory
+
+    def get_task_factory(self) -> Any:
+        """Return what `set_task_factory` was given."""
+        return self._factory
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Tell the owner about an exception that nobody awaits."""
+        if not self.dead:
+            self._on_problem(context)
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Do the same."""
+        self.call_exception_handler(context)
+
+    async def shutdown_asyncgens(self) -> None:
+        """Do nothing: the body's generators are closed by unwinding."""
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self._timers_cancelled += 1
+        if self._timers_cancelled > 64 and 2 * self._timers_cancelled > len(self._timers):
+            self._prune_timers()
+
+    # -- private
+
+    def _call_after(
+        self, delay_us: int, callback: Callable[..., object], args: Any, context: Context | None
+    ) -> asyncio.TimerHandle:
+        key = f"timer:{delay_us / MICROSECONDS:.6f}".rstrip("0").rstrip(".")
+        return self._add_timer(self.now_us + delay_us, key, callback, args, context)
+
+    def _add_timer(
+        self, when_us: int, key: str, callback: Callable[..., object], args: Any, context: Context | None
+    ) -> Timer:
+        timer = Timer(when_us, key, callback, args, self, context)
+        if when_us <= self.now_us:
+            timer.fired = True
+            self.ready.append(timer)
+            return timer
+        self._timers_made += 1
+        heapq.heappush(self._timers, (when_us, self._timers_made, timer))
+        self._timers_by_key.setdefault(key, deque()).append(timer)
+        return timer
+
+    def _prune_timers(self) -> None:
+        """Forget cancelled timers: a loop of `wait_for` would otherwise keep one per round until it is due."""
+        self._timers_cancelled = 0
+        self._timers = [item for item in self._timers if not (item[2].fired or item[2].cancelled())]
+        heapq.heapify(self._timers)
+        for key, queue in list(self._timers_by_key.items()):
+            pending = deque(timer for timer in queue if not timer.cancelled())
+            if pending:
+                self._timers_by_key[key] = pending
+            else:
+                del self._timers_by_key[key]
+
+
+def _refuse(name: str) -> Callable[..., Any]:
+    def refused(self: RunLoop, *args: Any, **kwargs: Any) -> Any:
+        raise refusal(f"asyncio's {name}()")
+
+    return refused
+
+
+for _name in REFUSED.split():
+    setattr(RunLoop, _name, _refuse(_name))
+
+
+class Stepping:
+    """Make a run's loop the running one, inside whatever the worker's loop is doing, and undo it.
+
+    A context manager with slots rather than a generator: it is entered for each delivery.
+    """
+
+    __slots__ = ("_hooks", "_loop", "_outer", "_task")
+
+    def __init__(self, loop: RunLoop) -> None:
+        self._loop = loop
+
+    def __enter__(self) -> None:
+        self._hooks = sys.get_asyncgen_hooks()
+        self._outer = _get_running_loop()
+        # From 3.14 on a thread has one current task, not one per loop.
+        self._task = None
+        if sys.version_info >= (3, 14) and self._outer is not None:
+            self._task = asyncio.current_task(self._outer)
+            if self._task is not None:
+                _leave_task(self._outer, self._task)
+        # Generators end with the run: unwinding closes the coroutines that iterate them, and no loop outlives them.
+        sys.set_asyncgen_hooks(None, self._close_generator)
+        _set_running_loop(self._loop)
+
+    def __exit__(self, *_: object) -> None:
+        _set_running_loop(self._outer)
+        sys.set_asyncgen_hooks(*self._hooks)
+        if self._task is not None and self._outer is not None:
+            _enter_task(self._outer, self._task)
+
+    def _close_generator(self, generator: Any) -> None:
+        if not self._loop.dead:
+            self._loop.call_soon(self._loop.create_task, generator.aclose())

@@ -1,0 +1,221 @@
+"""Own the processes that run `executor="process"` tasks: spawned, used again, and killed at a timeout.
+
+A child imports the module of the task, finds the task by its qualified name, and is told nothing but the JSON of the
+arguments and who is running; what comes back is the JSON of the result, or a `Failure`. Nothing is pickled but names
+and numbers.
+A child ends with its parent: a thread in it watches for the parent's death, however that came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import multiprocessing
+import os
+import threading
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from aiki.core.duration import to_seconds
+from aiki.core.errors import PayloadError, RetryAfter, UsageError
+from aiki.core.retry import Retry
+from aiki.execution.failures import failure_of
+from aiki.run import TaskRun, enter_task
+from aiki.wire.codec import decoder, encode
+from aiki.wire.messages import Failure
+
+if TYPE_CHECKING:
+    from aiki.task import Task
+
+_JOIN_SECONDS: Final = 5.0
+_OK: Final = b"+"
+_FAILED: Final = b"-"
+Work = tuple[str, str, bytes, Retry, str, str, str, int]
+"""module, qualified name, arguments, retry, run id, origin id, key, attempt"""
+
+
+class Raised(msgspec.Struct):
+    """What was raised in a child, and what its class meant for a retry: the class itself does not come back."""
+
+    failure: Failure
+    final: bool
+    retry_after: float | None
+
+
+class ProcessFailure(Exception):
+    """A task raised in its process."""
+
+    def __init__(self, raised: Raised) -> None:
+        super().__init__(raised.failure.message)
+        self.raised = raised
+
+
+class ProcessDied(Exception):
+    """The child ended without an answer: a crash in C code, `os._exit`, or the system was out of memory."""
+
+
+class Child:
+    """One spawned process and the pipe to it."""
+
+    def __init__(self, context: Any) -> None:
+        ours, theirs = context.Pipe()
+        self._pipe: Connection[Any, Any] = ours
+        self._process: BaseProcess = context.Process(target=_serve, args=(theirs,), name="aiki-task", daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ask(self, work: Work) -> bytes:
+        """Send the work and wait for its answer. Raises ProcessDied if the child ends instead."""
+        try:
+            self._pipe.send(work)
+            return self._pipe.recv_bytes()
+        except (EOFError, OSError):
+            self._process.join(_JOIN_SECONDS)
+            raise ProcessDied(f"the task's process ended with exit code {self._process.exitcode}") from None
+
+    def kill(self) -> None:
+        """End the child at once, whatever it does."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Let the child end, and collect it."""
+        self._pipe.close()
+        self._process.join(_JOIN_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join(_JOIN_SECONDS)
+
+
+class Processes:
+    """At most `limit` children, made as they are needed."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._free = threading.BoundedSemaphore(limit or os.cpu_count() or 1)
+        self._lock = threading.Lock()
+        self._idle: list[Child] = []
+
+    def close(self) -> None:
+        """End the idle children."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for child in idle:
+            child.close()
+
+    def borrow(self) -> Child:
+        """Return a child for one job; blocks while all are busy. Give it back by `give_back`."""
+        self._free.acquire()
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return Child(self._context)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def give_back(self, child: Child, *, usable: bool) -> None:
+        """Take a child back after its job; one that was killed or died is collected."""
+        if usable:
+            with self._lock:
+                self._idle.append(child)
+        else:
+            child.close()
+        self._free.release()
+
+
+class ProcessJob:
+    """One try of a task in a process: `run` blocks in a thread, `kill` may come from another."""
+
+    def __init__(self, processes: Processes, task: Task[Any, Any], arguments: bytes, run: TaskRun, origin: str) -> None:
+        self._processes = processes
+        self._work = (*_address(task), arguments, task.retry, run.run_id, origin, run.key, run.attempt)
+        self._lock = threading.Lock()
+        self._child: Child | None = None
+        self._killed = False
+
+    def run(self) -> bytes:
+        """Return the encoded result. Raises ProcessFailure, or ProcessDied if the child ended or was killed."""
+        child = self._processes.borrow()
+        with self._lock:
+            self._child = child
+            killed = self._killed
+        usable = False
+        try:
+            if killed:
+                raise ProcessDied("killed before it began")
+            answer = child.ask(self._work)
+            usable = True
+        finally:
+            with self._lock:
+                self._child = None
+                usable = usable and not self._killed
+            self._processes.give_back(child, usable=usable)
+        if answer[:1] == _OK:
+            return answer[1:]
+        raise ProcessFailure(decoder(Raised).decode(answer[1:]))
+
+    def kill(self) -> None:
+        """End the child, if it is at this job."""
+        with self._lock:
+            self._killed = True
+            if self._child is not None:
+                self._child.kill()
+
+
+def _address(task: Task[Any, Any]) -> tuple[str, str]:
+    module, name = task.fn.__module__, task.fn.__qualname__
+    if "<locals>" in name:
+        raise UsageError(
+            f'task {task.name!r} has executor="process" and is defined inside a function',
+            hint="define it at the top of its module, where another process can import it",
+        )
+    return module, name
+
+
+def _serve(pipe: Connection[Any, Any]) -> None:
+    """Answer one piece of work after another until the parent closes the pipe or dies."""
+    threading.Thread(target=_die_with_parent, name="aiki-parent-watch", daemon=True).start()
+    while True:
+        try:
+            work: Work = pipe.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+        pipe.send_bytes(_answer(work))
+
+
+def _answer(work: Work) -> bytes:
+    module, name, arguments, retry, run_id, origin, key, attempt = work
+    task: Any = None
+    try:
+        task = _find(module, name)
+        enter_task(TaskRun(run_id=run_id, origin_id=origin, key=key, attempt=attempt))
+        args, kwargs = task.parameters.decode(arguments)
+        value = asyncio.run(task.fn(*args, **kwargs)) if task.is_async else task.fn(*args, **kwargs)
+        return _OK + bytes(task.result.encode(value))
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises is the task's failure
+        return _FAILED + encode(raised(error, None if task is None else retry))
+
+
+def raised(error: BaseException, retry: Retry | None) -> Raised:
+    """Return what the parent is to know of `error`. Without `retry` (no task was found) it is final."""
+    delay = to_seconds(cast(Any, error.delay)) if isinstance(error, RetryAfter) else None
+    final = retry is None or isinstance(error, PayloadError) or not retry.retries(error)
+    return Raised(failure_of(error), final, delay)
+
+
+def _find(module: str, name: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,97 @@
+"""Own the thread that names the line of a workflow body that blocks the worker's loop.
+
+One thread per process looks at what is being stepped every few tens of milliseconds; a step that is still the same
+for too long is logged once, with the innermost line of the user's code. It ends when nothing was stepped for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Final
+
+from aiki.execution.unwinding import is_internal
+
+_logger = logging.getLogger("aiki.execution")
+_IDLE_SECONDS: Final = 5.0
+
+
+class Step:
+    """One run being stepped in a thread."""
+
+    __slots__ = ("limit", "run_id", "started", "thread")
+
+    def __init__(self, run_id: str, limit: float) -> None:
+        self.run_id = run_id
+        self.limit = limit
+        self.thread = 0
+        self.started = 0.0
+
+
+class Watchdog:
+    """Watches the steps of one worker thread, one at a time."""
+
+    def __init__(self) -> None:
+        self._current: Step | None = None
+        self._lock = threading.Lock()
+        self._running = False
+        self._last = 0.0
+        self._limit = 0.1
+
+    def begin(self, step: Step) -> None:
+        """Say that `step` begins in this thread."""
+        step.started = self._last = time.perf_counter()
+        step.thread = threading.get_ident()
+        self._current = step
+        if not self._running:
+            self._start(step.limit)
+
+    def end(self) -> None:
+        """Say that it is over."""
+        self._current = None
+
+    def _start(self, limit: float) -> None:
+        with self._lock:
+            if not self._running:
+                self._running = True
+                self._limit = limit
+                threading.Thread(target=self._watch, name="aiki-watchdog", daemon=True).start()
+
+    def _watch(self) -> None:
+        told = 0.0
+        while True:
+            time.sleep(self._limit / 2)
+            step = self._current
+            now = time.perf_counter()
+            if step is None:
+                if now - self._last > _IDLE_SECONDS:
+                    self._running = False
+                    return
+            elif now - step.started > step.limit and step.started != told:
+                told = step.started
+                self._tell(step, now - told)
+
+    def _tell(self, step: Step, seconds: float) -> None:
+        frame = sys._current_frames().get(step.thread)  # noqa: SLF001 - documented for this very use
+        if self._current is step:
+            _logger.warning(
+                "run %s: its workflow body has blocked the worker for %.0f ms at %s; move this into a task",
+                step.run_id,
+                seconds * 1000,
+                _user_line(frame),
+            )
+
+
+def _user_line(frame: FrameType | None) -> str:
+    while frame is not None:
+        code = frame.f_code
+        if not is_internal(code.co_filename):
+            return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
+        frame = frame.f_back
+    return "an unknown line"
+
+
+watchdog: Final = Watchdog()

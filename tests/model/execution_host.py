@@ -1,0 +1,221 @@
+"""A worker and a daemon in memory, with a clock of their own, for tests of the execution core.
+
+`VirtualLoop` is an ordinary asyncio loop whose time jumps to the next timer when nothing is ready. `World` keeps one
+run's journal as the daemon would and checks every unit as the daemon does; `World.crash` loses what is not in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from msgspec import Raw
+
+from aiki.core.states import Event, apply, target
+from aiki.core.states import State as RunState
+from aiki.execution import Execution, Settings
+from aiki.wire.messages import Attempt, Claimed, End, Entry, Fence, Recorded, Unit
+from aiki.workflow import Workflow
+
+R = TypeVar("R")
+EPOCH = 1_700_000_000_000_000
+PATIENCE = 200_000
+"""Selector calls without an end, after which a simulation is stuck."""
+
+
+class _Selector(selectors.DefaultSelector):
+    """Never sleeps while nothing outside can happen: it moves the loop's clock instead."""
+
+    loop: VirtualLoop
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if self.loop.outside:
+            return super().select(0.001)
+        if timeout is None:
+            raise RuntimeError("the simulation is stuck: nothing is ready and no timer is set")
+        self.loop.seconds += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """`outside` counts what runs in real time (threads, processes): while it is not 0 the clock stands still."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.outside = 0
+        selector = _Selector()
+        selector.loop = self
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self.seconds
+
+
+def simulate(main: Coroutine[Any, Any, R]) -> R:
+    """Run `main` on a loop with virtual time."""
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        pending = asyncio.all_tasks(loop)
+        for task in pending:
+            task.cancel()
+        if pending:
+            loop.run_until_complete(asyncio.wait(pending))
+        loop.close()
+
+
+class World:
+    """The daemon and the worker of one run."""
+
+    def __init__(
+        self,
+        workflow: Workflow[Any, Any],
+        input: bytes = b"{}",
+        *,
+        settings: Settings | None = None,
+        seed: int = 0,
+        run_id: str = "0190b0a0-0000-7000-8000-000000000001",
+        latency: tuple[float, ...] = (0.001,),
+        page_length: int = 1_000_000,
+    ) -> None:
+        self.workflow = workflow
+        self.input = input
+        self.settings = settings or Settings()
+        self.random = random.Random(seed)
+        self.run_id = run_id
+        self.latency = latency
+        self.page_length = page_length
+        self.state = RunState.QUEUED
+        self.journal: list[Entry] = []
+        self.attempts: list[Attempt] = []
+        self.end: End | None = None
+        self.ends: list[Event] = []
+        self.units: list[Unit] = []
+        self.lingered = 0
+        self.epoch = 0
+        self.execution: Execution | None = None
+        self.leased = True
+        self.before_record: Callable[[Unit], Recorded | None] = lambda unit: None
+        self._in_flight = False
+        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    # -- Host
+
+    def now(self) -> int:
+        return EPOCH + round(self._loop.time() * 1_000_000)
+
+    def may_start(self) -> bool:
+        return self.leased
+
+    def record(self, execution: Execution, unit: Unit) -> None:
+        assert execution is self.execution, "an execution that was lost writes"
+        assert not self._in_flight, "two units in flight"
+        self._in_flight = True
+        self._loop.call_later(self.random.choice(self.latency), self._commit, execution, unit)
+
+    def fetch_page(self, execution: Execution, after: int) -> None:
+        page = self.journal[after : after + self.page_length]
+        self._loop.call_later(self.random.choice(self.latency), self._alive, execution, "on_page", page)
+
+    def lingering(self, execution: Execution) -> None:
+        self.lingered += 1
+        self._changed.set()
+
+    def wants_slot(self, execution: Execution) -> None:
+        self._loop.call_later(self.random.choice(self.latency), self._alive, execution, "on_slot")
+
+    def ended(self, execution: Execution) -> None:
+        assert execution is self.execution
+        self.execution = None
+        self._changed.set()
+
+    # -- the daemon
+
+    def claim(self) -> Execution:
+        """Claim the run and start it."""
+        assert self.execution is None
+        if self.state in (RunState.SLEEPING, RunState.RETRYING):
+            self.state = apply(self.state, Event.DUE)
+        self.state = apply(self.state, Event.CLAIM)
+        self.epoch += 1
+        claimed = Claimed(
+            Fence(self.run_id, self.epoch, f"claim-{self.epoch}"),
+            self.run_id,
+            self.workflow.name,
+            self.workflow.version,
+            Raw(self.input),
+            self.epoch,
+            EPOCH,
+            entries=self.journal[: self.page_length],
+            length=len(self.journal),
+            attempts=list(self.attempts),
+        )
+        execution = self.execution = Execution(claimed, self.workflow, self, settings=self.settings)
+        execution.start()
+        return execution
+
+    def crash(self) -> None:
+        """Kill the worker: what is not in the journal is lost; a unit on its way is committed or not."""
+        execution = self.execution
+        assert execution is not None
+        self._in_flight = False
+        execution.drop()
+        self.state = apply(self.state, Event.RESCUE)
+
+    async def settle(self, *, until: Callable[[], bool] | None = None) -> None:
+        """Wait until the claim is over, or `until` holds."""
+        while self.execution is not None and not (until is not None and until()):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def finish(self, *, claims: int = 100) -> End:
+        """Claim the run again and again until it is over or blocked; return its end."""
+        for _ in range(claims):
+            if self.execution is None:
+                if self.end is not None and self.end.due_at is not None:
+                    await asyncio.sleep(max(0, (self.end.due_at - self.now()) / 1_000_000))
+                self.claim()
+            await self.settle()
+            if self.state not in (RunState.QUEUED, RunState.SLEEPING, RunState.RETRYING):
+                assert self.end is not None
+                return self.end
+        raise AssertionError(f"not over after {claims} claims: {self.state}")
+
+    def _commit(self, execution: Execution, unit: Unit) -> None:
+        if execution is not self.execution:
+            return
+        self._in_flight = False
+        answer = self.before_record(unit)
+        if answer is None:
+            self.write(unit)
+            answer = Recorded("done")
+        execution.on_recorded(answer)
+        self._changed.set()
+
+    def write(self, unit: Unit) -> None:
+        """Do what the daemon does with a unit that is in order."""
+        assert unit.fence.epoch == self.epoch
+        assert unit.base == len(self.journal), "a gap in the journal"
+        assert unit.entries or unit.attempts or unit.end is not None, "an empty unit"
+        self.units.append(unit)
+        self.journal += unit.entries
+        for row in unit.attempts:
+            assert all((row.key, row.attempt) != (old.key, old.attempt) for old in self.attempts)
+        self.attempts += unit.attempts
+        if unit.end is not None:
+            self.end = unit.end
+            self.ends.append(unit.end.event)
+            self.state = apply(self.state, unit.end.event)
+            assert self.state is target(unit.end.event)
+
+    def _alive(self, execution: Execution, method: str, *args: Any) -> None:
+        if execution is self.execution:
+            getattr(execution, method)(*args)
