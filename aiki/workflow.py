@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import (
     TYPE_CHECKING,
@@ -24,7 +25,7 @@ from aiki.core.canonical import digest
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
 from aiki.payload import Parameters, Result
-from aiki.payload.annotations import Scope, local_scope, place
+from aiki.payload.annotations import Scope, Unresolved, hints, local_scope, place
 from aiki.run import WorkflowRun
 from aiki.task import checked_key, checked_name
 from aiki.wire.limits import KEY_CHARS, LABELS
@@ -43,6 +44,7 @@ HIGHEST_PRIORITY: Final = 100
 _UNCHANGED: Final[Any] = object()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Workflow(Generic[P, R]):
@@ -150,25 +152,26 @@ def workflow(fn: Any = None, /, *, name: str | None = None, version: str = "1") 
         made_name = checked_name("workflow", function, name)
         if not inspect.iscoroutinefunction(function):
             raise UsageError(f"workflow {made_name!r}: {place(function)} must be an `async def`")
-        _check_run_parameter(made_name, function)
+        _check_run_parameter(made_name, function, scope)
         return Workflow(function, name=made_name, version=_checked_version(made_name, version), scope=scope)
 
-    scope = local_scope(1)
+    # Linters move imports of types that only annotate under `if TYPE_CHECKING:`, this one too; we know it anyway.
+    scope = {"WorkflowRun": WorkflowRun, **(local_scope(1) or {})}
     return decorate if fn is None else decorate(fn)
 
 
-def _check_run_parameter(name: str, fn: Callable[..., Any]) -> None:
+def _check_run_parameter(name: str, fn: Callable[..., Any], scope: Scope) -> None:
     first = next(iter(inspect.signature(fn).parameters.values()), None)
-    fitting = first is not None and first.kind in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD)
-    if not fitting or (first is not None and first.name in ("self", "cls")):
+    if first is None or first.kind not in _POSITIONAL or first.name in ("self", "cls"):
         raise UsageError(f"workflow {name!r}: the first parameter of {place(fn)} must be `run: WorkflowRun`")
-    annotation = first.annotation if first is not None else None
-    if isinstance(annotation, type) and not issubclass(annotation, WorkflowRun):
-        # Caught here, because the payload would silently lack this parameter.
-        raise UsageError(
-            f"workflow {name!r}: the first parameter of {place(fn)} is {annotation.__name__}, "
-            "but Aiki passes the run: write `run: WorkflowRun` in front"
-        )
+    with suppress(Unresolved):  # asked again for the payload
+        annotation = hints(fn, scope).get(first.name)
+        if isinstance(annotation, type) and not issubclass(annotation, WorkflowRun):
+            # Caught here, because the payload would silently lack this parameter.
+            raise UsageError(
+                f"workflow {name!r}: the first parameter of {place(fn)} is {annotation.__name__}, "
+                "but Aiki passes the run: write `run: WorkflowRun` in front"
+            )
 
 
 def _checked_version(name: str, version: Any) -> str:

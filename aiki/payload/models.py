@@ -3,6 +3,7 @@
 Who has a model has imported pydantic; who has none should not wait for it.
 """
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -47,10 +48,25 @@ def load(kind: type, value: Any) -> Any:
 
 
 def schema(kind: type) -> dict[str, Any]:
-    """Return a custom type's JSON Schema for msgspec (its `schema_hook`), self-contained."""
+    """Return a custom type's JSON Schema for msgspec (its `schema_hook`). Its `$defs` are to be moved to the root."""
     if not is_model(kind):
         raise NotImplementedError(f"{kind} is no type that Aiki stores")
-    return kind.model_json_schema()
+    # Named after the model, so that they meet no others there.
+    prefix = re.sub(r"\W", "_", f"{kind.__module__}_{kind.__qualname__}")
+    made = kind.model_json_schema(ref_template=f"#/$defs/{prefix}_{{model}}")
+    if "$defs" in made:
+        made["$defs"] = {f"{prefix}_{name}": part for name, part in made["$defs"].items()}
+    return made
+
+
+def take_definitions(part: Any, definitions: dict[str, Any]) -> Any:
+    """Return a part of a JSON Schema without the `$defs` inside it, which go to `definitions`."""
+    if isinstance(part, list):
+        return [take_definitions(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    definitions.update(part.get("$defs", {}))
+    return {name: take_definitions(member, definitions) for name, member in part.items() if name != "$defs"}
 
 
 def _without_defaults(value: Any, dumped: Any) -> Any:

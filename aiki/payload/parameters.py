@@ -39,11 +39,17 @@ class _Field:
 class _Plan:
     """What is worked out once per signature."""
 
-    def __init__(self, parameters: list[inspect.Parameter], fields: list[_Field], shape: type[msgspec.Struct]) -> None:
+    def __init__(
+        self,
+        parameters: list[inspect.Parameter],
+        fields: list[_Field],
+        defaults: dict[str, Any],
+        shape: type[msgspec.Struct],
+    ) -> None:
         positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
         keyword_only_required = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
         self.fields = fields
-        self.defaults: dict[str, Any] = {}
+        self.defaults = defaults
         """The lowered defaults: what `encode` writes for what was not given."""
         self.shape = shape
         self.decoder = msgspec.json.Decoder(shape, dec_hook=models.load)
@@ -91,14 +97,16 @@ class Parameters:
         """
         plan = self._plan
         made: dict[str, Any] = {}
+        name = ""
         try:
             for field, value in self._bound(plan, args, kwargs):
-                made[field.name] = value if type(value) is field.exact else field.lower(value)
-            for name, default in plan.defaults.items():
-                made.setdefault(name, default)
+                name = field.name
+                made[name] = value if type(value) is field.exact else field.lower(value)
+            for absent, default in plan.defaults.items():
+                made.setdefault(absent, default)
             data = _encode(made)
         except Misfit as misfit:
-            raise self._misfit(misfit) from None
+            raise misfit.inside(f".{name}").to_error(self._owner) from None
         except _ENCODING_ERRORS as error:
             raise encoding_error(error, made).to_error(self._owner) from None
         check_size(data, f"the payload of {self._owner}")
@@ -110,15 +118,17 @@ class Parameters:
         """Return form c1 of the object, without members that equal their default, nested too. Raises as `encode`."""
         plan = self._plan
         made: dict[str, Any] = {}
+        name = ""
         try:
             for field, value in self._bound(plan, args, kwargs):
+                name = field.name
                 if type(value) is not field.exact:
                     value = field.lower_c1(value)
                 if field.is_default is None or not field.is_default(value):
-                    made[field.name] = value
+                    made[name] = value
             return encode_sorted(made)
         except Misfit as misfit:
-            raise self._misfit(misfit) from None
+            raise misfit.inside(f".{name}").to_error(self._owner) from None
         except _ENCODING_ERRORS as error:
             raise encoding_error(error, made).to_error(self._owner) from None
 
@@ -144,7 +154,10 @@ class Parameters:
         top = components.pop(reference["$ref"].removeprefix("#/$defs/"))
         for name, default in plan.defaults.items():
             top["properties"][name]["default"] = msgspec.to_builtins(default)
-        return {**top, "$defs": components} if components else top
+        definitions: dict[str, Any] = {}
+        made: dict[str, Any] = models.take_definitions(top, definitions)
+        definitions.update(models.take_definitions(components, definitions))
+        return {**made, "$defs": definitions} if definitions else made
 
     @cached_property
     def _plan(self) -> _Plan:
@@ -156,23 +169,19 @@ class Parameters:
     def _compile(self) -> _Plan:
         hints = annotations.hints(self._fn, self._scope)
         fields = []
+        defaults: dict[str, Any] = {}
         for parameter in self._parameters:
             try:
-                fields.append(_field(parameter, hints[parameter.name]))
+                field = _field(parameter, hints[parameter.name])
+                if not field.required:
+                    defaults[field.name] = field.lower(parameter.default)
             except Refused as refused:
                 raise annotations.unusable(self._owner, self._fn, parameter.name, str(refused)) from None
-        plan = _Plan(self._parameters, fields, _shape(self._fn.__name__, fields))
-        for parameter, field in zip(self._parameters, fields, strict=True):
-            if not field.required:
-                plan.defaults[field.name] = self._default(parameter, field)
-        return plan
-
-    def _default(self, parameter: inspect.Parameter, field: _Field) -> Any:
-        try:
-            return field.lower(parameter.default)
-        except Misfit as misfit:
-            reason = f"its default does not fit its annotation: {misfit.reason}"
-            raise annotations.unusable(self._owner, self._fn, parameter.name, reason) from None
+            except Misfit as misfit:
+                reason = f"its default does not fit its annotation: {misfit.reason}"
+                raise annotations.unusable(self._owner, self._fn, parameter.name, reason) from None
+            fields.append(field)
+        return _Plan(self._parameters, fields, defaults, _shape(self._fn.__name__, fields))
 
     def _bound(self, plan: _Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[tuple[_Field, Any]]:
         """Pair the given arguments with their fields."""
@@ -196,9 +205,6 @@ class Parameters:
         except TypeError as error:
             return UsageError(f"{self._owner} takes {signature}: {error}")
         raise AssertionError(f"{signature} was refused {args} {kwargs}")
-
-    def _misfit(self, misfit: Misfit) -> Exception:
-        return misfit.to_error(self._owner)
 
     def _decode(self, plan: _Plan, raw: bytes | msgspec.Raw) -> msgspec.Struct:
         try:

@@ -158,4 +158,5 @@ def _annotation(node: mi.Type) -> Any:
 
 def unexpected(expected: str, value: Any) -> Misfit:
     """Return what to say of a value of another class."""
-    return Misfit(f"expected {'None' if expected == 'NoneType' else expected}, got {type(value).__qualname__}")
+    got = "None" if value is None else type(value).__qualname__
+    return Misfit(f"expected {expected}, got {got}".replace("NoneType", "None"))

@@ -1,0 +1,30 @@
+"""A module with mistakes in its annotations, for test_refusals: imports that exist for type checkers only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiki.run import WorkflowRun
+    from tests.unit.sdk.shapes import Item
+    from tests.unit.sdk.shapes import Money as Cash
+
+
+async def takes_item(item: Item) -> None: ...
+
+
+async def returns_cash() -> Cash:
+    raise NotImplementedError
+
+
+async def guarded_flow(run: WorkflowRun, count: int) -> None: ...
+
+
+async def takes_nothing_known(thing: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+async def takes_later(later: Later) -> Later:
+    return later
+
+
+class Later(dict[str, int]): ...

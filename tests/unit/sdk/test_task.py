@@ -1,0 +1,96 @@
+"""Tasks: calling one directly is the plain function, `.run()` goes to the execution, options make a new task."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+import anyio
+import pytest
+
+from aiki.core.errors import UsageError
+from aiki.core.retry import DEFAULT_RETRY, Retry
+from aiki.task import AsyncTask, SyncTask, task
+
+
+@task
+async def double(x: int) -> int:
+    """Double it."""
+    return 2 * x
+
+
+@task(
+    name="ship-it",
+    retry=Retry.none(),
+    timeout="20s",
+    total_timeout=timedelta(minutes=1),
+    executor="process",
+    at_most_once=True,
+)
+def ship(order_id: str, *, express: bool = False) -> bool:
+    return express
+
+
+def test_a_task_called_directly_is_the_plain_function():
+    assert ship("a", express=True) is True
+    assert anyio.run(double, 4) == 8
+    assert double.__doc__ == "Double it."
+
+
+def test_a_task_knows_how_it_is_run():
+    assert isinstance(double, AsyncTask)
+    assert (double.name, double.is_async, double.retry, double.timeout) == ("double", True, DEFAULT_RETRY, None)
+    assert (double.total_timeout, double.executor, double.at_most_once) == (None, "thread", False)
+    assert isinstance(ship, SyncTask)
+    assert (ship.name, ship.is_async, ship.retry, ship.timeout) == ("ship-it", False, Retry.none(), 20.0)
+    assert (ship.total_timeout, ship.executor, ship.at_most_once) == (60.0, "process", True)
+
+
+def test_run_hands_the_call_to_the_execution():
+    calls = []
+
+    async def call(made, args, kwargs):
+        calls.append((made, args, kwargs))
+        return "recorded"
+
+    async def body():
+        return await ship.run(SimpleNamespace(_calls=SimpleNamespace(call=call)), "a", express=True)
+
+    assert anyio.run(body) == "recorded"
+    assert calls == [(ship, ("a",), {"express": True})]
+
+
+def test_options_make_another_task_and_leave_the_first_alone():
+    made = ship.options(idempotency_key="k", timeout=None, retry=Retry.fixed(2, "1s"))
+    assert (made.idempotency_key, made.timeout, made.total_timeout) == ("k", None, 60.0)
+    assert made.retry == Retry.fixed(2, "1s")
+    assert made("a", express=True) is True
+    assert made.parameters is ship.parameters
+    assert (ship.idempotency_key, ship.timeout, ship.retry) == (None, 20.0, Retry.none())
+    assert made.options(total_timeout="5s").options(idempotency_key=None).total_timeout == 5.0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"idempotency_key": ""}, "1 to 256 printable"),
+        ({"idempotency_key": "x" * 257}, "1 to 256 printable"),
+        ({"idempotency_key": "a\0b"}, "1 to 256 printable"),
+        ({"idempotency_key": 5}, "1 to 256 printable"),
+        ({"timeout": "0s"}, "longer than nothing"),
+        ({"timeout": 20}, "20 is not a duration"),
+        ({"total_timeout": "soon"}, "'soon' is not a duration"),
+        ({"retry": 3}, "must be a Retry"),
+        ({"retry": None}, "must be a Retry"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, reason):
+    with pytest.raises(UsageError, match=reason):
+        double.options(**options)
+
+
+def test_an_async_task_runs_on_the_loop_and_nowhere_else():
+    async def fn() -> None: ...
+
+    with pytest.raises(UsageError, match="plain `def`"):
+        task(executor="process")(fn)
+    with pytest.raises(UsageError, match="thread or process"):
+        task(executor="gpu")(test_an_async_task_runs_on_the_loop_and_nowhere_else)

@@ -1,0 +1,102 @@
+"""Workflows: options become the request to enqueue, calls are checked when they are made."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from aiki.core.canonical import digest
+from aiki.core.errors import PayloadError, UsageError
+from aiki.run import WorkflowRun
+from aiki.wire import codec
+from aiki.wire.messages import NewRun
+from aiki.workflow import workflow
+from tests.unit.sdk.shapes import Item, Money
+
+
+@workflow(name="process-order", version="1.0.0")
+async def process(run: WorkflowRun, item: Item, express: bool = False) -> Money:
+    """Process it."""
+    return Money(1)
+
+
+@workflow
+async def empty(_run: "WorkflowRun") -> None: ...
+
+
+def test_a_workflow_has_a_name_a_version_and_the_parameters_after_the_run():
+    assert (process.name, process.version, process.__doc__) == ("process-order", "1.0.0", "Process it.")
+    assert (empty.name, empty.version) == ("empty", "1")
+    assert list(process.parameters.schema()["properties"]) == ["item", "express"]
+    assert bytes(empty.bind().to_new_run("r").input) == b"{}"
+    assert not callable(process)
+
+
+def test_a_call_is_the_request_to_enqueue_it():
+    call = process.bind(Item("x"), express=True)
+    assert call.workflow is process
+    assert call.result is process.result
+    run = call.to_new_run("id-1")
+    assert (run.id, run.workflow, run.version, run.key, run.digest) == ("id-1", "process-order", "1.0.0", None, None)
+    assert process.parameters.decode(run.input) == ((), {"item": Item("x"), "express": True})
+    sent = codec.decoder(NewRun).decode(codec.encode(run))
+    assert process.parameters.decode(sent.input) == ((), {"item": Item("x"), "express": True})
+
+
+def test_arguments_are_taken_when_the_call_is_made():
+    item = Item("x")
+    call = process.bind(item)
+    item.tags.append("later")
+    assert process.parameters.decode(call.to_new_run("r").input)[1]["item"] == Item("x")
+
+
+def test_options_travel_with_the_call():
+    moment = datetime(2030, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+    made = process.options(
+        idempotency_key="order-1",
+        on_conflict="existing",
+        priority=-3,
+        labels={"tenant": "a"},
+        start_at=moment,
+        version="2",
+    )
+    run = made.bind(Item("x", price=1), False).to_new_run("r")
+    assert (run.key, run.on_conflict, run.priority, run.labels) == ("order-1", "existing", -3, {"tenant": "a"})
+    assert (run.version, run.delay) == ("2", None)
+    assert run.start_at == int(moment.astimezone(UTC).timestamp()) * 1_000_000
+    assert run.digest == digest(b'{"item":{"sku":"x"}}')
+    later = made.options(start_at=None, delay="5m").bind(Item("x")).to_new_run("r")
+    assert (later.start_at, later.delay, later.digest) == (None, 300_000_000, run.digest)
+    assert (process.idempotency_key, process.labels, process.priority, process.version) == (None, {}, 0, "1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"idempotency_key": ""}, "printable"),
+        ({"idempotency_key": "\ud800"}, "printable"),
+        ({"on_conflict": "replace"}, '"error" or "existing"'),
+        ({"priority": 101}, "-100 to 100"),
+        ({"priority": 1.5}, "-100 to 100"),
+        ({"priority": True}, "-100 to 100"),
+        ({"labels": {"a": 1}}, "label 'a'=1"),
+        ({"labels": {"a": "x" * 257}}, "printable"),
+        ({"labels": {"": "x"}}, "printable"),
+        ({"labels": {str(n): "x" for n in range(21)}}, "at most 20 labels"),
+        ({"delay": -1}, "not a duration"),
+        ({"start_at": datetime(2030, 1, 1)}, "time zone"),  # noqa: DTZ001 - the mistake
+        ({"start_at": datetime(2030, 1, 1, tzinfo=UTC), "delay": "5m"}, "not both"),
+        ({"version": 2}, "must be text"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, reason):
+    with pytest.raises(UsageError, match=reason):
+        process.options(**options)
+
+
+def test_arguments_that_do_not_fit_are_refused_when_the_call_is_made():
+    with pytest.raises(PayloadError, match=r"workflow 'process-order': expected int.*\$\.item\.count"):
+        process.bind(Item("x", count="2"))
+    with pytest.raises(UsageError, match=r"workflow 'process-order' takes \(item: .*: missing a required argument"):
+        process.bind()
+    with pytest.raises(UsageError, match="unexpected keyword"):
+        process.bind(Item("x"), run=1)
