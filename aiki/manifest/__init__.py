@@ -1,6 +1,7 @@
 """The manifest `aiki.yaml`: which modules hold workflows, and how clients and workers run. Strict, and never code."""
 
 from aiki.manifest.discovery import FILE_NAME, find, load
+from aiki.manifest.fields import seconds
 from aiki.manifest.format import ClientSettings, Manifest, WorkerSettings, parse
 from aiki.manifest.modules import prepare_path, resolve
 
@@ -14,4 +15,5 @@ __all__ = [
     "parse",
     "prepare_path",
     "resolve",
+    "seconds",
 ]

@@ -68,6 +68,11 @@ def duration(node: Node) -> float:
         node.place.refuse(f'{node}, and expected a duration such as "30s", "1h30m" or "250ms"')
 
 
+def seconds(value: str) -> float:
+    """Return the seconds of a duration that a person wrote outside a manifest. Raises UsageError."""
+    return to_seconds(value)
+
+
 def integer(*, least: int, most: int | None = None) -> Check[int]:
     """Return a check for a whole number, not in quotes, within the bounds."""
     bounds = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"

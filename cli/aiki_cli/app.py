@@ -1,0 +1,75 @@
+"""Own the tree of commands. A command's module imports only Typer; what it works with is imported when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+
+import typer
+
+from aiki import UsageError
+from aiki_cli import exits, failures, options
+from aiki_cli.commands import completion, dev, enqueue, runs, status, wait, worker
+from aiki_cli.output import Mode, is_terminal
+
+_HELP = """Durable workflows: enqueue runs, watch them, serve them.
+
+    aiki dev --example hello            all of it on this machine, in one terminal
+
+    aiki enqueue hello name=Ada --wait
+
+    aiki status RUN --watch
+
+RUN is an id, 8 or more of its first or last characters, or workflow@key.
+Exit codes: 0 done, 1 failed, 3 cancelled, 7 needs a person, 69 server unreachable, 124 our timeout passed.
+"""
+
+
+def build(*, markup: bool) -> typer.Typer:
+    """Return the command line; with `markup` its help is drawn for a screen."""
+    app = typer.Typer(
+        name="aiki",
+        help=_HELP,
+        add_completion=False,
+        rich_markup_mode="rich" if markup else None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(options.root)
+    app.command("dev")(dev.dev)
+    app.command("enqueue")(enqueue.enqueue)
+    app.command("status")(status.status)
+    app.command("wait")(wait.wait)
+    app.add_typer(worker.app)
+    app.add_typer(runs.app)
+    app.command("completion")(completion.completion)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `aiki` with `arguments` and return the exit code."""
+    # Boxes belong on a screen: in a CI log plain text reads better.
+    app = build(markup=is_terminal(sys.stdout))
+    try:
+        code = typer.main.get_command(app).main(list(arguments), prog_name="aiki", standalone_mode=False)
+    except typer.Abort:
+        return exits.INTERRUPTED
+    except typer.TyperException as error:
+        return _refused(error, arguments)
+    return code if isinstance(code, int) else exits.OK
+
+
+def _refused(error: typer.TyperException, arguments: Sequence[str]) -> int:
+    """Report arguments that Typer could not read."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    hint = f"{context.command_path} --help" if context else "aiki --help"
+    return failures.report(UsageError(error.format_message(), hint=hint), _mode_in(arguments))
+
+
+def _mode_in(arguments: Sequence[str]) -> Mode:
+    """Return the output mode that unreadable arguments seem to ask for."""
+    words = " ".join(arguments).replace("=", " ").split()
+    asked = [after for word, after in pairwise(words) if word in {"-o", "--output"}]
+    return Mode.JSON if [*asked, os.environ.get("AIKI_OUTPUT")][0] in {"json", "jsonl"} else Mode.TSV

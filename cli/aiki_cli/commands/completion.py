@@ -1,0 +1,38 @@
+"""`aiki completion SHELL`: the script that a shell sources, as it stands in `completions/` too."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from aiki_cli import options
+from aiki_cli.session import Session
+
+
+class Shell(StrEnum):
+    """The shells that there are scripts for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+@options.command
+def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+    """Print the completion script of a shell.
+
+    bash: `source <(aiki completion bash)`; zsh: put it in your fpath as `_aiki`;
+    fish: `aiki completion fish > ~/.config/fish/completions/aiki.fish`.
+    """
+    session.out.write(script(shell).rstrip("\n"))
+
+
+def script(shell: Shell) -> str:
+    """Return the script of `shell`; it asks `aiki` itself for each completion."""
+    # Documented for packagers, though not in an __all__.
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    # Named by the shell that was asked for: Typer's own option would take the shell it runs in.
+    return get_completion_script(prog_name="aiki", complete_var="_AIKI_COMPLETE", shell=shell.value) + "\n"

@@ -1,0 +1,30 @@
+"""`aiki dev`: all of Aiki on this machine in one terminal, on data that survives restarts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aiki_cli import options
+from aiki_cli.session import Session
+
+
+@options.command
+def dev(
+    session: Session,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--module", metavar="NAME", help="A name of the manifest, or a module. May repeat."),
+    ] = None,
+    example: Annotated[
+        str | None, typer.Option("--example", metavar="hello", help="Write an example and run it.")
+    ] = None,
+) -> int:
+    """Run Postgres, NATS, aikid and a worker that follows your code; Ctrl-C stops all, the data stays in .aiki/.
+
+    aiki dev --example hello
+    """
+    from aiki_cli.dev_servers import run_dev
+
+    return run_dev(session, modules or (), example)

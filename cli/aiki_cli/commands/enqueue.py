@@ -1,0 +1,183 @@
+"""`aiki enqueue`: one run from words, or one per row of a file."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aiki import UsageError
+from aiki_cli import exits, options, payload
+from aiki_cli.failures import UnreadableInput
+from aiki_cli.output import Mode, is_terminal, to_json
+from aiki_cli.session import Session
+
+if TYPE_CHECKING:
+    from aiki import Client, Handle, NamedCall
+
+
+class OnConflict(StrEnum):
+    """What a key that was used with another input means."""
+
+    ERROR = "error"
+    EXISTING = "existing"
+
+
+_INPUT = "Input"
+_RUN = "The run"
+
+
+@options.command
+def enqueue(
+    session: Session,
+    workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="The workflow's name.")],
+    pairs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=TEXT | NAME:=JSON]...", help="Members of the payload; a.b=text is nested."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "-p", "--payload", metavar="JSON|@FILE|-", help="The payload; pairs override it.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="FILE|-", help="One run per row of rows.jsonl or rows.csv.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    key_field: Annotated[
+        str | None,
+        typer.Option(
+            "--key-field", metavar="NAME", help="The member that is each row's idempotency key.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Idempotency key: one run per key.", rich_help_panel=_RUN)
+    ] = None,
+    on_conflict: Annotated[
+        OnConflict,
+        typer.Option("--on-conflict", help="If the key was used with another input.", rich_help_panel=_RUN),
+    ] = OnConflict.ERROR,
+    version: Annotated[
+        str | None, typer.Option("--version", help="Needed if several are registered.", rich_help_panel=_RUN)
+    ] = None,
+    priority: Annotated[int, typer.Option("--priority", min=-100, max=100, rich_help_panel=_RUN)] = 0,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help="May repeat.", rich_help_panel=_RUN)
+    ] = None,
+    delay: Annotated[
+        str | None, typer.Option("--delay", metavar="5m", help="Start so much later.", rich_help_panel=_RUN)
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", metavar="TIME", help="Start then: 2026-11-22T21:00, local unless it says.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result.")] = False,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", metavar="1m", help="With --wait: give up waiting.")
+    ] = None,
+) -> int:
+    """Enqueue a run and print its id.
+
+    aiki enqueue process-order order.id=o-1 order.cents:=4200 --key order-1 --wait
+    """
+    run_options: dict[str, Any] = {
+        "workflow": workflow,
+        "version": version,
+        "on_conflict": on_conflict.value,
+        "priority": priority,
+        "labels": payload.labels_of(label or ()),
+        "delay": delay,
+        "start_at": _moment(at),
+    }
+    if timeout is not None and not wait:
+        raise UsageError("--timeout bounds --wait, and there is none")
+    if rows is not None:
+        if base is not None or pairs or key is not None or wait:
+            raise UsageError(
+                "--from takes its payloads and keys from the rows, and does not wait",
+                hint=f"aiki enqueue {workflow} --from {rows} --key-field NAME -o ids | xargs aiki wait",
+            )
+        from aiki_cli.bulk import enqueue_rows
+
+        return enqueue_rows(session, rows, key_field=key_field, run_options=run_options)
+    if key_field is not None:
+        raise UsageError("--key-field names a member of rows, and there are none", hint="--key KEY or --from FILE")
+
+    from aiki import NamedCall
+
+    call = NamedCall(payload=payload.with_pairs(_base(session, base), pairs or ()), idempotency_key=key, **run_options)
+    return session.run(lambda: _enqueue_one(session, call, wait=wait, timeout=timeout))
+
+
+async def _enqueue_one(session: Session, call: NamedCall, *, wait: bool, timeout: str | None) -> int:
+    async with session.connect() as client:
+        handle = await _sent(client, call)
+        _announce(session, handle, call)
+        if not wait:
+            _print_id(session, handle)
+            return exits.OK
+        from aiki_cli.commands.wait import wait_for
+
+        session.note_on_interrupt = f"the run goes on: aiki wait {handle.run_id}"
+        return await wait_for(session, client, [handle.run_id], timeout=timeout)
+
+
+async def _sent(client: Client, call: NamedCall) -> Handle[Any]:
+    (outcome,) = await client.enqueue_batch([call])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _announce(session: Session, handle: Handle[Any], call: NamedCall) -> None:
+    if not session.out.talkative:
+        return
+    if handle.created:
+        session.out.say(f"✓ enqueued {call.workflow}; follow it: aiki status {handle.run_id} --watch")
+    else:
+        session.out.say(f"= the key {call.idempotency_key!r} has a run already")
+
+
+def _print_id(session: Session, handle: Handle[Any]) -> None:
+    if session.out.mode in {Mode.JSON, Mode.JSONL}:
+        session.out.write(to_json({"id": handle.run_id, "created": handle.created}))
+    else:
+        session.out.write(handle.run_id)
+
+
+def _base(session: Session, source: str | None) -> payload.Payload:
+    """Return the payload that `-p` names; an empty one without it. Stdin is read only if asked for."""
+    if source is None:
+        return {}
+    if source == "-":
+        if is_terminal(sys.stdin):
+            session.out.say("reading JSON from the terminal; Ctrl-D ends it")
+        return payload.parse_object(sys.stdin.read(), source="stdin")
+    if not source.startswith("@"):
+        return payload.parse_object(source, source="the payload")
+    try:
+        text = Path(source[1:]).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UnreadableInput(f"cannot read {source[1:]} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableInput(f"{source[1:]} is not UTF-8 text") from error
+    return payload.parse_object(text, source=source[1:])
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--at {text!r} is no time, and expected one such as 2026-11-22T21:00 or ...T20:00Z") from None
+    return moment.astimezone()  # a time without an offset is the local one

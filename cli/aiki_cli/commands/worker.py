@@ -1,0 +1,173 @@
+"""`aiki worker start`: serve the workflows of modules, in this process or in several, following changes if asked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aiki_cli import exits, options
+from aiki_cli.session import Session
+
+if TYPE_CHECKING:
+    from aiki import Worker
+    from aiki.registry import Registry
+
+DEFAULT_RUNS = 100
+DEFAULT_DRAIN = "30s"
+
+app = typer.Typer(name="worker", help="Serve workflows.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Serve workflows."""
+
+
+@app.command("start")
+@options.command
+def start(
+    session: Session,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--module", metavar="NAME", help="A name of the manifest, or a module. May repeat."),
+    ] = None,
+    max_concurrent_runs: Annotated[
+        int | None, typer.Option("--max-concurrent-runs", min=1, help="Runs that move at a time; 100 by default.")
+    ] = None,
+    processes: Annotated[int, typer.Option("--processes", min=1, help="Worker processes.")] = 1,
+    drain: Annotated[
+        str | None, typer.Option("--drain", metavar="30s", help="How long tasks may go on after a stop.")
+    ] = None,
+    worker_id: Annotated[str | None, typer.Option("--id", metavar="NAME", help="How people see this worker.")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Follow changes of the code.")] = False,
+) -> int:
+    """Serve the workflows of modules until stopped.
+
+    SIGTERM or Ctrl-C drains: no new run is taken, tasks may end; a second one stops at once. Without -m all modules
+    of the manifest are served.
+    """
+    from aiki.manifest import prepare_path, resolve
+
+    folders = prepare_path(session.manifest, Path.cwd())
+    names = resolve(modules or (), session.manifest)
+    drain_seconds = _drain_seconds(session, drain)
+    runs = max_concurrent_runs or (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
+    if reload or processes > 1:
+        command = worker_command(session, names, runs=runs, drain_seconds=drain_seconds)
+        return _run_fleet(session, command, processes, drain_seconds, folders if reload else None)
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
+    return _serve(session, names, runs=runs, drain_seconds=drain_seconds, worker_id=worker_id)
+
+
+def worker_command(session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float) -> list[str]:
+    """Return the command of one worker process that serves `modules` as this session would."""
+    command = [sys.executable, "-m", "aiki_cli", "worker", "start"]
+    for module in modules:
+        command += ["-m", module]
+    command += ["--max-concurrent-runs", str(runs), "--drain", f"{round(drain_seconds * 1000)}ms"]
+    common = session.common
+    for flag, value in (
+        ("--url", common.url),
+        ("--namespace", common.namespace),
+        ("--profile", common.profile),
+        ("--file", common.file),
+    ):
+        command += [flag, str(value)] if value else []
+    return [*command, "--quiet"] if common.quiet else command
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the environment of a worker process that needs no second start to fix its hash seed."""
+    return {**os.environ, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+
+
+def _run_fleet(
+    session: Session, command: Sequence[str], processes: int, drain_seconds: float, folders: Sequence[Path] | None
+) -> int:
+    from aiki_cli.child import Child, say_ready
+    from aiki_cli.fleet import Fleet
+    from aiki_cli.sources import Sources
+
+    return Fleet(
+        spawn=lambda: Child(command, environment=worker_environment()),
+        size=processes,
+        say=session.out.say,
+        drain_seconds=drain_seconds,
+        sources=Sources(folders) if folders is not None else None,
+        on_ready=say_ready,
+    ).run()
+
+
+def _serve(session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, worker_id: str | None) -> int:
+    from datetime import timedelta
+
+    from aiki import Worker
+    from aiki.registry import collect
+    from aiki_cli.child import say_ready
+    from aiki_cli.logs import log_to_stderr
+
+    log_to_stderr(quiet=session.common.quiet)
+    registry = collect(modules)
+
+    async def serve() -> int:
+        async with session.connect() as client:
+            worker = Worker(
+                client,
+                workflows=registry,
+                id=worker_id,
+                max_concurrent_runs=runs,
+                drain=timedelta(seconds=drain_seconds),
+            )
+            _stop_on_signals(session, worker, drain_seconds)
+            async with worker:
+                session.out.say(_greeting(worker, registry))
+                say_ready()
+                await worker.run()
+        return exits.OK
+
+    return session.run(serve, fast=True)
+
+
+def _greeting(worker: Worker, registry: Registry) -> str:
+    names = ", ".join(f"{workflow.name} {workflow.version}" for workflow in registry)
+    return f"worker {worker.id} serves {names}; Ctrl-C drains"
+
+
+def _stop_on_signals(session: Session, worker: Worker, drain_seconds: float) -> None:
+    """Drain at the first SIGTERM or Ctrl-C; at the second give everything up."""
+    import asyncio
+    import signal
+
+    loop = asyncio.get_running_loop()
+    serving = asyncio.current_task()
+    assert serving is not None
+    stops = 0
+
+    def stop() -> None:
+        nonlocal stops
+        stops += 1
+        if stops == 1:
+            session.out.say(f"draining for at most {drain_seconds:g} s; Ctrl-C again gives up at once")
+            worker.stop()
+        else:
+            serving.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+
+def _drain_seconds(session: Session, given: str | None) -> float:
+    from aiki.manifest import seconds
+
+    of_manifest = session.manifest.worker.drain_seconds if session.manifest else None
+    if given is not None:
+        return seconds(given)
+    return of_manifest if of_manifest is not None else seconds(DEFAULT_DRAIN)

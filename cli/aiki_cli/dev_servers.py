@@ -1,0 +1,185 @@
+"""Own what `aiki dev` runs: the daemon with its embedded servers first, then a worker that follows the sources.
+
+It ends them in the reverse order. It must never touch a server that it did not start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from aiki import AikiError, Client, ConfigError, Unavailable, UsageError
+from aiki.manifest import prepare_path, resolve
+from aiki_cli import exits
+from aiki_cli.child import Child
+from aiki_cli.commands.worker import DEFAULT_RUNS, worker_command, worker_environment
+from aiki_cli.fleet import Fleet
+from aiki_cli.output import Output, is_terminal, to_json
+from aiki_cli.runs_view import span
+from aiki_cli.session import Session
+from aiki_cli.sources import Sources
+
+START_SECONDS: Final = 60.0
+DRAIN_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 15.0
+DEFAULT_PORT: Final = 4222
+_EXAMPLES: Final = Path(__file__).parent / "examples"
+
+
+def run_dev(session: Session, modules: Sequence[str], example: str | None) -> int:
+    """Run everything until Ctrl-C; return 0, or the exit code of what could not start.
+
+    Raises ConfigError if the embedded servers are not installed or nothing can be served.
+    """
+    _require_daemon()
+    names = [*modules, *([_write_example(session.out, example)] if example else [])]
+    folders = prepare_path(session.manifest, Path.cwd())
+    if names or (session.manifest and session.manifest.modules):
+        names = resolve(names, session.manifest)
+    began = time.monotonic()
+    daemon = _start_daemon(session.out)
+    try:
+        url = asyncio.run(_address(daemon, session.namespace()))
+        if url is None:
+            return daemon.exit_code() or exits.BUG
+        session.out.say(f"✓ Postgres, NATS and aikid on {url}   {time.monotonic() - began:.1f} s")
+        if not url.endswith(f":{DEFAULT_PORT}"):
+            session.out.say(f"  port {DEFAULT_PORT} is taken; in other terminals: export AIKI_URL={url}")
+        return _fleet(session, daemon, url, names, folders, example).run()
+    finally:
+        daemon.end(seconds=STOP_SECONDS)
+        session.out.say("stopped; the data is kept in .aiki/")
+
+
+def _fleet(
+    session: Session, daemon: Child, url: str, modules: Sequence[str], folders: Sequence[Path], example: str | None
+) -> Fleet:
+    here = Session(replace(session.common, url=url))
+    runs = (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
+    command = worker_command(here, modules, runs=runs, drain_seconds=DRAIN_SECONDS)
+
+    def greet() -> None:
+        if not modules:
+            session.out.say("no modules to serve: aiki dev -m NAME, or aiki worker start -m NAME elsewhere")
+        if example:
+            # Beside the fleet, which must go on looking after its worker.
+            threading.Thread(target=_run_example, args=(session, url, example), daemon=True).start()
+
+    return Fleet(
+        spawn=lambda: Child(command, environment=worker_environment(), on_line=_labelled(session.out, "worker")),
+        size=1 if modules else 0,
+        say=session.out.say,
+        drain_seconds=DRAIN_SECONDS,
+        sources=Sources(folders) if modules else None,
+        on_ready=greet,
+        without=daemon.exit_code,
+    )
+
+
+def _start_daemon(out: Output) -> Child:
+    command = [sys.executable, "-m", "aikid", "--embedded", "--log-format", "text"]
+    if not os.environ.get("AIKI_LOG_LEVEL"):
+        command += ["--log-level", "warning"]
+    if not os.environ.get("AIKI_NATS_PORT") and not _is_free(DEFAULT_PORT):
+        command += ["--nats-port", "0"]
+    # They name servers of somebody else's, and here we run our own.
+    foreign = {"AIKI_DATABASE_URL", "AIKI_DATABASE_URL_FILE", "AIKI_NATS_URL", "AIKI_NATS_URL_FILE"}
+    environment = {name: value for name, value in os.environ.items() if name not in foreign}
+    return Child(command, environment=environment, on_line=_labelled(out, "aikid"))
+
+
+async def _address(daemon: Child, namespace: str | None) -> str | None:
+    """Return where the daemon answers, once it does; None if it ended. Raises Unavailable if it takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while daemon.exit_code() is None:
+        url = _recorded_address(daemon.pid)
+        if url is not None:
+            try:
+                async with Client.connect(url, namespace=namespace):
+                    return url
+            except Unavailable:
+                pass  # it migrates the schema, or is not subscribed yet
+        if time.monotonic() > deadline:
+            raise Unavailable(f"aikid does not answer within {START_SECONDS:g} s", hint="ls .aiki")
+        await asyncio.sleep(0.05)
+    return None
+
+
+def _recorded_address(pid: int) -> str | None:
+    """Return the address in the data folder's record, if this daemon wrote it."""
+    folder = Path(os.environ.get("AIKI_DATA_DIR") or ".aiki")
+    try:
+        record = json.loads((folder / "servers.json").read_text())
+    except (OSError, ValueError):
+        return None  # not there yet, or half written
+    return str(record["nats_url"]) if record.get("pid") == pid else None
+
+
+def _run_example(session: Session, url: str, example: str) -> None:
+    try:
+        asyncio.run(_enqueue_example(session, url, example))
+    except AikiError as error:
+        session.out.say(f"error: the example did not run: {error}")
+
+
+async def _enqueue_example(session: Session, url: str, example: str) -> None:
+    async with Client.connect(url, namespace=session.namespace()) as client:
+        handle = await client.enqueue(example, {"name": "Ada"})
+        result = await handle.result(timeout="30s")
+        run = await handle.status()
+    took = f" in {span(run.finished_at - run.created_at)}" if run.finished_at else ""
+    session.out.say(f"✓ run {run.id} completed{took} → {to_json(result)}")
+    session.out.say(f"  try: aiki enqueue {example} name=Grace --wait     Ctrl-C stops all, data is kept")
+
+
+def _write_example(out: Output, example: str) -> str:
+    """Write the example into the working directory, unless it is there, and return its module."""
+    source = _EXAMPLES / f"{example}.py"
+    if not source.is_file():
+        known = ", ".join(sorted(path.stem for path in _EXAMPLES.glob("*.py")))
+        raise UsageError(f"there is no example {example!r}, and expected {known}", hint="aiki dev --example hello")
+    target = Path(f"{example}.py")
+    if target.exists():
+        out.say(f"✓ {target} is there, and stays as it is")
+    else:
+        shutil.copyfile(source, target)
+        out.say(f"✓ wrote {target} ({len(target.read_text().splitlines())} lines)")
+    return example
+
+
+def _labelled(out: Output, label: str) -> Callable[[str], None]:
+    """Return what writes a process's lines with its name before them."""
+    plain = not is_terminal(sys.stderr) or bool(os.environ.get("NO_COLOR"))
+    before = f"{label:6} │ " if plain else f"\033[2m{label:6} │\033[0m "
+
+    def write(line: str) -> None:
+        out.say(f"{before}{line}")
+
+    return write
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _require_daemon() -> None:
+    missing = [name for name in ("aikid", "psycopg", "sqlalchemy") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"aikid is not installed ({', '.join(missing)} missing)", hint="pip install 'aiki[embedded]'")

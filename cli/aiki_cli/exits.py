@@ -1,0 +1,55 @@
+"""Own the exit codes, a public contract: 0-8 speak about runs, 64-78 of the plumbing, above 100 of the waiting."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OK: Final = 0
+RUN_FAILED: Final = 1
+USAGE: Final = 2
+RUN_CANCELLED: Final = 3
+NOT_FOUND: Final = 5
+CONFLICT: Final = 6
+HELD: Final = 7
+"""A run is blocked or paused and needs a person."""
+STILL_GOING: Final = 8
+BAD_DATA: Final = 65
+NO_INPUT: Final = 66
+UNREACHABLE: Final = 69
+BUG: Final = 70
+TRY_AGAIN: Final = 75
+CONFIG: Final = 78
+WAIT_TIMEOUT: Final = 124
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+
+BY_ERROR_CODE: Final = {
+    "usage": USAGE,
+    "payload": BAD_DATA,
+    "config": CONFIG,
+    "not_found": NOT_FOUND,
+    "conflict": CONFLICT,
+    "unavailable": UNREACHABLE,
+    "overloaded": TRY_AGAIN,
+    "unsupported": UNREACHABLE,
+    "wait_timeout": WAIT_TIMEOUT,
+    "run_failed": RUN_FAILED,
+    "run_cancelled": RUN_CANCELLED,
+    "run_blocked": HELD,
+    "no_input": NO_INPUT,
+}
+"""The exit code of each error by its stable wire code; any other error is a bug of ours."""
+
+BY_STATE: Final = {
+    "completed": OK,
+    "failed": RUN_FAILED,
+    "cancelled": RUN_CANCELLED,
+    "blocked": HELD,
+    "paused": HELD,
+}
+"""The exit code of a run's outcome; in any other state it is still going."""
+
+
+def of_state(state: str) -> int:
+    """Return the exit code that a run's state stands for."""
+    return BY_STATE.get(state, STILL_GOING)

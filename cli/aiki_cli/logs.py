@@ -1,0 +1,21 @@
+"""Own how a worker's log looks on stderr: one line each, with its time, and its level if it is not information."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+
+def log_to_stderr(*, quiet: bool) -> None:
+    """Send the log to stderr; AIKI_LOG_LEVEL chooses the level, `quiet` leaves errors only."""
+    level = "ERROR" if quiet else os.environ.get("AIKI_LOG_LEVEL", "INFO").upper()
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines())
+    logging.basicConfig(level=getattr(logging, level, logging.INFO), handlers=[handler])
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        line = f"{self.formatTime(record, '%H:%M:%S')} {level}{record.getMessage()}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

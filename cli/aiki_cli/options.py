@@ -1,0 +1,107 @@
+"""Own the options that every command takes, before or after its name, and the step from Typer to our session."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import Annotated, Any, Concatenate, Final, ParamSpec, get_type_hints
+
+import typer
+
+from aiki_cli import __version__
+from aiki_cli.output import Mode
+from aiki_cli.session import Common, Session, finish
+
+P = ParamSpec("P")
+
+_PANEL: Final = "Everywhere"
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="Where Aiki is. [env: AIKI_URL]", rich_help_panel=_PANEL),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", metavar="NAME", help="Whose runs. [env: AIKI_NAMESPACE]", rich_help_panel=_PANEL),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile", metavar="NAME", help="A profile of the manifest. [env: AIKI_PROFILE]", rich_help_panel=_PANEL
+    ),
+]
+File = Annotated[
+    Path | None,
+    typer.Option(
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="The manifest; else aiki.yaml upward. [env: AIKI_MANIFEST]",
+        rich_help_panel=_PANEL,
+    ),
+]
+OutputMode = Annotated[
+    Mode | None,
+    typer.Option(
+        "-o", "--output", envvar="AIKI_OUTPUT", show_envvar=False, help="What stdout carries.", rich_help_panel=_PANEL
+    ),
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing on stderr but errors.", rich_help_panel=_PANEL)]
+
+
+def root(
+    ctx: typer.Context,
+    url: Url = None,
+    namespace: Namespace = None,
+    profile: Profile = None,
+    file: File = None,
+    output: OutputMode = None,
+    quiet: Quiet = False,
+    version: Annotated[bool, typer.Option("-V", "--version", help="Show the version.")] = False,
+) -> None:
+    """Keep the options given before the command's name, for the command to take up."""
+    if version:
+        typer.echo(f"aiki {__version__}")
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit
+    ctx.obj = Common(url, namespace, profile, file, output, quiet)
+
+
+_COMMON_NAMES: Final = ("url", "namespace", "profile", "file", "output", "quiet")
+
+
+def _common_parameters() -> list[inspect.Parameter]:
+    hints = get_type_hints(root, include_extras=True)
+    signature = inspect.signature(root)
+    return [
+        signature.parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+        for name in _COMMON_NAMES
+    ]
+
+
+def command(body: Callable[Concatenate[Session, P], int | None]) -> Callable[..., None]:
+    """Return `body` as a Typer command: with the common options, and its errors as exit codes."""
+    hints = get_type_hints(body, include_extras=True)
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
+        for parameter in list(inspect.signature(body).parameters.values())[1:]
+    ]
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+    @wraps(body)
+    def run(**values: Any) -> None:
+        ctx: typer.Context = values.pop("ctx")
+        given = Common(**{name: values.pop(name) for name in _COMMON_NAMES})
+        session = Session(given.over(ctx.find_root().obj or Common()))
+        raise typer.Exit(finish(session, partial(body, session, **values)))
+
+    parameters = [context, *own, *_common_parameters()]
+    # Typer reads both: the signature for defaults, the annotations for types.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del run.__wrapped__
+    return run

@@ -1,0 +1,123 @@
+"""Own the two streams: stdout carries the result alone, stderr the talk.
+
+The shape of a result is chosen once (`-o`): tables for people on a terminal, TSV off it. Rich is imported only to draw.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+class Mode(StrEnum):
+    """The shape of what stdout carries."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    TSV = "tsv"
+    IDS = "ids"
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a command writes."""
+
+    mode: Mode
+    quiet: bool = False
+
+    @classmethod
+    def choose(cls, mode: Mode | None, *, quiet: bool) -> Output:
+        """Return the output for what was asked: a table on a terminal, TSV off it, unless told."""
+        return cls(mode or (Mode.TABLE if is_terminal(sys.stdout) else Mode.TSV), quiet)
+
+    @property
+    def live(self) -> bool:
+        """Whether a view may be redrawn in place."""
+        return self.mode is Mode.TABLE and is_terminal(sys.stdout)
+
+    def write(self, line: str) -> None:
+        """Write one line of the result, and flush it: whoever reads a pipe sees it now."""
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def document(self, value: object) -> None:
+        """Write one JSON document; indented for people, on one line for programs."""
+        self.write(to_json(value, indent=2 if is_terminal(sys.stdout) else None))
+
+    def row(self, cells: Iterable[object]) -> None:
+        """Write one line of TSV."""
+        self.write("\t".join(tsv_cell(cell) for cell in cells))
+
+    def draw(self, renderable: RenderableType) -> None:
+        """Draw for people."""
+        console().print(renderable)
+
+    def say(self, text: str) -> None:
+        """Tell people something that is no result."""
+        if not self.quiet:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    @property
+    def talkative(self) -> bool:
+        """Whether a person reads stderr and wants to."""
+        return not self.quiet and is_terminal(sys.stderr)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Tell whether a person reads the stream."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a Rich console that honours NO_COLOR and TERM=dumb; off a screen it is wide, so that nothing is cut."""
+    from rich.console import Console
+
+    width = None if is_terminal(sys.stderr if stderr else sys.stdout) else 200
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=width,
+        no_color=bool(os.environ.get("NO_COLOR")) or None,
+    )
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Return JSON text."""
+    separators = None if indent else (",", ":")
+    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+
+
+def tsv_cell(value: object) -> str:
+    """Return a cell on one line: nothing for None, JSON for objects, and no tab or line end inside text."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else to_json(value)
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def columns(rows: Sequence[Sequence[str]], titles: Sequence[str], *, last_is_wide: bool = True) -> RenderableType:
+    """Return a table for people; only its last column may wrap."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, title in enumerate(titles):
+        table.add_column(title, no_wrap=not (last_is_wide and index == len(titles) - 1), overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,23 @@
+"""Own how RUN on the command line becomes an id."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from aiki import Client
+
+_WHOLE_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+async def find_all(client: Client, references: Sequence[str]) -> list[str]:
+    """Return the id of each reference, in order; only those that are no whole id are looked up.
+
+    Raises NotFound, or UsageError if several runs match one.
+    """
+    short = {reference for reference in references if not _WHOLE_ID.fullmatch(reference)}
+    found = dict(zip(short, await asyncio.gather(*(client.runs.find(one) for one in short)), strict=True))
+    return [found.get(reference, reference.lower()) for reference in references]

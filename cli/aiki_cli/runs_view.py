@@ -1,0 +1,179 @@
+"""Own how a run is shown: as JSON, as cells of TSV, as a line and as a page for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from aiki_cli.output import columns, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from aiki import RunStatus
+
+TSV_COLUMNS: Final = "id state workflow version created_at started_at finished_at due_at attempt tasks key why"
+_SIGNS: Final = {
+    "completed": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "cancelled": ("⊘", "yellow"),
+    "blocked": ("!", "red"),
+    "paused": ("‖", "yellow"),
+    "running": ("●", "cyan"),
+    "queued": ("○", "default"),
+    "scheduled": ("◷", "default"),
+    "sleeping": ("◷", "blue"),
+    "waiting": ("…", "blue"),
+    "retrying": ("↻", "yellow"),
+}
+
+
+def to_object(run: RunStatus) -> dict[str, Any]:
+    """Return the run as a JSON object; members that say nothing are null, so that scripts find them all."""
+    error = None
+    if run.error is not None:
+        error = {
+            "type": run.error.type,
+            "message": run.error.message,
+            "task": run.error.task,
+            "attempts": run.error.attempts or None,
+            "cause": run.error.cause,
+            "traceback": run.error.traceback or None,
+        }
+    return {
+        "id": run.id,
+        "workflow": run.workflow,
+        "version": run.version,
+        "state": str(run.state),
+        "attempt": run.attempt,
+        "created_at": utc(run.created_at),
+        "started_at": utc(run.started_at),
+        "finished_at": utc(run.finished_at),
+        "due_at": utc(run.due_at),
+        "key": run.key,
+        "priority": run.priority,
+        "labels": run.labels,
+        "tasks": run.tasks,
+        "result": run.result,
+        "error": error,
+        "why": run.why,
+        "worker": run.worker,
+    }
+
+
+def to_cells(run: RunStatus) -> list[object]:
+    """Return the run's cells of TSV, in the order of TSV_COLUMNS."""
+    shown = to_object(run)
+    return [shown[name] for name in TSV_COLUMNS.split()]
+
+
+def utc(moment: datetime | None) -> str | None:
+    """Return RFC 3339 text in UTC, with microseconds."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def table(runs: Sequence[RunStatus]) -> RenderableType:
+    """Return runs as lines for people."""
+    now = datetime.now(UTC)
+    rows = [
+        [run.id, state_text(run.state), f"{run.workflow} {run.version}", span(now - run.created_at), summary(run, now)]
+        for run in runs
+    ]
+    return columns(rows, ["RUN", "STATE", "WORKFLOW", "AGE", ""])
+
+
+def page(run: RunStatus, *, payload: object = ...) -> RenderableType:
+    """Return all that is known of one run, for people; with its input, if that is given."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    now = datetime.now(UTC)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(run, now):
+        if value:
+            facts.add_row(name, value)
+    if payload is not ...:
+        facts.add_row("input", to_json(payload, indent=2))
+    title = Text.assemble(
+        (state_text(run.state), _SIGNS.get(run.state, ("", "default"))[1]), f"  {run.workflow} {run.version}"
+    )
+    return Group(title, facts)
+
+
+def line(run: RunStatus) -> str:
+    """Return one line about a run, for a log that people read."""
+    text = summary(run, datetime.now(UTC))
+    return f"{state_text(run.state)}  {run.workflow} {run.version}  {run.id}" + (f"  {text}" if text else "")
+
+
+def state_text(state: str) -> str:
+    """Return the state with its sign: never colour alone."""
+    return f"{_SIGNS.get(state, ('?', ''))[0]} {state}"
+
+
+def summary(run: RunStatus, now: datetime) -> str:
+    """Return what matters most about a run in its state."""
+    if run.error is not None:
+        return _error(run)
+    if run.due_at is not None and run.due_at > now:
+        due = f"goes on in {span(run.due_at - now)}"
+        return f"{due} ({run.why})" if run.why else due
+    if run.why:
+        return run.why
+    if run.finished_at is not None:
+        return f"in {span(run.finished_at - (run.started_at or run.created_at))}"
+    return f"on {run.worker}" if run.worker else ""
+
+
+def span(length: timedelta) -> str:
+    """Return a span of time as people say it: `12 ms`, `3.4 s`, `5m 10s`, `2h 3m`, `4d 1h`."""
+    seconds = max(length.total_seconds(), 0.0)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m {rest}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes}m" if hours < 24 else f"{hours // 24}d {hours % 24}h"
+
+
+def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
+    ended = run.finished_at
+    started = run.started_at
+    return [
+        ("run", run.id),
+        ("created", _moment(run.created_at, now)),
+        ("started", _moment(started, now)),
+        ("goes on", _moment(run.due_at, now)),
+        ("finished", f"{_moment(ended, now)}, after {span(ended - (started or run.created_at))}" if ended else None),
+        ("tasks", str(run.tasks) if run.tasks else None),
+        ("attempt", str(run.attempt) if run.attempt > 1 else None),
+        ("worker", run.worker),
+        ("key", run.key),
+        ("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items())),
+        ("priority", str(run.priority) if run.priority else None),
+        ("why", run.why),
+        ("error", _error(run) if run.error else None),
+        ("result", to_json(run.result, indent=2) if run.state == "completed" else None),
+    ]
+
+
+def _error(run: RunStatus) -> str:
+    if run.error is None:
+        return ""
+    task = f"task {run.error.task}: " if run.error.task else ""
+    return f"{task}{run.error.type}: {run.error.message}"
+
+
+def _moment(moment: datetime | None, now: datetime) -> str | None:
+    if moment is None:
+        return None
+    distance = f"{span(now - moment)} ago" if moment <= now else f"in {span(moment - now)}"
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({distance})"

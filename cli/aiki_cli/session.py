@@ -1,0 +1,168 @@
+"""Own one call of the command line: its common options, its manifest, its connection, its signals and its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiki_cli import exits, failures
+from aiki_cli.output import Mode, Output
+
+if TYPE_CHECKING:
+    from aiki import Client
+    from aiki.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options that every command takes, as they were given."""
+
+    url: str | None = None
+    namespace: str | None = None
+    profile: str | None = None
+    file: Path | None = None
+    output: Mode | None = None
+    quiet: bool = False
+
+    def over(self, other: Common) -> Common:
+        """Return these options, with those of `other` where these say nothing."""
+        return Common(
+            url=self.url or other.url,
+            namespace=self.namespace or other.namespace,
+            profile=self.profile or other.profile,
+            file=self.file or other.file,
+            output=self.output or other.output,
+            quiet=self.quiet or other.quiet,
+        )
+
+
+class Session:
+    """What a command works with. Precedence everywhere: flag, environment, profile, manifest, default."""
+
+    def __init__(self, common: Common) -> None:
+        self.common = common
+        self.out = Output.choose(common.output, quiet=common.quiet)
+        self.note_on_interrupt: str | None = None
+        """What a person should know who presses Ctrl-C now."""
+
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        """The manifest, if there is one. Raises ConfigError if it is wrong."""
+        from aiki import manifest
+
+        file = manifest.find(self.common.file, os.environ, Path.cwd())
+        return manifest.load(file) if file else None
+
+    @property
+    def profile(self) -> str | None:
+        """The profile that was chosen."""
+        return self.common.profile or os.environ.get("AIKI_PROFILE") or None
+
+    def url(self) -> str | None:
+        """Return the address to connect to; None leaves it to the SDK's default. Raises ConfigError."""
+        if given := self.common.url or os.environ.get("AIKI_URL"):
+            return given
+        manifest = self._manifest_with_profile()
+        return manifest.url(os.environ, profile=self.profile) if manifest else None
+
+    def namespace(self) -> str | None:
+        """Return the namespace; None leaves it to the SDK's default. Raises ConfigError."""
+        if given := self.common.namespace or os.environ.get("AIKI_NAMESPACE"):
+            return given
+        manifest = self._manifest_with_profile()
+        return manifest.namespace(os.environ, profile=self.profile) if manifest else None
+
+    def connect(self) -> AbstractAsyncContextManager[Client]:
+        """Return the connection, to be opened. Raises ConfigError; opening it raises Unavailable."""
+        from aiki import Client
+
+        return Client.connect(self.url(), namespace=self.namespace())
+
+    def run(self, command: Callable[[], Coroutine[Any, Any, int]], *, fast: bool = False) -> int:
+        """Run `command` to its end and return its exit code; SIGTERM ends it with 143, Ctrl-C with 130.
+
+        `fast` runs it on uvloop, where that is installed: worth its import in long-lived processes only.
+        """
+        import asyncio
+
+        with asyncio.Runner(loop_factory=_uvloop_factory() if fast else None) as runner:
+            return runner.run(_until_terminated(command()))
+
+    def _manifest_with_profile(self) -> Manifest | None:
+        from aiki import ConfigError
+
+        if self.profile and self.manifest is None:
+            raise ConfigError(f"the profile {self.profile!r} was asked for, and there is no manifest with profiles")
+        return self.manifest
+
+
+def finish(session: Session, body: Callable[[], int | None]) -> int:
+    """Run a command's body and return the exit code for whatever came of it."""
+    try:
+        code = body() or exits.OK
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python flushes stdout once more at exit: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OK
+    except KeyboardInterrupt:
+        return _interrupted(session, exits.INTERRUPTED)
+    except Terminated:
+        return _interrupted(session, exits.TERMINATED)
+    except Exception as error:  # noqa: BLE001 - the edge of the program: every error becomes an exit code
+        return failures.report(_single(error), session.out.mode)
+    return code
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def _interrupted(session: Session, code: int) -> int:
+    if session.note_on_interrupt:
+        session.out.say(f"\n{session.note_on_interrupt}")
+    return code
+
+
+async def _until_terminated(command: Awaitable[int]) -> int:
+    """Await `command`; SIGTERM cancels it. A command with signal handlers of its own replaces this one's."""
+    import asyncio
+
+    task = asyncio.current_task()
+    assert task is not None
+    terminated = False
+
+    def stop() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    try:
+        return await command
+    except asyncio.CancelledError:
+        if terminated:
+            raise Terminated from None
+        raise
+
+
+def _uvloop_factory() -> Callable[[], Any] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _single(error: Exception) -> Exception:
+    """Return the one error inside task groups, if it is one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

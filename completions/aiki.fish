@@ -1,0 +1,1 @@
+complete --command aiki --no-files --arguments "(env _AIKI_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) aiki)" --condition "env _AIKI_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) aiki"

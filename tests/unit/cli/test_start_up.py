@@ -1,0 +1,70 @@
+"""The command line starts quickly: what a command does not need, it does not import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import aiki_cli
+from aiki_cli.commands.completion import Shell, script
+
+ROOT = Path(__file__).parents[3]
+HEAVY = {"nats", "rich", "yaml", "sqlalchemy", "psycopg", "fastjsonschema", "pydantic", "uvloop", "ssl", "aikid"}
+
+PROBE = """
+import json, sys
+sys.argv = {arguments!r}
+try:
+    from aiki_cli.main import main
+    main()
+except SystemExit as end:
+    code = end.code
+print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def loaded_by(*arguments: str, cwd: Path) -> tuple[int, set[str]]:
+    """Return the exit code of `aiki` with `arguments`, and the top-level modules it had imported."""
+    probe = PROBE.format(arguments=["aiki", *arguments])
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, cwd=cwd, timeout=60, check=True
+    )
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    return code, {name.partition(".")[0] for name in modules}
+
+
+def test_the_version_is_answered_before_anything_is_imported(tmp_path):
+    code, modules = loaded_by("--version", cwd=tmp_path)
+    assert code == 0
+    assert not modules & {*HEAVY, "typer", "aiki", "asyncio", "msgspec", "importlib_metadata"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["enqueue", "--help"], ["completion", "bash"], ["statos"]])
+def test_help_needs_no_connection(arguments, tmp_path):
+    code, modules = loaded_by(*arguments, cwd=tmp_path)
+    assert code in {0, 2}
+    assert not modules & (HEAVY - {"ssl"})
+
+
+def test_a_status_draws_nothing_and_parses_no_yaml(tmp_path):
+    code, modules = loaded_by("status", "-o", "json", "--url", "nats://127.0.0.1:1", cwd=tmp_path)
+    assert code == 69
+    assert "nats" in modules
+    assert not modules & (HEAVY - {"nats", "ssl"})
+
+
+def test_the_version_is_the_projects():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert aiki_cli.__version__ == project["version"]
+
+
+@pytest.mark.parametrize(("shell", "file"), [("bash", "aiki.bash"), ("zsh", "_aiki"), ("fish", "aiki.fish")])
+def test_the_completion_scripts_are_those_that_are_generated(shell, file):
+    assert (ROOT / "completions" / file).read_text() == script(Shell(shell)), (
+        f"aiki completion {shell} > completions/{file}"
+    )
