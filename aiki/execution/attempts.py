@@ -20,6 +20,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from aiki.core.errors import AikiError
+from aiki.core.failpoints import failpoint
 from aiki.execution.failures import encode_failure
 from aiki.execution.processes import ProcessFailure, Raised, raised
 from aiki.execution.tries import TaskTimeout, Try, start_try
@@ -204,6 +205,7 @@ class Attempts:
             timeout = left if timeout is None else min(timeout, left)
         run = TaskRun(run_id=self._run_id, origin_id=self._origin_id, key=call.key, attempt=started.number)
         self.running += 1
+        failpoint("task.before_body")
         try:
             trying = start_try(
                 call,
@@ -225,6 +227,7 @@ class Attempts:
     def _on_end(self, started: Started, result: bytes | BaseException) -> None:
         started.trying = None
         self.running -= 1
+        failpoint("task.after_body")
         if isinstance(result, bytes):
             del self._started[started.call.key]
             self._on_outcome(started.call, True, result)
