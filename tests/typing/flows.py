@@ -1,0 +1,75 @@
+"""What type checkers infer from definitions and calls. Checked by mypy and pyright, never executed."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import assert_type
+
+from aiki.call import Call
+from aiki.client import Client
+from aiki.core.retry import Retry
+from aiki.handle import Handle
+from aiki.run import WorkflowRun
+from aiki.task import AsyncTask, SyncTask, task
+from aiki.workflow import Workflow, workflow
+
+
+@dataclass
+class Order:
+    id: str
+    cents: int
+
+
+@task
+async def charge(order: Order, *, note: str = "") -> str:
+    return order.id + note
+
+
+@task(retry=Retry.exponential(max_attempts=5, base_delay="1s"), timeout="20s", executor="thread")
+def ship(order_id: str, express: bool = False) -> bool:
+    return express
+
+
+@task(name="store", at_most_once=True, total_timeout=timedelta(minutes=1))
+async def store(order: Order) -> None: ...
+
+
+@workflow(name="process-order", version="1.0.0")
+async def process(run: WorkflowRun, order: Order, *, express: bool = False) -> dict[str, str]:
+    assert_type(await charge.run(run, order, note="x"), str)
+    assert_type(await ship.options(idempotency_key="k").run(run, order.id, express=express), bool)
+    charged, shipped = await asyncio.gather(charge.run(run, order), ship.run(run, order.id))
+    assert_type(charged, str)
+    assert_type(shipped, bool)
+    await store.run(run, order)
+    async with asyncio.TaskGroup() as group:
+        task_in_group = group.create_task(charge.run(run, order))
+    assert_type(task_in_group.result(), str)
+    return {"charge": charged}
+
+
+@workflow
+async def count(run: WorkflowRun) -> list[int]:
+    await run.sleep("1m")
+    return []
+
+
+def definitions() -> None:
+    assert_type(process.options(priority=3, labels={"a": "b"}, delay="5m").name, str)
+    assert_type(ship("a"), bool)
+    async_task: AsyncTask[..., str] = charge
+    sync_task: SyncTask[..., bool] = ship.options(timeout="1s")
+    flow: Workflow[..., list[int]] = count
+    print(async_task, sync_task, flow)
+
+
+async def application(client: Client) -> None:
+    assert_type(await charge(Order("a", 1)), str)
+    assert_type(process.bind(Order("a", 1), express=True), Call[dict[str, str]])
+    handle = await process.options(idempotency_key="k").enqueue(client, Order("a", 1), express=True)
+    assert_type(handle, Handle[dict[str, str]])
+    assert_type(await handle.result(timeout="1m"), dict[str, str])
+    assert_type(await count.handle(client, "id").result(), list[int])
+    many = await client.enqueue_many(process.options(idempotency_key=str(n)).bind(Order("a", n)) for n in range(3))
+    assert_type(many, list[Handle[dict[str, str]]])
+    assert_type(await client.enqueue(count.bind()), Handle[list[int]])

@@ -1,0 +1,70 @@
+"""Planted mistakes: type checkers must report each line marked `# E`, and no other. Never executed."""
+
+from aiki.client import Client
+from aiki.run import WorkflowRun
+from aiki.task import task
+from aiki.workflow import workflow
+from tests.typing.flows import Order, charge, count, process, ship
+
+
+@workflow
+async def flow(run: WorkflowRun, order: Order) -> int:
+    await charge.run(run)  # E
+    await charge.run(run, "a")  # E
+    await charge.run(run, order, "note")  # E
+    await charge.run(run, order, nope="note")  # E
+    await charge.run(order)  # E
+    await ship.run(run, order)  # E
+    number: int = await charge.run(run, order)  # E
+    await process(run, order)  # E
+    await process.run(run, order)  # E
+    charge.options(idempotency_key=5)  # E
+    charge.options(timeout=20)  # E
+    charge.options(priority=3)  # E
+    ship.options(retry="often")  # E
+    text: str = await run.sleep("1m")  # E
+    return f"{number} {text}"  # E
+
+
+@task(timeout=20)  # E
+def one(x: int) -> int:
+    return x
+
+
+@task(executor="gpu")  # E
+def two(x: int) -> int:
+    return x
+
+
+@workflow  # E
+async def no_run(order: Order) -> None: ...
+
+
+@workflow(version=1)  # E
+async def number_version(run: WorkflowRun) -> None: ...
+
+
+@workflow  # E
+def not_async(run: WorkflowRun) -> int:
+    return 1
+
+
+async def application(client: Client, order: Order) -> None:
+    await process.enqueue(order)  # E
+    await process.enqueue(client)  # E
+    await process.enqueue(client, "a")  # E
+    await process.enqueue(client, order, True)  # E
+    await count.enqueue(client, order)  # E
+    process.bind(order, express="yes")  # E
+    process.bind(run=None, order=order)  # E
+    process.options(priority="high")  # E
+    process.options(on_conflict="replace")  # E
+    process.options(labels={"a": 1})  # E
+    process.options(start_at="tomorrow")  # E
+    handle = await process.enqueue(client, order)
+    text: str = await handle.result()  # E
+    numbers: dict[str, int] = await process.handle(client, "id").result()  # E
+    await client.enqueue_many([order])  # E
+    result: str = ship("a")  # E
+    charged: str = charge(order)  # E
+    print(text, numbers, result, charged)
