@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RUNS = 100
 DEFAULT_DRAIN = "30s"
+DEFAULT_LEASE = "30s"
 
 app = typer.Typer(name="worker", help="Serve workflows.", no_args_is_help=True)
 
@@ -43,6 +44,12 @@ def start(
     drain: Annotated[
         str | None, typer.Option("--drain", metavar="30s", help="How long tasks may go on after a stop.")
     ] = None,
+    lease: Annotated[
+        str,
+        typer.Option(
+            "--lease", metavar="30s", help="Without a sign of life for so long, its runs go to other workers."
+        ),
+    ] = DEFAULT_LEASE,
     worker_id: Annotated[str | None, typer.Option("--id", metavar="NAME", help="How people see this worker.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Follow changes of the code.")] = False,
 ) -> int:
@@ -58,21 +65,23 @@ def start(
     drain_seconds = _drain_seconds(session, drain)
     runs = max_concurrent_runs or (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
     if reload or processes > 1:
-        command = worker_command(session, names, runs=runs, drain_seconds=drain_seconds)
+        command = worker_command(session, names, runs=runs, drain_seconds=drain_seconds, lease=lease)
         return _run_fleet(session, command, processes, drain_seconds, folders if reload else None)
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
         sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
-    return _serve(session, names, runs=runs, drain_seconds=drain_seconds, worker_id=worker_id)
+    return _serve(session, names, runs=runs, drain_seconds=drain_seconds, lease=lease, worker_id=worker_id)
 
 
-def worker_command(session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float) -> list[str]:
+def worker_command(
+    session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, lease: str = DEFAULT_LEASE
+) -> list[str]:
     """Return the command of one worker process that serves `modules` as this session would."""
     command = [sys.executable, "-m", "aiki_cli", "worker", "start"]
     for module in modules:
         command += ["-m", module]
-    command += ["--max-concurrent-runs", str(runs), "--drain", f"{round(drain_seconds * 1000)}ms"]
+    command += ["--max-concurrent-runs", str(runs), "--drain", f"{round(drain_seconds * 1000)}ms", "--lease", lease]
     common = session.common
     for flag, value in (
         ("--url", common.url),
@@ -106,7 +115,9 @@ def _run_fleet(
     ).run()
 
 
-def _serve(session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, worker_id: str | None) -> int:
+def _serve(
+    session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, lease: str, worker_id: str | None
+) -> int:
     from datetime import timedelta
 
     from aiki import Worker
@@ -125,6 +136,7 @@ def _serve(session: Session, modules: Sequence[str], *, runs: int, drain_seconds
                 id=worker_id,
                 max_concurrent_runs=runs,
                 drain=timedelta(seconds=drain_seconds),
+                lease=lease,
             )
             _stop_on_signals(session, worker, drain_seconds)
             async with worker:
