@@ -1,0 +1,60 @@
+"""Own what a person sees while the demo runs: bars on a terminal, a plain line each second anywhere else."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+LINE_SECONDS = 1.0
+
+
+class Screen(Protocol):
+    """Where the demo tells its story."""
+
+    def say(self, text: str) -> None:
+        """Tell one thing."""
+
+    def show(self, charged: int, ended: int) -> None:
+        """Show how far the orders are."""
+
+
+@contextmanager
+def open_screen(orders: int) -> Iterator[Screen]:
+    """Yield the screen that fits stdout."""
+    if not sys.stdout.isatty():
+        yield Lines(orders)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:10}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as progress:
+        charged = progress.add_task("charged", total=orders)
+        ended = progress.add_task("completed", total=orders)
+
+        class Bars:
+            def say(self, text: str) -> None:
+                progress.console.print(text, highlight=False, markup=False)
+
+            def show(self, charged_now: int, ended_now: int) -> None:
+                progress.update(charged, completed=charged_now)
+                progress.update(ended, completed=ended_now)
+
+        yield Bars()
+
+
+class Lines:
+    """Plain lines."""
+
+    def __init__(self, orders: int) -> None:
+        self._orders = orders
+        self._next = 0.0
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+    def show(self, charged: int, ended: int) -> None:
+        now = time.monotonic()
+        if now >= self._next or ended == self._orders:
+            self._next = now + LINE_SECONDS
+            print(f"  charged {charged:4}   completed {ended:4}   of {self._orders}", flush=True)
