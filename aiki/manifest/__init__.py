@@ -1,9 +1,17 @@
-"""The manifest `aiki.yaml`: which modules hold workflows, and how clients and workers run. Strict, and never code."""
+"""The manifest `aiki.yaml`: which modules hold workflows, and how clients and workers run. Strict, and never code.
 
-from aiki.manifest.discovery import FILE_NAME, find, load
-from aiki.manifest.fields import seconds
-from aiki.manifest.format import ClientSettings, Manifest, WorkerSettings, parse
-from aiki.manifest.modules import prepare_path, resolve
+What reads YAML is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from aiki.manifest.discovery import FILE_NAME, find
+
+if TYPE_CHECKING:
+    from aiki.manifest.fields import seconds
+    from aiki.manifest.format import ClientSettings, Manifest, WorkerSettings, load, parse
+    from aiki.manifest.modules import prepare_path, resolve
 
 __all__ = [
     "FILE_NAME",
@@ -17,3 +25,20 @@ __all__ = [
     "resolve",
     "seconds",
 ]
+
+_LATER: Final = {
+    "ClientSettings": "format",
+    "Manifest": "format",
+    "WorkerSettings": "format",
+    "load": "format",
+    "parse": "format",
+    "prepare_path": "modules",
+    "resolve": "modules",
+    "seconds": "fields",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -1,13 +1,13 @@
-"""Own where the manifest is found: the file that was named, `AIKI_MANIFEST`, then `aiki.yaml` upward."""
+"""Own where the manifest is found: the file that was named, `AIKI_MANIFEST`, then `aiki.yaml` upward.
+
+It imports nothing of the rest: most commands find no manifest, and need not pay for a YAML parser.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-
-from aiki.core.errors import ConfigError
-from aiki.manifest.format import Manifest, parse
 
 FILE_NAME: Final = "aiki.yaml"
 
@@ -20,12 +20,3 @@ def find(named: Path | None, environment: Mapping[str, str], directory: Path) ->
         return Path(from_environment)
     here = directory.resolve()
     return next((folder / FILE_NAME for folder in (here, *here.parents) if (folder / FILE_NAME).is_file()), None)
-
-
-def load(file: Path, *, packaged: bool = False) -> Manifest:
-    """Read and check `file`. Raises ConfigError if it cannot be read or is wrong."""
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read the manifest {file} ({error.strerror})") from error
-    return parse(raw, file, packaged=packaged)

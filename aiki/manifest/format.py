@@ -82,6 +82,15 @@ class Manifest:
         return self.profiles[name]
 
 
+def load(file: Path, *, packaged: bool = False) -> Manifest:
+    """Read and check `file`. Raises ConfigError if it cannot be read or is wrong."""
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read the manifest {file} ({error.strerror})") from error
+    return parse(raw, file, packaged=packaged)
+
+
 def parse(raw: bytes, file: Path, *, packaged: bool = False) -> Manifest:
     """Return the manifest in `raw`, the content of `file`.
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aiki.core.errors import ConfigError
-from aiki.manifest.discovery import FILE_NAME, load
-from aiki.manifest.format import Manifest
+from aiki.manifest.discovery import FILE_NAME
+from aiki.manifest.format import Manifest, load
 
 
 def prepare_path(manifest: Manifest | None, directory: Path) -> list[Path]:
