@@ -18,15 +18,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from aiki.core.duration import to_seconds
-from aiki.core.errors import AikiError, ConfigError
+from aiki.core.errors import ConfigError
+from aikid.values import NATS_SCHEMES, boolean, choice, database_url, folder, integer, nats_url, seconds
 
 PREFIX: Final = "AIKI_"
 DEFAULT_NATS_PORT: Final = 4222
-_DATABASE_SCHEMES: Final = ("postgresql", "postgres")
-_NATS_SCHEMES: Final = ("nats", "tls", "ws", "wss")
 _NEAR_MISS: Final = 0.9
 """How alike an unknown AIKI_* variable must be to one of ours to be taken for a slip of the pen."""
 
@@ -86,108 +84,30 @@ class Option:
         return PREFIX + self.name.upper()
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("text")
-    return value
-
-
-def _boolean(value: object) -> bool:
-    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
-    raise ValueError("true or false")
-
-
-def _integer(low: int, high: int) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        expected = f"a whole number from {low} to {high}"
-        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(expected)
-        return value
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Callable[[object], float]:
-    def parse(value: object) -> float:
-        expected = f'a duration from {low:g} s to {high:g} s, such as "30s" or "2m"'
-        try:
-            seconds = to_seconds(value) if isinstance(value, str) else -1.0
-        except AikiError as error:
-            raise ValueError(expected) from error
-        if not low <= seconds <= high:
-            raise ValueError(expected)
-        return seconds
-
-    return parse
-
-
-def _choice(*words: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if not isinstance(value, str) or value.lower() not in words:
-            raise ValueError(f"one of {', '.join(words)}")
-        return value.lower()
-
-    return parse
-
-
-def _database_url(value: object) -> str:
-    expected = "a URL such as postgresql://aiki@db.example.com:5432/aiki"
-    parts = _split(value, _DATABASE_SCHEMES, expected)
-    if parts.hostname is None and "host=" not in parts.query:
-        raise ValueError(f"{expected}; this one names no host")
-    return _text(value)
-
-
-def _nats_url(value: object) -> str:
-    expected = "a URL such as nats://nats.example.com:4222, or several with commas between them"
-    for one in _text(value).split(","):
-        if _split(one.strip(), _NATS_SCHEMES, expected).hostname is None:
-            raise ValueError(f"{expected}; this one names no host")
-    return _text(value)
-
-
-def _split(value: object, schemes: tuple[str, ...], expected: str) -> SplitResult:
-    try:
-        parts = urlsplit(_text(value))
-        if parts.port == 0:
-            raise ValueError("port 0")
-    except ValueError as error:
-        raise ValueError(expected) from error
-    if parts.scheme not in schemes:
-        raise ValueError(f"{expected} (it begins with {' or '.join(f'{name}://' for name in schemes)})")
-    return parts
-
-
 OPTIONS: Final[tuple[Option, ...]] = (
-    Option("database_url", _database_url, "Postgres; with a password only by AIKI_DATABASE_URL or file", "URL", True),
-    Option("nats_url", _nats_url, "NATS (default nats://127.0.0.1:4222)", "URL", True),
-    Option("pool_size", _integer(1, 100), "connections to Postgres for hot statements (default 6)", "N"),
-    Option("embedded", _boolean, "run a Postgres and a nats-server of our own, on data that survives restarts"),
-    Option("data_dir", lambda value: Path(_text(value)), "where --embedded keeps its data (default .aiki)", "DIR"),
-    Option("nats_port", _integer(0, 65535), "port of the embedded nats-server (default 4222; 0: any)", "PORT"),
-    Option("migrate", _boolean, "bring the schema up to date at start (default true; else an older one is refused)"),
+    Option("database_url", database_url, "Postgres; with a password only by AIKI_DATABASE_URL or file", "URL", True),
+    Option("nats_url", nats_url, "NATS (default nats://127.0.0.1:4222)", "URL", True),
+    Option("pool_size", integer(1, 100), "connections to Postgres for hot statements (default 6)", "N"),
+    Option("embedded", boolean, "run a Postgres and a nats-server of our own, on data that survives restarts"),
+    Option("data_dir", folder, "where --embedded keeps its data (default .aiki)", "DIR"),
+    Option("nats_port", integer(0, 65535), "port of the embedded nats-server (default 4222; 0: any)", "PORT"),
+    Option("migrate", boolean, "bring the schema up to date at start (default true; else an older one is refused)"),
     Option(
         "start_timeout",
-        _seconds(0, 3600),
+        seconds(0, 3600),
         "how long to wait at start for Postgres and NATS (default 30s)",
         "TIME",
         field="start_timeout_seconds",
     ),
     Option(
         "stop_timeout",
-        _seconds(0, 3600),
+        seconds(0, 3600),
         "how long a graceful stop may take (default 10s)",
         "TIME",
         field="stop_timeout_seconds",
     ),
-    Option("log_level", _choice("debug", "info", "warning", "error"), "default info", "LEVEL"),
-    Option("log_format", _choice("auto", "text", "json"), "default auto: text on a terminal, else JSON", "FORMAT"),
+    Option("log_level", choice("debug", "info", "warning", "error"), "default info", "LEVEL"),
+    Option("log_format", choice("auto", "text", "json"), "default auto: text on a terminal, else JSON", "FORMAT"),
 )
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
 
@@ -307,7 +227,7 @@ def _has_secret(url: str) -> bool:
         return True
     parts = [urlsplit(one) for one in url.split(",") if "://" in one]
     # In a NATS URL a lone name before the @ is a token.
-    return any(part.password or (part.username and part.scheme in _NATS_SCHEMES) for part in parts)
+    return any(part.password or (part.username and part.scheme in NATS_SCHEMES) for part in parts)
 
 
 def sources_note() -> str:

@@ -42,17 +42,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time of day, level if it is not info, message and hint; coloured if `colour`."""
+    """Time of day (with `clock`), level if it is not info, message and hint; coloured if `colour`."""
 
-    def __init__(self, *, colour: bool) -> None:
+    def __init__(self, *, colour: bool, clock: bool = True) -> None:
         super().__init__()
         self._colour = colour
+        self._clock = clock
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, with the traceback below if there is one."""
-        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S ") if self._clock else ""
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{time} {level}{record.getMessage()}"
+        text = f"{time}{level}{record.getMessage()}"
         hint = vars(record).get("hint")
         if hint:
             text += f"\n  hint: {hint}"
@@ -64,11 +65,14 @@ class TextFormatter(logging.Formatter):
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
 
 
-def configure(*, level: str, format: str, colour: bool) -> None:
-    """Send all logging to stderr. `format` is auto, text or json; auto is text on a terminal."""
+def configure(*, level: str, format: str, colour: bool, clock: bool = True) -> None:
+    """Send all logging to stderr. `format` is auto, text or json; auto is text on a terminal.
+
+    Without `clock` a line of text begins with its level or message, as a command that ends at once should talk.
+    """
     as_text = format == "text" or (format == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(TextFormatter(colour=colour) if as_text else JsonFormatter())
+    handler.setFormatter(TextFormatter(colour=colour, clock=clock) if as_text else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

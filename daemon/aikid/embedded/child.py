@@ -39,9 +39,16 @@ class Account:
         return os.geteuid() == 0 and self.uid != 0
 
     def give(self, path: Path) -> None:
-        """Make `path`, which this process has just made, belong to the account."""
-        if self.drops:
+        """Make `path`, which this process has just made, belong to the account. Raises ConfigError if it cannot."""
+        if not self.drops:
+            return
+        try:
             os.chown(path, self.uid, self.gid)
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be given to uid {self.uid}, who must run the servers: {error.strerror}",
+                hint="choose a --data-dir on a local disk, or run as a plain user",
+            ) from error
 
 
 class Server(Protocol):
@@ -97,7 +104,11 @@ def spawn(
 
 
 def run(command: Sequence[str | Path], *, account: Account, cwd: Path) -> str:
-    """Run `command` as `account` to its end and return its output. Raises ConfigError with the output if it fails."""
+    """Run `command` as `account` to its end and return its output; if we die, it is killed.
+
+    Raises ConfigError with the output if it fails.
+    """
+    parent = os.getpid()
     try:
         done = subprocess.run(
             [os.fspath(word) for word in command],
@@ -110,6 +121,7 @@ def run(command: Sequence[str | Path], *, account: Account, cwd: Path) -> str:
             text=True,
             errors="replace",
             timeout=120,
+            preexec_fn=lambda: _die_with(parent, signal.SIGKILL),
             user=account.uid if account.drops else None,
             group=account.gid if account.drops else None,
             extra_groups=[] if account.drops else None,

@@ -105,20 +105,24 @@ class _Keeper:
             self._up.exception()
 
     async def _run(self) -> None:
-        try:
-            await in_thread(self._server.prepare)
-            deadline = time.monotonic() + self._start_seconds
-            pause = _FIRST_PAUSE
-            while True:
+        deadline = time.monotonic() + self._start_seconds
+        pause = _FIRST_PAUSE
+        prepared = False
+        while True:
+            try:
+                if not prepared:
+                    await in_thread(self._server.prepare)
+                    prepared = True
                 lived = await self._live_once(deadline)
-                pause = _FIRST_PAUSE if lived > STEADY_SECONDS else min(pause * 2, _LONGEST_PAUSE)
-                await asyncio.sleep(pause)
-        except ConfigError as error:
-            # Before the first answer it stops the start; later there is nobody to tell but the log.
-            if self._up.done():
-                log.exception("%s cannot be started again", self._server.name)
-            else:
-                self._up.set_exception(error)
+            except (ConfigError, OSError) as error:
+                # Before the first answer this ends the start. Later it is tried again: nobody else would do it.
+                if not self._up.done():
+                    self._up.set_exception(_as_config_error(self._server, error))
+                    return
+                log.warning("%s cannot be started again: %s", self._server.name, error)
+                lived = 0.0
+            pause = _FIRST_PAUSE if lived > STEADY_SECONDS else min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
 
     async def _live_once(self, deadline: float) -> float:
         """Run the server from its start to its end and return how many seconds it lived."""
@@ -145,6 +149,12 @@ class _Keeper:
             raise ConfigError(
                 f"{self._server.name} does not start:\n{last_lines(self._server.log)}", hint=f"less {self._server.log}"
             )
+
+
+def _as_config_error(server: Server, error: ConfigError | OSError) -> ConfigError:
+    if isinstance(error, ConfigError):
+        return error
+    return ConfigError(f"{server.name} cannot be started: {error}", hint="is the data folder yours? --data-dir DIR")
 
 
 async def _ended(process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,221 @@
+"""Own the process: command line, log, signals and exit codes. What the daemon does is `app`'s.
+
+Exit codes: 0 stopped as asked, 2 usage, 69 Postgres or NATS unreachable, 70 a bug, 78 configuration, and
+130 or 143 if a second SIGINT or SIGTERM, or the end of the stop timeout, cut the stop short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final, NoReturn
+
+from aiki.core.errors import ConfigError, Unavailable
+from aikid.config import OPTIONS, Loaded, Settings, load, sources_note
+from aikid.logs import configure, redact
+
+log = logging.getLogger("aikid")
+
+UNAVAILABLE: Final = 69
+INTERNAL: Final = 70
+CONFIGURATION: Final = 78
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `aikid` and exit."""
+    flags = vars(_parser().parse_args(arguments))
+    command = flags.pop("command")
+    try:
+        loaded = load(flags, os.environ)
+    except ConfigError as error:
+        configure(level="info", format="text", colour=_colour(), clock=False)
+        sys.exit(_report(error))
+    settings = loaded.settings
+    # The one-time commands are for people, also in a pipe.
+    form = "text" if settings.log_format == "auto" and command != "serve" else settings.log_format
+    configure(level=settings.log_level, format=form, colour=_colour(), clock=command == "serve")
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    match command:
+        case "check":
+            sys.exit(_run(_check(loaded), settings))
+        case "migrate":
+            sys.exit(_run(_migrate(settings), settings))
+        case _:
+            sys.exit(_run(_serve(settings), settings))
+
+
+async def _serve(settings: Settings) -> None:
+    from aikid.app import serve
+
+    async with _servers(settings) as settings:
+        started = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            announcer = group.create_task(_announce(started, settings))
+            await serve(settings, started=started)
+            announcer.cancel()
+
+
+async def _announce(started: asyncio.Event, settings: Settings) -> None:
+    await started.wait()
+    log.info("aikid is ready on %s", settings.nats_url, extra={"pid": os.getpid(), "version": version("aiki")})
+
+
+async def _migrate(settings: Settings) -> None:
+    from aikid.probe import wait_for_postgres
+    from aikid.store.migrate import head
+
+    async with _servers(dataclasses.replace(settings, migrate=True), nats=False) as settings:
+        await wait_for_postgres(settings)
+        print(f"the schema is at {head()}")  # noqa: T201  # the command's result
+
+
+async def _check(loaded: Loaded) -> None:
+    """Print the settings with their origins, then try both servers."""
+    from aikid import probe
+
+    for option in OPTIONS:
+        value = getattr(loaded.settings, option.field or option.name)
+        origin = loaded.origins.get(option.name, "default")
+        print(f"{option.name:14} {redact(str(value)) or '-':40} {origin}")  # noqa: T201  # the command's result
+    if loaded.settings.embedded:
+        from aikid.embedded import binaries, home
+
+        account = home.account_for(loaded.settings.data_dir)
+        print(f"Postgres is in {binaries.postgres_folder(account)}, NATS is {binaries.nats_server(account)}")  # noqa: T201
+        return
+    once = dataclasses.replace(loaded.settings, migrate=False, start_timeout_seconds=0)
+    await probe.wait_for_postgres(once)
+    await probe.wait_for_nats(once)
+    print("Postgres and NATS answer, and the schema is right")  # noqa: T201
+
+
+@asynccontextmanager
+async def _servers(settings: Settings, *, nats: bool = True) -> AsyncIterator[Settings]:
+    """Wait until Postgres (migrated) and NATS answer; start them first with `embedded`. Yields settings with URLs."""
+    from aikid import probe
+
+    async with AsyncExitStack() as stack:
+        if settings.embedded:
+            from aikid.embedded.supervisor import embedded_servers
+
+            addresses = await stack.enter_async_context(
+                embedded_servers(
+                    settings.data_dir,
+                    nats_port=settings.nats_port,
+                    start_seconds=settings.start_timeout_seconds,
+                )
+            )
+            settings = dataclasses.replace(settings, **vars(addresses))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(probe.wait_for_postgres(settings))
+            if nats:
+                group.create_task(probe.wait_for_nats(settings))
+        yield settings
+
+
+def _run(work: Coroutine[Any, Any, None], settings: Settings) -> int:
+    """Run `work` until it ends or a signal stops it, and return the exit code."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            return runner.run(_until_signal(work, settings.stop_timeout_seconds))
+        except Exception as error:  # noqa: BLE001  # the edge of the process: each error becomes an exit code
+            return max(_report(one) for one in _leaves(error))
+
+
+def _report(error: BaseException) -> int:
+    """Log why the process ends, and return its exit code."""
+    match error:
+        case ConfigError():
+            code = CONFIGURATION
+        case Unavailable():
+            code = UNAVAILABLE
+        case _:
+            log.critical("a bug in aikid: %s", error, exc_info=error)
+            return INTERNAL
+    log.error("%s", error, extra={"hint": error.hint} if error.hint else None)
+    return code
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [error]
+
+
+async def _until_signal(work: Coroutine[Any, Any, None], stop_seconds: float) -> int:
+    """Run `work`; the first SIGINT or SIGTERM cancels it, and it may take `stop_seconds` to end. Returns 0."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(work, name="aikid")
+    stopping = False
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal stopping
+        if stopping:
+            _exit_now(number, "a second signal")
+        stopping = True
+        log.info("stopping (%s); again to stop at once", number.name)
+        loop.call_later(stop_seconds, _exit_now, number, f"the stop took longer than {stop_seconds:g} s")
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+    if stopping:
+        log.info("stopped")
+    return 0
+
+
+def _exit_now(number: signal.Signals, reason: str) -> NoReturn:
+    """End this process without another step; the kernel ends the embedded servers with it."""
+    log.warning("exiting at once: %s", reason)
+    logging.shutdown()
+    os._exit(128 + number)
+
+
+def _colour() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aikid",
+        description="The Aiki daemon: it keeps runs in Postgres and hands them to workers over NATS.",
+        epilog=f"{sources_note()}\n\nExamples:\n"
+        "  aikid --embedded                                     all on this machine, data in .aiki/\n"
+        "  AIKI_DATABASE_URL=postgresql://aiki@db/aiki aikid    servers of your own\n"
+        "  aikid check --config aikid.toml                      try the settings and the servers",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"aikid {version('aiki')}")
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("serve", "migrate", "check"),
+        default="serve",
+        help="serve (default); migrate: bring the schema up to date and exit; check: try settings and servers and exit",
+    )
+    parser.add_argument("--config", metavar="FILE", help="TOML file with settings (AIKI_CONFIG)")
+    for option in OPTIONS:
+        if option.metavar is None:
+            parser.add_argument(
+                option.flag, action=argparse.BooleanOptionalAction, dest=option.name, default=None, help=option.about
+            )
+        else:
+            parser.add_argument(option.flag, metavar=option.metavar, dest=option.name, help=option.about)
+    return parser

@@ -1,0 +1,108 @@
+"""Own what one setting may be: each function takes text or a TOML value, and raises ValueError with what it expects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from aiki.core.duration import to_seconds
+from aiki.core.errors import AikiError
+
+DATABASE_SCHEMES: Final = ("postgresql", "postgres")
+NATS_SCHEMES: Final = ("nats", "tls", "ws", "wss")
+
+
+def text(value: object) -> str:
+    """Return text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("text")
+    return value
+
+
+def boolean(value: object) -> bool:
+    """Return true or false from the words people use for them."""
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise ValueError("true or false")
+
+
+def integer(low: int, high: int) -> Callable[[object], int]:
+    """Return a function that takes whole numbers from `low` to `high`."""
+
+    def parse(value: object) -> int:
+        expected = f"a whole number from {low} to {high}"
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(expected)
+        return value
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Callable[[object], float]:
+    """Return a function that takes durations as text and returns seconds, from `low` to `high`."""
+
+    def parse(value: object) -> float:
+        expected = f'a duration from {low:g} s to {high:g} s, such as "30s" or "2m"'
+        try:
+            found = to_seconds(value) if isinstance(value, str) else -1.0
+        except AikiError as error:
+            raise ValueError(expected) from error
+        if not low <= found <= high:
+            raise ValueError(expected)
+        return found
+
+    return parse
+
+
+def choice(*words: str) -> Callable[[object], str]:
+    """Return a function that takes one of `words`, in any case."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value.lower() not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return value.lower()
+
+    return parse
+
+
+def folder(value: object) -> Path:
+    """Return the path of a folder, which need not exist."""
+    return Path(text(value))
+
+
+def database_url(value: object) -> str:
+    """Return the URL of a Postgres, with a host or a socket's folder."""
+    expected = "a URL such as postgresql://aiki@db.example.com:5432/aiki"
+    parts = _split(value, DATABASE_SCHEMES, expected)
+    if parts.hostname is None and "host=" not in parts.query:
+        raise ValueError(f"{expected}; this one names no host")
+    return text(value)
+
+
+def nats_url(value: object) -> str:
+    """Return the URL of a NATS server, or several with commas between them."""
+    expected = "a URL such as nats://nats.example.com:4222, or several with commas between them"
+    for one in text(value).split(","):
+        if _split(one.strip(), NATS_SCHEMES, expected).hostname is None:
+            raise ValueError(f"{expected}; this one names no host")
+    return text(value)
+
+
+def _split(value: object, schemes: tuple[str, ...], expected: str) -> SplitResult:
+    try:
+        parts = urlsplit(text(value))
+        if parts.port == 0:
+            raise ValueError("port 0")
+    except ValueError as error:
+        raise ValueError(expected) from error
+    if parts.scheme not in schemes:
+        raise ValueError(f"{expected} (it begins with {' or '.join(f'{name}://' for name in schemes)})")
+    return parts

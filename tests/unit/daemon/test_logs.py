@@ -1,0 +1,72 @@
+"""What a line of the log looks like, and what never stands in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+
+from aikid.logs import JsonFormatter, TextFormatter, redact
+
+
+def record(message: str, *args: object, level: int = logging.INFO, **extra: object) -> logging.LogRecord:
+    return logging.getLogger("aikid.test").makeRecord("aikid.test", level, "f", 1, message, args, None, extra=extra)
+
+
+def as_json(line: logging.LogRecord) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(JsonFormatter().format(line))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("to postgresql://aiki:s3cret@db/aiki now", "to postgresql://aiki:***@db/aiki now"),
+        ("nats://u:s3cret@a:4222,nats://u:s3cret@b", "nats://u:***@a:4222,nats://u:***@b"),
+        ("nats://s3cret@a:4222", "nats://***@a:4222"),
+        ("host=db password=s3cret user=aiki", "host=db password=*** user=aiki"),
+        ("postgresql://aiki@db/aiki", "postgresql://aiki@db/aiki"),
+        ("see https://example.com/a@b", "see https://example.com/a@b"),
+    ],
+)
+def test_passwords_are_struck_out(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+def test_a_json_line_carries_what_extra_gave() -> None:
+    found = as_json(record("claimed %d runs", 3, level=logging.WARNING, namespace="shop"))
+    assert found["message"] == "claimed 3 runs"
+    assert (found["level"], found["logger"], found["namespace"]) == ("warning", "aikid.test", "shop")
+    assert found["at"].endswith("+00:00")
+
+
+def test_no_value_can_break_a_json_line() -> None:
+    line = JsonFormatter().format(record('quote " and\nnewline', odd=object()))
+    assert "\n" not in line
+    assert json.loads(line)["message"] == 'quote " and\nnewline'
+
+
+def test_a_traceback_is_kept_without_its_passwords() -> None:
+    line = record("failed")
+    try:
+        raise ValueError("cannot reach postgresql://aiki:s3cret@db/aiki")
+    except ValueError:
+        line.exc_info = sys.exc_info()
+    for formatter in (JsonFormatter(), TextFormatter(colour=False)):
+        text = formatter.format(line)
+        assert "ValueError: cannot reach postgresql://aiki:***@db/aiki" in text
+
+
+def test_a_line_for_people_is_short_and_shows_the_hint() -> None:
+    text = TextFormatter(colour=False).format(record("no database", level=logging.ERROR, hint="aikid --embedded"))
+    assert text[8:] == " error: no database\n  hint: aikid --embedded"
+    without = TextFormatter(colour=False, clock=False).format(record("no database"))
+    assert without == "no database"
+
+
+def test_a_message_cannot_steer_the_terminal() -> None:
+    text = TextFormatter(colour=True).format(record("workflow %s", "\x1b[2Jgone", level=logging.ERROR))
+    assert text.count("\x1b") == 2  # our own colour, on and off
