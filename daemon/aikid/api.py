@@ -1,0 +1,302 @@
+"""Own the way of a request: decode, queue by kind, carry out in batches, reply, and tell those who care.
+
+Each kind of call has a queue of its own with a bound. Handlers only queue; there is no task per request. After a
+commit the reply goes out first, then hints and news, best effort.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from aiki.core.errors import AikiError, Overloaded, PayloadError, Unsupported, UsageError
+from aiki.core.failpoints import failpoint
+from aiki.wire import codec
+from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.messages import (
+    REQUESTS,
+    Claim,
+    CloseSession,
+    OpenSession,
+    RecordReply,
+    Request,
+    Resume,
+    RunStatus,
+    StatusReply,
+    Watch,
+)
+from aiki.wire.subjects import is_token
+from aikid.batch import Batcher
+from aikid.bus import Bus, may_reply
+from aikid.engine import claims, reads, status
+from aikid.engine import enqueue as enqueueing
+from aikid.engine import record as recording
+from aikid.engine import resume as resuming
+from aikid.engine import sessions as leases
+from aikid.engine.routes import Routes
+from aikid.engine.watch import WATCHES_MAX, Watchers
+from aikid.loops.offerer import Offerer
+from aikid.loops.waker import Waker
+from aikid.news import News
+from aikid.store.pool import Pool
+
+log = logging.getLogger("aikid.api")
+
+_RETRY_SECONDS: Final = 0.2
+_STATUS_BYTES: Final = 1024
+"""More than a status takes without its payloads and labels."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that waits for its reply."""
+
+    namespace: str
+    request: Any
+    inbox: str
+    bytes: int
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What carries requests out."""
+
+    pool: Pool
+    bus: Bus
+    routes: Routes
+    watchers: Watchers
+    offerer: Offerer
+    waker: Waker
+    news: News
+
+
+Flush = Callable[[list[Call]], Awaitable[None]]
+
+
+class Api:
+    """Serves every request in `REQUESTS`. `accept` is called by the bus, `run` flushes until `stop`."""
+
+    def __init__(self, services: Services) -> None:
+        self._s = services
+        # Renewals and records keep claims alive and have lanes of their own; new work and reads come last. A batch's
+        # weight is its rows, and its bytes by the 4 KiB, so that large payloads make small batches.
+        lease = self._batcher(self._lease, lanes=1, limit=1, capacity=1_000)
+        claim = self._batcher(self._claim, lanes=2, limit=1, capacity=2_000)
+        look = self._batcher(self._look, lanes=2, limit=1_000, capacity=10_000)
+        other = self._batcher(self._read, lanes=2, limit=1, capacity=200)
+        self._batchers: dict[str, Batcher[Call]] = {
+            "session_open": lease,
+            "session_close": lease,
+            "resume": lease,
+            "session_renew": self._batcher(self._renew, lanes=1, limit=200, capacity=5_000),
+            "record": self._batcher(self._record, lanes=2, limit=1_500, capacity=10_000),
+            "claim": claim,
+            "page": claim,
+            "enqueue": self._batcher(self._enqueue, lanes=2, limit=1_000, capacity=10_000),
+            "status": look,
+            "watch": look,
+        }
+        for op in REQUESTS.keys() - self._batchers.keys():
+            self._batchers[op] = other
+
+    def _batcher(self, flush: Flush, *, lanes: int, limit: int, capacity: int) -> Batcher[Call]:
+        async def guarded(calls: list[Call]) -> None:
+            try:
+                await flush(calls)
+            except AikiError as error:
+                await self._refuse(calls, error)
+            except Exception:
+                log.exception("a batch of %d calls failed: %s", len(calls), calls[0].request.op)
+                await self._refuse(calls, AikiError("aikid has a bug: see its log"))
+
+        return Batcher(guarded, lanes=lanes, limit=limit, capacity=capacity, weigh=_weight)
+
+    async def run(self) -> None:
+        """Carry out what is queued until `stop`; what was accepted before is carried out still."""
+        async with asyncio.TaskGroup() as tasks:
+            for batcher in set(self._batchers.values()):
+                tasks.create_task(batcher.run())
+
+    def stop(self) -> None:
+        """Refuse new requests and let `run` return when all is answered."""
+        for batcher in set(self._batchers.values()):
+            batcher.stop()
+
+    def accept(self, subject: str, inbox: str, data: bytes) -> bytes | None:
+        """Queue a request; return the error to answer with at once if it cannot be."""
+        if not may_reply(inbox):
+            return None
+        _, _, namespace, _, op = subject.split(".")
+        try:
+            request = _decode(namespace, op, data)
+        except AikiError as error:
+            return codec.encode_error(error)
+        if not self._batchers[op].add(Call(namespace, request, inbox, len(data))):
+            overloaded = Overloaded(f"aikid is beyond its budget for {op!r}", retry_after=_RETRY_SECONDS)
+            return codec.encode_error(overloaded)
+        return None
+
+    # -- replies
+
+    async def _reply(self, calls: Sequence[Call], replies: Sequence[object]) -> None:
+        for call, reply in zip(calls, replies, strict=True):
+            data = codec.encode_error(reply) if isinstance(reply, AikiError) else codec.encode_reply(reply)
+            if len(data) > MESSAGE_BYTES:
+                data = codec.encode_error(Overloaded(f"the reply has {len(data):,} bytes: ask for less at a time"))
+            call.answered = True
+            await self._s.bus.publish(call.inbox, data)
+
+    async def _refuse(self, calls: Sequence[Call], error: AikiError) -> None:
+        waiting = [call for call in calls if not call.answered]
+        await self._reply(waiting, [error] * len(waiting))
+
+    # -- kinds of calls
+
+    async def _enqueue(self, calls: list[Call]) -> None:
+        s = self._s
+        done = await enqueueing.enqueue(s.pool, s.routes, [(call.namespace, call.request) for call in calls])
+        if not failpoint("enqueue.before_reply"):
+            await self._reply(calls, done.replies)
+        failpoint("enqueue.before_hint")
+        if done.due_seconds is not None:
+            s.waker.due_in(done.due_seconds)
+        await s.offerer.queued(done.queued)
+
+    async def _claim(self, calls: list[Call]) -> None:
+        (call,) = calls
+        s = self._s
+        if not isinstance(call.request, Claim):
+            await self._reply(calls, [await reads.page(s.pool, call.namespace, call.request)])
+            return
+        reply = await claims.claim(s.pool, call.namespace, call.request)
+        if len(codec.encode_reply(reply)) > MESSAGE_BYTES:
+            reply = await claims.lighten(s.pool, reply)
+        if not failpoint("claim.before_reply"):
+            await self._reply(calls, [reply])
+        taken = Counter((run.workflow, run.version) for run in reply.runs)
+        s.offerer.claimed(call.namespace, taken, more=reply.more)
+        if reply.runs:
+            await s.news.changed(call.namespace, [run.fence.run_id for run in reply.runs])
+
+    async def _record(self, calls: list[Call]) -> None:
+        s = self._s
+        units = [unit for call in calls for unit in call.request.units]
+        spaces = [call.namespace for call in calls for _ in call.request.units]
+        done = await recording.record(s.pool, units, spaces, s.watchers)
+        replies, place = [], 0
+        results = done.results()
+        for call in calls:
+            size = len(call.request.units)
+            replies.append(RecordReply(done.now, results[place : place + size]))
+            place += size
+        if not failpoint("record.before_reply"):
+            await self._reply(calls, replies)
+        failpoint("record.before_hint")
+        if done.due_seconds is not None:
+            s.waker.due_in(done.due_seconds)
+        for namespace, ended in done.ended.items():
+            await s.news.ended(namespace, ended)
+        await s.offerer.queued(done.queued)
+
+    async def _renew(self, calls: list[Call]) -> None:
+        pairs = [(call.namespace, call.request) for call in calls]
+        replies = await leases.renew_sessions(self._s.pool, pairs)
+        if not failpoint("renew.before_reply"):
+            await self._reply(calls, replies)
+
+    async def _lease(self, calls: list[Call]) -> None:
+        (call,) = calls
+        s = self._s
+        match call.request:
+            case OpenSession() as request:
+                await self._reply(calls, [await leases.open_session(s.pool, s.routes, call.namespace, request)])
+            case Resume() as request:
+                route, resumed = await resuming.resume(s.pool, call.namespace, request)
+                await self._reply(calls, [resumed])
+                if route is not None:
+                    await s.offerer.queued({route: 1})
+                    await s.news.changed(call.namespace, [request.id])
+            case CloseSession() as request:
+                reply, freed = await leases.close_session(s.pool, call.namespace, request)
+                await self._reply(calls, [reply])
+                await s.offerer.queued(Counter(route for route, _ in freed))
+                await s.news.changed(call.namespace, [run_id for _, run_id in freed])
+
+    async def _look(self, calls: list[Call]) -> None:
+        """Read for many Status and Watch calls at once."""
+        s = self._s
+        good = []
+        for call in calls:
+            try:
+                self._prepare_look(call)
+            except AikiError as error:
+                await self._refuse([call], error)
+            else:
+                good.append(call)
+        found = await status.statuses(s.pool, [(call.namespace, i) for call in good for i in call.request.ids])
+        replies = []
+        for call in good:
+            mine = {i: found[call.namespace, i] for i in call.request.ids if (call.namespace, i) in found}
+            if isinstance(call.request, Watch):
+                s.watchers.saw(call.namespace, call.request.ids, mine)
+            else:
+                mine = await reads.explain(s.pool, call.namespace, mine)
+            replies.append(StatusReply(_within_message(mine)))
+        await self._reply(good, replies)
+
+    def _prepare_look(self, call: Call) -> None:
+        status.check_ids(call.request.ids)
+        if isinstance(call.request, Watch):
+            if not may_reply(call.request.inbox):
+                raise UsageError("`inbox` must be a subject under _INBOX.")
+            if len(self._s.watchers) > WATCHES_MAX:
+                raise Overloaded("this aikid watches too many runs: ask for their status", retry_after=1.0)
+            self._s.watchers.watch(call.namespace, call.request)
+
+    async def _read(self, calls: list[Call]) -> None:
+        (call,) = calls
+        await self._reply(calls, [await reads.answer(self._s.pool, call.namespace, call.request)])
+
+
+def _decode(namespace: str, op: str, data: bytes) -> Request[Any]:
+    if not is_token(namespace):
+        raise UsageError(f"namespace {namespace[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
+    if (kind := REQUESTS.get(op)) is None:
+        raise Unsupported(f"this aikid does not know {op[:80]!r}: it may be older than its caller")
+    if len(data) > MESSAGE_BYTES:
+        raise PayloadError(f"a request of {len(data):,} bytes is over the limit of {MESSAGE_BYTES:,}")
+    try:
+        request: Request[Any] = codec.decoder(kind).decode(data)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"the request {op!r} does not have the right shape: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PayloadError(f"the request {op!r} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise PayloadError(f"the request {op!r} is nested too deep") from error
+    return request
+
+
+def _weight(call: Call) -> int:
+    request = call.request
+    rows = getattr(request, "runs", None) or getattr(request, "ids", None) or getattr(request, "units", None) or ()
+    return 1 + len(rows) + call.bytes // 4096
+
+
+def _within_message(found: dict[str, RunStatus]) -> list[RunStatus]:
+    """Leave out what does not fit a message; the caller asks again for what is missing."""
+    room = MESSAGE_BYTES - _STATUS_BYTES
+    fitting = []
+    for one in found.values():
+        labels = sum(len(name) + 6 * len(value) for name, value in one.labels.items())
+        size = _STATUS_BYTES + len(bytes(one.output)) + len(bytes(one.error)) + labels + 6 * len(one.why or "")
+        if size <= room:
+            fitting.append(one)
+            room -= size
+    return fitting

@@ -1,0 +1,76 @@
+"""Put the daemon together, run it until it is cancelled, and stop it in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from aikid.api import Api, Services
+from aikid.bus import Bus
+from aikid.config import Settings
+from aikid.engine.routes import Routes
+from aikid.engine.watch import Watchers
+from aikid.loops.offerer import Offerer
+from aikid.loops.rescuer import Rescuer
+from aikid.loops.waker import Waker
+from aikid.news import News
+from aikid.store.pool import Pool
+
+log = logging.getLogger("aikid")
+
+_DRAIN_SECONDS: Final = 8.0
+
+
+class App:
+    """One daemon. Any number of them share the work; none is special."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.pool = Pool(settings.database_url, size=settings.pool_size)
+        self.bus = Bus(settings.nats_url, on_return=lambda: self.offerer.nudge())
+        self.offerer = Offerer(self.pool, self.bus)
+        self.watchers = Watchers()
+        self.news = News(self.pool, self.bus, self.watchers)
+        self.waker = Waker(self.pool, self.offerer, self.news)
+        self.rescuer = Rescuer(self.pool, self.bus, offerer=self.offerer, waker=self.waker, news=self.news)
+        self.routes = Routes(self.pool, self.offerer.met)
+        self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, self.offerer, self.waker, self.news))
+
+    async def run(self, *, started: asyncio.Event | None = None) -> None:
+        """Serve until cancelled; then finish what was accepted, and stop. `started` is set when requests are served.
+
+        The schema must be right already. Raises Unavailable if NATS does not answer at the start.
+        """
+        try:
+            await self.bus.connect(seconds=self._settings.start_timeout_seconds)
+            async with asyncio.TaskGroup() as group:
+                loops = [
+                    group.create_task(work)
+                    for work in (self.offerer.run(), self.waker.run(), self.rescuer.run(), self.news.run())
+                ]
+                serving = group.create_task(self.api.run())
+                try:
+                    await self.bus.listen(self.news.on_news)
+                    await self.bus.serve(self.api.accept)
+                    if started is not None:
+                        started.set()
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    await self._stop(serving, loops)
+        finally:
+            await self.bus.aclose()
+            await self.pool.aclose()
+
+    async def _stop(self, serving: asyncio.Task[None], loops: list[asyncio.Task[None]]) -> None:
+        # First out of the queue group, so that nothing new arrives; then answer what did; then the rest.
+        await self.bus.leave()
+        self.api.stop()
+        await asyncio.wait([serving], timeout=_DRAIN_SECONDS)
+        for loop in loops:
+            loop.cancel()
+
+
+async def serve(settings: Settings, *, started: asyncio.Event | None = None) -> None:
+    """Run one daemon until cancelled."""
+    await App(settings).run(started=started)

@@ -1,0 +1,204 @@
+"""Answer the questions of people and tools: lists, stories, counts, and what a reference names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from aiki.core.errors import NotFound, Unsupported, UsageError
+from aiki.core.states import Event, State, target
+from aiki.wire.limits import MESSAGE_BYTES, PAGE_BYTES
+from aiki.wire.messages import (
+    NONE,
+    Find,
+    FindReply,
+    History,
+    HistoryItem,
+    HistoryReply,
+    Input,
+    InputReply,
+    ListReply,
+    ListRuns,
+    Page,
+    PageReply,
+    Request,
+    Route,
+    RunStatus,
+    Summary,
+    SummaryReply,
+    Workflows,
+    WorkflowsReply,
+)
+from aikid.engine.checks import is_uuid
+from aikid.store import journal
+from aikid.store import reads as store
+from aikid.store.pool import Connection, Pool, Priority
+
+_FOUND: Final = 10
+_EVENTS: Final = frozenset(event.value for event in Event)
+_LIST_MAX: Final = 1000
+_STORY_ITEMS: Final = 500
+_ROOM_BYTES: Final = MESSAGE_BYTES - 16 * 1024
+_ITEM_BYTES: Final = 512
+_PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
+
+
+async def answer(pool: Pool, namespace: str, request: Request[Any]) -> object:
+    """Return the reply to a cold read. Raises UsageError, NotFound, Unavailable, Unsupported."""
+    match request:
+        case Find():
+            return FindReply(await _find(pool, namespace, request.reference))
+        case ListRuns():
+            return await _list(pool, namespace, request)
+        case History():
+            return await _story(pool, namespace, request)
+        case Input():
+            if (raw := await store.run_input(pool, namespace, _id(request.id))) is None:
+                raise no_run(request.id, namespace)
+            return InputReply(Raw(raw))
+        case Summary():
+            return SummaryReply(*await store.summary(pool, namespace))
+        case Workflows():
+            return await _workflows(pool, namespace, request)
+        case _:
+            raise Unsupported(f"this aikid cannot answer {request.op!r}")
+
+
+def no_run(run_id: str, namespace: str) -> NotFound:
+    """Return the error for a run that does not exist."""
+    return NotFound(f"there is no run {run_id[:64]!r} in namespace {namespace!r}", hint="aiki run list")
+
+
+def _id(run_id: str) -> str:
+    if not is_uuid(run_id):
+        raise UsageError(f"run id {run_id[:64]!r} is not a UUID in its canonical form")
+    return run_id
+
+
+async def page(pool: Pool, namespace: str, request: Page) -> PageReply:
+    """Return journal entries after `after`. Raises UsageError, NotFound, Unavailable."""
+    if request.after < 0:
+        raise UsageError("`after` must be 0 or more")
+    if request.after >= 1 << 31:
+        return PageReply([])
+    run_id = _id(request.run_id)
+
+    async def work(connection: Connection) -> PageReply:
+        if run_id not in await journal.of_namespace(connection, namespace, [run_id]):
+            raise no_run(run_id, namespace)
+        return PageReply(await journal.page(connection, run_id, after=request.after, limit_bytes=PAGE_BYTES))
+
+    return await pool.run(work, priority=Priority.CLAIM)
+
+
+async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
+    if "\0" in reference or len(reference) > 512:
+        raise UsageError("a reference to a run is an id, a part of one, or workflow@key")
+    workflow, at, key = reference.partition("@")
+    if at:
+        return await store.find_by_key(pool, namespace, workflow, key)
+    part = reference.lower()
+    if not _PART_OF_ID.fullmatch(part):
+        raise UsageError(
+            f"{reference[:80]!r} is not a run: give an id, at least 8 characters of its start or end, or workflow@key"
+        )
+    digits = part.replace("-", "")
+    if not 8 <= len(digits) <= 32:
+        raise UsageError("a part of a run's id has 8 to 32 digits")
+    first, last = digits.ljust(32, "0"), digits.ljust(32, "f")
+    if found := await store.find_between(pool, namespace, first, last, limit=_FOUND):
+        return found
+    return await store.find_ending(pool, namespace, digits, limit=_FOUND)
+
+
+async def _list(pool: Pool, namespace: str, request: ListRuns) -> ListReply:
+    if request.cursor is not None:
+        _id(request.cursor)
+    if any("\0" in text for pair in request.labels.items() for text in pair) or "\0" in (request.workflow or ""):
+        raise UsageError("a filter holds NUL")
+    if request.since is not None and not -(1 << 62) < request.since < 1 << 62:
+        raise UsageError("`since` is out of range")
+    limit = min(max(request.limit, 1), _LIST_MAX)
+    found = await store.list_runs(pool, namespace, request, limit=limit + 1)
+    room = _ROOM_BYTES
+    kept: list[RunStatus] = []
+    for run in found[:limit]:
+        room -= _ITEM_BYTES + sum(len(name) + 6 * len(value) for name, value in run.labels.items())
+        room -= 6 * len(run.why or "")
+        if room < 0 and kept:
+            break
+        kept.append(run)
+    explained = await explain(pool, namespace, {run.id: run for run in kept})
+    return ListReply(list(explained.values()), kept[-1].id if len(kept) < len(found) else None)
+
+
+async def _story(pool: Pool, namespace: str, request: History) -> HistoryReply:
+    offset = _offset(request.cursor)
+    if await store.run_input(pool, namespace, _id(request.id)) is None:
+        raise no_run(request.id, namespace)
+    rows = await store.story(pool, request.id, offset=offset, limit=_STORY_ITEMS + 1)
+    room = _ROOM_BYTES
+    items: list[HistoryItem] = []
+    for at, event, reason, actor, key, ok, value in map(tuple, rows[:_STORY_ITEMS]):
+        room -= _ITEM_BYTES + len(value or b"") + 6 * len(reason or "") + len(key or "")
+        if room < 0 and items:
+            break
+        items.append(
+            HistoryItem(
+                at=at,
+                event=event,
+                state=_state_after(event),
+                reason=reason,
+                actor=actor,
+                key=key,
+                ok=ok,
+                value=NONE if value is None else Raw(value),
+            )
+        )
+    return HistoryReply(items, str(offset + len(items)) if len(items) < len(rows) else None)
+
+
+def _offset(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,9}", cursor):
+        raise UsageError("the cursor of a history is a number that an earlier page gave")
+    return int(cursor)
+
+
+def _state_after(event: str) -> State | None:
+    return target(Event(event)) if event in _EVENTS else None
+
+
+async def _workflows(pool: Pool, namespace: str, request: Workflows) -> WorkflowsReply:
+    if request.workflow is not None and "\0" in request.workflow:
+        raise UsageError("a workflow's name holds NUL")
+    live = await store.live_routes(pool, namespace)
+    room, replies = _ROOM_BYTES, []
+    for route in await store.registered(pool, namespace, request.workflow):
+        size = _ITEM_BYTES + len(bytes(route.parameters)) + sum(len(name) + 8 for name in route.task_names)
+        served = (route.workflow, route.version) in live
+        if size > room:
+            # Schemas are read for one workflow at a time where they are many.
+            replies.append(Route(route.workflow, route.version, live=served))
+            room -= _ITEM_BYTES
+        else:
+            replies.append(replace(route, live=served))
+            room -= size
+    return WorkflowsReply(replies)
+
+
+async def explain(pool: Pool, namespace: str, found: dict[str, RunStatus]) -> dict[str, RunStatus]:
+    """Say of queued runs that no live worker serves their route, where it is so. Raises Unavailable."""
+    if not any(run.state is State.QUEUED for run in found.values()):
+        return found
+    live = await store.live_routes(pool, namespace)
+    return {
+        run_id: replace(run, why=f"no live worker serves {run.workflow} {run.version}")
+        if run.state is State.QUEUED and (run.workflow, run.version) not in live
+        else run
+        for run_id, run in found.items()
+    }

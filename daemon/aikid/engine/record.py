@@ -1,0 +1,211 @@
+"""Record what claims have come to: all units of many workers in one commit, each all or none under its fence."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiki.core.errors import PayloadError
+from aiki.core.states import Event, State, sources, target
+from aiki.wire.limits import ENTRIES_HARD, ERROR_BYTES, PAYLOAD_BYTES
+from aiki.wire.messages import Recorded, Unit
+from aiki.wire.subjects import is_token
+from aikid.engine.checks import MICROSECONDS_MAX, check_payload, is_text, is_uuid
+from aikid.engine.routes import RouteKey
+from aikid.engine.watch import Ended, Watchers
+from aikid.store import journal as store
+from aikid.store.journal import Standing, Wrote
+from aikid.store.pool import BadData, Connection, Pool, Priority
+
+DONE: Final = Recorded("done")
+FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
+CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
+_KEY_CHARS: Final = 1024
+_FAILURE_BYTES: Final = 4 * ERROR_BYTES
+"""An error with its traceback, escaped as JSON."""
+_SWEEPS: Final = frozenset({Event.RESCUE, Event.BACK_OFF, Event.CRASH_LOOP})
+"""What only the rescuer may do to a running run."""
+_WHY_CHARS: Final = 64 * 1024
+
+
+@dataclass(slots=True)
+class RecordDone:
+    """The outcome of each unit in order, the database's clock, and what the rest of the daemon should know."""
+
+    outcomes: list[Recorded | None]
+    now: int = 0
+    ended: dict[str, list[Ended]] = field(default_factory=lambda: defaultdict(list))
+    """Claims that ended, by namespace."""
+    queued: Counter[RouteKey] = field(default_factory=Counter)
+    """Runs that were released."""
+    due_seconds: float | None = None
+    """Until the first of the runs that were suspended is due."""
+
+    def results(self) -> list[Recorded]:
+        """Return the outcomes; none is missing when `record` has returned."""
+        return [outcome for outcome in self.outcomes if outcome is not None]
+
+
+async def record(pool: Pool, units: Sequence[Unit], namespaces: Sequence[str], watchers: Watchers) -> RecordDone:
+    """Write all units that hold, and say of each what became of it. Raises Unavailable."""
+    batch = _Batch(pool, units, namespaces, watchers, RecordDone([_refusal(unit) for unit in units]))
+    todo = [place for place, outcome in enumerate(batch.done.outcomes) if outcome is None]
+    while todo:
+        first, todo = _one_per_run(units, todo)
+        await batch.write(first)
+    if not batch.done.now:
+        # Nothing could be written; the reply says the time all the same.
+        await batch.write([])
+    return batch.done
+
+
+def _one_per_run(units: Sequence[Unit], places: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Split off the first unit of each run: a repeat that met its original in one batch comes after it."""
+    seen: set[str] = set()
+    first: list[int] = []
+    later: list[int] = []
+    for place in places:
+        run_id = units[place].fence.run_id
+        (later if run_id in seen else first).append(place)
+        seen.add(run_id)
+    return first, later
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    pool: Pool
+    units: Sequence[Unit]
+    namespaces: Sequence[str]
+    watchers: Watchers
+    done: RecordDone
+
+    async def write(self, places: list[int]) -> None:
+        """Write the units at `places`; halve a batch that Postgres refuses for its data until the bad one is alone."""
+        try:
+            wrote = await self.pool.run(lambda c: self._statement(c, places), priority=Priority.RECORD)
+        except BadData as error:
+            if len(places) == 1:
+                self.done.outcomes[places[0]] = Recorded("refused", str(error))
+                return
+            half = len(places) // 2
+            await self.write(places[:half])
+            await self.write(places[half:])
+            return
+        self.done.now = wrote.now
+        undone = []
+        for index, place in enumerate(places):
+            if (row := wrote.done.get(index)) is None:
+                undone.append(place)
+            else:
+                self.done.outcomes[place] = DONE
+                self._note(place, *row)
+        if undone:
+            await self.pool.run(lambda c: self._tell_apart(c, undone), priority=Priority.RECORD)
+
+    async def _statement(self, connection: Connection, places: Sequence[int]) -> Wrote:
+        units = [self.units[place] for place in places]
+        namespaces = [self.namespaces[place] for place in places]
+        counted = [
+            unit.end is not None and (namespace, unit.fence.run_id) in self.watchers
+            for namespace, unit in zip(namespaces, units, strict=True)
+        ]
+        try:
+            return await store.record(connection, namespaces, units, counted)
+        except ValueError as error:
+            raise BadData(str(error)) from error
+
+    def _note(self, place: int, started_at: int, tasks: int | None, workflow: str | None, version: str | None) -> None:
+        unit, namespace, done = self.units[place], self.namespaces[place], self.done
+        if (end := unit.end) is None:
+            return
+        if tasks is not None:
+            # The statement counts by its snapshot, which does not hold the entries that it wrote itself.
+            tasks += sum(entry.key.startswith("task:") for entry in unit.entries)
+        done.ended[namespace].append(Ended(unit, done.now, started_at, tasks))
+        if workflow is not None and version is not None:
+            done.queued[namespace, workflow, version] += 1
+        if end.due_at is not None:
+            seconds = (end.due_at - done.now) / 1e6
+            done.due_seconds = seconds if done.due_seconds is None else min(seconds, done.due_seconds)
+
+    async def _tell_apart(self, connection: Connection, places: Sequence[int]) -> None:
+        """Say of units that were not written whether they stand already, contradict the journal, or lost their run."""
+        found = await store.standings(connection, [self.units[place].fence.run_id for place in places])
+        for place in places:
+            unit = self.units[place]
+            standing = found.get(unit.fence.run_id)
+            outcome = _judge(unit, standing)
+            if outcome is DONE and not await _stands(connection, unit):
+                outcome = CONFLICT
+            self.done.outcomes[place] = outcome
+
+
+def _judge(unit: Unit, standing: Standing | None) -> Recorded:
+    """Return DONE if this very claim may have written the unit before; its entries are still to be compared."""
+    fence = unit.fence
+    if standing is None or (standing.epoch, standing.claim_id) != (fence.epoch, fence.claim_id):
+        return FENCED
+    still_running = standing.state is State.RUNNING
+    if not still_running and unit.end is None:
+        return FENCED
+    if (still_running and unit.end is not None) or standing.length < unit.base + len(unit.entries):
+        return CONFLICT
+    return DONE
+
+
+async def _stands(connection: Connection, unit: Unit) -> bool:
+    """Tell whether the journal holds just these entries where the unit says."""
+    for after, entry in enumerate(unit.entries, unit.base):
+        (stored, *_) = await store.page(connection, unit.fence.run_id, after=after, limit_bytes=0)
+        if (stored.key, stored.ok, bytes(stored.value)) != (entry.key, entry.ok, bytes(entry.value)):
+            return False
+    return True
+
+
+def _refusal(unit: Unit) -> Recorded | None:
+    try:
+        _check(unit)
+    except PayloadError as error:
+        return Recorded("refused", error.message)
+    return None
+
+
+def _check(unit: Unit) -> None:
+    fence = unit.fence
+    if not is_uuid(fence.run_id) or not is_token(fence.claim_id) or not 0 <= fence.epoch < 1 << 31:
+        raise PayloadError("the fence is malformed")
+    if unit.base < 0 or unit.base + len(unit.entries) > ENTRIES_HARD:
+        raise PayloadError(f"a run's journal holds at most {ENTRIES_HARD:,} entries: split the work into several runs")
+    for entry in unit.entries:
+        raw = bytes(entry.value)
+        # Plain and short is the common case: one look, no call.
+        if len(raw) > 2_000 or not raw.isascii() or not raw:
+            check_payload(raw, what=f"the outcome of {entry.key[:100]!r}", limit_bytes=PAYLOAD_BYTES + _FAILURE_BYTES)
+        if not 0 <= entry.at <= MICROSECONDS_MAX or not is_text(entry.key, chars=_KEY_CHARS):
+            raise PayloadError(f"entry {entry.key[:100]!r} has a bad key or time")
+    for attempt in unit.attempts:
+        if not is_text(attempt.key, chars=_KEY_CHARS) or not 0 <= attempt.attempt < 1 << 31:
+            raise PayloadError(f"attempt {attempt.attempt} of {attempt.key[:100]!r} has a bad key or number")
+        if raw := bytes(attempt.error):
+            check_payload(raw, what=f"the error of {attempt.key[:100]!r}", limit_bytes=_FAILURE_BYTES)
+    if unit.end is not None:
+        _check_end(unit)
+
+
+def _check_end(unit: Unit) -> None:
+    end = unit.end
+    assert end is not None
+    if State.RUNNING not in sources(end.event) or end.event in _SWEEPS:
+        raise PayloadError(f"a claim cannot end by {end.event.value!r}")
+    if target(end.event) in (State.SLEEPING, State.RETRYING) and end.due_at is None:
+        raise PayloadError(f"{end.event.value!r} needs `due_at`")
+    if end.due_at is not None and not 0 <= end.due_at <= MICROSECONDS_MAX:
+        raise PayloadError("`due_at` is out of range")
+    if output := bytes(end.output):
+        check_payload(output, what="the result")
+    if error := bytes(end.error):
+        check_payload(error, what="the error", limit_bytes=_FAILURE_BYTES)
+    if end.why is not None and ("\0" in end.why or len(end.why) > _WHY_CHARS):
+        raise PayloadError("`why` is too long or holds NUL")

@@ -1,0 +1,85 @@
+"""Open, renew and close worker sessions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from aiki.core.errors import AikiError, UsageError
+from aiki.wire.codec import encode
+from aiki.wire.limits import PAYLOAD_BYTES
+from aiki.wire.messages import CloseSession, OpenSession, RenewSession, SessionReply
+from aiki.wire.subjects import is_token, is_version
+from aikid.engine.checks import is_text, is_uuid
+from aikid.engine.routes import RouteKey, Routes
+from aikid.store import sessions as store
+from aikid.store.pool import Connection, Pool, Priority
+
+_TTL_SECONDS: Final = (0.5, 3600.0)
+_ROUTES_MAX: Final = 2000
+
+
+async def open_session(pool: Pool, routes: Routes, namespace: str, request: OpenSession) -> SessionReply:
+    """Open a session and register its routes. Raises UsageError and Unavailable."""
+    _check_open(request)
+    await routes.register(namespace, request.routes)
+    served = encode([(route.workflow, route.version) for route in request.routes]).decode()
+    lease = await pool.run(lambda c: store.open(c, namespace, request, served, request.ttl), priority=Priority.LEASE)
+    return SessionReply(lease.alive, lease.now, lease.ttl)
+
+
+def _check_open(request: OpenSession) -> None:
+    _check_id(request.id)
+    if not is_text(request.worker, chars=256):
+        raise UsageError("a worker's name must be 1 to 256 characters without NUL")
+    low, high = _TTL_SECONDS
+    if not math.isfinite(request.ttl) or not low <= request.ttl <= high:
+        raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
+    if len(request.routes) > _ROUTES_MAX:
+        raise UsageError(f"a worker serves at most {_ROUTES_MAX} routes, not {len(request.routes)}")
+    for route in request.routes:
+        if not is_token(route.workflow) or not is_version(route.version):
+            raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")
+        if len(bytes(route.parameters)) > PAYLOAD_BYTES or any("\0" in name for name in route.task_names):
+            raise UsageError(f"route {route.workflow!r} {route.version!r} has a schema too large or a bad task name")
+
+
+async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]]) -> list[SessionReply | AikiError]:
+    """Renew many sessions in one commit; of each say which of its runs it did not name. Raises Unavailable."""
+    bad = [index for index, (_, request) in enumerate(calls) if not is_uuid(request.id)]
+    good = [call for index, call in enumerate(calls) if index not in bad]
+
+    async def work(connection: Connection) -> dict[str, SessionReply]:
+        now, renewed = await store.renew(connection, good)
+        replies = {}
+        for _, request in good:
+            alive = request.id in renewed
+            unlisted = await store.unlisted(connection, request.id, request.held) if alive else []
+            replies[request.id] = SessionReply(alive, now, renewed.get(request.id, 30.0), unlisted)
+        return replies
+
+    replies = await pool.run(work, priority=Priority.LEASE)
+    return [
+        UsageError(f"session id {request.id[:64]!r} is not a UUID") if index in bad else replies[request.id]
+        for index, (_, request) in enumerate(calls)
+    ]
+
+
+async def close_session(
+    pool: Pool, namespace: str, request: CloseSession
+) -> tuple[SessionReply, list[tuple[RouteKey, str]]]:
+    """End a session; also return the runs that it still held, by route and id: they are queued again."""
+    _check_id(request.id)
+
+    async def work(connection: Connection) -> tuple[int, list[tuple[RouteKey, str]]]:
+        freed = await store.close(connection, namespace, request.id)
+        return await store.now(connection), [((row[0], row[1], row[2]), row[3]) for row in freed]
+
+    now, freed = await pool.run(work, priority=Priority.LEASE)
+    return SessionReply(alive=False, now=now), freed
+
+
+def _check_id(session: str) -> None:
+    if not is_uuid(session):
+        raise UsageError(f"session id {session[:64]!r} is not a UUID in its canonical form")

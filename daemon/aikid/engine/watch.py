@@ -1,0 +1,123 @@
+"""Own who watches which run at this daemon, and what they are told.
+
+A watcher's registration is memory only: it asks again before it runs out, at any daemon, so losing it costs seconds.
+What a run's status says that never changes is kept from the watcher's own read, so that telling of an end needs none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec.structs import replace
+
+from aiki.core.states import HELD, TERMINAL, target
+from aiki.wire.messages import NONE, RunStatus, Unit, Watch
+
+RunKey = tuple[str, str]
+"""Namespace and run id."""
+SECONDS_MAX: Final = 120.0
+WATCHES_MAX: Final = 200_000
+QUIET_STATES: Final = TERMINAL | HELD
+"""What a watcher that waits for the end is told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run whose claim ended by a commit. `tasks` counts task outcomes, if someone watched the run before."""
+
+    unit: Unit
+    now: int
+    started_at: int
+    tasks: int | None
+
+
+@dataclass(slots=True)
+class _Watched:
+    status: RunStatus | None = None
+    inboxes: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    """By inbox: until when (the loop's time), and whether only ends are told."""
+
+
+class Watchers:
+    """The registrations of this daemon."""
+
+    def __init__(self) -> None:
+        self._runs: dict[RunKey, _Watched] = {}
+
+    def __contains__(self, run: RunKey) -> bool:
+        return run in self._runs
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def watch(self, namespace: str, request: Watch) -> None:
+        """Register the inbox for the request's runs. Do this before the read, or a change between them is lost."""
+        until = asyncio.get_running_loop().time() + min(max(request.seconds, 0.0), SECONDS_MAX)
+        for run_id in request.ids:
+            watched = self._runs.setdefault((namespace, run_id), _Watched())
+            watched.inboxes[request.inbox] = (until, request.ends_only)
+
+    def saw(self, namespace: str, ids: Iterable[str], statuses: dict[str, RunStatus]) -> None:
+        """Take what the read found: an ended or unknown run is not watched any longer."""
+        for run_id in ids:
+            status = statuses.get(run_id)
+            if status is None or status.state in TERMINAL:
+                self._runs.pop((namespace, run_id), None)
+            elif (watched := self._runs.get((namespace, run_id))) is not None:
+                watched.status = status
+
+    def after_end(self, namespace: str, ended: Ended) -> RunStatus | None:
+        """Return the run's status after its claim ended, if that is known without a read."""
+        run_id, end = ended.unit.fence.run_id, ended.unit.end
+        assert end is not None
+        watched = self._runs.get((namespace, run_id))
+        if watched is None or watched.status is None or ended.tasks is None:
+            return None
+        state = target(end.event)
+        return replace(
+            watched.status,
+            state=state,
+            attempt=ended.unit.fence.epoch,
+            started_at=ended.started_at,
+            finished_at=ended.now if state in TERMINAL else None,
+            due_at=end.due_at,
+            tasks=ended.tasks,
+            output=end.output or NONE,
+            error=end.error or NONE,
+            why=end.why,
+            worker=None,
+        )
+
+    def told(self, namespace: str, statuses: Sequence[RunStatus]) -> dict[str, list[RunStatus]]:
+        """Return the statuses to push by inbox, and forget the runs that ended."""
+        now = asyncio.get_running_loop().time()
+        news: dict[str, list[RunStatus]] = {}
+        for status in statuses:
+            key = (namespace, status.id)
+            if (watched := self._runs.get(key)) is None:
+                continue
+            watched.status = status
+            for inbox, (until, ends_only) in watched.inboxes.items():
+                if until >= now and (not ends_only or status.state in QUIET_STATES):
+                    news.setdefault(inbox, []).append(status)
+            if status.state in TERMINAL:
+                del self._runs[key]
+        return news
+
+    def wants(self, namespace: str, run_id: str, *, end: bool) -> bool:
+        """Tell whether a change is of interest here; `end` says that it is one that ends-only watchers are told of."""
+        watched = self._runs.get((namespace, run_id))
+        if watched is None:
+            return False
+        return end or any(not ends_only for _, ends_only in watched.inboxes.values())
+
+    def forget_expired(self) -> None:
+        """Drop registrations whose time is over."""
+        now = asyncio.get_running_loop().time()
+        for key, watched in list(self._runs.items()):
+            watched.inboxes = {inbox: kept for inbox, kept in watched.inboxes.items() if kept[0] >= now}
+            if not watched.inboxes:
+                del self._runs[key]

@@ -1,0 +1,154 @@
+"""Own the hints: one permit in JetStream per queued run, as many as the stream takes.
+
+A queued row is its own outbox. Hints are published after the commit and not waited for; this loop makes good what
+was lost: it tops a route up when claims have drained its hints, when its consumer is empty though rows have been
+queued for a second, and when the stream is new because NATS was wiped. A surplus hint costs one empty claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiki.core.errors import Unavailable
+from aiki.wire import subjects
+from aiki.wire.limits import HINTS_PER_ROUTE
+from aikid.bus import Bus, ConsumerState, JetStreamDown
+from aikid.engine.routes import RouteKey
+from aikid.store import sweeps as store
+from aikid.store.pool import Pool, Priority
+
+log = logging.getLogger("aikid.offerer")
+
+INTERVAL_SECONDS: Final = 1.0
+_STARVING_SECONDS: Final = 10.0
+_ENSURE_SECONDS: Final = 30.0
+_LOW: Final = HINTS_PER_ROUTE // 4
+"""Below so many hints a route is topped up, if more runs than that are queued."""
+
+
+@dataclass(slots=True)
+class _Offered:
+    """What this process believes of a route's hints."""
+
+    hints: int = 0
+    """An estimate: published less claimed. Too low costs surplus hints, too high is put right within a second."""
+    delivered: int = -1
+    stuck_since: float | None = None
+
+
+class Offerer:
+    """Publishes hints for the routes it has seen. It must never decide who runs what: a claim does."""
+
+    def __init__(self, pool: Pool, bus: Bus) -> None:
+        self._pool = pool
+        self._bus = bus
+        self._routes: dict[RouteKey, _Offered] = {}
+        self._without_consumer: set[RouteKey] = set()
+        self._nudged = asyncio.Event()
+        self._ensure_at = 0.0
+
+    def met(self, routes: Iterable[RouteKey]) -> None:
+        """Take note of routes that were met first: they need a consumer."""
+        self._without_consumer.update(route for route in routes if route not in self._routes)
+        self._nudged.set()
+
+    def nudge(self) -> None:
+        """Look at once: NATS is back."""
+        self._ensure_at = 0.0
+        self._nudged.set()
+
+    async def queued(self, counts: Mapping[RouteKey, int]) -> None:
+        """Publish hints for runs that were queued just now, as far as the stream has room. Best effort."""
+        for route, count in counts.items():
+            offered = self._routes.setdefault(route, _Offered())
+            await self._publish(route, offered, min(count, HINTS_PER_ROUTE - offered.hints))
+
+    def claimed(self, namespace: str, counts: Mapping[tuple[str, str], int], *, more: bool) -> None:
+        """Take note of claims: their hints are used up. `more` says that further runs wait."""
+        for (workflow, version), count in counts.items():
+            offered = self._routes.setdefault((namespace, workflow, version), _Offered())
+            before = offered.hints
+            offered.hints = max(0, offered.hints - count)
+            if more and offered.hints < _LOW <= before:
+                self._nudged.set()
+
+    async def run(self) -> None:
+        """Look every second, and when nudged, until cancelled."""
+        while True:
+            try:
+                await self.run_once()
+            except (Unavailable, JetStreamDown) as error:
+                log.warning("hints wait: %s", error)
+            self._nudged.clear()
+            try:
+                await asyncio.wait_for(self._nudged.wait(), INTERVAL_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def run_once(self) -> None:
+        """Make stream and consumers if they are missing, and top up each route that has too few hints.
+
+        Raises Unavailable or JetStreamDown; the next call goes on.
+        """
+        if not self._bus.connected:
+            raise JetStreamDown("NATS is away")
+        now = asyncio.get_running_loop().time()
+        new_stream = await self._bus.ensure_stream()
+        if new_stream or now >= self._ensure_at:
+            known = await self._pool.run(store.routes, priority=Priority.LOOP)
+            self._without_consumer.update(known)
+            self._ensure_at = now + _ENSURE_SECONDS
+        if new_stream:
+            log.info("the hint stream is new: offering everything that is queued")
+            for offered in self._routes.values():
+                offered.hints = 0
+        await self._make_consumers()
+        backlog = await self._pool.run(store.backlog, priority=Priority.LOOP)
+        for route, (queued, age_seconds) in backlog.items():
+            if age_seconds > INTERVAL_SECONDS or new_stream or self._routes.get(route, _Offered()).hints < _LOW:
+                await self._top_up(route, queued, old=age_seconds > INTERVAL_SECONDS or new_stream)
+
+    async def _make_consumers(self) -> None:
+        for route in list(self._without_consumer):
+            await self._bus.ensure_consumer(*route)
+            self._routes.setdefault(route, _Offered())
+            self._without_consumer.discard(route)
+
+    async def _top_up(self, route: RouteKey, queued: int, *, old: bool) -> None:
+        offered = self._routes.setdefault(route, _Offered())
+        state = await self._bus.consumer_state(*route)
+        if state is None:
+            await self._bus.ensure_consumer(*route)
+            state = ConsumerState(pending=0, ack_pending=0, waiting=0, delivered=0)
+        if old and self._starves(offered, state):
+            log.warning("the consumer of %s delivers nothing: making it anew", "/".join(route))
+            await self._bus.delete_consumer(*route)
+            await self._bus.ensure_consumer(*route)
+        offered.hints = state.pending + state.ack_pending
+        wanted = min(queued, HINTS_PER_ROUTE)
+        # Rows that are young have their hint on the way; those claimed directly leave theirs behind, so only a
+        # consumer that is nearly drained is filled up.
+        if offered.hints < min(wanted, _LOW) and (old or queued > _LOW):
+            await self._publish(route, offered, wanted - offered.hints)
+
+    def _starves(self, offered: _Offered, state: ConsumerState) -> bool:
+        now = asyncio.get_running_loop().time()
+        stuck = state.waiting > 0 and state.pending > 0 and state.ack_pending == 0
+        if not stuck or state.delivered != offered.delivered:
+            offered.delivered, offered.stuck_since = state.delivered, now if stuck else None
+            return False
+        offered.stuck_since = offered.stuck_since or now
+        if now - offered.stuck_since < _STARVING_SECONDS:
+            return False
+        offered.stuck_since = None
+        return True
+
+    async def _publish(self, route: RouteKey, offered: _Offered, count: int) -> None:
+        subject = subjects.hint(*route)
+        for _ in range(count):
+            await self._bus.publish(subject, b"")
+        offered.hints += max(0, count)

@@ -1,0 +1,142 @@
+"""Tell watchers and the other daemons what has changed, best effort, after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from aiki.core.errors import Unavailable
+from aiki.core.states import HELD, TERMINAL, target
+from aiki.wire import subjects
+from aiki.wire.codec import encode
+from aiki.wire.limits import BATCH_RUNS, MESSAGE_BYTES
+from aiki.wire.messages import RunNews, RunStatus
+from aikid.bus import Bus
+from aikid.engine import status
+from aikid.engine.watch import Ended, RunKey, Watchers
+from aikid.store.pool import Pool
+
+log = logging.getLogger("aikid.news")
+
+_OVERHEAD_BYTES: Final = 2048
+_ROOM_BYTES: Final = MESSAGE_BYTES - 8192
+_FORGET_SECONDS: Final = 15.0
+_HEARD_MAX: Final = 100_000
+
+
+class Heard(msgspec.Struct, array_like=True):
+    """What daemons tell each other: these runs have changed; `end` says that ends-only watchers care."""
+
+    ids: list[str]
+    end: bool
+
+
+_decoder = msgspec.json.Decoder(Heard)
+
+
+class News:
+    """Pushes `RunNews` to inboxes of watchers at this daemon, and passes the word to the others."""
+
+    def __init__(self, pool: Pool, bus: Bus, watchers: Watchers) -> None:
+        self._pool = pool
+        self._bus = bus
+        self._watchers = watchers
+        self._heard: set[RunKey] = set()
+        self._hearing = asyncio.Event()
+
+    async def ended(self, namespace: str, ended: Sequence[Ended]) -> None:
+        """Tell of claims that ended by one commit; most need no read."""
+        told: list[RunStatus] = []
+        unknown: list[str] = []
+        loud: list[str] = []
+        quiet: list[str] = []
+        for one in ended:
+            run_id, end = one.unit.fence.run_id, one.unit.end
+            is_end = end is not None and target(end.event) in (TERMINAL | HELD)
+            (loud if is_end else quiet).append(run_id)
+            if (known := self._watchers.after_end(namespace, one)) is not None:
+                told.append(known)
+            elif self._watchers.wants(namespace, run_id, end=is_end):
+                unknown.append(run_id)
+        await self._push(namespace, told)
+        await self._read_and_push([(namespace, run_id) for run_id in unknown])
+        await self._pass_on(namespace, loud, end=True)
+        await self._pass_on(namespace, quiet, end=False)
+
+    async def changed(self, namespace: str, ids: Sequence[str], *, end: bool = False) -> None:
+        """Tell of runs that changed otherwise: claimed, queued, rescued, resumed."""
+        await self._read_and_push([(namespace, i) for i in ids if self._watchers.wants(namespace, i, end=end)])
+        await self._pass_on(namespace, ids, end=end)
+
+    def on_news(self, subject: str, data: bytes) -> None:
+        """Take note of what another daemon changed; `run` reads what is watched here."""
+        try:
+            heard = _decoder.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        namespace = subject.split(".")[2]
+        wanted = [(namespace, i) for i in heard.ids if self._watchers.wants(namespace, i, end=heard.end)]
+        if wanted and len(self._heard) < _HEARD_MAX:
+            self._heard.update(wanted)
+            self._hearing.set()
+
+    async def run(self) -> None:
+        """Read and push what other daemons changed, and forget watchers whose time is over, until cancelled."""
+        while True:
+            try:
+                await asyncio.wait_for(self._hearing.wait(), _FORGET_SECONDS)
+            except TimeoutError:
+                self._watchers.forget_expired()
+                continue
+            self._hearing.clear()
+            heard, self._heard = self._heard, set()
+            await self._read_and_push(list(heard))
+
+    async def _read_and_push(self, runs: Sequence[RunKey]) -> None:
+        for start in range(0, len(runs), BATCH_RUNS):
+            try:
+                found = await status.statuses(self._pool, runs[start : start + BATCH_RUNS])
+            except Unavailable:
+                log.warning("%d runs changed, but cannot be read: their watchers will ask", len(runs))
+                return
+            by_namespace: dict[str, list[RunStatus]] = defaultdict(list)
+            for (namespace, _), one in found.items():
+                by_namespace[namespace].append(one)
+            for namespace, statuses in by_namespace.items():
+                await self._push(namespace, statuses)
+
+    async def _push(self, namespace: str, statuses: Sequence[RunStatus]) -> None:
+        if not statuses:
+            return
+        for inbox, told in self._watchers.told(namespace, statuses).items():
+            for data in _pages(told):
+                await self._bus.publish(inbox, data)
+
+    async def _pass_on(self, namespace: str, ids: Sequence[str], *, end: bool) -> None:
+        for start in range(0, len(ids), BATCH_RUNS):
+            some = list(ids[start : start + BATCH_RUNS])
+            await self._bus.publish(subjects.news(namespace, some[0]), encode(Heard(some, end)))
+
+
+def _pages(told: Iterable[RunStatus]) -> Iterable[bytes]:
+    """Yield `RunNews` messages, each within the limit; a run too large to push is only named."""
+    runs: list[RunStatus] = []
+    changed: list[str] = []
+    used = 0
+    for one in told:
+        size = len(bytes(one.output)) + len(bytes(one.error)) + _OVERHEAD_BYTES
+        if size > _ROOM_BYTES:
+            changed.append(one.id)
+            continue
+        if used + size > _ROOM_BYTES:
+            yield encode(RunNews(runs))
+            runs, used = [], 0
+        runs.append(one)
+        used += size
+    if runs or changed:
+        yield encode(RunNews(runs, changed))

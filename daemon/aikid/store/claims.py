@@ -1,0 +1,144 @@
+"""Take queued runs for a worker session, and give back what a reply cannot carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiki.core.states import Event, State
+from aiki.wire.messages import Claim
+from aikid.store.arrays import Texts, Uuids
+from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS
+
+_ORDER: Final = "(r.started_at IS NULL), r.priority DESC, r.created_at"
+# One route: rows are locked as the index `runs_queued` yields them, until enough are.
+_PICK_ONE: Final = f"""
+  SELECT r.id, octet_length(r.input) AS bytes FROM aiki.runs r
+  WHERE EXISTS (SELECT FROM live) AND r.namespace = %(namespace)s
+    AND r.workflow = (%(workflows)b)[1] AND r.version = (%(versions)b)[1]
+    AND r.state = '{State.QUEUED}' AND r.crash_count < 2
+  ORDER BY {_ORDER} LIMIT %(limit)s - (SELECT count(*) FROM suspect) FOR NO KEY UPDATE SKIP LOCKED
+"""
+# Several: the best of each are looked at without a lock, more than needed since rivals may take some, and only what
+# is wanted is locked. (A lock inside the lateral would lock routes x limit rows for one claim.)
+_PICK_MANY: Final = f"""
+  SELECT r.id, octet_length(r.input) AS bytes FROM (
+    SELECT best.* FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
+    CROSS JOIN LATERAL (
+      SELECT r.id, r.started_at, r.priority, r.created_at FROM aiki.runs r
+      WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow AND r.version = t.version
+        AND r.state = '{State.QUEUED}' AND r.crash_count < 2
+      ORDER BY {_ORDER} LIMIT 2 * %(limit)s + 16
+    ) AS best
+    ORDER BY (best.started_at IS NULL), best.priority DESC, best.created_at LIMIT 4 * %(limit)s + 32
+  ) AS candidate JOIN aiki.runs r ON r.id = candidate.id
+  WHERE EXISTS (SELECT FROM live) AND r.state = '{State.QUEUED}'
+  ORDER BY {_ORDER} LIMIT %(limit)s - (SELECT count(*) FROM suspect) FOR NO KEY UPDATE OF r SKIP LOCKED
+"""
+# The session is locked first, FOR KEY SHARE: renewals pass, the rescuer's FOR UPDATE does not, so a session that is
+# being buried gets no runs. Runs are locked with SKIP LOCKED and wait for nobody. A run that killed its worker twice
+# comes alone: at most one such suspect per session.
+_CLAIM: Final = f"""
+WITH live AS MATERIALIZED (
+  SELECT s.id, s.worker FROM aiki.sessions s
+  WHERE s.id = %(session)s AND s.namespace = %(namespace)s AND s.closed_at IS NULL AND s.expires_at > now()
+  FOR KEY SHARE
+), suspect AS MATERIALIZED (
+  SELECT r.id, octet_length(r.input) AS bytes FROM aiki.runs r
+  WHERE EXISTS (SELECT FROM live) AND r.namespace = %(namespace)s AND r.state = '{State.QUEUED}' AND r.crash_count >= 2
+    AND (r.workflow, r.version) IN (SELECT * FROM unnest(%(workflows)b, %(versions)b))
+    AND NOT EXISTS (SELECT FROM aiki.runs q
+      WHERE q.session_id = %(session)s AND q.state = '{State.RUNNING}' AND q.crash_count >= 2)
+  LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+), picked AS MATERIALIZED ({{pick}}), wanted AS MATERIALIZED (
+  SELECT id, sum(bytes + 1024) OVER (ROWS UNBOUNDED PRECEDING) AS total, row_number() OVER () AS place
+  FROM (SELECT id, bytes FROM suspect UNION ALL SELECT id, bytes FROM picked) AS taken
+), claimed AS (
+  UPDATE aiki.runs r SET state = '{State.RUNNING}', epoch = r.epoch + 1, history_seq = r.history_seq + 1,
+    claim_id = %(claim_id)s, session_id = %(session)s,
+    claimed_at = now(), started_at = coalesce(r.started_at, now()), due_at = NULL, why = NULL
+  FROM wanted w WHERE r.id = w.id AND (w.total <= %(limit_bytes)s OR w.place = 1)
+  RETURNING w.place, r.id, r.epoch, r.history_seq, r.origin_id, r.workflow, r.version, r.input, r.started_at, r.key,
+    r.labels, r.crash_count
+), told AS (
+  INSERT INTO aiki.run_history (run_id, seq, event, actor)
+  SELECT id, history_seq, '{Event.CLAIM}', (SELECT worker FROM live) FROM claimed
+)
+SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("now()")},
+  (SELECT count(*) FROM wanted) > (SELECT count(*) FROM claimed)
+    OR CASE WHEN (SELECT count(*) FROM wanted) >= %(limit)s THEN (
+      SELECT count(*) FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
+      CROSS JOIN LATERAL (
+        SELECT FROM aiki.runs r WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow
+          AND r.version = t.version AND r.state = '{State.QUEUED}' LIMIT %(limit)s + 1
+      ) AS queued) > %(limit)s
+    ELSE false END,
+  c.id::text, c.epoch, c.origin_id::text, c.workflow, c.version, c.input,
+  {MICROSECONDS.format("c.started_at")}, c.key, c.labels::text, c.crash_count
+FROM (SELECT) AS always LEFT JOIN claimed c ON true ORDER BY c.place
+"""
+_CLAIM_ONE: Final = _CLAIM.format(pick=_PICK_ONE)
+_CLAIM_MANY: Final = _CLAIM.format(pick=_PICK_MANY)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRow:
+    """A run that was just claimed; `labels` is JSON."""
+
+    id: str
+    epoch: int
+    origin_id: str
+    workflow: str
+    version: str
+    input: bytes
+    started_at: int
+    key: str | None
+    labels: str | None
+    crash_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a claim took. `alive` is false if the session has ended; `more` says that the routes have further runs."""
+
+    alive: bool
+    now: int
+    more: bool
+    runs: list[ClaimedRow]
+
+
+async def claim(connection: Connection, namespace: str, request: Claim, *, limit_bytes: int) -> Taken:
+    """Claim the best queued runs for a live session; inputs beyond `limit_bytes` stay queued (one always fits)."""
+    parameters = {
+        "namespace": namespace,
+        "session": request.session,
+        "claim_id": request.claim_id,
+        "workflows": Texts([workflow for workflow, _ in request.routes]),
+        "versions": Texts([version for _, version in request.routes]),
+        "limit": request.limit,
+        "limit_bytes": limit_bytes,
+    }
+    statement = _CLAIM_ONE if len(request.routes) == 1 else _CLAIM_MANY
+    cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
+    rows = await cursor.fetchall()
+    alive, now, more = rows[0][:3]
+    return Taken(alive, now, more, [ClaimedRow(*row[3:]) for row in rows if row[3] is not None])
+
+
+_RELEASE: Final = f"""
+WITH freed AS (
+  UPDATE aiki.runs r SET state = '{State.QUEUED}', session_id = NULL, history_seq = r.history_seq + 1
+  FROM (SELECT q.id FROM aiki.runs q WHERE q.id = ANY(%b) AND q.claim_id = %s AND q.state = '{State.RUNNING}'
+    ORDER BY q.id FOR NO KEY UPDATE) AS held
+  WHERE r.id = held.id RETURNING r.id, r.history_seq
+)
+INSERT INTO aiki.run_history (run_id, seq, event, reason)
+SELECT id, history_seq, '{Event.RELEASE}', 'the claim''s reply was full' FROM freed
+"""
+
+
+async def release(connection: Connection, run_ids: Sequence[str], claim_id: str) -> None:
+    """Queue runs of a claim again that its reply could not carry. Locks them in id order."""
+    await connection.execute(_RELEASE, [Uuids(run_ids), claim_id], prepare=True, binary=True)

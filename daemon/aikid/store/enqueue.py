@@ -1,0 +1,114 @@
+"""Insert runs, and tell a repeated enqueue from a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiki.core.states import State
+from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
+from aikid.store.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run to be inserted; `labels` is a JSON object. It starts at `start_us`, or `delay_us` after the commit."""
+
+    namespace: str
+    id: str
+    workflow: str
+    version: str
+    priority: int
+    input: bytes
+    key: str | None
+    digest: str | None
+    labels: str | None
+    start_us: int | None
+    delay_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A run as an earlier enqueue left it."""
+
+    id: str
+    namespace: str
+    workflow: str
+    key: str | None
+    digest: str | None
+
+
+# Both unique indexes may refuse a row: a repeated id or a known key. Neither blocks longer than another enqueue of
+# the same id or key takes to commit. Rows go in by id, so that two batches with the same runs meet in one order;
+# `place` keeps the callers' order for those that claim.
+_INSERT: Final = f"""
+WITH made AS (
+  INSERT INTO aiki.runs
+    (created_at, id, namespace, workflow, version, state, priority, input, key, digest, labels, due_at, origin_id)
+  SELECT now() + place * interval '1 microsecond', id, namespace, workflow, version,
+    CASE WHEN due > now() THEN '{State.SCHEDULED}' ELSE '{State.QUEUED}' END,
+    priority, input, key, digest, labels::jsonb, CASE WHEN due > now() THEN due END, id
+  FROM (
+    SELECT t.*, coalesce(
+      'epoch'::timestamptz + start_us * interval '1 microsecond', now() + delay_us * interval '1 microsecond') AS due
+    FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
+      AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us)
+  ) AS new
+  ON CONFLICT DO NOTHING
+  RETURNING id, due_at
+), told AS (
+  INSERT INTO aiki.run_history (run_id, seq, event) SELECT id, 0, 'enqueued' FROM made
+)
+SELECT count(*), extract(epoch FROM min(due_at) - now())::float8 FROM made
+"""
+
+
+async def insert(connection: Connection, rows: Sequence[RunRow]) -> tuple[int, float | None]:
+    """Insert the rows that are new; return how many were, and the seconds until the first of them is due, if any.
+
+    Raises ValueError for a number that is too large.
+    """
+    order = sorted(range(len(rows)), key=lambda place: rows[place].id)
+    rows = [rows[place] for place in order]
+    parameters: list[Array] = [
+        Ints(order),
+        Uuids([row.id for row in rows]),
+        Texts([row.namespace for row in rows]),
+        Texts([row.workflow for row in rows]),
+        Texts([row.version for row in rows]),
+        Ints([row.priority for row in rows]),
+        Blobs([row.input for row in rows]),
+        Texts([row.key for row in rows]),
+        Texts([row.digest for row in rows]),
+        Texts([row.labels for row in rows]),
+        Ints([row.start_us for row in rows]),
+        Ints([row.delay_us for row in rows]),
+    ]
+    cursor = await connection.execute(_INSERT, parameters, prepare=True, binary=True)
+    row = await cursor.fetchone()
+    assert row is not None
+    return row
+
+
+# Primary key and `runs_key`; a plain read that waits for nobody.
+_BY_ID: Final = "SELECT id::text, namespace, workflow, key, digest FROM aiki.runs WHERE id = ANY(%b)"
+_BY_KEY: Final = """
+SELECT r.id::text, r.namespace, r.workflow, r.key, r.digest
+FROM unnest(%b, %b, %b) AS t(namespace, workflow, key)
+JOIN aiki.runs r ON r.namespace = t.namespace AND r.workflow = t.workflow AND r.key = t.key AND r.key IS NOT NULL
+"""
+
+
+async def find_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Stored]:
+    """Return the runs of these ids in any namespace, by id."""
+    cursor = await connection.execute(_BY_ID, [Uuids(ids)], prepare=True, binary=True)
+    return {row[0]: Stored(*row) for row in await cursor.fetchall()}
+
+
+async def find_by_key(connection: Connection, rows: Sequence[RunRow]) -> dict[tuple[str, str, str], Stored]:
+    """Return the runs that hold the rows' idempotency keys, by (namespace, workflow, key)."""
+    keyed = [(row.namespace, row.workflow, row.key) for row in rows if row.key is not None]
+    parameters = [Texts([item[column] for item in keyed]) for column in range(3)]
+    cursor = await connection.execute(_BY_KEY, parameters, prepare=True, binary=True)
+    return {(row[1], row[2], row[3]): Stored(*row) for row in await cursor.fetchall()}

@@ -1,0 +1,238 @@
+"""Write what claims have come to, under their fences, and read journals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Raw
+
+from aiki.core.states import TERMINAL, Event, State, target
+from aiki.wire.messages import NULL, Attempt, Entry, Unit
+from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
+from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS, quoted
+
+# One statement, one commit. It locks the runs in id order, those that the fence lets through (READ COMMITTED looks at
+# the newest version after a wait); then the base is probed in the journal's primary key. If the journal was written
+# between this statement's snapshot and its lock, the insert below meets a duplicate key, the statement is undone whole
+# and repeated. `IS TRUE` keeps the sub-select a hash table, probed once per entry however the sizes are guessed.
+_RECORD: Final = f"""
+WITH unit AS (
+  SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY
+    AS u(namespace, run_id, epoch, claim_id, base, event, target, output, error, due_us, why, counted, n)
+), held AS MATERIALIZED (
+  SELECT r.id, r.started_at, r.workflow, r.version, u.*
+  FROM unit u JOIN aiki.runs r ON r.id = u.run_id
+  WHERE r.state = '{State.RUNNING}' AND r.epoch = u.epoch AND r.claim_id = u.claim_id AND r.namespace = u.namespace
+  ORDER BY r.id FOR NO KEY UPDATE OF r
+), fit AS MATERIALIZED (
+  SELECT h.* FROM held h
+  WHERE h.base = coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = h.id), 0)
+), written AS (
+  INSERT INTO aiki.journal (run_id, seq, ok, turns, at_us, key, value)
+  SELECT e.* FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS e(run_id, seq, ok, turns, at_us, key, value)
+  WHERE (e.run_id IN (SELECT id FROM fit)) IS TRUE
+), tried AS (
+  INSERT INTO aiki.attempts AS known (run_id, key, attempt, next_at_us, error)
+  SELECT a.* FROM unnest(%b, %b, %b, %b, %b) AS a(run_id, key, attempt, next_at_us, error)
+  WHERE (a.run_id IN (SELECT id FROM fit)) IS TRUE
+  ON CONFLICT (run_id, key, attempt) DO UPDATE SET error = excluded.error, next_at_us = excluded.next_at_us
+    WHERE known.error IS NULL
+), ended AS (
+  UPDATE aiki.runs r SET state = f.target, output = f.output, error = f.error, why = f.why,
+    due_at = 'epoch'::timestamptz + f.due_us * interval '1 microsecond',
+    finished_at = CASE WHEN f.target IN ({quoted(TERMINAL)}) THEN now() END,
+    crash_count = CASE WHEN f.event = '{Event.RELEASE}' THEN r.crash_count ELSE 0 END,
+    session_id = NULL, history_seq = r.history_seq + 1
+  FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
+  RETURNING r.id, r.history_seq, f.event, f.why
+), told AS (
+  INSERT INTO aiki.run_history (run_id, seq, event, reason) SELECT id, history_seq, event, why FROM ended
+)
+SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL
+UNION ALL
+SELECT f.n, {MICROSECONDS.format("f.started_at")}, CASE WHEN f.counted THEN
+  (SELECT count(*) FROM aiki.journal j WHERE j.run_id = f.id AND starts_with(j.key, 'task:')) END,
+  CASE WHEN f.event = '{Event.RELEASE}' THEN f.workflow END, CASE WHEN f.event = '{Event.RELEASE}' THEN f.version END
+FROM fit f
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """What one record statement did: the database's clock, and by its place each unit that was done.
+
+    Of those: the time of the first claim; the task entries from before, if asked for; the route, if it was released.
+    """
+
+    now: int
+    done: dict[int, tuple[int, int | None, str | None, str | None]]
+
+
+async def record(
+    connection: Connection, namespaces: Sequence[str], units: Sequence[Unit], counted: Sequence[bool]
+) -> Wrote:
+    """Write all units whose fence and base hold, each all or none. No run may occur twice.
+
+    `counted` asks for the number of task entries. Raises ValueError for values that no column can hold.
+    """
+    cursor = await connection.execute(
+        _RECORD,
+        [Texts(namespaces), *_unit_arrays(units, counted), *_entry_arrays(units), *_attempt_arrays(units)],
+        prepare=True,
+        binary=True,
+    )
+    (_, now, *_), *rows = await cursor.fetchall()
+    return Wrote(now, {n - 1: (started, tasks, workflow, version) for n, started, tasks, workflow, version in rows})
+
+
+def _unit_arrays(units: Sequence[Unit], counted: Sequence[bool]) -> list[Array]:
+    fences = [unit.fence for unit in units]
+    ends = [unit.end for unit in units]
+    return [
+        Uuids([fence.run_id for fence in fences]),
+        Ints([fence.epoch for fence in fences]),
+        Texts([fence.claim_id for fence in fences]),
+        Ints([unit.base for unit in units]),
+        Texts([end.event if end else None for end in ends]),
+        Texts([target(end.event) if end else None for end in ends]),
+        Blobs([bytes(end.output) or None if end else None for end in ends]),
+        Blobs([bytes(end.error) or None if end else None for end in ends]),
+        Ints([end.due_at if end else None for end in ends]),
+        Texts([end.why if end else None for end in ends]),
+        Bools(counted),
+    ]
+
+
+def _entry_arrays(units: Sequence[Unit]) -> list[Array]:
+    flat = [(unit.fence.run_id, seq, e) for unit in units for seq, e in enumerate(unit.entries, unit.base + 1)]
+    return [
+        Uuids([run_id for run_id, _, _ in flat]),
+        Ints([seq for _, seq, _ in flat]),
+        Bools([e.ok for _, _, e in flat]),
+        Ints([e.turns for _, _, e in flat]),
+        Ints([e.at for _, _, e in flat]),
+        Texts([e.key for _, _, e in flat]),
+        Blobs([bytes(e.value) for _, _, e in flat]),
+    ]
+
+
+def _attempt_arrays(units: Sequence[Unit]) -> list[Array]:
+    # One statement cannot touch a row twice: of a start and its failure in one unit the failure stands.
+    flat = {(unit.fence.run_id, a.key, a.attempt): a for unit in units for a in unit.attempts}
+    return [
+        Uuids([run_id for run_id, _, _ in flat]),
+        Texts([key for _, key, _ in flat]),
+        Ints([attempt for _, _, attempt in flat]),
+        Ints([a.next_at for a in flat.values()]),
+        Blobs([_error(a) for a in flat.values()]),
+    ]
+
+
+def _error(attempt: Attempt) -> bytes | None:
+    raw = bytes(attempt.error)
+    return None if raw in (b"", b"null") else raw
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A run as a unit that was not written finds it; `length` is its journal's."""
+
+    state: State
+    epoch: int
+    claim_id: str | None
+    length: int
+
+
+_STANDING: Final = """
+SELECT r.id::text, r.state, r.epoch, r.claim_id,
+  coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = r.id), 0)
+FROM aiki.runs r WHERE r.id = ANY(%b)
+"""
+
+
+async def standings(connection: Connection, run_ids: Sequence[str]) -> dict[str, Standing]:
+    """Return how the runs stand now, by id; unknown ones are left out. Primary keys only, waits for nobody."""
+    cursor = await connection.execute(_STANDING, [Uuids(run_ids)], prepare=True, binary=True)
+    return {
+        run_id: Standing(State(state), epoch, claim_id, length)
+        for run_id, state, epoch, claim_id, length in await cursor.fetchall()
+    }
+
+
+_LENGTHS: Final = """
+SELECT t.id::text, coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = t.id), 0)
+FROM unnest(%b) AS t(id)
+"""
+# Walks the primary key of these runs' journals once; the window counts bytes until the page is full.
+_FIRST_PAGES: Final = """
+SELECT run_id::text, key, ok, value, at_us, turns FROM (
+  SELECT j.*, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY j.run_id, j.seq) AS bytes
+  FROM aiki.journal j WHERE j.run_id = ANY(%b)
+) AS counted WHERE bytes <= %b ORDER BY run_id, seq
+"""
+_PAGE: Final = """
+SELECT key, ok, value, at_us, turns FROM (
+  SELECT j.*, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY j.seq) AS bytes
+  FROM (SELECT * FROM aiki.journal WHERE run_id = %(run_id)s AND seq > %(after)s ORDER BY seq LIMIT 2000) AS j
+) AS counted WHERE bytes <= %(limit_bytes)s OR seq = %(after)s + 1 ORDER BY seq
+"""
+
+
+async def lengths(connection: Connection, run_ids: Sequence[str]) -> dict[str, int]:
+    """Return how many entries the runs' journals hold."""
+    cursor = await connection.execute(_LENGTHS, [Uuids(run_ids)], prepare=True, binary=True)
+    return dict(await cursor.fetchall())
+
+
+async def first_pages(connection: Connection, run_ids: Sequence[str], *, limit_bytes: int) -> dict[str, list[Entry]]:
+    """Return the first entries of each run, in order, until `limit_bytes` are full for all together."""
+    cursor = await connection.execute(_FIRST_PAGES, [Uuids(run_ids), limit_bytes], prepare=True, binary=True)
+    pages: dict[str, list[Entry]] = {}
+    for run_id, *entry in await cursor.fetchall():
+        pages.setdefault(run_id, []).append(to_entry(*entry))
+    return pages
+
+
+async def page(connection: Connection, run_id: str, *, after: int, limit_bytes: int) -> list[Entry]:
+    """Return the entries after `after`, in order: as many as fit `limit_bytes`, at least one if there is one."""
+    parameters = {"run_id": run_id, "after": after, "limit_bytes": limit_bytes}
+    cursor = await connection.execute(_PAGE, parameters, prepare=True, binary=True)
+    return [to_entry(*row) for row in await cursor.fetchall()]
+
+
+_OF_NAMESPACE: Final = "SELECT id::text FROM aiki.runs WHERE id = ANY(%b) AND namespace = %s"
+
+
+async def of_namespace(connection: Connection, namespace: str, run_ids: Sequence[str]) -> set[str]:
+    """Return those of the runs that exist in the namespace."""
+    cursor = await connection.execute(_OF_NAMESPACE, [Uuids(run_ids), namespace], prepare=True, binary=True)
+    return {row[0] for row in await cursor.fetchall()}
+
+
+# The last try of each key; earlier ones only tell the run's story.
+_ATTEMPTS: Final = """
+SELECT DISTINCT ON (a.run_id, a.key) a.run_id::text, a.key, a.attempt, a.error, a.next_at_us
+FROM aiki.attempts a WHERE a.run_id = ANY(%b) ORDER BY a.run_id, a.key, a.attempt DESC
+"""
+
+
+async def last_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    """Return the last attempt of each task that has one, by run."""
+    cursor = await connection.execute(_ATTEMPTS, [Uuids(run_ids)], prepare=True, binary=True)
+    found: dict[str, list[Attempt]] = {}
+    for run_id, key, attempt, error, next_at in await cursor.fetchall():
+        found.setdefault(run_id, []).append(to_attempt(key, attempt, error, next_at))
+    return found
+
+
+def to_entry(key: str, ok: bool, value: bytes, at: int, turns: int | None) -> Entry:
+    """Return a journal row as it travels."""
+    return Entry(key, ok, Raw(value), at, turns)
+
+
+def to_attempt(key: str, attempt: int, error: bytes | None, next_at: int | None) -> Attempt:
+    """Return an attempts row as it travels."""
+    return Attempt(key, attempt, NULL if error is None else Raw(error), next_at)

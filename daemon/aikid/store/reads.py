@@ -1,0 +1,165 @@
+"""Cold reads: lists, stories, counts. SQLAlchemy Core on the small pool; they wait for nobody's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from msgspec import Raw
+
+from aiki.core.states import State
+from aiki.wire.messages import NONE, ListRuns, Route, RunStatus, SummaryRow
+from aikid.store.pool import Pool
+from aikid.store.sql import MICROSECONDS
+from aikid.store.status import COLUMNS, to_status
+from aikid.store.tables import attempts, journal, routes, run_history, runs, sessions
+
+_r = runs.alias("r")
+_status_columns: Final[sa.ColumnElement[Any]] = sa.literal_column(COLUMNS)
+
+
+def _microseconds(column: str) -> sa.ColumnElement[int]:
+    return sa.literal_column(MICROSECONDS.format(column), sa.BigInteger)
+
+
+async def list_runs(pool: Pool, namespace: str, request: ListRuns, *, limit: int) -> list[RunStatus]:
+    """Return runs newest first, without outputs. Walks the primary key backwards, or `runs_troubled`."""
+    query = sa.select(_status_columns).select_from(_r).where(_r.c.namespace == namespace)
+    if request.states:
+        query = query.where(_r.c.state.in_([state.value for state in request.states]))
+    if request.workflow is not None:
+        query = query.where(_r.c.workflow == request.workflow)
+    if request.labels:
+        query = query.where(_r.c.labels.contains(request.labels))
+    if request.since is not None:
+        query = query.where(_microseconds("r.created_at") >= request.since)
+    if request.cursor is not None:
+        query = query.where(_r.c.id < sa.cast(request.cursor, _r.c.id.type))
+    return [to_status(row) for row in await pool.read(query.order_by(_r.c.id.desc()).limit(limit))]
+
+
+async def find_by_key(pool: Pool, namespace: str, workflow: str, key: str) -> list[str]:
+    """Return the run that holds the idempotency key. Unique index `runs_key`."""
+    query = sa.select(sa.cast(runs.c.id, sa.Text)).where(
+        runs.c.namespace == namespace, runs.c.workflow == workflow, runs.c.key == key, runs.c.key.is_not(None)
+    )
+    return [row[0] for row in await pool.read(query)]
+
+
+async def find_between(pool: Pool, namespace: str, first: str, last: str, *, limit: int) -> list[str]:
+    """Return ids from `first` to `last`. Primary key."""
+    kind = runs.c.id.type
+    query = sa.select(sa.cast(runs.c.id, sa.Text)).where(
+        runs.c.namespace == namespace, runs.c.id.between(sa.cast(first, kind), sa.cast(last, kind))
+    )
+    return [row[0] for row in await pool.read(query.order_by(runs.c.id).limit(limit))]
+
+
+async def find_ending(pool: Pool, namespace: str, digits: str, *, limit: int) -> list[str]:
+    """Return ids that end with `digits` (no hyphens). Reads the table: a person asks so now and then."""
+    plain = sa.func.replace(sa.cast(runs.c.id, sa.Text), "-", "")
+    query = sa.select(sa.cast(runs.c.id, sa.Text)).where(runs.c.namespace == namespace, plain.like("%" + digits))
+    return [row[0] for row in await pool.read(query.limit(limit))]
+
+
+async def run_input(pool: Pool, namespace: str, run_id: str) -> bytes | None:
+    """Return the run's input, None if there is no such run."""
+    rows = await pool.read(sa.select(runs.c.input).where(runs.c.id == run_id, runs.c.namespace == namespace))
+    return rows[0][0] if rows else None
+
+
+async def summary(pool: Pool, namespace: str) -> tuple[list[SummaryRow], int]:
+    """Return the runs by route and state, and the number of live sessions. Reads the whole table."""
+    query = (
+        sa.select(runs.c.workflow, runs.c.version, runs.c.state, sa.func.count())
+        .where(runs.c.namespace == namespace)
+        .group_by(runs.c.workflow, runs.c.version, runs.c.state)
+        .order_by(runs.c.workflow, runs.c.version, runs.c.state)
+    )
+    rows = [
+        SummaryRow(name, version, State(state), count)
+        for name, version, state, count in map(tuple, await pool.read(query))
+    ]
+    live = sa.select(sa.func.count()).select_from(sessions).where(*_is_live(namespace))
+    return rows, (await pool.read(live))[0][0]
+
+
+def _is_live(namespace: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        sessions.c.namespace == namespace,
+        sessions.c.closed_at.is_(None),
+        sessions.c.expires_at > sa.func.now(),
+    )
+
+
+async def live_routes(pool: Pool, namespace: str) -> set[tuple[str, str]]:
+    """Return what live workers serve."""
+    rows = await pool.read(sa.select(sessions.c.routes).where(*_is_live(namespace)))
+    return {(workflow, version) for (served,) in rows for workflow, version in served}
+
+
+async def registered(pool: Pool, namespace: str, workflow: str | None) -> list[Route]:
+    """Return the routes that workers have registered, by name, the newest first."""
+    query = sa.select(routes.c.workflow, routes.c.version, routes.c.parameters, routes.c.task_names).where(
+        routes.c.namespace == namespace, routes.c.registered_at.is_not(None)
+    )
+    if workflow is not None:
+        query = query.where(routes.c.workflow == workflow)
+    rows = await pool.read(query.order_by(routes.c.workflow, routes.c.created_at.desc()))
+    return [to_route(row) for row in rows]
+
+
+async def story(pool: Pool, run_id: str, *, offset: int, limit: int) -> Sequence[sa.Row[Any]]:
+    """Return a run's story in order of time: (at, event, reason, actor, key, ok, value).
+
+    `event` is a transition's, `entry` or `attempt`. Three ranges of primary keys, sorted together.
+    """
+    null = sa.null()
+    at = MICROSECONDS.format("at")
+    parts = [
+        sa.select(
+            _microseconds("at").label("at"),
+            sa.literal_column("0").label("rank"),
+            run_history.c.seq.label("seq"),
+            run_history.c.event.label("event"),
+            run_history.c.reason.label("reason"),
+            run_history.c.actor.label("actor"),
+            sa.cast(null, sa.Text).label("key"),
+            sa.cast(null, sa.Boolean).label("ok"),
+            sa.cast(null, sa.LargeBinary).label("value"),
+        ).where(run_history.c.run_id == run_id),
+        sa.select(
+            journal.c.at_us,
+            sa.literal_column("1"),
+            journal.c.seq,
+            sa.literal_column("'entry'"),
+            sa.cast(null, sa.Text),
+            sa.cast(null, sa.Text),
+            journal.c.key,
+            journal.c.ok,
+            journal.c.value,
+        ).where(journal.c.run_id == run_id),
+        sa.select(
+            sa.literal_column(at, sa.BigInteger),
+            sa.literal_column("1"),
+            attempts.c.attempt,
+            sa.literal_column("'attempt'"),
+            sa.cast(null, sa.Text),
+            sa.cast(null, sa.Text),
+            attempts.c.key,
+            sa.cast(null, sa.Boolean),
+            attempts.c.error,
+        ).where(attempts.c.run_id == run_id),
+    ]
+    merged = sa.union_all(*parts).subquery()
+    query = sa.select(
+        merged.c.at, merged.c.event, merged.c.reason, merged.c.actor, merged.c.key, merged.c.ok, merged.c.value
+    )
+    return await pool.read(query.order_by(merged.c.at, merged.c.rank, merged.c.seq).offset(offset).limit(limit))
+
+
+def to_route(row: Sequence[Any]) -> Route:
+    """Return a row of `registered` as it travels; `live` is not known here."""
+    workflow, version, parameters, task_names = row
+    return Route(workflow, version, Raw(parameters) if parameters else NONE, task_names or [])

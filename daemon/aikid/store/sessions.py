@@ -1,0 +1,161 @@
+"""Worker sessions: lease rows, and the routes that workers register. All times are the database's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiki.core.states import Event, State
+from aiki.wire.messages import Fence, OpenSession, RenewSession
+from aikid.store.arrays import Blobs, Texts, Uuids
+from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A session after a request: whether it lives, the database's clock, and its lease in seconds."""
+
+    alive: bool
+    now: int
+    ttl: float
+
+
+_NOW: Final = MICROSECONDS.format("now()")
+# An id that exists already is left as it is: a repeat finds it alive, a late repeat after its end does not revive it.
+_OPEN: Final = f"""
+WITH opened AS (
+  INSERT INTO aiki.sessions (id, namespace, worker, routes, ttl, expires_at)
+  SELECT %(id)s, %(namespace)s, %(worker)s, %(routes)s::jsonb, ttl, now() + ttl
+  FROM (SELECT %(ttl)s::float8 * interval '1 second' AS ttl) AS given
+  ON CONFLICT (id) DO NOTHING RETURNING ttl
+), known AS (
+  SELECT ttl FROM aiki.sessions
+  WHERE id = %(id)s AND namespace = %(namespace)s AND closed_at IS NULL AND expires_at > now()
+)
+SELECT {_NOW}, (SELECT extract(epoch FROM ttl)::float8 FROM (SELECT ttl FROM opened UNION ALL SELECT ttl FROM known) x)
+"""
+
+
+async def open(connection: Connection, namespace: str, request: OpenSession, routes: str, ttl: float) -> Lease:
+    """Open a session, or find it open. `routes` is its JSON list of [workflow, version]."""
+    parameters = {
+        "id": request.id,
+        "namespace": namespace,
+        "worker": request.worker,
+        "routes": routes,
+        "ttl": ttl,
+    }
+    cursor = await connection.execute(_OPEN, parameters, prepare=True, binary=True)
+    row = await cursor.fetchone()
+    assert row is not None
+    return Lease(row[1] is not None, row[0], row[1] or ttl)
+
+
+# Never an upsert: a session that ended stays ended. Sessions in id order; each renewal changes one small row that no
+# index mentions.
+_RENEW: Final = f"""
+WITH mine AS MATERIALIZED (
+  SELECT s.id FROM unnest(%b, %b) AS t(id, namespace) JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
+  WHERE s.closed_at IS NULL AND s.expires_at > now() ORDER BY s.id FOR NO KEY UPDATE OF s
+), renewed AS (
+  UPDATE aiki.sessions s SET expires_at = now() + s.ttl FROM mine
+  WHERE s.id = mine.id AND s.closed_at IS NULL RETURNING s.id, s.ttl
+)
+SELECT NULL, {_NOW}, NULL UNION ALL SELECT id::text, 0, extract(epoch FROM ttl)::float8 FROM renewed
+"""
+# `runs_running` by session: what this process was given long ago and did not name lost its claim's reply.
+_UNLISTED: Final = f"""
+SELECT r.id::text, r.epoch, r.claim_id FROM aiki.runs r JOIN aiki.sessions s ON s.id = r.session_id
+WHERE r.session_id = %s AND r.state = '{State.RUNNING}' AND r.claimed_at < now() - s.ttl / 3
+  AND r.claim_id <> ALL(%b)
+LIMIT 1000
+"""
+
+
+async def renew(connection: Connection, requests: Sequence[tuple[str, RenewSession]]) -> tuple[int, dict[str, float]]:
+    """Renew the live ones of these sessions (namespace, request); return the clock, and each renewed one's lease."""
+    parameters = [Uuids([request.id for _, request in requests]), Texts([namespace for namespace, _ in requests])]
+    cursor = await connection.execute(_RENEW, parameters, prepare=True, binary=True)
+    (_, now, _), *rows = await cursor.fetchall()
+    return now, {session: ttl for session, _, ttl in rows}
+
+
+async def unlisted(connection: Connection, session: str, held: Sequence[str]) -> list[Fence]:
+    """Return the runs of the session that were claimed more than a third of its lease ago under no claim of `held`."""
+    cursor = await connection.execute(_UNLISTED, [session, Texts(held)], prepare=True, binary=True)
+    return [Fence(*row) for row in await cursor.fetchall()]
+
+
+_CLOSE: Final = """
+UPDATE aiki.sessions SET closed_at = now() WHERE id = %s AND namespace = %s AND closed_at IS NULL
+"""
+_REQUEUE: Final = f"""
+WITH held AS MATERIALIZED (
+  SELECT r.id FROM aiki.runs r WHERE r.session_id = %s AND r.state = '{State.RUNNING}'
+  ORDER BY r.id FOR NO KEY UPDATE
+), freed AS (
+  UPDATE aiki.runs r SET state = '{State.QUEUED}', session_id = NULL, claim_id = NULL, history_seq = r.history_seq + 1
+  FROM held WHERE r.id = held.id RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version
+), told AS (
+  INSERT INTO aiki.run_history (run_id, seq, event, reason)
+  SELECT id, history_seq, '{Event.RELEASE}', 'its worker left' FROM freed
+)
+SELECT namespace, workflow, version, id::text FROM freed
+"""
+
+
+async def close(connection: Connection, namespace: str, session: str) -> list[tuple[str, str, str, str]]:
+    """End the session and queue its runs again; return them as (namespace, workflow, version, id).
+
+    Two statements in one transaction: the first locks the session, and only then does the second look for its runs,
+    so that a claim which was under way is seen. A claim_id is wiped: a write of the departed is fenced.
+    """
+    async with connection.transaction():
+        await connection.execute(_CLOSE, [session, namespace], prepare=True)
+        cursor = await connection.execute(_REQUEUE, [session], prepare=True, binary=True)
+        return await cursor.fetchall()
+
+
+async def now(connection: Connection) -> int:
+    """Return the database's clock."""
+    cursor = await connection.execute(f"SELECT {_NOW}", prepare=True, binary=True)
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+_REGISTER: Final = """
+INSERT INTO aiki.routes AS r (namespace, workflow, version, parameters, task_names, registered_at)
+SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, CASE WHEN %s THEN now() END
+FROM unnest(%b, %b, %b, %b, %b) AS t(namespace, workflow, version, parameters, task_names)
+ORDER BY 1, 2, 3
+ON CONFLICT (namespace, workflow, version) DO UPDATE
+  SET parameters = coalesce(excluded.parameters, r.parameters), task_names = excluded.task_names, registered_at = now()
+  WHERE excluded.registered_at IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRow:
+    """A route to be made known; `task_names` is a JSON list."""
+
+    namespace: str
+    workflow: str
+    version: str
+    parameters: bytes | None = None
+    task_names: str | None = None
+
+
+async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worker: bool) -> None:
+    """Make the routes known; a worker also says what they take. In the primary key's order."""
+    parameters = [
+        by_worker,
+        Texts([row.namespace for row in rows]),
+        Texts([row.workflow for row in rows]),
+        Texts([row.version for row in rows]),
+        Blobs([row.parameters for row in rows]),
+        Texts([row.task_names for row in rows]),
+    ]
+    await connection.execute(_REGISTER, parameters, prepare=True, binary=True)

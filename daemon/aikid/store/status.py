@@ -1,0 +1,61 @@
+"""Read runs as their watchers see them: by id, hot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from aiki.core.states import State
+from aiki.wire.messages import NONE, RunStatus
+from aikid.store.arrays import Texts, Uuids
+from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS
+
+_labels = msgspec.json.Decoder(dict[str, str])
+_times = ", ".join(MICROSECONDS.format(f"r.{name}") for name in ("created_at", "started_at", "finished_at", "due_at"))
+# Primary keys of runs, journal (a range per run) and sessions; a plain read, it waits for nobody.
+COLUMNS: Final = f"""
+  r.id::text, r.workflow, r.version, r.state, {_times}, r.epoch, r.key, r.priority, r.labels::text, r.why,
+  (SELECT count(*) FROM aiki.journal j WHERE j.run_id = r.id AND starts_with(j.key, 'task:')),
+  (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id)
+"""
+_STATUS: Final = f"""
+SELECT {COLUMNS}, r.output, r.error, r.namespace
+FROM unnest(%b, %b) AS t(id, namespace) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
+"""
+
+
+async def read(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], RunStatus]:
+    """Return the runs that exist of `wanted`, pairs of namespace and id."""
+    parameters = [Uuids([run_id for _, run_id in wanted]), Texts([namespace for namespace, _ in wanted])]
+    cursor = await connection.execute(_STATUS, parameters, prepare=True, binary=True)
+    return {(row[-1], row[0]): to_status(row) for row in await cursor.fetchall()}
+
+
+def to_status(row: Sequence[Any]) -> RunStatus:
+    """Return a row of COLUMNS, which output and error may follow, as it travels."""
+    (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
+    why, tasks, worker, *payloads = row[12:]
+    output, error = payloads[:2] if payloads else (None, None)
+    return RunStatus(
+        id=id,
+        workflow=workflow,
+        version=version,
+        state=State(state),
+        created_at=created_at,
+        started_at=started_at,
+        finished_at=finished_at,
+        due_at=due_at,
+        attempt=epoch,
+        key=key,
+        priority=priority,
+        labels=_labels.decode(labels) if labels else {},
+        why=why,
+        tasks=tasks,
+        worker=worker,
+        output=NONE if output is None else Raw(output),
+        error=NONE if error is None else Raw(error),
+    )

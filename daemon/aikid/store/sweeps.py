@@ -1,0 +1,64 @@
+"""What the loops look for: queued rows to offer, due rows to wake."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiki.core.states import Event, State, sources, target
+from aikid.store.pool import Connection
+from aikid.store.sql import quoted
+
+# A probe of `runs_queued` per known route; counts no further than a stream holds hints. A plain read.
+_BACKLOG: Final = f"""
+SELECT t.namespace, t.workflow, t.version, count(q.created_at), extract(epoch FROM now() - min(q.since))::float8
+FROM aiki.routes t CROSS JOIN LATERAL (
+  SELECT r.created_at, greatest(r.created_at, r.due_at, r.claimed_at) AS since FROM aiki.runs r
+  WHERE r.namespace = t.namespace AND r.workflow = t.workflow AND r.version = t.version AND r.state = '{State.QUEUED}'
+  ORDER BY (r.started_at IS NULL), r.priority DESC, r.created_at LIMIT 1000
+) AS q
+GROUP BY 1, 2, 3
+"""
+
+
+async def backlog(connection: Connection) -> dict[tuple[str, str, str], tuple[int, float]]:
+    """Return, for each route with queued runs, how many (at most 1,000) and how long the oldest has waited in s."""
+    cursor = await connection.execute(_BACKLOG, prepare=True, binary=True)
+    return {(row[0], row[1], row[2]): (row[3], row[4]) for row in await cursor.fetchall()}
+
+
+async def routes(connection: Connection) -> list[tuple[str, str, str]]:
+    """Return all known routes."""
+    cursor = await connection.execute("SELECT namespace, workflow, version FROM aiki.routes", prepare=True, binary=True)
+    return await cursor.fetchall()
+
+
+_PARKED: Final = quoted(sources(Event.DUE))
+# `runs_due` from the left; SKIP LOCKED: several daemons share the rows and none waits.
+_WAKE: Final = f"""
+WITH due AS MATERIALIZED (
+  SELECT r.id FROM aiki.runs r WHERE r.state IN ({_PARKED}) AND r.due_at <= now()
+  ORDER BY r.due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+), woken AS (
+  UPDATE aiki.runs r SET state = '{target(Event.DUE)}', why = NULL, history_seq = r.history_seq + 1
+  FROM due WHERE r.id = due.id RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version
+), told AS (
+  INSERT INTO aiki.run_history (run_id, seq, event) SELECT id, history_seq, '{Event.DUE}' FROM woken
+)
+SELECT namespace, workflow, version, id::text FROM woken
+"""
+_NEXT: Final = f"""
+SELECT extract(epoch FROM min(r.due_at) - now())::float8 FROM aiki.runs r WHERE r.state IN ({_PARKED})
+"""
+
+
+async def wake(connection: Connection, *, limit: int) -> list[tuple[str, str, str, str]]:
+    """Queue at most `limit` runs that are due; return each as (namespace, workflow, version, id)."""
+    cursor = await connection.execute(_WAKE, (limit,), prepare=True, binary=True)
+    return await cursor.fetchall()
+
+
+async def seconds_to_next(connection: Connection) -> float | None:
+    """Return how long until the next parked run is due, None if none is parked."""
+    cursor = await connection.execute(_NEXT, prepare=True, binary=True)
+    row = await cursor.fetchone()
+    return None if row is None else row[0]

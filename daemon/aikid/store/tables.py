@@ -1,0 +1,157 @@
+"""Own the tables of schema `aiki` as SQLAlchemy Core; the migrations must arrive at exactly these.
+
+Times are the database's clock. Payloads are `bytea`: `text` and `jsonb` refuse NUL and lone surrogates and reorder
+members. The `runs` row changes state three times in a plain life, so it is narrow, has few and partial indexes and
+leaves room on its pages. Every hot write addresses rows by run id, so that the tables can be spread by it later.
+"""
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+SCHEMA: Final = "aiki"
+
+metadata = sa.MetaData(schema=SCHEMA)
+
+_Time = sa.DateTime(timezone=True)
+_now = sa.text("now()")
+_zero = sa.text("0")
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", UUID(), primary_key=True),
+    sa.Column("namespace", sa.Text(), nullable=False),
+    sa.Column("workflow", sa.Text(), nullable=False),
+    sa.Column("version", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("priority", sa.SmallInteger(), nullable=False, server_default=_zero),
+    sa.Column("epoch", sa.Integer(), nullable=False, server_default=_zero),
+    sa.Column("history_seq", sa.Integer(), nullable=False, server_default=_zero),
+    sa.Column("crash_length", sa.Integer(), nullable=False, server_default=_zero),
+    sa.Column("crash_count", sa.SmallInteger(), nullable=False, server_default=_zero),
+    sa.Column("created_at", _Time, nullable=False, server_default=_now),
+    sa.Column("started_at", _Time),
+    sa.Column("claimed_at", _Time),
+    sa.Column("finished_at", _Time),
+    sa.Column("due_at", _Time),
+    sa.Column("session_id", UUID()),
+    sa.Column("claim_id", sa.Text()),
+    sa.Column("origin_id", UUID(), nullable=False),
+    sa.Column("key", sa.Text()),
+    sa.Column("digest", sa.Text()),
+    sa.Column("labels", JSONB()),
+    sa.Column("why", sa.Text()),
+    sa.Column("input", sa.LargeBinary(), nullable=False),
+    sa.Column("output", sa.LargeBinary()),
+    sa.Column("error", sa.LargeBinary()),
+    postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"},
+)
+# A claim walks this index from the left for each of its routes and stops after `limit` rows.
+sa.Index(
+    "runs_queued",
+    runs.c.namespace,
+    runs.c.workflow,
+    runs.c.version,
+    sa.text("(started_at IS NULL)"),
+    runs.c.priority.desc(),
+    runs.c.created_at,
+    postgresql_where=sa.text("state = 'queued'"),
+)
+sa.Index(
+    "runs_suspect",
+    runs.c.namespace,
+    runs.c.workflow,
+    runs.c.version,
+    postgresql_where=sa.text("state = 'queued' AND crash_count >= 2"),
+)
+sa.Index(
+    "runs_suspect_running",
+    runs.c.session_id,
+    postgresql_where=sa.text("state = 'running' AND crash_count >= 2"),
+)
+sa.Index("runs_due", runs.c.due_at, postgresql_where=sa.text("state IN ('scheduled', 'sleeping', 'retrying')"))
+sa.Index("runs_running", runs.c.session_id, postgresql_where=sa.text("state = 'running'"))
+sa.Index(
+    "runs_key", runs.c.namespace, runs.c.workflow, runs.c.key, unique=True, postgresql_where=sa.text("key IS NOT NULL")
+)
+# What a person looks for is rare: this keeps `aiki run list --state failed` off the millions that completed.
+sa.Index(
+    "runs_troubled",
+    runs.c.namespace,
+    runs.c.id,
+    postgresql_where=sa.text("state IN ('blocked', 'failed', 'retrying')"),
+)
+
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("ok", sa.Boolean(), nullable=False),
+    sa.Column("turns", sa.Integer()),
+    sa.Column("at_us", sa.BigInteger(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False),
+    sa.Column("value", sa.LargeBinary(), nullable=False),
+    comment="Outcomes in the order in which they were delivered; seq counts from 1 without gaps.",
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("attempt", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("at", _Time, nullable=False, server_default=_now),
+    sa.Column("next_at_us", sa.BigInteger()),
+    sa.Column("error", sa.LargeBinary()),
+    comment="Tries of tasks that were not final; error is null for the start of an at_most_once task.",
+)
+
+run_history = sa.Table(
+    "run_history",
+    metadata,
+    sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("at", _Time, nullable=False, server_default=_now),
+    sa.Column("event", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text()),
+    sa.Column("actor", sa.Text()),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", UUID(), primary_key=True),
+    sa.Column("namespace", sa.Text(), nullable=False),
+    sa.Column("worker", sa.Text(), nullable=False),
+    sa.Column("routes", JSONB(), nullable=False, comment='[["workflow", "version"], ...]'),
+    sa.Column("ttl", sa.Interval(), nullable=False),
+    sa.Column("opened_at", _Time, nullable=False, server_default=_now),
+    # No index on it: each renewal changes it, and a heap-only update is then all there is to do.
+    sa.Column("expires_at", _Time, nullable=False),
+    sa.Column("closed_at", _Time),
+    postgresql_with={"fillfactor": "50"},
+)
+
+routes = sa.Table(
+    "routes",
+    metadata,
+    sa.Column("namespace", sa.Text(), primary_key=True),
+    sa.Column("workflow", sa.Text(), primary_key=True),
+    sa.Column("version", sa.Text(), primary_key=True),
+    sa.Column("parameters", sa.LargeBinary()),
+    sa.Column("task_names", JSONB()),
+    sa.Column("created_at", _Time, nullable=False, server_default=_now),
+    sa.Column("registered_at", _Time, comment="When a worker last registered it; null if only ever enqueued."),
+)
+
+sweeps = sa.Table(
+    "sweeps",
+    metadata,
+    sa.Column("one", sa.Boolean(), primary_key=True, server_default=sa.true()),
+    sa.Column("swept_at", _Time, nullable=False, server_default=_now),
+    sa.CheckConstraint("one", name="sweeps_one_row"),
+    comment="When any daemon last looked for dead sessions; a gap means that nobody could, see the rescuer.",
+)
