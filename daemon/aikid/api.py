@@ -49,7 +49,7 @@ from aikid.store.pool import Pool
 log = logging.getLogger("aikid.api")
 
 _RETRY_SECONDS: Final = 0.2
-_STATUS_BYTES: Final = 1024
+_STATUS_BYTES: Final = 512
 """More than a status takes without its payloads and labels."""
 
 
@@ -248,7 +248,7 @@ class Api:
                 s.watchers.saw(call.namespace, call.request.ids, mine)
             else:
                 mine = await reads.explain(s.pool, call.namespace, mine)
-            replies.append(StatusReply(_within_message(mine)))
+            replies.append(_within_message(mine))
         await self._reply(good, replies)
 
     def _prepare_look(self, call: Call) -> None:
@@ -289,14 +289,17 @@ def _weight(call: Call) -> int:
     return 1 + len(rows) + call.bytes // 4096
 
 
-def _within_message(found: dict[str, RunStatus]) -> list[RunStatus]:
-    """Leave out what does not fit a message; the caller asks again for what is missing."""
+def _within_message(found: dict[str, RunStatus]) -> StatusReply:
+    """Leave out what does not fit a message, and say so; one run always fits."""
     room = MESSAGE_BYTES - _STATUS_BYTES
-    fitting = []
-    for one in found.values():
+    fitting: list[RunStatus] = []
+    left_out: list[str] = []
+    for run_id, one in found.items():
         labels = sum(len(name) + 6 * len(value) for name, value in one.labels.items())
         size = _STATUS_BYTES + len(bytes(one.output)) + len(bytes(one.error)) + labels + 6 * len(one.why or "")
-        if size <= room:
+        if size <= room or not fitting:
             fitting.append(one)
             room -= size
-    return fitting
+        else:
+            left_out.append(run_id)
+    return StatusReply(fitting, left_out)
