@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aiki.core.errors import PayloadError
+from aiki.core.failpoints import failpoint
 from aiki.core.states import Event, State, sources, target
 from aiki.wire.limits import ENTRIES_HARD, ERROR_BYTES, PAYLOAD_BYTES
 from aiki.wire.messages import Recorded, Unit
@@ -105,6 +106,7 @@ class _Batch:
             await self.pool.run(lambda c: self._tell_apart(c, undone), priority=Priority.RECORD)
 
     async def _statement(self, connection: Connection, places: Sequence[int]) -> Wrote:
+        failpoint("record.before_commit")
         units = [self.units[place] for place in places]
         namespaces = [self.namespaces[place] for place in places]
         counted = [
