@@ -116,11 +116,11 @@ def _refuse_type_variables(annotation: Any) -> None:
 
 
 def _reworded(annotation: Any, message: str) -> str:
-    if "Type unions may not contain more than one" in message and "array-like" not in message:
-        return (
-            f"{message.rpartition(' - type ')[2].partition(' is not')[0] or annotation} holds types that look the same "
-            "in JSON: make them msgspec.Struct classes with tag=True, or a single class"
-        )
+    if "Type unions may not contain more than one" in message:
+        union = message.rpartition(" - type ")[2].partition(" is not")[0]
+        objects = "dict-like" in message or "dataclass" in message
+        remedy = "make them msgspec.Struct classes with tag=True" if objects else "wrap each in a dataclass of its own"
+        return f"{union} holds types that look the same in JSON: choose one of them, or {remedy}"
     if "custom type" in message:
         return f"{annotation} mixes a pydantic model with other types: only `Model | None` can be told apart"
     return message

@@ -6,14 +6,15 @@ costs is avoided: a value of the expected exact class is not looked at, a list o
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, TypeAlias, get_origin
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeAlias, get_origin
 
 import msgspec
 import msgspec.inspect as mi
 
 from aiki.core.canonical import Misfit, json_value
 from aiki.payload import containers, models, scalars
-from aiki.payload.annotations import Refused
+from aiki.payload.annotations import Refused, tree
 from aiki.payload.containers import Member
 from aiki.payload.defaults import IsDefault, default_test, same_form
 from aiki.payload.scalars import PLAIN, SCALARS, Lower, is_constrained
@@ -24,13 +25,38 @@ C_CHECKED: Final = (mi.StrType, mi.IntType, mi.BoolType, mi.NoneType, mi.Literal
 _NO_DEFAULT: Final = msgspec.NODEFAULT
 
 
-def lowering(node: mi.Type, *, c1: bool) -> Lower:
-    """Return the function that lowers values of the type, or raises Misfit. Raises Refused if it cannot be stored."""
-    return _Compiler(c1).lower(node)
+class Lowering(NamedTuple):
+    """What is known of an annotation: both lowerings, and the class whose own instances need none, if there is one."""
+
+    node: mi.Type
+    whole: Lower
+    c1: Lower
+    exact: type | None
 
 
-def exact_class(node: mi.Type) -> type | None:
-    """Return the class whose own instances need no lowering, or None if there is none."""
+def lowering(annotation: Any) -> Lowering:
+    """Return how values of the annotation are lowered; the functions raise Misfit.
+
+    Raises Refused if such values cannot be stored, Unresolved if it names what is not defined.
+    """
+    try:
+        return _remembered(annotation)
+    except TypeError:  # an annotation that cannot be hashed
+        return _lowering(annotation)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(annotation: Any) -> Lowering:
+    # Many tasks share few types, and reading a type takes longer than encoding a thousand of its values.
+    return _lowering(annotation)
+
+
+def _lowering(annotation: Any) -> Lowering:
+    node = tree(annotation)
+    return Lowering(node, _Compiler(c1=False).lower(node), _Compiler(c1=True).lower(node), _exact_class(node))
+
+
+def _exact_class(node: mi.Type) -> type | None:
     return None if is_constrained(node) else PLAIN.get(type(node))
 
 
@@ -113,6 +139,9 @@ class _Compiler:
     def _shared(self, node: ObjectNode | mi.TypedDictType) -> Lower:
         if id(node) in self.made:
             return self.made[id(node)][1]
+        if hasattr(node.cls, "__pydantic_validator__"):
+            # msgspec would set its fields itself, without pydantic, and leave defaults as pydantic's own objects.
+            raise Refused(f"{node.cls.__qualname__} is a pydantic dataclass: use a pydantic model or a plain dataclass")
         # A recursive type asks for itself while its members are being made: it gets this, and they are filled in below.
         members: list[Member] = []
         cls = get_origin(node.cls) or node.cls
@@ -132,9 +161,11 @@ class _Compiler:
             is_default = self._default(field, lower) if self.c1 and not field.required else None
         except Refused as refused:
             raise Refused(f"field `{field.name}` of {cls.__qualname__}: {refused}") from None
-        return Member(field.name, field.encode_name, field.required, exact_class(field.type), lower, is_default)
+        return Member(field.name, field.encode_name, field.required, _exact_class(field.type), lower, is_default)
 
     def _default(self, field: mi.Field, lower: Lower) -> IsDefault | None:
+        if field.default is msgspec.UNSET:
+            return None
         if field.default is not _NO_DEFAULT:
             try:
                 return default_test(field.type, lower, field.default)
@@ -159,6 +190,7 @@ class _Compiler:
     def _model(self, cls: Any) -> Lower:
         c1 = self.c1
         if models.is_model(cls):
+            models.refuse_sets(cls)
             return containers.checked(cls, lambda value: models.dump(value, c1=c1))
         if cls is object:
             raise Refused("`object` says nothing about the value: write its type, or aiki.Json")

@@ -5,14 +5,18 @@ Who has a model has imported pydantic; who has none should not wait for it.
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any, TypeGuard
+from collections.abc import Iterator, MutableSet, Set
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, get_args, get_origin
 
 import msgspec
 
 from aiki.core.canonical import Misfit, json_value
+from aiki.payload.annotations import Refused
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+_SETS: Final = (set, frozenset, Set, MutableSet)
 
 
 def is_model(kind: Any) -> "TypeGuard[type[BaseModel]]":
@@ -67,6 +71,22 @@ def take_definitions(part: Any, definitions: dict[str, Any]) -> Any:
         return part
     definitions.update(part.get("$defs", {}))
     return {name: take_definitions(member, definitions) for name, member in part.items() if name != "$defs"}
+
+
+def refuse_sets(kind: "type[BaseModel]", seen: tuple[type, ...] = ()) -> None:
+    """Raise Refused if a field of the model, or of one inside it, is a set."""
+    for name, field in kind.model_fields.items():
+        for part in _parts(field.annotation):
+            if part in _SETS:
+                raise Refused(f"field `{name}` of {kind.__qualname__}: a set has no order: use a list")
+            if is_model(part) and part not in seen:
+                refuse_sets(part, (*seen, kind, part))
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield get_origin(annotation) or annotation
+    for argument in get_args(annotation):
+        yield from _parts(argument)
 
 
 def _without_defaults(value: Any, dumped: Any) -> Any:

@@ -14,7 +14,7 @@ from aiki.core.errors import UsageError
 from aiki.payload import annotations, models
 from aiki.payload.annotations import Refused, Scope, Unresolved
 from aiki.payload.defaults import IsDefault, default_test
-from aiki.payload.lowering import exact_class, lowering
+from aiki.payload.lowering import lowering
 from aiki.payload.result import check_size, decoding_error
 from aiki.payload.scalars import Lower
 
@@ -78,6 +78,7 @@ class Parameters:
         made = cls(fn, list(signature.parameters.values())[skip:], owner, scope)
         with suppress(Unresolved):  # a class further down in the module, say: asked for again at first use
             made.__dict__["_plan"] = made._compile()
+            made._scope = None
         return made
 
     def __init__(self, fn: Callable[..., Any], parameters: list[inspect.Parameter], owner: str, scope: Scope) -> None:
@@ -209,20 +210,19 @@ class Parameters:
     def _decode(self, plan: _Plan, raw: bytes | msgspec.Raw) -> msgspec.Struct:
         try:
             return plan.decoder.decode(raw)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise decoding_error(error, f"the payload of {self._owner}") from None
+        except Exception as error:
+            raise decoding_error(error, f"the payload of {self._owner}") from error
 
 
 def _field(parameter: inspect.Parameter, annotation: Any) -> _Field:
-    node = annotations.tree(annotation)
+    found = lowering(annotation)
     required = parameter.default is parameter.empty
-    lower_c1 = lowering(node, c1=True)
     return _Field(
         name=parameter.name,
-        exact=exact_class(node),
-        lower=lowering(node, c1=False),
-        lower_c1=lower_c1,
-        is_default=None if required else default_test(node, lower_c1, parameter.default),
+        exact=found.exact,
+        lower=found.whole,
+        lower_c1=found.c1,
+        is_default=None if required else default_test(found.node, found.c1, parameter.default),
         required=required,
         annotation=annotation,
     )

@@ -11,7 +11,7 @@ from aiki.core.canonical import Misfit, encoding_error, nests_too_deep
 from aiki.core.errors import PayloadError
 from aiki.payload import annotations, models
 from aiki.payload.annotations import Refused, Scope, Unresolved
-from aiki.payload.lowering import exact_class, lowering
+from aiki.payload.lowering import lowering
 from aiki.payload.scalars import Lower
 from aiki.wire.limits import NESTING, PAYLOAD_BYTES
 
@@ -32,6 +32,7 @@ class Result:
         made = cls(fn, owner, scope)
         with suppress(Unresolved):  # a class further down in the module, say: asked for again at first use
             made.__dict__["_plan"] = made._codec()
+            made._scope = None
         return made
 
     def __init__(self, fn: Callable[..., Any], owner: str, scope: Scope) -> None:
@@ -58,10 +59,11 @@ class Result:
 
     def decode(self, raw: bytes | msgspec.Raw) -> Any:
         """Return the value in `raw`. Raises PayloadError with the JSON path if it does not fit the annotation."""
+        decoder = self._plan[2]
         try:
-            return self._plan[2].decode(raw)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise decoding_error(error, f"result of {self._owner}") from None
+            return decoder.decode(raw)
+        except Exception as error:
+            raise decoding_error(error, f"result of {self._owner}") from error
 
     @cached_property
     def _plan(self) -> _Codec:
@@ -73,11 +75,10 @@ class Result:
     def _codec(self) -> _Codec:
         annotation = annotations.hints(self._fn, self._scope)["return"]
         try:
-            node = annotations.tree(annotation)
-            lower = lowering(node, c1=False)
+            found = lowering(annotation)
         except Refused as refused:
             raise annotations.unusable(self._owner, self._fn, "return", str(refused)) from None
-        return lower, exact_class(node), msgspec.json.Decoder(annotation, dec_hook=models.load)
+        return found.whole, found.exact, msgspec.json.Decoder(annotation, dec_hook=models.load)
 
 
 def check_size(data: bytes, what: str) -> None:
@@ -92,8 +93,10 @@ def check_size(data: bytes, what: str) -> None:
 
 
 def decoding_error(error: Exception, what: str) -> PayloadError:
-    """Return the error of a decoder in our words."""
+    """Return the error of a decoder in our words; what a type's own `__post_init__` raised is told with its class."""
     if isinstance(error, RecursionError):
         return PayloadError(f"{what} has more than {NESTING} levels of arrays and objects")
+    if not isinstance(error, (msgspec.DecodeError, UnicodeDecodeError)):
+        return PayloadError(f"{what}: {type(error).__name__}: {error}")
     reason, _, path = str(error).partition(" - at `")
     return PayloadError(f"{what}: {reason[:1].lower()}{reason[1:]} at `{path or '$`'}")

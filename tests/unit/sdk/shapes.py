@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import attrs
 import msgspec
 import pydantic
+import pydantic.dataclasses
 
 T = TypeVar("T")
 
@@ -120,6 +121,19 @@ class Colour:
     alpha: float = 1.0
 
 
+@dataclass
+class Strict:
+    count: int
+
+    def __post_init__(self) -> None:
+        assert self.count > 0, "count must be positive"
+
+
+class Draft(msgspec.Struct):
+    title: str | msgspec.UnsetType = msgspec.UNSET
+    words: int = 0
+
+
 class Circle(msgspec.Struct, tag="circle"):
     radius: float
     label: str = ""
@@ -160,6 +174,19 @@ class Customer(pydantic.BaseModel):
     @property
     def shout(self) -> str:
         return self.name.upper()
+
+
+class Tagged(pydantic.BaseModel):
+    tags: list[set[str]]
+
+
+class Nested(pydantic.BaseModel):
+    inner: Tagged | None = None
+
+
+@pydantic.dataclasses.dataclass
+class Validated:
+    x: int
 
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]

@@ -4,7 +4,7 @@ import contextlib
 import datetime
 from dataclasses import dataclass, field, make_dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -108,6 +108,10 @@ def test_different_values_have_different_forms(one, other):
         (Circle | Square, Square(1.5, Circle(2.0, "in"))),
         (Square, Square(1.0, Square(2.0))),
         (Vector, Vector(1.5)),
+        (shapes.Draft, shapes.Draft()),
+        (shapes.Draft, shapes.Draft("t", 3)),
+        (shapes.Positive | None, 3),
+        (Literal["a"] | int | None, "a"),
         (list[Vector], [Vector(1.5, 2.5)]),
         (Point, Point(1.5)),
         (shapes.Person, {"name": "n"}),
@@ -270,6 +274,10 @@ def test_datetimes_keep_their_offset():
         (shapes.Person, {"name": "n", "other": 1}, "has no key 'other'"),
         (shapes.Person, {"age": 1}, "required key is missing"),
         (shapes.Positive, 0, "expected `int` >= 1"),
+        (shapes.Positive | None, 0, "expected `int` >= 1"),
+        (Annotated[list[Item], msgspec.Meta(min_length=1)], [], "length >= 1"),
+        (Annotated[dict[str, Item], msgspec.Meta(min_length=1)], {}, "length >= 1"),
+        (Literal["a"] | int, "b", "invalid enum value 'b'"),
         (list[shapes.Positive], [1, -1], r"\$\.value\[1\]"),
         (shapes.Customer, shapes.Customer.model_construct(name=""), "fullName: String should have at least 1"),
         (shapes.Customer, shapes.Customer(fullName="n", weight=float("nan")), "weight"),
@@ -323,6 +331,7 @@ def test_a_typed_value_may_be_as_deep_as_the_limit():
         (int, b'{"value":1,"vlaue":2}', "unknown field `vlaue`"),
         (int, b"[1]", "expected `object`, got `array`"),
         (int, b"", "truncated"),
+        (shapes.Strict, b'{"value":{"count":0}}', "AssertionError: count must be positive"),
         (int, b"{", "truncated"),
         (str, b'{"value":"\xff"}', "utf-8|UTF-8"),
         (float, b'{"value":1e999}', "out of range"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ from aiki.run import WorkflowRun
 from aiki.task import task
 from aiki.workflow import workflow
 from tests.unit.sdk import guarded
-from tests.unit.sdk.shapes import Address, Circle, Item, Money, Order
+from tests.unit.sdk.shapes import Address, Circle, Item, Money, Nested, Order, Validated
 
 T = TypeVar("T")
 
@@ -55,6 +56,9 @@ def float_keys(x: dict[float, int]) -> None: ...
 def bad_default(x: int = "1") -> None: ...  # type: ignore[assignment]
 def bad_field_default(x: Sloppy) -> None: ...
 def nan_default(x: float = float("nan")) -> None: ...
+def a_model_with_a_set(x: Nested) -> None: ...
+def a_pydantic_dataclass(x: Validated) -> None: ...
+def two_texts(x: str | datetime) -> None: ...
 def complex_number(x: complex) -> None: ...
 def generic_bag(x: list[Bag]) -> None: ...
 
@@ -86,6 +90,9 @@ class Service:
         (bad_default, "parameter `x`.*default does not fit its annotation: expected int, got str"),
         (bad_field_default, "parameter `x`.*field `count` of Sloppy: its default does not fit.*expected int, got None"),
         (nan_default, "parameter `x`.*nan is not a number"),
+        (a_model_with_a_set, "parameter `x`.*field `tags` of Tagged: a set has no order"),
+        (a_pydantic_dataclass, "parameter `x`.*Validated is a pydantic dataclass"),
+        (two_texts, "parameter `x`.*look the same in JSON: choose one"),
         (complex_number, "parameter `x`.*complex is no type"),
         (Service.method, "parameter `self` of Service.method.*move it out of the class"),
     ],
