@@ -1,0 +1,40 @@
+"""A worker process for the chaos tests: `worker_main.py NAME --lease 1500ms --linger 20ms`. SIGTERM drains it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+
+from aiki import Client, Worker
+from tests.chaos.flows import ALL
+
+
+async def serve(options: argparse.Namespace) -> None:
+    async with (
+        Client.connect() as client,
+        Worker(
+            client,
+            workflows=[flow for flow in ALL if not options.only or flow.name in options.only],
+            id=options.name,
+            lease=options.lease,
+            linger=options.linger,
+            drain=options.drain,
+            max_concurrent_runs=options.slots,
+        ) as worker,
+    ):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+        await worker.run()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--lease", default="1500ms")
+    parser.add_argument("--linger", default="20ms")
+    parser.add_argument("--drain", default="5s")
+    parser.add_argument("--slots", type=int, default=20)
+    parser.add_argument("--only", nargs="*", default=[])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    asyncio.run(serve(parser.parse_args()))
