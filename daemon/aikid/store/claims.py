@@ -27,14 +27,14 @@ _PICK_MANY: Final = f"""
   SELECT r.id, octet_length(r.input) AS bytes FROM (
     SELECT best.* FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
     CROSS JOIN LATERAL (
-      SELECT r.id, r.started_at, r.priority, r.created_at FROM aiki.runs r
+      SELECT r.id, r.state, r.started_at, r.priority, r.created_at FROM aiki.runs r
       WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow AND r.version = t.version
         AND r.state = '{State.QUEUED}' AND r.crash_count < 2
       ORDER BY {_ORDER} LIMIT 2 * %(limit)s + 16
     ) AS best
     ORDER BY (best.started_at IS NULL), best.priority DESC, best.created_at LIMIT 4 * %(limit)s + 32
-  ) AS candidate JOIN aiki.runs r ON r.id = candidate.id
-  WHERE EXISTS (SELECT FROM live) AND r.state = '{State.QUEUED}'
+  ) AS candidate JOIN aiki.runs r ON r.id = candidate.id AND r.state = candidate.state
+  WHERE EXISTS (SELECT FROM live)
   ORDER BY {_ORDER} LIMIT %(limit)s - (SELECT count(*) FROM suspect) FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 # The session is locked first, FOR KEY SHARE: renewals pass, the rescuer's FOR UPDATE does not, so a session that is

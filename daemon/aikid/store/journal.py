@@ -17,15 +17,16 @@ from aikid.store.sql import MICROSECONDS, quoted
 # One statement, one commit. It locks the runs in id order, those that the fence lets through (READ COMMITTED looks at
 # the newest version after a wait); then the base is probed in the journal's primary key. If the journal was written
 # between this statement's snapshot and its lock, the insert below meets a duplicate key, the statement is undone whole
-# and repeated. `IS TRUE` keeps the sub-select a hash table, probed once per entry however the sizes are guessed.
+# and repeated. The state is compared with a column, lest the planner walk `runs_running`. `IS TRUE` keeps
+# the sub-select a hash table, probed once per entry however the sizes are guessed.
 _RECORD: Final = f"""
-WITH unit AS (
-  SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY
+WITH unit AS MATERIALIZED (
+  SELECT *, '{State.RUNNING}' AS state FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY
     AS u(namespace, run_id, epoch, claim_id, base, event, target, output, error, due_us, why, counted, n)
 ), held AS MATERIALIZED (
   SELECT r.id, r.started_at, r.workflow, r.version, u.*
   FROM unit u JOIN aiki.runs r ON r.id = u.run_id
-  WHERE r.state = '{State.RUNNING}' AND r.epoch = u.epoch AND r.claim_id = u.claim_id AND r.namespace = u.namespace
+  WHERE r.state = u.state AND r.epoch = u.epoch AND r.claim_id = u.claim_id AND r.namespace = u.namespace
   ORDER BY r.id FOR NO KEY UPDATE OF r
 ), fit AS MATERIALIZED (
   SELECT h.* FROM held h

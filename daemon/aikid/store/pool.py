@@ -33,12 +33,14 @@ _WORK_SECONDS: Final = 8.0
 _TRIES: Final = 8
 _PAUSE_SECONDS: Final = 0.2
 """How long requests are refused at once after Postgres refused a connection."""
-# The plans of hot statements are made once and must stay good while tables grow from empty to millions: an index,
-# always. `lock_timeout` bounds a wait for a row; the statement is then repeated whole.
+# The plans of hot statements are made once and must stay good while tables grow from empty to millions, which they do
+# long before the first ANALYZE: always nested loops into an index, never a scan of what looks small. `lock_timeout`
+# bounds a wait for a row; the statement is then repeated whole.
 _HOT_OPTIONS: Final = (
     "-c synchronous_commit=on -c lock_timeout=200ms -c statement_timeout=5s"
     " -c idle_in_transaction_session_timeout=10s -c plan_cache_mode=force_generic_plan -c jit=off"
-    " -c enable_seqscan=off -c enable_bitmapscan=off -c enable_mergejoin=off"
+    " -c enable_seqscan=off -c enable_bitmapscan=off -c enable_mergejoin=off -c enable_hashjoin=off"
+    " -c enable_material=off -c random_page_cost=1.1"
 )
 _COLD_OPTIONS: Final = (
     "-c statement_timeout=5s -c lock_timeout=1s -c idle_in_transaction_session_timeout=10s -c jit=off"
