@@ -1,5 +1,6 @@
 """Tasks: calling one directly is the plain function, `.run()` goes to the execution, options make a new task."""
 
+import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 
 from aiki.core.errors import UsageError
 from aiki.core.retry import DEFAULT_RETRY, Retry
+from aiki.run import WorkflowRun
 from aiki.task import AsyncTask, SyncTask, task
 
 
@@ -33,6 +35,25 @@ def test_a_task_called_directly_is_the_plain_function():
     assert ship("a", express=True) is True
     assert anyio.run(double, 4) == 8
     assert double.__doc__ == "Double it."
+
+
+def test_a_task_called_directly_in_a_workflow_is_refused_with_the_remedy():
+    class BodyLoop(asyncio.SelectorEventLoop):
+        workflow_run = WorkflowRun(
+            None, id="o", run_id="r", workflow="w", version="1", input={}, idempotency_key=None, labels={}
+        )
+
+    async def body():
+        for call in (lambda: ship("a"), lambda: anext(aiter_of(double(1)))):
+            with pytest.raises(UsageError, match="called directly in a workflow") as caught:
+                await call()
+            assert ".run(run, ...)" in caught.value.hint
+
+    async def aiter_of(coroutine):
+        yield await coroutine
+
+    with asyncio.Runner(loop_factory=BodyLoop) as runner:
+        runner.run(body())
 
 
 def test_a_task_knows_how_it_is_run():
