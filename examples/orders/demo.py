@@ -89,16 +89,14 @@ async def _show(plan: Plan, client: Client, processes: Processes, screen: Screen
     first = _start_worker(plan, processes, "worker-1")
     await _until(lambda: _is_served(client), processes)
     began = time.monotonic()
-    run_ids = _enqueue(plan, processes)
-    screen.say(f"enqueued {len(run_ids)} orders from {_shown(plan.orders)}")
-
+    enqueuing = asyncio.create_task(_enqueue(plan, processes))
     await _until(lambda: _progress(plan, client, screen, lambda charged, _: charged >= plan.count / 2), processes)
     killed_at = processes.kill9(first)
     second_started_at = time.time()
     second = _start_worker(plan, processes, "worker-2")
     screen.say(f"kill -9 of worker-1 with {_charged(plan)} orders charged; started worker-2 (lease {plan.lease:g} s)")
     # Whoever is not sure that the orders arrived enqueues them again: each id is a key, and one key is one run.
-    run_ids += _enqueue(plan, processes)
+    run_ids = [*await enqueuing, *await _enqueue(plan, processes)]
 
     await _until(lambda: _progress(plan, client, screen, lambda _, ended: ended >= plan.count), processes)
     seconds = time.monotonic() - began
@@ -113,9 +111,11 @@ def _start_worker(plan: Plan, processes: Processes, name: str) -> "subprocess.Po
     return processes.start(name, ["aiki", "worker", "start", "-f", MANIFEST, "-m", "orders", "--id", name, *lease])
 
 
-def _enqueue(plan: Plan, processes: Processes) -> list[str]:
+async def _enqueue(plan: Plan, processes: Processes) -> list[str]:
     """Enqueue the CSV by the command line and return the ids of the runs."""
-    return processes.run(["aiki", "enqueue", "process-order", "--from", plan.orders, "--key-field", "id", "-o", "ids"])
+    return await processes.run(
+        ["aiki", "enqueue", "process-order", "--from", plan.orders, "--key-field", "id", "-o", "ids"]
+    )
 
 
 async def _progress(plan: Plan, client: Client, screen: Screen, enough: Callable[[int, int], bool]) -> bool:

@@ -1,5 +1,6 @@
 """Own the processes of the demo: each in a session of its own, its output in a log, and all gone at the end."""
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -54,14 +55,21 @@ class Processes:
                 end = self.log(name).read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"{name} ended with exit code {process.returncode}:\n{end}")
 
-    def run(self, command: Sequence[str | Path]) -> list[str]:
+    async def run(self, command: Sequence[str | Path]) -> list[str]:
         """Run a command to its end and return the lines of its stdout. Raises RuntimeError if it fails."""
-        done = subprocess.run(
-            [BIN / command[0], *command[1:]], env=self.environment, capture_output=True, text=True, check=False
+        program = await asyncio.create_subprocess_exec(
+            BIN / command[0], *command[1:], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(map(str, command))} failed with exit code {done.returncode}:\n{done.stderr}")
-        return done.stdout.splitlines()
+        try:
+            out, says = await program.communicate()
+        finally:
+            if program.returncode is None:
+                program.kill()
+                await program.wait()
+        if program.returncode:
+            words = " ".join(map(str, command))
+            raise RuntimeError(f"{words} failed with exit code {program.returncode}:\n{says.decode()}")
+        return out.decode().splitlines()
 
     def kill9(self, process: "subprocess.Popen[bytes]") -> float:
         """Kill a process and all its children as a crash would; return the time of it, in seconds since the epoch."""

@@ -1,0 +1,84 @@
+"""Each example runs on real servers through a real worker."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from aiki import Client, Conflict, State
+from examples.keys import pay_invoice
+from examples.morning import morning_routine
+from examples.onboarding import onboard_user
+from examples.tax import Assessment, Person, tax_return
+from examples.versions import greet_v1, greet_v2
+from tests.acceptance.examples.commands import aiki
+from tests.servers import Program
+
+pytestmark = pytest.mark.anyio
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+async def test_a_morning_routine_runs_two_tasks_at_once(client: Client) -> None:
+    handle = await morning_routine.enqueue(client, "Ada", cups=2)
+    morning = await handle.result(timeout="30s")
+    assert morning["drank"] == "2 x coffee"
+    assert morning["packed"] == "3 things"
+    assert (await handle.status()).tasks == 3
+
+
+async def test_onboarding_goes_on_when_the_mail_server_is_back(client: Client) -> None:
+    handle = await onboard_user.enqueue(client, "ada@example.com")
+    assert await handle.result(timeout="30s") == {
+        "status": "welcome",
+        "account": "account-of-ada@example.com",
+        "attempts": "3",
+    }
+
+
+async def test_onboarding_takes_the_account_back_when_no_retry_can_help(client: Client) -> None:
+    handle = await onboard_user.enqueue(client, "nowhere")
+    assert await handle.result(timeout="30s") == {"status": "refused", "why": "'nowhere' is no address"}
+    keys = [entry.key or "" async for entry in client.runs.history(handle.run_id) if entry.event == "entry"]
+    assert [key.split(":")[1] for key in keys] == ["create_account", "send_welcome", "close_account"]
+
+
+async def test_a_tax_return_keeps_decimals(client: Client) -> None:
+    person = Person("Ada", "DE", [Decimal("61000.00"), Decimal("950.50")])
+    handle = await tax_return.enqueue(client, person)
+    assert await handle.result(timeout="30s") == Assessment(Decimal("61950.50"), Decimal("11988.12"))
+
+
+async def test_two_versions_run_side_by_side(client: Client) -> None:
+    old, new = await asyncio.gather(greet_v1.enqueue(client, "Ada"), greet_v2.enqueue(client, "Ada", language="de"))
+    assert await old.result(timeout="30s") == "Dear Ada"
+    assert await new.result(timeout="30s") == "Hallo Ada, yours, Aiki"
+    assert [(await handle.status()).version for handle in (old, new)] == ["1", "2"]
+
+
+async def test_one_key_is_one_run_and_one_execution(client: Client) -> None:
+    keyed = pay_invoice.options(idempotency_key="i-7")
+    first = await keyed.enqueue(client, "i-7", 4200)
+    again = await keyed.enqueue(client, "i-7", 4200)
+    assert (first.created, again.created, again.run_id) == (True, False, first.run_id)
+    result = await again.result(timeout="30s")
+    assert result["paid"].startswith("paid 4200 for i-7 under ")
+    assert result["rates"] == "the same"
+    assert (await first.status()).state is State.COMPLETED
+    with pytest.raises(Conflict):
+        await keyed.enqueue(client, "i-7", 9999)
+
+
+@pytest.mark.parametrize("name", ["morning", "onboarding", "tax", "versions", "keys"])
+def test_the_commands_in_an_example_work(examples_worker: Program, name: str) -> None:
+    """The lines that an example's docstring shows do what they say."""
+    text = (EXAMPLES / f"{name}.py").read_text()
+    commands = re.findall(r"^    aiki (enqueue .*?)(?:  +# (.*))?$", text, re.MULTILINE)
+    assert commands
+    for words, says in commands:
+        done = aiki(*shlex.split(words), env=examples_worker.env)
+        assert done.returncode == (6 if says == "refused" else 0), done.stderr
