@@ -81,7 +81,9 @@ def spawn(
     """
     _rotate(log)
     parent = os.getpid()
-    with log.open("ab") as output, warnings.catch_warnings():
+    # Private: Postgres quotes rows, and with them payloads, when it refuses one.
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "ab") as output, warnings.catch_warnings():
         # From 3.12 on Python warns of forks beside threads; what runs between this fork and its exec takes no lock.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -97,11 +98,27 @@ class Postgres:
         return len(lines) >= 8 and lines[0].strip() == str(process.pid) and lines[7].strip() == "ready"
 
     def _make_socket_folder(self) -> None:
-        if len(f"{self._sockets}/.s.PGSQL.{PORT}".encode()) > _SOCKET_PATH_BYTES:
-            self._sockets = Path(tempfile.mkdtemp(prefix="aiki-"))
-        else:
-            self._sockets.mkdir(mode=0o700, exist_ok=True)
-        self._account.give(self._sockets)
+        """Make a folder for the socket; where its path would be too long, below the temporary folder, with a link."""
+        if len(f"{self._sockets}/.s.PGSQL.{PORT}".encode()) <= _SOCKET_PATH_BYTES:
+            if not self._sockets.exists():
+                self._sockets.mkdir(mode=0o700)
+                self._account.give(self._sockets)
+            return
+        link = self._sockets
+        if not self._is_private(link):
+            link.unlink(missing_ok=True)
+            made = Path(tempfile.mkdtemp(prefix="aiki-"))
+            self._account.give(made)
+            link.symlink_to(made)
+        self._sockets = link.resolve()
+
+    def _is_private(self, link: Path) -> bool:
+        # Others may write in the temporary folder: what lies there now may not be what we made.
+        try:
+            found = link.stat()
+        except FileNotFoundError:
+            return False
+        return found.st_uid == self._account.uid and stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
 
     def _make_cluster(self) -> None:
         if postgres_major(self._binaries) < OLDEST_MAJOR:

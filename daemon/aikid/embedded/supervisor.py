@@ -134,12 +134,15 @@ class _Keeper:
                 self._give_up_after(deadline)
                 await asyncio.sleep(_POLL_SECONDS)
             if process.poll() is None:
-                log.debug("%s answers (process %d)", server.name, process.pid)
-                if not self._up.done():
+                if self._up.done():
+                    log.info("%s answers again (process %d)", server.name, process.pid)
+                else:
+                    log.debug("%s answers (process %d)", server.name, process.pid)
                     self._up.set_result(None)
                 await _ended(process)
             self._give_up_after(deadline)
-            log.error("%s ended with exit code %s; starting it again", server.name, process.returncode)
+            reason = last_lines(server.log, 1)
+            log.error("%s ended with code %s; starting it again (%s)", server.name, process.returncode, reason)
         finally:
             await _end(process, first=server.stop_signal, then=server.kill_signal)
         return time.monotonic() - began

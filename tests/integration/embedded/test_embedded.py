@@ -17,6 +17,7 @@ import pytest
 from aiki.core.errors import ConfigError
 from aikid.embedded import binaries
 from aikid.embedded.home import open_home
+from aikid.embedded.postgres import Postgres as PostgresProgram
 from tests import servers
 from tests.servers import Postgres, Program, wait_until_sync
 
@@ -233,6 +234,17 @@ def test_a_very_long_path_gets_its_socket_elsewhere(folder: Path) -> None:
     server.start()
     try:
         assert server.query("select 1") == [(1,)]
+        link = deep / "run"
+        sockets = link.readlink()
+        assert sockets.stat().st_mode & 0o077 == 0
+        server.stop()
+        server.server.prepare()
+        assert link.readlink() == sockets
+        shutil.rmtree(sockets)
+        server.server = PostgresProgram(deep, servers.server_account())
+        server.start()
+        assert server.query("select 1") == [(1,)]
+        shutil.rmtree(link.readlink())
     finally:
         server.stop()
 
