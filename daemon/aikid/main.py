@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn
 from aiki.core.errors import ConfigError, Unavailable
 from aikid.config import OPTIONS, Loaded, Settings, load, sources_note
 from aikid.logs import configure, redact
+from aikid.threads import in_thread
 
 log = logging.getLogger("aikid")
 
@@ -54,14 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 async def _serve(settings: Settings) -> None:
-    from aikid.app import serve
-
+    # Half a second of imports: the embedded servers start meanwhile.
+    loading = asyncio.create_task(in_thread(_load_app))
     async with _servers(settings) as settings:
+        serve = await loading
         started = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             announcer = group.create_task(_announce(started, settings))
             await serve(settings, started=started)
             announcer.cancel()
+
+
+def _load_app() -> Callable[..., Coroutine[Any, Any, None]]:
+    from aikid.app import serve
+
+    return serve
 
 
 async def _announce(started: asyncio.Event, settings: Settings) -> None:
@@ -70,11 +78,9 @@ async def _announce(started: asyncio.Event, settings: Settings) -> None:
 
 
 async def _migrate(settings: Settings) -> None:
-    from aikid.probe import wait_for_postgres
     from aikid.store.migrate import head
 
-    async with _servers(dataclasses.replace(settings, migrate=True), nats=False) as settings:
-        await wait_for_postgres(settings)
+    async with _servers(dataclasses.replace(settings, migrate=True), nats=False):
         print(f"the schema is at {head()}")  # noqa: T201  # the command's result
 
 
@@ -101,8 +107,6 @@ async def _check(loaded: Loaded) -> None:
 @asynccontextmanager
 async def _servers(settings: Settings, *, nats: bool = True) -> AsyncIterator[Settings]:
     """Wait until Postgres (migrated) and NATS answer; start them first with `embedded`. Yields settings with URLs."""
-    from aikid import probe
-
     async with AsyncExitStack() as stack:
         if settings.embedded:
             from aikid.embedded.supervisor import embedded_servers
@@ -115,6 +119,8 @@ async def _servers(settings: Settings, *, nats: bool = True) -> AsyncIterator[Se
                 )
             )
             settings = dataclasses.replace(settings, **vars(addresses))
+        from aikid import probe
+
         async with asyncio.TaskGroup() as group:
             group.create_task(probe.wait_for_postgres(settings))
             if nats:
