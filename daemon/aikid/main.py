@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 async def _serve(settings: Settings) -> None:
     # Half a second of imports: the embedded servers start meanwhile.
     loading = asyncio.create_task(in_thread(_load_app))
-    async with _servers(settings) as settings:
+    async with _servers(settings, loading=loading) as settings:
         serve = await loading
         started = asyncio.Event()
         async with asyncio.TaskGroup() as group:
@@ -105,7 +105,9 @@ async def _check(loaded: Loaded) -> None:
 
 
 @asynccontextmanager
-async def _servers(settings: Settings, *, nats: bool = True) -> AsyncIterator[Settings]:
+async def _servers(
+    settings: Settings, *, nats: bool = True, loading: Awaitable[object] | None = None
+) -> AsyncIterator[Settings]:
     """Wait until Postgres (migrated) and NATS answer; start them first with `embedded`. Yields settings with URLs."""
     async with AsyncExitStack() as stack:
         if settings.embedded:
@@ -119,6 +121,9 @@ async def _servers(settings: Settings, *, nats: bool = True) -> AsyncIterator[Se
                 )
             )
             settings = dataclasses.replace(settings, **vars(addresses))
+        if loading is not None:
+            # Before the migration: SQLAlchemy must not be used here while another thread still imports parts of it.
+            await loading
         from aikid import probe
 
         async with asyncio.TaskGroup() as group:
