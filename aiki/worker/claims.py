@@ -196,7 +196,8 @@ class Claims:
         finally:
             del self._claiming[request.claim_id]
             self._wake.set()
-        failpoint("worker.claimed")
+        if reply.runs:
+            failpoint("worker.claimed")
         self._more = reply.more
         self._on_claimed(reply, request.claim_id)
         # Only now: an ack before the claim would lose the hint if we died in between.
