@@ -70,7 +70,7 @@ async def _run(plan: Plan) -> int:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    Shop(plan.shop)
+    Shop(plan.shop).close()  # the books exist before anybody looks into them
     with open_screen(plan.count) as screen, Processes(plan.home, _environment(plan)) as processes:
         port = free_port()
         url = processes.environment["AIKI_URL"] = f"nats://127.0.0.1:{port}"
@@ -90,7 +90,13 @@ async def _show(plan: Plan, client: Client, processes: Processes, screen: Screen
     await _until(lambda: _is_served(client), processes)
     began = time.monotonic()
     enqueuing = asyncio.create_task(_enqueue(plan, processes))
-    await _until(lambda: _progress(plan, client, screen, lambda charged, _: charged >= plan.count / 2), processes)
+
+    async def is_half_way() -> bool:
+        if enqueuing.done():
+            enqueuing.result()  # raises if it failed
+        return await _progress(plan, client, screen, lambda charged, _: charged >= plan.count / 2)
+
+    await _until(is_half_way, processes)
     killed_at = processes.kill9(first)
     second_started_at = time.time()
     second = _start_worker(plan, processes, "worker-2")

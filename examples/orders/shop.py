@@ -73,6 +73,10 @@ class Shop:
         part.replace(self._invoices / name)
         return name
 
+    def close(self) -> None:
+        """Close the books."""
+        self._books.close()
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         # The lock is for our threads; other processes wait in SQLite.
