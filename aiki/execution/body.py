@@ -280,7 +280,7 @@ class Body:
         assert front is not None
         let_in = front.turns is not None and self._since_rest >= front.turns
         if self.loop.ready and not let_in:
-            if self._since_rest > LIVELOCK:
+            if front.turns is None and self._since_rest > LIVELOCK:
                 self._diverge("the body goes round without waiting for what is recorded")
             return True
         if self._deliver_recorded():

@@ -249,10 +249,10 @@ class Execution:
             more = self._pump(body)
         if self._end is None:
             self._attempts.launch(self._host.now(), may_start=self._host.may_start(), draining=self._draining)
-        if more:
+        if more and not self._draining:
             self._schedule()
         elif self._end is None and not self._again:
-            self._rest()
+            self._rest(more)
         self._flush()
         self._set_alarm()
 
@@ -350,13 +350,18 @@ class Execution:
             return timer.when_us, Event.SLEEP
         return None if retry is None else (retry, Event.RETRY)
 
-    def _rest(self) -> None:
-        """The body is at rest: if no task moves either, linger, leave memory, or give the claim up."""
+    def _rest(self, more: bool) -> None:
+        """The body is at rest: if no task moves either, linger, leave memory, or give the claim up.
+
+        With `more` (only while draining) it is not: it is far from its end, or goes round for ever.
+        """
         attempts = self._attempts
         if attempts.running or attempts.announced:
+            if more:
+                self._schedule()
             return
         if self._draining:
-            if attempts.waiting or self._next_wake() is None:
+            if more or attempts.waiting or self._next_wake() is None:
                 self._end_with(End(Event.RELEASE))
             else:
                 self._leave_for_later()

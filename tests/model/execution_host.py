@@ -22,19 +22,24 @@ from aiki.workflow import Workflow
 
 R = TypeVar("R")
 EPOCH = 1_700_000_000_000_000
-PATIENCE = 200_000
-"""Selector calls without an end, after which a simulation is stuck."""
+SPINNING = 200
+"""Turns of the loop without a pause, from which on each takes time."""
 
 
 class _Selector(selectors.DefaultSelector):
     """Never sleeps while nothing outside can happen: it moves the loop's clock instead."""
 
     loop: VirtualLoop
+    busy = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
         if ready or timeout == 0:
+            self.busy += 1
+            if self.busy > SPINNING:  # a body that spins: time goes by all the same
+                self.loop.seconds += 0.005
             return ready
+        self.busy = 0
         if self.loop.outside:
             return super().select(0.001)
         if timeout is None:
@@ -103,7 +108,7 @@ class World:
         self.execution: Execution | None = None
         self.leased = True
         self.before_record: Callable[[Unit], Recorded | None] = lambda unit: None
-        self._in_flight = False
+        self._pending: Unit | None = None
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -117,8 +122,8 @@ class World:
 
     def record(self, execution: Execution, unit: Unit) -> None:
         assert execution is self.execution, "an execution that was lost writes"
-        assert not self._in_flight, "two units in flight"
-        self._in_flight = True
+        assert self._pending is None, "two units in flight"
+        self._pending = unit
         self._loop.call_later(self.random.choice(self.latency), self._commit, execution, unit)
 
     def fetch_page(self, execution: Execution, after: int) -> None:
@@ -164,11 +169,14 @@ class World:
 
     def crash(self) -> None:
         """Kill the worker: what is not in the journal is lost; a unit on its way is committed or not."""
-        execution = self.execution
+        execution, unit = self.execution, self._pending
         assert execution is not None
-        self._in_flight = False
+        self._pending = None
+        if unit is not None and self.random.random() < 0.5:
+            self.write(unit)
         execution.drop()
-        self.state = apply(self.state, Event.RESCUE)
+        if self.state is RunState.RUNNING:
+            self.state = apply(self.state, Event.RESCUE)
 
     async def settle(self, *, until: Callable[[], bool] | None = None) -> None:
         """Wait until the claim is over, or `until` holds."""
@@ -192,7 +200,7 @@ class World:
     def _commit(self, execution: Execution, unit: Unit) -> None:
         if execution is not self.execution:
             return
-        self._in_flight = False
+        self._pending = None
         answer = self.before_record(unit)
         if answer is None:
             self.write(unit)

@@ -1,0 +1,463 @@
+"""Random workflow bodies: trees of branches in asyncio and anyio, with races, timeouts and cancels.
+
+A program is data, so that it can be generated from a seed, interpreted by one workflow, and changed under a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+
+from aiki import run as aiki_run
+from aiki.core.errors import Conflict, Fatal, TaskFailed
+from aiki.core.retry import Retry
+from aiki.run import WorkflowRun
+from aiki.task import Task, task
+
+CALM = (
+    ["call"] * 6
+    + ["callenv"] * 4
+    + ["seq"] * 4
+    + ["gather"] * 3
+    + ["tg"] * 2
+    + ["atg"] * 2
+    + ["if"] * 3
+    + ["try"] * 2
+    + [
+        "loop",
+        "yield",
+        "sleep",
+        "event",
+        "queue",
+        "lock",
+        "bg",
+        "agen",
+        "same",
+        "flaky",
+        "flaky",
+        "patch",
+        "own",
+        "keyed",
+    ]
+)
+RACES = [
+    "first",
+    "first",
+    "firstleave",
+    "completed",
+    "wait_for",
+    "timeout",
+    "moveon",
+    "shield",
+    "cancelsib",
+    "spin",
+    "failtg",
+    "racevar",
+    "fin",
+    "until",
+    "keyedrace",
+]
+RACY = CALM + RACES
+LEAVES = ["call", "callenv", "call", "yield", "flaky"]
+
+
+@dataclass(frozen=True)
+class Node:
+    kind: str
+    id: int
+    number: float = 0
+    parts: tuple[Node, ...] = ()
+
+
+def generate(draw: random.Random, kinds: list[str], depth: int, ids: Iterator[int]) -> Node:
+    kind = draw.choice(kinds) if depth > 0 else draw.choice(LEAVES)
+    id = next(ids)
+
+    def parts(count: int) -> tuple[Node, ...]:
+        return tuple(generate(draw, kinds, depth - 1, ids) for _ in range(count))
+
+    match kind:
+        case "call" | "callenv" | "yield" | "own" | "flaky":
+            return Node(kind, id, draw.randint(0, 10**6))
+        case "same" | "keyed":
+            return Node(kind, id, draw.randint(0, 2))
+        case "sleep" | "until":
+            return Node(kind, id, draw.choice([0.01, 0.5, 3, 3, 20]))
+        case "wait_for" | "timeout" | "moveon" | "shield":
+            return Node(kind, id, draw.choice([0.2, 1, 2, 5]), parts(1))
+        case "if" | "try" | "cancelsib" | "fin" | "bg" | "event" | "queue" | "lock" | "patch":
+            return Node(kind, id, 0, parts(2))
+        case "loop":
+            return Node(kind, id, draw.randint(2, 3), parts(1))
+        case "spin" | "agen" | "keyedrace":
+            return Node(kind, id, draw.choice([0.2, 1]), parts(1))
+        case _:
+            return Node(kind, id, 0, parts(draw.randint(2, 3)))
+
+
+def program(draw: random.Random, kinds: list[str], width: int = 3) -> Node:
+    ids = itertools.count(1)
+    return Node("seq", 0, 0, tuple(generate(draw, kinds, 3, ids) for _ in range(draw.randint(1, width))))
+
+
+def calls_in(node: Node, path: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
+    """Return the paths of the plain calls."""
+    found = [path] if node.kind in ("call", "callenv", "same") else []
+    for index, part in enumerate(node.parts):
+        found += calls_in(part, (*path, index))
+    return found
+
+
+def edited(node: Node, path: tuple[int, ...], edit: Callable[[Node], Node]) -> Node:
+    """Return the program with the node at `path` replaced."""
+    if not path:
+        return edit(node)
+    parts = list(node.parts)
+    parts[path[0]] = edited(parts[path[0]], path[1:], edit)
+    return replace(node, parts=tuple(parts))
+
+
+def number_of(*values: object) -> int:
+    return int(hashlib.blake2b(repr(values).encode(), digest_size=4).hexdigest(), 16)
+
+
+@dataclass
+class Outside:
+    """The world that tasks act on: how long they take, what comes of them, and what they may not do."""
+
+    draw: random.Random
+    pure: bool = False
+    """Whether a result depends on the input alone."""
+    recorded: set[str] = field(default_factory=set)
+    started: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+    """Keys of tasks that were started although their outcome was in the journal."""
+
+    async def act(self, name: str, argument: str) -> str:
+        me = aiki_run.task_run()
+        self.started.append(me.key)
+        if me.key in self.recorded:
+            self.again.append(me.key)
+        pause = self.draw.choice([0, 0.05, 0.1, 0.5, 0.5, 1, 3, 8])
+        if pause:
+            await asyncio.sleep(pause)
+        if name == "bad":
+            raise Fatal("bad by nature")
+        if name == "flaky" and self.draw.random() < 0.5:
+            raise ValueError(f"attempt {me.attempt} fails")
+        return f"{name}/{number_of(argument) if self.pure else (number_of(argument), self.draw.random())}"
+
+
+def make_tasks(outside: Outside) -> dict[str, Task[Any, Any]]:
+    retries = {"flaky": Retry.from_delays(["500ms", "2s", "20s"])}
+    names = (
+        "t0 t1 t2 t3 t4 env same cond bad ok fin ag cons won first to mo sh cancelled spun after rv cleanup flaky key"
+    )
+
+    def make(name: str) -> Task[Any, Any]:
+        async def act(argument: str) -> str:
+            return await outside.act(name, argument)
+
+        return task(name=name, retry=retries.get(name, Retry.none()))(act)
+
+    return {name: make(name) for name in names.split()}
+
+
+class Interpreter:
+    """Runs a program as a workflow's body. `trace` is what a person would see it do."""
+
+    def __init__(self, run: WorkflowRun, tasks: dict[str, Task[Any, Any]], trace: list[object]) -> None:
+        self.run = run
+        self.tasks = tasks
+        self.trace = trace
+
+    async def call(self, id: int, name: str, argument: object, key: str | None = None) -> str:
+        chosen = self.tasks[name] if key is None else self.tasks[name].options(idempotency_key=key)
+        try:
+            value = str(await chosen.run(self.run, repr(argument)))
+        except TaskFailed as error:
+            value = f"failed: {error}"
+        self.trace.append((id, name, value))
+        return value
+
+    async def go(self, node: Node, env: dict[str, Any]) -> Any:
+        method = getattr(self, f"do_{node.kind.replace('if', 'if_').replace('try', 'try_')}")
+        return await method(node, dict(env))
+
+    # -- one way through
+
+    async def do_call(self, node: Node, env: dict[str, Any]) -> Any:
+        return await self.call(node.id, f"t{node.id % 5}", [node.id, node.number])
+
+    async def do_same(self, node: Node, env: dict[str, Any]) -> Any:
+        return await self.call(node.id, "same", node.number)
+
+    async def do_keyed(self, node: Node, env: dict[str, Any]) -> Any:
+        return await asyncio.gather(*[self.call(node.id, "key", node.number, f"k{node.number}") for _ in range(2)])
+
+    async def do_callenv(self, node: Node, env: dict[str, Any]) -> Any:
+        return await self.call(node.id, "env", [node.id, env.get("v", 0)])
+
+    async def do_flaky(self, node: Node, env: dict[str, Any]) -> Any:
+        return await self.call(node.id, "flaky", node.id)
+
+    async def do_own(self, node: Node, env: dict[str, Any]) -> Any:
+        self.trace.append((node.id, "own", self.run.now(), self.run.uuid(), self.run.random()))
+        return await self.call(node.id, "t0", [node.id, self.run.random(), str(self.run.now())])
+
+    async def do_yield(self, node: Node, env: dict[str, Any]) -> Any:
+        for _ in range(int(node.number) % 4):
+            await asyncio.sleep(0)
+        return node.number % 4
+
+    async def do_sleep(self, node: Node, env: dict[str, Any]) -> Any:
+        await asyncio.sleep(node.number)
+        self.trace.append((node.id, "slept", self.run.now()))
+        return 1
+
+    async def do_until(self, node: Node, env: dict[str, Any]) -> Any:
+        from datetime import timedelta
+
+        await self.run.sleep_until(self.run.now() + timedelta(seconds=node.number))
+        self.trace.append((node.id, "slept until", self.run.now()))
+        return 1
+
+    async def do_seq(self, node: Node, env: dict[str, Any]) -> Any:
+        for part in node.parts:
+            env["v"] = await self.go(part, env)
+        return env.get("v")
+
+    async def do_loop(self, node: Node, env: dict[str, Any]) -> Any:
+        for turn in range(int(node.number)):
+            env["v"] = [turn, await self.go(node.parts[0], env)]
+        return env["v"]
+
+    async def do_if_(self, node: Node, env: dict[str, Any]) -> Any:
+        value = await self.call(node.id, "cond", [node.id, env.get("v", 0)])
+        return await self.go(node.parts[number_of(value, node.id) % 2], env)
+
+    async def do_patch(self, node: Node, env: dict[str, Any]) -> Any:
+        new = self.run.patched(f"change-{node.id}")
+        self.trace.append((node.id, "patched", new))
+        return await self.go(node.parts[0 if new else 1], env)
+
+    async def do_guarded(self, node: Node, env: dict[str, Any]) -> Any:
+        """A change made under `patched`: the new call in front of the old one."""
+        if self.run.patched(f"guard-{node.id}"):
+            await self.go(node.parts[0], env)
+        return await self.go(node.parts[1], env)
+
+    async def do_try_(self, node: Node, env: dict[str, Any]) -> Any:
+        name = "bad" if node.id % 2 else "ok"
+        try:
+            value = await self.tasks[name].run(self.run, str(node.id))
+            return [value, await self.go(node.parts[0], env)]
+        except TaskFailed as error:
+            return ["caught", str(error), await self.go(node.parts[1], env)]
+        finally:
+            await self.call(node.id, "fin", [node.id])
+
+    async def do_agen(self, node: Node, env: dict[str, Any]) -> Any:
+        async def values() -> AsyncIterator[str]:
+            for turn in range(2):
+                yield await self.call(node.id, "ag", [node.id, turn])
+
+        return [[value, await self.go(node.parts[0], env)] async for value in values()]
+
+    # -- branches
+
+    async def do_gather(self, node: Node, env: dict[str, Any]) -> Any:
+        return list(await asyncio.gather(*[self.go(part, env) for part in node.parts]))
+
+    async def do_tg(self, node: Node, env: dict[str, Any]) -> Any:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.go(part, env)) for part in node.parts]
+        return [done.result() for done in tasks]
+
+    async def do_atg(self, node: Node, env: dict[str, Any]) -> Any:
+        out: dict[int, Any] = {}
+
+        async def one(index: int, part: Node) -> None:
+            out[index] = await self.go(part, env)
+
+        async with anyio.create_task_group() as group:
+            for index, part in enumerate(node.parts):
+                group.start_soon(one, index, part)
+        return [out[index] for index in range(len(node.parts))]
+
+    async def do_event(self, node: Node, env: dict[str, Any]) -> Any:
+        event = asyncio.Event()
+
+        async def sets() -> Any:
+            value = await self.go(node.parts[0], env)
+            event.set()
+            return value
+
+        async def waits() -> Any:
+            await event.wait()
+            return await self.go(node.parts[1], env)
+
+        return list(await asyncio.gather(waits(), sets()))
+
+    async def do_queue(self, node: Node, env: dict[str, Any]) -> Any:
+        queue: asyncio.Queue[Any] = asyncio.Queue(1)
+
+        async def puts() -> None:
+            for part in node.parts:
+                await queue.put([await self.go(part, env)])
+            await queue.put(None)
+
+        async def gets() -> Any:
+            out = []
+            while (value := await queue.get()) is not None:
+                out.append([value, await self.call(node.id, "cons", [node.id, value])])
+            return out
+
+        return (await asyncio.gather(puts(), gets()))[1]
+
+    async def do_lock(self, node: Node, env: dict[str, Any]) -> Any:
+        lock = asyncio.Lock()
+
+        async def one(part: Node) -> Any:
+            async with lock:
+                return await self.go(part, env)
+
+        return list(await asyncio.gather(*map(one, node.parts)))
+
+    async def do_bg(self, node: Node, env: dict[str, Any]) -> Any:
+        behind = asyncio.create_task(self.go(node.parts[0], env))
+        value = await self.go(node.parts[1], env)
+        return [value, await behind]
+
+    # -- races
+
+    async def do_first(self, node: Node, env: dict[str, Any], *, leave: bool = False) -> Any:
+        tasks = [asyncio.create_task(self.go(part, env)) for part in node.parts]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not leave:
+            for loser in pending:
+                loser.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        won = [tasks.index(winner) for winner in done]
+        self.trace.append((node.id, "won", won))
+        return await self.call(node.id, "won", [node.id, won])
+
+    async def do_firstleave(self, node: Node, env: dict[str, Any]) -> Any:
+        return await self.do_first(node, env, leave=True)
+
+    async def do_completed(self, node: Node, env: dict[str, Any]) -> Any:
+        tasks = [asyncio.create_task(self.go(part, env)) for part in node.parts]
+        return [
+            await self.call(node.id, "first", [node.id, index, await value])
+            for index, value in enumerate(asyncio.as_completed(tasks))
+        ]
+
+    async def do_wait_for(self, node: Node, env: dict[str, Any]) -> Any:
+        try:
+            return await asyncio.wait_for(self.go(node.parts[0], env), node.number)
+        except TimeoutError:
+            return await self.call(node.id, "to", [node.id])
+
+    async def do_timeout(self, node: Node, env: dict[str, Any]) -> Any:
+        try:
+            async with asyncio.timeout(node.number):
+                return await self.go(node.parts[0], env)
+        except TimeoutError:
+            return await self.call(node.id, "to", [node.id])
+
+    async def do_moveon(self, node: Node, env: dict[str, Any]) -> Any:
+        value = None
+        with anyio.move_on_after(node.number):
+            value = await self.go(node.parts[0], env)
+        return [value, await self.call(node.id, "mo", [node.id])]
+
+    async def do_shield(self, node: Node, env: dict[str, Any]) -> Any:
+        behind = asyncio.create_task(self.go(node.parts[0], env))
+        try:
+            return await asyncio.wait_for(asyncio.shield(behind), node.number)
+        except TimeoutError:
+            return [await self.call(node.id, "sh", [node.id]), await behind]
+
+    async def do_cancelsib(self, node: Node, env: dict[str, Any]) -> Any:
+        sibling = asyncio.create_task(self.go(node.parts[0], env))
+        await self.go(node.parts[1], env)
+        sibling.cancel()
+        try:
+            return await sibling
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is not None and me.cancelling():
+                raise
+            return await self.call(node.id, "cancelled", [node.id])
+
+    async def do_keyedrace(self, node: Node, env: dict[str, Any]) -> Any:
+        """One caller of a shared key gives up, the other stays; then the key is asked for once more."""
+
+        async def gives_up() -> Any:
+            with anyio.move_on_after(node.number):
+                return await self.call(node.id, "key", node.id, f"race-{node.id}")
+            return "gave up"
+
+        both = await asyncio.gather(gives_up(), self.go(node.parts[0], env))
+        try:
+            await self.call(node.id, "key", "another input", f"race-{node.id}")
+        except Conflict:
+            self.trace.append((node.id, "conflict"))
+        return [both, await self.call(node.id, "key", node.id, f"race-{node.id}")]
+
+    async def do_spin(self, node: Node, env: dict[str, Any]) -> Any:
+        done: list[Any] = []
+
+        async def works() -> None:
+            done.append(await self.go(node.parts[0], env))
+
+        behind = asyncio.create_task(works())
+        try:
+            while not done:  # noqa: ASYNC110 - it is what this program is about
+                await asyncio.sleep(0)
+            return await self.call(node.id, "spun", [node.id, done])
+        finally:
+            behind.cancel()
+
+    async def do_failtg(self, node: Node, env: dict[str, Any]) -> Any:
+        async def fails() -> None:
+            await self.tasks["bad"].run(self.run, f"boom {node.id}")
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in node.parts:
+                    group.create_task(self.go(part, env))
+                group.create_task(fails())
+        except* TaskFailed:
+            pass
+        return await self.call(node.id, "after", [node.id])
+
+    async def do_racevar(self, node: Node, env: dict[str, Any]) -> Any:
+        seen: list[int] = []
+
+        async def one(part: Node) -> Any:
+            await self.go(part, env)
+            seen.append(part.id)
+            return await self.call(node.id, "rv", [node.id, list(seen)])
+
+        return list(await asyncio.gather(*map(one, node.parts)))
+
+    async def do_fin(self, node: Node, env: dict[str, Any]) -> Any:
+        async def one() -> Any:
+            try:
+                return await self.go(node.parts[0], env)
+            finally:
+                self.trace.append((node.id, "finally"))
+                await self.call(node.id, "cleanup", [node.id])
+
+        try:
+            return await asyncio.wait_for(one(), 1)
+        except TimeoutError:
+            return await self.go(node.parts[1], env)
