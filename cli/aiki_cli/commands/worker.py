@@ -6,16 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from aiki_cli import exits, options
+from aiki_cli import options
 from aiki_cli.session import Session
-
-if TYPE_CHECKING:
-    from aiki import Worker
-    from aiki.registry import Registry
 
 DEFAULT_RUNS = 100
 DEFAULT_DRAIN = "30s"
@@ -71,7 +67,9 @@ def start(
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
         sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
-    return _serve(session, names, runs=runs, drain_seconds=drain_seconds, lease=lease, worker_id=worker_id)
+    from aiki_cli.serving import WorkerOptions, serve
+
+    return serve(session, names, WorkerOptions(runs, drain_seconds, lease, worker_id))
 
 
 def worker_command(
@@ -113,67 +111,6 @@ def _run_fleet(
         sources=Sources(folders) if folders is not None else None,
         on_ready=say_ready,
     ).run()
-
-
-def _serve(
-    session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, lease: str, worker_id: str | None
-) -> int:
-    from datetime import timedelta
-
-    from aiki import Worker
-    from aiki.registry import collect
-    from aiki_cli.child import say_ready
-    from aiki_cli.logs import log_to_stderr
-
-    log_to_stderr(quiet=session.common.quiet)
-    registry = collect(modules)
-
-    async def serve() -> int:
-        async with session.connect() as client:
-            worker = Worker(
-                client,
-                workflows=registry,
-                id=worker_id,
-                max_concurrent_runs=runs,
-                drain=timedelta(seconds=drain_seconds),
-                lease=lease,
-            )
-            _stop_on_signals(session, worker, drain_seconds)
-            async with worker:
-                session.out.say(_greeting(worker, registry))
-                say_ready()
-                await worker.run()
-        return exits.OK
-
-    return session.run(serve, fast=True)
-
-
-def _greeting(worker: Worker, registry: Registry) -> str:
-    names = ", ".join(f"{workflow.name} {workflow.version}" for workflow in registry)
-    return f"worker {worker.id} serves {names}; Ctrl-C drains"
-
-
-def _stop_on_signals(session: Session, worker: Worker, drain_seconds: float) -> None:
-    """Drain at the first SIGTERM or Ctrl-C; at the second give everything up."""
-    import asyncio
-    import signal
-
-    loop = asyncio.get_running_loop()
-    serving = asyncio.current_task()
-    assert serving is not None
-    stops = 0
-
-    def stop() -> None:
-        nonlocal stops
-        stops += 1
-        if stops == 1:
-            session.out.say(f"draining for at most {drain_seconds:g} s; Ctrl-C again gives up at once")
-            worker.stop()
-        else:
-            serving.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
 
 
 def _drain_seconds(session: Session, given: str | None) -> float:

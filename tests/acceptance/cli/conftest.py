@@ -1,0 +1,156 @@
+"""The command line as processes: `aiki(...)` runs it to its end, `start_worker(...)` serves flows of the test's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import Aikid, Program, clean_environment
+
+AIKI = [sys.executable, "-m", "aiki_cli"]
+
+FLOWS = '''
+"""Workflows that end in each way there is."""
+
+import asyncio
+from pathlib import Path
+
+from aiki import Fatal, Retry, WorkflowRun, task, workflow
+
+
+@task
+async def shout(text: str) -> str:
+    return text.upper()
+
+
+@task(retry=Retry.none())
+async def break_down(reason: str) -> None:
+    raise RuntimeError(reason)
+
+
+@task
+async def hold(gate: str) -> str:
+    while not Path(gate).exists():
+        await asyncio.sleep(0.02)
+    return "open"
+
+
+@workflow(name="hello", version="1")
+async def hello(run: WorkflowRun, name: str = "Ada", times: int = 1) -> str:
+    return " ".join([await shout.run(run, f"hello {name}") for _ in range(times)])
+
+
+@workflow(name="failing", version="1")
+async def failing(run: WorkflowRun, reason: str) -> None:
+    await break_down.run(run, reason)
+
+
+@workflow(name="held", version="1")
+async def held(run: WorkflowRun, gate: str) -> str:
+    return await hold.run(run, gate)
+
+
+@workflow(name="sleeper", version="1")
+async def sleeper(run: WorkflowRun) -> None:
+    await run.sleep("1h")
+'''
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+Aiki = Callable[..., Done]
+Start = Callable[..., Program]
+
+
+@pytest.fixture(scope="module")
+def environment(aikid: Aikid) -> dict[str, str]:
+    """The variables that `aiki` gets: the shared daemon, and a namespace of this module's own."""
+    return clean_environment(AIKI_URL=aikid.nats_url, AIKI_NAMESPACE=f"cli-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def flows(tmp_path: Path) -> Path:
+    """The folder where commands run; it holds the module `flows`."""
+    (tmp_path / "flows.py").write_text(FLOWS)
+    return tmp_path
+
+
+@pytest.fixture
+def aiki(environment: Mapping[str, str], flows: Path) -> Aiki:
+    """Run `aiki` with some arguments to its end."""
+
+    def run(*arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Done:
+        done = subprocess.run(
+            [*AIKI, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=flows,
+            env={**environment, **(env or {})},
+            timeout=60,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def start(environment: Mapping[str, str], flows: Path) -> Iterator[Start]:
+    """Start `aiki` with some arguments and let it run."""
+    with _starting(environment, flows) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def worker(environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The module's worker, which serves the flows."""
+    folder = tmp_path_factory.mktemp("worker")
+    (folder / "flows.py").write_text(FLOWS)
+    with _starting(environment, folder) as start:
+        program = start("worker", "start", "-m", "flows")
+        program.wait_for_log("serves")
+        yield program
+
+
+@contextmanager
+def _starting(environment: Mapping[str, str], folder: Path) -> Iterator[Start]:
+    started: list[Program] = []
+
+    def start(*arguments: str, env: Mapping[str, str] | None = None) -> Program:
+        program = Program(
+            [*AIKI, *arguments], folder, name=f"aiki{len(started)}", env={**environment, **(env or {})}, cwd=folder
+        )
+        program.start()
+        started.append(program)
+        return program
+
+    try:
+        yield start
+    finally:
+        for program in started:
+            program.close()

@@ -1,0 +1,96 @@
+"""`aiki dev`: from nothing to a first result in one terminal, and nothing left behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+
+import pytest
+
+from tests.acceptance.cli.conftest import AIKI
+from tests.servers import Program, clean_environment, descendants, is_alive, server_folder, wait_until_sync
+
+
+@pytest.fixture
+def folder():
+    with server_folder() as path:
+        work = path / "work"
+        work.mkdir()
+        yield work
+
+
+@pytest.fixture
+def dev(folder):
+    """Start `aiki dev --example hello` in an empty folder."""
+    started = []
+
+    def start() -> Program:
+        program = Program(
+            [*AIKI, "dev", "--example", "hello"], folder, name=f"dev{len(started)}", env=clean_environment(), cwd=folder
+        )
+        program.start()
+        started.append(program)
+        return program
+
+    yield start
+    for program in started:
+        program.close()
+
+
+def address(program: Program) -> str:
+    found = re.search(r"aikid on (nats://127\.0\.0\.1:\d+)", program.logged())
+    assert found
+    return found[1]
+
+
+def test_the_example_has_a_result_and_ctrl_c_ends_all(dev, folder):
+    first = dev()
+    first.wait_for_log('→ "Hello, Ada!"', 60)
+    assert (folder / "hello.py").is_file()
+    everyone = descendants(first.pid)
+    environment = clean_environment(AIKI_URL=address(first))
+    done = subprocess.run(
+        [*AIKI, "enqueue", "hello", "name=Grace", "--wait"],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == '"Hello, Grace!"\n'
+    assert first.terminate(signal.SIGINT) == 0
+    assert len(everyone) >= 4
+    assert not any(is_alive(pid) for pid in everyone)
+
+    second = dev()
+    second.wait_for_log('→ "Hello, Ada!"', 60)
+    assert "stays as it is" in second.logged()
+    listed = subprocess.run(
+        [*AIKI, "run", "list", "-o", "ids"],
+        env=clean_environment(AIKI_URL=address(second)),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert len(listed.stdout.splitlines()) == 3, "the data survives"
+    everyone = descendants(second.pid)
+    second.kill9()
+    wait_until_sync(lambda: not any(is_alive(pid) for pid in everyone), 30, what="the end of all that it started")
+
+
+def test_an_unknown_example_is_a_usage_error(folder):
+    done = subprocess.run(
+        [*AIKI, "dev", "--example", "nope"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=clean_environment(),
+    )
+    assert (done.returncode, "expected hello" in done.stderr) == (2, True)
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,194 @@
+"""`aiki status` and `aiki run`: what a person and a script see of runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from functools import partial
+
+import pytest
+
+from tests.acceptance.cli.conftest import AIKI
+from tests.servers import wait_until_sync
+
+COLUMNS = [
+    "id",
+    "state",
+    "workflow",
+    "version",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "due_at",
+    "attempt",
+    "tasks",
+    "key",
+    "why",
+]
+
+
+def test_a_status_is_tsv_off_a_terminal(aiki, worker):
+    run_id = aiki("enqueue", "hello", "--key", "k").lines[0]
+    aiki("wait", run_id)
+    (line,) = aiki("status", run_id).lines
+    run = dict(zip(COLUMNS, line.split("\t"), strict=True))
+    assert (run["id"], run["state"], run["workflow"], run["version"]) == (run_id, "completed", "hello", "1")
+    assert (run["tasks"], run["key"]) == ("1", "k")
+    assert run["finished_at"].endswith("Z")
+
+
+def test_a_status_is_an_object_and_several_are_a_list(aiki, worker):
+    ids = [aiki("enqueue", "hello", "--wait", "-o", "json").json["id"] for _ in range(2)]
+    assert aiki("status", ids[0], "-o", "json").json["result"] == "HELLO ADA"
+    assert [run["id"] for run in aiki("status", *ids, "-o", "json").json["runs"]] == ids
+    assert [json.loads(line)["id"] for line in aiki("status", *ids, "-o", "jsonl").lines] == ids
+    assert aiki("status", *ids, "-o", "ids").lines == ids
+    table = aiki("status", *ids, "-o", "table")
+    assert "✓ completed" in table.out
+    assert ids[0] in table.out
+    assert "\033" not in table.out
+
+
+def test_exit_status_tells_the_state(aiki, worker):
+    slow = aiki("enqueue", "sleeper").lines[0]
+    bad = aiki("enqueue", "failing", "reason=x").lines[0]
+    aiki("wait", bad)
+    assert aiki("status", bad).code == 0
+    assert aiki("status", bad, "--exit-status").code == 1
+    assert aiki("status", slow, "--exit-status").code == 8
+
+
+def test_a_watch_writes_a_line_per_change_until_the_end(aiki, start, worker, flows):
+    gate = flows / "gate"
+    run_id = aiki("enqueue", "held", f"gate={gate}").lines[0]
+    watch = start("status", run_id, "--watch", "--exit-status", "-o", "jsonl")
+    wait_until_sync(lambda: '"running"' in watch.printed(), what="the first line")
+    gate.touch()
+    assert watch.wait() == 0
+    states = [json.loads(line)["state"] for line in watch.printed().splitlines()]
+    assert states[-1] == "completed"
+    assert "running" in states
+
+
+def test_ctrl_c_detaches_and_cancels_nothing(aiki, start, worker, flows):
+    gate = flows / "gate"
+    run_id = aiki("enqueue", "held", f"gate={gate}").lines[0]
+    watch = start("status", run_id, "--watch")
+    wait_until_sync(lambda: "running" in watch.printed(), what="the first line")
+    assert watch.terminate(signal.SIGINT) == 130
+    assert f"the run goes on: aiki status {run_id} --watch" in watch.logged()
+    waiting = start("wait", run_id)
+    gate.touch()
+    assert waiting.wait() == 0
+    slow = aiki("enqueue", "sleeper").lines[0]
+    detached = start("status", slow, "--watch")
+    wait_until_sync(lambda: slow in detached.printed(), what="the first line")
+    assert detached.terminate(signal.SIGTERM) == 143
+
+
+@pytest.fixture
+def own(start, namespace):
+    """Variables of a namespace of the test's own, with a worker in it."""
+    own = {"AIKI_NAMESPACE": namespace}
+    start("worker", "start", "-m", "flows", env=own).wait_for_log("serves")
+    return own
+
+
+def test_the_summary_counts_runs_and_workers(aiki, own):
+    for _ in range(3):
+        aiki("enqueue", "hello", "--wait", env=own)
+    aiki("enqueue", "hello", "--delay", "1h", env=own)
+    summary = aiki("status", "-o", "json", env=own).json
+    counts = {(count["workflow"], count["state"]): count["runs"] for count in summary["counts"]}
+    assert counts == {("hello", "completed"): 3, ("hello", "scheduled"): 1}
+    assert summary["workers"] == 1
+    assert sorted(aiki("status", env=own).lines) == ["hello\t1\tcompleted\t3", "hello\t1\tscheduled\t1"]
+
+
+def test_runs_are_listed_newest_first_by_filters(aiki, own):
+    aiki = partial(aiki, env=own)
+    first = aiki("enqueue", "hello", "--label", "tenant=a").lines[0]
+    second = aiki("enqueue", "hello", "--label", "tenant=b").lines[0]
+    bad = aiki("enqueue", "failing", "reason=x").lines[0]
+    aiki("wait", first, second, bad)
+    assert aiki("run", "list", "-o", "ids").lines == [bad, second, first]
+    assert aiki("run", "list", "--workflow", "hello", "-o", "ids").lines == [second, first]
+    assert aiki("run", "list", "--label", "tenant=a", "-o", "ids").lines == [first]
+    assert aiki("run", "list", "--state", "failed,blocked", "-o", "ids").lines == [bad]
+    assert aiki("run", "list", "--since", "1h", "--limit", "1", "-o", "json").json["more"] is True
+    assert aiki("run", "list", "--state", "cancelled").out == ""
+    wrong = aiki("run", "list", "--state", "done")
+    assert (wrong.code, "expected one of scheduled" in wrong.err) == (2, True)
+
+
+def test_a_run_is_shown_with_its_input_and_its_story(aiki, worker):
+    run_id = aiki("enqueue", "hello", "name=Grace", "--wait", "-o", "json").json["id"]
+    assert aiki("run", "show", run_id, "-o", "json").json["input"] == {"name": "Grace"}
+    page = aiki("run", "show", run_id, "-o", "table").out
+    assert "Grace" in page
+    assert "HELLO GRACE" in page
+    story = aiki("run", "history", run_id, "-o", "json").json["history"]
+    assert story[0]["event"] == "enqueued"
+    assert story[-1]["state"] == "completed"
+    assert [entry["value"] for entry in story if entry["event"] == "entry"] == ["HELLO GRACE"]
+    assert len(aiki("run", "history", run_id).lines) == len(story)
+    assert "enqueued" in aiki("run", "history", run_id, "-o", "table").out
+
+
+def test_a_failed_run_shows_the_users_traceback(aiki, worker):
+    run_id = aiki("enqueue", "failing", "reason=no luck", "--wait", "-o", "json").json["id"]
+    page = aiki("run", "show", run_id, "-o", "table").out
+    assert "no luck" in page
+    assert "flows.py" in page
+
+
+def test_a_completed_run_cannot_be_resumed(aiki, worker):
+    run_id = aiki("enqueue", "hello", "--wait", "-o", "json").json["id"]
+    assert aiki("run", "resume", run_id).code == 6
+
+
+def test_a_closed_pipe_is_silent(environment, flows, aiki, worker):
+    for _ in range(3):
+        aiki("enqueue", "hello")
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {' '.join(AIKI)} run list | head -c 0"],
+        env=environment,
+        cwd=flows,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_gets_a_table_and_no_colour_if_asked(environment, flows, aiki, worker):
+    aiki("enqueue", "hello", "--wait")
+    shown = on_a_terminal([*AIKI, "run", "list"], {**environment, "TERM": "xterm-256color"}, str(flows))
+    assert "WORKFLOW" in shown
+    assert "✓ completed" in shown
+    plain = on_a_terminal([*AIKI, "status"], {**environment, "TERM": "dumb", "NO_COLOR": "1"}, str(flows))
+    assert "1 worker" in plain
+    assert "\033[3" not in plain
+
+
+def on_a_terminal(command: list[str], env: dict[str, str], cwd: str) -> str:
+    """Run `command` on a terminal of its own and return what it drew."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=cwd)
+    os.close(theirs)
+    drawn = b""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and select.select([ours], [], [], deadline - time.monotonic())[0]:
+        try:
+            drawn += os.read(ours, 65536)
+        except OSError:  # its other end is closed
+            break
+    os.close(ours)
+    assert process.wait(10) == 0
+    return drawn.decode()

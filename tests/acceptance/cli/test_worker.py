@@ -1,0 +1,117 @@
+"""`aiki worker start`: what it serves, how it follows changes, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.servers import descendants, is_alive, wait_until_sync
+
+
+@pytest.fixture
+def own(namespace):
+    """Variables of a namespace of the test's own."""
+    return {"AIKI_NAMESPACE": namespace}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "nothing_there"], "no module named 'nothing_there'"),
+        (["-m", "broken"], "ZeroDivisionError"),
+        (["-m", "empty"], "holds no workflow"),
+        (["-m", "flows", "-m", "flows_again"], "two workflows are 'hello' version '1'"),
+        ([], "no module was named"),
+    ],
+)
+def test_what_cannot_be_served_is_a_configuration_error(aiki, flows, arguments, message):
+    (flows / "broken.py").write_text("1 / 0\n")
+    (flows / "empty.py").write_text("")
+    (flows / "flows_again.py").write_text((flows / "flows.py").read_text())
+    done = aiki("worker", "start", *arguments)
+    assert (done.code, done.out) == (78, "")
+    assert message in done.err
+    assert "aiki_cli" not in done.err
+
+
+def test_without_m_the_manifests_modules_are_served(aiki, start, flows, own):
+    (flows / "src").mkdir()
+    (flows / "flows.py").rename(flows / "src" / "theirs.py")
+    (flows / "aiki.yaml").write_text("aiki: 1\nmodules: {all: [theirs]}\npath: [src]\nworker: {max_concurrent_runs: 2}")
+    start("worker", "start", env=own).wait_for_log("serves hello 1")
+    assert aiki("enqueue", "hello", "--wait", env=own).out == '"HELLO ADA"\n'
+
+
+def test_sigterm_drains_and_exits_0(aiki, start, flows, own):
+    worker = start("worker", "start", "-m", "flows", "--drain", "20s", env=own)
+    worker.wait_for_log("serves")
+    gate = flows / "gate"
+    run_id = aiki("enqueue", "held", f"gate={gate}", env=own).lines[0]
+    wait_until_sync(lambda: "running" in aiki("status", run_id, env=own).out, what="the run to start")
+    assert worker.process is not None
+    worker.process.send_signal(signal.SIGTERM)
+    worker.wait_for_log("draining")
+    gate.touch()
+    assert worker.wait() == 0
+    # The task ended within the drain time, so it is recorded; the run itself may be left to the next worker.
+    assert aiki("status", run_id, "-o", "json", env=own).json["tasks"] == 1
+
+
+def test_a_second_sigint_gives_up_at_once(aiki, start, flows, own):
+    worker = start("worker", "start", "-m", "flows", env=own)
+    worker.wait_for_log("serves")
+    run_id = aiki("enqueue", "held", f"gate={flows / 'gate'}", env=own).lines[0]
+    wait_until_sync(lambda: "running" in aiki("status", run_id, env=own).out, what="the run to start")
+    assert worker.process is not None
+    worker.process.send_signal(signal.SIGINT)
+    worker.wait_for_log("draining")
+    assert worker.terminate(signal.SIGINT) == 130
+
+
+def test_processes_are_started_again_and_end_together(aiki, start, own):
+    fleet = start("worker", "start", "-m", "flows", "--processes", "2", env=own)
+    wait_until_sync(lambda: fleet.logged().count("serves") == 2, what="both workers")
+    workers = descendants(fleet.pid)
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    wait_until_sync(lambda: fleet.logged().count("serves") == 3, what="a third worker")
+    assert "starting it again" in fleet.logged()
+    everyone = descendants(fleet.pid)
+    assert aiki("enqueue", "hello", "--wait", env=own).code == 0
+    assert fleet.terminate(signal.SIGTERM) == 0
+    assert not any(is_alive(pid) for pid in everyone)
+
+
+def test_a_fleet_that_cannot_start_says_so(aiki, own):
+    done = aiki("worker", "start", "-m", "nothing_there", "--processes", "2", env=own)
+    assert done.code == 78
+    assert "nothing_there" in done.err
+
+
+def test_reload_follows_changes_and_keeps_the_old_code_while_the_new_is_broken(aiki, start, flows, own):
+    worker = start("worker", "start", "-m", "flows", "--reload", env=own)
+    worker.wait_for_log("serves")
+    assert aiki("enqueue", "hello", "--wait", env=own).out == '"HELLO ADA"\n'
+    source = (flows / "flows.py").read_text()
+    (flows / "flows.py").write_text(source + "\ndef broken(:\n")
+    worker.wait_for_log("the old one goes on")
+    assert "SyntaxError" in worker.logged()
+    assert aiki("enqueue", "hello", "--wait", env=own).out == '"HELLO ADA"\n'
+    (flows / "flows.py").write_text(source.replace("text.upper()", "text.title()"))
+    wait_until_sync(lambda: worker.logged().count("serves") == 2, what="the new worker")
+    wait_until_sync(
+        lambda: aiki("enqueue", "hello", "--wait", env=own).out == '"Hello Ada"\n', 20.0, what="the new code"
+    )
+    assert worker.terminate(signal.SIGTERM) == 0
+
+
+def test_the_hash_seed_is_fixed_for_replay(aiki, start, flows, own):
+    (flows / "seed.py").write_text(
+        "import sys\nfrom aiki import WorkflowRun, workflow\n\n"
+        '@workflow(name="seed", version="1")\nasync def seed(run: WorkflowRun) -> bool:\n'
+        "    return sys.flags.hash_randomization == 0\n"
+    )
+    start("worker", "start", "-m", "seed", env=own).wait_for_log("serves")
+    assert aiki("enqueue", "seed", "--wait", env=own).out == "true\n"
