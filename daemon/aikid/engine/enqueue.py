@@ -20,11 +20,15 @@ from aikid.store.pool import Connection, Pool, Priority
 
 @dataclass(frozen=True, slots=True)
 class EnqueueDone:
-    """The replies in order, and what the rest of the daemon should know: new runs per route, the first due time."""
+    """The replies in order, and what the rest of the daemon should know: new runs per route, the first due time.
+
+    `now` is the database's clock, when the new runs were born.
+    """
 
     replies: list[EnqueueReply | AikiError]
     queued: Counter[RouteKey]
     due_seconds: float | None
+    now: int
 
 
 async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue]]) -> EnqueueDone:
@@ -44,7 +48,7 @@ async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue
                 rows.append(_row(namespace, run))
                 places.append((number, place))
         answers.append(answer)
-    results, due_seconds = await _write(pool, routes, rows, [calls[n][1].runs[p] for n, p in places])
+    results, due_seconds, now = await _write(pool, routes, rows, [calls[n][1].runs[p] for n, p in places])
     queued: Counter[RouteKey] = Counter()
     for (number, place), row, result in zip(places, rows, results, strict=True):
         answer_list = answers[number]
@@ -52,7 +56,7 @@ async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue
         answer_list[place] = result
         if result.error is None and result.created and row.delay_us is None and row.start_us is None:
             queued[row.namespace, row.workflow, row.version] += 1
-    return EnqueueDone([_reply(answer) for answer in answers], queued, due_seconds)
+    return EnqueueDone([_reply(answer) for answer in answers], queued, due_seconds, now)
 
 
 def _reply(answer: list[Enqueued | None] | AikiError) -> EnqueueReply | AikiError:
@@ -87,18 +91,18 @@ def _row(namespace: str, run: NewRun) -> RunRow:
 
 async def _write(
     pool: Pool, routes: Routes, rows: Sequence[RunRow], runs: Sequence[NewRun]
-) -> tuple[list[Enqueued], float | None]:
+) -> tuple[list[Enqueued], float | None, int]:
     if not rows:
-        return [], None
+        return [], None, 0
     # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
     await routes.learn({(row.namespace, row.workflow, row.version) for row in rows})
 
-    async def work(connection: Connection) -> tuple[list[Enqueued], float | None]:
+    async def work(connection: Connection) -> tuple[list[Enqueued], float | None, int]:
         failpoint("enqueue.before_commit")
-        made, due_seconds = await store.insert(connection, rows)
+        made, due_seconds, now = await store.insert(connection, rows)
         if made == len(rows):
-            return [Enqueued(row.id) for row in rows], due_seconds
-        return await _tell_apart(connection, rows, runs), due_seconds
+            return [Enqueued(row.id) for row in rows], due_seconds, now
+        return await _tell_apart(connection, rows, runs), due_seconds, now
 
     return await pool.run(work, priority=Priority.ENQUEUE)
 

@@ -134,10 +134,11 @@ class _Batch:
 
     async def _tell_apart(self, connection: Connection, places: Sequence[int]) -> None:
         """Say of units that were not written whether they stand already, contradict the journal, or lost their run."""
-        found = await store.standings(connection, [self.units[place].fence.run_id for place in places])
+        namespaces = [self.namespaces[place] for place in places]
+        found = await store.standings(connection, namespaces, [self.units[place].fence.run_id for place in places])
         for place in places:
             unit = self.units[place]
-            standing = found.get(unit.fence.run_id)
+            standing = found.get((self.namespaces[place], unit.fence.run_id))
             outcome = _judge(unit, standing)
             if outcome is DONE and not await _stands(connection, unit):
                 outcome = CONFLICT

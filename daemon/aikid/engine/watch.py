@@ -13,8 +13,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from aiki.core.states import HELD, TERMINAL, target
-from aiki.wire.messages import NONE, RunStatus, Unit, Watch
+from aiki.core.states import HELD, TERMINAL, State, target
+from aiki.wire.messages import NONE, NewRun, RunStatus, Unit, Watch
 
 RunKey = tuple[str, str]
 """Namespace and run id."""
@@ -68,6 +68,23 @@ class Watchers:
                 self._runs.pop((namespace, run_id), None)
             elif (watched := self._runs.get((namespace, run_id))) is not None:
                 watched.status = status
+
+    def born(self, namespace: str, runs: Iterable[NewRun], now: int) -> None:
+        """Take new runs as they are without a read; of those that were due later or known before, one will be made."""
+        for run in runs:
+            watched = self._runs.get((namespace, run.id))
+            if watched is None or watched.status is not None or run.start_at is not None or run.delay is not None:
+                continue
+            watched.status = RunStatus(
+                run.id,
+                run.workflow,
+                run.version,
+                State.QUEUED,
+                now,
+                key=run.key,
+                priority=run.priority,
+                labels=run.labels,
+            )
 
     def after_end(self, namespace: str, ended: Ended) -> RunStatus | None:
         """Return the run's status after its claim ended, if that is known without a read."""

@@ -9,6 +9,7 @@ from typing import Final
 from aiki.core.states import State
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
 from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,12 @@ WITH made AS (
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, event) SELECT id, 0, 'enqueued' FROM made
 )
-SELECT count(*), extract(epoch FROM min(due_at) - now())::float8 FROM made
+SELECT count(*), extract(epoch FROM min(due_at) - now())::float8, {MICROSECONDS.format("now()")} FROM made
 """
 
 
-async def insert(connection: Connection, rows: Sequence[RunRow]) -> tuple[int, float | None]:
-    """Insert the rows that are new; return how many were, and the seconds until the first of them is due, if any.
+async def insert(connection: Connection, rows: Sequence[RunRow]) -> tuple[int, float | None, int]:
+    """Insert the rows that are new; return how many were, the seconds until one of them is due (if any), and the time.
 
     Raises ValueError for a number that is too large.
     """

@@ -148,18 +148,20 @@ class Standing:
 
 
 _STANDING: Final = """
-SELECT r.id::text, r.state, r.epoch, r.claim_id,
+SELECT r.namespace, r.id::text, r.state, r.epoch, r.claim_id,
   coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = r.id), 0)
-FROM aiki.runs r WHERE r.id = ANY(%b)
+FROM unnest(%b, %b) AS t(namespace, id) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
 """
 
 
-async def standings(connection: Connection, run_ids: Sequence[str]) -> dict[str, Standing]:
-    """Return how the runs stand now, by id; unknown ones are left out. Primary keys only, waits for nobody."""
-    cursor = await connection.execute(_STANDING, [Uuids(run_ids)], prepare=True, binary=True)
+async def standings(
+    connection: Connection, namespaces: Sequence[str], run_ids: Sequence[str]
+) -> dict[tuple[str, str], Standing]:
+    """Return how the runs stand now, by namespace and id; unknown ones are left out. Primary keys, no locks."""
+    cursor = await connection.execute(_STANDING, [Texts(namespaces), Uuids(run_ids)], prepare=True, binary=True)
     return {
-        run_id: Standing(State(state), epoch, claim_id, length)
-        for run_id, state, epoch, claim_id, length in await cursor.fetchall()
+        (namespace, run_id): Standing(State(state), epoch, claim_id, length)
+        for namespace, run_id, state, epoch, claim_id, length in await cursor.fetchall()
     }
 
 

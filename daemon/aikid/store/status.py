@@ -8,12 +8,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from aiki.core.states import State
+from aiki.core.states import Event, State, sources
 from aiki.wire.messages import NONE, RunStatus
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
+_PARKED: Final = sources(Event.DUE)
 _labels = msgspec.json.Decoder(dict[str, str])
 _times = ", ".join(MICROSECONDS.format(f"r.{name}") for name in ("created_at", "started_at", "finished_at", "due_at"))
 # Primary keys of runs, journal (a range per run) and sessions; a plain read, it waits for nobody.
@@ -48,7 +49,7 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         created_at=created_at,
         started_at=started_at,
         finished_at=finished_at,
-        due_at=due_at,
+        due_at=due_at if state in _PARKED else None,
         attempt=epoch,
         key=key,
         priority=priority,

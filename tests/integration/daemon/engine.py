@@ -1,0 +1,193 @@
+"""What a daemon's tests do over and over, on the engine's functions and a real Postgres, without NATS."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from msgspec import Raw
+
+from aiki.core.ids import uuid7
+from aiki.core.states import Event, State
+from aiki.wire.messages import (
+    Attempt,
+    Claim,
+    Claimed,
+    ClaimReply,
+    CloseSession,
+    End,
+    Enqueue,
+    Enqueued,
+    Entry,
+    Fence,
+    NewRun,
+    OpenSession,
+    Recorded,
+    RenewSession,
+    Route,
+    RunStatus,
+    SessionReply,
+    Unit,
+)
+from aikid.engine import claims, enqueue, record, sessions, status
+from aikid.engine.routes import Routes
+from aikid.engine.watch import Watchers
+from aikid.store import rescue, sweeps
+from aikid.store.pool import Pool, Priority
+from aikid.store.rescue import Rescued
+from tests.servers import wait_until
+
+WORKFLOW, VERSION = "flow", "1.0"
+VALUE = Raw(b'"value"')
+
+
+def new_id() -> str:
+    return str(uuid7(milliseconds=time.time_ns() // 1_000_000, random_bits=secrets.randbits(74)))
+
+
+def new_run(**fields: Any) -> NewRun:
+    return NewRun(**{"id": new_id(), "workflow": WORKFLOW, "version": VERSION, "input": Raw(b"{}")} | fields)
+
+
+def entry(name: str = "a", value: Raw = VALUE, *, at: int = 1_000_000) -> Entry:
+    return Entry(f"task:{name}:0:0", True, value, at)
+
+
+def unit(
+    fence: Fence, base: int = 0, *entries: Entry, end: End | None = None, attempts: Sequence[Attempt] = ()
+) -> Unit:
+    return Unit(fence, base, list(entries), list(attempts), end)
+
+
+def completed(output: bytes = b'"done"') -> End:
+    return End(Event.COMPLETE, output=Raw(output))
+
+
+class Engine:
+    """One daemon's engine for one namespace."""
+
+    def __init__(self, database: str, namespace: str = "default") -> None:
+        self.database = database
+        self.namespace = namespace
+        self.pool = Pool(database, size=4)
+        self.watchers = Watchers()
+        self.met: list[tuple[str, str, str]] = []
+        self.routes = Routes(self.pool, self.met.extend)
+
+    async def enqueue(self, *runs: NewRun) -> list[Enqueued]:
+        done = await enqueue.enqueue(self.pool, self.routes, [(self.namespace, Enqueue(list(runs)))])
+        (reply,) = done.replies
+        assert not isinstance(reply, Exception)
+        return reply.runs
+
+    async def queued_run(self, **fields: Any) -> str:
+        run = new_run(**fields)
+        (done,) = await self.enqueue(run)
+        assert done.error is None
+        return done.id
+
+    async def session(self, *, ttl: float = 30.0, worker: str = "worker-1") -> str:
+        session = str(uuid.uuid4())
+        request = OpenSession(session, worker, [Route(WORKFLOW, VERSION)], ttl)
+        assert (await sessions.open_session(self.pool, self.routes, self.namespace, request)).alive
+        return session
+
+    async def renew(self, session: str, *held: str) -> SessionReply:
+        (reply,) = await sessions.renew_sessions(self.pool, [(self.namespace, RenewSession(session, list(held)))])
+        assert isinstance(reply, SessionReply)
+        return reply
+
+    async def close(self, session: str) -> list[str]:
+        _, freed = await sessions.close_session(self.pool, self.namespace, CloseSession(session))
+        return [run_id for _, run_id in freed]
+
+    async def claim_reply(
+        self, session: str, *, limit: int = 10, routes: Sequence[tuple[str, str]] = ((WORKFLOW, VERSION),)
+    ) -> ClaimReply:
+        request = Claim(session, uuid.uuid4().hex, list(routes), limit)
+        return await claims.claim(self.pool, self.namespace, request)
+
+    async def claim(self, session: str, *, limit: int = 10) -> list[Claimed]:
+        return (await self.claim_reply(session, limit=limit)).runs
+
+    async def claim_one(self, session: str | None = None) -> Claimed:
+        (run,) = await self.claim(session or await self.session(), limit=1)
+        return run
+
+    async def record(self, *units: Unit) -> list[Recorded]:
+        done = await record.record(self.pool, units, [self.namespace] * len(units), self.watchers)
+        return done.results()
+
+    async def results(self, *units: Unit) -> list[str]:
+        return [one.result for one in await self.record(*units)]
+
+    async def status(self, run_id: str) -> RunStatus:
+        found = await status.statuses(self.pool, [(self.namespace, run_id)])
+        return found[self.namespace, run_id]
+
+    async def state(self, run_id: str) -> State:
+        return (await self.status(run_id)).state
+
+    async def wake(self) -> list[str]:
+        return [row[3] for row in await self.pool.run(lambda c: sweeps.wake(c, limit=500), priority=Priority.LOOP)]
+
+    async def rescue(self) -> list[Rescued]:
+        """Sweep as the rescuer does, without its amnesty."""
+
+        async def work(connection: Any) -> list[Rescued]:
+            async with connection.transaction():
+                dead = await rescue.bury(connection)
+                return await rescue.rescue(connection, dead) + await rescue.rescue_orphans(connection)
+
+        return await self.pool.run(work, priority=Priority.LOOP)
+
+    async def expire(self, session: str) -> None:
+        await self.execute("UPDATE aiki.sessions SET expires_at = now() - interval '1 ms' WHERE id = %s", session)
+
+    async def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        async with await psycopg.AsyncConnection.connect(self.database, autocommit=True) as connection:
+            cursor = await connection.execute(statement.encode(), parameters)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def history(self, run_id: str) -> list[str]:
+        rows = await self.execute("SELECT seq, event FROM aiki.run_history WHERE run_id = %s ORDER BY seq", run_id)
+        assert [seq for seq, _ in rows] == list(range(len(rows)))
+        return [event for _, event in rows]
+
+    async def until_waiting(self) -> None:
+        """Return once some statement waits for a lock."""
+
+        async def waiting() -> bool:
+            sql = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            return bool((await self.execute(sql))[0][0])
+
+        condition: Callable[[], Awaitable[bool]] = waiting
+        await wait_until(condition, what="no statement waits for a lock")
+
+    async def journal(self, run_id: str) -> list[tuple[int, str, bytes]]:
+        return await self.execute("SELECT seq, key, value FROM aiki.journal WHERE run_id = %s ORDER BY seq", run_id)
+
+
+@asynccontextmanager
+async def running_engine(database: str, namespace: str = "default") -> AsyncIterator[Engine]:
+    engine = Engine(database, namespace)
+    try:
+        yield engine
+    finally:
+        await engine.pool.aclose()
+
+
+@asynccontextmanager
+async def locked(database: str, statement: str, *parameters: Any) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Hold what `statement` locks in an open transaction; it is rolled back unless the body commits it."""
+    async with await psycopg.AsyncConnection.connect(database) as connection:
+        await connection.execute(statement.encode(), parameters)
+        yield connection
+        await connection.rollback()

@@ -1,0 +1,135 @@
+"""P1 and P5: what enqueue has returned is kept, and a key is one run."""
+
+import asyncio
+
+import pytest
+from msgspec import Raw
+
+from aiki.core.states import State
+from tests.integration.daemon.engine import Engine, new_id, new_run
+
+pytestmark = pytest.mark.anyio
+ONE, TWO = "1" * 32, "2" * 32
+
+
+async def test_the_same_id_is_the_same_run(engine: Engine) -> None:
+    run = new_run()
+    first, second = await engine.enqueue(run), await engine.enqueue(run)
+    assert first == second
+    assert (first[0].id, first[0].created) == (run.id, True)
+    assert await engine.history(run.id) == ["enqueued"]
+
+
+async def test_the_same_id_twice_in_one_request_is_one_run(engine: Engine) -> None:
+    run = new_run()
+    assert [one.id for one in await engine.enqueue(run, run)] == [run.id, run.id]
+
+
+async def test_an_id_of_another_workflow_is_refused(engine: Engine) -> None:
+    run = new_run()
+    await engine.enqueue(run)
+    (refused,) = await engine.enqueue(new_run(id=run.id, workflow="other"))
+    assert refused.error is not None
+    assert refused.error.code == "conflict"
+
+
+async def test_a_key_with_the_same_input_is_the_same_run(engine: Engine) -> None:
+    first, again = new_run(key="order-1", digest=ONE), new_run(key="order-1", digest=ONE)
+    await engine.enqueue(first)
+    (known,) = await engine.enqueue(again)
+    assert (known.id, known.created, known.error) == (first.id, False, None)
+
+
+async def test_a_key_with_another_input_is_a_conflict(engine: Engine) -> None:
+    first = new_run(key="order-1", digest=ONE)
+    await engine.enqueue(first)
+    (refused,) = await engine.enqueue(new_run(key="order-1", digest=TWO))
+    assert refused.error is not None
+    assert (refused.id, refused.error.code) == (first.id, "conflict")
+    (existing,) = await engine.enqueue(new_run(key="order-1", digest=TWO, on_conflict="existing"))
+    assert (existing.id, existing.created, existing.error) == (first.id, False, None)
+
+
+async def test_a_key_is_unique_per_workflow_only(engine: Engine) -> None:
+    first, other = new_run(key="k", digest=ONE), new_run(key="k", digest=TWO, workflow="other")
+    assert [one.created for one in await engine.enqueue(first, other)] == [True, True]
+
+
+async def test_two_daemons_given_the_same_key_at_once_make_one_run(engine: Engine, rival: Engine) -> None:
+    runs = [new_run(key=f"k{n % 5}", digest=ONE) for n in range(40)]
+    replies = await asyncio.gather(*((engine, rival)[n % 2].enqueue(run) for n, run in enumerate(runs)))
+    assert len({one.id for (one,) in replies}) == 5
+    assert (await engine.execute("SELECT count(*) FROM aiki.runs"))[0][0] == 5
+
+
+async def test_batches_that_hold_the_same_keys_in_opposite_orders_both_end(engine: Engine, rival: Engine) -> None:
+    forth = [new_run(key=f"k{n}", digest=ONE) for n in range(50)]
+    back = [new_run(key=f"k{n}", digest=ONE) for n in reversed(range(50))]
+    await asyncio.gather(engine.enqueue(*forth), rival.enqueue(*back))
+    assert (await engine.execute("SELECT count(*) FROM aiki.runs"))[0][0] == 50
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"id": "1"}, "usage"),
+        ({"id": "0" * 32}, "usage"),
+        ({"workflow": "no dots.here"}, "usage"),
+        ({"workflow": ""}, "usage"),
+        ({"version": "x" * 33}, "usage"),
+        ({"priority": 101}, "usage"),
+        ({"key": "a\0b", "digest": ONE}, "usage"),
+        ({"key": "k"}, "usage"),
+        ({"key": "k", "digest": "zz"}, "usage"),
+        ({"labels": {"a": "b\0"}}, "usage"),
+        ({"labels": {f"l{n}": "" for n in range(21)}}, "usage"),
+        ({"start_at": 1, "delay": 1}, "usage"),
+        ({"start_at": 1 << 62}, "usage"),
+        ({"delay": -1}, "usage"),
+        ({"input": Raw(b'"\xff"')}, "payload"),
+        ({"input": Raw(b"[" * 201 + b"]" * 201)}, "payload"),
+        ({"input": Raw(b'"' + b"x" * (256 * 1024) + b'"')}, "payload"),
+    ],
+)
+async def test_a_bad_run_is_refused_and_its_neighbours_are_kept(
+    engine: Engine, fields: dict[str, object], code: str
+) -> None:
+    good = new_run()
+    refused, kept = await engine.enqueue(new_run(**fields), good)
+    assert refused.error is not None
+    assert (refused.error.code, kept.error) == (code, None)
+    assert await engine.state(good.id) is State.QUEUED
+
+
+async def test_brackets_inside_text_are_not_nesting(engine: Engine) -> None:
+    assert (await engine.enqueue(new_run(input=Raw(b'"' + b'[\\"' * 500 + b'"'))))[0].error is None
+
+
+async def test_payloads_come_back_byte_for_byte(engine: Engine) -> None:
+    raw = b'{"b": 1e400, "a": "\\u0000 \xc3\xbc", "n": 123456789012345678901234567890, "b": 2}'
+    await engine.queued_run(input=Raw(raw))
+    assert bytes((await engine.claim_one()).input) == raw
+
+
+async def test_a_delayed_run_waits_until_it_is_due(engine: Engine) -> None:
+    later = await engine.queued_run(delay=3_600_000_000)
+    past = await engine.queued_run(start_at=1)
+    assert (await engine.state(later), await engine.state(past)) == (State.SCHEDULED, State.QUEUED)
+    assert await engine.wake() == []
+    await engine.execute("UPDATE aiki.runs SET due_at = now() WHERE id = %s", later)
+    assert await engine.wake() == [later]
+    assert await engine.history(later) == ["enqueued", "due"]
+
+
+async def test_another_namespace_cannot_see_the_run(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    engine.namespace = "elsewhere"
+    (refused,) = await engine.enqueue(new_run(id=run_id))
+    assert refused.error is not None
+    assert await engine.claim(await engine.session()) == []
+
+
+async def test_a_route_is_told_of_once(engine: Engine) -> None:
+    await engine.enqueue(new_run(), new_run())
+    await engine.enqueue(new_run(id=new_id()))
+    assert engine.met == [("default", "flow", "1.0")]

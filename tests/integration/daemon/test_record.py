@@ -1,0 +1,183 @@
+"""P2, P4 and P7: what is recorded stands, once, and only its claim can record it."""
+
+import asyncio
+
+import pytest
+from msgspec import Raw
+
+from aiki.core.states import Event, State
+from aiki.wire.limits import ENTRIES_HARD
+from aiki.wire.messages import Attempt, End, Fence
+from tests.integration.daemon.engine import Engine, completed, entry, locked, unit
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_entries_and_the_end_are_one_unit(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    assert await engine.results(unit(run.fence, 0, entry("a"), entry("b"), end=completed())) == ["done"]
+    status = await engine.status(run.fence.run_id)
+    assert (status.state, status.tasks, bytes(status.output)) == (State.COMPLETED, 2, b'"done"')
+    assert status.finished_at is not None
+    assert await engine.history(run.fence.run_id) == ["enqueued", "claim", "complete"]
+
+
+async def test_a_repeated_unit_is_done_and_changes_nothing(engine: Engine, rival: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    first = unit(run.fence, 0, entry("a"))
+    last = unit(run.fence, 1, entry("b"), end=completed())
+    assert await engine.results(first) == await rival.results(first) == ["done"]
+    assert await engine.results(last) == await rival.results(last) == ["done"]
+    assert len(await engine.journal(run.fence.run_id)) == 2
+    assert await engine.history(run.fence.run_id) == ["enqueued", "claim", "complete"]
+
+
+async def test_a_unit_and_its_repeat_in_one_batch_are_both_done(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    one = unit(run.fence, 0, entry("a"), end=completed())
+    assert await engine.results(one, one) == ["done", "done"]
+
+
+@pytest.mark.parametrize("end", [completed(), None])
+async def test_a_unit_that_two_daemons_write_at_once_is_written_once(
+    engine: Engine, rival: Engine, end: End | None
+) -> None:
+    for _ in range(20):
+        await engine.queued_run()
+    units = [unit(run.fence, 0, entry("a"), end=end) for run in await engine.claim(await engine.session(), limit=20)]
+    for results in await asyncio.gather(*((engine, rival)[n % 2].results(*units) for n in range(6))):
+        assert set(results) == {"done"}
+    assert (await engine.execute("SELECT count(*) FROM aiki.journal"))[0][0] == 20
+
+
+async def test_a_write_after_the_statements_snapshot_is_met_by_a_repeat(engine: Engine, rival: Engine) -> None:
+    """The rival's statement waits for the row; what was written meanwhile its snapshot does not hold."""
+    await engine.queued_run()
+    run = await engine.claim_one()
+    fence, sql = run.fence, "SELECT FROM aiki.runs WHERE id = %s FOR UPDATE"
+    async with locked(engine.database, sql, fence.run_id) as holder:
+        waiting = asyncio.create_task(rival.results(unit(fence, 0, entry("a"))))
+        await engine.until_waiting()
+        await holder.execute(
+            "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value) VALUES (%s, 1, true, 1, 'task:x:0:0', '1')",
+            (fence.run_id,),
+        )
+        await holder.commit()
+    assert await waiting == ["conflict"]
+    assert [key for _, key, _ in await engine.journal(fence.run_id)] == ["task:x:0:0"]
+
+
+async def test_another_outcome_at_the_same_place_is_a_conflict(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    await engine.record(unit(run.fence, 0, entry("a")))
+    other = [entry("b"), entry("a", Raw(b"2")), entry("a", Raw(b'"value" '))]
+    for one in other:
+        assert await engine.results(unit(run.fence, 0, one)) == ["conflict"]
+        assert await engine.results(unit(run.fence, 0, one, end=completed())) == ["conflict"]
+    assert await engine.results(unit(run.fence, 5, entry("c"))) == ["conflict"]
+    assert len(await engine.journal(run.fence.run_id)) == 1
+    assert await engine.state(run.fence.run_id) is State.RUNNING
+
+
+async def test_a_stale_claim_cannot_record(engine: Engine) -> None:
+    await engine.queued_run()
+    session = await engine.session()
+    old = await engine.claim_one(session)
+    await engine.expire(session)
+    await engine.rescue()
+    zombie = unit(old.fence, 0, entry("a"), end=completed())
+    assert await engine.results(zombie) == ["fenced"]
+    new = await engine.claim_one()
+    assert await engine.results(zombie) == ["fenced"]
+    assert await engine.results(unit(new.fence, 0, entry("b"), end=completed())) == ["done"]
+    assert await engine.results(zombie) == ["fenced"]
+    assert [key for _, key, _ in await engine.journal(old.fence.run_id)] == ["task:b:0:0"]
+
+
+@pytest.mark.parametrize("wrong", ["epoch", "claim_id", "run_id", "namespace"])
+async def test_a_forged_fence_writes_nothing(engine: Engine, wrong: str) -> None:
+    await engine.queued_run()
+    await engine.queued_run()
+    session = await engine.session()
+    run, other = await engine.claim(session, limit=2)
+    forged = {
+        "epoch": Fence(run.fence.run_id, 2, run.fence.claim_id),
+        "claim_id": Fence(run.fence.run_id, 1, "guess"),
+        "run_id": Fence("00000000-0000-7000-8000-000000000000", 1, run.fence.claim_id),
+        "namespace": run.fence,
+    }[wrong]
+    if wrong == "namespace":
+        engine.namespace = "elsewhere"
+    results = await engine.results(unit(forged, 0, entry("a"), end=completed()), unit(other.fence, 0, entry("a")))
+    assert results[0] == "fenced"
+    assert await engine.journal(run.fence.run_id) == []
+
+
+async def test_a_zombie_that_meets_the_rescuer_is_written_before_or_fenced_after(engine: Engine, rival: Engine) -> None:
+    """The rescuer holds the run's row when the record comes: the record waits, and then its fence fails."""
+    await engine.queued_run()
+    session = await engine.session()
+    run = await engine.claim_one(session)
+    sql = "UPDATE aiki.runs SET state = 'queued', claim_id = NULL, history_seq = history_seq + 1 WHERE id = %s"
+    async with locked(engine.database, sql, run.fence.run_id) as rescuer:
+        zombie = asyncio.create_task(rival.results(unit(run.fence, 0, entry("a"), end=completed())))
+        await engine.until_waiting()
+        await rescuer.commit()
+    assert await zombie == ["fenced"]
+    assert await engine.journal(run.fence.run_id) == []
+    assert await engine.state(run.fence.run_id) is State.QUEUED
+
+
+async def test_a_bad_unit_is_refused_alone(engine: Engine) -> None:
+    for _ in range(7):
+        await engine.queued_run()
+    runs = await engine.claim(await engine.session(), limit=7)
+    units = [unit(run.fence, 0, entry("a")) for run in runs]
+    units[2].entries[0].key = "task:nul:\0"
+    # Only Postgres refuses this one: no JSON text holds such a surrogate in UTF-8.
+    units[4].entries[0].turns = 1 << 40
+    assert await engine.results(*units) == ["done", "done", "refused", "done", "refused", "done", "done"]
+
+
+@pytest.mark.parametrize("event", [Event.RESCUE, Event.CRASH_LOOP, Event.BACK_OFF, Event.CLAIM, Event.DUE])
+async def test_a_claim_cannot_end_by_what_is_not_its_own(engine: Engine, event: Event) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    assert await engine.results(unit(run.fence, 0, end=End(event, due_at=1))) == ["refused"]
+    assert await engine.state(run.fence.run_id) is State.RUNNING
+
+
+async def test_a_journal_has_a_hard_limit(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    (refused,) = await engine.record(unit(run.fence, ENTRIES_HARD, entry("a")))
+    assert (refused.result, "50,000" in (refused.reason or "")) == ("refused", True)
+
+
+async def test_attempts_stand_beside_the_journal(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    start = Attempt("task:once:0:0", 1)
+    failure = Attempt("task:once:0:0", 1, Raw(b'{"type":"E","message":"m"}'), 77)
+    assert await engine.results(unit(run.fence, attempts=[start])) == ["done"]
+    assert await engine.results(unit(run.fence, attempts=[start])) == ["done"]
+    assert await engine.results(unit(run.fence, attempts=[failure])) == ["done"]
+    # A repeat that comes late must not take the failure back.
+    assert await engine.results(unit(run.fence, attempts=[start], end=End(Event.RELEASE))) == ["done"]
+    again = await engine.claim_one()
+    assert [(a.attempt, bytes(a.error), a.next_at) for a in again.attempts] == [(1, bytes(failure.error), 77)]
+    assert (again.entries, again.length) == ([], 0)
+
+
+async def test_batches_that_lock_the_same_runs_in_opposite_orders_both_end(engine: Engine, rival: Engine) -> None:
+    for _ in range(60):
+        await engine.queued_run()
+    runs = await engine.claim(await engine.session(), limit=60)
+    for base in range(4):
+        units = [unit(run.fence, base, entry(f"t{base}")) for run in runs]
+        both = await asyncio.gather(engine.results(*units), rival.results(*reversed(units)))
+        assert {result for results in both for result in results} == {"done"}

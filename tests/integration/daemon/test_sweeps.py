@@ -1,0 +1,136 @@
+"""P6: what a dead worker held goes on; timers fire; nobody is taken for dead because the daemon was."""
+
+import pytest
+
+from aiki.core.errors import Conflict, NotFound
+from aiki.core.states import Event, State
+from aiki.wire.messages import End, Resume
+from aikid.engine import resume
+from aikid.store import rescue
+from aikid.store.pool import Priority
+from tests.integration.daemon.engine import Engine, entry, new_id, unit
+
+pytestmark = pytest.mark.anyio
+
+
+async def crash(engine: Engine, run_id: str, *entries: str, base: int = 0) -> Event:
+    """Let a worker claim the run, record entries and die; return what the rescuer made of it."""
+    session = await engine.session()
+    await engine.execute("UPDATE aiki.runs SET due_at = now() WHERE state = 'retrying'")
+    await engine.wake()
+    run = await engine.claim_one(session)
+    assert run.fence.run_id == run_id
+    if entries:
+        assert await engine.results(unit(run.fence, base, *map(entry, entries))) == ["done"]
+    await engine.expire(session)
+    (rescued,) = await engine.rescue()
+    return rescued.event
+
+
+async def test_the_runs_of_a_dead_worker_are_queued_again(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    assert await crash(engine, run_id) is Event.RESCUE
+    assert await engine.state(run_id) is State.QUEUED
+    assert await engine.history(run_id) == ["enqueued", "claim", "rescue"]
+    assert await engine.rescue() == []
+
+
+async def test_a_run_that_kills_its_workers_backs_off_and_is_blocked(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    events = [await crash(engine, run_id) for _ in range(5)]
+    assert events == [Event.RESCUE, Event.BACK_OFF, Event.BACK_OFF, Event.BACK_OFF, Event.CRASH_LOOP]
+    status = await engine.status(run_id)
+    assert (status.state, "crash_loop" in (status.why or "")) == (State.BLOCKED, True)
+
+
+async def test_the_back_off_doubles(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    delays = []
+    for _ in range(4):
+        await crash(engine, run_id)
+        status = await engine.status(run_id)
+        delays.append(None if status.due_at is None else status.due_at - await now(engine))
+    assert delays[0] is None
+    for delay, seconds in zip(delays[1:], (2, 4, 8), strict=True):
+        assert delay is not None
+        assert seconds - 1.5 < delay / 1e6 <= seconds
+
+
+async def now(engine: Engine) -> int:
+    return int((await engine.execute("SELECT (extract(epoch FROM now()) * 1000000)::bigint"))[0][0])
+
+
+async def test_progress_forgives_crashes(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await crash(engine, run_id)
+    events = [await crash(engine, run_id, f"t{base}", base=base) for base in range(6)]
+    assert set(events) == {Event.RESCUE}
+    assert await crash(engine, run_id) is Event.BACK_OFF
+
+
+async def test_closing_a_session_queues_its_runs_at_once_and_fences_it(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    session = await engine.session()
+    run = await engine.claim_one(session)
+    assert await engine.close(session) == [run_id]
+    assert await engine.close(session) == []
+    assert await engine.results(unit(run.fence, 0, entry("a"))) == ["fenced"]
+    assert await engine.history(run_id) == ["enqueued", "claim", "release"]
+    assert (await engine.claim_one()).suspect is False
+
+
+async def test_a_renewal_never_revives_a_session(engine: Engine) -> None:
+    alive, expired, closed = [await engine.session() for _ in range(3)]
+    await engine.expire(expired)
+    await engine.close(closed)
+    assert [(await engine.renew(session)).alive for session in (alive, expired, closed)] == [True, False, False]
+
+
+async def test_a_running_run_without_a_session_is_found(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await engine.claim_one()
+    await engine.execute("DELETE FROM aiki.sessions")
+    assert [one.id for one in await engine.rescue()] == [run_id]
+
+
+async def test_after_a_gap_nobody_is_taken_for_dead(engine: Engine) -> None:
+    session, dead_before = await engine.session(ttl=10.0), await engine.session(ttl=10.0)
+    await engine.execute("UPDATE aiki.sweeps SET swept_at = now() - interval '6 s'")
+    await engine.expire(session)
+    await engine.execute("UPDATE aiki.sessions SET expires_at = now() - interval '7 s' WHERE id = %s", dead_before)
+
+    async def begin() -> int | None:
+        return await engine.pool.run(rescue.begin, priority=Priority.LOOP)
+
+    assert await begin() == 1
+    assert (await engine.renew(session)).alive is True
+    assert (await engine.renew(dead_before)).alive is False
+    await engine.expire(session)
+    assert await begin() == 0
+
+
+async def test_a_sleeping_run_wakes_when_it_is_due(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    await engine.record(unit(run.fence, end=End(Event.SLEEP, due_at=await now(engine) + 60_000_000)))
+    assert (await engine.state(run_id), await engine.wake()) == (State.SLEEPING, [])
+    await engine.execute("UPDATE aiki.runs SET due_at = now()")
+    assert await engine.wake() == [run_id]
+    assert (await engine.status(run_id)).due_at is None
+
+
+async def test_resume_queues_a_blocked_run_and_only_such(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    with pytest.raises(Conflict):
+        await resume.resume(engine.pool, "default", Resume(run_id))
+    await engine.record(unit(run.fence, end=End(Event.DIVERGE, why="nondeterminism: …")))
+    assert (await engine.status(run_id)).why == "nondeterminism: …"
+    route, reply = await resume.resume(engine.pool, "default", Resume(run_id, "alice"))
+    assert (route, reply.run.state, reply.run.why) == (("default", "flow", "1.0"), State.QUEUED, None)
+    assert (await resume.resume(engine.pool, "default", Resume(run_id)))[0] is None
+    assert await engine.history(run_id) == ["enqueued", "claim", "diverge", "resume"]
+    with pytest.raises(NotFound):
+        await resume.resume(engine.pool, "default", Resume(new_id()))
+    with pytest.raises(NotFound):
+        await resume.resume(engine.pool, "elsewhere", Resume(run_id))

@@ -1,0 +1,215 @@
+"""A run's life on Postgres is TRANSITIONS and nothing else, whatever order daemons, workers and people act in.
+
+Hypothesis gives commands to the engine of two daemons on one database; beside it a model applies the same events to
+TRANSITIONS. After each command the states, the journals and the histories must agree, and the promises hold: a
+terminal run never changes (P4), a lost claim writes nothing (P7), a recorded outcome stays (P2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from aiki.core.errors import Conflict
+from aiki.core.states import ENQUEUED, TERMINAL, TRANSITIONS, Event, State, apply
+from aiki.wire.messages import End, Fence, Resume, Unit
+from aikid.engine import resume
+from tests.integration.daemon.engine import Engine, entry, new_run
+from tests.servers import Postgres
+
+ENDS = (Event.RELEASE, Event.SLEEP, Event.RETRY, Event.DIVERGE, Event.COMPLETE, Event.FAIL)
+EPOCH_US = 1_000_000
+
+
+@dataclass
+class ModelRun:
+    """What the run must look like."""
+
+    state: State
+    story: list[str] = field(default_factory=lambda: [ENQUEUED])
+    journal: list[str] = field(default_factory=list)
+    session: str | None = None
+    fence: Fence | None = None
+    last: tuple[Unit, Fence] | None = None
+    """The unit that ended the last claim, and its fence: repeating it is `done` while nobody claimed again."""
+
+    def happens(self, event: Event) -> None:
+        self.state = apply(self.state, event)
+        self.story.append(event.value)
+
+
+class Runs(RuleBasedStateMachine):
+    """Commands to two daemons' engines."""
+
+    database: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.daemons = [Engine(self.database), Engine(self.database)]
+        self.do(
+            self.daemons[0].execute("TRUNCATE aiki.runs, aiki.journal, aiki.attempts, aiki.run_history, aiki.sessions")
+        )
+        self.runs: dict[str, ModelRun] = {}
+        self.sessions: list[str] = []
+        self.zombies: list[tuple[str, Fence, int]] = []
+
+    def teardown(self) -> None:
+        for daemon in self.daemons:
+            self.do(daemon.pool.aclose())
+        self.runner.close()
+
+    def do(self, work: Any) -> Any:
+        return self.runner.run(work)
+
+    def running(self) -> list[str]:
+        return [run_id for run_id, run in self.runs.items() if run.state is State.RUNNING]
+
+    def lose(self, run_id: str) -> None:
+        run = self.runs[run_id]
+        assert run.fence is not None
+        self.zombies.append((run_id, run.fence, len(run.journal)))
+        run.session = run.fence = run.last = None
+
+    @rule(which=st.integers(0, 1), delayed=st.booleans())
+    def enqueue(self, which: int, delayed: bool) -> None:
+        run = new_run(delay=3_600_000_000 if delayed else None)
+        for _ in range(2):
+            (done,) = self.do(self.daemons[which].enqueue(run))
+            assert done.created
+        self.runs[run.id] = ModelRun(State.SCHEDULED if delayed else State.QUEUED)
+
+    @rule(which=st.integers(0, 1), limit=st.integers(1, 4), new=st.booleans())
+    def claim(self, which: int, limit: int, new: bool) -> None:
+        daemon = self.daemons[which]
+        if new or not self.sessions:
+            self.sessions.append(self.do(daemon.session()))
+        session = self.sessions[-1]
+        queued = [run_id for run_id, run in self.runs.items() if run.state is State.QUEUED]
+        claimed = self.do(daemon.claim(session, limit=limit))
+        suspects = [one for one in claimed if one.suspect]
+        assert len(suspects) <= 1
+        assert len(claimed) == min(limit, len(queued)) or len(queued) > len(claimed) >= 0
+        for one in claimed:
+            run = self.runs[one.fence.run_id]
+            run.happens(Event.CLAIM)
+            assert [e.key for e in one.entries] == [f"task:{name}:0:0" for name in run.journal]
+            run.session, run.fence, run.last = session, one.fence, None
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data(), which=st.integers(0, 1), entries=st.integers(0, 3), end=st.none() | st.sampled_from(ENDS))
+    def record(self, data: Any, which: int, entries: int, end: Event | None) -> None:
+        run_id = data.draw(st.sampled_from(self.running()))
+        run = self.runs[run_id]
+        assert run.fence is not None
+        names = [f"t{len(run.journal) + n}" for n in range(entries)]
+        due = EPOCH_US if end in (Event.SLEEP, Event.RETRY) else None
+        unit = Unit(run.fence, len(run.journal), [entry(n) for n in names], [], End(end, due_at=due) if end else None)
+        for daemon in (self.daemons[which], self.daemons[1 - which]):
+            assert self.do(daemon.results(unit)) == ["done"]
+        run.journal += names
+        if end is not None:
+            run.happens(end)
+            run.last = (unit, run.fence)
+            self.zombies.append((run_id, run.fence, len(run.journal)))
+            run.session = run.fence = None
+
+    @precondition(lambda self: self.zombies)
+    @rule(data=st.data(), end=st.none() | st.sampled_from(ENDS))
+    def a_zombie_writes(self, data: Any, end: Event | None) -> None:
+        _, fence, base = data.draw(st.sampled_from(self.zombies))
+        unit = Unit(fence, base, [entry("zombie")], [], End(end, due_at=EPOCH_US) if end else None)
+        assert self.do(self.daemons[0].results(unit))[0] in ("fenced", "conflict")
+
+    @precondition(lambda self: any(run.last for run in self.runs.values()))
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def a_worker_repeats_itself(self, data: Any, which: int) -> None:
+        run = data.draw(st.sampled_from([run for run in self.runs.values() if run.last]))
+        assert run.last is not None
+        assert self.do(self.daemons[which].results(run.last[0])) == ["done"]
+
+    @rule(which=st.integers(0, 1))
+    def time_passes(self, which: int) -> None:
+        self.do(self.daemons[which].execute("UPDATE aiki.runs SET due_at = now() WHERE due_at IS NOT NULL"))
+        woken = self.do(self.daemons[which].wake())
+        parked = (State.SCHEDULED, State.SLEEPING, State.RETRYING)
+        assert set(woken) == {run_id for run_id, run in self.runs.items() if run.state in parked}
+        for run_id in woken:
+            self.runs[run_id].happens(Event.DUE)
+
+    @precondition(lambda self: self.sessions)
+    @rule(data=st.data(), which=st.integers(0, 1), politely=st.booleans())
+    def a_worker_leaves(self, data: Any, which: int, politely: bool) -> None:
+        session = data.draw(st.sampled_from(self.sessions))
+        self.sessions.remove(session)
+        held = {run_id for run_id in self.running() if self.runs[run_id].session == session}
+        if politely:
+            assert set(self.do(self.daemons[which].close(session))) == held
+            events = dict.fromkeys(held, Event.RELEASE)
+        else:
+            self.do(self.daemons[which].expire(session))
+            events = {one.id: one.event for one in self.do(self.daemons[which].rescue())}
+            assert set(events) == held
+        for run_id, event in events.items():
+            self.runs[run_id].happens(event)
+            self.lose(run_id)
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def a_person_resumes(self, data: Any, which: int) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.runs)))
+        run = self.runs[run_id]
+        work = resume.resume(self.daemons[which].pool, "default", Resume(run_id))
+        if (run.state, Event.RESUME) in TRANSITIONS:
+            assert self.do(work)[0] is not None
+            run.happens(Event.RESUME)
+            run.last = None
+        elif run.state is State.QUEUED:
+            assert self.do(work)[0] is None
+        else:
+            with pytest.raises(Conflict):
+                self.do(work)
+
+    @invariant()
+    def postgres_agrees(self) -> None:
+        engine = self.daemons[0]
+        rows = self.do(engine.execute("SELECT id::text, state, finished_at IS NOT NULL FROM aiki.runs"))
+        assert {run_id: state for run_id, state, _ in rows} == {i: run.state for i, run in self.runs.items()}
+        assert all(finished == (State(state) in TERMINAL) for _, state, finished in rows)
+        journal: dict[str, list[str]] = {}
+        for run_id, key in self.do(engine.execute("SELECT run_id::text, key FROM aiki.journal ORDER BY run_id, seq")):
+            journal.setdefault(run_id, []).append(key)
+        assert journal == {i: [f"task:{n}:0:0" for n in run.journal] for i, run in self.runs.items() if run.journal}
+        story: dict[str, list[str]] = {}
+        history = "SELECT run_id::text, event FROM aiki.run_history ORDER BY run_id, seq"
+        for run_id, event in self.do(engine.execute(history)):
+            story.setdefault(run_id, []).append(event)
+        assert story == {i: run.story for i, run in self.runs.items()}
+
+
+@pytest.fixture
+def states_database(postgres: Postgres, template: str) -> Iterator[str]:
+    yield postgres.create_database("run_states", template=template)
+    postgres.drop_database("run_states")
+
+
+def test_every_life_is_one_of_transitions(states_database: str) -> None:
+    machine = type("RunsOfThisTest", (Runs,), {"database": states_database})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=12,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
