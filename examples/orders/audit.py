@@ -1,5 +1,6 @@
 """Own the check of the demo: what the shop's books say is held against the CSV and against the runs' histories."""
 
+import asyncio
 import csv
 import sqlite3
 from collections import Counter, defaultdict
@@ -10,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aiki import Client, State
+from aiki import Client, RunStatus, State
 from aiki.reads import HistoryEntry
 
 TASKS = frozenset({"reserve", "charge", "write_invoice"})
+READ_AT_ONCE = 30
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,14 @@ class Report:
 
 async def read_stories(client: Client, run_ids: Iterable[str]) -> list[Story]:
     """Return the histories of the runs."""
-    return [
-        Story(run.key or "", run.state, [entry async for entry in client.runs.history(run.id)])
-        for run in await client.runs.status(run_ids)
-    ]
+    runs = await client.runs.status(run_ids)
+    limit = asyncio.Semaphore(READ_AT_ONCE)
+
+    async def read(run: RunStatus) -> Story:
+        async with limit:
+            return Story(run.key or "", run.state, [entry async for entry in client.runs.history(run.id)])
+
+    return await asyncio.gather(*map(read, runs))
 
 
 def audit(orders: Path, shop: Path, stories: Sequence[Story], outage: Outage) -> Report:
