@@ -39,6 +39,7 @@ R = TypeVar("R")
 
 ENQUEUE_SECONDS: Final = 30.0
 ENQUEUE_LANES: Final = 3
+AWAITED_RUNS: Final = 4
 CHUNK_RUNS: Final = 500
 """Small enough that the daemon writes one chunk while the next is on its way."""
 CHUNK_BYTES: Final = MESSAGE_BYTES - 64 * 1024
@@ -183,9 +184,11 @@ class Client:
 
     async def _send(self, runs: Sequence[NewRun]) -> list[Enqueued]:
         enqueued: list[Enqueued] = []
+        # Whoever enqueues a few runs is likely to wait for them, whoever enqueues many is not.
+        inbox = await self._waits.expect([run.id for run in runs]) if len(runs) <= AWAITED_RUNS else None
         for _, chunk in _chunks(runs):
             failpoint("client.before_enqueue")
-            enqueued += (await self.transport.call(Enqueue(chunk), seconds=ENQUEUE_SECONDS)).runs
+            enqueued += (await self.transport.call(Enqueue(chunk, inbox), seconds=ENQUEUE_SECONDS)).runs
             failpoint("client.after_enqueue")
         return enqueued
 

@@ -117,7 +117,7 @@ class RouteBook:
             self._validators[key](payload)
         except fastjsonschema.JsonSchemaValueException as error:
             path = "$" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in error.path[1:])
-            says = error.message.removeprefix(error.name).strip()
+            says = error.message.removeprefix(error.name or "").strip()
             raise PayloadError(f"{path}: {says}, in the payload of {route.workflow!r} {route.version}") from error
 
 

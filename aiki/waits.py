@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable
 from itertools import islice
 from typing import Final
@@ -18,13 +20,14 @@ from aiki.core.errors import AikiError, NotFound, Unavailable
 from aiki.core.states import TERMINAL
 from aiki.transport import Transport
 from aiki.wire import codec
-from aiki.wire.limits import BATCH_RUNS
+from aiki.wire.limits import BATCH_RUNS, WATCH_SECONDS
 from aiki.wire.messages import RunNews, RunStatus, Status, Watch
 
-WATCH_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 15.0
 CALL_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.5
+EXPECTED_RUNS: Final = 1024
+"""Runs that are watched from their enqueue although nobody waits yet."""
 
 log = logging.getLogger("aiki.waits")
 
@@ -41,6 +44,8 @@ class Waits:
         self._asking: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
         self._every_change: dict[str, int] = {}
+        self._expected: OrderedDict[str, tuple[float, RunStatus | None]] = OrderedDict()
+        """Runs that the daemon watches from their enqueue: since when, and the end that was pushed already."""
 
     async def close(self) -> None:
         """Stop; whoever still waits is cancelled with its own task."""
@@ -49,6 +54,15 @@ class Waits:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+
+    async def expect(self, run_ids: list[str]) -> str:
+        """Return the inbox to enqueue these runs with: their ends are pushed there, and kept until someone waits."""
+        now = time.monotonic()
+        for run_id in run_ids:
+            self._expected[run_id] = (now, None)
+        while len(self._expected) > EXPECTED_RUNS:
+            self._expected.popitem(last=False)
+        return await self._open_inbox()
 
     async def changes(self, run_id: str, *, ends_only: bool) -> AsyncGenerator[RunStatus, None]:
         """Yield the run as it is now, then again at each change, until it has ended.
@@ -59,7 +73,10 @@ class Waits:
         self._queues.setdefault(run_id, []).append(queue)
         if not ends_only:
             self._every_change[run_id] = self._every_change.get(run_id, 0) + 1
-        self._ask([run_id])
+        if ends_only:
+            self._ask_or_recall(run_id, queue)
+        else:
+            self._ask([run_id])
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll())
         last: RunStatus | None = None
@@ -87,6 +104,19 @@ class Waits:
             if not self._every_change[run_id]:
                 del self._every_change[run_id]
 
+    def _ask_or_recall(self, run_id: str, queue: asyncio.Queue[RunStatus | AikiError]) -> None:
+        """Ask about the run, unless it is watched since its enqueue: then its end was pushed, or will be."""
+        since, end = self._expected.pop(run_id, (None, None))
+        if end is not None:
+            queue.put_nowait(end)
+        elif since is None or time.monotonic() - since > WATCH_SECONDS / 2:
+            self._ask([run_id])
+
+    async def _open_inbox(self) -> str:
+        if self._inbox is None:
+            self._inbox = await self._transport.inbox(self._on_push)
+        return self._inbox
+
     def _ask(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
             self._wanted[run_id not in self._every_change][run_id] = None
@@ -107,9 +137,7 @@ class Waits:
             self._asking = None
 
     async def _ask_batch(self, batch: list[str], *, ends_only: bool) -> None:
-        if self._inbox is None:
-            self._inbox = await self._transport.inbox(self._on_push)
-        request = Watch(batch, self._inbox, WATCH_SECONDS, ends_only)
+        request = Watch(batch, await self._open_inbox(), WATCH_SECONDS, ends_only)
         try:
             reply = await self._transport.call(request, seconds=CALL_SECONDS)
         except Unavailable as error:
@@ -137,6 +165,8 @@ class Waits:
         self._ask(run_id for run_id in news.changed if run_id in self._queues)
 
     def _tell(self, run_id: str, news: RunStatus | AikiError) -> None:
+        if run_id in self._expected and isinstance(news, RunStatus):
+            self._expected[run_id] = (self._expected[run_id][0], news)
         for queue in self._queues.get(run_id, ()):
             queue.put_nowait(news)
 

@@ -24,3 +24,5 @@ LABELS: Final = 20
 KEY_CHARS: Final = 256
 """An idempotency key; a label's value."""
 HINTS_PER_ROUTE: Final = 1_000
+WATCH_SECONDS: Final = 60.0
+"""For how long a run is watched after its enqueue or a `Watch`; whoever waits longer asks again."""

@@ -73,11 +73,15 @@ class EnqueueReply(Struct):
 
 
 class Enqueue(Request[EnqueueReply]):
-    """Enqueue up to BATCH_RUNS runs in one commit. Idempotent by their ids."""
+    """Enqueue up to BATCH_RUNS runs in one commit. Idempotent by their ids.
+
+    With `inbox` the runs are watched from their birth, as by `Watch`, without the read that a `Watch` begins with.
+    """
 
     op = "enqueue"
     reply = EnqueueReply
     runs: list[NewRun]
+    inbox: str | None = None
 
 
 class RunStatus(Struct, omit_defaults=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from aiki.core.errors import AikiError, Unavailable
 from aiki.core.failpoints import failpoint
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import Record, Recorded, Unit
+from aiki.wire.messages import Record, Recorded, RecordReply, Unit
 
 if TYPE_CHECKING:
     from aiki.execution import Execution
@@ -86,20 +86,25 @@ class Recorder:
         return batch
 
     async def _record(self, batch: list[tuple[Execution, Unit]]) -> None:
-        request = Record([unit for _, unit in batch])
-        while True:
-            try:
-                reply = await self._transport.call(request, seconds=CALL_SECONDS)
-                break
-            except Unavailable as error:
-                log.warning("outcomes of %d runs wait to be recorded: %s", len(batch), error)
-            except AikiError as error:
-                self._refused(batch, error)
-                return
+        reply = await self._reply(batch)
+        if reply is None:
+            return
         failpoint("worker.recorded")
         self._clock.told(reply.now)
         for (execution, _), recorded in zip(batch, reply.units, strict=True):
             execution.on_recorded(recorded)
+
+    async def _reply(self, batch: list[tuple[Execution, Unit]]) -> RecordReply | None:
+        """Return the daemon's answer, however long it takes; None if it refused the batch as a whole."""
+        request = Record([unit for _, unit in batch])
+        while True:
+            try:
+                return await self._transport.call(request, seconds=CALL_SECONDS)
+            except Unavailable as error:
+                log.warning("outcomes of %d runs wait to be recorded: %s", len(batch), error)
+            except AikiError as error:
+                self._refused(batch, error)
+                return None
 
     def _refused(self, batch: list[tuple[Execution, Unit]], error: AikiError) -> None:
         if len(batch) == 1:

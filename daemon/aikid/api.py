@@ -18,7 +18,7 @@ import msgspec
 from aiki.core.errors import AikiError, Overloaded, PayloadError, Unsupported, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.wire import codec
-from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.limits import MESSAGE_BYTES, WATCH_SECONDS
 from aiki.wire.messages import (
     REQUESTS,
     Claim,
@@ -161,13 +161,23 @@ class Api:
 
     async def _enqueue(self, calls: list[Call]) -> None:
         s = self._s
+        watching = [call for call in calls if self._watch_from_birth(call)]
         done = await enqueueing.enqueue(s.pool, s.routes, [(call.namespace, call.request) for call in calls])
+        for call in watching:
+            s.watchers.born(call.namespace, call.request.runs, done.now)
         if not failpoint("enqueue.before_reply"):
             await self._reply(calls, done.replies)
         failpoint("enqueue.before_hint")
         if done.due_seconds is not None:
             s.waker.due_in(done.due_seconds)
         await s.offerer.queued(done.queued)
+
+    def _watch_from_birth(self, call: Call) -> bool:
+        request = call.request
+        if request.inbox is None or not may_reply(request.inbox) or len(self._s.watchers) > WATCHES_MAX:
+            return False
+        self._s.watchers.watch(call.namespace, Watch([run.id for run in request.runs], request.inbox, WATCH_SECONDS))
+        return True
 
     async def _claim(self, calls: list[Call]) -> None:
         (call,) = calls
