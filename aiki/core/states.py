@@ -5,6 +5,7 @@ UPDATE from `sources()`, so SQL and Python cannot drift apart. Each event has ex
 """
 
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 
@@ -82,11 +83,13 @@ def apply(state: State, event: Event) -> State:
         raise IllegalTransition(f"a run that is {state} cannot {event}") from None
 
 
+@cache
 def sources(event: Event) -> frozenset[State]:
     """Return the states in which `event` is legal: what a guarded UPDATE asks for."""
     return frozenset(state for state, happening in TRANSITIONS if happening is event)
 
 
+@cache
 def target(event: Event) -> State:
     """Return the one state that `event` leads to, whatever it started from."""
     (state,) = {after for (_, happening), after in TRANSITIONS.items() if happening is event}

@@ -11,14 +11,14 @@ from typing import Final
 import msgspec
 
 from aiki.core.errors import Unavailable
-from aiki.core.states import HELD, TERMINAL, target
+from aiki.core.states import target
 from aiki.wire import subjects
 from aiki.wire.codec import encode
 from aiki.wire.limits import BATCH_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import RunNews, RunStatus
 from aikid.bus import Bus
 from aikid.engine import status
-from aikid.engine.watch import Ended, RunKey, Watchers
+from aikid.engine.watch import QUIET_STATES, Ended, RunKey, Watchers
 from aikid.store.pool import Pool
 
 log = logging.getLogger("aikid.news")
@@ -57,7 +57,7 @@ class News:
         quiet: list[str] = []
         for one in ended:
             run_id, end = one.unit.fence.run_id, one.unit.end
-            is_end = end is not None and target(end.event) in (TERMINAL | HELD)
+            is_end = end is not None and target(end.event) in QUIET_STATES
             (loud if is_end else quiet).append(run_id)
             if (known := self._watchers.after_end(namespace, one)) is not None:
                 told.append(known)

@@ -26,8 +26,14 @@ CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
 _KEY_CHARS: Final = 1024
 _FAILURE_BYTES: Final = 4 * ERROR_BYTES
 """An error with its traceback, escaped as JSON."""
-_SWEEPS: Final = frozenset({Event.RESCUE, Event.BACK_OFF, Event.CRASH_LOOP})
-"""What only the rescuer may do to a running run."""
+_ENDS: Final = frozenset(event for event in Event if State.RUNNING in sources(event)) - {
+    Event.RESCUE,
+    Event.BACK_OFF,
+    Event.CRASH_LOOP,
+}
+"""How a claim may end: what happens to a running run, but for what only the rescuer does."""
+_PARKING: Final = frozenset(event for event in _ENDS if target(event) in sources(Event.DUE))
+"""Ends after which the run goes on at `due_at`."""
 _WHY_CHARS: Final = 64 * 1024
 
 
@@ -200,9 +206,9 @@ def _check(unit: Unit) -> None:
 def _check_end(unit: Unit) -> None:
     end = unit.end
     assert end is not None
-    if State.RUNNING not in sources(end.event) or end.event in _SWEEPS:
+    if end.event not in _ENDS:
         raise PayloadError(f"a claim cannot end by {end.event.value!r}")
-    if target(end.event) in (State.SLEEPING, State.RETRYING) and end.due_at is None:
+    if end.due_at is None and end.event in _PARKING:
         raise PayloadError(f"{end.event.value!r} needs `due_at`")
     if end.due_at is not None and not 0 <= end.due_at <= MICROSECONDS_MAX:
         raise PayloadError("`due_at` is out of range")

@@ -19,6 +19,9 @@ _HEADER: Final = struct.Struct(">iiIii")
 _LENGTH: Final = struct.Struct(">i")
 _NULL: Final = _LENGTH.pack(-1)
 _EMPTY_DIMENSIONS: Final = struct.Struct(">iiI")
+_BIGINT: Final = struct.Struct(">q")
+_SHORT: Final = tuple(_LENGTH.pack(length) for length in range(2048))
+"""The length words of short items, so that most need no call."""
 
 
 class Array:
@@ -31,18 +34,36 @@ class Array:
     data: bytes
 
     def _join(self, items: Sequence[bytes | None]) -> None:
-        if not items:
-            self.data = _EMPTY_DIMENSIONS.pack(0, 0, self.item_oid)
+        """Join items of any length."""
+        if self._joined_plain(items):
             return
-        parts = [_HEADER.pack(1, 1, self.item_oid, len(items), 1)]
-        pack = _LENGTH.pack
+        parts = [self._header(len(items))]
         for item in items:
             if item is None:
                 parts.append(_NULL)
             else:
-                parts.append(pack(len(item)))
-                parts.append(item)
+                length = len(item)
+                parts += (_SHORT[length] if length < 2048 else _LENGTH.pack(length), item)
         self.data = b"".join(parts)
+
+    def _join_fixed(self, items: Sequence[bytes], length: int) -> None:
+        """Join items that all have `length` bytes: the length word is the separator."""
+        if not self._joined_plain(items):
+            word = _LENGTH.pack(length)
+            self.data = self._header(len(items)) + word + word.join(items)
+
+    def _joined_plain(self, items: Sequence[bytes | None]) -> bool:
+        count = len(items)
+        if not count:
+            self.data = _EMPTY_DIMENSIONS.pack(0, 0, self.item_oid)
+        elif items.count(None) == count:
+            self.data = self._header(count) + _NULL * count
+        else:
+            return False
+        return True
+
+    def _header(self, count: int) -> bytes:
+        return _HEADER.pack(1, 1, self.item_oid, count, 1)
 
 
 class Blobs(Array):
@@ -69,11 +90,10 @@ class Uuids(Array):
     item_oid = 2950
 
     def __init__(self, items: Sequence[str]) -> None:
-        fromhex = bytes.fromhex
-        found = [fromhex(item.replace("-", "")) for item in items]
+        found = [bytes.fromhex(item.replace("-", "")) for item in items]
         if any(len(item) != 16 for item in found):
             raise ValueError("an id is not a UUID")
-        self._join(found)
+        self._join_fixed(found, 16)
 
 
 class Bools(Array):
@@ -82,7 +102,7 @@ class Bools(Array):
     item_oid = 16
 
     def __init__(self, items: Sequence[bool]) -> None:
-        self._join([b"\1" if item else b"\0" for item in items])
+        self._join_fixed([b"\1" if item else b"\0" for item in items], 1)
 
 
 class Ints(Array):
@@ -91,7 +111,7 @@ class Ints(Array):
     item_oid = 20
 
     def __init__(self, items: Sequence[int | None]) -> None:
-        pack = struct.Struct(">q").pack
+        pack = _BIGINT.pack
         try:
             self._join([None if item is None else pack(item) for item in items])
         except struct.error as error:

@@ -61,6 +61,9 @@ FROM fit f
 """
 
 
+_TARGETS: Final = {event: target(event).value for event in Event}
+
+
 @dataclass(frozen=True, slots=True)
 class Wrote:
     """What one record statement did: the database's clock, and by its place each unit that was done.
@@ -98,7 +101,7 @@ def _unit_arrays(units: Sequence[Unit], counted: Sequence[bool]) -> list[Array]:
         Texts([fence.claim_id for fence in fences]),
         Ints([unit.base for unit in units]),
         Texts([end.event if end else None for end in ends]),
-        Texts([target(end.event) if end else None for end in ends]),
+        Texts([_TARGETS[end.event] if end else None for end in ends]),
         Blobs([bytes(end.output) or None if end else None for end in ends]),
         Blobs([bytes(end.error) or None if end else None for end in ends]),
         Ints([end.due_at if end else None for end in ends]),
