@@ -28,6 +28,8 @@ log = logging.getLogger("aikid")
 UNAVAILABLE: Final = 69
 INTERNAL: Final = 70
 CONFIGURATION: Final = 78
+_CHECK_SECONDS: Final = 5.0
+"""How long `aikid check` tries each server."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -98,9 +100,10 @@ async def _check(loaded: Loaded) -> None:
         account = home.account_for(loaded.settings.data_dir)
         print(f"Postgres is in {binaries.postgres_folder(account)}, NATS is {binaries.nats_server(account)}")  # noqa: T201
         return
-    once = dataclasses.replace(loaded.settings, migrate=False, start_timeout_seconds=0)
-    await probe.wait_for_postgres(once)
-    await probe.wait_for_nats(once)
+    seconds = min(_CHECK_SECONDS, loaded.settings.start_timeout_seconds)
+    settings = dataclasses.replace(loaded.settings, migrate=False, start_timeout_seconds=seconds)
+    await probe.wait_for_postgres(settings)
+    await probe.wait_for_nats(settings)
     print("Postgres and NATS answer, and the schema is right")  # noqa: T201
 
 

@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import socket
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +70,42 @@ class Embedded(Program):
         return int((self.data / "nats" / "pid").read_text())
 
 
-@pytest.fixture(params=["root", "plain"] if AS_ROOT else ["plain"])
-def embedded(request: pytest.FixtureRequest, folder: Path) -> Iterator[Embedded]:
-    daemon = Embedded(folder, plain=request.param == "plain")
-    yield daemon
-    daemon.close()
+@contextmanager
+def embedded_in_a_folder(*, plain: bool) -> Iterator[Embedded]:
+    with servers.server_folder() as folder:
+        daemon = Embedded(folder, plain=plain)
+        try:
+            yield daemon
+        finally:
+            daemon.close()
+
+
+@pytest.fixture(scope="module", params=["root", "plain"] if AS_ROOT else ["plain"])
+def kept(request: pytest.FixtureRequest) -> Iterator[Embedded]:
+    with embedded_in_a_folder(plain=request.param == "plain") as daemon:
+        yield daemon
 
 
 @pytest.fixture
-def embed(folder: Path) -> Iterator[Embedded]:
-    """One run by whoever runs the tests."""
-    daemon = Embedded(folder)
-    yield daemon
-    daemon.close()
+def embedded(kept: Embedded) -> Embedded:
+    """A daemon that serves, run by root and by a plain user. It and its data go from test to test: starting is slow."""
+    if not kept.running:
+        kept.up()
+    return kept
+
+
+@pytest.fixture(scope="module")
+def kept_as_we_are() -> Iterator[Embedded]:
+    with embedded_in_a_folder(plain=False) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def embed(kept_as_we_are: Embedded) -> Embedded:
+    """The same, only run by whoever runs the tests."""
+    if not kept_as_we_are.running:
+        kept_as_we_are.up()
+    return kept_as_we_are
 
 
 def answers(daemon: Embedded) -> bool:
@@ -95,52 +120,64 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def table(daemon: Embedded) -> str:
+    """Make a table with a 7 in it and return its name."""
+    name = f"kept_{uuid.uuid4().hex[:8]}"
+    daemon.query(f"create table {name} as select 7 as n")
+    return name
+
+
 def test_data_survives_a_restart(embedded: Embedded) -> None:
-    embedded.up()
-    embedded.query("create table kept as select 7 as n")
+    name = table(embedded)
     family = servers.descendants(embedded.pid)
     assert len(family) > 2
     assert embedded.terminate() == 0
     assert not any(servers.is_alive(pid) for pid in family)
     assert not (embedded.data / "servers.json").exists()
     embedded.up()
-    assert embedded.query("select n from kept") == [(7,)]
-    assert embedded.terminate(signal.SIGINT) == 0
+    assert embedded.query(f"select n from {name}") == [(7,)]
 
 
 def test_a_killed_aikid_takes_its_servers_along_and_starts_again(embedded: Embedded) -> None:
-    embedded.up()
-    embedded.query("create table kept as select 7 as n")
+    name = table(embedded)
     embedded.kill9()  # waits until all its descendants are gone
     embedded.up()
-    assert embedded.query("select n from kept") == [(7,)]
+    assert embedded.query(f"select n from {name}") == [(7,)]
 
 
 def test_killed_servers_are_started_again_on_the_same_data(embedded: Embedded) -> None:
-    embedded.up()
-    embedded.query("create table kept as select 7 as n")
+    name = table(embedded)
     old = embedded.postmaster(), embedded.nats_server()
     for pid in old:
         os.kill(pid, signal.SIGKILL)
     wait_until_sync(lambda: answers(embedded) and listens(embedded.port), what="both servers to be back")
-    assert embedded.query("select n from kept") == [(7,)]
+    assert embedded.query(f"select n from {name}") == [(7,)]
     assert set(old).isdisjoint((embedded.postmaster(), embedded.nats_server()))
     assert "starting it again" in embedded.logged()
 
 
+def test_other_users_can_reach_neither_data_nor_socket_nor_logs(embedded: Embedded) -> None:
+    for name in ("postgres", "nats", "run", "postgres.log", "nats.log"):
+        assert (embedded.data / name).stat().st_mode & 0o077 == 0, name
+    assert embedded.query("show listen_addresses") == [("",)]
+    assert embedded.query("select current_setting('fsync'), current_setting('synchronous_commit')") == [("on", "on")]
+
+
+def test_ctrl_c_is_a_clean_stop_too(embed: Embedded) -> None:
+    assert embed.terminate(signal.SIGINT) == 0
+
+
 def test_orphans_of_an_earlier_aikid_are_ended(embed: Embedded) -> None:
-    embed.up()
-    embed.query("create table kept as select 7 as n")
+    name = table(embed)
     assert embed.terminate() == 0
     orphan = Postgres(embed.data)
     orphan.start()
     embed.up()
     wait_until_sync(lambda: not orphan.running)
-    assert embed.query("select n from kept") == [(7,)]
+    assert embed.query(f"select n from {name}") == [(7,)]
 
 
 def test_a_pid_file_that_names_a_stranger_is_no_obstacle(embed: Embedded) -> None:
-    embed.up()
     pid_file = embed.data / "postgres" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
     embed.kill9()
@@ -156,7 +193,6 @@ def test_a_pid_file_that_names_a_stranger_is_no_obstacle(embed: Embedded) -> Non
 
 
 def test_a_second_aikid_on_the_same_folder_is_refused(embed: Embedded) -> None:
-    embed.up()
     second = Embedded(embed.data.parent, name="second")
     second.start()
     assert second.wait() == 78
@@ -177,26 +213,17 @@ def test_a_taken_port_is_refused_and_nothing_is_left_running(folder: Path) -> No
 
 
 def test_data_of_another_major_version_is_refused(embed: Embedded) -> None:
-    embed.up()
     embed.terminate()
-    (embed.data / "postgres" / "PG_VERSION").write_text("12\n")
+    version = embed.data / "postgres" / "PG_VERSION"
+    ours = version.read_text()
+    version.write_text("12\n")
     embed.start()
     assert embed.wait() == 78
     assert "was made by PostgreSQL 12" in embed.logged()
-
-
-def test_an_initdb_that_was_killed_is_made_again(embed: Embedded) -> None:
-    embed.data.mkdir(mode=0o711)
-    partial = embed.data / "postgres.new"
-    partial.mkdir()
-    (partial / "PG_VERSION").write_text("18\n")
-    embed.up()
-    assert answers(embed)
-    assert not partial.exists()
+    version.write_text(ours)
 
 
 def test_a_second_signal_ends_it_at_once(embed: Embedded) -> None:
-    embed.up()
     postmaster = embed.postmaster()
     os.kill(postmaster, signal.SIGSTOP)
     assert embed.process is not None
@@ -210,13 +237,17 @@ def test_a_second_signal_ends_it_at_once(embed: Embedded) -> None:
     wait_until_sync(lambda: not servers.is_alive(postmaster), what="Postgres to end with its aikid")
 
 
-def test_other_users_can_reach_neither_data_nor_socket(embed: Embedded) -> None:
-    embed.up()
-    for name in ("postgres", "nats", "run"):
-        assert (embed.data / name).stat().st_mode & 0o077 == 0
-    assert "listen_addresses=" in " ".join(Path(f"/proc/{embed.postmaster()}/cmdline").read_text().split("\0"))
-    assert embed.query("show listen_addresses") == [("",)]
-    assert embed.query("select current_setting('fsync'), current_setting('synchronous_commit')") == [("on", "on")]
+def test_half_a_cluster_of_an_initdb_that_was_killed_is_made_anew(folder: Path) -> None:
+    partial = folder / "postgres.new"
+    partial.mkdir()
+    (partial / "PG_VERSION").write_text("18\n")
+    server = Postgres(folder)
+    server.start()
+    try:
+        assert server.query("select 1") == [(1,)]
+        assert not partial.exists()
+    finally:
+        server.stop()
 
 
 def test_a_missing_program_is_named_with_its_remedy(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +13,19 @@ from tests import servers
 from tests.servers import Aikid, Aikids, Nats, Postgres, wait_until_sync
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Postgres]:
+    with servers.running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def durable(kept: Postgres) -> Postgres:
+    """A Postgres to kill and wipe, which goes from test to test."""
+    kept.start()
+    return kept
 
 
 def test_databases_of_one_server_do_not_see_each_other(postgres: Postgres, namespace: str) -> None:
@@ -26,29 +39,26 @@ def test_databases_of_one_server_do_not_see_each_other(postgres: Postgres, names
     assert found == []
 
 
-def test_a_killed_postgres_keeps_what_was_committed(make_postgres: Callable[[], Postgres]) -> None:
-    server = make_postgres()
-    server.query("create table kept as select 7 as n")
-    server.kill9()
-    assert not server.running
-    server.restart()
-    assert server.query("select n from kept") == [(7,)]
+def test_a_killed_postgres_keeps_what_was_committed(durable: Postgres) -> None:
+    durable.query("create table seven as select 7 as n")
+    durable.kill9()
+    assert not durable.running
+    durable.restart()
+    assert durable.query("select n from seven") == [(7,)]
 
 
-def test_a_paused_postgres_answers_nobody_until_it_is_resumed(make_postgres: Callable[[], Postgres]) -> None:
-    server = make_postgres()
-    server.pause()
+def test_a_paused_postgres_answers_nobody_until_it_is_resumed(durable: Postgres) -> None:
+    durable.pause()
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(server.url(), connect_timeout=2)
-    server.resume()
-    assert server.query("select 1") == [(1,)]
+        psycopg.connect(durable.url(), connect_timeout=2)
+    durable.resume()
+    assert durable.query("select 1") == [(1,)]
 
 
-def test_a_wiped_postgres_is_empty(make_postgres: Callable[[], Postgres]) -> None:
-    server = make_postgres()
-    server.query("create table kept as select 7 as n")
-    server.wipe()
-    assert server.query("select to_regclass('kept')") == [(None,)]
+def test_a_wiped_postgres_is_empty(durable: Postgres) -> None:
+    durable.query("create table if not exists seven as select 7 as n")
+    durable.wipe()
+    assert durable.query("select to_regclass('seven')") == [(None,)]
 
 
 def test_nats_keeps_its_port_over_kill_and_wipe(make_nats: Callable[[], Nats]) -> None:
@@ -61,13 +71,12 @@ def test_nats_keeps_its_port_over_kill_and_wipe(make_nats: Callable[[], Nats]) -
     assert server.running
 
 
-def test_stopped_servers_leave_no_process(make_postgres: Callable[[], Postgres]) -> None:
-    server = make_postgres()
-    family = [server.pid, *servers.descendants(server.pid)]
-    server.stop()
+def test_stopped_servers_leave_no_process(durable: Postgres) -> None:
+    family = [durable.pid, *servers.descendants(durable.pid)]
+    durable.stop()
     wait_until_sync(lambda: not any(servers.is_alive(pid) for pid in family))
     with suppress(FileNotFoundError):
-        assert not (server.server.data / "postmaster.pid").read_text()
+        assert not (durable.server.data / "postmaster.pid").read_text()
 
 
 def test_each_test_has_a_migrated_database_of_its_own(database: str) -> None:
