@@ -11,6 +11,7 @@ Invariant: pulled + claimed-for + free-to-ask == free slots, so never is more as
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -84,10 +85,10 @@ class Claims:
             while True:
                 self._wake.clear()
                 await self._step()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), self._seconds_to_next_step())
-                except TimeoutError:
-                    continue
+                # Not wait_for(): on Python 3.11 it swallows a cancellation that comes with the event (bpo-37658).
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._seconds_to_next_step()):
+                        await self._wake.wait()
         finally:
             await self._give_back(self._hints, 0.0)
             self._hints = []

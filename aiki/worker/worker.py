@@ -250,7 +250,8 @@ class Worker:
     async def _is_empty_within(self, seconds: float) -> bool:
         if self._executions:
             try:
-                await asyncio.wait_for(self._emptied.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._emptied.wait()
             except TimeoutError:
                 return False
         return True

@@ -89,7 +89,8 @@ class News:
         """Read and push what other daemons changed, and forget watchers whose time is over, until cancelled."""
         while True:
             try:
-                await asyncio.wait_for(self._hearing.wait(), _FORGET_SECONDS)
+                async with asyncio.timeout(_FORGET_SECONDS):  # not wait_for(): see Offerer.run
+                    await self._hearing.wait()
             except TimeoutError:
                 self._watchers.forget_expired()
                 continue

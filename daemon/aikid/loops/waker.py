@@ -78,6 +78,7 @@ class Waker:
         while (left := self._look_at - loop.time()) > 0:
             self._nudged.clear()
             try:
-                await asyncio.wait_for(self._nudged.wait(), left)
+                async with asyncio.timeout(left):  # not wait_for(): see Offerer.run
+                    await self._nudged.wait()
             except TimeoutError:
                 return
