@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
 LINE_SECONDS = 1.0
+BAR_COLUMNS = (TextColumn("{task.description:10}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
 
 
 class Screen(Protocol):
@@ -22,25 +25,27 @@ class Screen(Protocol):
 @contextmanager
 def open_screen(orders: int) -> Iterator[Screen]:
     """Yield the screen that fits stdout."""
-    if not sys.stdout.isatty():
+    if sys.stdout.isatty():
+        with Progress(*BAR_COLUMNS) as progress:
+            yield Bars(progress, orders)
+    else:
         yield Lines(orders)
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description:10}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress:
-        charged = progress.add_task("charged", total=orders)
-        ended = progress.add_task("completed", total=orders)
 
-        class Bars:
-            def say(self, text: str) -> None:
-                progress.console.print(text, highlight=False, markup=False)
+class Bars:
+    """Two bars, with what was said above them."""
 
-            def show(self, charged_now: int, ended_now: int) -> None:
-                progress.update(charged, completed=charged_now)
-                progress.update(ended, completed=ended_now)
+    def __init__(self, progress: Progress, orders: int) -> None:
+        self._progress = progress
+        self._charged = progress.add_task("charged", total=orders)
+        self._ended = progress.add_task("completed", total=orders)
 
-        yield Bars()
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False)
+
+    def show(self, charged: int, ended: int) -> None:
+        self._progress.update(self._charged, completed=charged)
+        self._progress.update(self._ended, completed=ended)
 
 
 class Lines:
