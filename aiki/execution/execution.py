@@ -444,12 +444,12 @@ class Execution:
     def _finish(self) -> None:
         self._over = True
         self._end_with(End(Event.RELEASE) if self._end is None else self._end)
-        body, self._body = self._body, None
-        if body is not None:
-            for line in body.leave():
+        if self._body is not None:
+            for line in self._body.leave():
                 _logger.error(
                     "run %s: its body cannot be unwound, it swallows every exception at %s", self.fence.run_id, line
                 )
+            self._body = None
         self._host.ended(self)
 
 

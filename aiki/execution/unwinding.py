@@ -2,6 +2,7 @@
 
 `finally` blocks run (GeneratorExit passes through them). A coroutine that swallows BaseException in a loop cannot be
 closed; it is kept alive for ever rather than left to the garbage collector, which would complain, and its line is told.
+Before Python 3.13 an async generator that is awaiting cannot be closed from outside: its `finally` does not run then.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Iterator
-from types import CodeType, FrameType
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
+
+import anyio
 
 from aiki.execution.loop import RunLoop, Stepping
 
@@ -26,12 +30,12 @@ _stubborn: list[Any] = []
 def unwind(body: Body) -> list[str]:
     """Close every coroutine of the body and make its loop inert; return the lines of those that refused."""
     loop = body.loop
-    refused = []
+    refused: list[str] = []
     with Stepping(loop):
+        _tell_unseen(loop)
         for task in reversed(loop.tasks):
-            if not task.done() and not _close(body, task):
-                refused.append(_line_of(task))
-                _stubborn.append(task.get_coro())
+            if not task.done():
+                refused += _close(body, task)
         # Each asyncio task still has to end. Its coroutine is closed, so no frame of the user's runs any more, but
         # callbacks do, such as anyio's bookkeeping.
         loop.dead = True
@@ -53,58 +57,75 @@ def waiting_lines(loop: RunLoop) -> list[str]:
     return [_line_of(task) for task in loop.tasks if not task.done()]
 
 
-def _close(body: Body, task: asyncio.Task[Any]) -> bool:
-    coro: Any = task.get_coro()
-    for _ in range(_TRIES):
-        body.leaving = 1
-        _enter_task(body.loop, task)
-        try:
-            coro.close()
-        except RuntimeError as error:
-            if "ignored GeneratorExit" in str(error):
-                continue
-        except BaseException:  # noqa: BLE001, S110 - what a `finally` raises while its run leaves has no reader
-            pass
-        finally:
-            _leave_task(body.loop, task)
+def _tell_unseen(loop: RunLoop) -> None:
+    """Report what branches raised that nobody awaited: the loop holds its tasks, so asyncio itself does not."""
+    for task in loop.tasks:
+        if task.done() and not task.cancelled() and getattr(task, "_log_traceback", False):
+            context = {"message": "a branch raised and nobody awaited it", "exception": task.exception()}
+            loop.call_exception_handler(context)
+
+
+def _close(body: Body, task: asyncio.Task[Any]) -> list[str]:
+    """Close the task's coroutine and those it awaits; return the lines of those that will not close.
+
+    Closing the outermost closes them all, unless an inner one refuses: the outer ones then end, and it stays.
+    """
+    lines = []
+    for coroutine in list(_chain(task.get_coro())):
+        if hasattr(coroutine, "close") and not any(_closes(body, task, coroutine) for _ in range(_TRIES)):
+            _stubborn.append(coroutine)
+            lines.append(_innermost_line(coroutine))
+    return lines
+
+
+def _closes(body: Body, task: asyncio.Task[Any], coroutine: Any) -> bool:
+    body.leaving = 1
+    _enter_task(body.loop, task)
+    try:
+        coroutine.close()
+    except RuntimeError as error:
+        return "ignored GeneratorExit" not in str(error)
+    except BaseException:  # noqa: BLE001 - what a `finally` raises while its run leaves has no reader
         return True
-    return False
+    finally:
+        _leave_task(body.loop, task)
+    return True
 
 
 def _line_of(task: asyncio.Task[Any]) -> str:
-    """Return where the task waits: the innermost frame that is neither asyncio's nor ours."""
+    return _innermost_line(task.get_coro())
+
+
+def _innermost_line(coroutine: Any) -> str:
+    """Return where the coroutine waits: the innermost frame of the user's."""
     best = "unknown"
-    for code, line in _frames(task.get_coro()):
-        if not is_internal(code.co_filename):
-            best = f"{code.co_filename}:{line} in {code.co_name}"
+    for awaited in _chain(coroutine):
+        frame = _frame_of(awaited)
+        if frame is not None and not is_internal(frame.f_code.co_filename):
+            best = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
     return best
 
 
-def _frames(awaited: Any) -> Iterator[tuple[CodeType, int]]:
-    """Yield code and line of each coroutine or generator in the chain of awaits, outermost first."""
+def _frame_of(awaited: Any) -> FrameType | None:
+    frames = (getattr(awaited, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))
+    return next((frame for frame in frames if frame is not None), None)
+
+
+def _chain(awaited: Any) -> Iterator[Any]:
+    """Yield what awaits what, outermost first."""
     while awaited is not None:
-        frame: FrameType | None = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
-        if frame is None:
-            frame = getattr(awaited, "ag_frame", None)
-        if frame is not None:
-            yield frame.f_code, frame.f_lineno
+        yield awaited
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
 
 
 def is_internal(filename: str) -> bool:
-    """Tell whether the file belongs to Aiki's execution, asyncio or anyio rather than to the user."""
-    return filename.startswith(_INTERNAL)
+    """Tell whether the file belongs to Aiki, anyio or the standard library rather than to the user."""
+    return filename.startswith(_OWN) or (filename.startswith(_STANDARD) and "site-packages" not in filename)
 
 
 def _folder(module: Any) -> str:
-    return str(module.__file__).rsplit("__init__", 1)[0]
+    return str(Path(module.__file__).parent)
 
 
-def _internal_folders() -> tuple[str, ...]:
-    import anyio
-
-    own = __file__.rsplit("execution", 1)[0]
-    return (_folder(asyncio), _folder(anyio), own, "<frozen")
-
-
-_INTERNAL: Final = _internal_folders()
+_STANDARD: Final = str(Path(asyncio.__file__).parent.parent)
+_OWN: Final = (_folder(anyio), str(Path(__file__).parent.parent), "<frozen")

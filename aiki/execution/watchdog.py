@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -17,6 +18,8 @@ from aiki.execution.unwinding import is_internal
 
 _logger = logging.getLogger("aiki.execution")
 _IDLE_SECONDS: Final = 5.0
+_OUTERMOST: Final = str(Path(__file__).with_name("body.py"))
+"""Where a step begins: what is further out is the worker's."""
 
 
 class Step:
@@ -75,23 +78,24 @@ class Watchdog:
                 self._tell(step, now - told)
 
     def _tell(self, step: Step, seconds: float) -> None:
-        frame = sys._current_frames().get(step.thread)  # noqa: SLF001 - documented for this very use
-        if self._current is step:
+        line = _user_line(sys._current_frames().get(step.thread))  # noqa: SLF001 - documented for this very use
+        if self._current is step and line is not None:
             _logger.warning(
                 "run %s: its workflow body has blocked the worker for %.0f ms at %s; move this into a task",
                 step.run_id,
                 seconds * 1000,
-                _user_line(frame),
+                line,
             )
 
 
-def _user_line(frame: FrameType | None) -> str:
-    while frame is not None:
+def _user_line(frame: FrameType | None) -> str | None:
+    """Return the innermost line of the user's code inside the step, or None if none of it runs."""
+    while frame is not None and frame.f_code.co_filename != _OUTERMOST:
         code = frame.f_code
         if not is_internal(code.co_filename):
             return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
         frame = frame.f_back
-    return "an unknown line"
+    return None
 
 
 watchdog: Final = Watchdog()

@@ -92,7 +92,7 @@ class Case:
             getattr(self.world.execution, how)()
 
     def compare(self) -> None:
-        """Every delivery that was durable before happened again, in the same order, to a body that had done the same."""
+        """Every delivery that was durable has happened again, in order, to a body that had done the same."""
         seen = self.witness.deliveries
         both = min(len(self.known), len(seen))
         assert seen[:both] == self.known[:both], "replay differs from what was recorded"

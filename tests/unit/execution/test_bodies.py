@@ -1,0 +1,354 @@
+"""What a body may not do, what is told about it, and how it leaves memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from aiki.core.errors import UsageError
+from aiki.core.states import Event
+from aiki.run import WorkflowRun, current_body
+from aiki.task import task
+from aiki.wire.messages import End
+from aiki.workflow import workflow
+from tests.model.execution_host import World, simulate
+
+Body = Callable[[WorkflowRun], Coroutine[Any, Any, Any]]
+seen: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen() -> None:
+    seen.clear()
+
+
+@task
+async def wait(name: str) -> str:
+    await asyncio.sleep(1000)
+    return name
+
+
+@task
+async def quick(name: str) -> str:
+    return name
+
+
+def end_of(body: Body) -> End:
+    @workflow(name="body", version="1")
+    async def flow(run: WorkflowRun) -> None:
+        await body(run)
+
+    async def main() -> End:
+        return await World(flow).finish()
+
+    return simulate(main())
+
+
+def failure_of(body: Body) -> str:
+    end = end_of(body)
+    assert end.event is Event.FAIL
+    return bytes(end.error).decode()
+
+
+# -- what is refused
+
+
+async def connects(run: WorkflowRun) -> None:
+    await asyncio.open_connection("127.0.0.1", 1)
+
+
+async def uses_executor(run: WorkflowRun) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, time.time)
+
+
+async def uses_to_thread(run: WorkflowRun) -> None:
+    await asyncio.to_thread(time.time)
+
+
+async def starts_process(run: WorkflowRun) -> None:
+    await asyncio.create_subprocess_exec("true")
+
+
+async def adds_reader(run: WorkflowRun) -> None:
+    asyncio.get_running_loop().add_reader(0, print)
+
+
+@pytest.mark.parametrize("body", [connects, uses_executor, uses_to_thread, starts_process, adds_reader])
+def test_io_and_executors_are_refused_with_the_line(body: Body) -> None:
+    text = failure_of(body)
+    assert '"type":"UsageError"' in text
+    assert "cannot be used in a workflow body" in text
+    assert f"in {body.__name__}" in text
+
+
+def test_anyio_threads_are_refused_before_they_do_anything() -> None:
+    async def body(run: WorkflowRun) -> None:
+        await anyio.to_thread.run_sync(lambda: seen.append("ran"))
+
+    assert "anyio.to_thread cannot be used" in failure_of(body)
+    assert seen == []
+
+
+def test_a_thread_cannot_call_into_a_body() -> None:
+    def calls(loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.call_soon_threadsafe(print)
+        except UsageError as error:
+            seen.append(str(error))
+
+    async def body(run: WorkflowRun) -> None:
+        thread = threading.Thread(target=calls, args=(asyncio.get_running_loop(),))
+        thread.start()
+        thread.join()
+
+    assert end_of(body).event is Event.COMPLETE
+    assert "a thread cannot be used" in seen[0]
+
+
+def test_a_future_of_another_loop_fails_the_run() -> None:
+    async def main() -> End:
+        foreign = asyncio.get_running_loop().create_future()
+
+        @workflow(name="foreign", version="1")
+        async def flow(run: WorkflowRun) -> None:
+            await foreign
+
+        return await World(flow).finish()
+
+    end = simulate(main())
+    assert end.event is Event.FAIL
+    assert b"different loop" in bytes(end.error)
+
+
+def test_a_task_called_directly_is_refused_with_the_hint() -> None:
+    async def body(run: WorkflowRun) -> None:
+        await quick("x")
+
+    assert "called directly in a workflow" in failure_of(body)
+
+
+def test_current_body_is_the_run_in_a_body_and_nothing_in_a_task() -> None:
+    @task
+    async def looks() -> bool:
+        return current_body() is None
+
+    async def body(run: WorkflowRun) -> None:
+        assert current_body() is run
+        assert await looks.run(run)
+
+    assert current_body() is None
+    assert end_of(body).event is Event.COMPLETE
+
+
+# -- how a body fails
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
+def test_what_would_end_the_worker_fails_the_run(error: BaseException) -> None:
+    async def body(run: WorkflowRun) -> None:
+        raise error
+
+    assert f'"type":"{type(error).__name__}"' in failure_of(body)
+
+
+def test_sys_exit_in_a_branch_fails_the_run() -> None:
+    async def leaves() -> None:
+        sys.exit(3)
+
+    async def body(run: WorkflowRun) -> None:
+        await asyncio.gather(leaves(), wait.run(run, "x"))
+
+    assert '"type":"SystemExit","message":"3"' in failure_of(body)
+
+
+def test_a_result_that_does_not_fit_fails_the_run() -> None:
+    @workflow(name="lies", version="1")
+    async def lies(run: WorkflowRun) -> int:
+        return "text"  # type: ignore[return-value]  # the mistake this test is about
+
+    async def main() -> End:
+        return await World(lies).finish()
+
+    assert b'"type":"PayloadError"' in bytes(simulate(main()).error)
+
+
+def test_a_deadlock_fails_the_run_and_names_where_it_waits() -> None:
+    async def waits_for_ever() -> None:
+        await asyncio.Event().wait()
+
+    async def body(run: WorkflowRun) -> None:
+        await quick.run(run, "x")
+        await waits_for_ever()
+
+    text = failure_of(body)
+    assert "can never come" in text
+    assert "test_bodies.py" in text
+    assert "in waits_for_ever" in text
+
+
+def test_a_wait_for_nothing_is_no_deadlock_while_a_task_is_awaited() -> None:
+    async def body(run: WorkflowRun) -> None:
+        event = asyncio.Event()
+
+        async def sets() -> None:
+            await wait.run(run, "x")
+            event.set()
+
+        await asyncio.gather(sets(), event.wait())
+
+    assert end_of(body).event is Event.COMPLETE
+
+
+def test_a_body_that_spins_still_gets_its_outcomes() -> None:
+    async def body(run: WorkflowRun) -> None:
+        done: list[str] = []
+
+        async def works() -> None:
+            await asyncio.sleep(0.5)
+            done.append(await quick.run(run, "x"))
+
+        behind = asyncio.create_task(works())
+        while not done:  # noqa: ASYNC110 - it is what this test is about
+            await asyncio.sleep(0)
+        await behind
+
+    assert end_of(body).event is Event.COMPLETE
+
+
+def test_a_body_that_blocks_is_logged_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(run: WorkflowRun) -> None:
+        until = time.perf_counter() + 10
+        while time.perf_counter() < until and not records:
+            pass
+
+    records = caplog.records
+    with caplog.at_level(logging.WARNING, "aiki.execution"):
+        end_of(body)
+    assert "has blocked the worker for" in caplog.records[0].message
+    assert "test_bodies.py" in caplog.records[0].message
+    assert "in body" in caplog.records[0].message
+
+
+def test_an_exception_that_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails() -> None:
+        raise ValueError("unseen")
+
+    async def body(run: WorkflowRun) -> None:
+        forgotten = asyncio.create_task(fails())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del forgotten
+        await run.sleep("1s")
+
+    with caplog.at_level(logging.WARNING, "aiki.execution"):
+        end_of(body)
+    assert "nobody awaited it" in caplog.records[0].message
+
+
+# -- leaving memory
+
+
+def left(body: Body) -> list[str]:
+    """Start the body, and take it out of memory where it waits."""
+
+    @workflow(name="leaves", version="1")
+    async def flow(run: WorkflowRun) -> None:
+        await body(run)
+
+    async def main() -> None:
+        world = World(flow)
+        world.claim()
+        await asyncio.sleep(1)
+        assert world.execution is not None
+        written = len(world.units)
+        world.execution.drop()
+        assert len(world.units) == written
+
+    simulate(main())
+    return seen
+
+
+def test_finally_runs_and_durable_calls_in_it_do_nothing() -> None:
+    async def body(run: WorkflowRun) -> None:
+        try:
+            await wait.run(run, "x")
+        except Exception:  # noqa: BLE001 - it must not see the end of memory
+            seen.append("except")
+        finally:
+            seen.append("finally")
+            await quick.run(run, "refund")
+            seen.append("after")
+
+    assert left(body) == ["finally"]
+
+
+def test_branches_end_newest_first_and_see_no_cancellation() -> None:
+    async def branch(run: WorkflowRun, name: str) -> None:
+        try:
+            await wait.run(run, name)
+        except asyncio.CancelledError:
+            seen.append(f"cancelled {name}")
+            raise
+        finally:
+            seen.append(name)
+
+    async def body(run: WorkflowRun) -> None:
+        async with asyncio.timeout(5000), asyncio.TaskGroup() as group:
+            group.create_task(branch(run, "1"))
+            group.create_task(branch(run, "2"))
+
+    assert left(body) == ["2", "1"]
+
+
+def test_anyio_groups_and_context_managers_are_unwound() -> None:
+    @contextlib.asynccontextmanager
+    async def manager(run: WorkflowRun) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            seen.append("manager")
+
+    async def branch(run: WorkflowRun) -> None:
+        try:
+            await wait.run(run, "n")
+        finally:
+            seen.append("branch")
+
+    async def body(run: WorkflowRun) -> None:
+        async with manager(run), anyio.create_task_group() as group:
+            group.start_soon(branch, run)
+
+    assert sorted(left(body)) == ["branch", "manager"]
+
+
+def test_a_body_that_swallows_its_end_once_is_unwound_at_its_next_call() -> None:
+    async def body(run: WorkflowRun) -> None:
+        with contextlib.suppress(BaseException):
+            await wait.run(run, "x")
+        seen.append("went on")
+        await quick.run(run, "next")
+        seen.append("never")
+
+    assert left(body) == ["went on"]
+
+
+def test_a_body_that_cannot_be_unwound_is_logged_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(run: WorkflowRun) -> None:
+        while True:
+            with contextlib.suppress(BaseException):
+                await wait.run(run, "x")
+
+    with caplog.at_level(logging.ERROR, "aiki.execution"):
+        left(body)
+    assert "cannot be unwound" in caplog.records[0].message
+    assert "in body" in caplog.records[0].message

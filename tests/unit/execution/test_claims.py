@@ -1,0 +1,315 @@
+"""How a claim begins, rests and ends: slots, suspension, draining, stopping, losing it, and what the daemon answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from aiki.core.states import Event, State
+from aiki.execution import Settings, execution
+from aiki.run import WorkflowRun
+from aiki.task import task
+from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.messages import Recorded, Unit
+from aiki.workflow import Workflow, workflow
+from tests.model.execution_host import EPOCH, World, simulate
+
+SECOND = 1_000_000
+events: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def no_events() -> None:
+    events.clear()
+
+
+@task
+async def work(seconds: float) -> float:
+    events.append(f"start {seconds:g}")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        events.append(f"cancel {seconds:g}")
+        raise
+    events.append(f"end {seconds:g}")
+    return seconds
+
+
+@workflow(name="works", version="1")
+async def works(run: WorkflowRun, times: list[float]) -> float:
+    return sum([await work.run(run, seconds) for seconds in times])
+
+
+@workflow(name="sleeps", version="1")
+async def sleeps(run: WorkflowRun, first: float, second: float) -> str:
+    await asyncio.sleep(first)
+    await asyncio.sleep(second)
+    return "slept"
+
+
+async def begun(flow: Workflow[Any, Any], input: str, **options: Any) -> World:
+    """Claim the run, and let two seconds go by."""
+    world = World(flow, input.encode(), **options)
+    world.claim()
+    await asyncio.sleep(2)
+    return world
+
+
+# -- beginning
+
+
+def test_an_input_that_does_not_fit_fails_the_run() -> None:
+    async def main() -> None:
+        world = World(works, b'{"times":["soon"]}')
+        end = await world.finish()
+        assert end.event is Event.FAIL
+        assert b'"type":"PayloadError"' in bytes(end.error)
+        assert b"$.times[0]" in bytes(end.error)
+
+    simulate(main())
+
+
+def test_no_task_starts_while_the_lease_is_uncertain() -> None:
+    async def main() -> None:
+        world = World(works, b'{"times":[1]}')
+        world.leased = False
+        world.claim()
+        await asyncio.sleep(60)
+        assert events == []
+        world.leased = True
+        await asyncio.sleep(1)
+        assert events == ["start 1"]
+
+    simulate(main())
+
+
+# -- resting
+
+
+def test_a_short_sleep_is_waited_in_memory_without_a_slot() -> None:
+    async def main() -> None:
+        world = await begun(sleeps, '{"first":5,"second":5}')
+        assert world.lingered == 1
+        assert world.units == []
+        await world.finish()
+        assert (world.epoch, world.lingered, world.ends) == (1, 2, [Event.COMPLETE])
+
+    simulate(main())
+
+
+def test_a_long_sleep_leaves_memory_in_one_commit_with_what_came_before() -> None:
+    async def main() -> None:
+        world = await begun(sleeps, '{"first":1,"second":3600}')
+        assert world.state is State.SLEEPING
+        assert world.execution is None
+        assert [(len(unit.entries), unit.end is not None) for unit in world.units] == [(1, True)]
+        assert world.end is not None
+        assert world.end.due_at == EPOCH + 3601 * SECOND
+        end = await world.finish()
+        assert end.event is Event.COMPLETE
+
+    simulate(main())
+
+
+def test_a_lingering_run_leaves_memory_when_it_is_asked_to() -> None:
+    async def main() -> None:
+        world = await begun(sleeps, '{"first":5,"second":0}')
+        assert world.execution is not None
+        world.execution.suspend()
+        await world.settle()
+        assert world.state is State.SLEEPING
+        assert world.end is not None
+        assert world.end.due_at == EPOCH + 5 * SECOND
+
+    simulate(main())
+
+
+def test_a_run_with_a_task_at_work_is_not_suspended() -> None:
+    async def main() -> None:
+        world = await begun(works, '{"times":[5]}')
+        assert world.execution is not None
+        world.execution.suspend()
+        await world.finish()
+        assert world.ends == [Event.COMPLETE]
+        assert world.lingered == 0
+
+    simulate(main())
+
+
+# -- draining, stopping, losing
+
+
+def test_draining_lets_a_task_end_and_releases_before_the_next() -> None:
+    async def main() -> None:
+        world = await begun(works, '{"times":[5,6]}')
+        assert world.execution is not None
+        world.execution.drain()
+        await world.settle()
+        assert events == ["start 5", "end 5"]
+        assert world.ends == [Event.RELEASE]
+        assert len(world.journal) == 1
+        await world.finish()
+        assert events == ["start 5", "end 5", "start 6", "end 6"]
+
+    simulate(main())
+
+
+def test_draining_lets_a_run_complete_whose_last_task_ends() -> None:
+    async def main() -> None:
+        world = await begun(works, '{"times":[5]}')
+        assert world.execution is not None
+        world.execution.drain()
+        await world.settle()
+        assert world.ends == [Event.COMPLETE]
+
+    simulate(main())
+
+
+def test_draining_suspends_a_run_that_lingers() -> None:
+    async def main() -> None:
+        world = await begun(sleeps, '{"first":5,"second":0}')
+        assert world.execution is not None
+        world.execution.drain()
+        await world.settle()
+        assert world.ends == [Event.SLEEP]
+
+    simulate(main())
+
+
+def test_stopping_cancels_tasks_and_releases_at_once() -> None:
+    async def main() -> None:
+        world = await begun(works, '{"times":[1,50]}')
+        assert world.execution is not None
+        world.execution.stop()
+        await world.settle()
+        assert events == ["start 1", "end 1", "start 50", "cancel 50"]
+        assert world.ends == [Event.RELEASE]
+        assert len(world.journal) == 1
+        assert world.attempts == []
+        await world.finish()
+        assert world.state is State.COMPLETED
+
+    simulate(main())
+
+
+@pytest.mark.parametrize("method", ["stop", "drain"])
+def test_a_run_whose_journal_is_still_read_is_released(method: str) -> None:
+    async def main() -> None:
+        world = await begun(works, '{"times":[1,0.5,50]}')
+        world.crash()
+        world.page_length = 1
+        world.claim()
+        assert world.execution is not None
+        getattr(world.execution, method)()
+        await world.settle()
+        assert world.ends == [Event.RELEASE]
+        await world.finish()
+
+    simulate(main())
+
+
+def test_a_dropped_run_cancels_its_tasks_and_writes_nothing() -> None:
+    async def main() -> None:
+        world = await begun(works, '{"times":[1,50]}')
+        written = len(world.units)
+        assert world.execution is not None
+        world.execution.drop()
+        assert world.execution is None
+        await asyncio.sleep(1)
+        assert events[-1] == "cancel 50"
+        assert len(world.units) == written
+
+    simulate(main())
+
+
+# -- what the daemon answers
+
+
+@pytest.mark.parametrize("result", ["fenced", "conflict"])
+def test_a_run_that_was_lost_is_dropped(result: Any) -> None:
+    async def main() -> None:
+        world = World(works, b'{"times":[1,50]}')
+        world.before_record = lambda unit: Recorded(result)
+        world.claim()
+        await world.settle()
+        assert world.execution is None
+        assert world.units == []
+        assert events == ["start 1", "end 1"]
+
+    simulate(main())
+
+
+def test_a_run_whose_record_is_refused_fails_with_the_reason() -> None:
+    def refuse(unit: Unit) -> Recorded | None:
+        return Recorded("refused", "bad data") if unit.entries else None
+
+    async def main() -> None:
+        world = World(works, b'{"times":[1,50]}')
+        world.before_record = refuse
+        end = await world.finish()
+        assert end.event is Event.FAIL
+        assert b"bad data" in bytes(end.error)
+        assert world.journal == []
+
+    simulate(main())
+
+
+# -- limits
+
+
+def test_units_stay_small_enough_for_a_message() -> None:
+    @task
+    async def large(number: int) -> str:
+        return "x" * 200_000
+
+    @workflow(name="large", version="1")
+    async def larges(run: WorkflowRun) -> str:
+        return "".join(await asyncio.gather(*[large.run(run, number) for number in range(5)]))[:250_000]
+
+    async def main() -> None:
+        world = World(larges)
+        end = await world.finish()
+        assert end.event is Event.COMPLETE
+        assert len(world.journal) == 5
+        for unit in world.units:
+            size = sum(len(bytes(entry.value)) for entry in unit.entries)
+            assert size + (0 if unit.end is None else len(bytes(unit.end.output))) < MESSAGE_BYTES - 64 * 1024
+
+    simulate(main())
+
+
+def test_a_journal_beyond_the_hard_limit_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "ENTRIES_HARD", 4)
+
+    async def main() -> None:
+        world = World(works, b'{"times":[0,0,0,0,0,0,0]}')
+        end = await world.finish()
+        assert end.event is Event.FAIL
+        assert b"UsageError" in bytes(end.error)
+        assert b"split the work" not in bytes(end.error), "a hint is for the reader's terminal"
+        assert len(world.journal) == 4
+
+    simulate(main())
+
+
+def test_a_journal_beyond_the_soft_limit_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(execution, "ENTRIES_SOFT", 2)
+
+    async def main() -> None:
+        await World(works, b'{"times":[0,0,0,0]}').finish()
+
+    with caplog.at_level(logging.WARNING, "aiki.execution"):
+        simulate(main())
+    assert [record.message for record in caplog.records if "its journal has 2 entries" in record.message]
+    assert len(caplog.records) == 1
+
+
+def test_settings_are_shared_and_closed_once() -> None:
+    settings = Settings()
+    settings.close()
+    settings.close()
