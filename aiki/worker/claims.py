@@ -5,7 +5,8 @@ hints can be lost, and pulls spread over many routes starve: so the worker claim
 that more is queued, while its free slots are fewer than its routes, and when it has had no hint for a while. A
 saturated worker thus costs no hints, and Aiki works with JetStream down.
 
-Invariant: pulled + claimed-for + free-to-ask == free slots, so never is more asked for than can be run.
+Invariant: pulled + claimed-for + free-to-ask == free slots, so never is more asked for than can be run; only a claim
+whose reply is overdue (its daemon died, most likely) is no longer counted.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Claims:
     async def _step(self) -> None:
         now = time.monotonic()
         self._pulled = {route: pull for route, pull in self._pulled.items() if pull[0] > 0 and pull[1] > now}
-        free = self._slots.free - sum(asked for asked, _ in self._claiming.values())
+        free = self._free()
         if free < len(self._hints):
             surplus, self._hints = self._hints[max(0, free) :], self._hints[: max(0, free)]
             await self._give_back(surplus, OVERLOADED_SECONDS)
@@ -115,11 +116,19 @@ class Claims:
         elif self._is_direct_due(now, free):
             if self._more and free < self._slots.total // GATHER_PART:
                 await asyncio.sleep(GATHER_SECONDS)
-                free = self._slots.free - sum(asked for asked, _ in self._claiming.values())
+                free = self._free()
             self._last_direct = time.monotonic()
             self._start_claim(min(free, CLAIM_RUNS), self._routes.keys(), [])
         else:
             await self._pull(free)
+
+    def _free(self) -> int:
+        """Return how many more runs to ask for. A claim that nobody answers does not hold its slots for long.
+
+        Should its reply come late all the same, its runs are begun over the number of slots.
+        """
+        answerable = time.monotonic() - PATIENCE_SECONDS
+        return self._slots.free - sum(asked for asked, since in self._claiming.values() if since > answerable)
 
     def _is_direct_due(self, now: float, free: int) -> bool:
         if self._more:
