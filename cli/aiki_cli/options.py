@@ -20,17 +20,15 @@ _PANEL: Final = "Everywhere"
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="Where Aiki is. [env: AIKI_URL]", rich_help_panel=_PANEL),
+    typer.Option("--url", metavar="URL", help="Where Aiki is. (AIKI_URL)", rich_help_panel=_PANEL),
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", metavar="NAME", help="Whose runs. [env: AIKI_NAMESPACE]", rich_help_panel=_PANEL),
+    typer.Option("--namespace", metavar="NAME", help="Whose runs. (AIKI_NAMESPACE)", rich_help_panel=_PANEL),
 ]
 Profile = Annotated[
     str | None,
-    typer.Option(
-        "--profile", metavar="NAME", help="A profile of the manifest. [env: AIKI_PROFILE]", rich_help_panel=_PANEL
-    ),
+    typer.Option("--profile", metavar="NAME", help="A profile of the manifest. (AIKI_PROFILE)", rich_help_panel=_PANEL),
 ]
 File = Annotated[
     Path | None,
@@ -38,7 +36,7 @@ File = Annotated[
         "-f",
         "--file",
         metavar="FILE",
-        help="The manifest; else aiki.yaml upward. [env: AIKI_MANIFEST]",
+        help="The manifest; else aiki.yaml upward. (AIKI_MANIFEST)",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -121,7 +121,7 @@ def enqueue(
 async def _enqueue_one(session: Session, call: NamedCall, *, wait: bool, timeout: str | None) -> int:
     async with session.connect() as client:
         handle = await _sent(client, call)
-        _announce(session, handle, call)
+        _announce(session, handle, call, wait=wait)
         if not wait:
             _print_id(session, handle)
             return exits.OK
@@ -138,13 +138,11 @@ async def _sent(client: Client, call: NamedCall) -> Handle[Any]:
     return outcome
 
 
-def _announce(session: Session, handle: Handle[Any], call: NamedCall) -> None:
+def _announce(session: Session, handle: Handle[Any], call: NamedCall, *, wait: bool) -> None:
     if not session.out.talkative:
         return
-    if handle.created:
-        session.out.say(f"✓ enqueued {call.workflow}; follow it: aiki status {handle.run_id} --watch")
-    else:
-        session.out.say(f"= the key {call.idempotency_key!r} has a run already")
+    what = f"✓ enqueued {call.workflow}" if handle.created else f"= the key {call.idempotency_key!r} has a run already"
+    session.out.say(f"{what}; " + (f"waiting for {handle.run_id}" if wait else f"aiki status {handle.run_id} --watch"))
 
 
 def _print_id(session: Session, handle: Handle[Any]) -> None:
