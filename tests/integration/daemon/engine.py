@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -162,14 +162,13 @@ class Engine:
     async def until_waiting(self) -> None:
         """Return once some statement waits for a lock."""
 
-        async def waiting() -> bool:
+        async def waiting() -> Any:
             sql = (
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
             )
             return bool((await self.execute(sql))[0][0])
 
-        condition: Callable[[], Awaitable[bool]] = waiting
-        await wait_until(condition, what="no statement waits for a lock")
+        await wait_until(waiting, what="no statement waits for a lock")
 
     async def journal(self, run_id: str) -> list[tuple[int, str, bytes]]:
         return await self.execute("SELECT seq, key, value FROM aiki.journal WHERE run_id = %s ORDER BY seq", run_id)

@@ -1,0 +1,225 @@
+"""Several daemons, and servers that come and go: P1 and P6 at the level of requests."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import nats as nats_py
+import pytest
+
+from aiki.core.errors import Unavailable
+from aiki.core.states import Event, State
+from aiki.transport import Transport
+from aiki.wire import codec, subjects
+from aiki.wire.limits import HINTS_PER_ROUTE
+from aiki.wire.messages import (
+    Claim,
+    Claimed,
+    CloseSession,
+    End,
+    Enqueue,
+    OpenSession,
+    Record,
+    RenewSession,
+    Route,
+    RunNews,
+    Status,
+    Watch,
+)
+from tests.integration.daemon.engine import completed, entry, new_run, unit
+from tests.servers import Aikids, Nats, Postgres, wait_until
+
+pytestmark = pytest.mark.anyio
+HINTS = subjects.hint("default", "flow", "1.0")
+CONSUMER = subjects.consumer("default", "flow", "1.0")
+
+
+@pytest.fixture
+async def transport(nats: Nats) -> AsyncIterator[Transport]:
+    connection = await Transport.connect(nats.url)
+    yield connection
+    await connection.close()
+
+
+async def open_session(transport: Transport, *, ttl: float = 30.0) -> str:
+    session = str(uuid.uuid4())
+    assert (await transport.call(OpenSession(session, "worker-1", [Route("flow", "1.0")], ttl))).alive
+    return session
+
+
+async def claim(transport: Transport, session: str, limit: int = 50) -> list[Claimed]:
+    return (await transport.call(Claim(session, uuid.uuid4().hex, [("flow", "1.0")], limit), repeat=False)).runs
+
+
+async def state(transport: Transport, run_id: str) -> State:
+    return (await transport.call(Status([run_id]))).runs[0].state
+
+
+async def pull(url: str, seconds: float = 5.0) -> int:
+    """Pull hints as a worker does; return how many came."""
+    connection = await nats_py.connect(url)
+    try:
+        hints = await connection.jetstream().pull_subscribe_bind(CONSUMER, subjects.HINT_STREAM)
+        messages = await hints.fetch(100, timeout=seconds)
+        for message in messages:
+            await message.ack()
+        return len(messages)
+    finally:
+        await connection.close()
+
+
+async def test_two_daemons_share_the_work_of_one_worker(start_aikid: Aikids, transport: Transport) -> None:
+    start_aikid()
+    start_aikid()
+    session = await open_session(transport)
+    runs = [new_run() for _ in range(200)]
+    await asyncio.gather(*(transport.call(Enqueue([run])) for run in runs))
+    claimed: list[Claimed] = []
+    while len(claimed) < len(runs):
+        claimed += await claim(transport, session)
+    assert {one.fence.run_id for one in claimed} == {run.id for run in runs}
+    units = [unit(one.fence, 0, entry("a"), end=completed()) for one in claimed]
+    replies = await asyncio.gather(*(transport.call(Record([one])) for one in units for _ in range(2)))
+    assert {one.result for reply in replies for one in reply.units} == {"done"}
+
+
+async def test_a_watcher_at_one_daemon_hears_what_the_other_commits(start_aikid: Aikids, transport: Transport) -> None:
+    start_aikid()
+    start_aikid()
+    ended: set[str] = set()
+    inbox = await transport.inbox(lambda data: ended.update(run.id for run in codec.decoder(RunNews).decode(data).runs))
+    session = await open_session(transport)
+    runs = [new_run() for _ in range(40)]
+    await transport.call(Enqueue(runs))
+    # Each request goes to either daemon, so some runs end at the one that does not watch them.
+    await asyncio.gather(*(transport.call(Watch([run.id], inbox, 30.0)) for run in runs))
+    claimed = await claim(transport, session)
+    await asyncio.gather(*(transport.call(Record([unit(one.fence, end=completed())])) for one in claimed))
+    await wait_until(lambda: ended == {run.id for run in runs}, what="news of all runs")
+
+
+async def test_hints_follow_an_enqueue(start_aikid: Aikids, transport: Transport, nats: Nats) -> None:
+    start_aikid()
+    await transport.call(Enqueue([new_run() for _ in range(7)]))
+    assert await pull(nats.url) > 0
+
+
+async def test_a_short_sleep_takes_as_long_as_it_says(start_aikid: Aikids, transport: Transport) -> None:
+    start_aikid()
+    session = await open_session(transport)
+    run = new_run()
+    await transport.call(Enqueue([run]))
+    (one,) = await claim(transport, session)
+    queued = asyncio.Event()
+    inbox = await transport.inbox(lambda data: queued.set() if b'"queued"' in data else None)
+    await transport.call(Watch([run.id], inbox, 30.0, ends_only=False))
+    reply = await transport.call(RenewSession(session, [one.fence.claim_id]))
+    began = time.monotonic()
+    await transport.call(Record([unit(one.fence, end=End(Event.SLEEP, due_at=reply.now + 100_000))]))
+    await asyncio.wait_for(queued.wait(), 5)
+    # A poll would take up to a second; the bound leaves room for a busy machine.
+    assert time.monotonic() - began < 0.6
+
+
+async def test_a_dead_workers_run_is_queued_a_lease_and_a_second_later(
+    start_aikid: Aikids, transport: Transport
+) -> None:
+    start_aikid()
+    session = await open_session(transport, ttl=1.5)
+    run = new_run()
+    await transport.call(Enqueue([run]))
+    began = time.monotonic()
+    await claim(transport, session)
+
+    async def queued() -> Any:
+        return await state(transport, run.id) is State.QUEUED
+
+    await wait_until(queued, 5)
+    assert 1.3 < time.monotonic() - began < 1.5 + 1 + 0.5
+    assert not (await transport.call(RenewSession(session, []))).alive
+
+
+async def test_a_daemon_that_stops_answers_what_it_accepted(start_aikid: Aikids, transport: Transport) -> None:
+    first = start_aikid()
+    start_aikid()
+    runs = [new_run() for _ in range(300)]
+    calls = [asyncio.ensure_future(transport.call(Enqueue([run]))) for run in runs]
+    await calls[20]
+    assert await asyncio.to_thread(first.terminate) == 0
+    replies = await asyncio.gather(*calls)
+    assert all(reply.runs[0].created for reply in replies)
+
+
+async def test_hints_are_back_soon_after_nats_was_wiped(start_aikid: Aikids, make_nats: Callable[[], Nats]) -> None:
+    nats = make_nats()
+    start_aikid(nats_url=nats.url)
+    transport = await Transport.connect(nats.url)
+    await transport.call(Enqueue([new_run() for _ in range(5)]))
+    assert await pull(nats.url) == 5
+    began = time.monotonic()
+    nats.wipe()
+
+    async def offered() -> Any:
+        try:
+            return await pull(nats.url, 1.0)
+        except Exception:  # noqa: BLE001  # no stream, no consumer or no message yet
+            return 0
+
+    await wait_until(offered, 10)
+    assert time.monotonic() - began < 5
+    await transport.close()
+
+
+async def test_everything_works_without_jetstream(start_aikid: Aikids, make_nats: Callable[[], Nats]) -> None:
+    nats = make_nats()
+    start_aikid(nats_url=nats.url)
+    connection = await nats_py.connect(nats.url)
+    await connection.jsm().delete_stream(subjects.HINT_STREAM)
+    transport = await Transport.connect(nats.url)
+    session = await open_session(transport)
+    await transport.call(Enqueue([new_run()]))
+    (one,) = await claim(transport, session)
+    (recorded,) = (await transport.call(Record([unit(one.fence, end=completed())]))).units
+    assert recorded.result == "done"
+    await transport.close()
+    await connection.close()
+
+
+async def test_a_full_subject_costs_nothing(start_aikid: Aikids, transport: Transport, nats: Nats) -> None:
+    start_aikid()
+    runs = [new_run() for _ in range(HINTS_PER_ROUTE + 500)]
+    for start in range(0, len(runs), 500):
+        await transport.call(Enqueue(runs[start : start + 500]))
+    session = await open_session(transport)
+    found = 0
+    while reply := await claim(transport, session, 200):
+        found += len(reply)
+    assert found == len(runs)
+
+
+async def test_postgres_may_restart(start_aikid: Aikids, make_postgres: Callable[[], Postgres], nats: Nats) -> None:
+    from aikid.store import migrate
+
+    server = make_postgres()
+    url = server.create_database("aiki")
+    migrate.upgrade(url)
+    start_aikid(database_url=url)
+    transport = await Transport.connect(nats.url)
+    session = await open_session(transport)
+    await transport.call(Enqueue([run := new_run()]))
+    (one,) = await claim(transport, session)
+    server.kill9()
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await transport.call(Record([unit(one.fence, end=completed())]), seconds=1.0)
+    assert time.monotonic() - began < 3
+    server.start()
+    began = time.monotonic()
+    (recorded,) = (await transport.call(Record([unit(one.fence, end=completed())]))).units
+    assert (recorded.result, await state(transport, run.id)) == ("done", State.COMPLETED)
+    assert time.monotonic() - began < 2
+    assert (await transport.call(RenewSession(session, []))).alive
+    await transport.call(CloseSession(session))
+    await transport.close()
