@@ -154,6 +154,11 @@ def _report(error: BaseException) -> int:
             code = CONFIGURATION
         case Unavailable():
             code = UNAVAILABLE
+        case ModuleNotFoundError(name=str(name)) if not name.startswith("aiki"):
+            log.error(
+                "the daemon needs %s, which is not installed", name, extra={"hint": "pip install 'aiki[embedded]'"}
+            )
+            return CONFIGURATION
         case _:
             log.critical("a bug in aikid: %s", error, exc_info=error)
             return INTERNAL
@@ -168,7 +173,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 async def _until_signal(work: Coroutine[Any, Any, None], stop_seconds: float) -> int:
-    """Run `work`; the first SIGINT or SIGTERM cancels it, and it may take `stop_seconds` to end. Returns 0."""
+    """Run `work`; the first signal to stop cancels it, and it may take `stop_seconds` to end. Returns 0."""
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(work, name="aikid")
     stopping = False
@@ -182,7 +187,9 @@ async def _until_signal(work: Coroutine[Any, Any, None], stop_seconds: float) ->
         loop.call_later(stop_seconds, _exit_now, number, f"the stop took longer than {stop_seconds:g} s")
         task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # A closed terminal is a wish to stop too, except under nohup.
+    hang_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else []
+    for number in (signal.SIGINT, signal.SIGTERM, *hang_up):
         loop.add_signal_handler(number, stop, number)
     try:
         await task

@@ -79,14 +79,14 @@ def spawn(
     The child is in a session of its own, so that Ctrl-C reaches us alone and we end it in order. If we die it
     gets `death_signal` (Linux; elsewhere the next start ends the orphan). Raises ConfigError if it cannot be started.
     """
-    _rotate(log)
     parent = os.getpid()
-    # Private: Postgres quotes rows, and with them payloads, when it refuses one.
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "ab") as output, warnings.catch_warnings():
-        # From 3.12 on Python warns of forks beside threads; what runs between this fork and its exec takes no lock.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
+    try:
+        _rotate(log)
+        # Private: Postgres quotes rows, and with them payloads, when it refuses one.
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "ab") as output, warnings.catch_warnings():
+            # From 3.12 on Python warns of forks beside threads; what runs between this fork and its exec takes no lock.
+            warnings.simplefilter("ignore", DeprecationWarning)
             return subprocess.Popen(
                 [os.fspath(word) for word in command],
                 stdin=subprocess.DEVNULL,
@@ -101,8 +101,8 @@ def spawn(
                 group=account.gid if account.drops else None,
                 extra_groups=[] if account.drops else None,
             )
-        except OSError as error:
-            raise ConfigError(f"cannot start {command[0]} as uid {account.uid}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot start {command[0]} as uid {account.uid}: {error}") from error
 
 
 def run(command: Sequence[str | Path], *, account: Account, cwd: Path) -> str:

@@ -27,6 +27,8 @@ class Home:
 
     folder: Path
     account: Account
+    elsewhere: bool = False
+    """Whether `folder` is not the data folder itself."""
 
 
 @contextmanager
@@ -39,7 +41,7 @@ def open_home(data_dir: Path) -> Iterator[Home]:
     _make(data_dir)
     with _locked(data_dir):
         home = _settle(data_dir.resolve())
-        if home.folder.resolve() == data_dir.resolve():
+        if not home.elsewhere:
             yield home
         else:
             with _locked(home.folder):
@@ -76,14 +78,14 @@ def _settle(data_dir: Path) -> Home:
                 f"{record} says that the servers' data is in {folder}, and that is gone",
                 hint=f"restore it, or delete {data_dir} to begin anew",
             )
-        return Home(folder, _account(folder))
+        return Home(folder, _account(folder), elsewhere=True)
     account = _account(data_dir)
     if can_enter(data_dir, account):
         return Home(data_dir, account)
     digest = hashlib.blake2b(os.fsencode(data_dir), digest_size=4).hexdigest()
     folder = make_system_folder(f"{data_dir.parent.name or 'root'}-{digest}")
     record.write_text(f"{folder}\n")
-    return Home(folder, account)
+    return Home(folder, account, elsewhere=True)
 
 
 def _account(folder: Path) -> Account:

@@ -54,6 +54,8 @@ async def embedded_servers(data_dir: Path, *, nats_port: int, start_seconds: flo
     taken, the binaries are missing, or a server does not start within `start_seconds`.
     """
     with open_home(data_dir) as home:
+        if home.elsewhere:
+            log.info("%s is closed to the servers' account: their data is in %s", data_dir, home.folder)
         postgres = Postgres(home.folder, home.account)
         nats = Nats(home.folder, home.account, port=nats_port)
         async with supervised([postgres, nats], start_seconds=start_seconds):
@@ -85,7 +87,7 @@ class _Keeper:
     def __init__(self, server: Server, start_seconds: float) -> None:
         self._server = server
         self._start_seconds = start_seconds
-        self._up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -93,33 +95,39 @@ class _Keeper:
 
     async def up(self) -> None:
         """Return when the server answered for the first time. Raises ConfigError if it could not be started."""
-        await asyncio.shield(self._up)
+        assert self._task is not None
+        answered = asyncio.create_task(self._up.wait())
+        try:
+            await asyncio.wait((answered, self._task), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            answered.cancel()
+        if self._task.done():
+            self._task.result()
 
     async def stop(self) -> None:
         assert self._task is not None
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-        if self._up.done() and not self._up.cancelled():
-            # Whoever left before `up` returned is told by another error: this one was seen.
-            self._up.exception()
+        await asyncio.wait((self._task,))
+        # Why a start failed was told by `up`; any other error is a bug of ours, and must not hide behind the stop.
+        if not self._task.cancelled() and (error := self._task.exception()) and self._up.is_set():
+            log.error("%s was no longer watched", self._server.name, exc_info=error)
 
     async def _run(self) -> None:
+        server = self._server
         deadline = time.monotonic() + self._start_seconds
+        try:
+            await in_thread(server.prepare)
+        except OSError as error:
+            raise ConfigError(f"{server.name} cannot be started: {error}", hint="is the data folder yours?") from error
         pause = _FIRST_PAUSE
-        prepared = False
         while True:
             try:
-                if not prepared:
-                    await in_thread(self._server.prepare)
-                    prepared = True
                 lived = await self._live_once(deadline)
-            except (ConfigError, OSError) as error:
-                # Before the first answer this ends the start. Later it is tried again: nobody else would do it.
-                if not self._up.done():
-                    self._up.set_exception(_as_config_error(self._server, error))
-                    return
-                log.warning("%s cannot be started again: %s", self._server.name, error)
+            except ConfigError as error:
+                if not self._up.is_set():
+                    raise
+                # It has run before (the programs are being replaced, perhaps): nobody else would try again.
+                log.warning("%s cannot be started again: %s", server.name, error)
                 lived = 0.0
             pause = _FIRST_PAUSE if lived > STEADY_SECONDS else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
@@ -134,11 +142,11 @@ class _Keeper:
                 self._give_up_after(deadline)
                 await asyncio.sleep(_POLL_SECONDS)
             if process.poll() is None:
-                if self._up.done():
+                if self._up.is_set():
                     log.info("%s answers again (process %d)", server.name, process.pid)
                 else:
                     log.debug("%s answers (process %d)", server.name, process.pid)
-                    self._up.set_result(None)
+                    self._up.set()
                 await _ended(process)
             self._give_up_after(deadline)
             reason = last_lines(server.log, 1)
@@ -148,16 +156,10 @@ class _Keeper:
         return time.monotonic() - began
 
     def _give_up_after(self, deadline: float) -> None:
-        if not self._up.done() and time.monotonic() > deadline:
+        if not self._up.is_set() and time.monotonic() > deadline:
             raise ConfigError(
                 f"{self._server.name} does not start:\n{last_lines(self._server.log)}", hint=f"less {self._server.log}"
             )
-
-
-def _as_config_error(server: Server, error: ConfigError | OSError) -> ConfigError:
-    if isinstance(error, ConfigError):
-        return error
-    return ConfigError(f"{server.name} cannot be started: {error}", hint="is the data folder yours? --data-dir DIR")
 
 
 async def _ended(process: subprocess.Popen[bytes]) -> None:

@@ -86,10 +86,11 @@ def test_a_server_that_accepts_and_says_nothing_does_not_hold_it_for_ever(
     server.resume()
 
 
-def test_a_signal_ends_the_wait_for_servers(run: Run) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_wait_for_servers(run: Run, number: signal.Signals) -> None:
     daemon = run(AIKI_DATABASE_URL=f"postgresql://aiki@127.0.0.1:{servers.free_port()}/aiki")
     daemon.wait_for_log("trying for another")
-    assert daemon.terminate(signal.SIGINT) == 0
+    assert daemon.terminate(number) == 0
 
 
 def test_a_wrong_setting_ends_it_with_78_and_names_the_variable(run: Run) -> None:

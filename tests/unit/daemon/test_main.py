@@ -42,7 +42,14 @@ def test_the_command_line_ends_with_the_usual_codes(
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(ConfigError("x"), 78), (Unavailable("x"), 69), (Overloaded("x"), 69), (ValueError("x"), 70)],
+    [
+        (ConfigError("x"), 78),
+        (Unavailable("x"), 69),
+        (Overloaded("x"), 69),
+        (ValueError("x"), 70),
+        (ModuleNotFoundError("x", name="psycopg"), 78),
+        (ModuleNotFoundError("x", name="aikid.app"), 70),
+    ],
 )
 def test_each_error_has_its_exit_code(error: Exception, code: int) -> None:
     assert _report(error) == code
