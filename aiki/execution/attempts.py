@@ -137,6 +137,11 @@ class Attempts:
         self._waiting.clear()
         self._retries.clear()
 
+    def close(self) -> None:
+        """Forget all calls, and the owner."""
+        self.cancel_all()
+        self._on_outcome = _ignore
+
     def take_back(self) -> None:
         """Put on record that announced tries which have not begun will not: their outcome is known."""
         for started in self._waiting:
@@ -162,14 +167,19 @@ class Attempts:
                 self._waiting.append(started)
 
     @property
+    def may_launch(self) -> bool:
+        """Whether `launch` could have anything to do."""
+        return bool(self._waiting or self._retries)
+
+    @property
     def waiting(self) -> bool:
         """Whether a try is ready but for a commit, the lease, or the end of draining."""
-        return any(self._is_current(started) for started in self._waiting)
+        return bool(self._waiting) and any(self._is_current(started) for started in self._waiting)
 
     @property
     def announced(self) -> bool:
         """Whether a try whose start is on record has not begun."""
-        return any(started.announced and self._is_current(started) for started in self._waiting)
+        return bool(self._waiting) and any(started.announced and self._is_current(started) for started in self._waiting)
 
     def next_retry_at(self) -> int | None:
         """Return when the next attempt of any call is due, in microseconds."""
@@ -272,6 +282,10 @@ class Attempts:
     def _retry_at(self, started: Started, next_at: int) -> None:
         self._made += 1
         heapq.heappush(self._retries, (next_at, self._made, started))
+
+
+def _ignore(call: Call | None, ok: bool, value: bytes) -> None:
+    """Take no outcome: the claim is over."""
 
 
 def _too_late(call: Call, attempts: int) -> Failure:

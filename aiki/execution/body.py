@@ -100,7 +100,7 @@ class Body:
         self.diff = ""
         self.leaving = 0
         """While the body is unwound: 1 + the durable calls that its `finally` blocks tried since."""
-        self._start = start
+        self._start: Callable[[], Any] | None = start
         self._main: asyncio.Task[Any] | None = None
         self._context: Context = copy_context()
         self._journal = journal
@@ -203,6 +203,7 @@ class Body:
         try:
             with Stepping(self.loop):
                 if self._main is None:
+                    assert self._start is not None
                     self._main = self.loop.create_task(self._start(), context=self._context)
                 while self.outcome is Outcome.RUNNING:
                     self._since_rest += self.loop.run_ready(self._handles_allowed())
@@ -256,7 +257,11 @@ class Body:
             self._end(Outcome.LEFT)
         if self.loop.dead:
             return []
-        return unwind(self)
+        refused = unwind(self)
+        # Cut the cycles, so that a run's memory is free at once and not when the garbage collector comes by.
+        self._main = self._start = self.loop.workflow_run = None
+        self.loop.tasks.clear()
+        return refused
 
     # -- private: deliveries
 

@@ -64,6 +64,7 @@ class Execution:
         "_scheduled",
         "_settings",
         "_step",
+        "_stirred",
         "_too_large",
         "_wants_slot",
         "_workflow",
@@ -104,6 +105,7 @@ class Execution:
         self._wants_slot = False
         self._advancing = False
         self._again = False
+        self._stirred = True
         self._scheduled = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0
@@ -245,10 +247,12 @@ class Execution:
 
     def _advance_once(self, body: Body) -> None:
         more = False
-        if self._end is None:
+        attempts = self._attempts
+        if self._stirred and self._end is None:
+            self._stirred = False
             more = self._pump(body)
-        if self._end is None:
-            self._attempts.launch(self._host.now(), may_start=self._host.may_start(), draining=self._draining)
+        if attempts.may_launch and self._end is None:
+            attempts.launch(self._host.now(), may_start=self._host.may_start(), draining=self._draining)
         if more and not self._draining:
             self._schedule()
         elif self._end is None and not self._again:
@@ -321,6 +325,7 @@ class Execution:
         if self._over or self._end is not None or body is None:
             return
         if call is not None:
+            self._stirred = True
             self._last_at = max(self._last_at, self._host.now())
             body.resolve(call, ok, value, self._last_at)
         if self._attempts.running:
@@ -329,6 +334,7 @@ class Execution:
             self._advance()
 
     def _schedule(self) -> None:
+        self._stirred = True
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._advance_scheduled)
@@ -390,8 +396,11 @@ class Execution:
             return
         wake = self._next_wake()
         when = None if wake is None else wake[0]
+        uncertain = self._attempts.waiting and not self._host.may_start()
+        if when is None and not uncertain:
+            return
         now = self._host.now()
-        if self._attempts.waiting and not self._host.may_start():
+        if uncertain:
             poll = now + round(self._settings.lease_poll_seconds * SECOND)
             when = poll if when is None else min(when, poll)
         if when is None or (self._alarm is not None and self._alarm_at <= when):
@@ -405,6 +414,7 @@ class Execution:
         self._alarm = None
         if self._over or self._end is not None:
             return
+        self._stirred = True
         if not self._lingering:
             self._advance()
         elif not self._wants_slot:
@@ -450,6 +460,7 @@ class Execution:
                     "run %s: its body cannot be unwound, it swallows every exception at %s", self.fence.run_id, line
                 )
             self._body = None
+        self._attempts.close()
         self._host.ended(self)
 
 

@@ -31,8 +31,11 @@ def unwind(body: Body) -> list[str]:
     """Close every coroutine of the body and make its loop inert; return the lines of those that refused."""
     loop = body.loop
     refused: list[str] = []
+    _tell_unseen(loop)
+    if not loop.ready and all(task.done() for task in loop.tasks):
+        loop.kill()
+        return refused
     with Stepping(loop):
-        _tell_unseen(loop)
         for task in reversed(loop.tasks):
             if not task.done():
                 refused += _close(body, task)
