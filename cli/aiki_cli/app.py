@@ -12,6 +12,7 @@ import typer
 from aiki import UsageError
 from aiki_cli import exits, failures, options
 from aiki_cli.commands import completion, dev, enqueue, runs, status, wait, worker
+from aiki_cli.commands.completion import COMPLETE_VARIABLE
 from aiki_cli.output import Mode, is_terminal
 
 _HELP = """Durable workflows: enqueue runs, watch them, serve them.
@@ -52,6 +53,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run `aiki` with `arguments` and return the exit code."""
     # Boxes belong on a screen: in a CI log plain text reads better.
     app = build(markup=is_terminal(sys.stdout))
+    if COMPLETE_VARIABLE in os.environ:
+        completion.prepare()
     try:
         code = typer.main.get_command(app).main(list(arguments), prog_name="aiki", standalone_mode=False)
     except typer.Abort:

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiki_cli import exits, failures
 from aiki_cli.output import Mode, Output
@@ -18,6 +18,8 @@ from aiki_cli.output import Mode, Output
 if TYPE_CHECKING:
     from aiki import Client
     from aiki.manifest import Manifest
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ class Session:
 
         return Client.connect(self.url(), namespace=self.namespace())
 
-    def run(self, command: Callable[[], Coroutine[Any, Any, int]], *, fast: bool = False) -> int:
-        """Run `command` to its end and return its exit code; SIGTERM ends it with 143, Ctrl-C with 130.
+    def run(self, command: Callable[[], Coroutine[Any, Any, T]], *, fast: bool = False) -> T:
+        """Run `command` to its end and return what it returns; SIGTERM ends it with 143, Ctrl-C with 130.
 
         `fast` runs it on uvloop, where that is installed: worth its import in long-lived processes only.
         """
@@ -131,7 +133,7 @@ def _interrupted(session: Session, code: int) -> int:
     return code
 
 
-async def _until_terminated(command: Awaitable[int]) -> int:
+async def _until_terminated(command: Awaitable[T]) -> T:
     """Await `command`; SIGTERM cancels it. A command with signal handlers of its own replaces this one's."""
     import asyncio
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from aiki_cli import options
 from aiki_cli.session import Session
+
+COMPLETE_VARIABLE: Final = "_AIKI_COMPLETE"
+"""What the scripts set when they call `aiki` for suggestions."""
 
 
 class Shell(StrEnum):
@@ -29,10 +32,17 @@ def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="ba
     session.out.write(script(shell).rstrip("\n"))
 
 
+def prepare() -> None:
+    """Let Typer answer the scripts: it does so by itself only with its own `--install-completion` options."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()
+
+
 def script(shell: Shell) -> str:
     """Return the script of `shell`; it asks `aiki` itself for each completion."""
     # Documented for packagers, though not in an __all__.
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     # Named by the shell that was asked for: Typer's own option would take the shell it runs in.
-    return get_completion_script(prog_name="aiki", complete_var="_AIKI_COMPLETE", shell=shell.value) + "\n"
+    return get_completion_script(prog_name="aiki", complete_var=COMPLETE_VARIABLE, shell=shell.value) + "\n"

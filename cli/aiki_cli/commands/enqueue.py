@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiki import UsageError
-from aiki_cli import exits, options, payload
+from aiki_cli import exits, options, payload, suggestions
 from aiki_cli.failures import UnreadableInput
 from aiki_cli.output import Mode, is_terminal, to_json
 from aiki_cli.session import Session
@@ -34,7 +34,9 @@ _RUN = "The run"
 @options.command
 def enqueue(
     session: Session,
-    workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="The workflow's name.")],
+    workflow: Annotated[
+        str, typer.Argument(metavar="WORKFLOW", help="Its name.", autocompletion=suggestions.workflow_names)
+    ],
     pairs: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NAME=TEXT | NAME:=JSON]...", help="Members of the payload; a.b=text is nested."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiki_cli import exits, options, payload
+from aiki_cli import exits, options, payload, suggestions
 from aiki_cli.commands.status import show_lines
 from aiki_cli.output import Mode, columns, to_json
 from aiki_cli.references import find_all
@@ -22,15 +22,21 @@ PAGE_RUNS = 500
 
 app = typer.Typer(name="run", help="Look at runs, and help those that need a person.", no_args_is_help=True)
 
-Reference = Annotated[str, typer.Argument(metavar="RUN", help="An id, a part of one, or workflow@key.")]
+Reference = Annotated[
+    str, typer.Argument(metavar="RUN", help="An id, a part of one, or workflow@key.", autocompletion=suggestions.runs)
+]
 
 
 @app.command("list")
 @options.command
 def list_runs(
     session: Session,
-    state: Annotated[list[str] | None, typer.Option("--state", help="May repeat.")] = None,
-    workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="May repeat.", autocompletion=suggestions.states)
+    ] = None,
+    workflow: Annotated[
+        str | None, typer.Option("--workflow", metavar="NAME", autocompletion=suggestions.workflow_names)
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help="May repeat; all must match.")
     ] = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiki_cli import exits, options
+from aiki_cli import exits, options, suggestions
 from aiki_cli.output import Mode, to_json
 from aiki_cli.references import find_all
 from aiki_cli.runs_view import page, table, to_cells, to_object
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def status(
     session: Session,
     references: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids, parts of ids, or workflow@key.")
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Ids, parts of ids, or workflow@key.", autocompletion=suggestions.runs),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show each change until all have ended.")] = False,
     exit_status: Annotated[

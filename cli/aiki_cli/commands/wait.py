@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiki import AikiError, RunBlocked, RunCancelled, RunFailed, WaitTimeout
-from aiki_cli import exits, failures, options
+from aiki_cli import exits, failures, options, suggestions
 from aiki_cli.output import Mode, to_json
 from aiki_cli.references import find_all
 from aiki_cli.session import Session
@@ -24,7 +24,10 @@ Outcome = tuple[str, object]
 @options.command
 def wait(
     session: Session,
-    references: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, parts of ids, or workflow@key.")],
+    references: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Ids, parts of ids, or workflow@key.", autocompletion=suggestions.runs),
+    ],
     timeout: Annotated[
         str | None, typer.Option("--timeout", metavar="10m", help="Give up waiting; exit code 124.")
     ] = None,

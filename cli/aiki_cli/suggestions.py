@@ -1,0 +1,98 @@
+"""Own what TAB offers: workflow names, runs and states; what the daemon says is kept for a while.
+
+A TAB must never wait long, never write anything but its suggestions, and never fail: without an answer there are none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from aiki_cli.session import Common, Session
+
+if TYPE_CHECKING:
+    from aiki import Client
+
+FRESH_SECONDS: Final = 30.0
+WAIT_SECONDS: Final = 1.0
+RUNS: Final = 50
+
+Suggestion = tuple[str, str]
+"""What is inserted, and what describes it."""
+
+
+def workflow_names(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Suggest the workflows that workers have registered."""
+    return _matching(_known(ctx, "workflows", _ask_workflows), incomplete)
+
+
+def runs(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Suggest the newest runs."""
+    return _matching(_known(ctx, "runs", _ask_runs), incomplete)
+
+
+def states(incomplete: str) -> list[str]:
+    """Suggest the states of runs."""
+    from aiki import State
+
+    return [str(state) for state in State if state.startswith(incomplete)]
+
+
+async def _ask_workflows(client: Client) -> list[Suggestion]:
+    versions: dict[str, list[str]] = {}
+    for workflow in await client.workflows.list():
+        versions.setdefault(workflow.name, []).append(workflow.version)
+    return [(name, f"version {', '.join(known)}") for name, known in versions.items()]
+
+
+async def _ask_runs(client: Client) -> list[Suggestion]:
+    page = await client.runs.list(limit=RUNS)
+    return [(run.id, f"{run.state}  {run.workflow}") for run in page.runs]
+
+
+def _known(
+    ctx: typer.Context, kind: str, ask: Callable[[Client], Coroutine[Any, Any, list[Suggestion]]]
+) -> list[Suggestion]:
+    """Return what the daemon said at most FRESH_SECONDS ago, or says now."""
+    given = ctx.params.get
+    session = Session(Common(given("url"), given("namespace"), given("profile"), given("file")))
+    try:
+        place = _cache_file(session, kind)
+        with contextlib.suppress(OSError, ValueError):
+            if time.time() - place.stat().st_mtime < FRESH_SECONDS:
+                return [(value, about) for value, about in json.loads(place.read_text())]
+        found = session.run(lambda: _answer(session, ask))
+        with contextlib.suppress(OSError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # Another TAB may read it at this moment: it must never see half of it.
+            fresh = place.with_suffix(f".{os.getpid()}")
+            fresh.write_text(json.dumps(found))
+            fresh.replace(place)
+    except Exception:  # noqa: BLE001 - a TAB never fails
+        return []
+    return found
+
+
+async def _answer(session: Session, ask: Callable[[Client], Coroutine[Any, Any, list[Suggestion]]]) -> list[Suggestion]:
+    import asyncio
+
+    async with asyncio.timeout(WAIT_SECONDS), session.connect() as client:
+        return await ask(client)
+
+
+def _cache_file(session: Session, kind: str) -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    whose = hashlib.blake2b(f"{session.url()}\0{session.namespace()}".encode(), digest_size=8).hexdigest()
+    return Path(base) / "aiki" / f"{kind}-{whose}.json"
+
+
+def _matching(suggestions: list[Suggestion], incomplete: str) -> list[Suggestion]:
+    return [suggestion for suggestion in suggestions if suggestion[0].startswith(incomplete)]
