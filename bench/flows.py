@@ -27,6 +27,16 @@ async def sleeper(run: WorkflowRun, seconds: float) -> None:
     await run.sleep(f"{seconds}s")
 
 
+@task
+async def hold(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@workflow(name="holder", version="1")
+async def holder(run: WorkflowRun, seconds: float) -> None:
+    await hold.run(run, seconds)
+
+
 @workflow(name="nobody", version="1")
 async def nobody(run: WorkflowRun, payload: dict[str, str]) -> None:
     """Enqueued only: no bench worker serves it."""

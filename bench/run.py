@@ -2,8 +2,8 @@
 
     python -m bench.run [--limit path/to/limit.py] [--repeat 3] [--only W1 W2]
 
-One JSON line per measurement, then a table of medians. Absolute figures drift with the machine: the ratios to the
-sketch, which runs right before each workload, are what counts.
+One JSON line per measurement (workloads, then memory and idle CPU), then a table of medians. Absolute figures drift
+with the machine: the ratios to the sketch, which runs right before each workload, are what counts.
 """
 
 import argparse
@@ -16,7 +16,10 @@ from collections import defaultdict
 from importlib.metadata import version
 from typing import Any
 
+import uvloop
+
 from aiki import Client
+from bench.resources import daemon_memory, idle_cpu, worker_memory
 from bench.servers import cluster
 from bench.workloads import WORKLOADS, Figures, Workload
 
@@ -31,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", help="path of the ceiling sketch, limit.py")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=[], help="workload names")
+    parser.add_argument("--only", nargs="*", default=[], help="W1 ... W5, resources")
     arguments = parser.parse_args()
     rows: list[Row] = []
     chosen = [workload for workload in WORKLOADS if not arguments.only or workload.name in arguments.only]
@@ -40,6 +43,8 @@ def main() -> None:
             if arguments.limit and workload.limit:
                 rows.append(_measure_limit(arguments.limit, workload))
             rows.append(_measure(workload))
+        if not arguments.only or "resources" in arguments.only:
+            rows += _measure_resources()
     print(_table(rows), flush=True)
 
 
@@ -47,7 +52,7 @@ def _measure(workload: Workload) -> Row:
     with cluster() as running:
         if workload.needs_worker:
             running.start_worker("--max-concurrent-runs", str(CONCURRENCY))
-        figures = asyncio.run(_with_client(running.url, workload))
+        figures = uvloop.run(_with_client(running.url, workload))
     row: Row = {
         "engine": "aiki",
         "version": version("aiki"),
@@ -60,6 +65,21 @@ def _measure(workload: Workload) -> Row:
     }
     print(json.dumps(row), flush=True)
     return row | {"label": workload.label}
+
+
+def _measure_resources() -> list[Row]:
+    rows = []
+    for name, unit, measure in (
+        ("aikid memory, 100,000 queued and 10,000 sleeping", "MB", daemon_memory),
+        ("worker memory, 1,000 runs open", "MB", worker_memory),
+        ("idle CPU of aikid and worker", "% of a core", idle_cpu),
+    ):
+        with cluster() as running:
+            figure = round(uvloop.run(measure(running)), 2)
+        row: Row = {"engine": "aiki", "version": version("aiki"), "workload": name, "figure": figure, "unit": unit}
+        print(json.dumps(row), flush=True)
+        rows.append(row | {"label": f"{name}, {unit}"})
+    return rows
 
 
 async def _with_client(url: str, workload: Workload) -> Figures:
@@ -101,7 +121,9 @@ def _table(rows: list[Row]) -> str:
 
 
 def _line(title: str, mine: dict[str, float], theirs: dict[str, float]) -> str:
-    if "p50_ms" in mine:
+    if "figure" in mine:
+        figure, name = f"{mine['figure']:.1f}", "figure"
+    elif "p50_ms" in mine:
         figure, name = f"p50 {mine['p50_ms']:.2f} p95 {mine['p95_ms']:.2f} ms", "p50_ms"
     elif "ms_per_step" in mine:
         figure, name = f"{mine['ms_per_step']:.3f} ms a task, growth {mine['growth']:.2f}", "ms_per_step"
