@@ -73,6 +73,6 @@ def _refused(error: typer.TyperException, arguments: Sequence[str]) -> int:
 
 def _mode_in(arguments: Sequence[str]) -> Mode:
     """Return the output mode that unreadable arguments seem to ask for."""
-    words = " ".join(arguments).replace("=", " ").split()
+    words = " ".join(arguments).replace("=", " ").replace("-ojson", "-o json").split()
     asked = [after for word, after in pairwise(words) if word in {"-o", "--output"}]
     return Mode.JSON if [*asked, os.environ.get("AIKI_OUTPUT")][0] in {"json", "jsonl"} else Mode.TSV

@@ -108,8 +108,8 @@ async def _address(daemon: Child, namespace: str | None) -> str | None:
             try:
                 async with Client.connect(url, namespace=namespace):
                     return url
-            except Unavailable:
-                pass  # it migrates the schema, or is not subscribed yet
+            except (Unavailable, OSError):
+                pass  # it migrates the schema, is not subscribed yet, or has just ended
         if time.monotonic() > deadline:
             raise Unavailable(f"aikid does not answer within {START_SECONDS:g} s", hint="ls .aiki")
         await asyncio.sleep(0.05)

@@ -17,9 +17,12 @@ def main() -> NoReturn:
     if arguments in (["--version"], ["-V"]):
         sys.stdout.write(f"aiki {__version__}\n")
         sys.exit(0)
-    from aiki_cli.app import run
+    try:
+        from aiki_cli.app import run
 
-    code = run(arguments)
+        code = run(arguments)
+    except KeyboardInterrupt:  # while it was still importing
+        code = 130
     if _RUN_USER_CODE.isdisjoint(arguments):
         _leave(code)
     sys.exit(code)
