@@ -23,7 +23,9 @@ from aiki.wire import codec
 from aiki.wire.limits import BATCH_RUNS, WATCH_SECONDS
 from aiki.wire.messages import RunNews, RunStatus, Status, Watch
 
-POLL_SECONDS: Final = 15.0
+POLL_SECONDS: Final = 5.0
+TRUST_SECONDS: Final = 1.0
+"""A run that is watched since its enqueue is asked about once if its end has not been pushed so soon."""
 CALL_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.5
 EXPECTED_RUNS: Final = 1024
@@ -46,6 +48,8 @@ class Waits:
         self._every_change: dict[str, int] = {}
         self._expected: OrderedDict[str, tuple[float, RunStatus | None]] = OrderedDict()
         """Runs that the daemon watches from their enqueue: since when, and the end that was pushed already."""
+        self._trusting: dict[str, float] = {}
+        """Runs that are waited for without having asked, since when: their daemon may have died since the enqueue."""
 
     async def close(self) -> None:
         """Stop; whoever still waits is cancelled with its own task."""
@@ -99,6 +103,7 @@ class Waits:
         queues.remove(queue)
         if not queues:
             del self._queues[run_id]
+            self._trusting.pop(run_id, None)
         if not ends_only:
             self._every_change[run_id] -= 1
             if not self._every_change[run_id]:
@@ -111,6 +116,8 @@ class Waits:
             queue.put_nowait(end)
         elif since is None or time.monotonic() - since > WATCH_SECONDS / 2:
             self._ask([run_id])
+        else:
+            self._trusting[run_id] = time.monotonic()
 
     async def _open_inbox(self) -> str:
         if self._inbox is None:
@@ -171,9 +178,19 @@ class Waits:
             queue.put_nowait(news)
 
     async def _poll(self) -> None:
+        asked_all = time.monotonic()
         while True:
-            await asyncio.sleep(POLL_SECONDS)
-            self._ask(list(self._queues))
+            await asyncio.sleep(TRUST_SECONDS)
+            now = time.monotonic()
+            if now - asked_all >= POLL_SECONDS:
+                asked_all = now
+                self._trusting.clear()
+                self._ask(list(self._queues))
+            elif self._trusting:
+                overdue = [run_id for run_id, since in self._trusting.items() if now - since >= TRUST_SECONDS]
+                for run_id in overdue:
+                    del self._trusting[run_id]
+                self._ask(overdue)
 
 
 def _same(a: RunStatus, b: RunStatus) -> bool:
