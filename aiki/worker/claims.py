@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Final
 
 from aiki.core.errors import AikiError, Overloaded
 from aiki.core.failpoints import failpoint
-from aiki.transport import PULL_SECONDS, Hint, HintPulls, Transport
-from aiki.wire import subjects
 from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import Claim, ClaimReply
+from aiki.worker.pulls import Pulls
 
 if TYPE_CHECKING:
+    from aiki.transport import Hint, Transport
     from aiki.worker.session import Session
     from aiki.worker.slots import Slots
 
@@ -61,16 +61,12 @@ class Claims:
         self._session = session
         self._slots = slots
         self._on_claimed = on_claimed
-        self._routes = {subjects.consumer(transport.namespace, *route): route for route in routes}
-        self._pulls: HintPulls | None = None
-        self._pulled: dict[str, tuple[int, float]] = {}
-        """Outstanding pulls: consumer -> (hints still to come, when the pull is over)."""
-        self._hints: list[Hint] = []
+        self._pulls = Pulls(transport, routes, self.wake)
         self._claiming: dict[str, tuple[int, float]] = {}
         """Claims without a reply: claim_id -> (runs asked for, since when)."""
-        self._more = False
+        self._more = True
+        """Whether more is queued, as far as the last claim saw; the first one goes out without a hint."""
         self._pause_until = 0.0
-        self._last_hint = time.monotonic()
         self._last_direct = 0.0
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,7 +77,7 @@ class Claims:
 
     async def run(self) -> None:
         """Claim until cancelled; claims under way are then waited for, so that none is lost."""
-        self._pulls = await self._transport.hints(self._on_hint, self._on_pull_over)
+        await self._pulls.open()
         try:
             while True:
                 self._wake.clear()
@@ -91,8 +87,7 @@ class Claims:
                     async with asyncio.timeout(self._seconds_to_next_step()):
                         await self._wake.wait()
         finally:
-            await self._give_back(self._hints, 0.0)
-            self._hints = []
+            await self._pulls.give_back_surplus(0, 0.0)
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=PATIENCE_SECONDS)
 
@@ -100,27 +95,24 @@ class Claims:
 
     async def _step(self) -> None:
         now = time.monotonic()
-        self._pulled = {route: pull for route, pull in self._pulled.items() if pull[0] > 0 and pull[1] > now}
         free = self._free()
-        if free < len(self._hints):
-            surplus, self._hints = self._hints[max(0, free) :], self._hints[: max(0, free)]
-            await self._give_back(surplus, OVERLOADED_SECONDS)
+        await self._pulls.give_back_surplus(max(0, free), OVERLOADED_SECONDS)
         if free <= 0 or now < self._pause_until or not self._session.may_start():
             return
         if any(now - since < PATIENCE_SECONDS for _, since in self._claiming.values()):
             return
-        if self._hints:
+        if hints := self._pulls.take(CLAIM_RUNS):
             failpoint("worker.hinted")
-            hints, self._hints = self._hints[:CLAIM_RUNS], self._hints[CLAIM_RUNS:]
             self._start_claim(min(free, len(hints)), {hint.route for hint in hints}, hints)
         elif self._is_direct_due(now, free):
             if self._more and free < self._slots.total // GATHER_PART:
                 await asyncio.sleep(GATHER_SECONDS)
-                free = self._free()
+                if (free := self._free()) <= 0:
+                    return
             self._last_direct = time.monotonic()
-            self._start_claim(min(free, CLAIM_RUNS), self._routes.keys(), [])
+            self._start_claim(min(free, CLAIM_RUNS), self._pulls.routes, [])
         else:
-            await self._pull(free)
+            await self._pulls.pull(free)
 
     def _free(self) -> int:
         """Return how many more runs to ask for. A claim that nobody answers does not hold its slots for long.
@@ -133,9 +125,9 @@ class Claims:
     def _is_direct_due(self, now: float, free: int) -> bool:
         if self._more:
             return True
-        if free < len(self._routes):
+        if free < len(self._pulls.routes):
             return now - self._last_direct >= CROWDED_SECONDS
-        return now - max(self._last_hint, self._last_direct) >= IDLE_SECONDS
+        return now - max(self._pulls.last_hint, self._last_direct) >= IDLE_SECONDS
 
     def _seconds_to_next_step(self) -> float:
         now = time.monotonic()
@@ -143,50 +135,15 @@ class Claims:
             return self._pause_until - now
         if self._claiming:
             return PATIENCE_SECONDS
-        if self._slots.free < len(self._routes):
+        if self._slots.free < len(self._pulls.routes):
             return CROWDED_SECONDS
-        ends = [end for _, end in self._pulled.values()]
-        return max(0.01, min([*ends, now + PULL_SECONDS]) - now)
-
-    # -- hints
-
-    async def _pull(self, free: int) -> None:
-        """Spread the free slots that no pull holds over the routes without a pull."""
-        assert self._pulls is not None
-        idle = [route for route in self._routes if route not in self._pulled]
-        budget = free - sum(left for left, _ in self._pulled.values())
-        if not idle or budget < len(idle):
-            return
-        for route in idle:
-            batch = budget // len(idle)
-            # A little longer than the pull lives, so that its last hint is still counted.
-            self._pulled[route] = (batch, time.monotonic() + PULL_SECONDS + 0.25)
-            await self._pulls.pull(*self._routes[route], batch)
-
-    def _on_hint(self, hint: Hint) -> None:
-        self._last_hint = time.monotonic()
-        self._hints.append(hint)
-        if hint.route in self._pulled:
-            left, end = self._pulled[hint.route]
-            self._pulled[hint.route] = (left - 1, end)
-        self._wake.set()
-
-    def _on_pull_over(self, route: str, expired: bool) -> None:
-        if route in self._pulled:
-            self._pulled[route] = (0, 0.0)
-        # Otherwise not pulled again at once: where JetStream is down, that answer comes at once too.
-        if expired:
-            self._wake.set()
-
-    async def _give_back(self, hints: list[Hint], delay_seconds: float) -> None:
-        for hint in hints:
-            await hint.nak(delay_seconds)
+        return self._pulls.seconds_to_next()
 
     # -- claim
 
     def _start_claim(self, limit: int, consumers: Iterable[str], hints: list[Hint]) -> None:
         claim_id = str(uuid.uuid4())
-        routes = [self._routes[consumer] for consumer in consumers]
+        routes = [self._pulls.routes[consumer] for consumer in consumers]
         self._claiming[claim_id] = (limit, time.monotonic())
         task = asyncio.create_task(self._claim(Claim(self._session.id, claim_id, routes, limit), hints))
         self._tasks.add(task)
@@ -201,7 +158,7 @@ class Claims:
                 log.warning("no runs claimed: %s", error)
                 wait = CROWDED_SECONDS
             self._pause_until = time.monotonic() + wait
-            await self._give_back(hints, wait)
+            await self._pulls.give_back(hints, wait)
             return
         finally:
             del self._claiming[request.claim_id]
