@@ -31,6 +31,7 @@ from aiki.core.errors import (
 )
 from aiki.core.retry import Retry
 from aiki.core.states import State
+from aiki.payload import Json
 from aiki.run import WorkflowRun, task_run
 from aiki.task import Task, task
 from aiki.workflow import Workflow, workflow
@@ -54,6 +55,7 @@ __all__ = [
     "Fatal",
     "Fenced",
     "Handle",
+    "Json",
     "NamedCall",
     "NondeterminismError",
     "NotFound",
