@@ -25,7 +25,7 @@ from aiki.wire.messages import RunNews, RunStatus, Status, Watch
 
 POLL_SECONDS: Final = 5.0
 TRUST_SECONDS: Final = 1.0
-"""A run that is watched since its enqueue is asked about once if its end has not been pushed so soon."""
+"""For so long an enqueue is trusted to bring the run's end; its daemon may have died, so then the run is asked about."""
 CALL_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.5
 EXPECTED_RUNS: Final = 1024
@@ -110,11 +110,11 @@ class Waits:
                 del self._every_change[run_id]
 
     def _ask_or_recall(self, run_id: str, queue: asyncio.Queue[RunStatus | AikiError]) -> None:
-        """Ask about the run, unless it is watched since its enqueue: then its end was pushed, or will be."""
+        """Ask about the run, unless it was enqueued just now and is watched since: then its end is pushed."""
         since, end = self._expected.pop(run_id, (None, None))
         if end is not None:
             queue.put_nowait(end)
-        elif since is None or time.monotonic() - since > WATCH_SECONDS / 2:
+        elif since is None or time.monotonic() - since > TRUST_SECONDS:
             self._ask([run_id])
         else:
             self._trusting[run_id] = time.monotonic()
