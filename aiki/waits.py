@@ -25,7 +25,7 @@ from aiki.wire.messages import RunNews, RunStatus, Status, Watch
 
 POLL_SECONDS: Final = 5.0
 TRUST_SECONDS: Final = 1.0
-"""For so long an enqueue is trusted to bring the run's end; its daemon may have died, so then the run is asked about."""
+"""For so long an enqueue is trusted to bring the end of its run: the daemon that watches may have died."""
 CALL_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.5
 EXPECTED_RUNS: Final = 1024
