@@ -23,7 +23,7 @@ from aiki.core.errors import AikiError
 from aiki.core.failpoints import failpoint
 from aiki.execution.failures import encode_failure
 from aiki.execution.processes import ProcessFailure, Raised, raised
-from aiki.execution.tries import TaskTimeout, Try, start_try
+from aiki.execution.tries import NotStarted, TaskTimeout, Try, start_try
 from aiki.run import TaskRun
 from aiki.wire.messages import NULL, Attempt, Failure
 
@@ -59,6 +59,7 @@ class Attempts:
         "_context",
         "_loop",
         "_made",
+        "_may_start",
         "_now",
         "_on_outcome",
         "_origin_id",
@@ -82,6 +83,7 @@ class Attempts:
         context: Context,
         settings: Settings,
         now: Callable[[], int],
+        may_start: Callable[[], bool],
         on_outcome: Callable[[Call | None, bool, bytes], None],
     ) -> None:
         """`on_outcome` gets (call, ok, value), or (None, ...) when only an attempt failed."""
@@ -96,6 +98,7 @@ class Attempts:
         self._context = context
         self._settings = settings
         self._now = now
+        self._may_start = may_start
         self._on_outcome = on_outcome
         self._loop = asyncio.get_running_loop()
         self._started: dict[str, Started] = {}
@@ -150,8 +153,9 @@ class Attempts:
                 row = Attempt(started.call.key, started.number + 1, Raw(encode_failure(failure)), None)
                 self._outbox.add(row)
 
-    def launch(self, now: int, *, may_start: bool, draining: bool) -> None:
+    def launch(self, now: int, *, draining: bool) -> None:
         """Start what may start. While draining only what was announced does."""
+        may_start = self._may_start()
         while self._retries and self._retries[0][0] <= now:
             _, _, started = heapq.heappop(self._retries)
             if self._is_current(started):
@@ -226,6 +230,7 @@ class Attempts:
                 loop=self._loop,
                 on_end=partial(self._on_end, started),
                 settings=self._settings,
+                may_start=self._may_start,
             )
         except AikiError as error:
             self._on_end(started, error)
@@ -241,8 +246,11 @@ class Attempts:
         if isinstance(result, bytes):
             del self._started[started.call.key]
             self._on_outcome(started.call, True, result)
-            return
-        self._fail(started, result)
+        elif isinstance(result, NotStarted):
+            self._waiting.append(started)
+            self._on_outcome(None, False, b"")
+        else:
+            self._fail(started, result)
 
     def _fail(self, started: Started, error: BaseException) -> None:
         call = started.call

@@ -93,6 +93,7 @@ class Execution:
             context=copy_context(),
             settings=settings,
             now=host.now,
+            may_start=host.may_start,
             on_outcome=self._on_outcome,
         )
         self._step = Step(self.fence.run_id, settings.slow_step_seconds)
@@ -252,7 +253,7 @@ class Execution:
             self._stirred = False
             more = self._pump(body)
         if attempts.may_launch and self._end is None:
-            attempts.launch(self._host.now(), may_start=self._host.may_start(), draining=self._draining)
+            attempts.launch(self._host.now(), draining=self._draining)
         if more and not self._draining:
             self._schedule()
         elif self._end is None and not self._again:

@@ -32,10 +32,18 @@ class TaskTimeout(TimeoutError):
     """A try of a task took longer than its timeout."""
 
 
+class NotStarted(Exception):
+    """The lease became uncertain before the body began: nothing has happened, and it may be tried when it is certain.
+
+    Whether a try may start is looked at once more right before user code is called: between the decision and the call
+    lies a turn of the loop, or a thread's start, and a process that was frozen there may have lost its runs.
+    """
+
+
 class AsyncTry:
     """A coroutine on the worker's loop."""
 
-    __slots__ = ("_call", "_expired", "_loop", "_on_end", "_task", "_timer")
+    __slots__ = ("_call", "_expired", "_loop", "_may_start", "_on_end", "_task", "_timer")
 
     def __init__(
         self,
@@ -46,8 +54,10 @@ class AsyncTry:
         context: Context,
         loop: asyncio.AbstractEventLoop,
         on_end: OnEnd,
+        may_start: Callable[[], bool],
     ) -> None:
         self._call = call
+        self._may_start = may_start
         self._on_end: OnEnd | None = on_end
         self._expired: float | None = None
         self._loop = loop
@@ -71,6 +81,8 @@ class AsyncTry:
             enter_task(run)
             task = self._call.task
             args, kwargs = self._call.arguments()
+            if not self._may_start():
+                raise NotStarted
             result = task.result.encode(await task.fn(*args, **kwargs))
         except BaseException as error:  # noqa: BLE001 - the boundary of user code
             result = error
@@ -98,7 +110,18 @@ class AsyncTry:
 class ThreadTry:
     """A plain function in a thread, or a process that a thread waits for."""
 
-    __slots__ = ("_context", "_job", "_kill", "_loop", "_on_end", "_settings", "_timeout", "_timer", "_work")
+    __slots__ = (
+        "_context",
+        "_job",
+        "_kill",
+        "_loop",
+        "_may_start",
+        "_on_end",
+        "_settings",
+        "_timeout",
+        "_timer",
+        "_work",
+    )
 
     def __init__(
         self,
@@ -109,10 +132,12 @@ class ThreadTry:
         loop: asyncio.AbstractEventLoop,
         on_end: OnEnd,
         settings: Settings,
+        may_start: Callable[[], bool],
         kill: Callable[[], None] | None = None,
     ) -> None:
         """`work` runs in the thread, inside `context`; `kill` ends it if anything can."""
         self._work = work
+        self._may_start = may_start
         self._kill = kill
         self._on_end: OnEnd | None = on_end
         self._loop = loop
@@ -137,6 +162,8 @@ class ThreadTry:
             self._tell_loop(self._start_timer, self._timeout)
         result: bytes | BaseException
         try:
+            if not self._may_start():
+                raise NotStarted
             result = self._context.run(self._work)
         except BaseException as error:  # noqa: BLE001 - the boundary of user code
             result = error
@@ -188,26 +215,43 @@ def start_try(
     loop: asyncio.AbstractEventLoop,
     on_end: OnEnd,
     settings: Settings,
+    may_start: Callable[[], bool],
 ) -> Try:
     """Start one try of the call's task where the task wants to run. `timeout` is in seconds.
 
-    Raises UsageError if a process task cannot be found by another process; PayloadError if its arguments do not fit.
+    `may_start` is asked in whatever thread the body runs; if it says no, the try ends with NotStarted. Raises
+    UsageError if a process task cannot be found by another process, PayloadError if its arguments do not fit.
     """
     task = call.task
     if task.executor == "process":
         job = ProcessJob(settings.processes, task, call.encoded_arguments(), run, origin_id)
         return ThreadTry(
-            job.run, timeout=timeout, context=context.copy(), loop=loop, on_end=on_end, settings=settings, kill=job.kill
+            job.run,
+            timeout=timeout,
+            context=context.copy(),
+            loop=loop,
+            on_end=on_end,
+            settings=settings,
+            may_start=may_start,
+            kill=job.kill,
         )
     if task.is_async:
-        return AsyncTry(call, run, timeout=timeout, context=context, loop=loop, on_end=on_end)
+        return AsyncTry(call, run, timeout=timeout, context=context, loop=loop, on_end=on_end, may_start=may_start)
 
     def work() -> bytes:
         enter_task(run)
         args, kwargs = call.arguments()
         return task.result.encode(task.fn(*args, **kwargs))
 
-    return ThreadTry(work, timeout=timeout, context=context.copy(), loop=loop, on_end=on_end, settings=settings)
+    return ThreadTry(
+        work,
+        timeout=timeout,
+        context=context.copy(),
+        loop=loop,
+        on_end=on_end,
+        settings=settings,
+        may_start=may_start,
+    )
 
 
 def _timeout_error(timeout: float) -> TaskTimeout:
