@@ -96,7 +96,10 @@ class News:
                 continue
             self._hearing.clear()
             heard, self._heard = self._heard, set()
-            await self._read_and_push(list(heard))
+            try:
+                await self._read_and_push(list(heard))
+            except Exception:
+                log.exception("news of %d runs was lost: a bug", len(heard))
 
     async def _read_and_push(self, runs: Sequence[RunKey]) -> None:
         for start in range(0, len(runs), BATCH_RUNS):

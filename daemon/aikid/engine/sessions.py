@@ -55,7 +55,7 @@ async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]]) 
         replies = {}
         for _, request in good:
             alive = request.id in renewed
-            unlisted = await store.unlisted(connection, request.id, request.held) if alive else []
+            unlisted = await store.unlisted(connection, request.id, _tokens(request.held)) if alive else []
             replies[request.id] = SessionReply(alive, now, renewed.get(request.id, 30.0), unlisted)
         return replies
 
@@ -78,6 +78,11 @@ async def close_session(
 
     now, freed = await pool.run(work, priority=Priority.LEASE)
     return SessionReply(alive=False, now=now), freed
+
+
+def _tokens(claim_ids: Sequence[str]) -> list[str]:
+    """Return those that can be a claim's id: others name none, and Postgres might refuse them."""
+    return [claim_id for claim_id in claim_ids if is_token(claim_id)]
 
 
 def _check_id(session: str) -> None:

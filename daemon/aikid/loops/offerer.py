@@ -26,6 +26,7 @@ log = logging.getLogger("aikid.offerer")
 INTERVAL_SECONDS: Final = 1.0
 _STARVING_SECONDS: Final = 10.0
 _ENSURE_SECONDS: Final = 30.0
+_QUIET_SECONDS: Final = 3.0
 _LOW: Final = HINTS_PER_ROUTE // 4
 """Below so many hints a route is topped up, if more runs than that are queued."""
 
@@ -36,6 +37,8 @@ class _Offered:
 
     hints: int = 0
     """An estimate: published less claimed. Too low costs surplus hints, too high is put right within a second."""
+    look_at: float = 0.0
+    """By the loop's clock: not before this."""
     delivered: int = -1
     stuck_since: float | None = None
 
@@ -78,16 +81,20 @@ class Offerer:
 
     async def run(self) -> None:
         """Look every second, and when nudged, until cancelled."""
+        well = True
         while True:
             try:
                 await self.run_once()
+                well = True
             except (Unavailable, JetStreamDown) as error:
-                log.warning("hints wait: %s", error)
+                # Workers claim directly meanwhile: say it once, not every second.
+                log.log(logging.WARNING if well else logging.DEBUG, "hints wait: %s", error)
+                well = False
+            except Exception:
+                log.exception("hints wait: a bug")
             self._nudged.clear()
             try:
-                # wait_for() would swallow a cancellation that comes with the nudge (Python 3.11, bpo-37658).
-                async with asyncio.timeout(INTERVAL_SECONDS):
-                    await self._nudged.wait()
+                await asyncio.wait_for(self._nudged.wait(), INTERVAL_SECONDS)
             except TimeoutError:
                 continue
 
@@ -101,18 +108,18 @@ class Offerer:
         now = asyncio.get_running_loop().time()
         new_stream = await self._bus.ensure_stream()
         if new_stream or now >= self._ensure_at:
-            known = await self._pool.run(store.routes, priority=Priority.LOOP)
-            self._without_consumer.update(known)
+            self._without_consumer.update(await self._pool.run(store.routes, priority=Priority.LOOP))
             self._ensure_at = now + _ENSURE_SECONDS
         if new_stream:
             log.info("the hint stream is new: offering everything that is queued")
             for offered in self._routes.values():
-                offered.hints = 0
+                offered.hints, offered.look_at = 0, 0.0
         await self._make_consumers()
-        backlog = await self._pool.run(store.backlog, priority=Priority.LOOP)
-        for route, (queued, age_seconds) in backlog.items():
-            if age_seconds > INTERVAL_SECONDS or new_stream or self._routes.get(route, _Offered()).hints < _LOW:
-                await self._top_up(route, queued, old=age_seconds > INTERVAL_SECONDS or new_stream)
+        for route, age_seconds in (await self._pool.run(store.waiting, priority=Priority.LOOP)).items():
+            offered = self._routes.setdefault(route, _Offered())
+            old = new_stream or age_seconds > INTERVAL_SECONDS
+            if now >= offered.look_at and (old or offered.hints < _LOW):
+                await self._top_up(route, offered, old=old)
 
     async def _make_consumers(self) -> None:
         for route in list(self._without_consumer):
@@ -120,8 +127,11 @@ class Offerer:
             self._routes.setdefault(route, _Offered())
             self._without_consumer.discard(route)
 
-    async def _top_up(self, route: RouteKey, queued: int, *, old: bool) -> None:
-        offered = self._routes.setdefault(route, _Offered())
+    async def _top_up(self, route: RouteKey, offered: _Offered, *, old: bool) -> None:
+        queued = await self._pool.run(lambda c: store.queued(c, route, limit=HINTS_PER_ROUTE), priority=Priority.LOOP)
+        # Rows that are young have their hints on the way, unless claims have drained a long queue.
+        if not old and queued <= _LOW:
+            return
         state = await self._bus.consumer_state(*route)
         if state is None:
             await self._bus.ensure_consumer(*route)
@@ -131,11 +141,11 @@ class Offerer:
             await self._bus.delete_consumer(*route)
             await self._bus.ensure_consumer(*route)
         offered.hints = state.pending + state.ack_pending
-        wanted = min(queued, HINTS_PER_ROUTE)
-        # Rows that are young have their hint on the way; those claimed directly leave theirs behind, so only a
-        # consumer that is nearly drained is filled up.
-        if offered.hints < min(wanted, _LOW) and (old or queued > _LOW):
-            await self._publish(route, offered, wanted - offered.hints)
+        if offered.hints < min(queued, _LOW):
+            await self._publish(route, offered, queued - offered.hints)
+        else:
+            # Nobody takes what is there: a queue without workers need not be looked at every second.
+            offered.look_at = asyncio.get_running_loop().time() + _QUIET_SECONDS
 
     def _starves(self, offered: _Offered, state: ConsumerState) -> bool:
         now = asyncio.get_running_loop().time()

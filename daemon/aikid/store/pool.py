@@ -73,6 +73,7 @@ class _Fate(Enum):
     LOST = "lost"
     BAD_DATA = "bad data"
     DOWN = "down"
+    BUG = "bug"
 
 
 class Pool:
@@ -108,7 +109,7 @@ class Pool:
         """Return what `work` returns on a connection in autocommit; it is repeated whole after a transient failure.
 
         With `repeatable=False` it is not repeated once its outcome is unknown. Raises Unavailable if Postgres cannot
-        be reached, and BadData if it refused a value.
+        be reached or used, BadData if it refused a value, psycopg.Error if a statement of ours is wrong.
         """
         for attempt in range(1, _TRIES + 1):
             connection = await self._acquire(priority)
@@ -117,6 +118,8 @@ class Pool:
                     return await work(connection)
             except (psycopg.Error, TimeoutError) as error:
                 fate = _fate(error, connection)
+                if fate is _Fate.BUG:
+                    raise
                 if fate is _Fate.BAD_DATA:
                     raise BadData(_first_line(error)) from error
                 if fate is _Fate.LOST:
@@ -216,8 +219,10 @@ def _fate(error: psycopg.Error | TimeoutError, connection: Connection) -> _Fate:
             return _Fate.DOWN
         case _ if connection.closed or connection.broken:
             return _Fate.LOST
-        case _:
+        case psycopg.OperationalError():
             return _Fate.DOWN
+        case _:
+            return _Fate.BUG
 
 
 def _first_line(error: BaseException) -> str:
