@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import uuid
@@ -15,6 +16,7 @@ import psycopg
 
 import tests
 from aiki import Client, Handle
+from aikid.embedded.nats import Nats as NatsProgram
 from tests import servers
 from tests.chaos import ledger
 from tests.chaos.flows import GATES, mixed, mixed_result
@@ -25,6 +27,11 @@ ROOT = Path(next(iter(tests.__path__))).parent
 LEASE = "1500ms"
 PATIENCE = 40.0
 """Seconds: how long a scenario may take before it counts as stuck. Good ones take a few."""
+OPEN_RUNS: LiteralString = """
+SELECT r.id::text, r.state, r.workflow, r.epoch, r.due_at::text, r.why, now()::text,
+  (SELECT array_agg(h.event || ' ' || h.at::time::text ORDER BY h.seq) FROM aiki.run_history h WHERE h.run_id = r.id)
+FROM aiki.runs r WHERE r.state NOT IN ('completed', 'failed', 'cancelled')
+"""
 
 
 class Cluster:
@@ -160,25 +167,25 @@ class Cluster:
                 for _ in range(4):
                     group.start_soon(self.enqueue, client)
 
-        async def more() -> bool:
-            if not until():
+        with anyio.fail_after(PATIENCE):
+            while not until():
                 await self.enqueue(client)
-            return until()
-
-        await wait_until(more, PATIENCE, what="what the scenario waits for")
+                await anyio.sleep(0.01)
 
     async def finish(self, client: Client) -> Summary:
         """Wait until all runs that callers were told of have ended, then check the promises."""
-        with anyio.fail_after(PATIENCE):
-            for run_id, result in self.expected.results.items():
-                assert await client.handle(run_id).result() == result
+        try:
+            with anyio.fail_after(PATIENCE):
+                for run_id, result in self.expected.results.items():
+                    assert await client.handle(run_id).result() == result
+        except TimeoutError:
+            raise AssertionError(f"runs do not end: {self.query(OPEN_RUNS)[:5]}") from None
         return await self.check()
 
     async def check(self) -> Summary:
         """Check the promises, once all runs of the namespace have ended."""
 
-        open_runs = "SELECT id, state FROM aiki.runs WHERE state NOT IN ('completed', 'failed', 'cancelled')"
-        await wait_until(lambda: not self.query(open_runs), PATIENCE, what="the end of all runs")
+        await wait_until(lambda: not self.query(OPEN_RUNS), PATIENCE, what="the end of all runs")
         return check_promises(self.database_url, self.namespace, self.effects(), self.expected)
 
     def query(self, statement: LiteralString) -> list[tuple[Any, ...]]:
@@ -186,6 +193,11 @@ class Cluster:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    def state_of(self, run_id: str) -> str:
+        """Return the run's state as Postgres has it."""
+        states: dict[str, str] = dict(self.query("SELECT id::text, state FROM aiki.runs"))
+        return states[run_id]
 
     # -- private
 
@@ -198,19 +210,34 @@ class Cluster:
             return {}
         return {"AIKI_FAILPOINTS": failpoints, "AIKI_FAILPOINTS_ONCE": str(self._once)}
 
+    def stop_jetstream(self) -> None:
+        """Start the nats-server again without JetStream: requests and replies work, hints do not."""
+        self.nats.stop()
+        before = self.nats.server
+        self.nats.server = _PlainNats(before.store.parent, servers.server_account(), port=before.port)
+        self.nats.start()
+
+
+class _PlainNats(NatsProgram):
+    def prepare(self) -> None:
+        super().prepare()
+        settings = json.loads(self._config.read_text())
+        del settings["jetstream"]
+        self._config.write_text(json.dumps(settings))
+
 
 class Worker(Program):
     """A worker as a real process."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as the daemon and the ledger know it."""
+        return self.env[ledger.WORKER]
 
     def start(self) -> None:
         """Start it and wait until its session is open."""
         super().start()
         self.wait_for_log("serves")
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it is stopped by SIGSTOP."""
-        return is_frozen(self)
 
     def drain(self) -> None:
         """Ask it to drain, and do not wait for it."""

@@ -1,9 +1,15 @@
-"""Fixtures of the chaos tests: one Postgres for all of them, a database and a nats-server for each."""
+"""Fixtures of the chaos tests: one Postgres for all of them, a database and a nats-server for each.
+
+With `CHAOS_KEEP=folder` the logs and the ledger of each test are copied there.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -41,5 +47,7 @@ def cluster(chaos_postgres: Postgres, chaos_template: str) -> Iterator[Cluster]:
             yield made
         finally:
             made.close()
+            if kept := os.environ.get("CHAOS_KEEP"):
+                shutil.copytree(folder, Path(kept) / name, ignore=shutil.ignore_patterns("nats"))
     chaos_postgres.start()
     chaos_postgres.drop_database(name)

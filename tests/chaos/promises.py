@@ -75,6 +75,8 @@ class Expected:
     keys: dict[str, set[str]] = field(default_factory=dict)
     unknown: int = 0
     """Enqueues whose caller died before it was answered: each may have made a run or not."""
+    drained: set[str] = field(default_factory=set)
+    """Workers that were told to stop and whose tasks took longer than they were given."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def violations(evidence: Evidence, expected: Expected) -> list[str]:
         *_once(evidence, expected),
         *_one_run_per_key(evidence, expected),
         *_not_again(evidence, periods),
-        *_repeats(evidence, periods),
+        *_repeats(evidence, periods, expected.drained),
         *_fenced(evidence, periods),
     ]
 
@@ -202,7 +204,7 @@ def _not_again(evidence: Evidence, periods: Mapping[str, Sequence[Period]]) -> I
             yield f"P2 {start.run_id}: {start.key} began again, by a claim {late} µs after its result was committed"
 
 
-def _repeats(evidence: Evidence, periods: Mapping[str, Sequence[Period]]) -> Iterable[str]:
+def _repeats(evidence: Evidence, periods: Mapping[str, Sequence[Period]], drained: set[str]) -> Iterable[str]:
     failed = {(e.run_id, e.key, e.attempt, e.worker) for e in evidence.effects if e.event == "error"}
     by_key: dict[tuple[str, str], list[Effect]] = defaultdict(list)
     for start in _starts(evidence):
@@ -214,7 +216,8 @@ def _repeats(evidence: Evidence, periods: Mapping[str, Sequence[Period]]) -> Ite
             before, after = _period_of(first, periods), _period_of(second, periods)
             if before is None or after is None:
                 continue
-            cut_off = before.end in CUT_OFF or (before.end == Event.RELEASE and before.reason in LEFT)
+            left = before.reason in LEFT or before.worker in drained
+            cut_off = before.end in CUT_OFF or (before.end == Event.RELEASE and left)
             if before is after or not cut_off:
                 yield (
                     f"P3 {run_id}: {key} began at {first.at} by {first.worker} and again at {second.at} by"
