@@ -258,6 +258,8 @@ class Execution:
             self._schedule()
         elif self._end is None and not self._again:
             self._rest(more)
+        if self._again and self._end is None:
+            return  # a task has ended already: what it leads to shall go into the same unit
         self._flush()
         self._set_alarm()
 

@@ -25,8 +25,8 @@ def change(kind: str, tree: Node, path: tuple[int, ...]) -> Node:
             return edited(tree, path, lambda node: Node("call", node.id + 100_000, -1))
         case "insert":
             return edited(tree, path, lambda node: Node("seq", FRESH, 0, (NEW_CALL, node)))
-        case "guard":
-            return edited(tree, path, lambda node: Node("guarded", FRESH, 0, (NEW_CALL, node)))
+        case "guard":  # under the old node's own id: the order of ids is what some programs race for
+            return edited(tree, path, lambda node: Node("guarded", node.id, 0, (NEW_CALL, node)))
         case "remove":
             return edited(tree, path, lambda node: Node("yield", FRESH))
         case "parallel":
