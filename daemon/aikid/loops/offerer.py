@@ -94,7 +94,9 @@ class Offerer:
                 log.exception("hints wait: a bug")
             self._nudged.clear()
             try:
-                await asyncio.wait_for(self._nudged.wait(), INTERVAL_SECONDS)
+                # wait_for() would swallow a cancellation that comes with the nudge (Python 3.11, bpo-37658).
+                async with asyncio.timeout(INTERVAL_SECONDS):
+                    await self._nudged.wait()
             except TimeoutError:
                 continue
 
