@@ -53,12 +53,14 @@ async def open(connection: Connection, namespace: str, request: OpenSession, rou
     return Lease(row[1] is not None, row[0], row[1] or ttl)
 
 
-# Never an upsert: a session that ended stays ended. Sessions in id order; each renewal changes one small row that no
+# Never an upsert: a session that ended stays ended. It ends when it is closed, not when its lease runs out: until the
+# rescuer has buried it (under the row's lock) nobody else has its runs, and after an outage renewals may come before
+# the rescuer's amnesty. Sessions in id order; each renewal changes one small row that no
 # index mentions.
 _RENEW: Final = f"""
 WITH mine AS MATERIALIZED (
   SELECT s.id FROM unnest(%b, %b) AS t(id, namespace) JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
-  WHERE s.closed_at IS NULL AND s.expires_at > now() ORDER BY s.id FOR NO KEY UPDATE OF s
+  WHERE s.closed_at IS NULL ORDER BY s.id FOR NO KEY UPDATE OF s
 ), renewed AS (
   UPDATE aiki.sessions s SET expires_at = now() + s.ttl FROM mine
   WHERE s.id = mine.id AND s.closed_at IS NULL RETURNING s.id, s.ttl

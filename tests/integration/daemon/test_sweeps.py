@@ -8,7 +8,7 @@ from aiki.wire.messages import End, Resume
 from aikid.engine import resume
 from aikid.store import rescue
 from aikid.store.pool import Priority
-from tests.integration.daemon.engine import Engine, entry, new_id, unit
+from tests.integration.daemon.engine import Engine, entry, locked, new_id, unit
 
 pytestmark = pytest.mark.anyio
 
@@ -80,10 +80,34 @@ async def test_closing_a_session_queues_its_runs_at_once_and_fences_it(engine: E
 
 
 async def test_a_renewal_never_revives_a_session(engine: Engine) -> None:
-    alive, expired, closed = [await engine.session() for _ in range(3)]
-    await engine.expire(expired)
+    alive, buried, closed = [await engine.session() for _ in range(3)]
+    await engine.expire(buried)
+    await engine.rescue()
     await engine.close(closed)
-    assert [(await engine.renew(session)).alive for session in (alive, expired, closed)] == [True, False, False]
+    assert [(await engine.renew(session)).alive for session in (alive, buried, closed)] == [True, False, False]
+
+
+async def test_a_late_renewal_is_in_time_while_nobody_has_taken_the_runs(engine: Engine) -> None:
+    """After an outage renewals may come before the rescuer's amnesty."""
+    run_id = await engine.queued_run()
+    session = await engine.session()
+    run = await engine.claim_one(session)
+    await engine.expire(session)
+    assert await engine.claim(session) == []
+    assert (await engine.renew(session, run.fence.claim_id)).alive is True
+    assert await engine.rescue() == []
+    assert await engine.state(run_id) is State.RUNNING
+
+
+async def test_the_rescuer_that_waits_for_a_renewal_finds_the_session_alive(engine: Engine) -> None:
+    session = await engine.session()
+    await engine.expire(session)
+    renewal = "UPDATE aiki.sessions SET expires_at = now() + ttl WHERE id = %s"
+    async with locked(engine.database, renewal, session) as renewing:
+        assert await engine.rescue() == []
+        await renewing.commit()
+    assert await engine.rescue() == []
+    assert (await engine.renew(session)).alive is True
 
 
 async def test_a_running_run_without_a_session_is_found(engine: Engine) -> None:
@@ -103,6 +127,7 @@ async def test_after_a_gap_nobody_is_taken_for_dead(engine: Engine) -> None:
         return await engine.pool.run(rescue.begin, priority=Priority.LOOP)
 
     assert await begin() == 1
+    await engine.rescue()
     assert (await engine.renew(session)).alive is True
     assert (await engine.renew(dead_before)).alive is False
     await engine.expire(session)
