@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SPIN: Final = 1_000
 """Handles without rest before an outcome is let into a body that can still move."""
 LIVELOCK: Final = 200_000
-"""Handles without rest, on replay, after which the code has diverged: no recorded run spun so long."""
+"""Handles without rest, on replay, beyond those that were recorded, after which the code has diverged."""
 SLICE_SECONDS: Final = 0.01
 """How long one `pump` may keep the worker's loop, as long as the body itself does not block."""
 SLICE_HANDLES: Final = 250
@@ -284,13 +284,11 @@ class Body:
         front = self._journal.front()
         assert front is not None
         let_in = front.turns is not None and self._since_rest >= front.turns
-        if self.loop.ready and not let_in:
-            if front.turns is None and self._since_rest > LIVELOCK:
-                self._diverge("the body goes round without waiting for what is recorded")
+        if self._since_rest > LIVELOCK + (front.turns or 0):
+            self._diverge("the body goes round without waiting for what is recorded")
+        elif (self.loop.ready and not let_in) or self._deliver_recorded():
             return True
-        if self._deliver_recorded():
-            return True
-        if self.loop.ready:  # the code has changed: the recorded number of turns fits no longer
+        elif self.loop.ready:  # the code has changed: the recorded number of turns fits no longer
             self._since_rest += self.loop.run_ready(50)
         elif not self._journal.drop_patches():
             self._diverge("the body waits, and not for what is recorded")

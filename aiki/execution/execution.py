@@ -13,13 +13,11 @@ import logging
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Raw
-
 from aiki.core.errors import AikiError, UsageError
 from aiki.core.states import Event
+from aiki.execution import ends
 from aiki.execution.attempts import Attempts
 from aiki.execution.body import Body, Outcome
-from aiki.execution.failures import encode_failure, failure_of
 from aiki.execution.journal import Journal
 from aiki.execution.outbox import Outbox
 from aiki.execution.watchdog import Step, watchdog
@@ -130,7 +128,7 @@ class Execution:
             return
         if not entries:
             self._stop_with(
-                _blocked(f"its journal has {self._claimed.length} entries and ends at {len(self._entries)}")
+                ends.blocked(f"its journal has {self._claimed.length} entries and ends at {len(self._entries)}")
             )
             return
         self._entries = self._entries + entries
@@ -202,7 +200,7 @@ class Execution:
         try:
             args, kwargs = workflow.parameters.decode(claimed.input)
         except AikiError as error:
-            self._stop_with(_failed(error))
+            self._stop_with(ends.failed(error))
             return
         self._journal_bytes = sum(len(entry.key) + len(bytes(entry.value)) for entry in self._entries)
         journal, self._entries = Journal(self._entries), []
@@ -242,7 +240,7 @@ class Execution:
                     break
         except Exception as error:
             _logger.exception("run %s: a bug in aiki; the run is blocked", self.fence.run_id)
-            self._stop_with(_blocked(f"a bug in aiki: {error!r}"))
+            self._stop_with(ends.blocked(f"a bug in aiki: {error!r}"))
         finally:
             self._advancing = False
 
@@ -278,29 +276,12 @@ class Execution:
             for call in started:
                 self._attempts.admit(call, now, announce=not self._draining)
         if body.outcome is not Outcome.RUNNING:
-            self._conclude(body)
+            self._end_with(ends.of_body(body, self._workflow))
         elif self._too_large:
-            self._end_with(_failed(_too_large(self._journal_length, self._journal_bytes)))
+            self._end_with(ends.failed(ends.too_large(self._journal_length, self._journal_bytes)))
         elif not more and body.is_deadlocked():
-            self._end_with(_failed(_deadlock(body.waiting_lines())))
+            self._end_with(ends.failed(ends.deadlock(body.waiting_lines())))
         return more
-
-    def _conclude(self, body: Body) -> None:
-        match body.outcome:
-            case Outcome.RETURNED:
-                try:
-                    output = self._workflow.result.encode(body.result)
-                except AikiError as error:
-                    self._end_with(_failed(error))
-                else:
-                    self._end_with(End(Event.COMPLETE, output=Raw(output)))
-            case Outcome.RAISED:
-                assert body.error is not None
-                self._end_with(_failed(body.error))
-            case Outcome.DIVERGED:
-                self._end_with(End(Event.DIVERGE, why=body.diff))
-            case _:
-                raise AssertionError(body.outcome)
 
     def _on_entry(self, entry: Entry) -> None:
         self._outbox.add(entry)
@@ -452,7 +433,7 @@ class Execution:
             self.drop()  # not even its failure can be written: the lease's end or a person decides
             return
         self._end = None
-        self._stop_with(_failed(UsageError(f"what the run recorded was refused: {reason}")))
+        self._stop_with(ends.failed(UsageError(f"what the run recorded was refused: {reason}")))
 
     def _finish(self) -> None:
         self._over = True
@@ -465,26 +446,3 @@ class Execution:
             self._body = None
         self._attempts.close()
         self._host.ended(self)
-
-
-def _failed(error: BaseException) -> End:
-    return End(Event.FAIL, error=Raw(encode_failure(failure_of(error))))
-
-
-def _blocked(why: str) -> End:
-    return End(Event.DIVERGE, why=why)
-
-
-def _deadlock(lines: list[str]) -> UsageError:
-    return UsageError(
-        "the workflow body waits for something that can never come: it waits at " + "; ".join(lines),
-        hint="wait for tasks, timers, or for what another branch of the same body does",
-    )
-
-
-def _too_large(entries: int, size: int) -> UsageError:
-    return UsageError(
-        f"the run's journal has {entries} entries and {size} bytes, which is more than a run may have"
-        f" ({ENTRIES_HARD} entries, {JOURNAL_BYTES_HARD} bytes)",
-        hint="split the work over several runs",
-    )

@@ -397,3 +397,21 @@ def test_a_failed_task_raises_in_the_body_and_a_failed_body_fails_the_run() -> N
     assert '"task":"breaks"' in text
     assert "in fails" in text
     assert again(world).state is State.FAILED
+
+
+def test_a_body_that_goes_round_instead_of_asking_has_diverged() -> None:
+    @workflow(name="old", version="1")
+    async def spins(run: WorkflowRun) -> None:
+        asked = asyncio.create_task(slow.run(run, 1))
+        while not asked.done():  # noqa: ASYNC110 - it is what this test is about
+            await asyncio.sleep(0)
+
+    @workflow(name="old", version="1")
+    async def spins_for_ever(run: WorkflowRun) -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    world = run(spins)
+    assert world.journal[0].turns is not None
+    assert again(world).state is State.COMPLETED
+    assert "goes round" in diff_between(spins, spins_for_ever)
