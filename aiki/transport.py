@@ -20,6 +20,7 @@ import nats
 import nats.errors
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from aiki.core.errors import AikiError, ConfigError, Overloaded, PayloadError, Unavailable
 from aiki.wire import codec, subjects
@@ -34,6 +35,7 @@ ATTEMPT_SECONDS: Final = 2.0
 CALL_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 2.5
 PULL_SECONDS: Final = 2.0
+CLOSE_SECONDS: Final = 1.0
 
 START_HINT: Final = "aiki dev"
 STATUS_HEARTBEAT: Final = "100"
@@ -201,17 +203,28 @@ class HintPulls:
         self._on_over = on_over
         self._inbox = connection.new_inbox()
         self._routes: dict[str, str] = {}
-        self._pulled = 0
+        self._subscription: Subscription | None = None
 
     async def open(self) -> None:
         """Subscribe to the inbox of replies."""
-        await self._nats.subscribe(f"{self._inbox}.>", cb=self._deliver, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        self._subscription = await self._nats.subscribe(
+            f"{self._inbox}.>", cb=self._deliver, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+
+    async def close(self) -> None:
+        """End all pulls; hints that are on their way still reach `on_hint` before this returns."""
+        if self._subscription is None or not self._nats.is_connected:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._subscription.drain()  # type: ignore[no-untyped-call]
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            log.debug("hints on their way here come again later: %s", error)
 
     async def pull(self, workflow: str, version: str, batch: int) -> None:
         """Ask for up to `batch` hints of a route within PULL_SECONDS."""
         route = subjects.consumer(self._namespace, workflow, version)
         self._routes[subjects.hint(self._namespace, workflow, version)] = route
-        self._pulled += 1
         request = b'{"batch":%d,"expires":%d}' % (batch, int(PULL_SECONDS * 1e9))
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.HINT_STREAM}.{route}"
         try:

@@ -87,7 +87,7 @@ class Claims:
                     async with asyncio.timeout(self._seconds_to_next_step()):
                         await self._wake.wait()
         finally:
-            await self._pulls.give_back_surplus(0, 0.0)
+            await self._pulls.close()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=PATIENCE_SECONDS)
 

@@ -40,6 +40,15 @@ class Pulls:
         """Begin to receive hints."""
         self._inbox = await self._transport.hints(self._on_hint, self._on_over)
 
+    async def close(self) -> None:
+        """Take all pulls back, and let others have the hints at once: also those that are on their way here.
+
+        A hint that came to a worker which claims no more would be delivered again only when its ack is overdue.
+        """
+        if self._inbox is not None:
+            await self._inbox.close()
+        await self.give_back_surplus(0, 0.0)
+
     async def pull(self, free: int) -> None:
         """Spread the free slots that no pull holds over the routes without a pull."""
         assert self._inbox is not None
