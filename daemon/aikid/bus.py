@@ -40,6 +40,7 @@ _API_SECONDS: Final = 2.0
 _PENDING_MESSAGES: Final = 65_536
 _PENDING_BYTES: Final = 256 * 1024 * 1024
 _INBOX: Final = "_INBOX."
+_NOBODY: Final = f"{subjects.PREFIX}.nobody"
 _STREAM: Final = StreamConfig(
     name=subjects.HINT_STREAM,
     subjects=[subjects.HINT_SUBJECTS],
@@ -81,6 +82,22 @@ class Bus:
     def connected(self) -> bool:
         """Whether NATS can be reached now."""
         return self._nats.is_connected
+
+    async def answers(self) -> bool:
+        """Tell whether NATS answers within a second: a frozen server looks connected for up to 30 s.
+
+        Asks on a subject that nobody serves: the server itself says so. (A late PONG after a `flush` that timed out
+        would break nats-py's reading loop.)
+        """
+        if not self._nats.is_connected:
+            return False
+        try:
+            await self._nats.request(_NOBODY, timeout=1)
+        except nats.errors.NoRespondersError:
+            return True
+        except (nats.errors.Error, TimeoutError, OSError):
+            return False
+        return True
 
     async def connect(self, *, seconds: float) -> None:
         """Connect. Raises Unavailable if nothing answers within `seconds`."""

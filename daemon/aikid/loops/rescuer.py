@@ -45,8 +45,9 @@ class Rescuer:
         """Sweep twice a second until cancelled."""
         for turn in itertools.count():
             try:
-                # Cut off from NATS nobody can renew through this daemon: better no sweep than a wrong one.
-                if self._bus.connected:
+                # Cut off from NATS nobody can renew through this daemon: better no sweep than a wrong one. The gap
+                # that this leaves is what the amnesty goes by.
+                if await self._bus.answers():
                     await self.run_once(orphans=turn % _ORPHANS_EVERY == 0)
                 if turn % _FORGET_EVERY == 0:
                     await self._pool.run(store.forget_sessions, priority=Priority.LOOP)

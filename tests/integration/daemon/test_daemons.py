@@ -8,6 +8,7 @@ from typing import Any
 
 import nats as nats_py
 import pytest
+from nats.aio.client import Client
 
 from aiki.core.errors import Unavailable
 from aiki.core.states import Event, State
@@ -75,6 +76,18 @@ async def pull(url: str, *, seconds: float = 10.0) -> int:
         return len(messages)
     finally:
         await connection.close()
+
+
+async def stream_ready(connection: Client) -> Any:
+    """Return once the hint stream is there."""
+
+    async def there() -> Any:
+        try:
+            return await connection.jsm().stream_info(subjects.HINT_STREAM)
+        except nats_py.js.errors.Error:
+            return None
+
+    return await wait_until(there, what="the hint stream")
 
 
 async def test_two_daemons_share_the_work_of_one_worker(start_aikid: Aikids, transport: Transport) -> None:
@@ -177,6 +190,7 @@ async def test_everything_works_without_jetstream(start_aikid: Aikids, make_nats
     nats = make_nats()
     start_aikid(nats_url=nats.url)
     connection = await nats_py.connect(nats.url)
+    assert await stream_ready(connection)
     await connection.jsm().delete_stream(subjects.HINT_STREAM)
     transport = await Transport.connect(nats.url)
     session = await open_session(transport)
@@ -223,4 +237,28 @@ async def test_postgres_may_restart(start_aikid: Aikids, make_postgres: Callable
     assert time.monotonic() - began < 2
     assert (await transport.call(RenewSession(session, []))).alive
     await transport.call(CloseSession(session))
+    await transport.close()
+
+
+async def test_a_frozen_nats_costs_no_worker_its_session(
+    start_aikid: Aikids, make_nats: Callable[[], Nats], postgres: Postgres, database: str
+) -> None:
+    """Nobody can renew meanwhile; the daemon, which looks connected, must not take the worker for dead."""
+    nats = make_nats()
+    start_aikid(nats_url=nats.url)
+    transport = await Transport.connect(nats.url)
+    session = await open_session(transport, ttl=2.0)
+    name = database.rpartition("/")[2].partition("?")[0]
+
+    def expired() -> bool:
+        return postgres.query("SELECT expires_at < now() - interval '1 s' FROM aiki.sessions", database=name) == [
+            (True,)
+        ]
+
+    nats.pause()
+    try:
+        await wait_until(expired)
+    finally:
+        nats.resume()
+    assert (await transport.call(RenewSession(session, []))).alive
     await transport.close()
