@@ -188,7 +188,7 @@ class Api:
         reply = await claims.claim(s.pool, call.namespace, call.request)
         if len(codec.encode_reply(reply)) > MESSAGE_BYTES:
             reply = await claims.lighten(s.pool, reply)
-        if not failpoint("claim.before_reply"):
+        if not (reply.runs and failpoint("claim.before_reply")):
             await self._reply(calls, [reply])
         taken = Counter((run.workflow, run.version) for run in reply.runs)
         s.offerer.claimed(call.namespace, taken, more=reply.more)

@@ -30,7 +30,7 @@ WITH unit AS MATERIALIZED (
   ORDER BY r.id FOR NO KEY UPDATE OF r
 ), fit AS MATERIALIZED (
   SELECT h.* FROM held h
-  WHERE h.base = coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = h.id), 0)
+  WHERE h.base IS NULL OR h.base = coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = h.id), 0)
 ), written AS (
   INSERT INTO aiki.journal (run_id, seq, ok, turns, at_us, key, value)
   SELECT e.* FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS e(run_id, seq, ok, turns, at_us, key, value)
@@ -99,7 +99,8 @@ def _unit_arrays(units: Sequence[Unit], counted: Sequence[bool]) -> list[Array]:
         Uuids([fence.run_id for fence in fences]),
         Ints([fence.epoch for fence in fences]),
         Texts([fence.claim_id for fence in fences]),
-        Ints([unit.base for unit in units]),
+        # Without entries nothing is added to the journal; who gives back a run that it never saw knows no base.
+        Ints([unit.base if unit.entries else None for unit in units]),
         Texts([end.event if end else None for end in ends]),
         Texts([_TARGETS[end.event] if end else None for end in ends]),
         Blobs([bytes(end.output) or None if end else None for end in ends]),
