@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from msgspec import Raw
@@ -19,9 +19,15 @@ from aiki.core.canonical import canonical, digest
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import NotFound, PayloadError, UsageError
 from aiki.status import to_microseconds as moment_to_microseconds
+from aiki.task import checked_key
 from aiki.transport import Transport
 from aiki.wire.limits import PAYLOAD_BYTES
 from aiki.wire.messages import NewRun, Route, Workflows
+from aiki.wire.subjects import is_token
+from aiki.workflow import checked_labels, checked_priority
+
+if TYPE_CHECKING:
+    from fastjsonschema import JsonSchemaValueException
 
 CACHE_SECONDS: Final = 10.0
 
@@ -70,16 +76,18 @@ class RouteBook:
             workflow=call.workflow,
             version=route.version,
             input=Raw(data),
-            key=call.idempotency_key,
+            key=checked_key(call.idempotency_key),
             digest=digest(canonical(_without_defaults(plain, schema, schema))) if keyed else None,
             on_conflict=call.on_conflict,
-            priority=call.priority,
-            labels=dict(call.labels),
+            priority=checked_priority(call.priority),
+            labels=checked_labels(call.labels),
             delay=None if call.delay is None else to_microseconds(call.delay),
             start_at=None if call.start_at is None else moment_to_microseconds(call.start_at),
         )
 
     async def _resolve(self, workflow: str, version: str | None) -> Route:
+        if not is_token(workflow):
+            raise UsageError(f"{workflow[:80]!r} is no workflow's name: names have 1 to 64 of A-Z a-z 0-9 _ -")
         routes = await self._routes(workflow, version)
         if not routes:
             raise NotFound(
@@ -117,12 +125,13 @@ class RouteBook:
             self._validators[key](payload)
         except fastjsonschema.JsonSchemaValueException as error:
             path = "$" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in error.path[1:])
-            says = error.message.removeprefix(error.name or "").strip()
-            raise PayloadError(f"{path}: {says}, in the payload of {route.workflow!r} {route.version}") from error
+            raise PayloadError(
+                f"{path}: {_says(error)}, in the payload of {route.workflow!r} {route.version}"
+            ) from error
 
 
 def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:
-    canonical(payload)  # refuses NaN, lone surrogates, keys that are not text, and too deep nesting
+    canonical(payload, owner=f"the payload of {workflow!r}")  # refuses NaN, lone surrogates, keys that are not text, and too deep nesting
     try:
         data = msgspec.json.encode(payload)
     except (TypeError, ValueError, RecursionError) as error:
@@ -133,6 +142,22 @@ def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:
             hint="store large data elsewhere and pass its address",
         )
     return data
+
+
+def _says(error: JsonSchemaValueException) -> str:
+    """Return in our words what a value lacks."""
+    value, definition = error.value, error.definition or {}
+    match error.rule:
+        case "required":
+            missing = [name for name in definition["required"] if name not in value]
+            return f"{', '.join(map(repr, missing))} {'is' if len(missing) == 1 else 'are'} missing"
+        case "additionalProperties" if isinstance(value, dict):
+            unknown = [name for name in value if name not in definition.get("properties", {})]
+            return f"{', '.join(map(repr, unknown[:10]))} {'is' if len(unknown) == 1 else 'are'} not known"
+        case _:
+            says: str = error.message.removeprefix(error.name or "").strip()
+            shown = repr(value)
+            return f"{says}, not {shown if len(shown) <= 60 else type(value).__name__}"
 
 
 def _without_defaults(value: Any, schema: Any, root: Any) -> Any:

@@ -21,9 +21,11 @@ def to_datetime(microseconds: int) -> datetime:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Return the time on the wire of an aware datetime. Raises ValueError for a naive one."""
+    """Return the time on the wire of an aware datetime. Raises UsageError for a naive one, and for one before 1970."""
     if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone; use an aware datetime")
+        raise UsageError(f"{moment.isoformat()} has no time zone; use an aware datetime")
+    if moment < EPOCH:
+        raise UsageError(f"{moment.isoformat()} lies before 1970")
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 

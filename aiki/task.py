@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
+import unicodedata
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
@@ -209,9 +210,17 @@ def checked_key(key: Any) -> str | None:
     """Return the idempotency key. Raises UsageError if it is empty, too long or holds what cannot be stored."""
     if key is None:
         return None
-    if not isinstance(key, str) or not 1 <= len(key) <= KEY_CHARS or not key.isprintable():
-        raise UsageError(f"idempotency_key={key!r}: it must be 1 to {KEY_CHARS} printable characters")
+    if not isinstance(key, str) or not is_storable(key, least=1):
+        shown = repr(key) if len(repr(key)) <= 60 else f"({len(key):,} characters)"
+        raise UsageError(
+            f"idempotency_key={shown}: it must be 1 to {KEY_CHARS} characters, without control characters"
+        )
     return key
+
+
+def is_storable(text: str, *, least: int) -> bool:
+    """Tell whether `text`, a key or a label's value, is not too long and fits a line of output and UTF-8."""
+    return least <= len(text) <= KEY_CHARS and not any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
 
 
 def _checked_retry(retry: Retry) -> Retry:

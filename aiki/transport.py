@@ -22,7 +22,7 @@ from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from aiki.core.errors import AikiError, ConfigError, Overloaded, PayloadError, Unavailable
+from aiki.core.errors import AikiError, ConfigError, Overloaded, PayloadError, Unavailable, UsageError
 from aiki.wire import codec, subjects
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import Request
@@ -98,7 +98,10 @@ class Transport:
         Attempts of at most ATTEMPT_SECONDS are repeated until the deadline, also after `unavailable` and `overloaded`
         answers. With `repeat=False` there is one attempt of `seconds`.
         """
-        data = codec.encode(request)
+        try:
+            data = codec.encode(request)
+        except UnicodeEncodeError as error:
+            raise UsageError("text with a lone surrogate, which UTF-8 cannot hold: %r" % error.object[:80]) from error
         if len(data) > MESSAGE_BYTES:
             raise PayloadError(f"a request of {len(data):,} bytes is over the limit of {MESSAGE_BYTES:,}")
         deadline = time.monotonic() + seconds

@@ -27,9 +27,9 @@ from aiki.core.errors import UsageError
 from aiki.payload import Parameters, Result
 from aiki.payload.annotations import Scope, Unresolved, hints, local_scope, place
 from aiki.run import WorkflowRun
-from aiki.task import checked_key, checked_name
+from aiki.task import checked_key, checked_name, is_storable
 from aiki.wire.limits import KEY_CHARS, LABELS
-from aiki.wire.subjects import is_version
+from aiki.wire.subjects import is_token, is_version
 
 if TYPE_CHECKING:
     from aiki.client import Client
@@ -95,9 +95,9 @@ class Workflow(Generic[P, R]):
         if on_conflict is not _UNCHANGED:
             made.on_conflict = _checked_on_conflict(on_conflict)
         if priority is not _UNCHANGED:
-            made.priority = _checked_priority(priority)
+            made.priority = checked_priority(priority)
         if labels is not _UNCHANGED:
-            made.labels = _checked_labels(labels)
+            made.labels = checked_labels(labels)
         if delay is not _UNCHANGED:
             made.delay = None if delay is None else to_microseconds(delay)
         if start_at is not _UNCHANGED:
@@ -186,24 +186,32 @@ def _checked_on_conflict(on_conflict: OnConflict) -> OnConflict:
     return on_conflict
 
 
-def _checked_priority(priority: int) -> int:
+def checked_priority(priority: int) -> int:
+    """Return the priority. Raises UsageError if it is no whole number from -100 to 100."""
     if type(priority) is not int or not -HIGHEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise UsageError(f"priority={priority!r}: it must be a whole number from -100 to 100")
     return priority
 
 
-def _checked_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
+def checked_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the labels as they are stored. Raises UsageError if they are too many, or one cannot be stored."""
     made = dict(labels)
     if len(made) > LABELS:
         raise UsageError(f"a run has at most {LABELS} labels, not {len(made)}")
     for name, value in made.items():
-        for text in (name, value):
-            if not isinstance(text, str) or not 1 <= len(text) <= KEY_CHARS or not text.isprintable():
-                raise UsageError(f"label {name!r}={value!r}: both must be 1 to {KEY_CHARS} printable characters")
+        if not isinstance(name, str) or not is_token(name):
+            raise UsageError(f"label {name!r}: a label's name is 1 to 64 of A-Z a-z 0-9 _ -")
+        if not isinstance(value, str) or not is_storable(value, least=0):
+            raise UsageError(
+                f"label {name!r}={value!r}: a label's value is text of at most {KEY_CHARS} characters, "
+                "without control characters"
+            )
     return made
 
 
 def _microseconds(when: datetime) -> int:
     if when.tzinfo is None:
         raise UsageError("start_at needs a datetime with a time zone", hint="datetime.now(UTC) + timedelta(hours=1)")
+    if when < _EPOCH:
+        raise UsageError(f"start_at={when.isoformat()} lies before 1970")
     return (when - _EPOCH) // _MICROSECOND

@@ -20,6 +20,7 @@ from aiki.core.errors import PayloadError
 NESTING: Final = 200
 """Levels of arrays and objects in a payload."""
 
+_PATH_CHARS: Final = 200
 _DIGEST: Final = blake2b(b"aiki.c1\0", digest_size=16)
 _EXACT: Final = float(2**53)
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -44,20 +45,22 @@ class Misfit(Exception):
 
     def to_error(self, owner: str) -> PayloadError:
         """Return what the user sees."""
-        return PayloadError(f"{owner}: {self.reason} at `${self.path}`")
+        path = self.path if len(self.path) <= _PATH_CHARS else f"{self.path[:_PATH_CHARS]}…"
+        return PayloadError(f"{owner}: {self.reason} at `${path}`")
 
 
-def canonical(value: Any) -> bytes:
+def canonical(value: Any, *, owner: str = "canonical form") -> bytes:
     """Return form c1 of a value made of dict, list, str, int, float, bool and None.
 
-    Raises PayloadError on anything else, on NaN and infinities, lone surrogates, and more than NESTING levels.
+    Raises PayloadError on anything else, on NaN and infinities, lone surrogates, and more than NESTING levels; it
+    speaks of `owner`.
     """
     try:
         return encode_sorted(json_value(value, c1=True))
     except Misfit as misfit:
-        raise misfit.to_error("canonical form") from None
+        raise misfit.to_error(owner) from None
     except (UnicodeEncodeError, RecursionError, ValueError) as error:
-        raise encoding_error(error, value).to_error("canonical form") from None
+        raise encoding_error(error, value).to_error(owner) from None
 
 
 def digest(form: bytes) -> str:

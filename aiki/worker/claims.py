@@ -42,6 +42,7 @@ GATHER_SECONDS: Final = 0.003
 GATHER_PART: Final = 8
 """While more is queued, up to 1/8 of the slots gather for 3 ms, so that claims come in batches."""
 OVERLOADED_SECONDS: Final = 0.1
+ACK_SECONDS: Final = 0.005
 
 log = logging.getLogger("aiki.worker")
 
@@ -167,6 +168,8 @@ class Claims:
             failpoint("worker.claimed")
         self._more = reply.more
         self._on_claimed(reply, request.claim_id)
-        # Only now: an ack before the claim would lose the hint if we died in between.
+        # Only now: an ack before the claim would lose the hint if we died in between. And a little later, since
+        # the runs' first outcomes, which are about to be sent, matter more than using up a permit.
+        await asyncio.sleep(ACK_SECONDS)
         for hint in hints:
             await hint.ack()

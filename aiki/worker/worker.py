@@ -129,6 +129,7 @@ class Worker:
         for task in self._background:
             task.cancel()
         await self._session.close()
+        self._settings.close()
 
     async def run(self) -> None:
         """Serve until `stop()`. Raises what made claiming impossible."""

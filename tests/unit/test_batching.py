@@ -51,13 +51,14 @@ def test_a_batch_is_never_larger_than_its_size() -> None:
 def test_a_failed_batch_fails_all_of_its_callers_and_no_other() -> None:
     async def main() -> None:
         async def send(batch: Sequence[str]) -> list[str]:
+            await asyncio.sleep(0)
             if "bad" in batch:
                 raise ValueError("bad")
             return list(batch)
 
         batcher: Batcher[str, str] = Batcher(send, size=2, lanes=1)
-        answers = await asyncio.gather(*(batcher.add(item) for item in ("bad", "x", "y", "z")), return_exceptions=True)
-        assert [type(answer) for answer in answers] == [ValueError, ValueError, str, str]
+        answers = await asyncio.gather(*(batcher.add(item) for item in ("w", "bad", "x", "y")), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [str, ValueError, ValueError, str]
 
     asyncio.run(main())
 

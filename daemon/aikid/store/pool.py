@@ -81,8 +81,10 @@ class Pool:
 
     def __init__(self, database_url: str, *, size: int) -> None:
         url = driver_url(database_url)
+        # Not the rendered URL: it writes a space as `+`, which libpq does not take back.
+        address: dict[str, Any] = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
         self._conninfo = make_conninfo(
-            url.set(drivername="postgresql").render_as_string(hide_password=False),
+            **address,
             application_name="aikid",
             options=_HOT_OPTIONS,
             **_LIBPQ,

@@ -15,7 +15,7 @@ from tests.servers import Program, clean_environment, descendants, is_alive, ser
 @pytest.fixture
 def folder():
     with server_folder() as path:
-        work = path / "work"
+        work = path / "with a space"
         work.mkdir()
         yield work
 
