@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 5.0
 """Without a hint for so long, the worker asks directly."""
 CROWDED_SECONDS: Final = 1.0
-"""With more routes than free slots, an idle worker asks directly so often."""
+"""With more routes than free slots, or while hints cannot come, an idle worker asks directly so often."""
 CLAIM_SECONDS: Final = 8.0
 """How long a claim's reply is waited for; below TTL/3, when a renewal would name the claim as unlisted."""
 PATIENCE_SECONDS: Final = 2.0
@@ -126,7 +126,7 @@ class Claims:
     def _is_direct_due(self, now: float, free: int) -> bool:
         if self._more:
             return True
-        if free < len(self._pulls.routes):
+        if free < len(self._pulls.routes) or self._pulls.refused:
             return now - self._last_direct >= CROWDED_SECONDS
         return now - max(self._pulls.last_hint, self._last_direct) >= IDLE_SECONDS
 
@@ -136,7 +136,7 @@ class Claims:
             return self._pause_until - now
         if self._claiming:
             return PATIENCE_SECONDS
-        if self._slots.free < len(self._pulls.routes):
+        if self._slots.free < len(self._pulls.routes) or self._pulls.refused:
             return CROWDED_SECONDS
         return self._pulls.seconds_to_next()
 

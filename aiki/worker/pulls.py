@@ -36,6 +36,11 @@ class Pulls:
         self._resting: dict[str, tuple[float, float]] = {}
         """By consumer: how long it rests, and until when."""
 
+    @property
+    def refused(self) -> bool:
+        """Whether hints cannot come now: every route's last pull was refused, as when JetStream is down."""
+        return len(self._resting) == len(self.routes)
+
     async def open(self) -> None:
         """Begin to receive hints."""
         self._inbox = await self._transport.hints(self._on_hint, self._on_over)
