@@ -30,7 +30,7 @@ PATIENCE = 40.0
 OPEN_RUNS: LiteralString = """
 SELECT r.id::text, r.state, r.workflow, r.epoch, r.due_at::text, r.why, now()::text,
   (SELECT array_agg(h.event || ' ' || h.at::time::text ORDER BY h.seq) FROM aiki.run_history h WHERE h.run_id = r.id)
-FROM aiki.runs r WHERE r.state NOT IN ('completed', 'failed', 'cancelled')
+FROM aiki.runs r WHERE r.namespace = %(ns)s AND r.state NOT IN ('completed', 'failed', 'cancelled')
 """
 
 
@@ -189,14 +189,14 @@ class Cluster:
         return check_promises(self.database_url, self.namespace, self.effects(), self.expected)
 
     def query(self, statement: LiteralString) -> list[tuple[Any, ...]]:
-        """Run one statement on the database."""
+        """Run one statement on the database; `%(ns)s` is this scenario's namespace."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            cursor = connection.execute(statement)
+            cursor = connection.execute(statement, {"ns": self.namespace})
             return cursor.fetchall() if cursor.description else []
 
     def state_of(self, run_id: str) -> str:
         """Return the run's state as Postgres has it."""
-        states: dict[str, str] = dict(self.query("SELECT id::text, state FROM aiki.runs"))
+        states: dict[str, str] = dict(self.query("SELECT id::text, state FROM aiki.runs WHERE namespace = %(ns)s"))
         return states[run_id]
 
     # -- private
@@ -234,9 +234,13 @@ class Worker(Program):
         """Its name, as the daemon and the ledger know it."""
         return self.env[ledger.WORKER]
 
+    def launch(self) -> None:
+        """Start it without waiting for its session."""
+        super().start()
+
     def start(self) -> None:
         """Start it and wait until its session is open."""
-        super().start()
+        self.launch()
         self.wait_for_log("serves")
 
     def drain(self) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import anyio
 import pytest
 
-from tests.chaos.cluster import Cluster
+from tests.chaos.cluster import Cluster, is_frozen
+from tests.chaos.flows import held
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -44,37 +48,62 @@ async def test_a_daemon_killed_at(cluster: Cluster, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", WORKER_POINTS)
-async def test_a_worker_killed_at(cluster: Cluster, point: str) -> None:
-    cluster.aikid()
-    victim = cluster.worker(f"{point}=kill@2")
-    cluster.worker()
-    async with cluster.client() as client:
-        await cluster.load(client, until=lambda: cluster.reached(point))
-        summary = await cluster.finish(client)
+async def test_a_worker_killed_at(served: Cluster, point: str) -> None:
+    victim = served.worker(f"{point}=kill@2")
+    served.worker()
+    async with served.client() as client:
+        await served.load(client, until=lambda: served.reached(point))
+        summary = await served.finish(client)
     assert not victim.running
     assert summary.takeovers > 0 or point == "worker.hinted"
 
 
+@pytest.mark.parametrize("server", ["nats", "postgres"])
+async def test_a_server_killed_while_the_daemon_stands_at_each_point(cluster: Cluster, server: str) -> None:
+    killed = cluster.nats if server == "nats" else cluster.postgres
+    daemon = cluster.aikid(",".join(f"{point}=stop" for point in DAEMON_POINTS))
+    async with cluster.client() as client:
+        cluster.worker("", "--lease", "5s", start=False).launch()
+
+        def through() -> bool:
+            return all(cluster.reached(point) for point in DAEMON_POINTS) and not is_frozen(daemon)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(cluster.load, client, until=through))
+            while not through():
+                await wait_until(lambda: is_frozen(daemon) or through(), what="the next point")
+                if is_frozen(daemon):
+                    killed.kill9()
+                    daemon.resume()
+                    killed.start()
+        await cluster.finish(client)
+
+
 @pytest.mark.parametrize("point", CLIENT_POINTS)
-async def test_a_client_killed_at(cluster: Cluster, point: str) -> None:
-    cluster.aikid()
-    cluster.worker()
-    victim = cluster.enqueuer(20, f"{point}=kill@7")
+async def test_a_client_killed_at(served: Cluster, point: str) -> None:
+    served.worker()
+    victim = served.enqueuer(20, f"{point}=kill@7")
     await wait_until(lambda: not victim.running, what="the client's death")
-    assert cluster.reached(point)
-    assert cluster.tell_of(victim) == 6
+    assert served.reached(point)
+    assert served.tell_of(victim) == 6
     # The next one repeats everything with the same keys: what was enqueued already is found.
-    assert cluster.enqueuer(20).wait() == 0
-    cluster.tell_of(victim)
+    assert served.enqueuer(20).wait() == 0
+    served.tell_of(victim)
 
 
 async def test_a_rescuer_killed_between_its_statements(cluster: Cluster) -> None:
-    point = "rescuer.between"
-    victim, _ = cluster.aikids(f"{point}=kill", "")
-    worker = cluster.worker()
-    cluster.worker()
+    """The session's burial and its runs' rescue are one transaction: the next daemon finds both to do."""
+    daemon = cluster.aikid("rescuer.between=kill")
+    dead = cluster.worker()
     async with cluster.client() as client:
-        await cluster.load(client, 12)
-        worker.kill9()
-        await cluster.load(client, until=lambda: cluster.reached(point) or not victim.running)
-        await cluster.finish(client)
+        handle = await held.enqueue(client, "gate")
+        cluster.expected.results[handle.run_id] = 2
+        await wait_until(lambda: cluster.begun("gate"), what="a worker at the gate")
+        dead.kill9()
+        await wait_until(lambda: not daemon.running, what="the daemon's death")
+        assert cluster.state_of(handle.run_id) == "running"
+        daemon.start()
+        cluster.worker()
+        cluster.open("gate")
+        summary = await cluster.finish(client)
+    assert summary.takeovers == 1

@@ -38,52 +38,49 @@ async def enqueue_held(cluster: Cluster, client: Client, gate: str) -> str:
     return handle.run_id
 
 
-async def test_a_killed_workers_runs_go_on_within_the_lease_and_a_second(cluster: Cluster) -> None:
-    cluster.aikid()
-    victim = cluster.worker()
-    async with cluster.client() as client:
-        await enqueue_held(cluster, client, "gate")
-        survivor = cluster.worker()
+async def test_a_killed_workers_runs_go_on_within_the_lease_and_a_second(served: Cluster) -> None:
+    victim = served.worker()
+    async with served.client() as client:
+        await enqueue_held(served, client, "gate")
+        survivor = served.worker()
         with within(1.5 + 1.0, "taking over"):
             victim.kill9()
-            await wait_until(lambda: survivor.name in cluster.begun("gate"), what="the take-over")
-        cluster.open("gate")
-        summary = await cluster.finish(client)
+            await wait_until(lambda: survivor.name in served.begun("gate"), what="the take-over")
+        served.open("gate")
+        summary = await served.finish(client)
     assert summary.takeovers == 1
     assert summary.repeats == 1
 
 
-async def test_a_drained_workers_runs_go_on_within_a_second(cluster: Cluster) -> None:
-    cluster.aikid()
-    leaver = cluster.worker("", "--lease", "30s", "--drain", "100ms")
-    async with cluster.client() as client:
-        await enqueue_held(cluster, client, "gate")
-        survivor = cluster.worker()
-        cluster.expected.drained.add(leaver.name)
+async def test_a_drained_workers_runs_go_on_within_a_second(served: Cluster) -> None:
+    leaver = served.worker("", "--lease", "30s", "--drain", "100ms")
+    async with served.client() as client:
+        await enqueue_held(served, client, "gate")
+        survivor = served.worker()
+        served.expected.drained.add(leaver.name)
         with within(1.0 + 0.1, "handing over"):
             leaver.drain()
-            await wait_until(lambda: survivor.name in cluster.begun("gate"), what="the take-over")
+            await wait_until(lambda: survivor.name in served.begun("gate"), what="the take-over")
         assert leaver.wait() == 0
-        cluster.open("gate")
-        summary = await cluster.finish(client)
+        served.open("gate")
+        summary = await served.finish(client)
     assert summary.takeovers == 0
 
 
-async def test_a_drain_lets_tasks_end_and_gives_back_the_rest_at_once(cluster: Cluster) -> None:
-    cluster.aikid()
-    leaver = cluster.worker("", "--lease", "30s", "--linger", "60s", "--drain", "20s")
-    async with cluster.client() as client:
-        await enqueue_held(cluster, client, "gate")
+async def test_a_drain_lets_tasks_end_and_gives_back_the_rest_at_once(served: Cluster) -> None:
+    leaver = served.worker("", "--lease", "30s", "--linger", "60s", "--drain", "20s")
+    async with served.client() as client:
+        await enqueue_held(served, client, "gate")
         sleeper = await nap.enqueue(client, 30_000)
-        await wait_until(lambda: cluster.state_of(sleeper.run_id) == "running", what="the nap's claim")
+        await wait_until(lambda: served.state_of(sleeper.run_id) == "running", what="the nap's claim")
         leaver.drain()
-        await wait_until(lambda: cluster.state_of(sleeper.run_id) == "sleeping", 1.0 + SLACK, what="leaving memory")
+        await wait_until(lambda: served.state_of(sleeper.run_id) == "sleeping", 1.0 + SLACK, what="leaving memory")
         assert leaver.running, "a task is still at the gate"
-        cluster.worker()
-        cluster.open("gate")
+        served.worker()
+        served.open("gate")
         assert leaver.wait() == 0
-        assert await client.handle(next(iter(cluster.expected.results))).result(timeout="10s") == 2
-    starts = [effect.key for effect in cluster.effects() if effect.event == "start"]
+        assert await client.handle(next(iter(served.expected.results))).result(timeout="10s") == 2
+    starts = [effect.key for effect in served.effects() if effect.event == "start"]
     assert len(starts) == len(set(starts)) == 3
 
 
@@ -165,25 +162,23 @@ async def test_a_daemon_that_stops_cleanly_loses_no_request(cluster: Cluster) ->
         await cluster.finish(client)
 
 
-async def test_a_lost_session_is_replaced_and_its_runs_go_on(cluster: Cluster) -> None:
-    cluster.aikid()
-    worker = cluster.worker()
-    async with cluster.client() as client:
-        await enqueue_held(cluster, client, "gate")
-        cluster.query("UPDATE aiki.sessions SET expires_at = now() - interval '1 second'")
+async def test_a_lost_session_is_replaced_and_its_runs_go_on(served: Cluster) -> None:
+    worker = served.worker()
+    async with served.client() as client:
+        await enqueue_held(served, client, "gate")
+        served.query("UPDATE aiki.sessions SET expires_at = now() - interval '1 second' WHERE namespace = %(ns)s")
         await wait_until(lambda: "was lost" in worker.logged(), what="the worker's notice of its lost session")
-        cluster.open("gate")
-        await cluster.load(client, 8)
-        summary = await cluster.finish(client)
+        served.open("gate")
+        await served.load(client, 8)
+        summary = await served.finish(client)
     assert summary.takeovers > 0
 
 
-async def test_a_short_sleep_is_short(cluster: Cluster) -> None:
+async def test_a_short_sleep_is_short(served: Cluster) -> None:
     """100 ms under default settings, and through the waker (the run leaves memory at once)."""
-    cluster.aikid()
-    async with cluster.client() as client:
+    async with served.client() as client:
         for arguments in (["--lease", "30s", "--linger", "10s"], ["--lease", "30s", "--linger", "0s"]):
-            worker = cluster.worker("", *arguments)
+            worker = served.worker("", *arguments)
             await (await nap.enqueue(client, 1)).result()
             began = time.monotonic()
             slept = await (await nap.enqueue(client, 100)).result()
@@ -193,13 +188,12 @@ async def test_a_short_sleep_is_short(cluster: Cluster) -> None:
             assert worker.terminate() == 0
 
 
-async def test_a_fan_out_of_500_tasks_survives_a_kill(cluster: Cluster) -> None:
-    cluster.aikid()
-    victim = cluster.worker("task.after_body=kill@200")
-    async with cluster.client() as client:
+async def test_a_fan_out_of_500_tasks_survives_a_kill(served: Cluster) -> None:
+    victim = served.worker("task.after_body=kill@200")
+    async with served.client() as client:
         handle = await fan.enqueue(client, 500)
-        cluster.expected.results[handle.run_id] = sum(range(500))
+        served.expected.results[handle.run_id] = sum(range(500))
         await wait_until(lambda: not victim.running, what="the kill")
-        cluster.worker()
-        summary = await cluster.finish(client)
+        served.worker()
+        summary = await served.finish(client)
     assert 500 <= summary.starts <= 500 + summary.repeats
