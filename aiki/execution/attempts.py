@@ -71,6 +71,7 @@ class Attempts:
         "_started",
         "_waiting",
         "running",
+        "uncertain",
     )
 
     def __init__(
@@ -107,6 +108,8 @@ class Attempts:
         self._made = 0
         self.running = 0
         """Tries that run now."""
+        self.uncertain = False
+        """Whether the lease was uncertain when `launch` last looked: it may be certain by now, and nobody tells."""
 
     def admit(self, call: Call, now: int, *, announce: bool) -> None:
         """Take a new call; it starts by `launch`.
@@ -156,6 +159,7 @@ class Attempts:
     def launch(self, now: int, *, draining: bool) -> None:
         """Start what may start. While draining only what was announced does."""
         may_start = self._may_start()
+        self.uncertain = not may_start
         while self._retries and self._retries[0][0] <= now:
             _, _, started = heapq.heappop(self._retries)
             if self._is_current(started):

@@ -380,7 +380,7 @@ class Execution:
             return
         wake = self._next_wake()
         when = None if wake is None else wake[0]
-        uncertain = self._attempts.waiting and not self._host.may_start()
+        uncertain = self._attempts.uncertain and self._attempts.waiting
         if when is None and not uncertain:
             return
         now = self._host.now()
