@@ -32,7 +32,6 @@ from aiki.core.errors import (
 from aiki.core.retry import Retry
 from aiki.core.states import State
 from aiki.payload import Json
-from aiki.payload import Json
 from aiki.run import WorkflowRun, task_run
 from aiki.task import Task, task
 from aiki.workflow import Workflow, workflow

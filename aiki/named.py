@@ -18,13 +18,12 @@ from msgspec import Raw
 from aiki.core.canonical import canonical, digest
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import NotFound, PayloadError, UsageError
-from aiki.status import to_microseconds as moment_to_microseconds
 from aiki.task import checked_key
 from aiki.transport import Transport
 from aiki.wire.limits import PAYLOAD_BYTES
 from aiki.wire.messages import NewRun, Route, Workflows
 from aiki.wire.subjects import is_token
-from aiki.workflow import checked_labels, checked_priority
+from aiki.workflow import checked_labels, checked_priority, checked_start
 
 if TYPE_CHECKING:
     from fastjsonschema import JsonSchemaValueException
@@ -82,7 +81,7 @@ class RouteBook:
             priority=checked_priority(call.priority),
             labels=checked_labels(call.labels),
             delay=None if call.delay is None else to_microseconds(call.delay),
-            start_at=None if call.start_at is None else moment_to_microseconds(call.start_at),
+            start_at=None if call.start_at is None else checked_start(call.start_at),
         )
 
     async def _resolve(self, workflow: str, version: str | None) -> Route:
@@ -131,7 +130,9 @@ class RouteBook:
 
 
 def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:
-    canonical(payload, owner=f"the payload of {workflow!r}")  # refuses NaN, lone surrogates, keys that are not text, and too deep nesting
+    canonical(
+        payload, owner=f"the payload of {workflow!r}"
+    )  # refuses NaN, lone surrogates, keys that are not text, and too deep nesting
     try:
         data = msgspec.json.encode(payload)
     except (TypeError, ValueError, RecursionError) as error:

@@ -14,10 +14,12 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
-from aiki.core.errors import ConfigError, UsageError
+from aiki.core.errors import AikiError, ConfigError, UsageError
 from aiki.workflow import Workflow
+
+_OURS: Final = Path(__file__).parent
 
 
 class Registry:
@@ -113,6 +115,10 @@ def user_traceback(error: BaseException) -> str:
     frames = list(report.stack)
     while frames and (frames[0].filename in machinery or frames[0].filename.startswith("<frozen importlib")):
         frames.pop(0)
+    if isinstance(error, AikiError):
+        # We refused what the user's line asks for; how we came to do so is no help.
+        while frames and Path(frames[-1].filename).is_relative_to(_OURS):
+            frames.pop()
     report.stack = traceback.StackSummary.from_list(frames)
     lines = report.format()
     return "".join(lines if frames else (line for line in lines if not line.startswith("Traceback ")))

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from aiki.core.errors import AikiError, RunBlocked, RunCancelled, RunFailed
+from aiki.core.errors import AikiError, RunBlocked, RunCancelled, RunFailed, UsageError
 from aiki.core.states import TERMINAL, State
 from aiki.wire import codec, messages
 
@@ -21,11 +21,9 @@ def to_datetime(microseconds: int) -> datetime:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Return the time on the wire of an aware datetime. Raises UsageError for a naive one, and for one before 1970."""
+    """Return the time on the wire of an aware datetime. Raises UsageError for a naive one."""
     if moment.tzinfo is None:
         raise UsageError(f"{moment.isoformat()} has no time zone; use an aware datetime")
-    if moment < EPOCH:
-        raise UsageError(f"{moment.isoformat()} lies before 1970")
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 

@@ -212,15 +212,15 @@ def checked_key(key: Any) -> str | None:
         return None
     if not isinstance(key, str) or not is_storable(key, least=1):
         shown = repr(key) if len(repr(key)) <= 60 else f"({len(key):,} characters)"
-        raise UsageError(
-            f"idempotency_key={shown}: it must be 1 to {KEY_CHARS} characters, without control characters"
-        )
+        raise UsageError(f"idempotency_key={shown}: it must be 1 to {KEY_CHARS} characters, without control characters")
     return key
 
 
 def is_storable(text: str, *, least: int) -> bool:
     """Tell whether `text`, a key or a label's value, is not too long and fits a line of output and UTF-8."""
-    return least <= len(text) <= KEY_CHARS and not any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
+    if not least <= len(text) <= KEY_CHARS:
+        return False
+    return text.isprintable() or not any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
 
 
 def _checked_retry(retry: Retry) -> Retry:

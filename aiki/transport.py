@@ -33,7 +33,7 @@ DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 DEFAULT_PORT: Final = 4222
 ATTEMPT_SECONDS: Final = 2.0
 CALL_SECONDS: Final = 10.0
-CONNECT_SECONDS: Final = 2.5
+CONNECT_SECONDS: Final = 2.0
 PULL_SECONDS: Final = 2.0
 CLOSE_SECONDS: Final = 1.0
 
@@ -59,6 +59,7 @@ class Transport:
         if not subjects.is_token(namespace):
             raise ConfigError(f"namespace {namespace!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
         host, port = _address(url)
+        deadline = time.monotonic() + seconds
         # nats-py sleeps for 2 s when its first connect fails, so knock first.
         await _knock(host, port, url, seconds)
         try:
@@ -75,7 +76,7 @@ class Transport:
                     disconnected_cb=_log_disconnect,
                     reconnected_cb=_log_reconnect,
                 ),
-                seconds + 1,
+                max(deadline - time.monotonic(), 0.5),
             )
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise _unreachable(url, error) from error
@@ -101,7 +102,7 @@ class Transport:
         try:
             data = codec.encode(request)
         except UnicodeEncodeError as error:
-            raise UsageError("text with a lone surrogate, which UTF-8 cannot hold: %r" % error.object[:80]) from error
+            raise UsageError(f"text with a lone surrogate, which UTF-8 cannot hold: {error.object[:80]!r}") from error
         if len(data) > MESSAGE_BYTES:
             raise PayloadError(f"a request of {len(data):,} bytes is over the limit of {MESSAGE_BYTES:,}")
         deadline = time.monotonic() + seconds

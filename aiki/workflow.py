@@ -101,7 +101,7 @@ class Workflow(Generic[P, R]):
         if delay is not _UNCHANGED:
             made.delay = None if delay is None else to_microseconds(delay)
         if start_at is not _UNCHANGED:
-            made.start_at = None if start_at is None else _microseconds(start_at)
+            made.start_at = None if start_at is None else checked_start(start_at)
         if version is not _UNCHANGED:
             made.version = _checked_version(self.name, version)
         if made.delay is not None and made.start_at is not None:
@@ -209,7 +209,8 @@ def checked_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
     return made
 
 
-def _microseconds(when: datetime) -> int:
+def checked_start(when: datetime) -> int:
+    """Return the time on the wire at which a run is to start. Raises UsageError if it is naive or before 1970."""
     if when.tzinfo is None:
         raise UsageError("start_at needs a datetime with a time zone", hint="datetime.now(UTC) + timedelta(hours=1)")
     if when < _EPOCH:

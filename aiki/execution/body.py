@@ -217,6 +217,9 @@ class Body:
             # asyncio lets these two out of the loop; here they are the body's failure, not the worker's end.
             self._end(Outcome.RAISED)
             self.error = error
+            for task in self.loop.tasks:
+                if task.done() and getattr(task, "_exception", None) is error:
+                    task.exception()  # marks it as seen: the run's failure tells it
         return False
 
     def take_started(self) -> list[Call]:

@@ -268,6 +268,8 @@ class Execution:
             more = body.pump(self._host.now())
         finally:
             watchdog.end()
+        if more or self._step.spinning_from:
+            self._step.paused(body.waiting_lines, more=more)
         for call in body.take_abandoned():
             self._attempts.cancel(call)
         started = body.take_started()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Final
 
-from aiki.core.errors import TaskFailed
+from aiki.core.errors import AikiError, TaskFailed
 from aiki.execution.unwinding import is_internal
 from aiki.wire.codec import encode
 from aiki.wire.limits import ERROR_BYTES
@@ -39,20 +39,35 @@ def encode_failure(failure: Failure) -> bytes:
 
 def _text(error: BaseException) -> str:
     try:
-        text = str(error)
+        text = _members(error) if isinstance(error, BaseExceptionGroup) else str(error)
     except Exception:  # noqa: BLE001 - a broken __str__ must not hide the error
         return "(its text cannot be read: __str__ raised)"
+    if isinstance(error, AikiError) and error.hint:
+        text = f"{text} ({error.hint})"
     # A lone surrogate cannot be stored.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _members(group: BaseExceptionGroup[BaseException]) -> str:
+    """Return what went wrong in the branches: the group's own text only counts them."""
+    inside = "; ".join(f"{type(error).__name__}: {_text(error)}" for error in group.exceptions)
+    return f"{group.message}: {inside}"
+
+
 def _traceback(error: BaseException) -> str:
-    """Return the traceback from the user's first frame on, its middle cut out if it is long."""
+    """Return the traceback from the user's first frame on, its middle cut out if it is long.
+
+    Where Aiki refused a call it ends with the user's line: how we came to refuse it is no help.
+    """
     trace = error.__traceback__
     while trace is not None and is_internal(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     try:
-        lines = traceback.format_exception(type(error), error, trace)
+        report = traceback.TracebackException(type(error), error, trace)
+        if isinstance(error, AikiError):
+            while report.stack and is_internal(report.stack[-1].filename):
+                report.stack.pop()
+        lines = list(report.format())
     except Exception:  # noqa: BLE001 - a broken __repr__ or __str__ again
         lines = traceback.format_tb(trace)
     text = "".join(lines).encode("utf-8", "backslashreplace")

@@ -56,8 +56,8 @@ def unwind(body: Body) -> list[str]:
 
 
 def waiting_lines(loop: RunLoop) -> list[str]:
-    """Return `file:line in function` for the innermost line of the user's code in each task that has not ended."""
-    return [_line_of(task) for task in loop.tasks if not task.done()]
+    """Return where each task that has not ended waits: `file:line in function` of the user's innermost line."""
+    return list(dict.fromkeys(_line_of(task) for task in loop.tasks if not task.done()))
 
 
 def _tell_unseen(loop: RunLoop) -> None:
@@ -101,7 +101,8 @@ def _line_of(task: asyncio.Task[Any]) -> str:
 
 def _innermost_line(coroutine: Any) -> str:
     """Return where the coroutine waits: the innermost frame of the user's."""
-    best = "unknown"
+    # A branch may be nothing but the library's own, such as `create_task(event.wait())`: then its name must do.
+    best = f"{getattr(coroutine, '__qualname__', 'unknown')}()"
     for awaited in _chain(coroutine):
         frame = _frame_of(awaited)
         if frame is not None and not is_internal(frame.f_code.co_filename):

@@ -2,14 +2,17 @@
 
 One thread per process looks at what is being stepped every few tens of milliseconds; a step that is still the same
 for too long is logged once, with the innermost line of the user's code. It ends when nothing was stepped for a while.
+A body that does not block and never rests is told of as well, by the steps themselves.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -18,6 +21,7 @@ from aiki.execution.unwinding import is_internal
 
 _logger = logging.getLogger("aiki.execution")
 _IDLE_SECONDS: Final = 5.0
+_SPINNING_SECONDS: Final = 3.0
 _OUTERMOST: Final = str(Path(__file__).with_name("body.py"))
 """Where a step begins: what is further out is the worker's."""
 
@@ -25,13 +29,34 @@ _OUTERMOST: Final = str(Path(__file__).with_name("body.py"))
 class Step:
     """One run being stepped in a thread."""
 
-    __slots__ = ("limit", "run_id", "started", "thread")
+    __slots__ = ("limit", "run_id", "spinning_from", "started", "thread")
 
     def __init__(self, run_id: str, limit: float) -> None:
         self.run_id = run_id
         self.limit = limit
         self.thread = 0
         self.started = 0.0
+        self.spinning_from = 0.0
+        """Since when the body has not come to rest; 0 if it has."""
+
+    def paused(self, lines: Callable[[], list[str]], *, more: bool) -> None:
+        """Take note that a step is over, and whether the body wants `more`; tell once of one that never rests.
+
+        Nothing of it is wrong, others get their turns, and yet it keeps a core busy for nothing. `lines` tells where.
+        """
+        now = time.perf_counter()
+        if not more:
+            self.spinning_from = 0.0
+        elif not self.spinning_from:
+            self.spinning_from = now
+        elif now - self.spinning_from > _SPINNING_SECONDS:
+            self.spinning_from = math.inf
+            _logger.warning(
+                "run %s: its workflow body has gone round for %g s without rest at %s; await a task or run.sleep()",
+                self.run_id,
+                _SPINNING_SECONDS,
+                "; ".join(lines()),
+            )
 
 
 class Watchdog:

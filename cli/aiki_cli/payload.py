@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
@@ -17,7 +18,7 @@ _PAIR: Final = re.compile(r"(?P<path>[^=]*?)(?P<sign>:?=)(?P<value>.*)", re.DOTA
 def parse_object(text: str, *, source: str) -> Payload:
     """Return the JSON object in `text`. Raises PayloadError, which names `source`."""
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = _loads(text)
     except ValueError as error:
         raise PayloadError(f"{source} is not JSON: {error}") from error
     except RecursionError as error:
@@ -47,7 +48,7 @@ def with_pairs(base: Payload, pairs: Iterable[str]) -> Payload:
 def parse_value(text: str, *, source: str) -> object:
     """Return the JSON value in `text`. Raises PayloadError, which names `source`."""
     try:
-        value: object = json.loads(text, parse_constant=_no_constant)
+        value = _loads(text)
     except (ValueError, RecursionError) as error:
         raise PayloadError(f"{source!r}: {text!r} is not JSON ({error})", hint="name=text for plain text") from error
     return value
@@ -94,6 +95,27 @@ def _kind(value: object) -> str:
     if value == "":
         return "empty"
     return names.get(type(value), "missing" if value is None else "null")
+
+
+def _loads(text: str) -> object:
+    """Return the JSON value in `text`; what JSON does not say clearly is refused rather than guessed at."""
+    return json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant, parse_int=_integer)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> Payload:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has the member {twice!r} twice")
+    return made
+
+
+def _integer(digits: str) -> int:
+    limit = sys.get_int_max_str_digits()
+    if limit and len(digits) > limit:
+        raise ValueError(f"a number of {len(digits):,} digits; the limit is {limit:,}")
+    return int(digits)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -100,6 +100,8 @@ def enqueue(
         "delay": delay,
         "start_at": _moment(at),
     }
+    if delay is not None and at is not None:
+        raise UsageError("--delay and --at exclude each other")
     if timeout is not None and not wait:
         raise UsageError("--timeout bounds --wait, and there is none")
     if rows is not None:
@@ -177,7 +179,6 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.fromisoformat(text).astimezone()  # a time without an offset is the local one
+    except (ValueError, OverflowError, OSError):
         raise UsageError(f"--at {text!r} is no time, and expected one such as 2026-11-22T21:00 or ...T20:00Z") from None
-    return moment.astimezone()  # a time without an offset is the local one

@@ -92,10 +92,10 @@ def test_options_make_another_task_and_leave_the_first_alone():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"idempotency_key": ""}, "1 to 256 printable"),
-        ({"idempotency_key": "x" * 257}, "1 to 256 printable"),
-        ({"idempotency_key": "a\0b"}, "1 to 256 printable"),
-        ({"idempotency_key": 5}, "1 to 256 printable"),
+        ({"idempotency_key": ""}, "1 to 256 characters"),
+        ({"idempotency_key": "x" * 257}, "1 to 256 characters"),
+        ({"idempotency_key": "a\0b"}, "1 to 256 characters"),
+        ({"idempotency_key": 5}, "1 to 256 characters"),
         ({"timeout": "0s"}, "longer than nothing"),
         ({"timeout": 20}, "20 is not a duration"),
         ({"total_timeout": "soon"}, "'soon' is not a duration"),

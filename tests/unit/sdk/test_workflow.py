@@ -72,15 +72,15 @@ def test_options_travel_with_the_call():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"idempotency_key": ""}, "printable"),
-        ({"idempotency_key": "\ud800"}, "printable"),
+        ({"idempotency_key": ""}, "without control characters"),
+        ({"idempotency_key": "\ud800"}, "without control characters"),
         ({"on_conflict": "replace"}, '"error" or "existing"'),
         ({"priority": 101}, "-100 to 100"),
         ({"priority": 1.5}, "-100 to 100"),
         ({"priority": True}, "-100 to 100"),
         ({"labels": {"a": 1}}, "label 'a'=1"),
-        ({"labels": {"a": "x" * 257}}, "printable"),
-        ({"labels": {"": "x"}}, "printable"),
+        ({"labels": {"a": "x" * 257}}, "at most 256 characters"),
+        ({"labels": {"": "x"}}, "name is 1 to 64"),
         ({"labels": {str(n): "x" for n in range(21)}}, "at most 20 labels"),
         ({"delay": -1}, "not a duration"),
         ({"start_at": datetime(2030, 1, 1)}, "time zone"),  # noqa: DTZ001 - the mistake
