@@ -16,7 +16,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from aiki.core.errors import AikiError, Overloaded
@@ -56,7 +56,7 @@ class Claims:
         session: Session,
         slots: Slots,
         routes: Iterable[tuple[str, str]],
-        on_claimed: Callable[[ClaimReply, str], None],
+        on_claimed: Callable[[ClaimReply, str], Awaitable[None]],
     ) -> None:
         self._transport = transport
         self._session = session
@@ -161,13 +161,15 @@ class Claims:
             self._pause_until = time.monotonic() + wait
             await self._pulls.give_back(hints, wait)
             return
+        else:
+            if reply.runs:
+                failpoint("worker.claimed")
+            self._more = reply.more
+            await self._on_claimed(reply, request.claim_id)
         finally:
+            # Only when its runs hold their slots, or it has none: before, they would be claimed for twice.
             del self._claiming[request.claim_id]
             self._wake.set()
-        if reply.runs:
-            failpoint("worker.claimed")
-        self._more = reply.more
-        self._on_claimed(reply, request.claim_id)
         # Only now: an ack before the claim would lose the hint if we died in between. And a little later, since
         # the runs' first outcomes, which are about to be sent, matter more than using up a permit.
         await asyncio.sleep(ACK_SECONDS)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from aiki.worker.clock import DatabaseClock
 
 LANES: Final = 2
+TURN_RUNS: Final = 50
+"""After so many runs went on in one turn of the loop, others get a turn: what the first came to is on its way to the
+daemon while the rest still computes. (All in one turn, worker and daemon would wait for each other in turns.)"""
 BATCH_UNITS: Final = 500
 BATCH_BYTES: Final = MESSAGE_BYTES - 16 * 1024
 UNIT_BYTES: Final = 400
@@ -91,8 +94,10 @@ class Recorder:
             return
         failpoint("worker.recorded")
         self._clock.told(reply.now)
-        for (execution, _), recorded in zip(batch, reply.units, strict=True):
+        for place, ((execution, _), recorded) in enumerate(zip(batch, reply.units, strict=True), 1):
             execution.on_recorded(recorded)
+            if place % TURN_RUNS == 0:
+                await asyncio.sleep(0)
 
     async def _reply(self, batch: list[tuple[Execution, Unit]]) -> RecordReply | None:
         """Return the daemon's answer, however long it takes; None if it refused the batch as a whole."""

@@ -24,7 +24,7 @@ from aiki.registry import Registry
 from aiki.wire.messages import Claimed, ClaimReply, End, Fence, Page, Record, Route, Unit
 from aiki.worker.claims import Claims
 from aiki.worker.clock import DatabaseClock
-from aiki.worker.recorder import Recorder
+from aiki.worker.recorder import TURN_RUNS, Recorder
 from aiki.worker.session import Session, SessionCallbacks
 from aiki.worker.slots import Slots
 
@@ -187,15 +187,17 @@ class Worker:
 
     # -- what happens to the worker
 
-    def _on_claimed(self, reply: ClaimReply, claim_id: str) -> None:
+    async def _on_claimed(self, reply: ClaimReply, claim_id: str) -> None:
         self._clock.told(reply.now)
         if not reply.alive or self._stopped.is_set():
             self._start(self._give_back([claimed.fence for claimed in reply.runs]))
             return
         # Held before the first one starts: a renewal in between must list the claim.
         self._held[claim_id] += len(reply.runs)
-        for claimed in reply.runs:
+        for place, claimed in enumerate(reply.runs, 1):
             self._begin(claimed)
+            if place % TURN_RUNS == 0:
+                await asyncio.sleep(0)
 
     def _begin(self, claimed: Claimed) -> None:
         workflow = self.registry.get(claimed.workflow, claimed.version)
