@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
-from tests.chaos.cluster import LEASE, Cluster, is_frozen
+from tests.chaos.cluster import LEASE, PATIENCE, Cluster, is_frozen
 from tests.chaos.flows import held, held_beside_sleep, once_only
 from tests.servers import wait_until
 
@@ -12,12 +13,12 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("point", ["enqueue", "claim", "record", "renew"])
-async def test_lost_replies_of(cluster: Cluster, point: str) -> None:
-    cluster.aikid(f"{point}.before_reply=drop@3")
-    cluster.worker()
-    async with cluster.client() as client:
-        await cluster.load(client, until=lambda: cluster.reached(f"{point}.before_reply"))
-        summary = await cluster.finish(client)
+async def test_lost_replies_of(served: Cluster, point: str) -> None:
+    served.aikid(f"{point}.before_reply=drop@3")
+    served.worker()
+    async with served.client() as client:
+        await served.load(client, until=lambda: served.reached(f"{point}.before_reply"))
+        summary = await served.finish(client)
     assert summary.takeovers == 0
 
 
@@ -68,44 +69,55 @@ async def test_a_zombie_whose_task_ends_late_changes_nothing(served: Cluster) ->
         await handle.result(timeout="10s")
         zombie.resume()
         await wait_until(lambda: "was lost" in zombie.logged(), what="the zombie's notice")
-        heir.kill9()
         await served.load(client, 4)
         summary = await served.finish(client)
     assert summary.repeats >= 1
+    assert zombie.running
 
 
-@pytest.mark.parametrize("point", ["enqueue.before_commit", "claim.before_commit", "record.before_commit"])
-async def test_a_late_request_of_a_frozen_daemon_changes_nothing(cluster: Cluster, point: str) -> None:
+@pytest.mark.parametrize(
+    ("point", "others"),
+    [
+        ("enqueue.before_commit", "SELECT 1 FROM aiki.runs WHERE namespace = %(ns)s"),
+        ("claim.before_commit", ""),
+        (
+            "record.before_commit",
+            "SELECT 1 FROM aiki.journal j JOIN aiki.runs r ON r.id = j.run_id WHERE r.namespace = %(ns)s",
+        ),
+    ],
+    ids=["enqueue", "claim", "record"],
+)
+async def test_a_late_request_of_a_frozen_daemon_changes_nothing(served: Cluster, point: str, others: str) -> None:
     """One daemon freezes with a request in hand, the other serves the repeat, then the first carries its own out."""
-    frozen, _ = cluster.aikids(f"{point}=stop@2", "")
-    # A lease that is long against a call's timeout: half of all calls meet the frozen daemon first.
-    cluster.worker("", "--lease", "10s")
-    async with cluster.client() as client:
-        await cluster.load(client, 6, until=lambda: cluster.reached(point))
+    frozen = served.aikid(f"{point}=stop")
+    async with served.client() as client, anyio.create_task_group() as group:
+        # A lease that is long against a call's timeout: half of all calls meet the frozen daemon first.
+        served.worker("", "--lease", "10s", start=False).launch()
+        group.start_soon(served.load, client, 12)
         await wait_until(lambda: is_frozen(frozen), what="the freeze")
-        if point == "record.before_commit":
-            held = len(cluster.query("SELECT 1 FROM aiki.journal"))
-            await wait_until(lambda: len(cluster.query("SELECT 1 FROM aiki.journal")) > held, what="the repeat")
+        if others:
+            before = len(served.query(others))
+            await wait_until(lambda: len(served.query(others)) > before, what="what others do meanwhile")
         frozen.resume()
-        await cluster.load(client, 12)
-        await cluster.finish(client)
+        await wait_until(lambda: len(served.expected.results) >= 12, PATIENCE, what="the load")
+        await served.finish(client)
 
 
 @pytest.mark.parametrize("point", ["claim.before_commit", "claim.before_reply"])
-async def test_a_claim_meets_the_rescuer(cluster: Cluster, point: str) -> None:
+async def test_a_claim_meets_the_rescuer(served: Cluster, point: str) -> None:
     """A claim hangs in a daemon while its worker dies and is buried by the other daemon's rescuer."""
-    frozen, _ = cluster.aikids(f"{point}=stop", "")
-    async with cluster.client() as client:
-        await cluster.load(client, 8)
-        dead = cluster.worker()
-        await cluster.load(client, until=lambda: cluster.reached(point))
+    async with served.client() as client:
+        await served.load(client, 8)
+        frozen = served.aikid(f"{point}=stop")
+        dead = served.worker("", "--lease", LEASE, "--slots", "1", start=False)
+        dead.launch()
         await wait_until(lambda: is_frozen(frozen), what="the freeze")
         dead.kill9()
-        buried = "SELECT 1 FROM aiki.sessions WHERE closed_at IS NOT NULL"
-        await wait_until(lambda: cluster.query(buried), what="the end of the dead worker's session")
+        buried = "SELECT 1 FROM aiki.sessions WHERE namespace = %(ns)s AND closed_at IS NOT NULL"
+        await wait_until(lambda: served.query(buried), what="the end of the dead worker's session")
         frozen.resume()
-        cluster.worker()
-        await cluster.finish(client)
+        served.worker()
+        await served.finish(client)
 
 
 async def test_a_task_that_outlives_a_timer_beside_it_is_repeated_after_a_kill(served: Cluster) -> None:

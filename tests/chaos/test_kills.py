@@ -38,12 +38,12 @@ CLIENT_POINTS = ["client.before_enqueue", "client.after_enqueue"]
 
 
 @pytest.mark.parametrize("point", DAEMON_POINTS)
-async def test_a_daemon_killed_at(cluster: Cluster, point: str) -> None:
-    victim, _ = cluster.aikids(f"{point}=kill", "")
-    cluster.worker()
-    async with cluster.client() as client:
-        await cluster.load(client, until=lambda: cluster.reached(point))
-        await cluster.finish(client)
+async def test_a_daemon_killed_at(served: Cluster, point: str) -> None:
+    victim = served.aikid(f"{point}=kill")
+    async with served.client() as client:
+        served.worker()
+        await served.load(client, until=lambda: served.reached(point))
+        await served.finish(client)
     assert not victim.running
 
 
