@@ -64,9 +64,7 @@ def _traceback(error: BaseException) -> str:
         trace = trace.tb_next
     try:
         report = traceback.TracebackException(type(error), error, trace)
-        if isinstance(error, AikiError):
-            while report.stack and is_internal(report.stack[-1].filename):
-                report.stack.pop()
+        _end_with_the_users_line(report)
         lines = list(report.format())
     except Exception:  # noqa: BLE001 - a broken __repr__ or __str__ again
         lines = traceback.format_tb(trace)
@@ -75,6 +73,14 @@ def _traceback(error: BaseException) -> str:
         half = _TRACEBACK_BYTES // 2
         text = text[:half] + b"\n  ...\n" + text[-half:]
     return text.decode(errors="ignore")
+
+
+def _end_with_the_users_line(report: traceback.TracebackException) -> None:
+    if issubclass(report.exc_type, AikiError):
+        theirs = [place for place, frame in enumerate(report.stack) if not is_internal(frame.filename)]
+        del report.stack[theirs[-1] + 1 if theirs else 0 :]
+    for inside in report.exceptions or ():
+        _end_with_the_users_line(inside)
 
 
 def _cut(text: str, limit: int) -> str:

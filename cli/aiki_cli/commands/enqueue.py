@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiki import UsageError
+from aiki import PayloadError, UsageError
 from aiki_cli import exits, options, payload, suggestions
 from aiki_cli.failures import UnreadableInput
 from aiki_cli.output import Mode, is_terminal, to_json
@@ -119,12 +119,12 @@ def enqueue(
     from aiki import NamedCall
 
     call = NamedCall(payload=payload.with_pairs(_base(session, base), pairs or ()), idempotency_key=key, **run_options)
-    return session.run(lambda: _enqueue_one(session, call, wait=wait, timeout=timeout))
+    return session.run(lambda: _enqueue_one(session, call, pairs=bool(pairs), wait=wait, timeout=timeout))
 
 
-async def _enqueue_one(session: Session, call: NamedCall, *, wait: bool, timeout: str | None) -> int:
+async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: bool, timeout: str | None) -> int:
     async with session.connect() as client:
-        handle = await _sent(client, call)
+        handle = await _sent(client, call, pairs=pairs)
         _announce(session, handle, call, wait=wait)
         if not wait:
             _print_id(session, handle)
@@ -135,8 +135,13 @@ async def _enqueue_one(session: Session, call: NamedCall, *, wait: bool, timeout
         return await wait_for(session, client, [handle.run_id], timeout=timeout)
 
 
-async def _sent(client: Client, call: NamedCall) -> Handle[Any]:
-    (outcome,) = await client.enqueue_batch([call])
+async def _sent(client: Client, call: NamedCall, *, pairs: bool) -> Handle[Any]:
+    try:
+        (outcome,) = await client.enqueue_batch([call])
+    except PayloadError as error:
+        if error.hint is None and pairs and " must be " in error.message:
+            error.hint = "name=text is text; name:=json is a number, a boolean, an array or an object"
+        raise
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

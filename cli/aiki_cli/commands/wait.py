@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,6 +17,9 @@ from aiki_cli.session import Session
 
 if TYPE_CHECKING:
     from aiki import Client
+
+_LINE: Final = re.compile(r'File "([^"]+)", line ([0-9]+), in (.+)')
+"""A frame in the text of a traceback; the last one is where it happened."""
 
 Outcome = tuple[str, object]
 """A run's id with its result, or the error that it came to."""
@@ -89,6 +93,10 @@ def _show(session: Session, outcome: Outcome, *, alone: bool) -> int:
     if error is None:
         return exits.OK
     if alone and out.mode not in {Mode.JSON, Mode.JSONL}:
+        if isinstance(error, RunFailed):
+            if line := _LINE.findall(error.traceback):
+                error.add_note("at {}:{} in {}".format(*line[-1]))
+            error.hint = f"aiki run show {run_id}"
         return failures.report(error, out.mode)
     return exits.BY_ERROR_CODE[error.code]
 
