@@ -32,6 +32,7 @@ R = TypeVar("R")
 DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 DEFAULT_PORT: Final = 4222
 ATTEMPT_SECONDS: Final = 2.0
+SHORT_ATTEMPT_SECONDS: Final = 0.5
 CALL_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 2.0
 PULL_SECONDS: Final = 2.0
@@ -105,11 +106,13 @@ class Transport:
         if len(data) > MESSAGE_BYTES:
             raise PayloadError(f"a request of {len(data):,} bytes is over the limit of {MESSAGE_BYTES:,}")
         deadline = time.monotonic() + seconds
+        # A short deadline is also split: the first attempt may have met a daemon that died or froze.
+        longest = min(ATTEMPT_SECONDS, max(seconds / 4, SHORT_ATTEMPT_SECONDS))
         pause = 0.02
         while True:
             left = deadline - time.monotonic()
             try:
-                return await self._attempt(request, data, min(ATTEMPT_SECONDS, max(left, 0.05)) if repeat else seconds)
+                return await self._attempt(request, data, min(longest, max(left, 0.05)) if repeat else seconds)
             except Unavailable as error:
                 wait = error.retry_after if isinstance(error, Overloaded) else pause
                 # Full jitter: daemons that come back must not meet all callers at once.
