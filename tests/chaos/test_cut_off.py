@@ -92,12 +92,12 @@ async def test_a_late_request_of_a_frozen_daemon_changes_nothing(served: Cluster
     frozen = served.aikid(f"{point}=stop")
     async with served.client() as client, anyio.create_task_group() as group:
         # A lease that is long against a call's timeout: half of all calls meet the frozen daemon first.
-        served.worker("", "--lease", "10s", start=False).launch()
+        served.worker("", "--lease", "10s")
         group.start_soon(served.load, client, 12)
         await wait_until(lambda: is_frozen(frozen), what="the freeze")
         if others:
             before = len(served.query(others))
-            await wait_until(lambda: len(served.query(others)) > before, what="what others do meanwhile")
+            await wait_until(lambda: len(served.query(others)) > before, PATIENCE, what="what others do")
         frozen.resume()
         await wait_until(lambda: len(served.expected.results) >= 12, PATIENCE, what="the load")
         await served.finish(client)
