@@ -74,6 +74,7 @@ class Client:
         )
         client = cls(transport)
         try:
+            await client._waits.open()
             await transport.call(Status([]), seconds=CONNECT_SECONDS)
             yield client
         finally:
@@ -185,7 +186,7 @@ class Client:
     async def _send(self, runs: Sequence[NewRun]) -> list[Enqueued]:
         enqueued: list[Enqueued] = []
         # Whoever enqueues a few runs is likely to wait for them, whoever enqueues many is not.
-        inbox = await self._waits.expect([run.id for run in runs]) if len(runs) <= AWAITED_RUNS else None
+        inbox = self._waits.expect([run.id for run in runs]) if len(runs) <= AWAITED_RUNS else None
         for _, chunk in _chunks(runs):
             failpoint("client.before_enqueue")
             enqueued += (await self.transport.call(Enqueue(chunk, inbox), seconds=ENQUEUE_SECONDS)).runs

@@ -15,6 +15,7 @@ from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import NotFound, WaitTimeout
 from aiki.core.states import State
 from aiki.status import RunStatus
+from aiki.wire.messages import Resume
 
 if TYPE_CHECKING:
     from aiki.payload import Result
@@ -80,6 +81,10 @@ class Handle(Generic[R_co]):
     def _decode(self, run: messages.RunStatus) -> R_co:
         value: Any = msgspec.json.decode(run.output) if self._result is None else self._result.decode(bytes(run.output))
         return cast("R_co", value)
+
+    async def resume(self) -> RunStatus:
+        """Queue the run again if it is blocked or waits for a retry. Raises Conflict if its state forbids it."""
+        return status.from_wire((await self._transport.call(Resume(self.run_id))).run)
 
     async def watch(self) -> AsyncGenerator[RunStatus, None]:
         """Yield the run's status now and after each change, the last one being its end."""

@@ -39,7 +39,7 @@ class Waits:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._inbox: str | None = None
+        self._inbox = ""
         self._queues: dict[str, list[asyncio.Queue[RunStatus | AikiError]]] = {}
         self._wanted: dict[bool, dict[str, None]] = {True: {}, False: {}}
         """Runs to ask the daemon about, by `ends_only`."""
@@ -51,6 +51,10 @@ class Waits:
         self._trusting: dict[str, float] = {}
         """Runs that are waited for without having asked, since when: their daemon may have died since the enqueue."""
 
+    async def open(self) -> None:
+        """Begin to receive pushes."""
+        self._inbox = await self._transport.inbox(self._on_push)
+
     async def close(self) -> None:
         """Stop; whoever still waits is cancelled with its own task."""
         for task in (self._asking, self._polling):
@@ -59,14 +63,14 @@ class Waits:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
-    async def expect(self, run_ids: list[str]) -> str:
+    def expect(self, run_ids: list[str]) -> str:
         """Return the inbox to enqueue these runs with: their ends are pushed there, and kept until someone waits."""
         now = time.monotonic()
         for run_id in run_ids:
             self._expected[run_id] = (now, None)
         while len(self._expected) > EXPECTED_RUNS:
             self._expected.popitem(last=False)
-        return await self._open_inbox()
+        return self._inbox
 
     async def changes(self, run_id: str, *, ends_only: bool) -> AsyncGenerator[RunStatus, None]:
         """Yield the run as it is now, then again at each change, until it has ended.
@@ -119,11 +123,6 @@ class Waits:
         else:
             self._trusting[run_id] = time.monotonic()
 
-    async def _open_inbox(self) -> str:
-        if self._inbox is None:
-            self._inbox = await self._transport.inbox(self._on_push)
-        return self._inbox
-
     def _ask(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
             self._wanted[run_id not in self._every_change][run_id] = None
@@ -144,7 +143,7 @@ class Waits:
             self._asking = None
 
     async def _ask_batch(self, batch: list[str], *, ends_only: bool) -> None:
-        request = Watch(batch, await self._open_inbox(), WATCH_SECONDS, ends_only)
+        request = Watch(batch, self._inbox, WATCH_SECONDS, ends_only)
         try:
             reply = await self._transport.call(request, seconds=CALL_SECONDS)
         except Unavailable as error:
