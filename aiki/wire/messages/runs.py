@@ -1,0 +1,269 @@
+"""Own the messages of those who enqueue and read runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+from aiki.core.states import State
+from aiki.wire.messages.base import NONE, Request
+
+
+class NewRun(Struct, omit_defaults=True):
+    """A run to be enqueued. `id` is made by the client: a repeated request is the same run."""
+
+    id: str
+    workflow: str
+    version: str
+    input: Raw
+    key: str | None = None
+    """The idempotency key, unique per (namespace, workflow)."""
+    digest: str | None = None
+    """blake2b-128 of the input's canonical form, in hex; required with `key`."""
+    on_conflict: Literal["error", "existing"] = "error"
+    priority: int = 0
+    """-100 to 100; higher is claimed first."""
+    labels: dict[str, str] = {}
+    start_at: int | None = None
+    delay: int | None = None
+    """Microseconds from the commit; at most one of `start_at` and `delay`."""
+
+
+class Enqueued(Struct, omit_defaults=True):
+    """What became of one NewRun: the run's id (an earlier run's, if its key was known), or why it was refused."""
+
+    id: str
+    created: bool = True
+    error: Refusal | None = None
+
+
+class Refusal(Struct):
+    """Why one item of a batch was refused; `code` is an error's wire code."""
+
+    code: str
+    message: str
+
+
+class EnqueueReply(Struct):
+    """One Enqueued per NewRun, in order. Valid items are committed even if others were refused."""
+
+    runs: list[Enqueued]
+
+
+class Enqueue(Request[EnqueueReply]):
+    """Enqueue up to BATCH_RUNS runs in one commit. Idempotent by their ids.
+
+    With `inbox` the runs are watched from their birth, as by `Watch`, without the read that a `Watch` begins with.
+    """
+
+    op = "enqueue"
+    reply = EnqueueReply
+    runs: list[NewRun]
+    inbox: str | None = None
+
+
+class RunStatus(Struct, omit_defaults=True):
+    """A run as a reader sees it."""
+
+    id: str
+    workflow: str
+    version: str
+    state: State
+    created_at: int
+    attempt: int = 0
+    """How many times the run was claimed."""
+    started_at: int | None = None
+    finished_at: int | None = None
+    due_at: int | None = None
+    """When a scheduled, sleeping or retrying run goes on."""
+    key: str | None = None
+    priority: int = 0
+    labels: dict[str, str] = {}
+    tasks: int = 0
+    """Task outcomes in its journal."""
+    output: Raw = NONE
+    error: Raw = NONE
+    """A `Failure` as JSON, if the run failed."""
+    why: str | None = None
+    """Why it is blocked, retrying after a crash, or queued without a worker that serves its route."""
+    worker: str | None = None
+    """The worker that runs it now."""
+
+
+class StatusReply(Struct, omit_defaults=True):
+    """The runs that were found, in no order. Those `left_out` did not fit: ask again. The rest does not exist."""
+
+    runs: list[RunStatus]
+    left_out: list[str] = []
+
+
+class Status(Request[StatusReply]):
+    """Read up to BATCH_RUNS runs."""
+
+    op = "status"
+    reply = StatusReply
+    ids: list[str]
+
+
+class Watch(Request[StatusReply]):
+    """Read runs, and have each later change of state pushed to `inbox` as a `RunNews` for `seconds`.
+
+    The push is best effort; a watcher asks again before `seconds` are over. Runs that ended are answered
+    at once and not watched. With `ends_only` only terminal states, blocked and paused are pushed.
+    """
+
+    op = "watch"
+    reply = StatusReply
+    ids: list[str]
+    inbox: str
+    seconds: float
+    ends_only: bool = True
+
+
+class RunNews(Struct):
+    """Pushed to a watcher's inbox. An id in `changed` was too large to push: read it."""
+
+    runs: list[RunStatus]
+    changed: list[str] = []
+
+
+class FindReply(Struct):
+    """Ids that match; more than one means that the reference is ambiguous. At most 10."""
+
+    ids: list[str]
+
+
+class Find(Request[FindReply]):
+    """Resolve what a person types: an id, a prefix or suffix of one (at least 8 characters), or `workflow@key`."""
+
+    op = "find"
+    reply = FindReply
+    reference: str
+
+
+class ListReply(Struct, omit_defaults=True):
+    """One page, newest first, without outputs; `cursor` asks for the next page."""
+
+    runs: list[RunStatus]
+    cursor: str | None = None
+
+
+class ListRuns(Request[ListReply]):
+    """List runs, newest first. `labels` must all match; `since` is a time."""
+
+    op = "list"
+    reply = ListReply
+    states: list[State] = []
+    workflow: str | None = None
+    labels: dict[str, str] = {}
+    since: int | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+class HistoryItem(Struct, omit_defaults=True):
+    """One line of a run's story: a transition or a journal entry."""
+
+    at: int
+    event: str
+    """An `Event`, `enqueued`, or `entry` for an outcome in the journal, `attempt` for a try that failed."""
+    state: State | None = None
+    reason: str | None = None
+    actor: str | None = None
+    key: str | None = None
+    ok: bool | None = None
+    value: Raw = NONE
+
+
+class HistoryReply(Struct, omit_defaults=True):
+    """The story in order of time; `cursor` asks for the next page."""
+
+    items: list[HistoryItem]
+    cursor: str | None = None
+
+
+class History(Request[HistoryReply]):
+    """Read a run's story."""
+
+    op = "history"
+    reply = HistoryReply
+    id: str
+    cursor: str | None = None
+
+
+class InputReply(Struct):
+    """The input that the run was enqueued with."""
+
+    input: Raw
+
+
+class Input(Request[InputReply]):
+    """Read a run's input."""
+
+    op = "input"
+    reply = InputReply
+    id: str
+
+
+class ResumeReply(Struct):
+    """The run after it was resumed."""
+
+    run: RunStatus
+
+
+class Resume(Request[ResumeReply]):
+    """Queue a blocked or retrying run again. Conflict if its state forbids it; resuming a queued run is no error."""
+
+    op = "resume"
+    reply = ResumeReply
+    id: str
+    actor: str | None = None
+
+
+class SummaryRow(Struct):
+    """How many runs of a route are in a state."""
+
+    workflow: str
+    version: str
+    state: State
+    runs: int
+
+
+class SummaryReply(Struct):
+    """All routes with their counts, and how many worker sessions are alive."""
+
+    rows: list[SummaryRow]
+    workers: int
+
+
+class Summary(Request[SummaryReply]):
+    """Count the namespace's runs by route and state."""
+
+    op = "summary"
+    reply = SummaryReply
+
+
+class Route(Struct, omit_defaults=True):
+    """A workflow and version that a worker has registered. `parameters` is the JSON Schema of its input."""
+
+    workflow: str
+    version: str
+    parameters: Raw = NONE
+    task_names: list[str] = []
+    live: bool = False
+    """Whether a live worker serves it now (only in replies)."""
+
+
+class WorkflowsReply(Struct):
+    """Registered routes by name, newest version first."""
+
+    routes: list[Route]
+
+
+class Workflows(Request[WorkflowsReply]):
+    """Read the routes that workers have ever registered, of one workflow or all."""
+
+    op = "workflows"
+    reply = WorkflowsReply
+    workflow: str | None = None

@@ -1,0 +1,210 @@
+"""Own the messages of workers: sessions, claims, and what claims come to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+from aiki.core.states import Event
+from aiki.wire.messages.base import NONE, NULL, Request
+from aiki.wire.messages.runs import Route
+
+
+class SessionReply(Struct, omit_defaults=True):
+    """The lease after the request. `ttl` is in seconds; `now` is the database's clock.
+
+    `unlisted` names runs of this session that were claimed more than TTL/3 ago and whose claim was not in `held`.
+    """
+
+    alive: bool
+    now: int
+    ttl: float = 30.0
+    unlisted: list[Fence] = []
+
+
+class OpenSession(Request[SessionReply]):
+    """Open a worker session and register its routes. Idempotent by `id`, a UUID made by the worker.
+
+    `alive` is false if a session of this id has ended: make a new id.
+    """
+
+    op = "session_open"
+    reply = SessionReply
+    id: str
+    worker: str
+    routes: list[Route]
+    ttl: float = 30.0
+
+
+class RenewSession(Request[SessionReply]):
+    """Renew a live session. Never revives one that has ended: then `alive` is false and all its claims are lost."""
+
+    op = "session_renew"
+    reply = SessionReply
+    id: str
+    held: list[str]
+    """The claim_ids of all claims that still hold a run."""
+
+
+class CloseSession(Request[SessionReply]):
+    """End a session; runs it still holds are queued again at once."""
+
+    op = "session_close"
+    reply = SessionReply
+    id: str
+
+
+class Fence(Struct, array_like=True):
+    """What every write of a claim carries. `claim_id` is made anew by the worker for each claim request."""
+
+    run_id: str
+    epoch: int
+    claim_id: str
+
+
+class Entry(Struct, array_like=True):
+    """One outcome that was delivered to the workflow.
+
+    `value` is the result, or a `Failure` where `ok` is false. `turns` is set if the outcome was let into a body that
+    could still move (a spinning one): after so many handles.
+    """
+
+    key: str
+    ok: bool
+    value: Raw
+    at: int
+    turns: int | None = None
+
+
+class Attempt(Struct, array_like=True):
+    """A try of a task that was not final, or the start of an `at_most_once` task (`error` is NULL)."""
+
+    key: str
+    attempt: int
+    error: Raw = NULL
+    next_at: int | None = None
+
+
+class Failure(Struct, omit_defaults=True):
+    """An error as it is stored: never pickled, never rebuilt as its original class."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    cause: str | None = None
+    task: str | None = None
+    """The task that gave up, if one did."""
+    attempts: int = 0
+    unknown: bool = False
+    """An `at_most_once` task whose worker died inside it."""
+
+
+class Claimed(Struct, omit_defaults=True):
+    """A run that now belongs to the claiming session, with the first page of its journal."""
+
+    fence: Fence
+    origin_id: str
+    workflow: str
+    version: str
+    input: Raw
+    attempt: int
+    started_at: int
+    """The time of the first claim."""
+    key: str | None = None
+    labels: dict[str, str] = {}
+    entries: list[Entry] = []
+    length: int = 0
+    """Entries in the whole journal; those after the first page are read by `Page`."""
+    attempts: list[Attempt] = []
+    suspect: bool = False
+    """It has killed workers before."""
+
+
+class ClaimReply(Struct, omit_defaults=True):
+    """The runs that were claimed (fewer than asked for, if no more were queued or the reply was full).
+
+    `alive` is false if the session has ended. `more` says that the routes have further queued runs.
+    """
+
+    now: int
+    alive: bool = True
+    runs: list[Claimed] = []
+    more: bool = False
+
+
+class Claim(Request[ClaimReply]):
+    """Claim up to `limit` queued runs of `routes`: started runs first, then priority, then enqueue time.
+
+    The only request that must not be repeated: if its reply is lost, the next renewal finds the claim.
+    """
+
+    op = "claim"
+    reply = ClaimReply
+    session: str
+    claim_id: str
+    routes: list[tuple[str, str]]
+    limit: int
+
+
+class End(Struct, omit_defaults=True):
+    """How a claim ends: `event` is release, sleep, retry, diverge, complete or fail."""
+
+    event: Event
+    output: Raw = NONE
+    error: Raw = NONE
+    due_at: int | None = None
+    why: str | None = None
+
+
+class Unit(Struct, array_like=True):
+    """What one claim writes at a time, all or none: at most one unit per run is in flight.
+
+    `base` is the number of entries that the run's journal holds before these; `end` gives the claim up.
+    """
+
+    fence: Fence
+    base: int
+    entries: list[Entry]
+    attempts: list[Attempt]
+    end: End | None = None
+
+
+class Recorded(Struct, array_like=True):
+    """What became of a unit: `done` (also when it was repeated), `fenced`, `conflict` (another outcome stands there).
+
+    After `fenced` and `conflict` the worker drops the run. `refused` is bad data, with its reason: it fails the run.
+    """
+
+    result: Literal["done", "fenced", "conflict", "refused"]
+    reason: str | None = None
+
+
+class RecordReply(Struct):
+    """One Recorded per Unit, in order, and the database's clock."""
+
+    now: int
+    units: list[Recorded]
+
+
+class Record(Request[RecordReply]):
+    """Write what runs of one worker have come to, each under its own fence. Idempotent."""
+
+    op = "record"
+    reply = RecordReply
+    units: list[Unit]
+
+
+class PageReply(Struct):
+    """Journal entries in order, as many as fit a page; none after the last."""
+
+    entries: list[Entry]
+
+
+class Page(Request[PageReply]):
+    """Read a claimed run's journal from entry `after` (0 reads from the start)."""
+
+    op = "page"
+    reply = PageReply
+    run_id: str
+    after: int
