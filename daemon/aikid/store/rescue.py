@@ -30,10 +30,13 @@ _LAST: Final = """
 SELECT swept_at::text, extract(epoch FROM now() - swept_at)::float8 FROM aiki.sweeps FOR UPDATE SKIP LOCKED
 """
 _SWEPT: Final = "UPDATE aiki.sweeps SET swept_at = now()"
+GAP_SECONDS: Final = 1.5
+"""Three sweeps: less is no gap, or a lease of a second would be prolonged at each sweep, for ever."""
 # A session that lived when the gap began could not renew: it gets one lease more.
-_AMNESTY: Final = """
+_AMNESTY: Final = f"""
 UPDATE aiki.sessions SET expires_at = greatest(expires_at, now() + ttl)
-WHERE closed_at IS NULL AND expires_at > %s::timestamptz AND ttl / 2 < %s * interval '1 second'
+WHERE closed_at IS NULL AND expires_at > %s::timestamptz
+  AND greatest(ttl / 2, {GAP_SECONDS} * interval '1 second') < %s * interval '1 second'
 """
 
 

@@ -134,6 +134,16 @@ async def test_after_a_gap_nobody_is_taken_for_dead(engine: Engine) -> None:
     assert await begin() == 0
 
 
+async def test_the_time_between_two_sweeps_is_no_gap_even_for_the_shortest_lease(engine: Engine) -> None:
+    """Else a dead worker's lease of a second would be prolonged at each sweep, and its runs never rescued."""
+    session = await engine.session(ttl=1.0)
+    await engine.expire(session)
+    await engine.execute("UPDATE aiki.sweeps SET swept_at = now() - interval '600 ms'")
+    assert await engine.pool.run(rescue.begin, priority=Priority.LOOP) == 0
+    await engine.rescue()
+    assert (await engine.renew(session)).alive is False
+
+
 async def test_a_sleeping_run_wakes_when_it_is_due(engine: Engine) -> None:
     run_id = await engine.queued_run()
     run = await engine.claim_one()
