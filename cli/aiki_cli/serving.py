@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from aiki import Worker
 from aiki.registry import collect
@@ -17,6 +18,8 @@ from aiki_cli import exits
 from aiki_cli.child import say_ready
 from aiki_cli.logs import log_to_stderr
 from aiki_cli.session import Session
+
+GC_THRESHOLDS: Final = (50_000, 20, 50)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     """
     log_to_stderr(quiet=session.common.quiet)
     registry = collect(modules)
+
+    # What is loaded stays, and a run leaves no cycles: looking for them at every 700 objects costs a tenth of the CPU.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
     async def run() -> int:
         async with session.connect() as client:

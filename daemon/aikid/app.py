@@ -40,10 +40,11 @@ class App:
     async def run(self, *, started: asyncio.Event | None = None) -> None:
         """Serve until cancelled; then finish what was accepted, and stop. `started` is set when requests are served.
 
-        The schema must be right already. Raises Unavailable if NATS does not answer at the start.
+        The schema must be right already. Raises Unavailable if NATS or Postgres do not answer at the start.
         """
         try:
             await self.bus.connect(seconds=self._settings.start_timeout_seconds)
+            await self.pool.open()
             async with asyncio.TaskGroup() as group:
                 loops = [
                     group.create_task(work)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import gc
 import logging
 import os
 import signal
@@ -28,6 +29,7 @@ log = logging.getLogger("aikid")
 UNAVAILABLE: Final = 69
 INTERNAL: Final = 70
 CONFIGURATION: Final = 78
+GC_THRESHOLDS: Final = (50_000, 20, 50)
 _CHECK_SECONDS: Final = 5.0
 """How long `aikid check` tries each server."""
 
@@ -140,6 +142,9 @@ def _run(work: Coroutine[Any, Any, None], settings: Settings) -> int:
     """Run `work` until it ends or a signal stops it, and return the exit code."""
     import uvloop
 
+    # What is loaded stays, and requests leave no cycles: looking for them at every 700 objects costs a tenth of the CPU.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             return runner.run(_until_signal(work, settings.stop_timeout_seconds))

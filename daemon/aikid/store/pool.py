@@ -142,6 +142,12 @@ class Pool:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, TimeoutError, OSError) as error:
             raise Unavailable(f"Postgres did not answer: {_first_line(error)}") from error
 
+    async def open(self) -> None:
+        """Open all hot connections, so that no request waits for one. Raises Unavailable."""
+        opened = await asyncio.gather(*(self._acquire(Priority.LOOP) for _ in range(self._size)))
+        for connection in opened:
+            await self._release(connection)
+
     async def aclose(self) -> None:
         """Close all connections. Work in flight must have ended."""
         await self._drop_idle()
