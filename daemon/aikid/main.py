@@ -142,7 +142,7 @@ def _run(work: Coroutine[Any, Any, None], settings: Settings) -> int:
     """Run `work` until it ends or a signal stops it, and return the exit code."""
     import uvloop
 
-    # What is loaded stays, and requests leave no cycles: looking for them at every 700 objects costs a tenth of the CPU.
+    # What is loaded stays, and requests leave no cycles: looking for them at every 700 objects is a tenth of the CPU.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
