@@ -25,6 +25,10 @@ _DIGEST: Final = blake2b(b"aiki.c1\0", digest_size=16)
 _EXACT: Final = float(2**53)
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_AS_ARRAYS: Final = bytes.maketrans(b"{}", b"[]")
+_RUN: Final = re.compile(rb"(\[*)(\]*)")
+_WORTHWHILE: Final = 0.75
+"""What another pass over the brackets may leave of them, at most; else one look at each run of them is cheaper."""
 
 encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 """Encode a value whose floats and keys are already those of form c1; its errors are told by `encoding_error`."""
@@ -127,18 +131,29 @@ def float_value(value: float, *, c1: bool) -> float | int:
 
 
 def nests_too_deep(data: bytes) -> bool:
-    """Tell whether the JSON in `data` has more than NESTING levels, without recursion."""
+    """Tell whether the JSON in `data` has more than NESTING levels, without recursion and in linear time.
+
+    What is not JSON may be told either way, but never "no" if a parser could go deeper before it finds out.
+    """
     if data.count(b"[") + data.count(b"{") <= NESTING:
         return False
-    brackets = _STRING.sub(b"", data).translate(None, delete=_NOT_BRACKETS)
-    for _ in range(NESTING):
-        # One round takes the innermost pairs away: after n rounds at most n levels are gone.
-        fewer = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if len(fewer) == len(brackets):
-            # What is left has no pair, so this is not JSON. The parser says so, unless it could be exhausted.
-            return brackets.count(b"[") + brackets.count(b"{") > NESTING
+    # Both kinds of brackets as one: where they do not match, the parser stops.
+    brackets = _STRING.sub(b"", data).translate(_AS_ARRAYS, delete=_NOT_BRACKETS)
+    left = NESTING
+    while left and not brackets.startswith(b"[" * (left + 1)):
+        fewer = brackets.replace(b"[]", b"")  # takes the innermost level away, and no other
+        if len(fewer) > _WORTHWHILE * len(brackets):
+            break  # few pairs: what is left is long runs of the same bracket
         brackets = fewer
-    return len(brackets) > 0
+        left -= 1
+    depth = 0
+    for run in _RUN.finditer(brackets):
+        opened, closed = run.span(1), run.span(2)
+        depth += opened[1] - opened[0]
+        if depth > left:
+            return True
+        depth -= closed[1] - closed[0]
+    return False
 
 
 def encoding_error(error: Exception, value: Any) -> Misfit:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import random
+import time
 
 import pytest
 from hypothesis import given
@@ -95,7 +97,7 @@ def test_the_place_of_a_lone_surrogate_is_told():
 
 
 def nested(levels):
-    value = 1
+    value: object = 1
     for _ in range(levels):
         value = [value]
     return value
@@ -109,7 +111,7 @@ def test_as_many_levels_as_allowed_and_not_one_more():
 
 
 def test_a_value_that_contains_itself_is_refused():
-    value = []
+    value: list[object] = []
     value.append(value)
     with pytest.raises(PayloadError, match="contains itself"):
         canonical(value)
@@ -149,11 +151,55 @@ def test_parse_refuses_what_would_be_changed_or_crash(text, reason):
         parse(text, limit=PAYLOAD_BYTES)
 
 
-def test_ten_megabytes_of_nesting_are_refused_at_once():
-    for data in (b"[" * 10_000_000, b"[" * 5_000_000 + b"]" * 5_000_000):
-        with pytest.raises(PayloadError, match="10,000,000 bytes"):
-            parse(data, limit=PAYLOAD_BYTES)
-        assert nests_too_deep(data)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 10_000_000,
+        b"[" * 5_000_000 + b"]" * 5_000_000,
+        b"[" + (b"[" * 200 + b"]" * 200) * 25_000 + b"]",
+    ],
+    ids=["open", "closed", "runs"],
+)
+def test_ten_megabytes_of_nesting_are_refused_at_once(data):
+    started = time.process_time()
+    assert nests_too_deep(data)
+    assert time.process_time() - started < 2  # tens of milliseconds; seconds if it were not linear
+    with pytest.raises(PayloadError, match="bytes, more than"):
+        parse(data, limit=PAYLOAD_BYTES)
+
+
+def test_levels_of_both_kinds_are_counted_each():
+    def mixed(levels: int) -> bytes:
+        return b'{"a":[' * (levels // 2) + b"[" * (levels % 2) + b"]" * (levels % 2) + b"]}" * (levels // 2)
+
+    assert parse(mixed(NESTING), limit=PAYLOAD_BYTES)
+    for levels in (NESTING + 1, NESTING + 2, 2 * NESTING):
+        with pytest.raises(PayloadError, match="200 levels"):
+            parse(mixed(levels), limit=PAYLOAD_BYTES)
+
+
+def nest(draw: random.Random, opening: float, length: int) -> tuple[bytes, int]:
+    """Return arrays and objects in each other at random (JSON but for their members), and how deep they go."""
+    data, inside, deepest = bytearray(), [], 0
+    while length > 0 or inside:
+        if length > 0 and (not inside or draw.random() < opening):
+            inside.append(draw.choice([b"[]", b"{}"]))
+            data += inside[-1][:1]
+            deepest = max(deepest, len(inside))
+        else:
+            data += inside.pop()[1:]
+        length -= 1
+    return bytes(data), deepest
+
+
+def test_levels_are_counted_exactly():
+    seen = set()
+    for seed in range(200):
+        draw = random.Random(seed)
+        data, deepest = nest(draw, draw.choice([0.5, 0.53, 0.55, 0.9]), draw.randint(400, 3000))
+        assert nests_too_deep(data) == (deepest > NESTING), seed
+        seen.add(deepest > NESTING)
+    assert seen == {True, False}
 
 
 @given(st.binary(max_size=300) | st.text('[]{}"\\a,:').map(str.encode))
