@@ -14,7 +14,6 @@ hands in outcomes by `resolve`. What it has delivered goes to `on_entry`, whose 
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 import zlib
 from collections import deque
@@ -22,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from enum import Enum, auto
 from random import Random
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
@@ -199,7 +199,7 @@ class Body:
 
         `now` decides which timers are due. Afterwards `outcome` says whether the body has ended.
         """
-        deadline = time.perf_counter() + SLICE_SECONDS
+        deadline = perf_counter() + SLICE_SECONDS
         try:
             with Stepping(self.loop):
                 if self._main is None:
@@ -211,7 +211,7 @@ class Body:
                         self._finish(self._main)
                     elif not self._move(now):
                         return bool(self.loop.ready)
-                    elif time.perf_counter() > deadline:
+                    elif perf_counter() > deadline:
                         return self.outcome is Outcome.RUNNING
         except (SystemExit, KeyboardInterrupt) as error:
             # asyncio lets these two out of the loop; here they are the body's failure, not the worker's end.
@@ -223,8 +223,14 @@ class Body:
         return False
 
     def take_started(self) -> list[Call]:
-        """Return the new calls that are free to start, in the order they were asked for."""
+        """Return the new calls that are free to start, in the order they were asked for.
+
+        None starts before the body rests or has spun: it may yet give a call up, or end. Where `pump` ran out of time
+        says nothing of the body, and another replay would stop elsewhere.
+        """
         if not self._held or self._journal.remaining or self.outcome is not Outcome.RUNNING:
+            return []
+        if self.loop.ready and self._since_rest < SPIN:
             return []
         calls = list(self._held.values())
         self._held.clear()

@@ -12,11 +12,12 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import pytest
 from msgspec import Raw
 
 from aiki.core.states import Event, apply, target
 from aiki.core.states import State as RunState
-from aiki.execution import Execution, Settings
+from aiki.execution import Execution, Settings, body
 from aiki.wire.messages import Attempt, Claimed, End, Entry, Fence, Recorded, Unit
 from aiki.workflow import Workflow
 
@@ -62,11 +63,28 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.seconds
 
 
-def simulate(main: Coroutine[Any, Any, R]) -> R:
-    """Run `main` on a loop with virtual time."""
+def interrupting(draw: random.Random) -> Callable[[], float]:
+    """Return a clock that ends the slice of a body at any moment, about every third time that it looks."""
+    seconds = 0.0
+
+    def clock() -> float:
+        nonlocal seconds
+        seconds += draw.choice([0, 0, 1])
+        return seconds
+
+    return clock
+
+
+def simulate(main: Coroutine[Any, Any, R], *, clock: Callable[[], float] | None = None) -> R:
+    """Run `main` on a loop with virtual time.
+
+    `clock` is what bodies measure their slices by; without one no slice ever ends, however slow the machine is.
+    """
     loop = VirtualLoop()
     try:
-        return loop.run_until_complete(main)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(body, "perf_counter", clock or loop.time)
+            return loop.run_until_complete(main)
     finally:
         pending = asyncio.all_tasks(loop)
         for task in pending:

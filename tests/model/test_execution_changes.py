@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from aiki.core.states import State
-from tests.model.execution_host import simulate
+from tests.model.execution_host import interrupting, simulate
 from tests.model.execution_programs import CALM, RACY, Node, calls_in, edited, program
 from tests.model.test_execution_fuzz import FIRST_SEED, RUNS, Case, seeded
 
@@ -108,7 +108,7 @@ def test_a_changed_sequence_is_judged_exactly() -> None:
             return ("accepted" if fits else "diverged"), got, started
 
         with seeded(seed, changed):
-            judged = simulate(one())
+            judged = simulate(one(), clock=interrupting(random.Random(seed)))
             if judged is not None:
                 expected, got, started = judged
                 assert got == expected
@@ -140,7 +140,7 @@ def test_a_changed_program_starts_nothing_before_it_has_diverged(kinds: list[str
             return got
 
         with seeded(seed, changed):
-            judged = simulate(one())
+            judged = simulate(one(), clock=interrupting(random.Random(seed)))
             if judged is not None:
                 got, started = judged
                 assert got == "accepted" or not started, "a task was started before the divergence was told"
@@ -171,5 +171,5 @@ def test_a_change_under_patched_never_diverges(kinds: list[str]) -> None:
             return True
 
         with seeded(seed, changed):
-            judged += simulate(one())
+            judged += simulate(one(), clock=interrupting(random.Random(seed)))
     assert judged or RUNS < 50

@@ -20,7 +20,7 @@ from aiki.execution.body import Body
 from aiki.run import WorkflowRun
 from aiki.wire.messages import Entry
 from aiki.workflow import workflow
-from tests.model.execution_host import World, simulate
+from tests.model.execution_host import World, interrupting, simulate
 from tests.model.execution_programs import RACY, Interpreter, Node, Outside, make_tasks, program
 
 RUNS = int(os.environ.get("AIKI_FUZZ_RUNS", "500"))
@@ -168,7 +168,7 @@ def test_replay_is_live_again_under_crashes() -> None:
             return len(case.world.journal), case.world.epoch
 
         with seeded(seed, tree):
-            length, epoch = simulate(one())
+            length, epoch = simulate(one(), clock=interrupting(random.Random(seed)))
         entries += length
         lives += epoch
     print(f"{RUNS} runs, {lives} claims, {entries} entries")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from aiki.core.errors import Conflict, TaskFailed
 from aiki.core.retry import Retry
 from aiki.core.states import Event, State
+from aiki.execution.body import SPIN
 from aiki.run import WorkflowRun
 from aiki.task import Task, task
 from aiki.wire.messages import End
@@ -44,7 +47,9 @@ def failure_of(end: End) -> str:
     return bytes(end.error).decode()
 
 
-def run(flow: Workflow[Any, Any], input: bytes = b"{}", **options: Any) -> World:
+def run(
+    flow: Workflow[Any, Any], input: bytes = b"{}", *, clock: Callable[[], float] | None = None, **options: Any
+) -> World:
     """Run the workflow to its end in a world of its own."""
 
     async def main() -> World:
@@ -52,7 +57,7 @@ def run(flow: Workflow[Any, Any], input: bytes = b"{}", **options: Any) -> World
         await world.finish()
         return world
 
-    return simulate(main())
+    return simulate(main(), clock=clock)
 
 
 def output(world: World) -> str:
@@ -61,7 +66,7 @@ def output(world: World) -> str:
     return bytes(world.end.output).decode()
 
 
-def again(world: World, flow: Workflow[Any, Any] | None = None) -> World:
+def again(world: World, flow: Workflow[Any, Any] | None = None, *, clock: Callable[[], float] | None = None) -> World:
     """Replay what `world` has recorded, with another workflow if given."""
 
     async def main() -> World:
@@ -70,7 +75,7 @@ def again(world: World, flow: Workflow[Any, Any] | None = None) -> World:
         await other.finish()
         return other
 
-    return simulate(main())
+    return simulate(main(), clock=clock)
 
 
 @workflow(name="chain", version="1")
@@ -415,3 +420,44 @@ def test_a_body_that_goes_round_instead_of_asking_has_diverged() -> None:
     assert world.journal[0].turns is not None
     assert again(world).state is State.COMPLETED
     assert "goes round" in diff_between(spins, spins_for_ever)
+
+
+@workflow(name="overtaken", version="1")
+async def overtaken(run: WorkflowRun) -> int:
+    """End by an outcome that was there before the other branch's new call could start."""
+
+    async def goes_on() -> None:
+        await double.run(run, 1)
+        await slow.run(run, 9)
+
+    behind = asyncio.create_task(goes_on())
+    first = asyncio.create_task(double.run(run, 2))
+    await asyncio.wait([first])
+    return first.result() + int(behind.done())
+
+
+@workflow(name="second_thoughts", version="1")
+async def second_thoughts(run: WorkflowRun) -> int:
+    """Take a call back before the body has come to rest or gone round for long."""
+    behind = asyncio.create_task(slow.run(run, 9))
+    for _ in range(SPIN - 100):
+        await asyncio.sleep(0)
+    behind.cancel()
+    return await double.run(run, 2)
+
+
+@pytest.mark.parametrize("flow", [overtaken, second_thoughts])
+@pytest.mark.parametrize("hasty", ["live", "replay", "both"])
+def test_where_a_slice_ends_does_not_decide_what_is_started(flow: Workflow[Any, Any], hasty: str) -> None:
+    def clock(when: str) -> Callable[[], float] | None:
+        ticks = itertools.count()
+        return (lambda: float(next(ticks))) if hasty in (when, "both") else None
+
+    world = run(flow, clock=clock("live"))
+    live, length = list(calls), len(world.journal)
+    assert output(world) == "4"
+    assert "slow 9" not in live
+    replayed = again(world, clock=clock("replay"))
+    assert output(replayed) == "4"
+    assert calls == live, "the replay started a task"
+    assert len(replayed.journal) == length
