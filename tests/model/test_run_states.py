@@ -3,11 +3,14 @@
 Hypothesis gives commands to the engine of two daemons on one database; beside it a model applies the same events to
 TRANSITIONS. After each command the states, the journals and the histories must agree, and the promises hold: a
 terminal run never changes (P4), a lost claim writes nothing (P7), a recorded outcome stays (P2).
+
+`AIKI_STATES_EXAMPLES` (default 12) chooses how many lives of 30 commands.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +29,7 @@ from tests.servers import Postgres
 
 ENDS = (Event.RELEASE, Event.SLEEP, Event.RETRY, Event.DIVERGE, Event.COMPLETE, Event.FAIL)
 EPOCH_US = 1_000_000
+EXAMPLES = int(os.environ.get("AIKI_STATES_EXAMPLES", "12"))
 
 
 @dataclass
@@ -205,7 +209,7 @@ def test_every_life_is_one_of_transitions(states_database: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=12,
+            max_examples=EXAMPLES,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,
