@@ -4,7 +4,7 @@ Hypothesis gives commands to the engine of two daemons on one database; beside i
 TRANSITIONS. After each command the states, the journals and the histories must agree, and the promises hold: a
 terminal run never changes (P4), a lost claim writes nothing (P7), a recorded outcome stays (P2).
 
-`AIKI_STATES_EXAMPLES` (default 12) chooses how many lives of 30 commands.
+`AIKI_STATES_EXAMPLES` (default 25) chooses how many lives of 30 commands.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -29,7 +30,14 @@ from tests.servers import Postgres
 
 ENDS = (Event.RELEASE, Event.SLEEP, Event.RETRY, Event.DIVERGE, Event.COMPLETE, Event.FAIL)
 EPOCH_US = 1_000_000
-EXAMPLES = int(os.environ.get("AIKI_STATES_EXAMPLES", "12"))
+EVERYTHING = b"""
+SELECT id::text, state, finished_at IS NOT NULL,
+    ARRAY(SELECT key FROM aiki.journal WHERE run_id = runs.id ORDER BY seq),
+    ARRAY(SELECT event FROM aiki.run_history WHERE run_id = runs.id ORDER BY seq)
+FROM aiki.runs
+"""
+"""One round trip: it is asked after every command."""
+EXAMPLES = int(os.environ.get("AIKI_STATES_EXAMPLES", "25"))
 
 
 @dataclass
@@ -58,9 +66,8 @@ class Runs(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.daemons = [Engine(self.database), Engine(self.database)]
-        self.do(
-            self.daemons[0].execute("TRUNCATE aiki.runs, aiki.journal, aiki.attempts, aiki.run_history, aiki.sessions")
-        )
+        self.postgres = self.do(psycopg.AsyncConnection.connect(self.database, autocommit=True))
+        self.execute(b"TRUNCATE aiki.runs, aiki.journal, aiki.attempts, aiki.run_history, aiki.sessions")
         self.runs: dict[str, ModelRun] = {}
         self.sessions: list[str] = []
         self.zombies: list[tuple[str, Fence, int]] = []
@@ -68,10 +75,14 @@ class Runs(RuleBasedStateMachine):
     def teardown(self) -> None:
         for daemon in self.daemons:
             self.do(daemon.pool.aclose())
+        self.do(self.postgres.close())
         self.runner.close()
 
     def do(self, work: Any) -> Any:
         return self.runner.run(work)
+
+    def execute(self, statement: bytes) -> Any:
+        return self.do(self.postgres.execute(statement))
 
     def running(self) -> list[str]:
         return [run_id for run_id, run in self.runs.items() if run.state is State.RUNNING]
@@ -141,7 +152,7 @@ class Runs(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def time_passes(self, which: int) -> None:
-        self.do(self.daemons[which].execute("UPDATE aiki.runs SET due_at = now() WHERE due_at IS NOT NULL"))
+        self.execute(b"UPDATE aiki.runs SET due_at = now() WHERE due_at IS NOT NULL")
         woken = self.do(self.daemons[which].wake())
         parked = (State.SCHEDULED, State.SLEEPING, State.RETRYING)
         assert set(woken) == {run_id for run_id, run in self.runs.items() if run.state in parked}
@@ -183,19 +194,13 @@ class Runs(RuleBasedStateMachine):
 
     @invariant()
     def postgres_agrees(self) -> None:
-        engine = self.daemons[0]
-        rows = self.do(engine.execute("SELECT id::text, state, finished_at IS NOT NULL FROM aiki.runs"))
-        assert {run_id: state for run_id, state, _ in rows} == {i: run.state for i, run in self.runs.items()}
-        assert all(finished == (State(state) in TERMINAL) for _, state, finished in rows)
-        journal: dict[str, list[str]] = {}
-        for run_id, key in self.do(engine.execute("SELECT run_id::text, key FROM aiki.journal ORDER BY run_id, seq")):
-            journal.setdefault(run_id, []).append(key)
-        assert journal == {i: [f"task:{n}:0:0" for n in run.journal] for i, run in self.runs.items() if run.journal}
-        story: dict[str, list[str]] = {}
-        history = "SELECT run_id::text, event FROM aiki.run_history ORDER BY run_id, seq"
-        for run_id, event in self.do(engine.execute(history)):
-            story.setdefault(run_id, []).append(event)
-        assert story == {i: run.story for i, run in self.runs.items()}
+        rows = self.do(self.execute(EVERYTHING).fetchall())
+        assert {run_id: state for run_id, state, *_ in rows} == {i: run.state for i, run in self.runs.items()}
+        assert all(finished == (State(state) in TERMINAL) for _, state, finished, *_ in rows)
+        assert {row[0]: row[3] for row in rows} == {
+            i: [f"task:{n}:0:0" for n in run.journal] for i, run in self.runs.items()
+        }
+        assert {row[0]: row[4] for row in rows} == {i: run.story for i, run in self.runs.items()}
 
 
 @pytest.fixture
