@@ -18,8 +18,8 @@ BIN := .venv/bin
 demo: .venv/ready  ## 500 orders through durable workflows, with a worker killed half way
 	@$(BIN)/python -m examples.orders.demo
 
-test: .venv/ready  ## all tests, on servers of their own
-	@$(BIN)/python -m pytest
+test: .venv/ready  ## all tests, on servers of their own; three at a time, since most of them wait
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 check: .venv/ready  ## format, lint, types and import rules
 	@$(BIN)/ruff format --check -q .
