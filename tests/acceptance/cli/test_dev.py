@@ -23,7 +23,7 @@ def folder():
 @pytest.fixture
 def dev(folder):
     """Start `aiki dev --example hello` in an empty folder."""
-    started = []
+    started: list[Program] = []
 
     def start() -> Program:
         program = Program(

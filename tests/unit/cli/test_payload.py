@@ -8,7 +8,7 @@ import pytest
 
 from aiki import PayloadError, UsageError
 from aiki_cli.failures import UnreadableInput
-from aiki_cli.payload import key_in, labels_of, parse_object, with_pairs
+from aiki_cli.payload import Payload, key_in, labels_of, parse_object, with_pairs
 from aiki_cli.rows import BadRow, Row, Rows, open_rows
 
 
@@ -58,7 +58,8 @@ def test_labels_are_pairs():
 def test_a_key_is_text_or_a_whole_number():
     assert key_in({"order": {"id": "o-1"}}, "order.id") == "o-1"
     assert key_in({"id": 7}, "id") == "7"
-    for payload in ({}, {"id": None}, {"id": ""}, {"id": True}, {"id": 1.5}, {"id": {}}):
+    unusable: list[Payload] = [{}, {"id": None}, {"id": ""}, {"id": True}, {"id": 1.5}, {"id": {}}]
+    for payload in unusable:
         with pytest.raises(PayloadError, match="the key field 'id' is"):
             key_in(payload, "id")
 

@@ -180,7 +180,8 @@ def test_levels_of_both_kinds_are_counted_each():
 
 def nest(draw: random.Random, opening: float, length: int) -> tuple[bytes, int]:
     """Return arrays and objects in each other at random (JSON but for their members), and how deep they go."""
-    data, inside, deepest = bytearray(), [], 0
+    data, deepest = bytearray(), 0
+    inside: list[bytes] = []
     while length > 0 or inside:
         if length > 0 and (not inside or draw.random() < opening):
             inside.append(draw.choice([b"[]", b"{}"]))

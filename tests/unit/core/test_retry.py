@@ -73,19 +73,19 @@ def test_fatal_and_never_on_are_final_and_only_on_is_a_choice():
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "args", "options"),
     [
-        lambda: Retry.fixed(0, "1s"),
-        lambda: Retry.fixed(True, "1s"),
-        lambda: Retry.fixed(2.0, "1s"),
-        lambda: Retry.fixed(2, 5),
-        lambda: Retry.exponential(2, "2h"),
-        lambda: Retry.from_delays("1s"),
-        lambda: Retry.fixed(2, "1s", only_on=ValueError()),
-        lambda: Retry.fixed(2, "1s", never_on=("x",)),
-        lambda: Retry.fixed(2, "1s", max_elapsed=3),
+        (Retry.fixed, (0, "1s"), {}),
+        (Retry.fixed, (True, "1s"), {}),
+        (Retry.fixed, (2.0, "1s"), {}),
+        (Retry.fixed, (2, 5), {}),
+        (Retry.exponential, (2, "2h"), {}),
+        (Retry.from_delays, ("1s",), {}),
+        (Retry.fixed, (2, "1s"), {"only_on": ValueError()}),
+        (Retry.fixed, (2, "1s"), {"never_on": ("x",)}),
+        (Retry.fixed, (2, "1s"), {"max_elapsed": 3}),
     ],
 )
-def test_values_that_make_no_sense_are_refused(make):
+def test_values_that_make_no_sense_are_refused(make, args, options):
     with pytest.raises(UsageError):
-        make()
+        make(*args, **options)

@@ -1,5 +1,7 @@
 """Signatures that cannot be stored are refused in our own words, with the parameter, the function and its line."""
 
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
 import functools
@@ -130,16 +132,19 @@ def test_generators_are_no_tasks():
             task(generator)
 
 
-def test_an_import_for_type_checkers_only_is_told_at_first_use():
-    for fn, name, use in [
+@pytest.mark.parametrize(
+    ("fn", "name", "use"),
+    [
         (guarded.takes_item, "Item", lambda made: made.parameters.schema()),
         (guarded.takes_item, "Item", lambda made: made.parameters.canonical((1,), {})),
         (guarded.returns_cash, "Cash", lambda made: made.result.encode(1)),
         (guarded.returns_cash, "Cash", lambda made: made.result.decode(b"1")),
-    ]:
-        made = task(fn)
-        with pytest.raises(UsageError, match=rf"{fn.__name__} \(.*guarded.py:\d+\).*`{name}` is imported only under"):
-            use(made)
+    ],
+)
+def test_an_import_for_type_checkers_only_is_told_at_first_use(fn, name, use):
+    made = task(fn)
+    with pytest.raises(UsageError, match=rf"{fn.__name__} \(.*guarded.py:\d+\).*`{name}` is imported only under"):
+        use(made)
 
 
 def test_the_run_may_be_imported_for_type_checkers_only():

@@ -3,8 +3,10 @@
 import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from aiki.core.errors import UsageError
@@ -38,19 +40,25 @@ def test_a_task_called_directly_is_the_plain_function():
 
 
 def test_a_task_called_directly_in_a_workflow_is_refused_with_the_remedy():
+    nobody: Any = None
+    nothing = msgspec.Raw(b"{}")
+
     class BodyLoop(asyncio.SelectorEventLoop):
         workflow_run = WorkflowRun(
-            None, id="o", run_id="r", workflow="w", version="1", input={}, idempotency_key=None, labels={}
+            nobody, id="o", run_id="r", workflow="w", version="1", input=nothing, idempotency_key=None, labels={}
         )
 
+    async def call_plain():
+        return ship("a")
+
+    async def call_async():
+        return await double(1)
+
     async def body():
-        for call in (lambda: ship("a"), lambda: anext(aiter_of(double(1)))):
+        for call in (call_plain, call_async):
             with pytest.raises(UsageError, match="called directly in a workflow") as caught:
                 await call()
-            assert ".run(run, ...)" in caught.value.hint
-
-    async def aiter_of(coroutine):
-        yield await coroutine
+            assert ".run(run, ...)" in str(caught.value.hint)
 
     with asyncio.Runner(loop_factory=BodyLoop) as runner:
         runner.run(body())
@@ -73,7 +81,8 @@ def test_run_hands_the_call_to_the_execution():
         return "recorded"
 
     async def body():
-        return await ship.run(SimpleNamespace(_calls=SimpleNamespace(call=call)), "a", express=True)
+        run: Any = SimpleNamespace(_calls=SimpleNamespace(call=call))
+        return await ship.run(run, "a", express=True)
 
     assert anyio.run(body) == "recorded"
     assert calls == [(ship, ("a",), {"express": True})]
@@ -111,7 +120,8 @@ def test_options_that_make_no_sense_are_refused(options, reason):
 def test_an_async_task_runs_on_the_loop_and_nowhere_else():
     async def fn() -> None: ...
 
+    unknown: Any = "gpu"
     with pytest.raises(UsageError, match="plain `def`"):
         task(executor="process")(fn)
     with pytest.raises(UsageError, match="thread or process"):
-        task(executor="gpu")(test_an_async_task_runs_on_the_loop_and_nowhere_else)
+        task(executor=unknown)(test_an_async_task_runs_on_the_loop_and_nowhere_else)

@@ -95,8 +95,8 @@ def test_options_that_make_no_sense_are_refused(options, reason):
 
 def test_arguments_that_do_not_fit_are_refused_when_the_call_is_made():
     with pytest.raises(PayloadError, match=r"workflow 'process-order': expected int.*\$\.item\.count"):
-        process.bind(Item("x", count="2"))
+        process.bind(Item("x", count="2"))  # type: ignore[arg-type]  # the mistake
     with pytest.raises(UsageError, match=r"workflow 'process-order' takes \(item: .*: missing a required argument"):
-        process.bind()
+        process.bind()  # type: ignore[call-arg]  # the mistake
     with pytest.raises(UsageError, match="unexpected keyword"):
-        process.bind(Item("x"), run=1)
+        process.bind(Item("x"), run=1)  # type: ignore[call-arg]  # the mistake
