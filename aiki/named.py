@@ -91,7 +91,7 @@ class RouteBook:
         if not routes:
             raise NotFound(
                 f"workflow {workflow!r} is not registered in namespace {self._transport.namespace!r}",
-                hint="start a worker that has it: aiki worker start -m MODULE",
+                hint="check the name, or start a worker that has it: aiki worker start -m MODULE",
             )
         known = ", ".join(route.version for route in routes)
         if version is None:

@@ -6,6 +6,7 @@ It ends them in the reverse order. It must never touch a server that it did not 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
@@ -18,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiki import AikiError, Client, ConfigError, Unavailable, UsageError
 from aiki.manifest import prepare_path, resolve
@@ -48,14 +50,16 @@ def run_dev(session: Session, modules: Sequence[str], example: str | None) -> in
     if names or (session.manifest and session.manifest.modules):
         names = resolve(names, session.manifest)
     began = time.monotonic()
-    daemon = _start_daemon(session.out)
+    port = _wanted_port(session.common.url or os.environ.get("AIKI_URL"))
+    daemon = _start_daemon(session.out, port)
     try:
         url = asyncio.run(_address(daemon, session.namespace()))
         if url is None:
             return daemon.exit_code() or exits.BUG
         session.out.say(f"✓ Postgres, NATS and aikid on {url}   {time.monotonic() - began:.1f} s")
         if not url.endswith(f":{DEFAULT_PORT}"):
-            session.out.say(f"  port {DEFAULT_PORT} is taken; in other terminals: export AIKI_URL={url}")
+            reason = "" if port is None or url.endswith(f":{port}") else f"port {port} is taken; "
+            session.out.say(f"  {reason}in other terminals: export AIKI_URL={url}")
         return _fleet(session, daemon, url, names, folders, example).run()
     finally:
         daemon.end(seconds=STOP_SECONDS)
@@ -87,12 +91,23 @@ def _fleet(
     )
 
 
-def _start_daemon(out: Output) -> Child:
+def _wanted_port(url: str | None) -> int | None:
+    """Return the port to serve on: that of `url` where it is on this machine; None leaves it to AIKI_NATS_PORT."""
+    if os.environ.get("AIKI_NATS_PORT"):
+        return None
+    with contextlib.suppress(ValueError):  # no port, or no URL: nobody is asked to connect to it
+        parts = urlsplit(url or "")
+        if parts.hostname in {"127.0.0.1", "localhost"} and parts.port:
+            return parts.port
+    return DEFAULT_PORT
+
+
+def _start_daemon(out: Output, port: int | None) -> Child:
     command = [sys.executable, "-m", "aikid", "--embedded", "--log-format", "text"]
     if not os.environ.get("AIKI_LOG_LEVEL"):
         command += ["--log-level", "warning"]
-    if not os.environ.get("AIKI_NATS_PORT") and not _is_free(DEFAULT_PORT):
-        command += ["--nats-port", "0"]
+    if port is not None:
+        command += ["--nats-port", str(port if _is_free(port) else 0)]
     # They name servers of somebody else's, and here we run our own.
     foreign = {"AIKI_DATABASE_URL", "AIKI_DATABASE_URL_FILE", "AIKI_NATS_URL", "AIKI_NATS_URL_FILE"}
     environment = {name: value for name, value in os.environ.items() if name not in foreign}

@@ -25,10 +25,10 @@ def dev(folder):
     """Start `aiki dev --example hello` in an empty folder."""
     started: list[Program] = []
 
-    def start() -> Program:
-        program = Program(
-            [*AIKI, "dev", "--example", "hello"], folder, name=f"dev{len(started)}", env=clean_environment(), cwd=folder
-        )
+    def start(**variables: str) -> Program:
+        command = [*AIKI, "dev", "--example", "hello"]
+        environment = clean_environment(**variables)
+        program = Program(command, folder, name=f"dev{len(started)}", env=environment, cwd=folder)
         program.start()
         started.append(program)
         return program
@@ -64,9 +64,11 @@ def test_the_example_has_a_result_and_ctrl_c_ends_all(dev, folder):
     assert len(everyone) >= 4
     assert not any(is_alive(pid) for pid in everyone)
 
-    second = dev()
+    second = dev(AIKI_URL=address(first))
     second.wait_for_log('→ "Hello, Ada!"', 60)
     assert "stays as it is" in second.logged()
+    assert address(second) == address(first), "terminals that had the address still have it"
+    assert " is taken" not in second.logged()
     listed = subprocess.run(
         [*AIKI, "run", "list", "-o", "ids"],
         env=clean_environment(AIKI_URL=address(second)),
