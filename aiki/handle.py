@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, cast
 
-import anyio
 import msgspec
 from typing_extensions import TypeVar
 
 from aiki import status, waits
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import NotFound, WaitTimeout
-from aiki.core.states import State
 from aiki.status import RunStatus
 from aiki.wire.messages import Resume
 
@@ -62,21 +61,15 @@ class Handle(Generic[R_co]):
         """
         seconds = None if timeout is None else to_seconds(timeout)
         try:
-            with anyio.fail_after(seconds):
-                return await self._result_when_ended()
+            async with asyncio.timeout(seconds):
+                run = await self._waits.end(self.run_id)
         except TimeoutError as error:
             raise WaitTimeout(
                 f"run {self.run_id} has not ended within {seconds:g} s; it goes on", hint=f"aiki wait {self.run_id}"
             ) from error
-
-    async def _result_when_ended(self) -> R_co:
-        async with aclosing(self._waits.changes(self.run_id, ends_only=True)) as changes:
-            async for run in changes:
-                if error := status.error_of(run):
-                    raise error
-                if run.state is State.COMPLETED:
-                    return self._decode(run)
-        raise AssertionError("the changes of a run end with its terminal state")
+        if failed := status.error_of(run):
+            raise failed
+        return self._decode(run)
 
     def _decode(self, run: messages.RunStatus) -> R_co:
         value: Any = msgspec.json.decode(run.output) if self._result is None else self._result.decode(bytes(run.output))
@@ -88,6 +81,6 @@ class Handle(Generic[R_co]):
 
     async def watch(self) -> AsyncGenerator[RunStatus, None]:
         """Yield the run's status now and after each change, the last one being its end."""
-        async with aclosing(self._waits.changes(self.run_id, ends_only=False)) as changes:
+        async with aclosing(self._waits.changes(self.run_id)) as changes:
             async for run in changes:
                 yield status.from_wire(run)

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Final
 
 from aiki.core.errors import AikiError, NotFound, Unavailable
-from aiki.core.states import TERMINAL
+from aiki.core.states import HELD, TERMINAL
 from aiki.transport import Transport
 from aiki.wire import codec
 from aiki.wire.limits import BATCH_RUNS, WATCH_SECONDS
@@ -28,6 +28,7 @@ TRUST_SECONDS: Final = 1.0
 """For so long an enqueue is trusted to bring the end of its run: the daemon that watches may have died."""
 CALL_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.5
+AWAITED: Final = TERMINAL | HELD
 EXPECTED_RUNS: Final = 1024
 """Runs that are watched from their enqueue although nobody waits yet."""
 
@@ -40,12 +41,14 @@ class Waits:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._inbox = ""
+        self._ends: dict[str, list[asyncio.Future[RunStatus]]] = {}
+        """Who waits for a run's end. A future, not a queue: thousands of runs are waited for at once."""
         self._queues: dict[str, list[asyncio.Queue[RunStatus | AikiError]]] = {}
+        """Who wants to see every change of a run."""
         self._wanted: dict[bool, dict[str, None]] = {True: {}, False: {}}
         """Runs to ask the daemon about, by `ends_only`."""
         self._asking: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
-        self._every_change: dict[str, int] = {}
         self._expected: OrderedDict[str, tuple[float, RunStatus | None]] = OrderedDict()
         """Runs that the daemon watches from their enqueue: since when, and the end that was pushed already."""
         self._trusting: dict[str, float] = {}
@@ -72,21 +75,28 @@ class Waits:
             self._expected.popitem(last=False)
         return self._inbox
 
-    async def changes(self, run_id: str, *, ends_only: bool) -> AsyncGenerator[RunStatus, None]:
-        """Yield the run as it is now, then again at each change, until it has ended.
+    async def end(self, run_id: str) -> RunStatus:
+        """Return the run as soon as it has ended or needs a person. Raises NotFound for an unknown run."""
+        future: asyncio.Future[RunStatus] = asyncio.get_running_loop().create_future()
+        waiting = self._ends.setdefault(run_id, [])
+        waiting.append(future)
+        self._ask_or_recall(run_id)
+        self._start_polling()
+        try:
+            return await future
+        finally:
+            waiting.remove(future)
+            if not waiting and self._ends.get(run_id) is waiting:
+                del self._ends[run_id]
+                self._trusting.pop(run_id, None)
 
-        With `ends_only` changes between states that go on are left out. Raises NotFound for an unknown run.
-        """
+    async def changes(self, run_id: str) -> AsyncGenerator[RunStatus, None]:
+        """Yield the run as it is now, then again at each change, until it has ended. Raises NotFound."""
         queue: asyncio.Queue[RunStatus | AikiError] = asyncio.Queue()
-        self._queues.setdefault(run_id, []).append(queue)
-        if not ends_only:
-            self._every_change[run_id] = self._every_change.get(run_id, 0) + 1
-        if ends_only:
-            self._ask_or_recall(run_id, queue)
-        else:
-            self._ask([run_id])
-        if self._polling is None:
-            self._polling = asyncio.create_task(self._poll())
+        watching = self._queues.setdefault(run_id, [])
+        watching.append(queue)
+        self._ask([run_id])
+        self._start_polling()
         last: RunStatus | None = None
         try:
             while True:
@@ -100,24 +110,22 @@ class Waits:
                 if news.state in TERMINAL:
                     return
         finally:
-            self._forget(run_id, queue, ends_only=ends_only)
+            watching.remove(queue)
+            if not watching and self._queues.get(run_id) is watching:
+                del self._queues[run_id]
 
-    def _forget(self, run_id: str, queue: asyncio.Queue[RunStatus | AikiError], *, ends_only: bool) -> None:
-        queues = self._queues[run_id]
-        queues.remove(queue)
-        if not queues:
-            del self._queues[run_id]
-            self._trusting.pop(run_id, None)
-        if not ends_only:
-            self._every_change[run_id] -= 1
-            if not self._every_change[run_id]:
-                del self._every_change[run_id]
+    def _start_polling(self) -> None:
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll())
 
-    def _ask_or_recall(self, run_id: str, queue: asyncio.Queue[RunStatus | AikiError]) -> None:
+    def _is_waited_for(self, run_id: str) -> bool:
+        return run_id in self._ends or run_id in self._queues
+
+    def _ask_or_recall(self, run_id: str) -> None:
         """Ask about the run, unless it was enqueued just now and is watched since: then its end is pushed."""
         since, end = self._expected.pop(run_id, (None, None))
         if end is not None:
-            queue.put_nowait(end)
+            self._tell(run_id, end)
         elif since is None or time.monotonic() - since > TRUST_SECONDS:
             self._ask([run_id])
         else:
@@ -125,7 +133,7 @@ class Waits:
 
     def _ask(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
-            self._wanted[run_id not in self._every_change][run_id] = None
+            self._wanted[run_id not in self._queues][run_id] = None
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_all())
 
@@ -148,7 +156,7 @@ class Waits:
             reply = await self._transport.call(request, seconds=CALL_SECONDS)
         except Unavailable as error:
             log.warning("waiting goes on without news: %s", error)
-            self._wanted[ends_only] |= dict.fromkeys(run_id for run_id in batch if run_id in self._queues)
+            self._wanted[ends_only] |= dict.fromkeys(filter(self._is_waited_for, batch))
             await asyncio.sleep(RETRY_SECONDS)
             return
         except AikiError as error:
@@ -168,11 +176,18 @@ class Waits:
         news: RunNews = codec.decoder(RunNews).decode(data)
         for run in news.runs:
             self._tell(run.id, run)
-        self._ask(run_id for run_id in news.changed if run_id in self._queues)
+        self._ask(filter(self._is_waited_for, news.changed))
 
     def _tell(self, run_id: str, news: RunStatus | AikiError) -> None:
         if run_id in self._expected and isinstance(news, RunStatus):
             self._expected[run_id] = (self._expected[run_id][0], news)
+        for future in self._ends.get(run_id, ()):
+            if future.done():
+                continue
+            if isinstance(news, AikiError):
+                future.set_exception(news)
+            elif news.state in AWAITED:
+                future.set_result(news)
         for queue in self._queues.get(run_id, ()):
             queue.put_nowait(news)
 
@@ -184,7 +199,7 @@ class Waits:
             if now - asked_all >= POLL_SECONDS:
                 asked_all = now
                 self._trusting.clear()
-                self._ask(list(self._queues))
+                self._ask([*self._ends, *self._queues])
             elif self._trusting:
                 overdue = [run_id for run_id, since in self._trusting.items() if now - since >= TRUST_SECONDS]
                 for run_id in overdue:
