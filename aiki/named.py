@@ -153,8 +153,11 @@ def _says(error: JsonSchemaValueException) -> str:
             missing = [name for name in definition["required"] if name not in value]
             return f"{', '.join(map(repr, missing))} {'is' if len(missing) == 1 else 'are'} missing"
         case "additionalProperties" if isinstance(value, dict):
-            unknown = [name for name in value if name not in definition.get("properties", {})]
-            return f"{', '.join(map(repr, unknown[:10]))} {'is' if len(unknown) == 1 else 'are'} not known"
+            known = definition.get("properties", {})
+            unknown = [name for name in value if name not in known]
+            there = ", ".join(map(repr, list(known)[:10])) or "nothing"
+            is_or_are = "is" if len(unknown) == 1 else "are"
+            return f"{', '.join(map(repr, unknown[:10]))} {is_or_are} not known (there is only {there})"
         case _:
             says: str = error.message.removeprefix(error.name or "").strip()
             shown = repr(value)
