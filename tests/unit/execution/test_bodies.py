@@ -343,8 +343,10 @@ def test_a_body_that_swallows_its_end_once_is_unwound_at_its_next_call() -> None
 
 
 def test_a_body_that_cannot_be_unwound_is_logged_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    stubborn = [True]
+
     async def body(run: WorkflowRun) -> None:
-        while True:
+        while stubborn:
             with contextlib.suppress(BaseException):
                 await wait.run(run, "x")
 
@@ -352,3 +354,4 @@ def test_a_body_that_cannot_be_unwound_is_logged_with_its_line(caplog: pytest.Lo
         left(body)
     assert "cannot be unwound" in caplog.records[0].message
     assert "in body" in caplog.records[0].message
+    stubborn.clear()  # the coroutine that was kept ends with the interpreter
