@@ -420,14 +420,17 @@ class Aikids:
 def descendants(pid: int) -> list[int]:
     """Return the ids of all live descendants of a process (Linux)."""
     found: list[int] = []
-    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = [int(word) for word in listing.read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        for child in children:
-            found += [child, *descendants(child)]
+    for child in _children(pid):
+        found += [child, *descendants(child)]
     return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        listings = [listing.read_text() for listing in Path(f"/proc/{pid}/task").glob("*/children")]
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # it ended while it was looked at
+    return [int(word) for listing in listings for word in listing.split()]
 
 
 def is_alive(pid: int) -> bool:
