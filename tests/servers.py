@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any, LiteralString, TypeVar
@@ -426,11 +426,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def _children(pid: int) -> list[int]:
-    try:
-        listings = [listing.read_text() for listing in Path(f"/proc/{pid}/task").glob("*/children")]
-    except (FileNotFoundError, ProcessLookupError):
-        return []  # it ended while it was looked at
-    return [int(word) for listing in listings for word in listing.split()]
+    children: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # the process ended while it was looked at
+        for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(FileNotFoundError, ProcessLookupError):  # one of its threads did
+                children += [int(word) for word in listing.read_text().split()]
+    return children
 
 
 def is_alive(pid: int) -> bool:
