@@ -48,7 +48,7 @@ log = logging.getLogger("aiki.worker")
 
 
 class Claims:
-    """The claims of one worker. `on_claimed` gets each reply's runs with their claim's id."""
+    """The claims of one worker. `on_claimed` gets each reply's runs with the request."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Claims:
         session: Session,
         slots: Slots,
         routes: Iterable[tuple[str, str]],
-        on_claimed: Callable[[ClaimReply, str], Awaitable[None]],
+        on_claimed: Callable[[ClaimReply, Claim], Awaitable[None]],
     ) -> None:
         self._transport = transport
         self._session = session
@@ -165,7 +165,7 @@ class Claims:
             if reply.runs:
                 failpoint("worker.claimed")
             self._more = reply.more
-            await self._on_claimed(reply, request.claim_id)
+            await self._on_claimed(reply, request)
         finally:
             # Only when its runs hold their slots, or it has none: before, they would be claimed for twice.
             del self._claiming[request.claim_id]

@@ -165,8 +165,9 @@ class Session:
             return True
         log.warning("the session was lost; all its claims are dropped and a new one is opened")
         self._certain_until = 0.0
-        await self._on_main(self._callbacks.on_lost())
+        # Before the claims are dropped: a claim of the old session whose reply comes later is not begun any more.
         self.id = str(uuid.uuid4())
+        await self._on_main(self._callbacks.on_lost())
         await self._open(transport)
         return True
 

@@ -21,7 +21,7 @@ from aiki.core.errors import AikiError, Unavailable, UsageError
 from aiki.core.states import Event
 from aiki.execution import Execution, Settings
 from aiki.registry import Registry
-from aiki.wire.messages import Claimed, ClaimReply, End, Fence, Page, Record, Route, Unit
+from aiki.wire.messages import Claim, Claimed, ClaimReply, End, Fence, Page, Record, Route, Unit
 from aiki.worker.claims import Claims
 from aiki.worker.clock import DatabaseClock
 from aiki.worker.recorder import TURN_RUNS, Recorder
@@ -178,26 +178,33 @@ class Worker:
         fence = execution.fence
         if self._executions.get(fence.run_id) is execution:
             del self._executions[fence.run_id]
-        self._held[fence.claim_id] -= 1
-        if self._held[fence.claim_id] <= 0:
-            del self._held[fence.claim_id]
+        self._let_go(fence.claim_id)
         self._slots.end(execution)
         if not self._executions:
             self._emptied.set()
 
     # -- what happens to the worker
 
-    async def _on_claimed(self, reply: ClaimReply, claim_id: str) -> None:
+    async def _on_claimed(self, reply: ClaimReply, request: Claim) -> None:
         self._clock.told(reply.now)
         if not reply.alive or self._stopped.is_set():
             self._start(self._give_back([claimed.fence for claimed in reply.runs]))
             return
         # Held before the first one starts: a renewal in between must list the claim.
-        self._held[claim_id] += len(reply.runs)
+        self._held[request.claim_id] += len(reply.runs)
         for place, claimed in enumerate(reply.runs, 1):
+            # Lost since the claim, or in a turn of this loop: the runs are another's by now, or soon (promise P7).
+            if self._session is None or request.session != self._session.id:
+                self._let_go(request.claim_id)
+                continue
             self._begin(claimed)
             if place % TURN_RUNS == 0:
                 await asyncio.sleep(0)
+
+    def _let_go(self, claim_id: str) -> None:
+        self._held[claim_id] -= 1
+        if self._held[claim_id] <= 0:
+            del self._held[claim_id]
 
     def _begin(self, claimed: Claimed) -> None:
         workflow = self.registry.get(claimed.workflow, claimed.version)
