@@ -135,7 +135,7 @@ def nests_too_deep(data: bytes) -> bool:
 
     What is not JSON may be told either way, but never "no" if a parser could go deeper before it finds out.
     """
-    if data.count(b"[") + data.count(b"{") <= NESTING:
+    if len(data) <= NESTING or data.count(b"[") + data.count(b"{") <= NESTING:
         return False
     # Both kinds of brackets as one: where they do not match, the parser stops.
     brackets = _STRING.sub(b"", data).translate(_AS_ARRAYS, delete=_NOT_BRACKETS)

@@ -26,7 +26,7 @@ _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 class Call:
     """One durable call: open until its outcome is delivered, or until nobody waits for it any more."""
 
-    __slots__ = ("_args", "_encoded", "_kwargs", "asked_at", "form", "futures", "key", "outcome", "task")
+    __slots__ = ("_args", "_copy", "_encoded", "_kwargs", "asked_at", "form", "futures", "key", "outcome", "task")
 
     def __init__(self, key: str, task: Task[Any, Any], form: bytes, asked_at: int) -> None:
         self.key = key
@@ -40,18 +40,23 @@ class Call:
         self._args: tuple[Any, ...] = ()
         self._kwargs: dict[str, Any] = {}
         self._encoded: bytes | None = None
+        self._copy: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        """The first try's arguments: encoding them has made a copy that nobody else holds."""
 
     def keep_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep what the task is to be called with, as it is now: the body may change its objects later."""
         if _are_immutable(args) and _are_immutable(kwargs.values()):
             self._args, self._kwargs = args, kwargs
         else:
-            self._encoded = self.task.parameters.encode(args, kwargs)
+            self._encoded, self._copy = self.task.parameters.encode_and_copy(args, kwargs)
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments for one try: its own copy, so that no try sees what another did to them."""
         if self._encoded is None:
             return self._args, self._kwargs
+        if self._copy is not None:
+            copy, self._copy = self._copy, None
+            return copy
         return self.task.parameters.decode(self._encoded)
 
     def encoded_arguments(self) -> bytes:

@@ -66,8 +66,8 @@ def fixed_tuple(lowers: list[Lower]) -> Lower:
     return lower
 
 
-def mapping(lower_key: Lower, lower_value: Lower) -> Lower:
-    """Return the lowering of a dict; keys become the text that JSON holds."""
+def mapping(lower_key: Lower, lower_value: Lower, exact: type | None = None) -> Lower:
+    """Return the lowering of a dict; keys become the text that JSON holds. Values of the class `exact` need none."""
 
     def lower(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -77,7 +77,7 @@ def mapping(lower_key: Lower, lower_value: Lower) -> Lower:
         try:
             for key, item in value.items():
                 name = key if type(key) is str else str(msgspec.to_builtins(lower_key(key), str_keys=True))
-                made[name] = lower_value(item)
+                made[name] = item if type(item) is exact else lower_value(item)
         except Misfit as misfit:
             raise misfit.inside(f".{key}") from None
         if len(made) != len(value):

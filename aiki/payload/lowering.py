@@ -134,7 +134,7 @@ class _Compiler:
             lower_key: Lower = scalars.instance_of(str)
         else:
             lower_key = self.lower(node.key_type)
-        return containers.mapping(lower_key, self.lower(node.value_type))
+        return containers.mapping(lower_key, self.lower(node.value_type), _exact_class(node.value_type))
 
     def _shared(self, node: ObjectNode | mi.TypedDictType) -> Lower:
         if id(node) in self.made:

@@ -15,7 +15,7 @@ from aiki.payload import annotations, models
 from aiki.payload.annotations import Refused, Scope, Unresolved
 from aiki.payload.defaults import IsDefault, default_test
 from aiki.payload.lowering import lowering
-from aiki.payload.result import check_size, decoding_error
+from aiki.payload.result import SMALL_BYTES, check_size, decoding_error
 from aiki.payload.scalars import Lower
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -61,6 +61,8 @@ class _Plan:
         # Fewer arguments than this, without names, need a closer look.
         needed = sum(p.default is p.empty for p in positional)
         self.fewest = len(fields) + 1 if keyword_only_required else needed
+        self.all_named = not self.positional_only and len(self.required) == len(fields)
+        """Whether a decoded object always holds every parameter, and all may be passed by name."""
 
 
 class Parameters:
@@ -96,24 +98,15 @@ class Parameters:
         Raises UsageError if the arguments do not match the signature, PayloadError with the JSON path if one does not
         fit its annotation, and if the object is larger or deeper than the limits.
         """
-        plan = self._plan
-        made: dict[str, Any] = {}
-        name = ""
-        try:
-            for field, value in self._bound(plan, args, kwargs):
-                name = field.name
-                made[name] = value if type(value) is field.exact else field.lower(value)
-            for absent, default in plan.defaults.items():
-                made.setdefault(absent, default)
-            data = _encode(made)
-        except Misfit as misfit:
-            raise misfit.inside(f".{name}").to_error(self._owner) from None
-        except _ENCODING_ERRORS as error:
-            raise encoding_error(error, made).to_error(self._owner) from None
-        check_size(data, f"the payload of {self._owner}")
-        # What would fail on arrival fails here: a length, a range, a model's validator.
-        self._decode(plan, data)
+        data, _ = self._encode(args, kwargs)
         return data
+
+    def encode_and_copy(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[bytes, tuple[tuple[Any, ...], dict[str, Any]]]:
+        """Return what `encode` returns, and what `decode` would return of it. Raises as `encode`."""
+        data, values = self._encode(args, kwargs)
+        return data, _arguments(self._plan, values)
 
     def canonical(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Return form c1 of the object, without members that equal their default, nested too. Raises as `encode`."""
@@ -121,7 +114,11 @@ class Parameters:
         made: dict[str, Any] = {}
         name = ""
         try:
-            for field, value in self._bound(plan, args, kwargs):
+            if not kwargs and plan.fewest <= len(args) <= plan.positional:
+                pairs: Iterable[tuple[_Field, Any]] = zip(plan.fields, args)  # noqa: B905 - it costs
+            else:
+                pairs = self._bound(plan, args, kwargs)
+            for field, value in pairs:
                 name = field.name
                 if type(value) is not field.exact:
                     value = field.lower_c1(value)
@@ -140,11 +137,7 @@ class Parameters:
         not fit, lacks a parameter or has one more.
         """
         plan = self._plan
-        values = msgspec.structs.astuple(self._decode(plan, raw))
-        named = {name: value for name, value in zip(plan.names, values, strict=True) if value is not _ABSENT}
-        if not plan.positional_only:
-            return (), named
-        return tuple(named.pop(name) for name in plan.positional_only if name in named), named
+        return _arguments(plan, self._decode(plan, raw))
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the object, for callers that have only the workflow's name."""
@@ -184,11 +177,33 @@ class Parameters:
             fields.append(field)
         return _Plan(self._parameters, fields, defaults, _shape(self._fn.__name__, fields))
 
+    def _encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, msgspec.Struct]:
+        plan = self._plan
+        made: dict[str, Any] = {}
+        name = ""
+        try:
+            if not kwargs and plan.fewest <= len(args) <= plan.positional:
+                pairs: Iterable[tuple[_Field, Any]] = zip(plan.fields, args)  # noqa: B905 - it costs
+            else:
+                pairs = self._bound(plan, args, kwargs)
+            for field, value in pairs:
+                name = field.name
+                made[name] = value if type(value) is field.exact else field.lower(value)
+            for absent, default in plan.defaults.items():
+                made.setdefault(absent, default)
+            data = _encode(made)
+        except Misfit as misfit:
+            raise misfit.inside(f".{name}").to_error(self._owner) from None
+        except _ENCODING_ERRORS as error:
+            raise encoding_error(error, made).to_error(self._owner) from None
+        if len(data) > SMALL_BYTES:
+            check_size(data, f"the payload of {self._owner}")
+        # What would fail on arrival fails here: a length, a range, a model's validator.
+        return data, self._decode(plan, data)
+
     def _bound(self, plan: _Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[tuple[_Field, Any]]:
         """Pair the given arguments with their fields."""
         count = len(args)
-        if not kwargs and plan.fewest <= count <= plan.positional:
-            return zip(plan.fields, args, strict=False)
         pairs = list(zip(plan.fields, args, strict=False))
         for name, value in kwargs.items():
             place = plan.places.get(name, -1)
@@ -212,6 +227,16 @@ class Parameters:
             return plan.decoder.decode(raw)
         except Exception as error:
             raise decoding_error(error, f"the payload of {self._owner}") from error
+
+
+def _arguments(plan: _Plan, decoded: msgspec.Struct) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    values = msgspec.structs.astuple(decoded)
+    if plan.all_named:
+        return (), dict(zip(plan.names, values))  # noqa: B905 - it costs
+    named = {name: value for name, value in zip(plan.names, values, strict=True) if value is not _ABSENT}
+    if not plan.positional_only:
+        return (), named
+    return tuple(named.pop(name) for name in plan.positional_only if name in named), named
 
 
 def _field(parameter: inspect.Parameter, annotation: Any) -> _Field:

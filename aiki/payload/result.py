@@ -18,6 +18,8 @@ from aiki.wire.limits import NESTING, PAYLOAD_BYTES
 _Codec: TypeAlias = "tuple[Lower, type | None, msgspec.json.Decoder[Any]]"
 
 _encode: Final = msgspec.json.Encoder().encode
+SMALL_BYTES: Final = NESTING
+"""A payload of no more bytes is within the limits, whatever they are: it need not be looked at."""
 
 
 class Result:
@@ -54,7 +56,8 @@ class Result:
             raise misfit.to_error(f"result of {self._owner}") from None
         except (UnicodeEncodeError, RecursionError, ValueError, TypeError) as error:
             raise encoding_error(error, value).to_error(f"result of {self._owner}") from None
-        check_size(data, f"result of {self._owner}")
+        if len(data) > SMALL_BYTES:
+            check_size(data, f"result of {self._owner}")
         return data
 
     def decode(self, raw: bytes | msgspec.Raw) -> Any:
