@@ -73,6 +73,7 @@ class Body:
         "_seed",
         "_since_rest",
         "_start",
+        "_stepping",
         "_went_live",
         "diff",
         "error",
@@ -94,6 +95,7 @@ class Body:
     ) -> None:
         """`start` returns the body's coroutine; `started_at` is the time of the run's first claim."""
         self.loop: RunLoop = RunLoop(started_at, salt=_salt(origin_id), on_problem=on_problem)  # type: ignore[abstract]  # refused methods are added by name
+        self._stepping = Stepping(self.loop)
         self.outcome = Outcome.RUNNING
         self.result: Any = None
         self.error: BaseException | None = None
@@ -201,7 +203,7 @@ class Body:
         """
         deadline = perf_counter() + SLICE_SECONDS
         try:
-            with Stepping(self.loop):
+            with self._stepping:
                 if self._main is None:
                     assert self._start is not None
                     self._main = self.loop.create_task(self._start(), context=self._context)
@@ -275,10 +277,13 @@ class Body:
     # -- private: deliveries
 
     def _handles_allowed(self) -> int:
-        allowed = SPIN - self._since_rest if self._since_rest < SPIN else 50
+        since = self._since_rest
+        if not self._journal.remaining and since <= SPIN - SLICE_HANDLES:
+            return SLICE_HANDLES
+        allowed = SPIN - since if since < SPIN else 50
         front = self._journal.front() if self._journal.remaining else None
         if front is not None and front.turns is not None:
-            allowed = max(0, min(allowed, front.turns - self._since_rest))
+            allowed = max(0, min(allowed, front.turns - since))
         return min(allowed, SLICE_HANDLES)
 
     def _move(self, now: int) -> bool:

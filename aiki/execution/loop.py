@@ -20,7 +20,7 @@ from asyncio import _get_running_loop, _set_running_loop
 from asyncio.tasks import _enter_task, _leave_task
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any, Final, TypeVarTuple, Unpack
 
 from aiki.core.errors import UsageError
@@ -51,6 +51,23 @@ class Timer(asyncio.TimerHandle):
         self.when_us = when_us
         self.key = key
         self.fired = False
+
+
+class Handle(asyncio.Handle):
+    """A callback of the body. It is made without the look at the loop's debug mode, which a run's loop has not."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, callback: Callable[..., object], args: Any, loop: RunLoop, context: Context | None = None
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
 
 
 class RunTask(AsyncioTask[Any]):
@@ -156,7 +173,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Run `callback` when what is ready before it has run."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Handle(callback, args, self, context)
         self.ready.append(handle)
         return handle
 
@@ -189,9 +206,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         """Return the time of the last delivery, in seconds since the epoch."""
         return self.now_us / MICROSECONDS
 
-    def get_debug(self) -> bool:
-        """Return False."""
-        return False
+    get_debug = bool  # returns False, in C: each future and each task asks for it
 
     def set_debug(self, enabled: bool) -> None:
         """Do nothing: debug mode would read clocks."""
@@ -300,10 +315,11 @@ class Stepping:
     A context manager with slots rather than a generator: it is entered for each delivery.
     """
 
-    __slots__ = ("_hooks", "_loop", "_outer", "_task")
+    __slots__ = ("_finalizer", "_hooks", "_loop", "_outer", "_task")
 
     def __init__(self, loop: RunLoop) -> None:
         self._loop = loop
+        self._finalizer = self._close_generator
 
     def __enter__(self) -> None:
         self._hooks = sys.get_asyncgen_hooks()
@@ -315,7 +331,7 @@ class Stepping:
             if self._task is not None:
                 _leave_task(self._outer, self._task)
         # Generators end with the run: unwinding closes the coroutines that iterate them, and no loop outlives them.
-        sys.set_asyncgen_hooks(None, self._close_generator)
+        sys.set_asyncgen_hooks(None, self._finalizer)
         _set_running_loop(self._loop)
 
     def __exit__(self, *_: object) -> None:
