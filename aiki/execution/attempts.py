@@ -164,36 +164,48 @@ class Attempts:
             _, _, started = heapq.heappop(self._retries)
             if self._is_current(started):
                 self._waiting.append(started)
-        waiting, self._waiting = self._waiting, deque()
-        while waiting:
+        waiting, durable = self._waiting, self._outbox.durable
+        for _ in range(len(waiting)):
+            if not waiting:
+                return  # what started has ended the claim
             started = waiting.popleft()
             if not self._is_current(started):
                 continue
-            if may_start and started.need <= self._outbox.durable and (started.announced or not draining):
+            if may_start and started.need <= durable and (started.announced or not draining):
                 self._try(started, now)
             else:
-                self._waiting.append(started)
+                waiting.append(started)
 
     @property
     def may_launch(self) -> bool:
         """Whether `launch` could have anything to do."""
-        return bool(self._waiting or self._retries)
+        waiting = self._waiting
+        if len(waiting) == 1:  # one task after the other is the common life: it waits for a commit first
+            return waiting[0].need <= self._outbox.durable or bool(self._retries)
+        return bool(waiting or self._retries)
 
     @property
     def waiting(self) -> bool:
         """Whether a try is ready but for a commit, the lease, or the end of draining."""
-        return bool(self._waiting) and any(self._is_current(started) for started in self._waiting)
+        for started in self._waiting:  # noqa: SIM110 - a generator costs more, and this is on the hot path
+            if self._is_current(started):
+                return True
+        return False
 
     @property
     def announced(self) -> bool:
         """Whether a try whose start is on record has not begun."""
-        return bool(self._waiting) and any(started.announced and self._is_current(started) for started in self._waiting)
+        for started in self._waiting:  # noqa: SIM110 - as above
+            if started.announced and self._is_current(started):
+                return True
+        return False
 
     def next_retry_at(self) -> int | None:
         """Return when the next attempt of any call is due, in microseconds."""
-        while self._retries and not self._is_current(self._retries[0][2]):
-            heapq.heappop(self._retries)
-        return self._retries[0][0] if self._retries else None
+        retries = self._retries
+        while retries and not self._is_current(retries[0][2]):
+            heapq.heappop(retries)
+        return retries[0][0] if retries else None
 
     # -- private
 

@@ -60,8 +60,7 @@ class Body:
     """The body of one claimed run. Implements `aiki.run.Calls`."""
 
     __slots__ = (
-        "_abandoned",
-        "_calls",
+                "_calls",
         "_context",
         "_held",
         "_inbox",
@@ -75,6 +74,7 @@ class Body:
         "_start",
         "_stepping",
         "_went_live",
+        "abandoned",
         "diff",
         "error",
         "leaving",
@@ -108,7 +108,8 @@ class Body:
         self._journal = journal
         self._calls = CallTable()
         self._held: dict[str, Call] = {}
-        self._abandoned: list[Call] = []
+        self.abandoned: list[Call] = []
+        """Started calls that nobody waits for any more, for `take_abandoned`."""
         self._inbox: deque[tuple[int, Call, bool, bytes]] = deque()
         self._patches: dict[str, bool] = {}
         self._since_rest = 0
@@ -136,7 +137,7 @@ class Body:
             return await future
         except asyncio.CancelledError:
             if self._calls.leave(call, future) and self._held.pop(call.key, None) is None:
-                self._abandoned.append(call)
+                self.abandoned.append(call)
             raise
 
     async def sleep(self, delay_us: int) -> None:
@@ -240,7 +241,7 @@ class Body:
 
     def take_abandoned(self) -> list[Call]:
         """Return started calls that nobody waits for any more."""
-        calls, self._abandoned = self._abandoned, []
+        calls, self.abandoned = self.abandoned, []
         return calls
 
     def next_timer(self) -> Timer | None:

@@ -270,8 +270,9 @@ class Execution:
             watchdog.end()
         if more or self._step.spinning_from:
             self._step.paused(body.waiting_lines, more=more)
-        for call in body.take_abandoned():
-            self._attempts.cancel(call)
+        if body.abandoned:
+            for call in body.take_abandoned():
+                self._attempts.cancel(call)
         started = body.take_started()
         if started:
             now = self._host.now()
@@ -289,7 +290,7 @@ class Execution:
         self._outbox.add(entry)
         length, size = self._journal_length, self._journal_bytes
         self._journal_length = length + 1
-        self._journal_bytes = size + len(entry.key) + len(bytes(entry.value))
+        self._journal_bytes = size + len(entry.key) + len(entry.value)
         if self._journal_length >= ENTRIES_HARD or self._journal_bytes >= JOURNAL_BYTES_HARD:
             self._too_large = True
         elif (length < ENTRIES_SOFT <= self._journal_length) or (size < JOURNAL_BYTES_SOFT <= self._journal_bytes):
@@ -312,7 +313,9 @@ class Execution:
             return
         if call is not None:
             self._stirred = True
-            self._last_at = max(self._last_at, self._host.now())
+            now = self._host.now()
+            if now > self._last_at:
+                self._last_at = now
             body.resolve(call, ok, value, self._last_at)
         if self._attempts.running:
             self._schedule()  # others may end in the same turn of the loop: deliver and record them together
@@ -380,9 +383,9 @@ class Execution:
         """Have the loop call back when the next timer or retry is due."""
         if self._over or self._end is not None:
             return
+        uncertain = self._attempts.uncertain and self._attempts.waiting
         wake = self._next_wake()
         when = None if wake is None else wake[0]
-        uncertain = self._attempts.uncertain and self._attempts.waiting
         if when is None and not uncertain:
             return
         now = self._host.now()

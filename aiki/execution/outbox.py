@@ -75,8 +75,8 @@ class Outbox:
 
 def _weight(item: Entry | Attempt) -> int:
     value = item.value if isinstance(item, Entry) else item.error
-    return _OVERHEAD + len(item.key) + len(bytes(value))
+    return _OVERHEAD + len(item.key) + len(value)
 
 
 def _end_weight(end: End) -> int:
-    return len(bytes(end.output)) + len(bytes(end.error)) + len(end.why or "")
+    return len(end.output) + len(end.error) + len(end.why or "")

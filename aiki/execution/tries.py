@@ -62,7 +62,10 @@ class AsyncTry:
         self._expired: float | None = None
         self._loop = loop
         self._timer = None if timeout is None else loop.call_later(timeout, self._expire, timeout)
-        self._task: asyncio.Task[None] = asyncio.Task(self._run(run), loop=loop, context=context.copy(), **_EAGERLY)
+        # Named by its key: that tells more than a number, and asyncio need not make one up.
+        self._task: asyncio.Task[None] = asyncio.Task(
+            self._run(run), loop=loop, name=call.key, context=context.copy(), **_EAGERLY
+        )
 
     @property
     def ended(self) -> bool:

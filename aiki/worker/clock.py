@@ -18,7 +18,9 @@ class DatabaseClock:
         """Return the database's time; before the first reply, this machine's."""
         if self._offset is None:
             return time.time_ns() // 1000
-        self._latest = max(self._latest, _monotonic() + self._offset)
+        now = time.monotonic_ns() // 1000 + self._offset
+        if now > self._latest:
+            self._latest = now
         return self._latest
 
 
