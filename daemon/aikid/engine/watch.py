@@ -24,7 +24,7 @@ QUIET_STATES: Final = TERMINAL | HELD
 """What a watcher that waits for the end is told of."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made per run, and that would cost four times as much
 class Ended:
     """A run whose claim ended by a commit. `tasks` counts task outcomes, if someone watched the run before."""
 

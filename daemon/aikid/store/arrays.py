@@ -31,6 +31,7 @@ class Array:
     """
 
     item_oid: ClassVar[int]
+    array_oid: ClassVar[int]
     data: bytes
 
     def _join(self, items: Sequence[bytes | None]) -> None:
@@ -90,10 +91,12 @@ class Uuids(Array):
     item_oid = 2950
 
     def __init__(self, items: Sequence[str]) -> None:
-        found = [bytes.fromhex(item.replace("-", "")) for item in items]
-        if any(len(item) != 16 for item in found):
-            raise ValueError("an id is not a UUID")
-        self._join_fixed(found, 16)
+        # A run's id stands at each of its entries: it is read once.
+        known = {item: bytes.fromhex(item.replace("-", "")) for item in dict.fromkeys(items)}
+        for found in known.values():
+            if len(found) != 16:
+                raise ValueError("an id is not a UUID")
+        self._join_fixed([known[item] for item in items], 16)
 
 
 class Bools(Array):
@@ -126,4 +129,5 @@ class _ArrayDumper(Dumper):
 
 
 for _kind, _oid in ((Blobs, 1001), (Texts, 1009), (Uuids, 2951), (Bools, 1000), (Ints, 1016)):
+    _kind.array_oid = _oid
     psycopg.adapters.register_dumper(_kind, type(f"{_kind.__name__}Dumper", (_ArrayDumper,), {"oid": _oid}))

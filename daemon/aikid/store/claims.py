@@ -83,7 +83,7 @@ _CLAIM_ONE: Final = _CLAIM.format(pick=_PICK_ONE)
 _CLAIM_MANY: Final = _CLAIM.format(pick=_PICK_MANY)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made per run, and that would cost four times as much
 class ClaimedRow:
     """A run that was just claimed; `labels` is JSON."""
 

@@ -12,7 +12,7 @@ from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made per run, and that would cost four times as much
 class RunRow:
     """A run to be inserted; `labels` is a JSON object. It starts at `start_us`, or `delay_us` after the commit."""
 

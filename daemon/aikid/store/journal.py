@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from aiki.core.states import TERMINAL, Event, State, target
 from aiki.wire.messages import NULL, Attempt, Entry, Unit
+from aikid.store import prepared
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS, quoted
@@ -101,12 +102,10 @@ async def record(
     """
     fenced, entries = _fence_arrays(namespaces, units), _entry_arrays(units)
     if not any(unit.end or unit.attempts for unit in units):
-        cursor = await connection.execute(_RECORD_ENTRIES, [*fenced, *entries], prepare=True, binary=True)
-        (_, now), *places = await cursor.fetchall()
+        (_, now), *places = await prepared.rows(connection, _RECORD_ENTRIES, [*fenced, *entries])
         return Wrote(now, {n - 1: (0, None, None, None) for n, _ in places})
     parameters = [*fenced, *_end_arrays(units, counted), *entries, *_attempt_arrays(units)]
-    cursor = await connection.execute(_RECORD, parameters, prepare=True, binary=True)
-    (_, now, *_), *rows = await cursor.fetchall()
+    (_, now, *_), *rows = await prepared.rows(connection, _RECORD, parameters)
     return Wrote(now, {n - 1: (started, tasks, workflow, version) for n, started, tasks, workflow, version in rows})
 
 
