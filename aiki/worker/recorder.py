@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from aiki.transport import Transport
     from aiki.worker.clock import DatabaseClock
 
-LANES: Final = 3
-TURN_RUNS: Final = 34
+LANES: Final = 2
+TURN_RUNS: Final = 50
 """After so many runs went on in one turn of the loop, others get a turn: what the first came to is on its way to the
 daemon while the rest still computes. (All in one turn, worker and daemon would wait for each other in turns.)"""
 BATCH_UNITS: Final = 500
