@@ -16,8 +16,15 @@ import pytest
 
 from tests import servers
 from tests.servers import Aikid, Aikids, Nats, Postgres
+from tests.waiting import patient
 
 TEMPLATE = "aiki_template"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a whole test take longer by the factor, too (pytest-timeout)."""
+    if config.option.timeout is None:
+        config.option.timeout = patient(float(config.getini("timeout")))
 
 
 @pytest.fixture(scope="session")

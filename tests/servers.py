@@ -14,49 +14,22 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from inspect import isawaitable
 from pathlib import Path
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString
 
-import anyio
 import psycopg
 from psycopg import sql
 
 from aikid.embedded.child import Account, Server, end, last_lines
 from aikid.embedded.nats import Nats as NatsProgram
 from aikid.embedded.postgres import Postgres as PostgresProgram
-
-T = TypeVar("T")
+from tests.waiting import patient, wait_until_sync
 
 READY_SECONDS = 30.0
 TEST_SPEED = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "autovacuum": "off"}
 """For servers that no test kills: creating a database from the template takes a third of the time."""
-
-
-def wait_until_sync(condition: Callable[[], T], seconds: float = 10.0, *, what: str | None = None) -> T:
-    """Return the first truthy value of `condition`. Raises AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what or condition} did not come true within {seconds} s (last: {value!r})")
-        time.sleep(0.01)
-    return value
-
-
-async def wait_until(condition: Callable[[], T | Awaitable[T]], seconds: float = 10.0, *, what: str | None = None) -> T:
-    """Return the first truthy value of `condition`, sync or async. Raises AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        value: T = await found if isawaitable(found) else found
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what or condition} did not come true within {seconds} s (last: {value!r})")
-        await anyio.sleep(0.01)
 
 
 def free_port() -> int:
@@ -121,7 +94,7 @@ class Process:
 
     def _reap(self) -> int:
         assert self.process is not None
-        code = self.process.wait(READY_SECONDS)
+        code = self.process.wait(patient(READY_SECONDS))
         self.process = None
         return code
 
@@ -148,7 +121,7 @@ class _Served(Process):
         """End it cleanly."""
         if self.process is not None:
             self.resume()
-            end(self.process, first=self.server.stop_signal, then=self.server.kill_signal, seconds=15.0)
+            end(self.process, first=self.server.stop_signal, then=self.server.kill_signal, seconds=patient(15))
             self.process = None
 
     def restart(self) -> None:
@@ -280,12 +253,14 @@ class Program(Process):
         except subprocess.TimeoutExpired:
             self.process.kill()
             self._reap()
-            raise AssertionError(f"{self.command[0]} did not end within {seconds} s:\n{self.logged()}") from None
+            raise AssertionError(
+                f"{self.command[0]} did not end within {patient(seconds):g} s:\n{self.logged()}"
+            ) from None
 
     def wait(self, seconds: float = READY_SECONDS) -> int:
         """Wait for its end and return the exit code. Raises TimeoutExpired."""
         assert self.process is not None
-        code = self.process.wait(seconds)
+        code = self.process.wait(patient(seconds))
         self.process = None
         return code
 

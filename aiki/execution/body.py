@@ -60,7 +60,7 @@ class Body:
     """The body of one claimed run. Implements `aiki.run.Calls`."""
 
     __slots__ = (
-                "_calls",
+        "_calls",
         "_context",
         "_held",
         "_inbox",

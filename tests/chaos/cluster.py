@@ -21,7 +21,8 @@ from tests import servers
 from tests.chaos import ledger
 from tests.chaos.flows import GATES, mixed, mixed_result
 from tests.chaos.promises import Expected, Summary, check_promises
-from tests.servers import Aikid, Nats, Postgres, Program, wait_until
+from tests.servers import Aikid, Nats, Postgres, Program
+from tests.waiting import patient, wait_until
 
 ROOT = Path(next(iter(tests.__path__))).parent
 LEASE = "1500ms"
@@ -167,7 +168,7 @@ class Cluster:
                 for _ in range(4):
                     group.start_soon(self.enqueue, client)
 
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(patient(PATIENCE)):
             while not until():
                 await self.enqueue(client)
                 await anyio.sleep(0.01)
@@ -175,7 +176,7 @@ class Cluster:
     async def finish(self, client: Client) -> Summary:
         """Wait until all runs that callers were told of have ended, then check the promises."""
         try:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(patient(PATIENCE)):
                 for run_id, result in self.expected.results.items():
                     assert await client.handle(run_id).result() == result
         except TimeoutError:

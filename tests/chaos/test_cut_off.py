@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.cluster import LEASE, PATIENCE, Cluster, is_frozen
 from tests.chaos.flows import held, held_beside_sleep, once_only
-from tests.servers import wait_until
+from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ async def test_a_claim_whose_reply_was_lost_is_found_by_the_renewal(cluster: Clu
     cluster.worker("", "--lease", LEASE, "--linger", "0s")
     async with cluster.client() as client:
         handle = await cluster.enqueue(client)
-        await handle.result(timeout="20s")
+        await handle.result(timeout=ENOUGH)
         assert cluster.reached("claim.before_reply")
         await cluster.finish(client)
     reasons = [reason for (reason,) in cluster.query("SELECT reason FROM aiki.run_history WHERE event = 'release'")]
@@ -66,7 +66,7 @@ async def test_a_zombie_whose_task_ends_late_changes_nothing(served: Cluster) ->
         heir = served.worker()
         await wait_until(lambda: heir.name in served.begun("gate"), what="the take-over")
         served.open("gate")
-        await handle.result(timeout="10s")
+        await handle.result(timeout=ENOUGH)
         zombie.resume()
         await wait_until(lambda: "was lost" in zombie.logged(), what="the zombie's notice")
         await served.load(client, 4)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.cluster import Cluster, is_frozen
 from tests.chaos.flows import held
-from tests.servers import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 

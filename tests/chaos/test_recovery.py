@@ -13,7 +13,7 @@ from aiki import Client, Unavailable
 from aiki.wire.messages import Status
 from tests.chaos.cluster import Cluster
 from tests.chaos.flows import fan, held, nap
-from tests.servers import wait_until
+from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +79,7 @@ async def test_a_drain_lets_tasks_end_and_gives_back_the_rest_at_once(served: Cl
         served.worker()
         served.open("gate")
         assert leaver.wait() == 0
-        assert await client.handle(next(iter(served.expected.results))).result(timeout="10s") == 2
+        assert await client.handle(next(iter(served.expected.results))).result(timeout=ENOUGH) == 2
     starts = [effect.key for effect in served.effects() if effect.event == "start"]
     assert len(starts) == len(set(starts)) == 3
 

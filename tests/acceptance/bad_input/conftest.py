@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.servers import Aikid, Program, clean_environment
+from tests.waiting import patient
 
 AIKI = [sys.executable, "-m", "aiki_cli"]
 FLOWS = Path(__file__).with_name("flows.py")
@@ -53,7 +54,7 @@ def aiki(bad_input_environment: Mapping[str, str], tmp_path: Path) -> Aiki:
             text=True,
             cwd=tmp_path,
             env={**bad_input_environment, **(env or {})},
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
         assert "a bug in aiki" not in done.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from aiki import Client, RunFailed
 from tests.servers import Aikid
+from tests.waiting import ENOUGH
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ async def client(aikid: Aikid, bad_input_environment: dict[str, str]) -> AsyncIt
 async def failure_of(client: Client, workflow: str, kind: str) -> RunFailed:
     handle = await client.enqueue(workflow, {"kind": kind})
     with pytest.raises(RunFailed) as raised:
-        await handle.result(timeout="20s")
+        await handle.result(timeout=ENOUGH)
     return raised.value
 
 

@@ -12,6 +12,7 @@ from aiki import Client, NotFound, PayloadError, RunFailed
 from aiki.wire.messages import Enqueue, NewRun
 from tests.acceptance.bad_input import flows
 from tests.servers import Aikid, Postgres
+from tests.waiting import ENOUGH
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -81,7 +82,7 @@ async def test_what_is_accepted_comes_back_unchanged(aikid: Aikid, bad_input_env
     values = ["a\0b", "日本 🔑 \u200d", 2**200, -(2**63) - 1, 2**64, 0.1, 1.0, [[[]]], {"": None}, True]
     async with Client.connect(aikid.nats_url, namespace=bad_input_environment["AIKI_NAMESPACE"]) as client:
         for value in values:
-            result = await (await client.enqueue("echo", {"value": value})).result(timeout="20s")
+            result = await (await client.enqueue("echo", {"value": value})).result(timeout=ENOUGH)
             assert (result, type(result)) == (value, type(value))
     assert aiki("enqueue", "echo", "-p", json.dumps({"value": values}), "--wait").json == values
 
@@ -110,4 +111,4 @@ async def test_a_wrong_payload_that_reaches_a_worker_fails_its_run(aikid: Aikid,
         run = NewRun(client._ids.next(), "order", "1", msgspec.Raw(b'{"order":{"id":"a","cents":"x"}}'))
         await client.transport.call(Enqueue([run]))
         with pytest.raises(RunFailed, match=r"PayloadError: .*\$\.order\.cents"):
-            await client.handle(run.id).result(timeout="20s")
+            await client.handle(run.id).result(timeout=ENOUGH)

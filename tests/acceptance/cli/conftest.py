@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.servers import Aikid, Program, clean_environment
+from tests.waiting import patient
 
 AIKI = [sys.executable, "-m", "aiki_cli"]
 
@@ -111,7 +112,7 @@ def aiki(environment: Mapping[str, str], flows: Path) -> Aiki:
             text=True,
             cwd=flows,
             env={**environment, **(env or {})},
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.servers import wait_until_sync
+from tests.waiting import wait_until_sync
 
 CODE = """
 import asyncio

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import patient
+
 SCRIPT = Path(__file__).parents[3] / "completions" / "aiki.bash"
 
 
@@ -28,7 +30,7 @@ def tab(environment, flows):
             cwd=flows,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=True,
         )
         assert done.stderr == ""

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from tests.acceptance.cli.conftest import AIKI
-from tests.servers import Program, clean_environment, descendants, is_alive, server_folder, wait_until_sync
+from tests.servers import Program, clean_environment, descendants, is_alive, server_folder
+from tests.waiting import patient, wait_until_sync
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_the_example_has_a_result_and_ctrl_c_ends_all(dev, folder):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=True,
     )
     assert done.stdout == '"Hello, Grace!"\n'
@@ -75,7 +76,7 @@ def test_the_example_has_a_result_and_ctrl_c_ends_all(dev, folder):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=True,
     )
     assert len(listed.stdout.splitlines()) == 3, "the data survives"
@@ -90,7 +91,7 @@ def test_an_unknown_example_is_a_usage_error(folder):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
         env=clean_environment(),
     )

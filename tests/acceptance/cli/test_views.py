@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 
 from tests.acceptance.cli.conftest import AIKI
-from tests.servers import wait_until_sync
+from tests.waiting import patient, wait_until_sync
 
 COLUMNS = [
     "id",
@@ -161,7 +161,7 @@ def test_a_closed_pipe_is_silent(environment, flows, aiki, worker):
         cwd=flows,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -183,7 +183,7 @@ def on_a_terminal(command: list[str], env: dict[str, str], cwd: str) -> str:
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=cwd)
     os.close(theirs)
     drawn = b""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patient(30)
     while time.monotonic() < deadline and select.select([ours], [], [], deadline - time.monotonic())[0]:
         try:
             drawn += os.read(ours, 65536)

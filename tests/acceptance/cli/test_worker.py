@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from tests.servers import descendants, is_alive, wait_until_sync
+from tests.servers import descendants, is_alive
+from tests.waiting import wait_until_sync
 
 
 @pytest.fixture

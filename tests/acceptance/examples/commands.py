@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.waiting import patient
+
 ROOT = Path(__file__).parents[3]
 SECONDS = 60.0
 
@@ -20,5 +22,5 @@ def aiki(*words: str, env: Mapping[str, str], cwd: Path = ROOT) -> subprocess.Co
         capture_output=True,
         text=True,
         check=False,
-        timeout=SECONDS,
+        timeout=patient(SECONDS),
     )

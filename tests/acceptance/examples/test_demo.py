@@ -11,7 +11,8 @@ import pytest
 
 from tests import servers
 from tests.acceptance.examples.commands import ROOT
-from tests.servers import Program, descendants, is_alive, wait_until_sync
+from tests.servers import Program, descendants, is_alive
+from tests.waiting import wait_until_sync
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from examples.tax import Assessment, Person, tax_return
 from examples.versions import greet_v1, greet_v2
 from tests.acceptance.examples.commands import aiki
 from tests.servers import Program
+from tests.waiting import ENOUGH
 
 pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -25,7 +26,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 async def test_a_morning_routine_runs_two_tasks_at_once(client: Client) -> None:
     handle = await morning_routine.enqueue(client, "Ada", cups=2)
-    morning = await handle.result(timeout="30s")
+    morning = await handle.result(timeout=ENOUGH)
     assert morning["drank"] == "2 x coffee"
     assert morning["packed"] == "3 things"
     assert (await handle.status()).tasks == 3
@@ -33,7 +34,7 @@ async def test_a_morning_routine_runs_two_tasks_at_once(client: Client) -> None:
 
 async def test_onboarding_goes_on_when_the_mail_server_is_back(client: Client) -> None:
     handle = await onboard_user.enqueue(client, "ada@example.com")
-    assert await handle.result(timeout="30s") == {
+    assert await handle.result(timeout=ENOUGH) == {
         "status": "welcome",
         "account": "account-of-ada@example.com",
         "attempts": "3",
@@ -42,7 +43,7 @@ async def test_onboarding_goes_on_when_the_mail_server_is_back(client: Client) -
 
 async def test_onboarding_takes_the_account_back_when_no_retry_can_help(client: Client) -> None:
     handle = await onboard_user.enqueue(client, "nowhere")
-    assert await handle.result(timeout="30s") == {"status": "refused", "why": "'nowhere' is no address"}
+    assert await handle.result(timeout=ENOUGH) == {"status": "refused", "why": "'nowhere' is no address"}
     keys = [entry.key or "" async for entry in client.runs.history(handle.run_id) if entry.event == "entry"]
     assert [key.split(":")[1] for key in keys] == ["create_account", "send_welcome", "close_account"]
 
@@ -50,13 +51,13 @@ async def test_onboarding_takes_the_account_back_when_no_retry_can_help(client: 
 async def test_a_tax_return_keeps_decimals(client: Client) -> None:
     person = Person("Ada", "DE", [Decimal("61000.00"), Decimal("950.50")])
     handle = await tax_return.enqueue(client, person)
-    assert await handle.result(timeout="30s") == Assessment(Decimal("61950.50"), Decimal("11988.12"))
+    assert await handle.result(timeout=ENOUGH) == Assessment(Decimal("61950.50"), Decimal("11988.12"))
 
 
 async def test_two_versions_run_side_by_side(client: Client) -> None:
     old, new = await asyncio.gather(greet_v1.enqueue(client, "Ada"), greet_v2.enqueue(client, "Ada", language="de"))
-    assert await old.result(timeout="30s") == "Dear Ada"
-    assert await new.result(timeout="30s") == "Hallo Ada, yours, Aiki"
+    assert await old.result(timeout=ENOUGH) == "Dear Ada"
+    assert await new.result(timeout=ENOUGH) == "Hallo Ada, yours, Aiki"
     assert [(await handle.status()).version for handle in (old, new)] == ["1", "2"]
 
 
@@ -65,7 +66,7 @@ async def test_one_key_is_one_run_and_one_execution(client: Client) -> None:
     first = await keyed.enqueue(client, "i-7", 4200)
     again = await keyed.enqueue(client, "i-7", 4200)
     assert (first.created, again.created, again.run_id) == (True, False, first.run_id)
-    result = await again.result(timeout="30s")
+    result = await again.result(timeout=ENOUGH)
     assert result["paid"].startswith("paid 4200 for i-7 under ")
     assert result["rates"] == "the same"
     assert (await first.status()).state is State.COMPLETED

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from aiki import Client, NotFound, PayloadError, UsageError, Worker, WorkflowRun, workflow
+from tests.waiting import ENOUGH
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +34,7 @@ PAYLOAD = {"order": {"id": "o", "cents": [1, 2]}}
 async def test_it_runs_the_one_version_there_is(client: Client) -> None:
     async with Worker(client, workflows=[pay]):
         handle = await client.enqueue("pay", PAYLOAD)
-        assert await handle.result(timeout="10s") == 3
+        assert await handle.result(timeout=ENOUGH) == 3
         assert (await handle.status()).version == "1.0"
 
 
@@ -49,7 +50,7 @@ async def test_several_versions_need_one_to_be_named(client: Client) -> None:
         with pytest.raises(NotFound, match=r"2\.0"):
             await client.enqueue("pay", PAYLOAD, version="2.0")
         handle = await client.enqueue("pay", {**PAYLOAD, "tip": 10}, version="1.1")
-        assert await handle.result(timeout="10s") == 13
+        assert await handle.result(timeout=ENOUGH) == 13
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from aiki import Client, Conflict, Handle, NotFound, Worker, WorkflowRun, workflow
 from tests.servers import Aikids, Nats
+from tests.waiting import ENOUGH
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +24,7 @@ async def test_the_same_key_and_input_give_the_same_run(client: Client) -> None:
     assert again.run_id == first.run_id
     assert (first.created, again.created) == (True, False)
     async with Worker(client, workflows=[double]):
-        assert await again.result(timeout="10s") == 8
+        assert await again.result(timeout=ENOUGH) == 8
     # Also after the run has ended.
     assert (await keyed.enqueue(client, 4)).run_id == first.run_id
 

@@ -15,6 +15,7 @@ from nats.aio.client import Client as Connection
 from aiki import Client, PayloadError, Worker, WorkflowRun, task, workflow
 from aiki.wire.limits import MESSAGE_BYTES, PAYLOAD_BYTES
 from tests.servers import Aikid
+from tests.waiting import ENOUGH, patient
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +45,7 @@ async def connection(aikid: Aikid, anyio_backend: str) -> AsyncIterator[Connecti
 
 
 async def ask(connection: Connection, subject: str, data: bytes) -> Any:
-    return json.loads((await connection.request(subject, data, timeout=5)).data)
+    return json.loads((await connection.request(subject, data, timeout=patient(5))).data)
 
 
 @pytest.mark.parametrize(
@@ -143,16 +144,16 @@ async def test_a_reply_goes_to_inboxes_only(connection: Connection, client: Clie
 async def test_payloads_at_their_limit_pass_and_beyond_it_fail(client: Client) -> None:
     text = "x" * (PAYLOAD_BYTES - len('{"text":""}'))
     async with Worker(client, workflows=[echo, swelling]):
-        assert await (await echo.enqueue(client, text)).result(timeout="20s") == text
+        assert await (await echo.enqueue(client, text)).result(timeout=ENOUGH) == text
         with pytest.raises(PayloadError):
             await echo.enqueue(client, text + "x")
-        assert await (await swelling.enqueue(client, PAYLOAD_BYTES - 2)).result(timeout="20s") == PAYLOAD_BYTES - 2
+        assert await (await swelling.enqueue(client, PAYLOAD_BYTES - 2)).result(timeout=ENOUGH) == PAYLOAD_BYTES - 2
         too_large = await swelling.enqueue(client, PAYLOAD_BYTES)
         with pytest.raises(Exception, match="more than 262,144"):
-            await too_large.result(timeout="20s")
+            await too_large.result(timeout=ENOUGH)
 
 
 @pytest.mark.parametrize("text", ["\0", "\U0001f600", "\u2028", '"\\', "é" * 1000])
 async def test_any_text_comes_back_as_it_was(client: Client, text: str) -> None:
     async with Worker(client, workflows=[echo]):
-        assert await (await echo.enqueue(client, text)).result(timeout="10s") == text
+        assert await (await echo.enqueue(client, text)).result(timeout=ENOUGH) == text

@@ -24,6 +24,7 @@ from aiki import (
     workflow,
 )
 from tests.servers import Aikid, Aikids, Nats, free_port
+from tests.waiting import ENOUGH, patient
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +58,7 @@ async def nobody_serves(run: WorkflowRun) -> None:
 async def test_many_results_are_waited_for_at_once(client: Client) -> None:
     handles = await client.enqueue_many(echo.bind(str(n)) for n in range(300))
     async with Worker(client, workflows=[echo]):
-        with anyio.fail_after(20):
+        with anyio.fail_after(patient(20)):
             assert await asyncio.gather(*(handle.result() for handle in handles)) == [str(n) for n in range(300)]
 
 
@@ -65,7 +66,7 @@ async def test_a_failed_run_raises_with_its_story(client: Client) -> None:
     async with Worker(client, workflows=[failing]):
         handle = await failing.enqueue(client)
         with pytest.raises(RunFailed, match="no such card") as caught:
-            await handle.result(timeout="10s")
+            await handle.result(timeout=ENOUGH)
     assert caught.value.run_id == handle.run_id
     assert caught.value.type == "TaskFailed"
     assert "failing" in caught.value.traceback
@@ -83,7 +84,7 @@ async def test_a_wait_ends_at_the_callers_own_deadline(client: Client) -> None:
 
 async def test_watch_yields_each_change_and_ends_with_the_run(client: Client) -> None:
     handle = await naps.enqueue(client)
-    with anyio.fail_after(20):
+    with anyio.fail_after(patient(20)):
         async with Worker(client, workflows=[naps], linger="0s"):
             seen = [status.state async for status in handle.watch()]
     assert seen[-1] is State.COMPLETED
@@ -109,7 +110,7 @@ async def test_a_push_that_its_daemon_takes_to_the_grave_costs_seconds(
         results: list[str] = []
 
         async def wait() -> None:
-            results.append(await handle.result(timeout="30s"))
+            results.append(await handle.result(timeout=ENOUGH))
 
         async with anyio.create_task_group() as group:
             group.start_soon(wait)
@@ -118,7 +119,7 @@ async def test_a_push_that_its_daemon_takes_to_the_grave_costs_seconds(
             began = time.monotonic()
             group.start_soon(_serve_until, client, results)
         assert results == ["still here"]
-        assert time.monotonic() - began < 10.0
+        assert time.monotonic() - began < patient(10.0)
 
 
 async def _serve_until(client: Client, results: list[str]) -> None:
@@ -144,7 +145,7 @@ async def test_the_blocking_client_needs_no_loop(aikid: Aikid, namespace: str, c
         with Client.blocking(aikid.nats_url, namespace=namespace) as blocking:
             one = blocking.enqueue(echo.bind("a"))
             many = blocking.enqueue_many([echo.bind("b"), echo.bind("c")])
-            results = [handle.result(timeout="10s") for handle in (one, *many)]
+            results = [handle.result(timeout=ENOUGH) for handle in (one, *many)]
             assert one.status().state is State.COMPLETED
             assert [status.state for status in blocking.handle(one.run_id).watch()] == [State.COMPLETED]
             return results

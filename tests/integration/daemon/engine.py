@@ -40,7 +40,7 @@ from aikid.engine.watch import Watchers
 from aikid.store import rescue, sweeps
 from aikid.store.pool import Pool, Priority
 from aikid.store.rescue import Rescued
-from tests.servers import wait_until
+from tests.waiting import wait_until
 
 WORKFLOW, VERSION = "flow", "1.0"
 VALUE = Raw(b'"value"')

@@ -8,6 +8,7 @@ import pytest
 from aiki.core.errors import Unavailable
 from aikid.store.pool import BadData, Connection, Pool, Priority
 from tests.integration.daemon.engine import Engine
+from tests.waiting import patient
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,7 @@ async def test_an_outcome_that_is_unknown_is_not_repeated_where_that_is_asked(en
 async def test_a_server_that_is_away_is_unavailable_at_once() -> None:
     pool = Pool("postgresql://nobody@127.0.0.1:1/none", size=2)
     with pytest.raises(Unavailable):
-        await asyncio.wait_for(pool.run(lambda _: asyncio.sleep(0), priority=Priority.READ), 1)
+        await asyncio.wait_for(pool.run(lambda _: asyncio.sleep(0), priority=Priority.READ), patient(1))
     await pool.aclose()
 
 

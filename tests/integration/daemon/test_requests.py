@@ -43,7 +43,8 @@ from aiki.wire.messages import (
     Workflows,
 )
 from tests.integration.daemon.engine import completed, entry, new_id, new_run, unit
-from tests.servers import Aikid, wait_until
+from tests.servers import Aikid
+from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +71,7 @@ async def open_session(transport: Transport, *routes: Route) -> str:
 
 
 async def ask(connection: Client, namespace: str, op: str, data: bytes) -> dict[str, Any]:
-    message = await connection.request(subjects.api(namespace, op), data, timeout=5)
+    message = await connection.request(subjects.api(namespace, op), data, timeout=patient(5))
     reply: dict[str, Any] = json.loads(message.data)
     return reply
 

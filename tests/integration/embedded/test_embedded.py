@@ -21,7 +21,8 @@ from aikid.embedded import binaries
 from aikid.embedded.home import open_home
 from aikid.embedded.postgres import Postgres as PostgresProgram
 from tests import servers
-from tests.servers import Postgres, Program, wait_until_sync
+from tests.servers import Postgres, Program
+from tests.waiting import wait_until_sync
 
 AS_ROOT = os.geteuid() == 0
 READY = "aikid is ready"

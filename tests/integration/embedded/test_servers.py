@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from tests import servers
-from tests.servers import Aikid, Aikids, Nats, Postgres, wait_until_sync
+from tests.servers import Aikid, Aikids, Nats, Postgres
+from tests.waiting import wait_until_sync
 
 ROOT = Path(__file__).parents[3]
 

@@ -27,6 +27,7 @@ from aiki import (
     task_run,
     workflow,
 )
+from tests.waiting import ENOUGH, patient
 
 pytestmark = pytest.mark.anyio
 
@@ -81,10 +82,10 @@ async def test_versions_run_side_by_side(client: Client) -> None:
     before = await old.enqueue(client, "ann")
     after = await new.enqueue(client, "ann")
     async with Worker(client, workflows=[new], id="new"):
-        assert await after.result(timeout="10s") == "hi ann"
+        assert await after.result(timeout=ENOUGH) == "hi ann"
         assert (await before.status()).state is State.QUEUED
         async with Worker(client, workflows=[old], id="old"):
-            assert await before.result(timeout="10s") == "hello ann"
+            assert await before.result(timeout=ENOUGH) == "hello ann"
     actors = [entry.actor async for entry in client.runs.history(before.run_id) if entry.event == "claim"]
     assert actors == ["old"]
 
@@ -101,7 +102,7 @@ async def test_more_routes_than_slots_starve_none(client: Client) -> None:
     for flow in flows:
         handles += await client.enqueue_many(flow.bind(n) for n in range(4))
     async with Worker(client, workflows=flows, max_concurrent_runs=3):
-        with anyio.fail_after(20):
+        with anyio.fail_after(patient(20)):
             results = await asyncio.gather(*(handle.result() for handle in handles))
     assert results == [2 * n for n in range(4)] * 15
 
@@ -127,16 +128,16 @@ async def test_slots_bound_what_runs_at_once_and_waiting_runs_hold_none(client: 
     handles = await client.enqueue_many(counted.bind() for _ in range(20))
     async with Worker(client, workflows=[counted], max_concurrent_runs=4):
         began = time.monotonic()
-        with anyio.fail_after(20):
+        with anyio.fail_after(patient(20)):
             await asyncio.gather(*(handle.result() for handle in handles))
     assert 1 < most <= 4
-    assert time.monotonic() - began < 20 / 4 * 0.2 + 2.0, "sleeping runs seem to hold slots"
+    assert time.monotonic() - began < patient(20 / 4 * 0.2 + 2.0), "sleeping runs seem to hold slots"
 
 
 async def test_retries_count_attempts_and_are_told(client: Client) -> None:
     async with Worker(client, workflows=[stubborn]):
         handle = await stubborn.enqueue(client, 7)
-        assert await handle.result(timeout="10s") == 7
+        assert await handle.result(timeout=ENOUGH) == 7
     failures = [entry async for entry in client.runs.history(handle.run_id) if entry.event == "attempt"]
     assert ["attempt 1" in str(failures[0].value), "attempt 2" in str(failures[1].value)] == [True, True]
 
@@ -160,7 +161,7 @@ async def test_a_retry_that_is_due_later_holds_no_worker_and_can_be_cut_short(cl
     async with Worker(client, workflows=[patient], id="second"):
         await client.runs.resume(handle.run_id, actor="me")
         # Claimed early, the run parks itself again until the attempt is due; that one fails as well, and is the last.
-        assert await handle.result(timeout="20s") == "OSError after 2"
+        assert await handle.result(timeout=ENOUGH) == "OSError after 2"
 
 
 async def test_code_that_diverged_is_blocked_with_a_diff_and_resumes_when_it_is_fixed(client: Client) -> None:
@@ -185,7 +186,7 @@ async def test_code_that_diverged_is_blocked_with_a_diff_and_resumes_when_it_is_
         await until(handle, State.SLEEPING)
     async with Worker(client, workflows=[bad]):
         with pytest.raises(RunBlocked, match="double"):
-            await handle.result(timeout="10s")
+            await handle.result(timeout=ENOUGH)
     status = await handle.status()
     assert status.state is State.BLOCKED
     assert status.why is not None
@@ -193,7 +194,7 @@ async def test_code_that_diverged_is_blocked_with_a_diff_and_resumes_when_it_is_
     assert "task:other" in status.why
     async with Worker(client, workflows=[good]):
         await client.runs.resume(handle.run_id, actor="dev")
-        assert await handle.result(timeout="10s") == 42
+        assert await handle.result(timeout=ENOUGH) == 42
     story = [(entry.event, entry.actor) async for entry in client.runs.history(handle.run_id)]
     assert ("resume", "dev") in story
 
@@ -201,7 +202,7 @@ async def test_code_that_diverged_is_blocked_with_a_diff_and_resumes_when_it_is_
 async def test_the_history_tells_the_story_in_order(client: Client) -> None:
     async with Worker(client, workflows=[doubling], id="w"):
         handle = await doubling.enqueue(client, 4)
-        assert await handle.result(timeout="10s") == 8
+        assert await handle.result(timeout=ENOUGH) == 8
     story = [entry async for entry in client.runs.history(handle.run_id)]
     assert [entry.event for entry in story] == ["enqueued", "claim", "entry", "complete"]
     assert story[2].key is not None
@@ -217,7 +218,7 @@ async def test_a_delayed_run_starts_when_it_is_due(client: Client) -> None:
     dated = await doubling.options(start_at=later).enqueue(client, 2)
     assert [(await handle.status()).state for handle in (delayed, dated)] == [State.SCHEDULED] * 2
     async with Worker(client, workflows=[doubling]):
-        assert [await handle.result(timeout="10s") for handle in (delayed, dated)] == [2, 4]
+        assert [await handle.result(timeout=ENOUGH) for handle in (delayed, dated)] == [2, 4]
     for handle in (delayed, dated):
         status = await handle.status()
         assert status.started_at is not None
@@ -228,14 +229,14 @@ async def test_higher_priority_goes_first(client: Client) -> None:
     low = await client.enqueue_many(doubling.options(priority=-5).bind(n) for n in range(3))
     high = await client.enqueue_many(doubling.options(priority=5).bind(n) for n in range(3))
     async with Worker(client, workflows=[doubling], max_concurrent_runs=1):
-        with anyio.fail_after(20):
+        with anyio.fail_after(patient(20)):
             await asyncio.gather(*(handle.result() for handle in low + high))
     started = sorted(await client.runs.status(h.run_id for h in low + high), key=lambda run: str(run.started_at))
     assert [run.priority for run in started] == [5, 5, 5, -5, -5, -5]
 
 
 async def test_plain_functions_run_in_threads_side_by_side(client: Client) -> None:
-    barrier = threading.Barrier(4, timeout=10)
+    barrier = threading.Barrier(4, timeout=patient(10))
 
     @task
     def meet() -> str:
@@ -247,7 +248,7 @@ async def test_plain_functions_run_in_threads_side_by_side(client: Client) -> No
         return len(set(await asyncio.gather(*(meet.run(run) for _ in range(4)))))
 
     async with Worker(client, workflows=[meeting]):
-        assert await (await meeting.enqueue(client)).result(timeout="20s") == 4
+        assert await (await meeting.enqueue(client)).result(timeout=ENOUGH) == 4
 
 
 async def test_an_input_that_the_code_no_longer_takes_fails_the_run(client: Client) -> None:
@@ -262,7 +263,7 @@ async def test_an_input_that_the_code_no_longer_takes_fails_the_run(client: Clie
     handle = await text.enqueue(client, "seven")
     async with Worker(client, workflows=[number]):
         with pytest.raises(RunFailed, match=r"\$\.value") as caught:
-            await handle.result(timeout="10s")
+            await handle.result(timeout=ENOUGH)
     assert caught.value.type == "PayloadError"
 
 
@@ -284,7 +285,7 @@ async def test_a_fatal_error_is_not_retried(client: Client) -> None:
         return ""
 
     async with Worker(client, workflows=[flow]):
-        assert await (await flow.enqueue(client)).result(timeout="10s") == "no such account"
+        assert await (await flow.enqueue(client)).result(timeout=ENOUGH) == "no such account"
     assert tries == 1
 
 
@@ -292,8 +293,8 @@ async def test_runs_are_listed_found_and_counted(client: Client) -> None:
     async with Worker(client, workflows=[doubling]):
         keyed = await doubling.options(idempotency_key="k", labels={"team": "a"}).enqueue(client, 1)
         plain = await doubling.options(labels={"team": "b"}).enqueue(client, 2)
-        await keyed.result(timeout="10s")
-        await plain.result(timeout="10s")
+        await keyed.result(timeout=ENOUGH)
+        await plain.result(timeout=ENOUGH)
         page = await client.runs.list(states=[State.COMPLETED], labels={"team": "a"})
         assert [status.id for status in page.runs] == [keyed.run_id]
         assert [status.id for status in (await client.runs.list(limit=1)).runs] == [plain.run_id]
@@ -313,7 +314,7 @@ async def test_a_run_says_why_nothing_happens(client: Client) -> None:
 
 async def until(handle: Handle[object], state: State) -> None:
     """Wait until the run is in the state, which it must not leave by itself."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(patient(10)):
         async with aclosing(handle.watch()) as changes:
             async for status in changes:
                 if status.state is state:
