@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean format lock
+.PHONY: demo test check chaos bench clean format lock
 
 .venv/ready: pyproject.toml requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
@@ -27,6 +27,9 @@ check: .venv/ready  ## format, lint, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/python -m pytest -q tests/unit/test_imports.py
+
+chaos: .venv/ready  ## the chaos tests for MINUTES (1), at leases of 1, 3 and 30 s, and what they amounted to
+	@$(BIN)/python -m tests.chaos.soak $(MINUTES)
 
 bench: .venv/ready  ## W1-W5; LIMIT=path/to/limit.py runs the ceiling sketch beside them
 	@$(BIN)/python -m bench.run $(if $(LIMIT),--limit $(LIMIT))

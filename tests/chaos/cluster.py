@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import uuid
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import anyio
+import msgspec
 import psycopg
 
 import tests
@@ -26,6 +28,8 @@ from tests.waiting import patient, wait_until
 
 ROOT = Path(next(iter(tests.__path__))).parent
 LEASE = "1500ms"
+LEASES = ["1s", "3s", *(["30s"] if os.environ.get("CHAOS_LONG") else [])]
+"""What scenarios that hang on the lease are tried at: the shortest, the demo's, and with CHAOS_LONG the default."""
 PATIENCE = 40.0
 """Seconds: how long a scenario may take before it counts as stuck. Good ones take a few."""
 OPEN_RUNS: LiteralString = """
@@ -187,7 +191,9 @@ class Cluster:
         """Check the promises, once all runs of the namespace have ended."""
 
         await wait_until(lambda: not self.query(OPEN_RUNS), PATIENCE, what="the end of all runs")
-        return check_promises(self.database_url, self.namespace, self.effects(), self.expected)
+        summary = check_promises(self.database_url, self.namespace, self.effects(), self.expected)
+        _count(summary)
+        return summary
 
     def query(self, statement: LiteralString) -> list[tuple[Any, ...]]:
         """Run one statement on the database; `%(ns)s` is this scenario's namespace."""
@@ -217,6 +223,12 @@ class Cluster:
         before = self.nats.server
         self.nats.server = _PlainNats(before.store.parent, servers.server_account(), port=before.port)
         self.nats.start()
+
+
+def _count(summary: Summary) -> None:
+    if counts := os.environ.get("CHAOS_COUNTS"):
+        with Path(counts).open("ab") as file:
+            file.write(msgspec.json.encode(summary) + b"\n")
 
 
 class _PlainNats(NatsProgram):
