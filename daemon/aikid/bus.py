@@ -13,12 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-import nats
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
@@ -30,6 +26,7 @@ from nats.js.api import (
 )
 
 from aiki.core.errors import Unavailable
+from aiki.nats import Connection, Message, NatsError, NoResponders, Subscription
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
 
@@ -37,8 +34,6 @@ log = logging.getLogger("aikid.bus")
 
 _ACK_SECONDS: Final = 5.0
 _API_SECONDS: Final = 2.0
-_PENDING_MESSAGES: Final = 65_536
-_PENDING_BYTES: Final = 256 * 1024 * 1024
 _INBOX: Final = "_INBOX."
 _NOBODY: Final = f"{subjects.PREFIX}.nobody"
 _STREAM: Final = StreamConfig(
@@ -74,28 +69,26 @@ class Bus:
 
     def __init__(self, url: str, *, on_return: Callable[[], None]) -> None:
         self._url = url
-        self._on_return = on_return
-        self._nats: Client = Client()
-        self._serving: list[Subscription] = []
+        self._nats = Connection([part.strip() for part in url.split(",")], name="aikid", echo=False)
+        self._nats.on_lost.append(lambda: log.warning("NATS is gone: reconnecting"))
+        self._nats.on_return += [lambda: log.info("NATS is back"), on_return]
+        self._serving: Subscription | None = None
 
     @property
     def connected(self) -> bool:
         """Whether NATS can be reached now."""
-        return self._nats.is_connected
+        return self._nats.connected
 
     async def answers(self) -> bool:
         """Tell whether NATS answers within a second: a frozen server looks connected for up to 30 s.
 
-        Asks on a subject that nobody serves: the server itself says so. (A late PONG after a `flush` that timed out
-        would break nats-py's reading loop.)
+        Asks on a subject that nobody serves: the server itself says so.
         """
-        if not self._nats.is_connected:
-            return False
         try:
-            await self._nats.request(_NOBODY, timeout=1)
-        except nats.errors.NoRespondersError:
+            await self._nats.request(_NOBODY, seconds=1)
+        except NoResponders:
             return True
-        except (nats.errors.Error, TimeoutError, OSError):
+        except NatsError:
             return False
         return True
 
@@ -104,21 +97,8 @@ class Bus:
         # nats-py sleeps for 2 s after a first connect that fails, so knock first.
         await _knock(self._url, seconds)
         try:
-            await self._nats.connect(
-                [part.strip() for part in self._url.split(",")],
-                name="aikid",
-                no_echo=True,
-                connect_timeout=2,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.2,  # type: ignore[arg-type]  # any number of seconds is meant
-                ping_interval=10,
-                max_outstanding_pings=2,
-                pending_size=32 * 1024 * 1024,
-                error_cb=self._failed,
-                reconnected_cb=self._returned,
-                disconnected_cb=self._lost,
-            )
-        except (nats.errors.Error, OSError, TimeoutError) as error:
+            await self._nats.connect(seconds=max(seconds, 2))
+        except NatsError as error:
             raise Unavailable(f"NATS cannot be reached at {_safe(self._url)}: {error}") from error
 
     async def serve(self, on_request: Callable[[str, str, bytes], bytes | None]) -> None:
@@ -127,57 +107,42 @@ class Bus:
         What `on_request` returns is the reply; it may also reply later by `publish`.
         """
 
-        async def deliver(message: Msg) -> None:
+        def deliver(message: Message) -> None:
             if (reply := on_request(message.subject, message.reply, message.data)) is not None:
-                await self.publish(message.reply, reply)
+                self._nats.send(message.reply, reply)
 
-        self._serving.append(
-            await self._nats.subscribe(
-                subjects.api("*", "*"),
-                queue=subjects.QUEUE_GROUP,
-                cb=deliver,
-                pending_msgs_limit=_PENDING_MESSAGES,
-                pending_bytes_limit=_PENDING_BYTES,
-            )
-        )
+        self._serving = await self._nats.subscribe(subjects.api("*", "*"), deliver, queue=subjects.QUEUE_GROUP)
 
     async def listen(self, on_news: Callable[[str, bytes], None]) -> None:
         """Receive the other daemons' news: subject and data."""
-
-        async def deliver(message: Msg) -> None:
-            on_news(message.subject, message.data)
-
-        await self._nats.subscribe(subjects.news("*", "*"), cb=deliver)
+        await self._nats.subscribe(subjects.news("*", "*"), lambda message: on_news(message.subject, message.data))
 
     async def leave(self) -> None:
         """Leave the queue group: new requests go to other daemons, those received already are still delivered."""
-        for subscription in self._serving:
-            try:
-                await asyncio.wait_for(subscription.drain(), _API_SECONDS)  # type: ignore[no-untyped-call]
-            except (nats.errors.Error, TimeoutError, OSError):
-                log.debug("the subscription could not be drained")
-        self._serving.clear()
+        if self._serving is None:
+            return
+        try:
+            await self._nats.drain(self._serving)
+        except NatsError:
+            log.debug("the subscription could not be drained")
+        self._serving = None
 
     async def publish(self, subject: str, data: bytes) -> None:
         """Send; if NATS is away or the subject is bad, the message is dropped."""
         try:
             await self._nats.publish(subject, data)
-        except (nats.errors.Error, OSError, ValueError):
+        except NatsError:
             log.debug("a message to %s was dropped", subject[:200])
 
     async def aclose(self) -> None:
         """Send what is buffered and close."""
-        # close() writes what is pending; a flush() that times out would make nats-py log an error later.
-        try:
-            await self._nats.close()
-        except (nats.errors.Error, OSError):
-            log.debug("NATS went away before everything was sent")
+        await self._nats.close()
 
     # -- the hint stream
 
     async def ensure_stream(self) -> bool:
         """Create the stream if there is none; return whether it was created. Raises JetStreamDown."""
-        api = self._nats.jsm(timeout=_API_SECONDS)
+        api = self._nats.jetstream(seconds=_API_SECONDS)
         try:
             await api.stream_info(subjects.HINT_STREAM)
         except nats.js.errors.NotFoundError:
@@ -208,7 +173,7 @@ class Bus:
             max_waiting=4096,
         )
         try:
-            await self._nats.jsm(timeout=_API_SECONDS).add_consumer(subjects.HINT_STREAM, config)
+            await self._nats.jetstream(seconds=_API_SECONDS).add_consumer(subjects.HINT_STREAM, config)
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise JetStreamDown(str(error)) from error
 
@@ -216,7 +181,7 @@ class Bus:
         """Return the state of the route's consumer, None if there is none. Raises JetStreamDown."""
         name = subjects.consumer(namespace, workflow, version)
         try:
-            info = await self._nats.jsm(timeout=_API_SECONDS).consumer_info(subjects.HINT_STREAM, name)
+            info = await self._nats.jetstream(seconds=_API_SECONDS).consumer_info(subjects.HINT_STREAM, name)
         except nats.js.errors.NotFoundError:
             return None
         except (nats.errors.Error, TimeoutError, OSError) as error:
@@ -228,22 +193,11 @@ class Bus:
         """Delete the route's consumer, if it is there: the next one starts afresh. Raises JetStreamDown."""
         name = subjects.consumer(namespace, workflow, version)
         try:
-            await self._nats.jsm(timeout=_API_SECONDS).delete_consumer(subjects.HINT_STREAM, name)
+            await self._nats.jetstream(seconds=_API_SECONDS).delete_consumer(subjects.HINT_STREAM, name)
         except nats.js.errors.NotFoundError:
             return
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise JetStreamDown(str(error)) from error
-
-    async def _failed(self, error: Exception) -> None:
-        log.warning("NATS: %s", str(error) or type(error).__name__)
-
-    async def _lost(self) -> None:
-        if not self._nats.is_closed:
-            log.warning("NATS is gone: reconnecting")
-
-    async def _returned(self) -> None:
-        log.info("NATS is back")
-        self._on_return()
 
 
 def may_reply(subject: str) -> bool:

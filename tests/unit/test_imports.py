@@ -13,6 +13,7 @@ FLOORS = (
     # (the importing package, what of ours it may import); the longest matching prefix counts
     ("aiki.core", ("aiki.core",)),
     ("aiki.wire", ("aiki.core", "aiki.wire")),
+    ("aiki.nats", ("aiki.core", "aiki.nats")),
     (
         "aiki.execution",
         ("aiki.core", "aiki.wire", "aiki.execution", "aiki.payload", "aiki.run", "aiki.task", "aiki.workflow"),
@@ -25,16 +26,16 @@ FLOORS = (
         "aikid.loops",
         ("aiki.core", "aiki.wire", "aikid.engine", "aikid.store", "aikid.bus", "aikid.news", "aikid.loops"),
     ),
-    ("aikid.bus", ("aiki.core", "aiki.wire", "aikid.bus")),
+    ("aikid.bus", ("aiki.core", "aiki.wire", "aiki.nats", "aikid.bus")),
     ("aikid", ("aiki.core", "aiki.wire", "aikid")),
     ("aiki_cli", ("aiki", "aiki_cli")),
 )
-INNER = ("aiki.core", "aiki.wire", "aiki.execution", "aiki.transport", "aiki.worker")
+INNER = ("aiki.core", "aiki.wire", "aiki.execution", "aiki.nats", "aiki.transport", "aiki.worker")
 """What the command line may not reach into: it lives on what any user can import."""
 
 OWNERS = {
     # third party -> the only places of ours that may import it
-    "nats": ("aiki.transport", "aikid.bus", "aikid.embedded", "aikid.probe"),
+    "nats": ("aiki.nats", "aikid.bus"),
     "sqlalchemy": ("aikid.store",),
     "psycopg": ("aikid.store",),
     "alembic": ("aikid.store",),

@@ -1,14 +1,13 @@
-"""Own the SDK's connection to NATS: typed calls, pushes to an inbox, and pulls of hints.
+"""Own the SDK's way to the daemon: typed calls, and pushes to an inbox.
 
-It must never decide anything about runs. It is the only module of `aiki` that knows nats-py, and the place
-where its errors become ours. A call that times out is *unknown*, so it is repeated with the same request until the
-caller's deadline; only a claim is not (see `repeat`).
+It must never decide anything about runs. Here the connection's errors become those that callers know. A call that
+times out is *unknown*, so it is repeated with the same request until the caller's deadline; only a claim is not (see
+`repeat`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -16,13 +15,10 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-import nats
-import nats.errors
-from nats.aio.client import Client as Connection
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from aiki.core.errors import AikiError, ConfigError, Overloaded, PayloadError, Unavailable, UsageError
+from aiki.nats import Connection, NatsError, NoReply, NoResponders
+from aiki.transport.hints import Hint, HintPulls
 from aiki.wire import codec, subjects
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import Request
@@ -35,13 +31,8 @@ ATTEMPT_SECONDS: Final = 2.0
 SHORT_ATTEMPT_SECONDS: Final = 0.5
 CALL_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 2.0
-PULL_SECONDS: Final = 2.0
-CLOSE_SECONDS: Final = 1.0
 
 START_HINT: Final = "aiki dev"
-STATUS_HEARTBEAT: Final = "100"
-STATUS_EXPIRED: Final = "408"
-log = logging.getLogger("aiki.transport")
 
 
 class Transport:
@@ -63,33 +54,16 @@ class Transport:
         deadline = time.monotonic() + seconds
         # nats-py sleeps for 2 s when its first connect fails, so knock first.
         await _knock(host, port, url, seconds)
+        connection = Connection([url], name=name)
         try:
-            connection = await asyncio.wait_for(
-                nats.connect(
-                    url,
-                    name=name,
-                    connect_timeout=max(1, int(seconds)),
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.2,
-                    ping_interval=10,
-                    max_outstanding_pings=2,
-                    error_cb=_log_error,
-                    disconnected_cb=_log_disconnect,
-                    reconnected_cb=_log_reconnect,
-                ),
-                max(deadline - time.monotonic(), 0.5),
-            )
-        except (nats.errors.Error, OSError, TimeoutError) as error:
+            await connection.connect(seconds=max(deadline - time.monotonic(), 0.5))
+        except NatsError as error:
             raise _unreachable(url, error) from error
         return cls(connection, url=url, namespace=namespace)
 
     async def close(self) -> None:
         """Close the connection; what was published before is sent."""
-        # No flush() before: nats-py's close() writes what is pending, and a flush that times out makes it log an error.
-        try:
-            await self._nats.close()
-        except (nats.errors.Error, OSError) as error:
-            log.debug("the connection was gone before it was closed: %s", error)
+        await self._nats.close()
 
     # -- calls
 
@@ -124,18 +98,18 @@ class Transport:
 
     async def _attempt(self, request: Request[R], data: bytes, seconds: float) -> R:
         try:
-            message = await self._nats.request(subjects.api(self.namespace, request.op), data, timeout=seconds)
-        except nats.errors.NoRespondersError as error:
+            message = await self._nats.request(subjects.api(self.namespace, request.op), data, seconds=seconds)
+        except NoResponders as error:
             raise Unavailable(
                 f"no aikid serves namespace {self.namespace!r} at {self.url}",
                 hint=f"start one: {START_HINT}   (or: aikid)",
             ) from error
-        except (nats.errors.TimeoutError, TimeoutError) as error:
+        except NoReply as error:
             raise Unavailable(
                 f"no reply to {request.op!r} from {self.url} within {seconds:.1f} s (whether it happened is unknown)",
                 hint="check aikid's log, and that it reaches Postgres",
             ) from error
-        except (nats.errors.Error, OSError) as error:
+        except NatsError as error:
             raise _unreachable(self.url, error) from error
         try:
             reply: R = codec.decode_reply(message.data, request.reply)
@@ -150,11 +124,7 @@ class Transport:
     async def inbox(self, on_message: Callable[[bytes], None]) -> str:
         """Return a private subject; whatever is pushed to it reaches `on_message` on this loop."""
         inbox = self._nats.new_inbox()
-
-        async def deliver(message: Msg) -> None:
-            on_message(message.data)
-
-        await self._nats.subscribe(inbox, cb=deliver, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        await self._nats.subscribe(inbox, lambda message: on_message(message.data))
         return inbox
 
     # -- hints
@@ -167,86 +137,6 @@ class Transport:
         pulls = HintPulls(self._nats, self.namespace, on_hint, on_over)
         await pulls.open()
         return pulls
-
-
-class Hint:
-    """A permit to claim one run of a route. Ack it when the claim is answered, else it comes again."""
-
-    __slots__ = ("_message", "route")
-
-    def __init__(self, route: str, message: Msg) -> None:
-        self.route = route
-        self._message = message
-
-    async def ack(self) -> None:
-        """Use the permit up."""
-        await self._answer(b"+ACK")
-
-    async def nak(self, delay_seconds: float) -> None:
-        """Give the permit back, to be delivered again after the delay."""
-        await self._answer(b'-NAK {"delay": %d}' % int(delay_seconds * 1e9))
-
-    async def _answer(self, verb: bytes) -> None:
-        try:
-            await self._message._client.publish(self._message.reply, verb)  # noqa: SLF001 - Msg.ack() adds checks, not meaning
-        except nats.errors.Error as error:
-            log.debug("a hint was not answered and will come again: %s", error)
-
-
-class HintPulls:
-    """Pull requests to the routes' durable consumers: at most one outstanding per route."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        namespace: str,
-        on_hint: Callable[[Hint], None],
-        on_over: Callable[[str, bool], None],
-    ) -> None:
-        self._nats = connection
-        self._namespace = namespace
-        self._on_hint = on_hint
-        self._on_over = on_over
-        self._inbox = connection.new_inbox()
-        self._routes: dict[str, str] = {}
-        self._subscription: Subscription | None = None
-
-    async def open(self) -> None:
-        """Subscribe to the inbox of replies."""
-        self._subscription = await self._nats.subscribe(
-            f"{self._inbox}.>", cb=self._deliver, pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
-
-    async def close(self) -> None:
-        """End all pulls; hints that are on their way still reach `on_hint` before this returns."""
-        if self._subscription is None or not self._nats.is_connected:
-            return
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._subscription.drain()  # type: ignore[no-untyped-call]
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            log.debug("hints on their way here come again later: %s", error)
-
-    async def pull(self, workflow: str, version: str, batch: int) -> None:
-        """Ask for up to `batch` hints of a route within PULL_SECONDS."""
-        route = subjects.consumer(self._namespace, workflow, version)
-        self._routes[subjects.hint(self._namespace, workflow, version)] = route
-        request = b'{"batch":%d,"expires":%d}' % (batch, int(PULL_SECONDS * 1e9))
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.HINT_STREAM}.{route}"
-        try:
-            await self._nats.publish(subject, request, reply=f"{self._inbox}.{route}")
-        except (nats.errors.Error, OSError) as error:
-            log.debug("a pull was not sent: %s", error)
-
-    async def _deliver(self, message: Msg) -> None:
-        route = self._routes.get(message.subject)
-        if route is not None:
-            self._on_hint(Hint(route, message))
-            return
-        status = (message.headers or {}).get("Status", "")
-        if status != STATUS_HEARTBEAT:
-            # 404 no messages, 409 consumer deleted, 503 no JetStream: this pull is over as well.
-            self._on_over(message.subject[len(self._inbox) + 1 :], status == STATUS_EXPIRED)
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -279,15 +169,3 @@ def _unreachable(url: str, error: BaseException) -> Unavailable:
     return Unavailable(
         f"NATS at {url} cannot be reached ({reason})", hint=f"start one: {START_HINT}   (or: aikid --embedded)"
     )
-
-
-async def _log_error(error: Exception) -> None:
-    log.debug("nats: %s", error)
-
-
-async def _log_disconnect() -> None:
-    log.debug("nats: disconnected")
-
-
-async def _log_reconnect() -> None:
-    log.debug("nats: connected again")

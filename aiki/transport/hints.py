@@ -1,0 +1,93 @@
+"""Own the pulls of hints, and their acks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from aiki.nats import Connection, Message, NatsError, Subscription
+from aiki.wire import subjects
+
+PULL_SECONDS: Final = 2.0
+_HEARTBEAT: Final = "100"
+_EXPIRED: Final = "408"
+
+log = logging.getLogger("aiki.transport")
+
+
+class Hint:
+    """A permit to claim one run of a route. Ack it when the claim is answered, else it comes again."""
+
+    __slots__ = ("_nats", "_reply", "route")
+
+    def __init__(self, connection: Connection, route: str, reply: str) -> None:
+        self.route = route
+        self._nats = connection
+        self._reply = reply
+
+    async def ack(self) -> None:
+        """Use the permit up."""
+        await self._answer(b"+ACK")
+
+    async def nak(self, delay_seconds: float) -> None:
+        """Give the permit back, to be delivered again after the delay."""
+        await self._answer(b'-NAK {"delay": %d}' % int(delay_seconds * 1e9))
+
+    async def _answer(self, verb: bytes) -> None:
+        try:
+            await self._nats.publish(self._reply, verb)
+        except NatsError as error:
+            log.debug("a hint was not answered and will come again: %s", error)
+
+
+class HintPulls:
+    """Pull requests to the routes' durable consumers: at most one outstanding per route."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        namespace: str,
+        on_hint: Callable[[Hint], None],
+        on_over: Callable[[str, bool], None],
+    ) -> None:
+        self._nats = connection
+        self._namespace = namespace
+        self._on_hint = on_hint
+        self._on_over = on_over
+        self._inbox = connection.new_inbox()
+        self._routes: dict[str, str] = {}
+        self._subscription: Subscription | None = None
+
+    async def open(self) -> None:
+        """Subscribe to the inbox of replies."""
+        self._subscription = await self._nats.subscribe(f"{self._inbox}.>", self._deliver)
+
+    async def close(self) -> None:
+        """End all pulls; hints that are on their way still reach `on_hint` before this returns."""
+        if self._subscription is None:
+            return
+        try:
+            await self._nats.drain(self._subscription)
+        except NatsError as error:
+            log.debug("hints on their way here come again later: %s", error)
+
+    async def pull(self, workflow: str, version: str, batch: int) -> None:
+        """Ask for up to `batch` hints of a route within PULL_SECONDS."""
+        route = subjects.consumer(self._namespace, workflow, version)
+        self._routes[subjects.hint(self._namespace, workflow, version)] = route
+        request = b'{"batch":%d,"expires":%d}' % (batch, int(PULL_SECONDS * 1e9))
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.HINT_STREAM}.{route}"
+        try:
+            await self._nats.publish(subject, request, reply=f"{self._inbox}.{route}")
+        except NatsError as error:
+            log.debug("a pull was not sent: %s", error)
+
+    def _deliver(self, message: Message) -> None:
+        route = self._routes.get(message.subject)
+        if route is not None:
+            self._on_hint(Hint(self._nats, route, message.reply))
+            return
+        if message.status != _HEARTBEAT:
+            # 404 no messages, 409 consumer deleted, 503 no JetStream: this pull is over as well.
+            self._on_over(message.subject[len(self._inbox) + 1 :], message.status == _EXPIRED)
