@@ -31,8 +31,9 @@ check: .venv/ready  ## format, lint, types and import rules
 chaos: .venv/ready  ## the chaos tests for MINUTES (1), at leases of 1, 3 and 30 s, and what they amounted to
 	@$(BIN)/python -m tests.chaos.soak $(MINUTES)
 
-bench: .venv/ready  ## W1-W5; LIMIT=path/to/limit.py runs the ceiling sketch beside them
-	@$(BIN)/python -m bench.run $(if $(LIMIT),--limit $(LIMIT))
+bench: .venv/ready  ## W1-W5; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
+	@$(if $(BASE),$(MAKE) -C $(BASE) .venv/ready)
+	@$(BIN)/python -m bench.run $(if $(LIMIT),--limit $(LIMIT)) $(if $(BASE),--base $(BASE)) $(if $(ONLY),--only $(ONLY))
 
 format: .venv/ready
 	@$(BIN)/ruff format -q .

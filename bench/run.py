@@ -1,92 +1,67 @@
-"""Run W1-W5 on Aiki with real servers, and the ceiling sketch beside each workload if its path is given.
+"""Run W1-W5 on Aiki with real servers, beside the ceiling sketch if its path is given, or beside another checkout.
 
     python -m bench.run [--limit path/to/limit.py] [--repeat 3] [--only W1 W2]
+    python -m bench.run --base path/to/checkout [--repeat 5] [--only W1 W2]
 
 One JSON line per measurement (workloads, then memory and idle CPU), then a table of medians. Absolute figures drift
-with the machine: the ratios to the sketch, which runs right before each workload, are what counts.
+with the machine: the ratios to what runs right beside each workload are what counts.
 """
 
 import argparse
-import asyncio
 import json
 import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from importlib.metadata import version
-from typing import Any
+from pathlib import Path
 
-import uvloop
+from bench.comparison import compare, table
+from bench.measuring import RESOURCES, Row, measure
+from bench.pairs import measure_pairs
+from bench.workloads import WORKLOADS, Workload
 
-from aiki import Client
-from bench.resources import daemon_memory, idle_cpu, worker_memory
-from bench.servers import cluster
-from bench.workloads import WORKLOADS, Figures, Workload
-
-CONCURRENCY = 100
 LIMIT_SECONDS = 300
-
-Row = dict[str, Any]
+REPEAT, REPEAT_PAIRS = 3, 5
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", help="path of the ceiling sketch, limit.py")
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--base", type=Path, help="path of another checkout, with its own .venv")
+    parser.add_argument("--repeat", type=int, help=f"{REPEAT}; with --base {REPEAT_PAIRS}")
     parser.add_argument("--only", nargs="*", default=[], help="W1 ... W5, resources")
     arguments = parser.parse_args()
+    if arguments.limit or not arguments.base:
+        print(_table(_measure_all(arguments.only, arguments.limit, arguments.repeat or REPEAT)), flush=True)
+    if arguments.base:
+        labels = [workload.label for workload in _workloads(arguments.only)] + _resources(arguments.only)
+        pairs = measure_pairs(arguments.base.resolve(), labels, arguments.repeat or REPEAT_PAIRS)
+        print(table(compare(pairs)), flush=True)
+
+
+def _workloads(only: list[str]) -> list[Workload]:
+    return [workload for workload in WORKLOADS if not only or workload.name in only]
+
+
+def _resources(only: list[str]) -> list[str]:
+    return list(RESOURCES) if not only or "resources" in only else []
+
+
+def _measure_all(only: list[str], limit: str | None, repeat: int) -> list[Row]:
     rows: list[Row] = []
-    chosen = [workload for workload in WORKLOADS if not arguments.only or workload.name in arguments.only]
-    for _ in range(arguments.repeat):
-        for workload in chosen:
-            if arguments.limit and workload.limit:
-                rows.append(_measure_limit(arguments.limit, workload))
-            rows.append(_measure(workload))
-        if not arguments.only or "resources" in arguments.only:
-            rows += _measure_resources()
-    print(_table(rows), flush=True)
-
-
-def _measure(workload: Workload) -> Row:
-    with cluster() as running:
-        if workload.needs_worker:
-            running.start_worker("--max-concurrent-runs", str(CONCURRENCY))
-        figures = uvloop.run(_with_client(running.url, workload))
-    row: Row = {
-        "engine": "aiki",
-        "version": version("aiki"),
-        "workload": workload.name,
-        "params": workload.params | ({"c": CONCURRENCY} if workload.needs_worker else {}),
-        "seconds": round(figures.seconds, 3),
-        "rate": figures.rate and round(figures.rate, 1),
-        **figures.more,
-        "notes": workload.notes,
-    }
-    print(json.dumps(row), flush=True)
-    return row | {"label": workload.label}
-
-
-def _measure_resources() -> list[Row]:
-    rows = []
-    for name, unit, measure in (
-        ("aikid memory, 100,000 queued and 10,000 sleeping", "MB", daemon_memory),
-        ("worker memory, 1,000 runs open", "MB", worker_memory),
-        ("idle CPU of aikid and worker", "% of a core", idle_cpu),
-    ):
-        with cluster() as running:
-            figure = round(uvloop.run(measure(running)), 2)
-        row: Row = {"engine": "aiki", "version": version("aiki"), "workload": name, "figure": figure, "unit": unit}
-        print(json.dumps(row), flush=True)
-        rows.append(row | {"label": f"{name}, {unit}"})
+    for _ in range(repeat):
+        for workload in _workloads(only):
+            if limit and workload.limit:
+                rows.append(_said(_measure_limit(limit, workload)))
+            rows.append(_said(measure(workload.label)))
+        rows += [_said(measure(label)) for label in _resources(only)]
     return rows
 
 
-async def _with_client(url: str, workload: Workload) -> Figures:
-    async with Client.connect(url) as client:
-        while workload.needs_worker and (await client.runs.summary()).workers == 0:
-            await asyncio.sleep(0.05)
-        return await workload.measure(client, **workload.params)
+def _said(row: Row) -> Row:
+    print(json.dumps(row), flush=True)
+    return row
 
 
 def _measure_limit(path: str, workload: Workload) -> Row:
@@ -99,7 +74,6 @@ def _measure_limit(path: str, workload: Workload) -> Row:
         check=True,
     )
     row: Row = json.loads(done.stdout.strip().splitlines()[-1])
-    print(json.dumps(row), flush=True)
     return row | {"label": workload.label}
 
 

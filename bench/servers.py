@@ -1,6 +1,7 @@
 """Own the processes of a measurement: aikid with its embedded servers, and workers; all end with it."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -53,6 +54,16 @@ class Cluster:
                 break
             time.sleep(0.1)
         raise RuntimeError(f"aikid did not start:\n{(self.home / 'log').read_text()[-4000:]}")
+
+    @property
+    def database_url(self) -> str:
+        """Return the address of its Postgres."""
+        return str(json.loads((self.home / "data" / "servers.json").read_text())["database_url"])
+
+    @property
+    def roots(self) -> dict[int, str]:
+        """Return the processes that were started here, by id, and what each is; the servers are children of aikid."""
+        return {self.daemon.pid: "aikid"} | {worker.pid: "worker" for worker in self.workers}
 
     def start_worker(self, *options: str) -> "subprocess.Popen[bytes]":
         """Start a worker process on the measured workflows."""

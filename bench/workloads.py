@@ -17,6 +17,7 @@ ONE_BY_ONE_CONCURRENCY = 500
 class Figures:
     """What one run of a workload came to."""
 
+    runs: int
     seconds: float
     rate: float | None = None
     more: dict[str, Any] = field(default_factory=dict)
@@ -28,7 +29,7 @@ async def w1(client: Client, *, n: int, k: int) -> Figures:
     handles = await client.enqueue_many(steps.bind(PAYLOAD, k) for _ in range(n))
     await asyncio.gather(*(handle.result() for handle in handles))
     seconds = time.perf_counter() - began
-    return Figures(seconds, n / seconds, {"steps_per_second": round(n * k / seconds)})
+    return Figures(n, seconds, n / seconds, {"steps_per_second": round(n * k / seconds)})
 
 
 async def w2(client: Client, *, l: int) -> Figures:  # noqa: E741 - the specification's letter
@@ -42,7 +43,7 @@ async def w2(client: Client, *, l: int) -> Figures:  # noqa: E741 - the specific
         times.append(1e3 * (time.perf_counter() - sent))
     times.sort()
     quantiles = {f"p{q}_ms": round(times[min(l - 1, l * q // 100)], 2) for q in (50, 95, 99)}
-    return Figures(time.perf_counter() - began, None, quantiles)
+    return Figures(l, time.perf_counter() - began, None, quantiles)
 
 
 async def w3(client: Client, *, f: int) -> Figures:
@@ -50,7 +51,7 @@ async def w3(client: Client, *, f: int) -> Figures:
     began = time.perf_counter()
     done = await (await client.enqueue(fan_out.bind(PAYLOAD, f))).result()
     assert done == f
-    return Figures(time.perf_counter() - began)
+    return Figures(1, time.perf_counter() - began)
 
 
 async def w4(client: Client, *, s: int) -> Figures:
@@ -64,6 +65,7 @@ async def w4(client: Client, *, s: int) -> Figures:
     tenth = s // 10
     first, last = (at[tenth] - at[0]) / tenth, (at[-1] - at[-1 - tenth]) / tenth
     return Figures(
+        1,
         seconds,
         None,
         {
@@ -86,7 +88,7 @@ async def w5_one_by_one(client: Client, *, m: int) -> Figures:
     began = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(m)))
     seconds = time.perf_counter() - began
-    return Figures(seconds, m / seconds)
+    return Figures(m, seconds, m / seconds)
 
 
 async def w5_many(client: Client, *, m: int) -> Figures:
@@ -94,7 +96,7 @@ async def w5_many(client: Client, *, m: int) -> Figures:
     began = time.perf_counter()
     await client.enqueue_many(nobody.bind(PAYLOAD) for _ in range(m))
     seconds = time.perf_counter() - began
-    return Figures(seconds, m / seconds)
+    return Figures(m, seconds, m / seconds)
 
 
 @dataclass(frozen=True)
