@@ -1,0 +1,84 @@
+"""Own what things weigh on the wire: bytes, never less than they take there, so that nothing is encoded to be measured.
+
+Payloads are weighed as they are, text by its worst character. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiki.wire.messages import Attempt, End, Entry, HistoryItem, NewRun, Route, RunStatus, SummaryRow, Unit
+
+ID_BYTES: Final = 48
+"""The id of a run or of a claim in a list."""
+_TEXT_BYTES: Final = 6
+"""A character at most: `\\u0000`."""
+_RUN_BYTES: Final = 1024
+"""A run beside its input, key and labels; and the reply to it, should it be refused."""
+_STATUS_BYTES: Final = 512
+_ITEM_BYTES: Final = 256
+_UNIT_BYTES: Final = 400
+_ENTRY_BYTES: Final = 80
+_ROUTE_BYTES: Final = 256
+
+
+def of_text(text: str | None) -> int:
+    """Return the weight of a text, 0 for none."""
+    return _TEXT_BYTES * len(text) if text else 0
+
+
+def of_labels(labels: Mapping[str, str]) -> int:
+    """Return the weight of a run's labels."""
+    return sum(len(name) + _TEXT_BYTES * len(value) + 6 for name, value in labels.items())
+
+
+def of_run(run: NewRun) -> int:
+    """Return the weight of a run that is enqueued, or claimed without its journal."""
+    return _RUN_BYTES + len(run.input) + of_text(run.key) + of_labels(run.labels)
+
+
+def of_status(run: RunStatus) -> int:
+    """Return the weight of a run as a reader sees it."""
+    texts = of_text(run.key) + of_text(run.why) + of_text(run.worker)
+    return _STATUS_BYTES + len(run.output) + len(run.error) + texts + of_labels(run.labels)
+
+
+def of_entry(entry: Entry) -> int:
+    """Return the weight of a journal entry."""
+    return _ENTRY_BYTES + of_text(entry.key) + len(entry.value)
+
+
+def of_attempt(attempt: Attempt) -> int:
+    """Return the weight of a try that was not final."""
+    return _ENTRY_BYTES + of_text(attempt.key) + len(attempt.error)
+
+
+def of_end(end: End | None) -> int:
+    """Return the weight of a claim's end, 0 for none."""
+    return 0 if end is None else len(end.output) + len(end.error) + of_text(end.why)
+
+
+def of_unit(unit: Unit) -> int:
+    """Return the weight of what a claim writes at a time."""
+    weight = _UNIT_BYTES + of_end(unit.end)
+    for entry in unit.entries:
+        weight += of_entry(entry)
+    for attempt in unit.attempts:
+        weight += of_attempt(attempt)
+    return weight
+
+
+def of_item(item: HistoryItem) -> int:
+    """Return the weight of one line of a run's story."""
+    return _ITEM_BYTES + of_text(item.reason) + of_text(item.actor) + of_text(item.key) + len(item.value)
+
+
+def of_route(route: Route) -> int:
+    """Return the weight of a registered route."""
+    return _ROUTE_BYTES + len(route.parameters) + sum(of_text(name) + 4 for name in route.task_names)
+
+
+def of_summary_row(_: SummaryRow) -> int:
+    """Return the weight of one count; names and versions are tokens, so all weigh alike."""
+    return _ROUTE_BYTES

@@ -1,0 +1,190 @@
+"""Does whatever is said to fit a message fit it? At every size of message, with the worst that a run may carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from aiki.core.errors import PayloadError
+from aiki.core.states import Event, State
+from aiki.wire import codec, packing, weights
+from aiki.wire.limits import ERROR_BYTES, KEY_CHARS, LABELS, MESSAGE_BYTES, PAYLOAD_BYTES
+from aiki.wire.messages import (
+    NONE,
+    Attempt,
+    Claimed,
+    ClaimReply,
+    End,
+    Enqueue,
+    Entry,
+    Fence,
+    HistoryItem,
+    NewRun,
+    PageReply,
+    Record,
+    Route,
+    RunStatus,
+    StatusReply,
+    SummaryRow,
+    Unit,
+)
+from aiki.wire.packing import MAX_PAYLOAD_LEAST
+
+KB = 1024
+SERVERS = [64 * KB, 128 * KB, 512 * KB, 1024 * KB, 8192 * KB]
+RUN = "01890a5d-ac96-774b-bcce-b302099a8057"
+FENCE = Fence(RUN, 2**31 - 1, RUN)
+TIME = 253_402_300_799_000_000
+NAME, VERSION = "w" * 64, "v" * 32
+KEY = "\1" * KEY_CHARS
+LABELS_OF_ESCAPES = {f"{n:0>64}": "\1" * KEY_CHARS for n in range(LABELS)}
+text = st.text(max_size=200)
+raw = st.binary(max_size=300).map(lambda data: Raw(b'"' + data.hex().encode() + b'"'))
+small = st.integers(0, 2**31 - 1)
+
+
+def payload(size: int) -> Raw:
+    return Raw(b'"' + b"x" * (size - 2) + b'"')
+
+
+# -- what fits
+
+
+@pytest.mark.parametrize("max_payload", SERVERS)
+def test_the_largest_payload_fits_every_message_that_must_carry_it(max_payload: int) -> None:
+    room = packing.room_of(max_payload)
+    largest = payload(packing.payload_bytes(room))
+    carried: dict[str, Any] = {"key": KEY, "labels": LABELS_OF_ESCAPES}
+    run = NewRun(RUN, NAME, VERSION, largest, digest="f" * 32, on_conflict="existing", priority=-100, **carried)
+    claimed = Claimed(FENCE, RUN, NAME, VERSION, largest, 2**31 - 1, TIME, length=50_000, suspect=True, **carried)
+    times = {"started_at": TIME, "finished_at": TIME, "due_at": TIME}
+    status = RunStatus(
+        RUN,
+        NAME,
+        VERSION,
+        State.COMPLETED,
+        TIME,
+        2**31,
+        priority=-100,
+        tasks=50_000,
+        output=largest,
+        **times,
+        **carried,
+    )
+    entry = Entry("\1" * KEY_CHARS, False, largest, TIME, 2**31)
+    end = End(Event.COMPLETE, output=largest)
+    for message in (
+        Enqueue([run], "_INBOX." + "x" * 249),
+        codec.Envelope(ok=ClaimReply(TIME, runs=[claimed], more=True)),
+        codec.Envelope(ok=StatusReply([status])),
+        codec.Envelope(ok=PageReply([entry])),
+        Record([Unit(FENCE, 50_000, [entry], [], None)]),
+        Record([Unit(FENCE, 50_000, [], [], end)]),
+    ):
+        assert len(codec.encode(message)) <= room
+
+
+@pytest.mark.parametrize("max_payload", SERVERS)
+def test_a_payload_is_refused_from_one_byte_over_the_limit_on(max_payload: int) -> None:
+    room = packing.room_of(max_payload)
+    limit = packing.payload_bytes(room)
+    for size in (limit - 1, limit):
+        packing.check_payload(size, "the input", room=room)
+    with pytest.raises(PayloadError, match=f"the input has {limit + 1:,} bytes") as refused:
+        packing.check_payload(limit + 1, "the input", room=room)
+    if limit < PAYLOAD_BYTES:
+        assert "max_payload" in refused.value.message
+        assert f"{max_payload:,}" in refused.value.message
+        assert "raise max_payload" in (refused.value.hint or "")
+
+
+def test_a_message_never_holds_more_than_our_own_limit() -> None:
+    assert [packing.room_of(size) // KB for size in SERVERS] == [64, 128, 512, 512, 512]
+    assert packing.payload_bytes(MESSAGE_BYTES) == PAYLOAD_BYTES
+
+
+def test_an_error_fits_where_the_smallest_payload_does() -> None:
+    assert packing.payload_bytes(MAX_PAYLOAD_LEAST) > ERROR_BYTES
+
+
+# -- the loop
+
+
+@given(st.lists(st.integers(0, 50)), st.integers(0, 100), st.integers(1, 10))
+def test_parts_hold_everything_in_order_and_each_fits_or_is_alone(items: list[int], room: int, most: int) -> None:
+    found = list(packing.parts(items, lambda item: item, room, most))
+    assert [item for part in found for item in part] == items
+    for part in found:
+        assert 1 <= len(part) <= most
+        assert len(part) == 1 or sum(part) <= room
+
+
+@given(st.lists(st.integers(0, 50), min_size=1), st.integers(0, 100))
+def test_as_many_as_fit_are_taken(items: list[int], room: int) -> None:
+    count = packing.fitting(items, room)
+    assert count == 1 or sum(items[:count]) <= room
+    assert count == len(items) or sum(items[: count + 1]) > room
+
+
+def test_of_nothing_nothing_fits() -> None:
+    assert packing.fitting([], 100) == 0
+    assert list(packing.parts([], len, 100)) == []
+
+
+# -- weights
+
+
+def weighs_enough(thing: object, weight: int) -> bool:
+    return len(codec.encode(thing)) + 1 <= weight
+
+
+labels = st.dictionaries(st.text("abc", min_size=1, max_size=64), text, max_size=3)
+entries = st.builds(Entry, text, st.booleans(), raw, st.integers(0, TIME), st.none() | small)
+attempts = st.builds(Attempt, text, small, raw, st.none() | st.integers(0, TIME))
+ends = st.builds(End, st.sampled_from(Event), raw, raw, st.none() | st.integers(0, TIME), st.none() | text)
+
+
+@given(raw, st.none() | text, labels)
+def test_a_run_weighs_no_less_than_it_takes(input: Raw, key: str | None, labelled: dict[str, str]) -> None:
+    run = NewRun(
+        RUN, NAME, VERSION, input, key, "f" * 32, on_conflict="existing", priority=-100, labels=labelled, start_at=TIME
+    )
+    claimed = Claimed(FENCE, RUN, NAME, VERSION, input, 9, TIME, key, labelled, length=50_000, suspect=True)
+    assert weighs_enough(run, weights.of_run(run))
+    assert weighs_enough(claimed, weights.of_run(run))
+
+
+@given(raw, raw, text, text, labels)
+def test_a_status_weighs_no_less_than_it_takes(
+    output: Raw, error: Raw, why: str, worker: str, labelled: dict[str, str]
+) -> None:
+    status = RunStatus(
+        RUN, NAME, VERSION, State.COMPLETED, TIME, 2**31, TIME, TIME, TIME, why, -100, labelled, 50_000, output, error
+    )
+    status.why, status.worker = why, worker
+    assert weighs_enough(status, weights.of_status(status))
+
+
+@given(st.lists(entries, max_size=3), st.lists(attempts, max_size=3), st.none() | ends)
+def test_a_unit_weighs_no_less_than_it_takes(some: list[Entry], tries: list[Attempt], end: End | None) -> None:
+    unit = Unit(FENCE, 50_000, some, tries, end)
+    assert weighs_enough(unit, weights.of_unit(unit))
+    assert all(weighs_enough(entry, weights.of_entry(entry)) for entry in some)
+
+
+@given(text, text, text, raw, st.lists(text, max_size=3))
+def test_lines_and_routes_weigh_no_less_than_they_take(a: str, b: str, c: str, value: Raw, names: list[str]) -> None:
+    item = HistoryItem(TIME, "crash_loop", State.COMPLETED, a, b, c, ok=False, value=value)
+    route = Route(NAME, VERSION, value, names, live=True)
+    assert weighs_enough(item, weights.of_item(item))
+    assert weighs_enough(route, weights.of_route(route))
+    row = SummaryRow(NAME, VERSION, State.SCHEDULED, 2**62)
+    assert weighs_enough(row, weights.of_summary_row(row))
+
+
+def test_an_absent_payload_weighs_nothing() -> None:
+    assert weights.of_end(None) == weights.of_end(End(Event.COMPLETE, output=NONE)) == weights.of_text(None) == 0
