@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from aiki.core.addresses import PERCENT_ENCODED, hide, is_cut_short, shown
 from aiki.core.errors import AikiError, ConfigError, Overloaded, PayloadError, Unavailable, UsageError
 from aiki.nats import Connection, NatsError, NoReply, NoResponders
 from aiki.transport.hints import Hint, HintPulls
@@ -101,12 +102,13 @@ class Transport:
             message = await self._nats.request(subjects.api(self.namespace, request.op), data, seconds=seconds)
         except NoResponders as error:
             raise Unavailable(
-                f"no aikid serves namespace {self.namespace!r} at {self.url}",
+                f"no aikid serves namespace {self.namespace!r} at {shown(self.url)}",
                 hint=f"start one: {START_HINT}   (or: aikid)",
             ) from error
         except NoReply as error:
             raise Unavailable(
-                f"no reply to {request.op!r} from {self.url} within {seconds:.1f} s (whether it happened is unknown)",
+                f"no reply to {request.op!r} from {shown(self.url)} within {seconds:.1f} s"
+                " (whether it happened is unknown)",
                 hint="check aikid's log, and that it reaches Postgres",
             ) from error
         except NatsError as error:
@@ -140,13 +142,17 @@ class Transport:
 
 
 def _address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
+    wrong = ConfigError(
+        f"{shown(url)!r} is not a NATS URL", hint=f"write it like {DEFAULT_URL}; in a password {PERCENT_ENCODED}"
+    )
     try:
+        parts = urlsplit(url)
         port = parts.port or DEFAULT_PORT
     except ValueError:
-        port = 0
-    if parts.scheme not in {"nats", "tls"} or not parts.hostname or not port:
-        raise ConfigError(f"{url!r} is not a NATS URL", hint=f"write it like {DEFAULT_URL}")
+        # Not its cause: it quotes what it could not read, which may be half a password.
+        raise wrong from None
+    if not parts.hostname or is_cut_short(url) or parts.scheme not in {"nats", "tls"}:
+        raise wrong
     return parts.hostname, port
 
 
@@ -165,7 +171,7 @@ async def _knock(host: str, port: int, url: str, seconds: float) -> None:
 
 
 def _unreachable(url: str, error: BaseException) -> Unavailable:
-    reason = str(error) or type(error).__name__
+    reason = hide(str(error), url) or type(error).__name__
     return Unavailable(
-        f"NATS at {url} cannot be reached ({reason})", hint=f"start one: {START_HINT}   (or: aikid --embedded)"
+        f"NATS at {shown(url)} cannot be reached ({reason})", hint=f"start one: {START_HINT}   (or: aikid --embedded)"
     )

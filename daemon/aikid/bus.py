@@ -25,6 +25,7 @@ from nats.js.api import (
     StreamConfig,
 )
 
+from aiki.core.addresses import hide, shown
 from aiki.core.errors import Unavailable
 from aiki.nats import Connection, Message, NatsError, NoResponders, Subscription
 from aiki.wire import subjects
@@ -99,7 +100,7 @@ class Bus:
         try:
             await self._nats.connect(seconds=max(seconds, 2))
         except NatsError as error:
-            raise Unavailable(f"NATS cannot be reached at {_safe(self._url)}: {error}") from error
+            raise Unavailable(f"NATS cannot be reached at {shown(self._url)}: {hide(str(error), self._url)}") from error
 
     async def serve(self, on_request: Callable[[str, str, bytes], bytes | None]) -> None:
         """Receive requests as a member of the queue group of all daemons: subject, reply subject, data.
@@ -221,10 +222,5 @@ async def _knock(url: str, seconds: float) -> None:
                 writer.close()
                 return
         if asyncio.get_running_loop().time() >= deadline:
-            raise Unavailable(f"NATS cannot be reached at {_safe(url)}: {reason}")
+            raise Unavailable(f"NATS cannot be reached at {shown(url)}: {hide(str(reason), url)}")
         await asyncio.sleep(0.1)
-
-
-def _safe(url: str) -> str:
-    """Return the URL without its credentials."""
-    return ",".join(part.rsplit("@", 1)[-1].removeprefix("nats://") for part in url.split(","))

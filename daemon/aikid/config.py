@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from aiki.core.addresses import holds_secret
 from aiki.core.errors import ConfigError
-from aikid.values import NATS_SCHEMES, boolean, choice, database_url, folder, integer, nats_url, seconds
+from aikid.values import boolean, choice, database_url, folder, integer, nats_url, seconds
 
 PREFIX: Final = "AIKI_"
 DEFAULT_NATS_PORT: Final = 4222
@@ -136,7 +136,7 @@ def _find(
     """Return where the option's value comes from, and the value; None if nobody gives one."""
     by_flag = flags.get(option.name)
     if by_flag is not None:
-        if option.secret and _has_secret(str(by_flag)):
+        if option.secret and holds_secret(str(by_flag)):
             raise ConfigError(
                 f"{option.flag} holds a password, which every user of this machine could read",
                 hint=f"set {option.variable}, or {option.variable}_FILE to a file that holds the URL",
@@ -215,19 +215,11 @@ def _warnings(values: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[st
     found = []
     for option in OPTIONS:
         path = re.search(r"_FILE \((.*)\)$|^(.*): \w+$", origins.get(option.name, ""))
-        if option.secret and path and _has_secret(values[option.name]):
+        if option.secret and path and holds_secret(values[option.name]):
             file = Path(path[1] or path[2])
             if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
                 found.append(f"{file} holds a password and can be read by other users: chmod 600 {file}")
     return tuple(found)
-
-
-def _has_secret(url: str) -> bool:
-    if "password=" in url:
-        return True
-    parts = [urlsplit(one) for one in url.split(",") if "://" in one]
-    # In a NATS URL a lone name before the @ is a token.
-    return any(part.password or (part.username and part.scheme in NATS_SCHEMES) for part in parts)
 
 
 def sources_note() -> str:

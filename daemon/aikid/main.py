@@ -14,14 +14,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
 
+from aiki.core.addresses import hide, shown
 from aiki.core.errors import ConfigError, Unavailable
-from aikid.config import OPTIONS, Loaded, Settings, load, sources_note
-from aikid.logs import configure, redact
+from aikid.config import OPTIONS, PREFIX, Loaded, Settings, load, sources_note
+from aikid.logs import configure
 from aikid.threads import in_thread
 
 log = logging.getLogger("aikid")
@@ -36,17 +37,20 @@ _CHECK_SECONDS: Final = 5.0
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `aikid` and exit."""
-    flags = vars(_parser().parse_args(arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    flags = vars(_parser().parse_args(words))
     command = flags.pop("command")
+    addresses = _given(words, os.environ)
     try:
         loaded = load(flags, os.environ)
     except ConfigError as error:
-        configure(level="info", format="text", colour=_colour(), clock=False)
+        configure(level="info", format="text", colour=_colour(), clock=False, addresses=addresses)
         sys.exit(_report(error))
     settings = loaded.settings
     # The one-time commands are for people, also in a pipe.
     form = "text" if settings.log_format == "auto" and command != "serve" else settings.log_format
-    configure(level=settings.log_level, format=form, colour=_colour(), clock=command == "serve")
+    addresses += [settings.database_url, settings.nats_url]
+    configure(level=settings.log_level, format=form, colour=_colour(), clock=command == "serve", addresses=addresses)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     match command:
@@ -56,6 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             sys.exit(_run(_migrate(settings), settings))
         case _:
             sys.exit(_run(_serve(settings), settings))
+
+
+def _given(words: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Return whatever may be an address, or be mistaken for one: every word, and every variable of ours."""
+    return [*words, *(value for name, value in environ.items() if name.startswith(PREFIX))]
 
 
 async def _serve(settings: Settings) -> None:
@@ -78,7 +87,7 @@ def _load_app() -> Callable[..., Coroutine[Any, Any, None]]:
 
 async def _announce(started: asyncio.Event, settings: Settings) -> None:
     await started.wait()
-    log.info("aikid is ready on %s", settings.nats_url, extra={"pid": os.getpid(), "version": version("aiki")})
+    log.info("aikid is ready on %s", shown(settings.nats_url), extra={"pid": os.getpid(), "version": version("aiki")})
 
 
 async def _migrate(settings: Settings) -> None:
@@ -94,8 +103,8 @@ async def _check(loaded: Loaded) -> None:
 
     for option in OPTIONS:
         value = getattr(loaded.settings, option.field or option.name)
-        origin = loaded.origins.get(option.name, "default")
-        print(f"{option.name:14} {redact(str(value)) or '-':40} {origin}")  # noqa: T201  # the command's result
+        text = shown(value) if option.secret else str(value)
+        print(f"{option.name:14} {text or '-':40} {loaded.origins.get(option.name, 'default')}")  # noqa: T201  # the command's result
     if loaded.settings.embedded:
         from aikid.embedded import binaries, home
 
@@ -217,8 +226,16 @@ def _colour() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that repeats what it refuses without the passwords in it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and exit with 2."""
+        super().error(hide(message, *sys.argv[1:]))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="aikid",
         description="The Aiki daemon: it keeps runs in Postgres and hands them to workers over NATS.",
         epilog=f"{sources_note()}\n\nExamples:\n"

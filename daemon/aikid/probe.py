@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from aiki.core.errors import Unavailable
 from aikid.config import DEFAULT_NATS_PORT, Settings
-from aikid.logs import redact
 from aikid.store import migrate
 from aikid.threads import in_thread
 
@@ -56,7 +55,7 @@ async def _until_available(attempt: Callable[[], Awaitable[None]], *, what: str,
             async with asyncio.timeout(max(left, _TRY_SECONDS)):
                 return await attempt()
         except Unavailable as error:
-            reason = redact(error.message)
+            reason = error.message
         except TimeoutError:
             pass
         now = time.monotonic()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from aiki.core.addresses import PERCENT_ENCODED, is_cut_short
 from aiki.core.duration import to_seconds
 from aiki.core.errors import AikiError
 
@@ -97,6 +98,8 @@ def nats_url(value: object) -> str:
 
 
 def _split(value: object, schemes: tuple[str, ...], expected: str) -> SplitResult:
+    if is_cut_short(text(value)):
+        raise ValueError(f"{expected}; in a password write {PERCENT_ENCODED}")
     try:
         parts = urlsplit(text(value))
         if parts.port == 0:

@@ -81,6 +81,11 @@ def test_nats_may_be_a_cluster() -> None:
         ("AIKI_DATABASE_URL", "db/aiki", "postgresql://"),
         ("AIKI_DATABASE_URL", "postgresql:///aiki", "names no host"),
         ("AIKI_DATABASE_URL", "postgresql://db:http/aiki", "a URL such as"),
+        ("AIKI_DATABASE_URL", "postgresql://aiki:s3@cret@db/aiki", "write %40 for @"),
+        ("AIKI_DATABASE_URL", "postgresql://aiki:1/cret@db/aiki", "write %40 for @, %2F for /"),
+        ("AIKI_DATABASE_URL", "postgresql://aiki:s3#cret@db/aiki", "%23 for #"),
+        ("AIKI_DATABASE_URL", "postgresql://[aiki:s3cret@db/aiki", "a URL such as"),
+        ("AIKI_NATS_URL", "nats://aiki:1/cret@a", "%2F for /"),
         ("AIKI_NATS_URL", "127.0.0.1:4222", "nats://"),
         ("AIKI_NATS_URL", "nats://a:4222,b:4222", "nats://"),
         ("AIKI_NATS_URL", "nats://a:99999", "a URL such as"),
@@ -151,6 +156,8 @@ def test_embedded_and_a_server_of_your_own_contradict_each_other() -> None:
         ("database_url", "postgresql://db/aiki?user=a&password=s3cret"),
         ("nats_url", "nats://user:s3cret@a"),
         ("nats_url", "nats://s3cret@a"),
+        ("nats_url", "nats://[user:s3cret@a"),
+        ("database_url", "host=db password='s3cret'"),
     ],
 )
 def test_a_secret_in_a_flag_is_refused_and_not_repeated(option: str, url: str) -> None:
