@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 
 import yaml
 
+from aiki.core.addresses import hide
 from aiki.core.errors import ConfigError
 
 MANIFEST_BYTES: Final = 256 * 1024
@@ -45,7 +46,9 @@ class Scalar:
     quoted: bool
 
     def __str__(self) -> str:
-        shown = self.text if len(self.text) <= 40 else self.text[:37] + "..."
+        # Cut only then: half an address would not be known for one.
+        clear = hide(self.text)
+        shown = clear if len(clear) <= 40 else clear[:37] + "..."
         return repr(shown) if self.quoted else f"`{shown}`" if shown else "nothing"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from aiki.core.addresses import shown
 from aiki.manifest.document import Place, Scalar
 
 _REFERENCE: Final = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}")
@@ -23,7 +24,8 @@ class Template:
     def of(cls, scalar: Scalar) -> Template:
         """Return the template in `scalar`. Raises ConfigError if a `${` is not a reference."""
         if "${" in _REFERENCE.sub("", scalar.text):
-            scalar.place.refuse(f"{scalar} has an unfinished reference, and expected ${{VAR}} or ${{VAR:-default}}")
+            text = shown(scalar.text)
+            scalar.place.refuse(f"`{text}` has an unfinished reference, and expected ${{VAR}} or ${{VAR:-default}}")
         return cls(scalar.place, scalar.text)
 
     def expand(self, environment: Mapping[str, str]) -> str:

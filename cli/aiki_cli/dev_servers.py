@@ -69,9 +69,12 @@ def run_dev(session: Session, modules: Sequence[str], example: str | None) -> in
 def _fleet(
     session: Session, daemon: Child, url: str, modules: Sequence[str], folders: Sequence[Path], example: str | None
 ) -> Fleet:
-    here = Session(replace(session.common, url=url))
     runs = (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
-    command = worker_command(here, modules, runs=runs, drain_seconds=DRAIN_SECONDS)
+    command = worker_command(
+        Session(replace(session.common, url=None)), modules, runs=runs, drain_seconds=DRAIN_SECONDS
+    )
+    # Not as a flag: every user of the machine can read those.
+    environment = {**worker_environment(), "AIKI_URL": url}
 
     def greet() -> None:
         if not modules:
@@ -81,7 +84,7 @@ def _fleet(
             threading.Thread(target=_run_example, args=(session, url, example), daemon=True).start()
 
     return Fleet(
-        spawn=lambda: Child(command, environment=worker_environment(), on_line=_labelled(session.out, "worker")),
+        spawn=lambda: Child(command, environment=environment, on_line=_labelled(session.out, "worker")),
         size=1 if modules else 0,
         say=session.out.say,
         drain_seconds=DRAIN_SECONDS,

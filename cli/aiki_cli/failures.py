@@ -10,6 +10,7 @@ from typing import ClassVar
 from aiki import AikiError
 from aiki_cli import exits
 from aiki_cli.output import Mode, to_json
+from aiki_cli.secrets import without_secrets
 
 
 class UnreadableInput(AikiError):
@@ -21,6 +22,7 @@ class UnreadableInput(AikiError):
 def report(error: BaseException, mode: Mode) -> int:
     """Write `error` to stderr in the mode's form, and return the exit code."""
     code, message, hint = describe(error)
+    message, hint = without_secrets(message), hint and without_secrets(hint)
     status = exits.BY_ERROR_CODE.get(code, exits.BUG)
     if mode in {Mode.JSON, Mode.JSONL}:
         shown = {"code": code, "exit": status, "message": message, "hint": hint}
@@ -32,7 +34,7 @@ def report(error: BaseException, mode: Mode) -> int:
         lines.append(f"  hint: {hint}")
     sys.stderr.write("\n".join(lines) + "\n")
     if status == exits.BUG and os.environ.get("AIKI_DEBUG"):
-        traceback.print_exception(error)
+        sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
     return status
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 
+from aiki_cli.secrets import without_secrets
+
 
 def log_to_stderr(*, quiet: bool) -> None:
     """Send the log to stderr; AIKI_LOG_LEVEL chooses the level, `quiet` leaves errors only."""
@@ -18,4 +20,4 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         line = f"{self.formatTime(record, '%H:%M:%S')} {level}{record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return without_secrets(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiki_cli import exits, failures
 from aiki_cli.output import Mode, Output
+from aiki_cli.secrets import refuse_secret_flag
 
 if TYPE_CHECKING:
     from aiki import Client
@@ -108,6 +109,7 @@ class Session:
 def finish(session: Session, body: Callable[[], int | None]) -> int:
     """Run a command's body and return the exit code for whatever came of it."""
     try:
+        refuse_secret_flag(session.common.url)
         code = body() or exits.OK
         sys.stdout.flush()
     except BrokenPipeError:

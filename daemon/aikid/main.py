@@ -30,6 +30,7 @@ log = logging.getLogger("aikid")
 UNAVAILABLE: Final = 69
 INTERNAL: Final = 70
 CONFIGURATION: Final = 78
+COMMANDS: Final = ("serve", "migrate", "check")
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 _CHECK_SECONDS: Final = 5.0
 """How long `aikid check` tries each server."""
@@ -63,8 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _given(words: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return whatever may be an address, or be mistaken for one: every word, and every variable of ours."""
-    return [*words, *(value for name, value in environ.items() if name.startswith(PREFIX))]
+    """Return whatever was given as an address, or may be one in the wrong place."""
+    variables = [value for name, value in environ.items() if name.startswith(PREFIX)]
+    addresses = [environ.get(option.variable, "") for option in OPTIONS if option.secret]
+    return [*addresses, *(word for word in (*words, *variables) if ":/" in word)]
 
 
 async def _serve(settings: Settings) -> None:
@@ -249,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("serve", "migrate", "check"),
+        choices=COMMANDS,
         default="serve",
         help="serve (default); migrate: bring the schema up to date and exit; check: try settings and servers and exit",
     )
