@@ -44,7 +44,7 @@ from aikid.engine.watch import WATCHES_MAX, Watchers
 from aikid.loops.offerer import Offerer
 from aikid.loops.waker import Waker
 from aikid.news import News
-from aikid.store.pool import Pool
+from aikid.store.pool import BadData, Pool
 
 log = logging.getLogger("aikid.api")
 
@@ -112,9 +112,8 @@ class Api:
                 await flush(calls)
             except AikiError as error:
                 await self._refuse(calls, error)
-            except Exception:
-                log.exception("a batch of %d calls failed: %s", len(calls), calls[0].request.op)
-                await self._refuse(calls, AikiError("aikid has a bug: see its log"))
+            except Exception as error:  # noqa: BLE001 - the edge of a request: it is logged, and told to its caller
+                await self._blame(guarded, calls, error)
 
         return Batcher(guarded, lanes=lanes, limit=limit, capacity=capacity, weigh=_weight)
 
@@ -156,6 +155,19 @@ class Api:
     async def _refuse(self, calls: Sequence[Call], error: AikiError) -> None:
         waiting = [call for call in calls if not call.answered]
         await self._reply(waiting, [error] * len(waiting))
+
+    async def _blame(self, flush: Flush, calls: list[Call], error: Exception) -> None:
+        """Find the call that a batch failed for, and answer it: the others of its batch must not suffer for it."""
+        waiting = [call for call in calls if not call.answered]
+        if (half := len(waiting) // 2) > 0:
+            # What is carried out once more is idempotent by its ids.
+            await flush(waiting[:half])
+            await flush(waiting[half:])
+        elif isinstance(error, BadData):
+            await self._refuse(waiting, PayloadError(f"Postgres refuses a value of this request: {error}"))
+        else:
+            log.error("a call failed: %s", calls[0].request.op, exc_info=error)
+            await self._refuse(waiting, AikiError("aikid has a bug: see its log"))
 
     # -- kinds of calls
 

@@ -80,11 +80,16 @@ def folder(value: object) -> Path:
 
 
 def database_url(value: object) -> str:
-    """Return the URL of a Postgres, with a host or a socket's folder."""
+    """Return the URL of a Postgres, with a host or a socket's folder; or with several hosts, commas between them."""
     expected = "a URL such as postgresql://aiki@db.example.com:5432/aiki"
-    parts = _split(value, DATABASE_SCHEMES, expected)
-    if parts.hostname is None and "host=" not in parts.query:
-        raise ValueError(f"{expected}; this one names no host")
+    if is_cut_short(text(value)):
+        raise ValueError(f"{expected}; in a password write {PERCENT_ENCODED}")
+    scheme, _, rest = text(value).partition("://")
+    login, at, hosts = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    for host in hosts.split(","):
+        parts = _split(f"{scheme}://{login}{at}{host}", DATABASE_SCHEMES, expected)
+        if parts.hostname is None and "host=" not in rest.partition("?")[2]:
+            raise ValueError(f"{expected}; this one names no host")
     return text(value)
 
 

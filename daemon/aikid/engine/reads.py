@@ -142,7 +142,7 @@ async def _story(pool: Pool, namespace: str, request: History) -> HistoryReply:
     rows = await store.story(pool, request.id, offset=offset, limit=_STORY_ITEMS + 1)
     room = _ROOM_BYTES
     items: list[HistoryItem] = []
-    for at, event, reason, actor, key, ok, value in map(tuple, rows[:_STORY_ITEMS]):
+    for at, event, reason, actor, key, ok, value in rows[:_STORY_ITEMS]:
         room -= _ITEM_BYTES + len(value or b"") + 6 * len(reason or "") + len(key or "")
         if room < 0 and items:
             break

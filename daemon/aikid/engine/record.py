@@ -11,7 +11,7 @@ from aiki.core.errors import PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.core.states import Event, State, sources, target
 from aiki.wire.limits import ENTRIES_HARD, ERROR_BYTES, PAYLOAD_BYTES
-from aiki.wire.messages import Recorded, Unit
+from aiki.wire.messages import Attempt, Recorded, Unit
 from aiki.wire.subjects import is_token
 from aikid.engine.checks import MICROSECONDS_MAX, check_payload, is_text, is_uuid
 from aikid.engine.routes import RouteKey
@@ -24,6 +24,8 @@ DONE: Final = Recorded("done")
 FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
 CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
 _KEY_CHARS: Final = 1024
+_INDEXED_BYTES: Final = 2048
+"""A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
 _FAILURE_BYTES: Final = 4 * ERROR_BYTES
 """An error with its traceback, escaped as JSON."""
 _ENDS: Final = frozenset(event for event in Event if State.RUNNING in sources(event)) - {
@@ -195,12 +197,18 @@ def _check(unit: Unit) -> None:
         if not 0 <= entry.at <= MICROSECONDS_MAX or not is_text(entry.key, chars=_KEY_CHARS):
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad key or time")
     for attempt in unit.attempts:
-        if not is_text(attempt.key, chars=_KEY_CHARS) or not 0 <= attempt.attempt < 1 << 31:
-            raise PayloadError(f"attempt {attempt.attempt} of {attempt.key[:100]!r} has a bad key or number")
-        if raw := bytes(attempt.error):
-            check_payload(raw, what=f"the error of {attempt.key[:100]!r}", limit_bytes=_FAILURE_BYTES)
+        _check_attempt(attempt)
     if unit.end is not None:
         _check_end(unit)
+
+
+def _check_attempt(attempt: Attempt) -> None:
+    if not is_text(attempt.key, chars=_KEY_CHARS) or not 0 <= attempt.attempt < 1 << 31:
+        raise PayloadError(f"attempt {attempt.attempt} of {attempt.key[:100]!r} has a bad key or number")
+    if len(attempt.key.encode()) > _INDEXED_BYTES:
+        raise PayloadError(f"the key {attempt.key[:100]!r} is over {_INDEXED_BYTES:,} bytes")
+    if raw := bytes(attempt.error):
+        check_payload(raw, what=f"the error of {attempt.key[:100]!r}", limit_bytes=_FAILURE_BYTES)
 
 
 def _check_end(unit: Unit) -> None:

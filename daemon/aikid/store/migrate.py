@@ -4,15 +4,20 @@ Any number of daemons may start at once: an advisory lock lets one migrate while
 Migrations only ever move forward; a database in use is never taken back.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from aiki.core.errors import ConfigError, Unavailable
+from aikid.store.address import parameters
+from aikid.store.fates import Fate, of_error, reason
 from aikid.store.tables import SCHEMA
 
 _LOCK: Final = 0x41696B69
@@ -31,33 +36,21 @@ def upgrade(database_url: str) -> None:
     """Bring the schema to `head()`, creating it if need be. Blocks; safe to run from several processes at once.
 
     Raises ConfigError if the database was migrated by a newer aikid or its URL is wrong, Unavailable if it cannot
-    be reached.
+    be reached or changed now.
     """
-    engine = sa.create_engine(driver_url(database_url), poolclass=sa.NullPool)
-    try:
-        with engine.begin() as connection:
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            _refuse_newer(_version(connection))
-            connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-            config = Config(attributes={"connection": connection})
-            config.set_main_option("script_location", str(_MIGRATIONS))
-            command.upgrade(config, "head")
-    except sa.exc.OperationalError as error:
-        raise Unavailable(f"Postgres cannot be used: {_first_line(error)}") from error
-    finally:
-        engine.dispose()
+    with _connection(database_url) as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        _refuse_newer(_version(connection))
+        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        command.upgrade(config, "head")
 
 
 def check(database_url: str) -> None:
-    """Return if the schema is what this code needs; else raise ConfigError that says what to do."""
-    engine = sa.create_engine(driver_url(database_url), poolclass=sa.NullPool)
-    try:
-        with engine.connect() as connection:
-            found = _version(connection)
-    except sa.exc.OperationalError as error:
-        raise Unavailable(f"Postgres cannot be used: {_first_line(error)}") from error
-    finally:
-        engine.dispose()
+    """Return if the schema is what this code needs; else raise ConfigError that says what to do, or Unavailable."""
+    with _connection(database_url) as connection:
+        found = _version(connection)
     _refuse_newer(found)
     if found != head():
         raise ConfigError(
@@ -65,15 +58,23 @@ def check(database_url: str) -> None:
         )
 
 
-def driver_url(database_url: str) -> sa.URL:
-    """Return the URL for SQLAlchemy with the psycopg driver. Raises ConfigError if it names no Postgres."""
+def engine(database_url: str) -> sa.Engine:
+    """Return SQLAlchemy's way to the database, without a pool. Raises ConfigError if the URL names no Postgres."""
+    given = parameters(database_url)
+    return sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**given), poolclass=sa.NullPool)
+
+
+@contextmanager
+def _connection(database_url: str) -> Iterator[sa.Connection]:
+    """Yield a connection in a transaction. Raises Unavailable for each failure that may pass."""
     try:
-        url = sa.make_url(database_url)
-    except sa.exc.ArgumentError as error:
-        raise ConfigError(f"the database URL cannot be read: {error}") from error
-    if url.get_backend_name() not in ("postgresql", "postgres"):
-        raise ConfigError(f"the database URL names {url.drivername!r}: only postgresql:// is supported")
-    return url.set(drivername="postgresql+psycopg")
+        with engine(database_url).begin() as connection:
+            yield connection
+    except sa.exc.DBAPIError as error:
+        cause = error.orig
+        if not isinstance(cause, psycopg.Error) or of_error(cause, closed=error.connection_invalidated) is Fate.BUG:
+            raise
+        raise Unavailable(f"Postgres cannot be used: {reason(cause)}") from error
 
 
 def _version(connection: sa.Connection) -> str | None:
@@ -90,7 +91,3 @@ def _refuse_newer(found: str | None) -> None:
             f"the database's schema is {found}, newer than this aikid knows ({head()}): run one that knows {found}",
             hint="pip install -U aiki",
         )
-
-
-def _first_line(error: sa.exc.DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 from functools import cache
+from hashlib import blake2b
 from itertools import count
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -36,7 +37,6 @@ class _Prepared:
 
 
 _connections: Final[WeakKeyDictionary[Connection, _Prepared]] = WeakKeyDictionary()
-_numbers: Final = count(1)
 
 
 async def rows(connection: Connection, statement: str, parameters: Sequence[Array]) -> list[tuple[Any, ...]]:
@@ -54,9 +54,9 @@ def _run(
         prepared = _connections[connection] = _Prepared(connection)
     name = prepared.names.get(statement)
     if name is None:
-        name = b"aikid_%d" % next(_numbers)
+        name, text = _named(statement)
         oids = [parameter.array_oid for parameter in parameters]
-        pgconn.send_prepare(name, _numbered(statement), oids)
+        pgconn.send_prepare(name, text, oids)
         _last((yield from generators.execute(pgconn)))
         prepared.names[statement] = name
     data = [parameter.data for parameter in parameters]
@@ -75,7 +75,11 @@ def _last(results: Sequence[PGresult]) -> PGresult:
 
 
 @cache
-def _numbered(statement: str) -> bytes:
-    """Return the statement with Postgres's own placeholders."""
+def _named(statement: str) -> tuple[bytes, bytes]:
+    """Return the name to prepare the statement by, and its text with Postgres's own placeholders.
+
+    The name is made from the text: behind a pooler that lends one connection to many, it never means another one.
+    """
     places = count(1)
-    return re.sub("%b", lambda _: f"${next(places)}", statement).replace("%%", "%").encode()
+    text = re.sub("%b", lambda _: f"${next(places)}", statement).replace("%%", "%").encode()
+    return b"aikid_" + blake2b(text, digest_size=12).hexdigest().encode(), text

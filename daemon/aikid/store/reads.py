@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from msgspec import Raw
+from sqlalchemy.dialects.postgresql import JSONB
 
 from aiki.core.states import State
+from aiki.wire.codec import encode
 from aiki.wire.messages import NONE, ListRuns, Route, RunStatus, SummaryRow
 from aikid.store.pool import Pool
 from aikid.store.sql import MICROSECONDS
@@ -31,7 +33,8 @@ async def list_runs(pool: Pool, namespace: str, request: ListRuns, *, limit: int
     if request.workflow is not None:
         query = query.where(_r.c.workflow == request.workflow)
     if request.labels:
-        query = query.where(_r.c.labels.contains(request.labels))
+        wanted = sa.literal(encode(request.labels).decode(), sa.Text)
+        query = query.where(_r.c.labels.contains(sa.cast(wanted, JSONB)))
     if request.since is not None:
         query = query.where(_microseconds("r.created_at") >= request.since)
     if request.cursor is not None:
@@ -77,10 +80,7 @@ async def summary(pool: Pool, namespace: str) -> tuple[list[SummaryRow], int]:
         .group_by(runs.c.workflow, runs.c.version, runs.c.state)
         .order_by(runs.c.workflow, runs.c.version, runs.c.state)
     )
-    rows = [
-        SummaryRow(name, version, State(state), count)
-        for name, version, state, count in map(tuple, await pool.read(query))
-    ]
+    rows = [SummaryRow(name, version, State(state), count) for name, version, state, count in await pool.read(query)]
     live = sa.select(sa.func.count()).select_from(sessions).where(*_is_live(namespace))
     return rows, (await pool.read(live))[0][0]
 
@@ -110,7 +110,7 @@ async def registered(pool: Pool, namespace: str, workflow: str | None) -> list[R
     return [to_route(row) for row in rows]
 
 
-async def story(pool: Pool, run_id: str, *, offset: int, limit: int) -> Sequence[sa.Row[Any]]:
+async def story(pool: Pool, run_id: str, *, offset: int, limit: int) -> Sequence[tuple[Any, ...]]:
     """Return a run's story in order of time: (at, event, reason, actor, key, ok, value).
 
     `event` is a transition's, `entry` or `attempt`. Three ranges of primary keys, sorted together.

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import nats as nats_py
+import psycopg
 import pytest
 from nats.aio.client import Client
 
-from aiki.core.errors import Unavailable
+from aiki.core.errors import AikiError, Unavailable
 from aiki.core.states import Event, State
 from aiki.transport import Transport
 from aiki.wire import codec, subjects
@@ -21,6 +22,7 @@ from aiki.wire.messages import (
     CloseSession,
     End,
     Enqueue,
+    EnqueueReply,
     OpenSession,
     Record,
     RenewSession,
@@ -34,6 +36,10 @@ from tests.servers import Aikids, Nats, Postgres
 from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio
+FAILING = """
+CREATE FUNCTION failing(code text) RETURNS bool LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = code; END $$
+"""
 HINTS = subjects.hint("default", "flow", "1.0")
 CONSUMER = subjects.consumer("default", "flow", "1.0")
 
@@ -213,6 +219,23 @@ async def test_a_full_subject_costs_nothing(start_aikid: Aikids, transport: Tran
     while reply := await claim(transport, session, 200):
         found += len(reply)
     assert found == len(runs)
+
+
+@pytest.mark.parametrize(("sqlstate", "code"), [("22023", "payload"), ("42601", "internal")])
+async def test_a_request_that_fails_takes_no_other_of_its_batch_with_it(
+    start_aikid: Aikids, transport: Transport, database: str, sqlstate: str, code: str
+) -> None:
+    """A value that Postgres refuses, and a bug: both fail a statement that carries many requests."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(FAILING)
+        connection.execute(f"ALTER TABLE aiki.runs ADD CHECK (priority <> 13 OR failing('{sqlstate}'))".encode())
+    start_aikid()
+    runs = [new_run(priority=13 if n == 150 else 0) for n in range(300)]
+    replies = await asyncio.gather(*(transport.call(Enqueue([run])) for run in runs), return_exceptions=True)
+    failed = replies.pop(150)
+    assert isinstance(failed, AikiError)
+    assert failed.code == code
+    assert all(isinstance(reply, EnqueueReply) and reply.runs[0].created for reply in replies)
 
 
 async def test_postgres_may_restart(start_aikid: Aikids, make_postgres: Callable[[], Postgres], nats: Nats) -> None:

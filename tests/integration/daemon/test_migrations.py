@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -24,8 +23,7 @@ def empty(postgres: Postgres) -> Iterator[str]:
 
 def test_the_migrated_schema_is_that_of_the_tables(database: str) -> None:
     # Alembic leaves out the default schema, which is "aiki" for a user of that name.
-    arguments = {"options": "-c search_path=public"}
-    engine = sa.create_engine(migrate.driver_url(database), poolclass=sa.NullPool, connect_args=arguments)
+    engine = migrate.engine(f"{database}&options=-csearch_path%3Dpublic")
     options = {
         "include_schemas": True,
         "include_name": lambda name, kind, _: kind != "schema" or name == SCHEMA,
@@ -41,8 +39,7 @@ def test_the_indexes_are_those_of_the_tables(empty: str, database: str) -> None:
     """Alembic does not compare predicates, orders and storage options: build both and read them."""
     with psycopg.connect(empty) as connection:
         connection.execute("CREATE SCHEMA aiki")
-    engine = sa.create_engine(migrate.driver_url(empty), poolclass=sa.NullPool)
-    metadata.create_all(engine)
+    metadata.create_all(migrate.engine(empty))
     found = []
     for url in (empty, database):
         with psycopg.connect(url) as connection:

@@ -1,6 +1,7 @@
 """P2, P4 and P7: what is recorded stands, once, and only its claim can record it."""
 
 import asyncio
+import random
 
 import pytest
 from msgspec import Raw
@@ -171,6 +172,15 @@ async def test_attempts_stand_beside_the_journal(engine: Engine) -> None:
     again = await engine.claim_one()
     assert [(a.attempt, bytes(a.error), a.next_at) for a in again.attempts] == [(1, bytes(failure.error), 77)]
     assert (again.entries, again.length) == ([], 0)
+
+
+async def test_a_key_that_fits_no_index_is_refused_before_postgres_sees_it(engine: Engine) -> None:
+    """A random one, since Postgres compresses: it would say what it also says when it runs out of transaction ids."""
+    await engine.queued_run()
+    run = await engine.claim_one()
+    text = "".join(chr(0x4E00 + byte * 80 + n % 80) for n, byte in enumerate(random.Random(1).randbytes(1000)))
+    for size, result in ((1000, "refused"), (600, "done")):
+        assert await engine.results(unit(run.fence, attempts=[Attempt(f"task:{text[:size]}:0", 1)])) == [result]
 
 
 async def test_batches_that_lock_the_same_runs_in_opposite_orders_both_end(engine: Engine, rival: Engine) -> None:

@@ -63,6 +63,12 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
     assert load({}, {**GIVEN, "AIKI_POOL_SIZE": ""}).settings.pool_size == 6
 
 
+@pytest.mark.parametrize("hosts", ["one,two:5433", "[::1]:5432,10.0.0.1", "aiki:geheim%40@one:5432,two"])
+def test_a_database_may_have_several_hosts(hosts: str) -> None:
+    url = f"postgresql://{hosts}/aiki?target_session_attrs=read-write"
+    assert load({}, {"AIKI_DATABASE_URL": url}).settings.database_url == url
+
+
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
 def test_a_socket_folder_is_a_host_too(scheme: str) -> None:
     url = f"{scheme}://aiki@/postgres?host=%2Frun%2Fpostgresql"
@@ -86,6 +92,8 @@ def test_nats_may_be_a_cluster() -> None:
         ("AIKI_DATABASE_URL", "postgresql://aiki:s3#cret@db/aiki", "%23 for #"),
         ("AIKI_DATABASE_URL", "postgresql://[aiki:s3cret@db/aiki", "a URL such as"),
         ("AIKI_NATS_URL", "nats://aiki:1/cret@a", "%2F for /"),
+        ("AIKI_DATABASE_URL", "postgresql://one:5432,two:http/aiki", "a URL such as"),
+        ("AIKI_DATABASE_URL", "postgresql://one:5432,/aiki", "names no host"),
         ("AIKI_NATS_URL", "127.0.0.1:4222", "nats://"),
         ("AIKI_NATS_URL", "nats://a:4222,b:4222", "nats://"),
         ("AIKI_NATS_URL", "nats://a:99999", "a URL such as"),

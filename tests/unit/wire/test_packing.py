@@ -61,7 +61,6 @@ def test_the_largest_payload_fits_every_message_that_must_carry_it(max_payload: 
     carried: dict[str, Any] = {"key": KEY, "labels": LABELS_OF_ESCAPES}
     run = NewRun(RUN, NAME, VERSION, largest, digest="f" * 32, on_conflict="existing", priority=-100, **carried)
     claimed = Claimed(FENCE, RUN, NAME, VERSION, largest, 2**31 - 1, TIME, length=50_000, suspect=True, **carried)
-    times = {"started_at": TIME, "finished_at": TIME, "due_at": TIME}
     status = RunStatus(
         RUN,
         NAME,
@@ -69,10 +68,12 @@ def test_the_largest_payload_fits_every_message_that_must_carry_it(max_payload: 
         State.COMPLETED,
         TIME,
         2**31,
+        started_at=TIME,
+        finished_at=TIME,
+        due_at=TIME,
         priority=-100,
         tasks=50_000,
         output=largest,
-        **times,
         **carried,
     )
     entry = Entry("\1" * KEY_CHARS, False, largest, TIME, 2**31)
