@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import islice
 from typing import Final
 
-from aiki.core.errors import AikiError, NotFound, Unavailable
+from aiki.core.errors import FINAL, AikiError, NotFound
 from aiki.core.states import HELD, TERMINAL
 from aiki.transport import Transport
 from aiki.wire import codec
@@ -154,14 +154,14 @@ class Waits:
         request = Watch(batch, self._inbox, WATCH_SECONDS, ends_only)
         try:
             reply = await self._transport.call(request, seconds=CALL_SECONDS)
-        except Unavailable as error:
+        except FINAL as error:
+            for run_id in batch:
+                self._tell(run_id, error)
+            return
+        except AikiError as error:
             log.warning("waiting goes on without news: %s", error)
             self._wanted[ends_only] |= dict.fromkeys(filter(self._is_waited_for, batch))
             await asyncio.sleep(RETRY_SECONDS)
-            return
-        except AikiError as error:
-            for run_id in batch:
-                self._tell(run_id, error)
             return
         missing = set(batch).difference(reply.left_out)
         for run in reply.runs:

@@ -163,3 +163,7 @@ WIRE_ERRORS: dict[str, type[AikiError]] = {
     for kind in (UsageError, PayloadError, NotFound, Conflict, Unavailable, Overloaded, Unsupported, Fenced)
 }
 """What a daemon may answer, by code; any other code is raised as AikiError."""
+
+FINAL: tuple[type[AikiError], ...] = (UsageError, NotFound, Conflict, Unsupported, Fenced)
+"""Answers about the request itself: a repeat gets the same. All others may pass, a bug of the daemon too: it may be
+that of a neighbour's request, or last no longer than a migration."""

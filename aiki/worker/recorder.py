@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from aiki.core.errors import AikiError, Unavailable
+from aiki.core.errors import AikiError, Unavailable, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
@@ -31,6 +31,8 @@ UNIT_BYTES: Final = 400
 ENTRY_BYTES: Final = 250
 """What a unit and an entry weigh on the wire beside their values and keys, at most."""
 CALL_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = 0.05
+RETRY_SECONDS_MAX: Final = 5.0
 
 log = logging.getLogger("aiki.worker")
 
@@ -88,9 +90,13 @@ class Recorder:
             batch.append(self._ready.popleft())
         return batch
 
-    async def _record(self, batch: list[tuple[Execution, Unit]]) -> None:
-        reply = await self._reply(batch)
-        if reply is None:
+    async def _record(self, batch: list[tuple[Execution, Unit]], *, tries: int = 0, wait: float = 0.0) -> None:
+        if wait:
+            await asyncio.sleep(wait)
+        try:
+            reply = await self._reply(batch)
+        except AikiError as error:
+            self._refused(batch, error, tries=tries + 1)
             return
         failpoint("worker.recorded")
         self._clock.told(reply.now)
@@ -99,26 +105,30 @@ class Recorder:
             if place % TURN_RUNS == 0:
                 await asyncio.sleep(0)
 
-    async def _reply(self, batch: list[tuple[Execution, Unit]]) -> RecordReply | None:
-        """Return the daemon's answer, however long it takes; None if it refused the batch as a whole."""
+    async def _reply(self, batch: list[tuple[Execution, Unit]]) -> RecordReply:
+        """Return the daemon's answer, however long it takes. Raises the error that it refused the batch with."""
         request = Record([unit for _, unit in batch])
         while True:
             try:
                 return await self._transport.call(request, seconds=CALL_SECONDS)
             except Unavailable as error:
                 log.warning("outcomes of %d runs wait to be recorded: %s", len(batch), error)
-            except AikiError as error:
-                self._refused(batch, error)
-                return None
 
-    def _refused(self, batch: list[tuple[Execution, Unit]], error: AikiError) -> None:
-        if len(batch) == 1:
+    def _refused(self, batch: list[tuple[Execution, Unit]], error: AikiError, *, tries: int) -> None:
+        """Send what was refused as a whole again, in halves, until what is refused is one run's own data.
+
+        Anything else, a bug of the daemon too, says nothing about a run: it passes, or the lease ends first. An
+        outcome given up for it would be made once more though its worker lives (promises P2 and P3).
+        """
+        is_data = isinstance(error, UsageError)
+        if is_data and len(batch) == 1:
             batch[0][0].on_recorded(Recorded("refused", error.message))
             return
-        log.warning("a batch of %d runs was refused, they are recorded one by one: %s", len(batch), error)
+        log.warning("outcomes of %d runs were not recorded, and are sent again: %s", len(batch), error)
+        wait = 0.0 if is_data else min(RETRY_SECONDS * 2**tries, RETRY_SECONDS_MAX)
         half = len(batch) // 2
-        for part in (batch[:half], batch[half:]):
-            lane = asyncio.create_task(self._record(part))
+        for part in filter(None, (batch[:half], batch[half:])):
+            lane = asyncio.create_task(self._record(part, tries=tries, wait=wait))
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)
 

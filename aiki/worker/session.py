@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aiki.core.errors import AikiError, Unavailable
+from aiki.core.errors import FINAL, AikiError
 from aiki.transport import Transport
 from aiki.wire.messages import CloseSession, Fence, OpenSession, RenewSession, Route, SessionReply
 
@@ -138,13 +138,13 @@ class Session:
                 reply = await transport.call(
                     OpenSession(self.id, self._worker, self._routes, self._ttl), seconds=self._ttl / 3
                 )
-            except Unavailable as error:
+            except FINAL as error:
+                self._tell_opened(error)
+                raise
+            except AikiError as error:
                 log.warning("no session yet: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            except AikiError as error:
-                self._tell_opened(error)
-                raise
             if reply.alive:
                 break
             self.id = str(uuid.uuid4())
@@ -155,7 +155,7 @@ class Session:
         sent = _boottime()
         try:
             reply = await transport.call(RenewSession(self.id, self._callbacks.held()), seconds=self._ttl / 3)
-        except Unavailable as error:
+        except AikiError as error:
             log.warning("the lease was not renewed: %s", error)
             return False
         if reply.alive:

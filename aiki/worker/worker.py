@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from aiki.core.duration import Duration, to_seconds
-from aiki.core.errors import AikiError, Unavailable, UsageError
+from aiki.core.errors import AikiError, NotFound, UsageError
 from aiki.core.states import Event
 from aiki.execution import Execution, Settings
 from aiki.execution.order import HASH_SEED_VARIES
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 STOP_SECONDS: Final = 5.0
 """After the drain time: how long runs get to record and give back what they hold."""
 MIN_LEASE_SECONDS: Final = 1.0
+PAGE_RETRY_SECONDS: Final = 0.5
 
 log = logging.getLogger("aiki.worker")
 
@@ -257,8 +258,12 @@ class Worker:
         while execution.fence.run_id in self._executions:
             try:
                 reply = await self._client.transport.call(Page(execution.fence.run_id, after))
-            except Unavailable as error:
+            except NotFound:
+                execution.drop()
+                return
+            except AikiError as error:
                 log.warning("the journal of run %s is waited for: %s", execution.fence.run_id, error)
+                await asyncio.sleep(PAGE_RETRY_SECONDS)
                 continue
             execution.on_page(reply.entries)
             return

@@ -23,14 +23,18 @@ from aiki.wire.messages import (
     End,
     Enqueue,
     EnqueueReply,
+    History,
+    ListRuns,
     OpenSession,
     Record,
     RenewSession,
+    Request,
     Route,
     RunNews,
     Status,
     Watch,
 )
+from aikid.store import migrate
 from tests.integration.daemon.engine import completed, entry, new_run, unit
 from tests.servers import Aikids, Nats, Postgres
 from tests.waiting import patient, wait_until
@@ -239,8 +243,6 @@ async def test_a_request_that_fails_takes_no_other_of_its_batch_with_it(
 
 
 async def test_postgres_may_restart(start_aikid: Aikids, make_postgres: Callable[[], Postgres], nats: Nats) -> None:
-    from aikid.store import migrate
-
     server = make_postgres()
     url = server.create_database("aiki")
     migrate.upgrade(url)
@@ -261,6 +263,48 @@ async def test_postgres_may_restart(start_aikid: Aikids, make_postgres: Callable
     assert time.monotonic() - began < patient(2)
     assert (await transport.call(RenewSession(session, []))).alive
     await transport.call(CloseSession(session))
+    await transport.close()
+
+
+async def test_a_frozen_postgres_is_answered_within_five_seconds(
+    start_aikid: Aikids, make_postgres: Callable[[], Postgres], nats: Nats
+) -> None:
+    """Each kind of call, many at once and again later, by a caller who waits for the one reply."""
+    server = make_postgres()
+    url = server.create_database("aiki")
+    migrate.upgrade(url)
+    start_aikid(database_url=url)
+    transport = await Transport.connect(nats.url)
+    session = await open_session(transport)
+    await transport.call(Enqueue([run := new_run()]))
+    (one,) = await claim(transport, session)
+    requests: list[Callable[[], Request[Any]]] = [
+        lambda: Enqueue([new_run()]),
+        lambda: Record([unit(one.fence, 0, entry("a"))]),
+        lambda: RenewSession(session, []),
+        lambda: Claim(session, uuid.uuid4().hex, [("flow", "1.0")], 1),
+        lambda: Status([run.id]),
+        lambda: ListRuns(),
+        lambda: History(run.id),
+        lambda: OpenSession(str(uuid.uuid4()), "worker-2", [Route("flow", "1.0")], 30.0),
+    ]
+
+    async def answered(request: Request[Any]) -> float:
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="Postgres"):
+            await transport.call(request, seconds=patient(30), repeat=False)
+        return time.monotonic() - began
+
+    server.pause()
+    try:
+        for _ in range(2):
+            took = await asyncio.gather(*(answered(make()) for make in requests for _ in range(10)))
+            assert max(took) < patient(5)
+    finally:
+        server.resume()
+    began = time.monotonic()
+    await transport.call(Enqueue([new_run()]))
+    assert time.monotonic() - began < patient(2)
     await transport.close()
 
 
