@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from aiki.core.addresses import PERCENT_ENCODED, hide, is_cut_short, shown
 from aiki.core.errors import AikiError, ConfigError, Overloaded, PayloadError, Unavailable, UsageError
 from aiki.nats import Connection, NatsError, NoReply, NoResponders
 from aiki.transport.hints import Hint, HintPulls
+from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered
 from aiki.wire import codec, subjects
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import Request
@@ -28,8 +30,6 @@ R = TypeVar("R")
 
 DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 DEFAULT_PORT: Final = 4222
-ATTEMPT_SECONDS: Final = 2.0
-SHORT_ATTEMPT_SECONDS: Final = 0.5
 CALL_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 2.0
 
@@ -43,6 +43,7 @@ class Transport:
         self.url = url
         self.namespace = namespace
         self._nats = connection
+        self._silence = Silence()
 
     @classmethod
     async def connect(
@@ -72,7 +73,7 @@ class Transport:
         """Return the daemon's reply. Raises the error it answers with, or Unavailable after `seconds`.
 
         Attempts of at most ATTEMPT_SECONDS are repeated until the deadline, also after `unavailable` and `overloaded`
-        answers. With `repeat=False` there is one attempt of `seconds`.
+        answers; in a hurry if somebody did not answer lately. With `repeat=False` there is one attempt of `seconds`.
         """
         try:
             data = codec.encode(request)
@@ -85,9 +86,11 @@ class Transport:
         longest = min(ATTEMPT_SECONDS, max(seconds / 4, SHORT_ATTEMPT_SECONDS))
         pause = 0.02
         while True:
-            left = deadline - time.monotonic()
+            left = max(deadline - time.monotonic(), 0.05)
             try:
-                return await self._attempt(request, data, min(longest, max(left, 0.05)) if repeat else seconds)
+                if repeat and self._silence.lasts:
+                    return await self._silence.hurry(partial(self._attempt, request, data), left)
+                return await self._attempt(request, data, min(longest, left) if repeat else seconds)
             except Unavailable as error:
                 wait = error.retry_after if isinstance(error, Overloaded) else pause
                 # Full jitter: daemons that come back must not meet all callers at once.
@@ -106,7 +109,8 @@ class Transport:
                 hint=f"start one: {START_HINT}   (or: aikid)",
             ) from error
         except NoReply as error:
-            raise Unavailable(
+            self._silence.met()
+            raise Unanswered(
                 f"no reply to {request.op!r} from {shown(self.url)} within {seconds:.1f} s"
                 " (whether it happened is unknown)",
                 hint="check aikid's log, and that it reaches Postgres",
