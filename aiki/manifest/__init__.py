@@ -6,20 +6,22 @@ What reads YAML is imported when it is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from aiki.manifest.discovery import FILE_NAME, find
+from aiki.manifest.discovery import FILE_NAME, Source, find
 
 if TYPE_CHECKING:
     from aiki.manifest.fields import seconds
     from aiki.manifest.format import ClientSettings, Manifest, WorkerSettings, load, parse
-    from aiki.manifest.modules import prepare_path, resolve
+    from aiki.manifest.modules import module_folders, prepare_path, resolve
 
 __all__ = [
     "FILE_NAME",
     "ClientSettings",
     "Manifest",
+    "Source",
     "WorkerSettings",
     "find",
     "load",
+    "module_folders",
     "parse",
     "prepare_path",
     "resolve",
@@ -31,6 +33,7 @@ _LATER: Final = {
     "Manifest": "format",
     "WorkerSettings": "format",
     "load": "format",
+    "module_folders": "modules",
     "parse": "format",
     "prepare_path": "modules",
     "resolve": "modules",

@@ -15,8 +15,8 @@ import yaml
 
 from aiki.core.addresses import hide
 from aiki.core.errors import ConfigError
+from aiki.manifest.discovery import MANIFEST_BYTES
 
-MANIFEST_BYTES: Final = 256 * 1024
 NESTING: Final = 32
 _PLAIN_TAGS: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq")}
 
@@ -84,7 +84,7 @@ def read_document(raw: bytes, file: Path) -> Mapping:
     """
     start = Place(file, 1, 1)
     if len(raw) > MANIFEST_BYTES:
-        start.refuse(f"the manifest has {len(raw):,} bytes, and expected at most {MANIFEST_BYTES:,}")
+        start.refuse(f"the manifest is too long, and expected at most {MANIFEST_BYTES:,} bytes")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

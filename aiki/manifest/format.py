@@ -13,6 +13,7 @@ from typing import Final
 
 from aiki.core.errors import ConfigError
 from aiki.manifest import fields
+from aiki.manifest.discovery import read
 from aiki.manifest.document import Node, Scalar, read_document
 from aiki.manifest.fields import Fields
 from aiki.manifest.pending import check_overrides, check_schedules
@@ -84,11 +85,7 @@ class Manifest:
 
 def load(file: Path, *, packaged: bool = False) -> Manifest:
     """Read and check `file`. Raises ConfigError if it cannot be read or is wrong."""
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read the manifest {file} ({error.strerror})") from error
-    return parse(raw, file, packaged=packaged)
+    return parse(read(file).raw, file, packaged=packaged)
 
 
 def parse(raw: bytes, file: Path, *, packaged: bool = False) -> Manifest:

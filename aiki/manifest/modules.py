@@ -16,23 +16,29 @@ from aiki.manifest.discovery import FILE_NAME
 from aiki.manifest.format import Manifest, load
 
 
-def prepare_path(manifest: Manifest | None, directory: Path) -> list[Path]:
-    """Put the working directory and the manifest's `path` first on `sys.path`; return these folders in order."""
-    folders = list(dict.fromkeys([directory.resolve(), *(manifest.path if manifest else ())]))
-    entries = [str(folder) for folder in folders]
-    sys.path[:] = entries + [entry for entry in sys.path if entry not in entries]
+def module_folders(manifest: Manifest | None, directory: Path) -> list[Path]:
+    """Return the folders where modules are looked for first: the working directory, and the manifest's `path`."""
+    return list(dict.fromkeys([directory.resolve(), *(manifest.path if manifest else ())]))
+
+
+def prepare_path(folders: Sequence[Path]) -> None:
+    """Put `folders` first on `sys.path`, for good.
+
+    Only what is about to import the user's modules may do so, and last of all: what we import ourselves comes from
+    there too from now on.
+    """
+    sys.path[:] = _with_first(folders)
     importlib.invalidate_caches()
-    return folders
 
 
-def resolve(names: Sequence[str], manifest: Manifest | None) -> list[str]:
+def resolve(names: Sequence[str], manifest: Manifest | None, folders: Sequence[Path]) -> list[str]:
     """Return the dotted modules that `names` stand for, in order and once each; without names all of the manifest.
 
-    Call `prepare_path` first. Raises ConfigError if there is nothing to serve. Whether a dotted module exists is
-    seen when it is imported.
+    A package that ships a manifest is looked for in `folders` first. Raises ConfigError if there is nothing to serve.
+    Whether a dotted module exists is seen when it is imported.
     """
     if names:
-        return _once(module for name in names for module in _modules_of(name, manifest))
+        return _once(module for name in names for module in _modules_of(name, manifest, folders))
     if manifest is None:
         raise ConfigError(f"no module was named and no {FILE_NAME} was found", hint="aiki worker start -m myflows")
     if not manifest.modules:
@@ -40,14 +46,19 @@ def resolve(names: Sequence[str], manifest: Manifest | None) -> list[str]:
     return _once(module for modules in manifest.modules.values() for module in modules)
 
 
-def _modules_of(name: str, manifest: Manifest | None) -> Sequence[str]:
+def _with_first(folders: Sequence[Path]) -> list[str]:
+    entries = [str(folder) for folder in folders]
+    return entries + [entry for entry in sys.path if entry not in entries]
+
+
+def _modules_of(name: str, manifest: Manifest | None, folders: Sequence[Path]) -> Sequence[str]:
     if manifest and name in manifest.modules:
         return manifest.modules[name]
     if name.endswith(".py"):
         raise ConfigError(f"{name!r} is a file, and expected a module", hint=f"-m {Path(name).stem}")
     if not all(part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"{name!r} is neither a name of the manifest nor a dotted module such as myflows.orders")
-    shipped = _shipped_manifest(name)
+    shipped = _shipped_manifest(name, folders)
     if shipped is None:
         return [name]
     modules = load(shipped, packaged=True).modules
@@ -56,13 +67,18 @@ def _modules_of(name: str, manifest: Manifest | None) -> Sequence[str]:
     return [module for group in modules.values() for module in group]
 
 
-def _shipped_manifest(package: str) -> Path | None:
+def _shipped_manifest(package: str, folders: Sequence[Path]) -> Path | None:
     """Return the `aiki.yaml` beside the package's `__init__.py`, if it ships one."""
     if "." in package:
         return None  # finding a dotted name imports its parents: leave that to the import itself
-    spec = importlib.util.find_spec(package)
-    folders = spec.submodule_search_locations if spec else None
-    return next((Path(folder) / FILE_NAME for folder in folders or () if (Path(folder) / FILE_NAME).is_file()), None)
+    before = sys.path[:]
+    sys.path[:] = _with_first(folders)
+    try:
+        spec = importlib.util.find_spec(package)
+    finally:
+        sys.path[:] = before
+    places = [Path(place) / FILE_NAME for place in (spec and spec.submodule_search_locations) or ()]
+    return next((file for file in places if file.is_file()), None)
 
 
 def _once(modules: Iterable[str]) -> list[str]:

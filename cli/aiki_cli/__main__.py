@@ -1,5 +1,11 @@
 """`python -m aiki_cli` is `aiki`."""
 
+import sys
+
+if not sys.flags.safe_path:
+    # Python has put the working directory first: whoever filled it must not choose what we import.
+    del sys.path[0]
+
 from aiki_cli.main import main
 
 main()

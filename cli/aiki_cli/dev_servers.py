@@ -10,7 +10,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import shutil
 import socket
 import sys
 import threading
@@ -22,7 +21,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiki import AikiError, Client, ConfigError, Unavailable, UsageError
-from aiki.manifest import prepare_path, resolve
+from aiki.core.ownership import objection, trusted_owners
+from aiki.manifest import module_folders, resolve
 from aiki_cli import exits
 from aiki_cli.child import Child
 from aiki_cli.commands.worker import DEFAULT_RUNS, worker_command, worker_environment
@@ -46,9 +46,9 @@ def run_dev(session: Session, modules: Sequence[str], example: str | None) -> in
     """
     _require_daemon()
     names = [*modules, *([_write_example(session.out, example)] if example else [])]
-    folders = prepare_path(session.manifest, Path.cwd())
+    folders = module_folders(session.manifest, Path.cwd())
     if names or (session.manifest and session.manifest.modules):
-        names = resolve(names, session.manifest)
+        names = resolve(names, session.manifest, folders)
     began = time.monotonic()
     port = _wanted_port(session.common.url or os.environ.get("AIKI_URL"))
     daemon = _start_daemon(session.out, port)
@@ -106,7 +106,8 @@ def _wanted_port(url: str | None) -> int | None:
 
 
 def _start_daemon(out: Output, port: int | None) -> Child:
-    command = [sys.executable, "-m", "aikid", "--embedded", "--log-format", "text"]
+    # -P: the working directory must not shadow what the daemon imports.
+    command = [sys.executable, "-P", "-m", "aikid", "--embedded", "--log-format", "text"]
     if not os.environ.get("AIKI_LOG_LEVEL"):
         command += ["--log-level", "warning"]
     if port is not None:
@@ -168,12 +169,29 @@ def _write_example(out: Output, example: str) -> str:
         known = ", ".join(sorted(path.stem for path in _EXAMPLES.glob("*.py")))
         raise UsageError(f"there is no example {example!r}, and expected {known}", hint="aiki dev --example hello")
     target = Path(f"{example}.py")
-    if target.exists():
+    text = source.read_text()
+    try:
+        with target.open("x") as made:  # never through a link
+            made.write(text)
+    except FileExistsError:
+        _refuse_strangers(target)
         out.say(f"✓ {target} is there, and stays as it is")
     else:
-        shutil.copyfile(source, target)
-        out.say(f"✓ wrote {target} ({len(target.read_text().splitlines())} lines)")
+        out.say(f"✓ wrote {target} ({len(text.splitlines())} lines)")
     return example
+
+
+def _refuse_strangers(target: Path) -> None:
+    """Raise ConfigError if the example that is there, and would be run, may have been written by somebody else."""
+    try:
+        descriptor = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"{target} is there, and cannot be read ({error.strerror})") from error
+    with os.fdopen(descriptor):
+        if reason := objection(descriptor, trusted_owners()):
+            raise ConfigError(
+                f"{target} is there, {reason}, and would be run", hint="aiki dev --example hello   (in another folder)"
+            )
 
 
 def _labelled(out: Output, label: str) -> Callable[[str], None]:

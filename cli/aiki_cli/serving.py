@@ -10,9 +10,11 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, NoReturn
 
 from aiki import Worker
+from aiki.manifest import prepare_path
 from aiki.registry import collect
 from aiki_cli import exits
 from aiki_cli.child import say_ready
@@ -24,8 +26,9 @@ GC_THRESHOLDS: Final = (50_000, 20, 50)
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker runs."""
+    """How a worker runs; `folders` come first when its modules are imported."""
 
+    folders: Sequence[Path]
     max_concurrent_runs: int
     drain_seconds: float
     lease: str
@@ -38,6 +41,7 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     Raises ConfigError if they cannot be imported, Unavailable if no daemon answers.
     """
     log_to_stderr(quiet=session.common.quiet)
+    prepare_path(options.folders)
     registry = collect(modules)
 
     # What is loaded stays, and a run leaves no cycles: looking for them at every 700 objects costs a tenth of the CPU.

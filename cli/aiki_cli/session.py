@@ -57,11 +57,11 @@ class Session:
 
     @cached_property
     def manifest(self) -> Manifest | None:
-        """The manifest, if there is one. Raises ConfigError if it is wrong."""
+        """The manifest, if there is one. Raises ConfigError if it is wrong, or was found and may be a stranger's."""
         from aiki import manifest
 
-        file = manifest.find(self.common.file, os.environ, Path.cwd())
-        return manifest.load(file) if file else None
+        source = manifest.find(self.common.file, os.environ, Path.cwd())
+        return manifest.parse(source.raw, source.file) if source else None
 
     @property
     def profile(self) -> str | None:

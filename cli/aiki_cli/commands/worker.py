@@ -16,6 +16,8 @@ from aiki_cli.session import Session
 DEFAULT_RUNS = 100
 DEFAULT_DRAIN = "30s"
 DEFAULT_LEASE = "30s"
+_SAFE_PATH = "-P"
+"""Python's option for a process that must not import from its working directory before we say so."""
 
 app = typer.Typer(name="worker", help="Serve workflows.", no_args_is_help=True)
 
@@ -54,10 +56,10 @@ def start(
     SIGTERM or Ctrl-C drains: no new run is taken, tasks may end; a second one stops at once. Without -m all modules
     of the manifest are served.
     """
-    from aiki.manifest import prepare_path, resolve
+    from aiki.manifest import module_folders, resolve
 
-    folders = prepare_path(session.manifest, Path.cwd())
-    names = resolve(modules or (), session.manifest)
+    folders = module_folders(session.manifest, Path.cwd())
+    names = resolve(modules or (), session.manifest, folders)
     drain_seconds = _drain_seconds(session, drain)
     runs = max_concurrent_runs or (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
     if reload or processes > 1:
@@ -66,17 +68,18 @@ def start(
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
         sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
+        command = [sys.executable, _SAFE_PATH, *sys.orig_argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
     from aiki_cli.serving import WorkerOptions, serve
 
-    return serve(session, names, WorkerOptions(runs, drain_seconds, lease, worker_id))
+    return serve(session, names, WorkerOptions(folders, runs, drain_seconds, lease, worker_id))
 
 
 def worker_command(
     session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, lease: str = DEFAULT_LEASE
 ) -> list[str]:
     """Return the command of one worker process that serves `modules` as this session would."""
-    command = [sys.executable, "-m", "aiki_cli", "worker", "start"]
+    command = [sys.executable, _SAFE_PATH, "-m", "aiki_cli", "worker", "start"]
     for module in modules:
         command += ["-m", module]
     command += ["--max-concurrent-runs", str(runs), "--drain", f"{round(drain_seconds * 1000)}ms", "--lease", lease]

@@ -1,4 +1,4 @@
-"""Where a manifest is found, and what `-m` means."""
+"""What `-m` means, and where modules are looked for."""
 
 from __future__ import annotations
 
@@ -7,26 +7,12 @@ import sys
 import pytest
 
 from aiki.core.errors import ConfigError
-from aiki.manifest import find, load, parse, prepare_path, resolve
+from aiki.manifest import load, module_folders, parse, prepare_path, resolve
 
 
 @pytest.fixture(autouse=True)
 def import_path(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
-
-
-def test_a_named_file_comes_before_the_environment_and_the_folders(tmp_path):
-    inner = tmp_path / "a" / "b"
-    inner.mkdir(parents=True)
-    (tmp_path / "aiki.yaml").write_text("aiki: 1")
-    assert find(None, {}, inner) == tmp_path.resolve() / "aiki.yaml"
-    other = tmp_path / "other.yaml"
-    assert find(None, {"AIKI_MANIFEST": str(other)}, inner) == other
-    assert find(inner / "x.yaml", {"AIKI_MANIFEST": str(other)}, inner) == inner / "x.yaml"
-
-
-def test_no_manifest_is_none(tmp_path):
-    assert find(None, {}, tmp_path) is None
 
 
 def test_a_missing_file_is_a_configuration_error(tmp_path):
@@ -36,25 +22,25 @@ def test_a_missing_file_is_a_configuration_error(tmp_path):
 
 def test_a_name_of_the_manifest_stands_for_its_modules(tmp_path):
     manifest = parse(b"aiki: 1\nmodules: {one: [a.b, a.c], two: [a.c, d]}", tmp_path / "aiki.yaml")
-    assert resolve(["one"], manifest) == ["a.b", "a.c"]
-    assert resolve([], manifest) == ["a.b", "a.c", "d"]
-    assert resolve(["two", "one"], manifest) == ["a.c", "d", "a.b"]
-    assert resolve(["other.module"], manifest) == ["other.module"]
+    assert resolve(["one"], manifest, []) == ["a.b", "a.c"]
+    assert resolve([], manifest, []) == ["a.b", "a.c", "d"]
+    assert resolve(["two", "one"], manifest, []) == ["a.c", "d", "a.b"]
+    assert resolve(["other.module"], manifest, []) == ["other.module"]
 
 
 def test_nothing_to_serve_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="no module was named"):
-        resolve([], None)
+        resolve([], None, [])
     with pytest.raises(ConfigError, match="names no modules"):
-        resolve([], parse(b"aiki: 1", tmp_path / "aiki.yaml"))
+        resolve([], parse(b"aiki: 1", tmp_path / "aiki.yaml"), [])
 
 
 def test_a_file_is_no_module():
     with pytest.raises(ConfigError, match="is a file") as caught:
-        resolve(["flows/orders.py"], None)
+        resolve(["flows/orders.py"], None, [])
     assert caught.value.hint == "-m orders"
     with pytest.raises(ConfigError, match="neither a name of the manifest nor a dotted module"):
-        resolve(["or-ders"], None)
+        resolve(["or-ders"], None, [])
 
 
 def test_a_package_may_ship_its_own_manifest(tmp_path):
@@ -62,15 +48,16 @@ def test_a_package_may_ship_its_own_manifest(tmp_path):
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "aiki.yaml").write_text("aiki: 1\nmodules: {all: [shipped_flows.a, shipped_flows.b]}")
-    prepare_path(None, tmp_path)
-    assert resolve(["shipped_flows"], None) == ["shipped_flows.a", "shipped_flows.b"]
+    assert resolve(["shipped_flows"], None, [tmp_path]) == ["shipped_flows.a", "shipped_flows.b"]
     assert "shipped_flows" not in sys.modules
+    assert str(tmp_path) not in sys.path
 
 
 def test_the_working_directory_and_the_path_come_first(tmp_path):
     (tmp_path / "src").mkdir()
     (tmp_path / "work").mkdir()
     manifest = parse(b"aiki: 1\npath: [src]", tmp_path / "aiki.yaml")
-    folders = prepare_path(manifest, tmp_path / "work")
+    folders = module_folders(manifest, tmp_path / "work")
+    prepare_path(folders)
     assert sys.path[:2] == [str(tmp_path / "work"), str(tmp_path / "src")]
     assert folders == [tmp_path / "work", tmp_path / "src"]
