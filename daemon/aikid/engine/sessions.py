@@ -47,22 +47,22 @@ def _check_open(request: OpenSession) -> None:
 
 async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]]) -> list[SessionReply | AikiError]:
     """Renew many sessions in one commit; of each say which of its runs it did not name. Raises Unavailable."""
-    bad = [index for index, (_, request) in enumerate(calls) if not is_uuid(request.id)]
-    good = [call for index, call in enumerate(calls) if index not in bad]
+    good = [(namespace, request) for namespace, request in calls if is_uuid(request.id)]
+    keys = [(namespace, request.id) for namespace, request in good]
+    held = [_tokens(request.held) for _, request in good]
 
-    async def work(connection: Connection) -> dict[str, SessionReply]:
-        now, renewed = await store.renew(connection, good)
-        replies = {}
-        for _, request in good:
-            alive = request.id in renewed
-            unlisted = await store.unlisted(connection, request.id, _tokens(request.held)) if alive else []
-            replies[request.id] = SessionReply(alive, now, renewed.get(request.id, 30.0), unlisted)
-        return replies
+    async def work(connection: Connection) -> list[SessionReply]:
+        now, leases = await store.renew(connection, keys)
+        unlisted = await store.unlisted(connection, keys, held) if leases else [[] for _ in keys]
+        return [
+            SessionReply(True, now, leases[key], lost) if key in leases else SessionReply(False, now)
+            for key, lost in zip(keys, unlisted, strict=True)
+        ]
 
-    replies = await pool.run(work, priority=Priority.LEASE)
+    replies = iter(await pool.run(work, priority=Priority.LEASE))
     return [
-        UsageError(f"session id {request.id[:64]!r} is not a UUID") if index in bad else replies[request.id]
-        for index, (_, request) in enumerate(calls)
+        next(replies) if is_uuid(request.id) else UsageError(f"session id {request.id[:64]!r} is not a UUID")
+        for _, request in calls
     ]
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiki.core.states import Event, State
-from aiki.wire.messages import Fence, OpenSession, RenewSession
-from aikid.store.arrays import Blobs, Texts, Uuids
+from aiki.wire.messages import Fence, OpenSession
+from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
@@ -63,31 +63,54 @@ WITH mine AS MATERIALIZED (
   WHERE s.closed_at IS NULL ORDER BY s.id FOR NO KEY UPDATE OF s
 ), renewed AS (
   UPDATE aiki.sessions s SET expires_at = now() + s.ttl FROM mine
-  WHERE s.id = mine.id AND s.closed_at IS NULL RETURNING s.id, s.ttl
+  WHERE s.id = mine.id AND s.closed_at IS NULL RETURNING s.namespace, s.id, s.ttl
 )
-SELECT NULL, {_NOW}, NULL UNION ALL SELECT id::text, 0, extract(epoch FROM ttl)::float8 FROM renewed
+SELECT NULL, NULL, {_NOW}, NULL
+UNION ALL SELECT namespace, id::text, 0, extract(epoch FROM ttl)::float8 FROM renewed
 """
-# `runs_running` by session: what this process was given long ago and did not name lost its claim's reply.
+# `runs_running` by session: what a process was given long ago and did not name lost its claim's reply. What it named
+# is a hash table (`IS NOT TRUE` keeps it one), so that thousands of claims cost no more than thousands of looks.
 _UNLISTED: Final = f"""
-SELECT r.id::text, r.epoch, r.claim_id FROM aiki.runs r JOIN aiki.sessions s ON s.id = r.session_id
-WHERE r.session_id = %s AND r.state = '{State.RUNNING}' AND r.claimed_at < now() - s.ttl / 3
-  AND r.claim_id <> ALL(%b)
-LIMIT 1000
+SELECT t.place, lost.* FROM unnest(%b, %b, %b) AS t(place, namespace, id)
+JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
+CROSS JOIN LATERAL (
+  SELECT r.id::text, r.epoch, r.claim_id FROM aiki.runs r
+  WHERE r.session_id = s.id AND r.namespace = s.namespace AND r.state = '{State.RUNNING}'
+    AND r.claimed_at < now() - s.ttl / 3
+    AND ((t.place, r.claim_id) IN (SELECT * FROM unnest(%b, %b))) IS NOT TRUE
+  LIMIT 1000
+) AS lost
 """
 
+SessionKey = tuple[str, str]
+"""Namespace and session id: an id alone might be another namespace's."""
 
-async def renew(connection: Connection, requests: Sequence[tuple[str, RenewSession]]) -> tuple[int, dict[str, float]]:
-    """Renew the live ones of these sessions (namespace, request); return the clock, and each renewed one's lease."""
-    parameters = [Uuids([request.id for _, request in requests]), Texts([namespace for namespace, _ in requests])]
+
+async def renew(connection: Connection, sessions: Sequence[SessionKey]) -> tuple[int, dict[SessionKey, float]]:
+    """Renew the live ones of these sessions; return the database's clock, and each renewed one's lease in seconds."""
+    parameters = [Uuids([session for _, session in sessions]), Texts([namespace for namespace, _ in sessions])]
     cursor = await connection.execute(_RENEW, parameters, prepare=True, binary=True)
-    (_, now, _), *rows = await cursor.fetchall()
-    return now, {session: ttl for session, _, ttl in rows}
+    (_, _, now, _), *rows = await cursor.fetchall()
+    return now, {(namespace, session): ttl for namespace, session, _, ttl in rows}
 
 
-async def unlisted(connection: Connection, session: str, held: Sequence[str]) -> list[Fence]:
-    """Return the runs of the session that were claimed more than a third of its lease ago under no claim of `held`."""
-    cursor = await connection.execute(_UNLISTED, [session, Texts(held)], prepare=True, binary=True)
-    return [Fence(*row) for row in await cursor.fetchall()]
+async def unlisted(
+    connection: Connection, sessions: Sequence[SessionKey], held: Sequence[Sequence[str]]
+) -> list[list[Fence]]:
+    """Return, for each session, its runs claimed more than a third of its lease ago under no claim of its `held`."""
+    named = [(place, claim_id) for place, claim_ids in enumerate(held) for claim_id in claim_ids]
+    parameters: list[Array] = [
+        Ints(range(len(sessions))),
+        Texts([namespace for namespace, _ in sessions]),
+        Uuids([session for _, session in sessions]),
+        Ints([place for place, _ in named]),
+        Texts([claim_id for _, claim_id in named]),
+    ]
+    cursor = await connection.execute(_UNLISTED, parameters, prepare=True, binary=True)
+    lost: list[list[Fence]] = [[] for _ in sessions]
+    for place, *fence in await cursor.fetchall():
+        lost[place].append(Fence(*fence))
+    return lost
 
 
 _CLOSE: Final = """
@@ -95,7 +118,7 @@ UPDATE aiki.sessions SET closed_at = now() WHERE id = %s AND namespace = %s AND 
 """
 _REQUEUE: Final = f"""
 WITH held AS MATERIALIZED (
-  SELECT r.id FROM aiki.runs r WHERE r.session_id = %s AND r.state = '{State.RUNNING}'
+  SELECT r.id FROM aiki.runs r WHERE r.session_id = %s AND r.namespace = %s AND r.state = '{State.RUNNING}'
   ORDER BY r.id FOR NO KEY UPDATE
 ), freed AS (
   UPDATE aiki.runs r SET state = '{State.QUEUED}', session_id = NULL, claim_id = NULL, history_seq = r.history_seq + 1
@@ -116,7 +139,7 @@ async def close(connection: Connection, namespace: str, session: str) -> list[tu
     """
     async with connection.transaction():
         await connection.execute(_CLOSE, [session, namespace], prepare=True)
-        cursor = await connection.execute(_REQUEUE, [session], prepare=True, binary=True)
+        cursor = await connection.execute(_REQUEUE, [session, namespace], prepare=True, binary=True)
         return await cursor.fetchall()
 
 

@@ -1,8 +1,14 @@
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from nats import connect
+from nats.aio.client import Client as Connection
 
+from aikid.app import App
+from aikid.config import Settings
 from tests.integration.daemon.engine import Engine, running_engine
+from tests.servers import Nats
 
 
 @pytest.fixture
@@ -16,3 +22,23 @@ async def rival(database: str) -> AsyncIterator[Engine]:
     """A second daemon's engine on the same database."""
     async with running_engine(database) as one:
         yield one
+
+
+@pytest.fixture
+async def app(database: str, nats: Nats) -> AsyncIterator[App]:
+    """A whole daemon on this test's own loop."""
+    made, started = App(Settings(database_url=database, nats_url=nats.url)), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(made.run(started=started))
+        serving = group.create_task(started.wait())
+        await asyncio.wait([running, serving], return_when=asyncio.FIRST_COMPLETED)
+        yield made
+        running.cancel()
+
+
+@pytest.fixture
+async def bus(nats: Nats, anyio_backend: str) -> AsyncIterator[Connection]:
+    """A connection to the NATS of `app`."""
+    connection = await connect(nats.url)
+    yield connection
+    await connection.close()

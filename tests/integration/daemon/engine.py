@@ -91,9 +91,9 @@ class Engine:
         assert done.error is None
         return done.id
 
-    async def session(self, *, ttl: float = 30.0, worker: str = "worker-1") -> str:
+    async def session(self, *, ttl: float = 30.0, worker: str = "worker-1", routes: Sequence[Route] = ()) -> str:
         session = str(uuid.uuid4())
-        request = OpenSession(session, worker, [Route(WORKFLOW, VERSION)], ttl)
+        request = OpenSession(session, worker, list(routes) or [Route(WORKFLOW, VERSION)], ttl)
         assert (await sessions.open_session(self.pool, self.routes, self.namespace, request)).alive
         return session
 

@@ -1,0 +1,215 @@
+"""Namespaces are tenants: whatever one asks, it learns nothing of another's runs and changes nothing of theirs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from msgspec import Raw
+from msgspec.structs import replace
+from nats.aio.client import Client as Connection
+
+from aiki.core.states import Event, State
+from aiki.wire.messages import (
+    REQUESTS,
+    Attempt,
+    Claim,
+    Claimed,
+    CloseSession,
+    End,
+    Enqueue,
+    Fence,
+    Find,
+    History,
+    Input,
+    ListRuns,
+    NewRun,
+    OpenSession,
+    Page,
+    Record,
+    RenewSession,
+    Request,
+    Resume,
+    Route,
+    Status,
+    Summary,
+    Watch,
+    Workflows,
+)
+from aikid.app import App
+from aikid.engine import claims
+from aikid.engine.record import FENCED
+from tests.integration.daemon.asking import ask_together
+from tests.integration.daemon.engine import Engine, completed, entry, new_id, new_run, running_engine, unit
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.anyio
+
+OURS, THEIRS = "ours", "theirs"
+SECRET = "secret"
+"""Stands in every text of ours, so that a reply which holds it has crossed."""
+FLOW = f"{SECRET}-flow"
+RECORDED = entry(SECRET, Raw(b'"secret-value"'))
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What a stranger might have heard of us: ids, names and keys; and a session of the stranger's own."""
+
+    engine: Engine
+    session: str
+    claim_id: str
+    running: Claimed
+    queued: NewRun
+    blocked: str
+    completed: str
+    stranger: str
+
+    @property
+    def ids(self) -> list[str]:
+        return [self.running.fence.run_id, self.queued.id, self.blocked, self.completed]
+
+    async def rows(self) -> list[list[tuple[Any, ...]]]:
+        """Return all that stands in the database about us."""
+        of_runs = [
+            f"SELECT x::text FROM aiki.{table} x JOIN aiki.runs r ON r.id = x.run_id WHERE r.namespace = %s ORDER BY 1"
+            for table in ("journal", "attempts", "run_history")
+        ]
+        own = [
+            f"SELECT x::text FROM aiki.{table} x WHERE namespace = %s ORDER BY 1"
+            for table in ("runs", "sessions", "routes")
+        ]
+        return [await self.engine.execute(query, OURS) for query in (*of_runs, *own)]
+
+
+def secret_run() -> NewRun:
+    return new_run(
+        workflow=FLOW,
+        input=Raw(b'{"text":"secret-input"}'),
+        key=f"{SECRET}-key-{new_id()}",
+        digest="0" * 32,
+        labels={"label": f"{SECRET}-label"},
+    )
+
+
+@pytest.fixture
+async def ours(database: str) -> AsyncIterator[Ours]:
+    async with running_engine(database, OURS) as engine, running_engine(database, THEIRS) as stranger:
+        route = Route(FLOW, "1.0", Raw(b'{"title":"secret-schema"}'), [f"{SECRET}-task"])
+        session, claim_id = await engine.session(worker=f"{SECRET}-worker", routes=[route]), f"{SECRET}-claim"
+        await engine.enqueue(secret_run(), secret_run(), secret_run())
+        claim = Claim(session, claim_id, [(FLOW, "1.0")], 3)
+        running, blocked, ended = (await claims.claim(engine.pool, OURS, claim)).runs
+        failed = Attempt(f"task:{SECRET}:0:0", 1, Raw(b'{"type":"E","message":"secret-error"}'))
+        units = (
+            unit(running.fence, 0, RECORDED, attempts=[failed]),
+            unit(blocked.fence, end=End(Event.DIVERGE, why=f"{SECRET}-why")),
+            unit(ended.fence, end=completed(b'"secret-output"')),
+        )
+        assert await engine.results(*units) == ["done"] * 3
+        queued = secret_run()
+        await engine.enqueue(queued)
+        # So long ago that a renewal which does not list it is told of it.
+        await engine.execute("UPDATE aiki.runs SET claimed_at = now() - interval '1 hour'")
+        ids = blocked.fence.run_id, ended.fence.run_id
+        yield Ours(engine, session, claim_id, running, queued, *ids, await stranger.session())
+
+
+NOTHING: dict[str, Any] = {"runs": []}
+NOT_FOUND, CONFLICT = "not_found", "conflict"
+Row = tuple[Request[Any], Request[Any], object]
+ROWS: dict[str, Callable[[Ours], list[Row]]] = {
+    # By operation: what we ask for, what a stranger asks beside it, and what the stranger is to be told.
+    "enqueue": lambda o: [
+        (Enqueue([secret_run()]), Enqueue([replace(o.queued, id=run_id)], "_INBOX.x"), CONFLICT) for run_id in o.ids
+    ],
+    "status": lambda o: [(Status(o.ids), Status(o.ids), NOTHING)],
+    "watch": lambda o: [(Watch(o.ids, "_INBOX.x", 30.0), Watch(o.ids, "_INBOX.y", 30.0), NOTHING)],
+    "find": lambda o: [
+        (Find(o.queued.id), Find(word), {"ids": []})
+        for word in (o.queued.id, o.queued.id[:12], o.queued.id[-12:], f"{FLOW}@{o.queued.key}")
+    ],
+    "list": lambda o: [
+        (ListRuns(), ListRuns(), NOTHING),
+        (ListRuns(), ListRuns(workflow=FLOW, labels=o.queued.labels), NOTHING),
+        (ListRuns(), ListRuns(states=[State.BLOCKED], cursor="f" * 8 + o.blocked[8:]), NOTHING),
+    ],
+    "history": lambda o: [(History(run_id), History(run_id), NOT_FOUND) for run_id in o.ids],
+    "input": lambda o: [(Input(run_id), Input(run_id), NOT_FOUND) for run_id in o.ids],
+    "resume": lambda o: [(Resume(o.queued.id), Resume(run_id), NOT_FOUND) for run_id in o.ids],
+    "summary": lambda _: [(Summary(), Summary(), {"rows": [], "workers": 1})],
+    "workflows": lambda _: [(Workflows(), Workflows(FLOW), {"routes": []})],
+    "session_open": lambda o: [(OpenSession(o.session, "w", []), OpenSession(o.session, "w", []), {"alive": False})],
+    "session_renew": lambda o: [
+        (RenewSession(o.session, []), RenewSession(o.session, []), {"alive": False}),
+        (RenewSession(o.session, []), RenewSession(o.stranger, []), {"alive": True}),
+    ],
+    "session_close": lambda o: [(OpenSession(o.session, "w", []), CloseSession(o.session), {"alive": False})],
+    "claim": lambda o: [
+        (Page(o.ids[0], 0), Claim(o.session, o.claim_id, [(FLOW, "1.0")], 9), {"alive": False}),
+        (Page(o.ids[0], 0), Claim(o.stranger, o.claim_id, [(FLOW, "1.0"), ("flow", "1.0")], 9), {}),
+    ],
+    "record": lambda o: [
+        (Record([unit(o.running.fence, 0, RECORDED)]), Record([forged]), {"units": [[FENCED.result, FENCED.reason]]})
+        for forged in (
+            unit(o.running.fence, 0, RECORDED),
+            unit(o.running.fence, 1, entry("b")),
+            unit(o.running.fence, end=completed()),
+            unit(Fence(o.blocked, 1, o.claim_id), end=End(Event.RELEASE)),
+        )
+    ],
+    "page": lambda o: [(Page(run_id, 0), Page(run_id, 0), NOT_FOUND) for run_id in o.ids],
+}
+
+
+def test_every_operation_has_its_row() -> None:
+    assert set(ROWS) == set(REQUESTS)
+
+
+@pytest.mark.parametrize("op", sorted(REQUESTS))
+async def test_no_operation_reaches_into_another_namespace(app: App, bus: Connection, ours: Ours, op: str) -> None:
+    for mine, foreign, expected in ROWS[op](ours):
+        before = await ours.rows()
+        alone = await ask_together(app, bus, (THEIRS, foreign))
+        assert await ours.rows() == before
+        _, *shared = await ask_together(app, bus, *[(OURS, mine), (THEIRS, foreign)] * 4)
+        for reply in (*alone, *shared[::2]):
+            assert told(reply) == expected
+            assert SECRET.encode() not in reply.replace(b"secret-flow", b"")
+
+
+def told(reply: bytes) -> object:
+    """Return what a reply says: an error's code, or the answer without the lease's times."""
+    answer = json.loads(reply)
+    if "error" in answer:
+        return answer["error"]["code"]
+    (run,) = answer["ok"].get("runs") or [{}]
+    if "error" in run:
+        return run["error"]["code"]
+    return {name: value for name, value in answer["ok"].items() if name not in ("now", "ttl")}
+
+
+async def test_a_key_of_another_namespace_is_free(app: App, bus: Connection, ours: Ours) -> None:
+    again, first = (Enqueue([replace(ours.queued, id=new_id())]) for _ in range(2))
+    known, free = await ask_together(app, bus, (OURS, again), (THEIRS, first))
+    assert json.loads(known)["ok"]["runs"] == [{"id": ours.queued.id, "created": False}]
+    assert json.loads(free)["ok"]["runs"] == [{"id": first.runs[0].id}]
+
+
+async def test_a_watcher_hears_nothing_of_another_namespaces_runs(app: App, bus: Connection, ours: Ours) -> None:
+    heard = await bus.subscribe("_INBOX.stranger")
+    own = await bus.subscribe("_INBOX.own")
+    run_id = ours.running.fence.run_id
+    await ask_together(
+        app,
+        bus,
+        (THEIRS, Watch(ours.ids, "_INBOX.stranger", 30.0, ends_only=False)),
+        (THEIRS, Enqueue([new_run(id=run_id)], "_INBOX.stranger")),
+        (OURS, Watch([run_id], "_INBOX.own", 30.0)),
+    )
+    await ask_together(app, bus, (OURS, Record([unit(ours.running.fence, 1, end=completed())])))
+    await wait_until(lambda: own.pending_msgs)
+    assert heard.pending_msgs == 0
