@@ -16,6 +16,8 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from aiki.core.errors import FINAL, AikiError, NotFound
 from aiki.core.states import HELD, TERMINAL
 from aiki.transport import Transport
@@ -173,7 +175,12 @@ class Waits:
             self._wanted[ends_only][run_id] = None
 
     def _on_push(self, data: bytes) -> None:
-        news: RunNews = codec.decoder(RunNews).decode(data)
+        try:
+            news = codec.decode(data, RunNews)
+        except msgspec.MsgspecError as error:
+            # Whoever sees inboxes can write to them.
+            log.debug("a push cannot be read: %s", error)
+            return
         for run in news.runs:
             self._tell(run.id, run)
         self._ask(filter(self._is_waited_for, news.changed))

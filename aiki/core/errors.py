@@ -55,6 +55,12 @@ class Unavailable(AikiError):
     code = "unavailable"
 
 
+class Denied(Unavailable):
+    """NATS refuses the credentials, or does not permit what was asked: it stays so until a person changes that."""
+
+    code = "denied"
+
+
 class Overloaded(Unavailable):
     """The daemon is beyond its budget for such calls; repeat after `retry_after` seconds."""
 

@@ -1,175 +1,356 @@
-"""Own one connection to NATS that is kept for ever: it reconnects by itself, and its subscriptions come back with it.
+"""Own one connection to a cluster of nats-servers that is kept for ever.
 
-Callbacks are plain functions on the loop of the connection; what one raises is logged and harms no other message.
+However a link ends, a new one is opened, with growing pauses between rounds over all servers, and everything that was
+subscribed to is subscribed to again. So it is with credentials that are refused, since a person may set them right on
+the server; and subscriptions that narrowed permissions took are asked for until they are granted. What is refused is
+told by `refusals`, for whoever has to end the process when it lasts.
+
+Callbacks are plain functions and run in the loop's own reading of the socket. What one raises is a bug of ours: it is
+logged, and harms no other message.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import random
+import re
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsSubscription
-from nats.js import JetStreamManager
+from aiki.nats import servers
+from aiki.nats.errors import Away, NatsError, NoReply, NoResponders, Refused, TooLarge
+from aiki.nats.frames import Info, Message
+from aiki.nats.link import Link
+from aiki.nats.refusals import Refusals
+from aiki.outages import Outage
 
-from aiki.nats.errors import Away, NatsError, NoReply, NoResponders, TooLarge
-
-_PING_SECONDS: Final = 10
-_PINGS_MAX: Final = 2
-_RECONNECT_SECONDS: Final = 0.2
-_DRAIN_SECONDS: Final = 2.0
+PAUSE_SECONDS: Final = 0.1
+PAUSE_SECONDS_MAX: Final = 1.0
+"""Between two rounds over all servers; it doubles, and is jittered, so that not all come back at the same moment."""
+STEADY_SECONDS: Final = 5.0
+"""A link that ends sooner than this does not reset the pause."""
+ASK_AGAIN_SECONDS: Final = 0.5
+"""How often subscriptions are asked for that were refused."""
+FLUSH_SECONDS: Final = 2.0
+_NOBODY: Final = "503"
+_CREDENTIALS: Final = "credentials"
+_DENIED: Final = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.IGNORECASE)
+_BLANK: Final = re.compile(r"[\s\0]")
 
 log = logging.getLogger("aiki.nats")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What came: `status` is the server's own word (such as "503"), empty on messages of others."""
-
-    subject: str
-    reply: str
-    data: bytes
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Subscription:
     """What was subscribed to; hand it to `Connection.drain`."""
 
-    _subscription: NatsSubscription
+    sid: bytes
+    subject: str
+    queue: str
+    on_message: Callable[[Message], None]
+
+    @property
+    def command(self) -> bytes:
+        """What asks the server for it; it may be sent again."""
+        return f"SUB {self.subject} {self.queue} ".encode() + self.sid + b"\r\n"
 
 
 class Connection:
-    """A connection to the servers of one cluster. With `echo=False` it does not hear itself."""
+    """A connection to the servers of one cluster. With `echo=False` it does not hear itself.
 
-    def __init__(self, servers: Sequence[str], *, name: str, echo: bool = True) -> None:
-        self.on_lost: list[Callable[[], None]] = []
-        """Called when the connection is lost."""
+    Raises ValueError for addresses that are none.
+    """
+
+    def __init__(self, urls: Sequence[str], *, name: str, echo: bool = True, outage: Outage | None = None) -> None:
         self.on_return: list[Callable[[], None]] = []
-        """Called when it is back: pushes may have been lost meanwhile."""
-        self._servers = list(servers)
+        """Called when the connection or a subscription is back: what was pushed meanwhile is lost."""
+        self.refusals = Refusals()
+        self._given = [servers.parse(url) for url in urls]
+        random.shuffle(self._given)
         self._name = name
         self._echo = echo
-        self._nats = Client()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._outage = outage or Outage(log, "NATS", level=logging.DEBUG)
+        self._link: Link | None = None
+        self._info = Info()
+        self._keeper: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._sids = itertools.count(1)
+        self._subscriptions: dict[bytes, Subscription] = {}
+        self._denied: set[Subscription] = set()
+        self._inbox = self.new_inbox()
+        """Where replies come."""
+        self._tokens = itertools.count()
+        self._waiting: dict[str, tuple[str, asyncio.Future[Message]]] = {}
+        """Requests without a reply, by the last token of their reply subject: what they were sent to, and who waits."""
+        self._replies = self.subscribe(f"{self._inbox}.*", self._on_reply)
 
     @property
     def connected(self) -> bool:
         """Whether messages can be sent now."""
-        return self._nats.is_connected
+        return self._link is not None
 
     @property
     def max_payload(self) -> int:
         """The largest message in bytes, with its headers, that the server takes; it says so when we connect."""
-        return self._nats.max_payload
+        return self._info.max_payload
 
     async def connect(self, *, seconds: float) -> None:
-        """Connect. Raises Away if no server lets us in within `seconds`."""
-        options: dict[str, Any] = {
-            "name": self._name,
-            "no_echo": not self._echo,
-            "connect_timeout": max(1, int(min(seconds, 2))),
-            "max_reconnect_attempts": -1,
-            "reconnect_time_wait": _RECONNECT_SECONDS,
-            "ping_interval": _PING_SECONDS,
-            "max_outstanding_pings": _PINGS_MAX,
-            "pending_size": 32 * 1024 * 1024,
-            "error_cb": _log_error,
-            "disconnected_cb": self._lost,
-            "reconnected_cb": self._returned,
-        }
-        with _errors():
-            await asyncio.wait_for(self._nats.connect(self._servers, **options), seconds)
+        """Connect, and stay so.
+
+        Raises Away if no server answers within `seconds`, and Refused as soon as one refuses us and no other takes us.
+        """
+        self._begin(await self._first_link(seconds))
+        self._keeper = asyncio.create_task(self._keep(), name="aiki-nats")
 
     async def close(self) -> None:
         """Send what was published, and close."""
-        # No flush() before: nats-py's close() writes what is pending, and a flush that times out makes it log an error.
+        for task in (self._keeper, self._asking):
+            if task is not None:
+                task.cancel()
+        if self._link is not None:
+            link, self._link = self._link, None
+            await link.close()
+            self._fail_requests(Away, "the connection was closed")
+
+    # -- sending
+
+    def send(self, subject: str, data: bytes, *, reply: str = "") -> None:
+        """Send without waiting for room. Raises NatsError if it cannot be sent; whether it arrives is not told."""
+        if self._link is None:
+            raise Away("NATS is away")
+        if len(data) > self._info.max_payload:
+            raise TooLarge(f"a message of {len(data):,} bytes is more than the {self._info.max_payload:,} NATS takes")
+        if not subject or _BLANK.search(subject) or _BLANK.search(reply):
+            raise NatsError(f"{subject!r} or {reply!r} is no subject")
         try:
-            await self._nats.close()
-        except (nats.errors.Error, OSError) as error:
-            log.debug("the connection was gone before it was closed: %s", error)
+            head = f"PUB {subject} {reply} {len(data)}\r\n".encode()
+        except UnicodeEncodeError as error:
+            raise NatsError(f"{subject!r} or {reply!r} is no subject") from error
+        self._link.write(head + data + b"\r\n")
 
     async def publish(self, subject: str, data: bytes, *, reply: str = "") -> None:
-        """Send; whether it arrives is not told. Raises NatsError if it cannot be sent."""
-        with _errors():
-            await self._nats.publish(subject, data, reply)
+        """Send, and wait for room if much is on its way already. Raises as `send` does."""
+        self.send(subject, data, reply=reply)
+        if self._link is not None and self._link.is_full:
+            await self._link.room()
 
-    def send(self, subject: str, data: bytes) -> None:
-        """Send without waiting; what cannot be sent is dropped."""
-        task = asyncio.get_running_loop().create_task(self._send(subject, data))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+    async def request(self, subject: str, data: bytes = b"", *, seconds: float, vital: bool = False) -> Message:
+        """Return the reply. With `vital` a refusal to publish there is one of `refusals`.
 
-    async def request(self, subject: str, data: bytes = b"", *, seconds: float) -> Message:
-        """Return the reply. Raises NoResponders, NoReply after `seconds`, or another NatsError."""
-        with _errors():
-            return _message(await self._nats.request(subject, data, timeout=seconds))
+        Raises NoResponders, NoReply after `seconds`, Refused if we may not publish there or get no replies, TooLarge,
+        or Away, also when the connection is lost meanwhile.
+        """
+        if self._replies in self._denied:
+            raise Refused("replies cannot be received: their subject is not permitted")
+        token = f"{next(self._tokens):x}"
+        loop = asyncio.get_running_loop()
+        replied: asyncio.Future[Message] = loop.create_future()
+        self._waiting[token] = subject, replied
+        overdue = loop.call_later(seconds, _give_up, replied)
+        try:
+            await self.publish(subject, data, reply=f"{self._inbox}.{token}")
+            message = await replied
+        except Refused as error:
+            if vital:
+                self.refusals.begin(subject, str(error))
+            raise
+        except NoReply:
+            self.refusals.end(subject)
+            raise
+        finally:
+            overdue.cancel()
+            del self._waiting[token]
+        if self.refusals:
+            self.refusals.end(subject)
+        if message.status == _NOBODY:
+            raise NoResponders(f"nobody listens on {subject}")
+        return message
 
-    async def subscribe(self, subject: str, on_message: Callable[[Message], None], *, queue: str = "") -> Subscription:
-        """Call `on_message` with each message on the subject, or with this member's share of the queue group's."""
+    async def flush(self, *, seconds: float = FLUSH_SECONDS) -> None:
+        """Return when the server has dealt with all that was sent before, subscriptions too. Raises NatsError."""
+        if self._link is None:
+            raise Away("NATS is away")
+        try:
+            async with asyncio.timeout(seconds):
+                await self._link.ping()
+        except TimeoutError as error:
+            raise NoReply("the server does not answer a ping") from error
 
-        async def deliver(message: Msg) -> None:
-            on_message(_message(message))
-
-        with _errors():
-            return Subscription(
-                await self._nats.subscribe(subject, queue, cb=deliver, pending_msgs_limit=-1, pending_bytes_limit=-1)
-            )
-
-    async def drain(self, subscription: Subscription) -> None:
-        """End a subscription; messages that are on their way are still delivered. Raises NatsError."""
-        with _errors():
-            await asyncio.wait_for(subscription._subscription.drain(), _DRAIN_SECONDS)  # type: ignore[no-untyped-call] # noqa: SLF001
+    # -- receiving
 
     def new_inbox(self) -> str:
         """Return a subject that nobody else knows."""
-        return self._nats.new_inbox()
+        return f"_INBOX.{secrets.token_hex(11)}"
 
-    def jetstream(self, *, seconds: float) -> JetStreamManager:
-        """Return the management of streams and consumers, with a deadline for each call."""
-        return self._nats.jsm(timeout=seconds)
+    def subscribe(self, subject: str, on_message: Callable[[Message], None], *, queue: str = "") -> Subscription:
+        """Call `on_message` with each message on the subject, or with this member's share of the queue group's.
 
-    async def _send(self, subject: str, data: bytes) -> None:
+        It holds until it is drained: over reconnects, and while permissions forbid it.
+        """
+        sid = b"%d" % next(self._sids)
+        made = self._subscriptions[sid] = Subscription(sid, subject, queue, on_message)
+        if self._link is not None:
+            self._link.write(made.command)
+        return made
+
+    async def drain(self, subscription: Subscription) -> None:
+        """End a subscription; messages that are on their way are delivered before this returns. Raises NatsError."""
+        self._denied.discard(subscription)
         try:
-            await self.publish(subject, data)
-        except NatsError as error:
-            log.debug("a message to %s was dropped: %s", subject[:200], error)
+            if self._link is not None:
+                self._link.write(b"UNSUB " + subscription.sid + b"\r\n")
+            await self.flush()
+        finally:
+            self._subscriptions.pop(subscription.sid, None)
 
-    async def _lost(self) -> None:
-        if not self._nats.is_closed:
-            for tell in self.on_lost:
-                tell()
+    def _on_message(self, message: Message) -> None:
+        subscription = self._subscriptions.get(message.sid)
+        if subscription is None:
+            return
+        try:
+            subscription.on_message(message)
+        except Exception:
+            log.exception("a message on %r was not dealt with: a bug", message.subject)
 
-    async def _returned(self) -> None:
+    def _on_reply(self, message: Message) -> None:
+        _, replied = self._waiting.get(message.subject[len(self._inbox) + 1 :], (None, None))
+        if replied is not None and not replied.done():
+            replied.set_result(message)
+
+    # -- the link
+
+    async def _first_link(self, seconds: float) -> Link:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                return await self._open()
+            except Away:
+                if asyncio.get_running_loop().time() + PAUSE_SECONDS >= deadline:
+                    raise
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _keep(self) -> None:
+        """Whenever the link is lost, open another one."""
+        loop = asyncio.get_running_loop()
+        pause = PAUSE_SECONDS
+        while True:
+            assert self._link is not None
+            began = loop.time()
+            reason = await asyncio.shield(self._link.lost)
+            self._end(reason)
+            if loop.time() - began > STEADY_SECONDS:
+                pause = PAUSE_SECONDS
+            while self._link is None:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+                pause = min(pause * 2, PAUSE_SECONDS_MAX)
+                await self._try_again()
+
+    async def _try_again(self) -> None:
+        try:
+            link = await self._open()
+        except Refused as error:
+            self.refusals.begin(_CREDENTIALS, str(error))
+            self._outage.goes_on(error)
+        except Away as error:
+            self.refusals.clear()
+            self._outage.goes_on(error)
+        except Exception:
+            log.exception("connecting to NATS failed: a bug")
+        else:
+            self._begin(link)
+            self._returned()
+
+    async def _open(self) -> Link:
+        """Return a link to the first server that lets us in. Raises Refused if one refuses, else Away."""
+        found = servers.discovered(self._info.connect_urls, self._given[0])
+        refused: Refused | None = None
+        away: Away | None = None
+        for server in servers.merged(self._given, found):
+            try:
+                return await Link.open(server, name=self._name, echo=self._echo)
+            except Refused as error:
+                refused = error
+            except Away as error:
+                away = error
+        raise refused or away or Away("there is no server to connect to")
+
+    def _begin(self, link: Link) -> None:
+        self._link = link
+        self._info = link.info
+        self._outage.is_over()
+        self.refusals.end(_CREDENTIALS)
+        link.serve(self._on_message, self._on_denial)
+        for subscription in self._subscriptions.values():
+            link.write(subscription.command)
+
+    def _end(self, reason: NatsError) -> None:
+        self._link = None
+        self._denied.clear()
+        self.refusals.clear()
+        self._outage.goes_on(reason)
+        if isinstance(reason, Refused):
+            self.refusals.begin(_CREDENTIALS, str(reason))
+        self._fail_requests(Away, f"the connection was lost: {reason}")
+
+    def _returned(self) -> None:
         for tell in self.on_return:
-            tell()
+            try:
+                tell()
+            except Exception:
+                log.exception("the return of NATS was not dealt with: a bug")
+
+    def _fail_requests(self, kind: type[NatsError], reason: str, subject: str | None = None) -> None:
+        for sent_to, replied in self._waiting.values():
+            if not replied.done() and subject in {None, sent_to}:
+                replied.set_exception(kind(reason))
+
+    # -- permissions
+
+    def _on_denial(self, reason: str) -> None:
+        """Take note of a violation: `Permissions Violation for Subscription to "a.>" using queue "q"`, for one."""
+        found = _DENIED.match(reason)
+        if found is None:
+            return
+        what, subject = found.groups()
+        if what.lower() == "publish":
+            self._fail_requests(Refused, reason, subject)
+            return
+        lost = {one for one in self._subscriptions.values() if one.subject == subject}
+        if not lost:
+            return
+        self._denied |= lost
+        self.refusals.begin(f"subscription {subject}", reason)
+        if self._replies in lost:
+            self._fail_requests(Refused, reason)
+        if self._asking is None or self._asking.done():
+            log.warning("NATS does not permit what we need: %s", reason)
+            self._asking = asyncio.create_task(self._ask_again())
+
+    async def _ask_again(self) -> None:
+        """Ask for the subscriptions that were refused, until all are granted or the link is lost."""
+        while self._denied and self._link is not None:
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            asked, self._denied = self._denied, set()
+            if self._link is None:
+                return
+            for subscription in asked:
+                self._link.write(subscription.command)
+            try:
+                await self._link.ping()
+            except NatsError:
+                return
+            # By now the server has said which of them it refuses still.
+            granted = asked - self._denied
+            for subscription in granted:
+                self.refusals.end(f"subscription {subscription.subject}")
+            if granted:
+                self._returned()
 
 
-def _message(message: Msg) -> Message:
-    return Message(message.subject, message.reply, message.data, (message.headers or {}).get("Status", ""))
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except nats.errors.NoRespondersError as error:
-        raise NoResponders("nobody listens there") from error
-    except nats.errors.MaxPayloadError as error:
-        raise TooLarge("the message is larger than the server takes") from error
-    except (nats.errors.TimeoutError, TimeoutError) as error:
-        raise NoReply("no answer in time") from error
-    except (nats.errors.ConnectionClosedError, OSError) as error:
-        raise Away(str(error) or type(error).__name__) from error
-    except (nats.errors.Error, ValueError) as error:
-        raise NatsError(str(error) or type(error).__name__) from error
-
-
-async def _log_error(error: Exception) -> None:
-    log.debug("nats: %s", error)
+def _give_up(replied: asyncio.Future[Message]) -> None:
+    if not replied.done():
+        replied.set_exception(NoReply("no reply in time"))

@@ -11,6 +11,10 @@ class Away(NatsError):
     """No server of the cluster can be reached now. Whether what was sent before arrived is unknown."""
 
 
+class Refused(NatsError):
+    """A server does not take our credentials, or does not permit what we ask of it: a person has to change that."""
+
+
 class NoResponders(NatsError):
     """Nobody listens on the request's subject."""
 

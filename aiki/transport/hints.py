@@ -61,7 +61,7 @@ class HintPulls:
 
     async def open(self) -> None:
         """Subscribe to the inbox of replies."""
-        self._subscription = await self._nats.subscribe(f"{self._inbox}.>", self._deliver)
+        self._subscription = self._nats.subscribe(f"{self._inbox}.>", self._deliver)
 
     async def close(self) -> None:
         """End all pulls; hints that are on their way still reach `on_hint` before this returns."""

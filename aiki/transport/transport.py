@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
-from aiki.core.addresses import PERCENT_ENCODED, hide, is_cut_short, shown
-from aiki.core.errors import AikiError, ConfigError, Overloaded, PayloadError, Unavailable, UsageError
-from aiki.nats import Connection, NatsError, NoReply, NoResponders
+from aiki.core.addresses import PERCENT_ENCODED, hide, shown
+from aiki.core.errors import AikiError, ConfigError, Denied, Overloaded, PayloadError, Unavailable, UsageError
+from aiki.nats import Connection, NatsError, NoReply, NoResponders, Refused
 from aiki.transport.hints import Hint, HintPulls
 from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered
 from aiki.wire import codec, subjects
@@ -29,7 +28,6 @@ from aiki.wire.messages import Request
 R = TypeVar("R")
 
 DEFAULT_URL: Final = "nats://127.0.0.1:4222"
-DEFAULT_PORT: Final = 4222
 CALL_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 2.0
 
@@ -49,16 +47,22 @@ class Transport:
     async def connect(
         cls, url: str = DEFAULT_URL, *, namespace: str = "default", name: str = "aiki", seconds: float = CONNECT_SECONDS
     ) -> Transport:
-        """Connect to NATS. Raises Unavailable if nothing answers there within `seconds`, ConfigError for a bad URL."""
+        """Connect to NATS.
+
+        Raises ConfigError for a bad URL, Unavailable if nothing answers there within `seconds`, and Denied at once if
+        the credentials are refused.
+        """
         if not subjects.is_token(namespace):
             raise ConfigError(f"namespace {namespace!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
-        host, port = _address(url)
-        deadline = time.monotonic() + seconds
-        # nats-py sleeps for 2 s when its first connect fails, so knock first.
-        await _knock(host, port, url, seconds)
-        connection = Connection([url], name=name)
         try:
-            await connection.connect(seconds=max(deadline - time.monotonic(), 0.5))
+            connection = Connection([url], name=name)
+        except ValueError as error:
+            raise ConfigError(
+                f"{shown(url)!r} is not a NATS URL",
+                hint=f"write it like {DEFAULT_URL}; in a password {PERCENT_ENCODED}",
+            ) from error
+        try:
+            await connection.connect(seconds=seconds)
         except NatsError as error:
             raise _unreachable(url, error) from error
         return cls(connection, url=url, namespace=namespace)
@@ -102,7 +106,9 @@ class Transport:
 
     async def _attempt(self, request: Request[R], data: bytes, seconds: float) -> R:
         try:
-            message = await self._nats.request(subjects.api(self.namespace, request.op), data, seconds=seconds)
+            message = await self._nats.request(
+                subjects.api(self.namespace, request.op), data, seconds=seconds, vital=True
+            )
         except NoResponders as error:
             raise Unavailable(
                 f"no aikid serves namespace {self.namespace!r} at {shown(self.url)}",
@@ -130,7 +136,7 @@ class Transport:
     async def inbox(self, on_message: Callable[[bytes], None]) -> str:
         """Return a private subject; whatever is pushed to it reaches `on_message` on this loop."""
         inbox = self._nats.new_inbox()
-        await self._nats.subscribe(inbox, lambda message: on_message(message.data))
+        self._nats.subscribe(inbox, lambda message: on_message(message.data))
         return inbox
 
     # -- hints
@@ -145,37 +151,10 @@ class Transport:
         return pulls
 
 
-def _address(url: str) -> tuple[str, int]:
-    wrong = ConfigError(
-        f"{shown(url)!r} is not a NATS URL", hint=f"write it like {DEFAULT_URL}; in a password {PERCENT_ENCODED}"
-    )
-    try:
-        parts = urlsplit(url)
-        port = parts.port or DEFAULT_PORT
-    except ValueError:
-        # Not its cause: it quotes what it could not read, which may be half a password.
-        raise wrong from None
-    if not parts.hostname or is_cut_short(url) or parts.scheme not in {"nats", "tls"}:
-        raise wrong
-    return parts.hostname, port
-
-
-async def _knock(host: str, port: int, url: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), seconds)
-        except (OSError, TimeoutError) as error:
-            if time.monotonic() + 0.2 >= deadline:
-                raise _unreachable(url, error) from error
-            await asyncio.sleep(0.2)
-        else:
-            writer.close()
-            return
-
-
-def _unreachable(url: str, error: BaseException) -> Unavailable:
-    reason = hide(str(error), url) or type(error).__name__
+def _unreachable(url: str, error: NatsError) -> Unavailable:
+    reason = hide(str(error), url)
+    if isinstance(error, Refused):
+        return Denied(f"NATS at {shown(url)} refuses us: {reason}", hint="are the credentials in AIKI_URL right?")
     return Unavailable(
         f"NATS at {shown(url)} cannot be reached ({reason})", hint=f"start one: {START_HINT}   (or: aikid --embedded)"
     )

@@ -51,6 +51,15 @@ def decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
     return made
 
 
+def decode(data: bytes, kind: type[T]) -> T:
+    """Return what `data` holds. Raises msgspec.MsgspecError whatever is wrong with it: text in it may not be UTF-8."""
+    try:
+        value: T = decoder(kind).decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+    return value
+
+
 def encode_reply(reply: object) -> bytes:
     """Return the bytes of a successful reply."""
     return encode(Envelope(ok=reply))
@@ -63,7 +72,7 @@ def encode_error(error: AikiError) -> bytes:
 
 def decode_reply(data: bytes, kind: type[T]) -> T:
     """Return the reply in `data`. Raises the AikiError that the daemon answered with, or msgspec.DecodeError."""
-    envelope: Envelope[T] = decoder(Envelope[kind]).decode(data)  # type: ignore[valid-type]
+    envelope: Envelope[T] = decode(data, Envelope[kind])  # type: ignore[valid-type]
     if envelope.error is not None:
         raise envelope.error.to_exception()
     if envelope.ok is None:

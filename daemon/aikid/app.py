@@ -40,7 +40,8 @@ class App:
     async def run(self, *, started: asyncio.Event | None = None) -> None:
         """Serve until cancelled; then finish what was accepted, and stop. `started` is set when requests are served.
 
-        The schema must be right already. Raises Unavailable if NATS or Postgres do not answer at the start.
+        The schema must be right already. Raises Unavailable if NATS or Postgres do not answer at the start, and Denied
+        if NATS refuses for the start timeout, then or later, what cannot be done without.
         """
         try:
             await self.bus.connect(seconds=self._settings.start_timeout_seconds)
@@ -56,7 +57,7 @@ class App:
                     await self.bus.serve(self.api.accept)
                     if started is not None:
                         started.set()
-                    await asyncio.get_running_loop().create_future()
+                    raise await self.bus.denied(self._settings.start_timeout_seconds)
                 finally:
                     await self._stop(serving, loops)
         finally:

@@ -6,52 +6,36 @@ connection is kept for ever; while it is away, publishing drops.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-import nats.errors
-import nats.js.errors
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
-    DiscardPolicy,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
-
-from aiki.core.addresses import hide, shown
-from aiki.core.errors import Unavailable
-from aiki.nats import Connection, Message, NatsError, NoResponders, Subscription
+from aiki.core.addresses import hide
+from aiki.core.errors import Denied, Unavailable
+from aiki.nats import Connection, Message, NatsError, NoResponders, Refused, Subscription
+from aiki.outages import Outage
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
+from aikid.jetstream import BAD_REQUEST, NOT_FOUND, SECOND, ConsumerInfo, JetStream, JetStreamRefused
 
 log = logging.getLogger("aikid.bus")
 
-_ACK_SECONDS: Final = 5.0
+_ACK_SECONDS: Final = 5
 _API_SECONDS: Final = 2.0
 _INBOX: Final = "_INBOX."
 _NOBODY: Final = f"{subjects.PREFIX}.nobody"
-_STREAM: Final = StreamConfig(
-    name=subjects.HINT_STREAM,
-    subjects=[subjects.HINT_SUBJECTS],
-    retention=RetentionPolicy.WORK_QUEUE,
-    storage=StorageType.FILE,
-    discard=DiscardPolicy.NEW,
-    discard_new_per_subject=True,
-    max_msgs_per_subject=HINTS_PER_ROUTE,
-    duplicate_window=1.0,
-    allow_direct=False,
-)
-
-
-class JetStreamDown(Exception):
-    """JetStream does not answer; hints wait."""
+_STREAM: Final[dict[str, Any]] = {
+    "name": subjects.HINT_STREAM,
+    "subjects": [subjects.HINT_SUBJECTS],
+    "retention": "workqueue",
+    "storage": "file",
+    "discard": "new",
+    "discard_new_per_subject": True,
+    "max_msgs_per_subject": HINTS_PER_ROUTE,
+    "duplicate_window": SECOND,
+    "allow_direct": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +54,10 @@ class Bus:
 
     def __init__(self, url: str, *, on_return: Callable[[], None]) -> None:
         self._url = url
-        self._nats = Connection([part.strip() for part in url.split(",")], name="aikid", echo=False)
-        self._nats.on_lost.append(lambda: log.warning("NATS is gone: reconnecting"))
-        self._nats.on_return += [lambda: log.info("NATS is back"), on_return]
+        urls = [part.strip() for part in url.split(",")]
+        self._nats = Connection(urls, name="aikid", echo=False, outage=Outage(log, "NATS"))
+        self._nats.on_return.append(on_return)
+        self._jetstream = JetStream(self._nats, seconds=_API_SECONDS)
         self._serving: Subscription | None = None
 
     @property
@@ -83,24 +68,32 @@ class Bus:
     async def answers(self) -> bool:
         """Tell whether NATS answers within a second: a frozen server looks connected for up to 30 s.
 
-        Asks on a subject that nobody serves: the server itself says so.
+        Asks on a subject that nobody serves: the server itself says so, or that we may not ask.
         """
         try:
             await self._nats.request(_NOBODY, seconds=1)
-        except NoResponders:
+        except (NoResponders, Refused):
             return True
         except NatsError:
             return False
         return True
 
     async def connect(self, *, seconds: float) -> None:
-        """Connect. Raises Unavailable if nothing answers within `seconds`."""
-        # nats-py sleeps for 2 s after a first connect that fails, so knock first.
-        await _knock(self._url, seconds)
+        """Connect. Raises Unavailable if nothing answers within `seconds`, Denied at once if we are refused."""
         try:
-            await self._nats.connect(seconds=max(seconds, 2))
+            await self._nats.connect(seconds=seconds)
+        except Refused as error:
+            raise Denied(f"NATS refuses our credentials: {error}", hint="is AIKI_NATS_URL right?") from error
         except NatsError as error:
-            raise Unavailable(f"NATS cannot be reached at {shown(self._url)}: {hide(str(error), self._url)}") from error
+            raise Unavailable(f"NATS cannot be reached: {hide(str(error), self._url)}") from error
+
+    async def denied(self, seconds: float) -> Denied:
+        """Return the error to end with, once the server has refused for so long what this daemon cannot do without."""
+        reason = await self._nats.refusals.lasting(seconds)
+        return Denied(
+            f"NATS has refused us for {seconds:g} s: {reason}",
+            hint="set the credentials (AIKI_NATS_URL) or the server's permissions right",
+        )
 
     async def serve(self, on_request: Callable[[str, str, bytes], bytes | None]) -> None:
         """Receive requests as a member of the queue group of all daemons: subject, reply subject, data.
@@ -109,14 +102,19 @@ class Bus:
         """
 
         def deliver(message: Message) -> None:
-            if (reply := on_request(message.subject, message.reply, message.data)) is not None:
-                self._nats.send(message.reply, reply)
+            reply = on_request(message.subject, message.reply, message.data)
+            if reply is not None:
+                self._send(message.reply, reply)
 
-        self._serving = await self._nats.subscribe(subjects.api("*", "*"), deliver, queue=subjects.QUEUE_GROUP)
+        self._serving = self._nats.subscribe(subjects.api("*", "*"), deliver, queue=subjects.QUEUE_GROUP)
+        try:
+            await self._nats.flush()
+        except NatsError as error:
+            log.debug("requests come as soon as NATS is back: %s", error)
 
     async def listen(self, on_news: Callable[[str, bytes], None]) -> None:
         """Receive the other daemons' news: subject and data."""
-        await self._nats.subscribe(subjects.news("*", "*"), lambda message: on_news(message.subject, message.data))
+        self._nats.subscribe(subjects.news("*", "*"), lambda message: on_news(message.subject, message.data))
 
     async def leave(self) -> None:
         """Leave the queue group: new requests go to other daemons, those received already are still delivered."""
@@ -124,16 +122,22 @@ class Bus:
             return
         try:
             await self._nats.drain(self._serving)
-        except NatsError:
-            log.debug("the subscription could not be drained")
+        except NatsError as error:
+            log.debug("the subscription could not be drained: %s", error)
         self._serving = None
 
     async def publish(self, subject: str, data: bytes) -> None:
         """Send; if NATS is away or the subject is bad, the message is dropped."""
         try:
             await self._nats.publish(subject, data)
-        except NatsError:
-            log.debug("a message to %s was dropped", subject[:200])
+        except NatsError as error:
+            log.debug("a message to %s was dropped: %s", subject[:200], error)
+
+    def _send(self, subject: str, data: bytes) -> None:
+        try:
+            self._nats.send(subject, data)
+        except NatsError as error:
+            log.debug("a message to %s was dropped: %s", subject[:200], error)
 
     async def aclose(self) -> None:
         """Send what is buffered and close."""
@@ -143,84 +147,61 @@ class Bus:
 
     async def ensure_stream(self) -> bool:
         """Create the stream if there is none; return whether it was created. Raises JetStreamDown."""
-        api = self._nats.jetstream(seconds=_API_SECONDS)
         try:
-            await api.stream_info(subjects.HINT_STREAM)
-        except nats.js.errors.NotFoundError:
-            pass
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            raise JetStreamDown(str(error)) from error
+            await self._jetstream.ask(f"STREAM.INFO.{subjects.HINT_STREAM}")
+        except JetStreamRefused as error:
+            if error.code != NOT_FOUND:
+                raise
         else:
             return False
         try:
-            await api.add_stream(_STREAM)
-        except nats.js.errors.BadRequestError:
-            # Another daemon was first, with the same settings or, after an upgrade, slightly others.
-            return False
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            raise JetStreamDown(str(error)) from error
+            await self._jetstream.ask(f"STREAM.CREATE.{subjects.HINT_STREAM}", _STREAM)
+        except JetStreamRefused as error:
+            if error.code == BAD_REQUEST:
+                # Another daemon was first, with the same settings or, after an upgrade, slightly others.
+                return False
+            raise
         return True
 
     async def ensure_consumer(self, namespace: str, workflow: str, version: str) -> None:
         """Create the route's durable pull consumer, or leave it as it is. Raises JetStreamDown."""
-        config = ConsumerConfig(
-            durable_name=subjects.consumer(namespace, workflow, version),
-            filter_subject=subjects.hint(namespace, workflow, version),
-            deliver_policy=DeliverPolicy.ALL,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=_ACK_SECONDS,
-            max_deliver=-1,
-            max_ack_pending=20_000,
-            max_waiting=4096,
+        name = subjects.consumer(namespace, workflow, version)
+        config = {
+            "durable_name": name,
+            "filter_subject": subjects.hint(namespace, workflow, version),
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": _ACK_SECONDS * SECOND,
+            "max_deliver": -1,
+            "max_ack_pending": 20_000,
+            "max_waiting": 4096,
+        }
+        await self._jetstream.ask(
+            f"CONSUMER.DURABLE.CREATE.{subjects.HINT_STREAM}.{name}",
+            {"stream_name": subjects.HINT_STREAM, "config": config},
         )
-        try:
-            await self._nats.jetstream(seconds=_API_SECONDS).add_consumer(subjects.HINT_STREAM, config)
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            raise JetStreamDown(str(error)) from error
 
     async def consumer_state(self, namespace: str, workflow: str, version: str) -> ConsumerState | None:
         """Return the state of the route's consumer, None if there is none. Raises JetStreamDown."""
         name = subjects.consumer(namespace, workflow, version)
         try:
-            info = await self._nats.jetstream(seconds=_API_SECONDS).consumer_info(subjects.HINT_STREAM, name)
-        except nats.js.errors.NotFoundError:
-            return None
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            raise JetStreamDown(str(error)) from error
-        delivered = info.delivered.consumer_seq if info.delivered else 0
-        return ConsumerState(info.num_pending or 0, info.num_ack_pending or 0, info.num_waiting or 0, delivered or 0)
+            info = await self._jetstream.ask(f"CONSUMER.INFO.{subjects.HINT_STREAM}.{name}", answer=ConsumerInfo)
+        except JetStreamRefused as error:
+            if error.code == NOT_FOUND:
+                return None
+            raise
+        return ConsumerState(info.num_pending, info.num_ack_pending, info.num_waiting, info.delivered.consumer_seq)
 
     async def delete_consumer(self, namespace: str, workflow: str, version: str) -> None:
         """Delete the route's consumer, if it is there: the next one starts afresh. Raises JetStreamDown."""
         name = subjects.consumer(namespace, workflow, version)
         try:
-            await self._nats.jetstream(seconds=_API_SECONDS).delete_consumer(subjects.HINT_STREAM, name)
-        except nats.js.errors.NotFoundError:
-            return
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            raise JetStreamDown(str(error)) from error
+            await self._jetstream.ask(f"CONSUMER.DELETE.{subjects.HINT_STREAM}.{name}")
+        except JetStreamRefused as error:
+            if error.code != NOT_FOUND:
+                raise
 
 
 def may_reply(subject: str) -> bool:
     """Tell whether `subject` is an inbox: a caller must not make the daemon publish anywhere else."""
     return subject.startswith(_INBOX) and not {" ", "*", ">", "\t", "\r", "\n"} & set(subject) and len(subject) < 256
-
-
-async def _knock(url: str, seconds: float) -> None:
-    deadline = asyncio.get_running_loop().time() + seconds
-    reason: Exception | None = None
-    while True:
-        for part in url.split(","):
-            address = urlsplit(part.strip() if "://" in part else f"nats://{part.strip()}")
-            try:
-                _, writer = await asyncio.wait_for(
-                    asyncio.open_connection(address.hostname, address.port or 4222), timeout=2
-                )
-            except (OSError, TimeoutError) as error:
-                reason = error
-            else:
-                writer.close()
-                return
-        if asyncio.get_running_loop().time() >= deadline:
-            raise Unavailable(f"NATS cannot be reached at {shown(url)}: {hide(str(reason), url)}")
-        await asyncio.sleep(0.1)

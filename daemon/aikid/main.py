@@ -1,7 +1,7 @@
 """Own the process: command line, log, signals and exit codes. What the daemon does is `app`'s.
 
-Exit codes: 0 stopped as asked, 2 usage, 69 Postgres or NATS unreachable, 70 a bug, 78 configuration, and
-130 or 143 if a second SIGINT or SIGTERM, or the end of the stop timeout, cut the stop short.
+Exit codes: 0 stopped as asked, 2 usage, 69 Postgres or NATS unreachable, 70 a bug, 77 refused by NATS, 78
+configuration, and 130 or 143 if a second SIGINT or SIGTERM, or the end of the stop timeout, cut the stop short.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib.metadata import version
 from typing import Any, Final, NoReturn
 
 from aiki.core.addresses import hide, shown
-from aiki.core.errors import ConfigError, Unavailable
+from aiki.core.errors import ConfigError, Denied, Unavailable
 from aikid.config import OPTIONS, PREFIX, Loaded, Settings, load, sources_note
 from aikid.logs import configure
 from aikid.threads import in_thread
@@ -29,6 +29,7 @@ log = logging.getLogger("aikid")
 
 UNAVAILABLE: Final = 69
 INTERNAL: Final = 70
+DENIED: Final = 77
 CONFIGURATION: Final = 78
 COMMANDS: Final = ("serve", "migrate", "check")
 GC_THRESHOLDS: Final = (50_000, 20, 50)
@@ -169,6 +170,8 @@ def _report(error: BaseException) -> int:
     match error:
         case ConfigError():
             code = CONFIGURATION
+        case Denied():
+            code = DENIED
         case Unavailable():
             code = UNAVAILABLE
         case ModuleNotFoundError(name=str(name)) if not name.startswith("aiki"):

@@ -13,7 +13,7 @@ import msgspec
 from aiki.core.errors import Unavailable
 from aiki.core.states import target
 from aiki.wire import subjects
-from aiki.wire.codec import encode
+from aiki.wire.codec import decode, encode
 from aiki.wire.limits import BATCH_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import RunNews, RunStatus
 from aikid.bus import Bus
@@ -34,9 +34,6 @@ class Heard(msgspec.Struct, array_like=True):
 
     ids: list[str]
     end: bool
-
-
-_decoder = msgspec.json.Decoder(Heard)
 
 
 class News:
@@ -76,8 +73,8 @@ class News:
     def on_news(self, subject: str, data: bytes) -> None:
         """Take note of what another daemon changed; `run` reads what is watched here."""
         try:
-            heard = _decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            heard = decode(data, Heard)
+        except msgspec.MsgspecError:
             return
         namespace = subject.split(".")[2]
         wanted = [(namespace, i) for i in heard.ids if self._watchers.wants(namespace, i, end=heard.end)]

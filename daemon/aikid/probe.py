@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiki.core.errors import Unavailable
-from aikid.config import DEFAULT_NATS_PORT, Settings
+from aikid.bus import Bus
+from aikid.config import Settings
 from aikid.store import migrate
 from aikid.threads import in_thread
 
@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 _TRY_SECONDS: Final = 0.25
 _WORD_SECONDS: Final = 3.0
-_NATS_SECONDS: Final = 2.0
 
 
 async def wait_for_postgres(settings: Settings) -> None:
@@ -36,9 +35,9 @@ async def wait_for_postgres(settings: Settings) -> None:
 
 
 async def wait_for_nats(settings: Settings) -> None:
-    """Return once one of the NATS servers greets. Raises Unavailable if none does in time."""
+    """Return once a NATS server lets us in. Raises Unavailable if none does in time, Denied if one refuses us then."""
     await _until_available(
-        lambda: _greet_any(settings.nats_url),
+        lambda: _enter(settings.nats_url),
         what="NATS",
         seconds=settings.start_timeout_seconds,
         hint="is it running, and is AIKI_NATS_URL right? `aikid check` tells; `aikid --embedded` brings its own",
@@ -48,45 +47,30 @@ async def wait_for_nats(settings: Settings) -> None:
 async def _until_available(attempt: Callable[[], Awaitable[None]], *, what: str, seconds: float, hint: str) -> None:
     began = time.monotonic()
     next_word = began
-    reason = f"{what} accepts connections and does not answer"
+    last = Unavailable(f"{what} accepts connections and does not answer")
     while True:
         left = began + seconds - time.monotonic()
         try:
             async with asyncio.timeout(max(left, _TRY_SECONDS)):
                 return await attempt()
         except Unavailable as error:
-            reason = error.message
+            last = error
         except TimeoutError:
             pass
         now = time.monotonic()
+        reason = last.message
         if now - began >= seconds:
-            raise Unavailable(f"gave up after {seconds:g} s: {reason}", hint=hint)
+            # Of its own kind: whoever is denied ends with another exit code.
+            raise type(last)(f"gave up after {seconds:g} s: {reason}", hint=hint)
         if now >= next_word:
             next_word = now + _WORD_SECONDS
             log.warning("%s; trying for another %.0f s", reason, began + seconds - now)
         await asyncio.sleep(_TRY_SECONDS)
 
 
-async def _greet_any(nats_url: str) -> None:
-    reasons = []
-    for url in nats_url.split(","):
-        parts = urlsplit(url.strip())
-        host, port = parts.hostname or "", parts.port or DEFAULT_NATS_PORT
-        try:
-            async with asyncio.timeout(_NATS_SECONDS):
-                return await _greet(host, port, says_info=parts.scheme in ("nats", "tls"))
-        except TimeoutError:
-            reasons.append(f"{host}:{port} does not answer")
-        except OSError as error:
-            reasons.append(f"{host}:{port}: {error.strerror or error}")
-    raise Unavailable(f"NATS cannot be reached: {'; '.join(reasons)}")
-
-
-async def _greet(host: str, port: int, *, says_info: bool) -> None:
-    """Return if a NATS server listens there: it speaks first (except over WebSocket), with `INFO {...}`."""
-    reader, writer = await asyncio.open_connection(host, port)
+async def _enter(nats_url: str) -> None:
+    bus = Bus(nats_url, on_return=lambda: None)
     try:
-        if says_info and await reader.read(5) != b"INFO ":
-            raise Unavailable(f"{host}:{port} is no NATS server")
+        await bus.connect(seconds=_TRY_SECONDS)
     finally:
-        writer.close()
+        await bus.aclose()

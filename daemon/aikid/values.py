@@ -13,7 +13,7 @@ from aiki.core.duration import to_seconds
 from aiki.core.errors import AikiError
 
 DATABASE_SCHEMES: Final = ("postgresql", "postgres")
-NATS_SCHEMES: Final = ("nats", "tls", "ws", "wss")
+NATS_SCHEMES: Final = ("nats", "tls")
 
 
 def text(value: object) -> str:

@@ -16,8 +16,9 @@ from typing import Final
 from aiki.core.errors import Unavailable
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
-from aikid.bus import Bus, ConsumerState, JetStreamDown
+from aikid.bus import Bus, ConsumerState
 from aikid.engine.routes import RouteKey
+from aikid.jetstream import JetStreamDown
 from aikid.store import sweeps as store
 from aikid.store.pool import Pool, Priority
 

@@ -1,0 +1,44 @@
+"""Own what the servers refuse us now, and since when: only a person can change that, so it must not go on unseen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+
+class Refusals:
+    """What is refused: our credentials, a subscription, the subject of a request."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, tuple[float, str]] = {}
+        self._began = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is refused."""
+        return bool(self._since)
+
+    def begin(self, what: str, reason: str) -> None:
+        """Take note that `what` is refused; if it was before, it still is."""
+        since, _ = self._since.get(what, (time.monotonic(), ""))
+        self._since[what] = since, reason
+        self._began.set()
+
+    def end(self, what: str) -> None:
+        """Take note that `what` is granted."""
+        self._since.pop(what, None)
+
+    def clear(self) -> None:
+        """Forget all: nobody is there who could refuse."""
+        self._since.clear()
+
+    async def lasting(self, seconds: float) -> str:
+        """Return why, once something has been refused for so long on end."""
+        while True:
+            self._began.clear()
+            if not self._since:
+                await self._began.wait()
+            since, reason = min(self._since.values())
+            left = since + seconds - time.monotonic()
+            if left <= 0:
+                return reason
+            await asyncio.sleep(left)
