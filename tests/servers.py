@@ -6,6 +6,7 @@ All of them die with the test process (`PR_SET_PDEATHSIG`) even if that is kille
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import pwd
 import shutil
@@ -172,19 +173,49 @@ class Postgres(_Served):
         self.start()
 
 
+class _Configured(NatsProgram):
+    """A nats-server whose configuration tests change: each of `settings` replaces ours, None removes it."""
+
+    def __init__(self, folder: Path, account: Account, *, port: int) -> None:
+        super().__init__(folder, account, port=port)
+        self.settings: dict[str, Any] = {}
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.write()
+
+    def write(self) -> None:
+        """Write the configuration with what is changed in it."""
+        changed = {**json.loads(self._config.read_text()), **self.settings}
+        self._config.write_text(json.dumps({name: value for name, value in changed.items() if value is not None}))
+
+
 class Nats(_Served):
     """A nats-server of its own on `folder`, on a free port that it keeps over restarts."""
 
-    server: NatsProgram
+    server: _Configured
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.server = NatsProgram(folder, server_account(), port=free_port())
+        self.server = _Configured(folder, server_account(), port=free_port())
 
     @property
     def url(self) -> str:
         """The address for clients."""
         return self.server.url
+
+    def url_of(self, user: str, password: str) -> str:
+        """Return the address with credentials."""
+        return self.server.url.replace("://", f"://{user}:{password}@")
+
+    def configure(self, **settings: Any) -> None:
+        """Change settings of the server, and of one that runs at once; None goes back to the server's default."""
+        self.server.settings |= settings
+        if self.running:
+            reloads = self._reloads()
+            self.server.write()
+            _signal(self.pid, signal.SIGHUP)
+            wait_until_sync(lambda: self._reloads() > reloads, what="the server's new configuration")
 
     def wipe(self) -> None:
         """Kill it, remove all streams and consumers, and start it again."""
@@ -192,6 +223,9 @@ class Nats(_Served):
             self.kill9()
         shutil.rmtree(self.server.store)
         self.start()
+
+    def _reloads(self) -> int:
+        return self.server.log.read_text(errors="replace").count("Reloaded server configuration")
 
 
 class Program(Process):

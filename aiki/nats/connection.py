@@ -75,6 +75,8 @@ class Connection:
         self._echo = echo
         self._outage = outage or Outage(log, "NATS", level=logging.DEBUG)
         self._link: Link | None = None
+        self._why: NatsError = Away("it was not connected yet")
+        """Why there is no link, if there is none."""
         self._info = Info()
         self._keeper: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -97,6 +99,12 @@ class Connection:
     def max_payload(self) -> int:
         """The largest message in bytes, with its headers, that the server takes; it says so when we connect."""
         return self._info.max_payload
+
+    @property
+    def servers(self) -> list[servers.Server]:
+        """The servers of the cluster: those given, and those that they told of."""
+        told = self._link.info.connect_urls if self._link is not None else self._info.connect_urls
+        return servers.merged(self._given, servers.discovered(told, self._given[0]))
 
     async def connect(self, *, seconds: float) -> None:
         """Connect, and stay so.
@@ -121,7 +129,7 @@ class Connection:
     def send(self, subject: str, data: bytes, *, reply: str = "") -> None:
         """Send without waiting for room. Raises NatsError if it cannot be sent; whether it arrives is not told."""
         if self._link is None:
-            raise Away("NATS is away")
+            raise type(self._why)(*self._why.args)
         if len(data) > self._info.max_payload:
             raise TooLarge(f"a message of {len(data):,} bytes is more than the {self._info.max_payload:,} NATS takes")
         if not subject or _BLANK.search(subject) or _BLANK.search(reply):
@@ -173,7 +181,7 @@ class Connection:
     async def flush(self, *, seconds: float = FLUSH_SECONDS) -> None:
         """Return when the server has dealt with all that was sent before, subscriptions too. Raises NatsError."""
         if self._link is None:
-            raise Away("NATS is away")
+            raise type(self._why)(*self._why.args)
         try:
             async with asyncio.timeout(seconds):
                 await self._link.ping()
@@ -252,12 +260,8 @@ class Connection:
     async def _try_again(self) -> None:
         try:
             link = await self._open()
-        except Refused as error:
-            self.refusals.begin(_CREDENTIALS, str(error))
-            self._outage.goes_on(error)
-        except Away as error:
-            self.refusals.clear()
-            self._outage.goes_on(error)
+        except (Refused, Away) as error:
+            self._miss(error)
         except Exception:
             log.exception("connecting to NATS failed: a bug")
         else:
@@ -266,10 +270,9 @@ class Connection:
 
     async def _open(self) -> Link:
         """Return a link to the first server that lets us in. Raises Refused if one refuses, else Away."""
-        found = servers.discovered(self._info.connect_urls, self._given[0])
         refused: Refused | None = None
         away: Away | None = None
-        for server in servers.merged(self._given, found):
+        for server in self.servers:
             try:
                 return await Link.open(server, name=self._name, echo=self._echo)
             except Refused as error:
@@ -291,10 +294,18 @@ class Connection:
         self._link = None
         self._denied.clear()
         self.refusals.clear()
-        self._outage.goes_on(reason)
+        self._fail_requests(type(reason), str(reason))
+        self._miss(reason)
+
+    def _miss(self, reason: NatsError) -> None:
+        self._why = reason
         if isinstance(reason, Refused):
             self.refusals.begin(_CREDENTIALS, str(reason))
-        self._fail_requests(Away, f"the connection was lost: {reason}")
+            self._outage.goes_on(f"it refuses us: {reason}")
+        else:
+            # Nobody is there who could refuse.
+            self.refusals.clear()
+            self._outage.goes_on(reason)
 
     def _returned(self) -> None:
         for tell in self.on_return:

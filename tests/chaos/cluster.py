@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -18,7 +17,6 @@ import psycopg
 
 import tests
 from aiki import Client, Handle
-from aikid.embedded.nats import Nats as NatsProgram
 from tests import servers
 from tests.chaos import ledger
 from tests.chaos.flows import GATES, mixed, mixed_result
@@ -220,8 +218,7 @@ class Cluster:
     def stop_jetstream(self) -> None:
         """Start the nats-server again without JetStream: requests and replies work, hints do not."""
         self.nats.stop()
-        before = self.nats.server
-        self.nats.server = _PlainNats(before.store.parent, servers.server_account(), port=before.port)
+        self.nats.configure(jetstream=None)
         self.nats.start()
 
 
@@ -229,14 +226,6 @@ def _count(summary: Summary) -> None:
     if counts := os.environ.get("CHAOS_COUNTS"):
         with Path(counts).open("ab") as file:
             file.write(msgspec.json.encode(summary) + b"\n")
-
-
-class _PlainNats(NatsProgram):
-    def prepare(self) -> None:
-        super().prepare()
-        settings = json.loads(self._config.read_text())
-        del settings["jetstream"]
-        self._config.write_text(json.dumps(settings))
 
 
 class Worker(Program):

@@ -1,0 +1,383 @@
+"""One connection to real servers that are restarted, frozen, replaced, and that change what they permit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from aiki.nats import Away, Connection, Message, NatsError, NoReply, NoResponders, Refused, TooLarge
+from aiki.nats import link as links
+from tests.servers import Nats, free_port
+from tests.waiting import patient, wait_until
+
+pytestmark = pytest.mark.anyio
+
+USER = {"user": "aiki", "password": "one"}
+"""Of the server as it should be."""
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """Applications run on the one, daemons and workers on the other."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
+@asynccontextmanager
+async def connected(*urls: str) -> AsyncIterator[Connection]:
+    connection = Connection(urls, name="test")
+    await connection.connect(seconds=patient(3))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def echo(connection: Connection, subject: str) -> None:
+    """Serve a subject with what is sent to it."""
+    connection.subscribe(subject, lambda message: connection.send(message.reply, message.data), queue="echo")
+
+
+@pytest.fixture
+def guarded(make_nats: Callable[[], Nats]) -> Nats:
+    """A server with one user."""
+    nats = make_nats()
+    nats.configure(authorization={"users": [USER]})
+    return nats
+
+
+async def narrow(nats: Nats, **changes: Any) -> None:
+    """Change what the server holds of the user."""
+    await anyio.to_thread.run_sync(lambda: nats.configure(authorization={"users": [USER | changes]}))
+
+
+async def test_requests_pushes_and_drains(nats: Nats) -> None:
+    async with connected(nats.url) as server, connected(nats.url) as client:
+        echo(server, "test.echo")
+        await server.flush()
+        assert (await client.request("test.echo", b"hello", seconds=patient(2))).data == b"hello"
+        with pytest.raises(NoResponders):
+            await client.request("test.nobody", seconds=patient(2))
+        server.subscribe("test.silent", lambda _: None)
+        await server.flush()
+        with pytest.raises(NoReply):
+            await client.request("test.silent", seconds=0.05)
+        got: list[Message] = []
+        subscription = client.subscribe("test.push", got.append)
+        await client.flush()
+        for n in range(1000):
+            await server.publish("test.push", b"%d" % n)
+        await server.flush()
+        await client.drain(subscription)
+        assert [message.data for message in got] == [b"%d" % n for n in range(1000)]
+        await server.publish("test.push", b"too late")
+        await server.flush()
+        await client.flush()
+        assert len(got) == 1000
+
+
+async def test_a_connection_without_echo_does_not_hear_itself(nats: Nats) -> None:
+    got: list[Message] = []
+    quiet = Connection([nats.url], name="quiet", echo=False)
+    await quiet.connect(seconds=patient(3))
+    quiet.subscribe("test.own", got.append)
+    await quiet.publish("test.own", b"")
+    await quiet.flush()
+    await quiet.close()
+    assert not got
+
+
+async def test_after_a_restart_everything_is_as_before(make_nats: Callable[[], Nats]) -> None:
+    nats = make_nats()
+    returned = asyncio.Event()
+    async with connected(nats.url) as server, connected(nats.url) as client:
+        echo(server, "test.echo")
+        server.subscribe("test.silent", lambda _: None)
+        await server.flush()
+        client.on_return.append(returned.set)
+        waiting = asyncio.create_task(client.request("test.silent", seconds=60))
+        await client.flush()
+        await anyio.to_thread.run_sync(nats.kill9)
+        with pytest.raises(Away):
+            await waiting
+        await wait_until(lambda: not client.connected and not server.connected)
+        with pytest.raises(Away, match=r"127\.0\.0\.1:\d+: Connection refused|connection was"):
+            await client.request("test.echo", b"", seconds=60)
+        await anyio.to_thread.run_sync(nats.start)
+        async with asyncio.timeout(patient(5)):
+            await returned.wait()
+        await wait_until(lambda: server.connected)
+        await server.flush()
+        assert (await client.request("test.echo", b"again", seconds=patient(2))).data == b"again"
+
+
+async def test_a_server_that_is_away_is_not_one_that_refuses(make_nats: Callable[[], Nats]) -> None:
+    nats = make_nats()
+    async with connected(nats.url) as client:
+        await anyio.to_thread.run_sync(nats.stop)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await client.refusals.lasting(0)
+        await anyio.to_thread.run_sync(nats.start)
+        await wait_until(lambda: client.connected)
+
+
+async def test_changed_credentials_are_borne_until_they_are_right_again(guarded: Nats) -> None:
+    url = guarded.url_of("aiki", "one")
+    async with connected(url) as server, connected(url) as client:
+        echo(server, "test.echo")
+        await server.flush()
+        await narrow(guarded, password="two")
+        assert "Authorization Violation" in await client.refusals.lasting(0.3)
+        with pytest.raises(Refused, match="Authorization Violation"):
+            await client.request("test.echo", b"", seconds=1)
+        await narrow(guarded)
+        await wait_until(lambda: client.connected and server.connected)
+        await server.flush()
+        assert (await client.request("test.echo", b"again", seconds=patient(2))).data == b"again"
+        assert not client.refusals
+
+
+async def test_wrong_credentials_are_told_at_once(guarded: Nats) -> None:
+    connection = Connection([guarded.url_of("aiki", "wrong")], name="test")
+    began = time.monotonic()
+    with pytest.raises(Refused, match="Authorization Violation"):
+        await connection.connect(seconds=60)
+    assert time.monotonic() - began < patient(5)
+    await connection.close()
+
+
+async def test_a_lost_subscription_is_asked_for_until_it_is_permitted(guarded: Nats) -> None:
+    returned = asyncio.Event()
+    async with connected(guarded.url_of("aiki", "one")) as connection:
+        connection.on_return.append(returned.set)
+        echo(connection, "test.echo")
+        await connection.flush()
+        await narrow(guarded, permissions={"subscribe": ["_INBOX.>"]})
+        assert 'Subscription to "test.echo"' in await connection.refusals.lasting(0.2)
+        with pytest.raises(NoResponders):
+            await connection.request("test.echo", b"", seconds=patient(2))
+        assert not returned.is_set()
+        await narrow(guarded)
+        async with asyncio.timeout(patient(5)):
+            await returned.wait()
+        assert (await connection.request("test.echo", b"again", seconds=patient(2))).data == b"again"
+        assert not connection.refusals
+
+
+async def test_a_request_that_is_not_permitted_is_refused_at_once(guarded: Nats) -> None:
+    async with connected(guarded.url_of("aiki", "one")) as connection:
+        echo(connection, "test.echo")
+        await narrow(guarded, permissions={"publish": ["_INBOX.>"]})
+        for vital in (False, True):
+            with pytest.raises(Refused, match=r'Publish to "test\.echo"'):
+                await connection.request("test.echo", b"", seconds=60, vital=vital)
+            assert bool(connection.refusals) == vital
+        await narrow(guarded)
+        assert (await connection.request("test.echo", b"", seconds=patient(2), vital=True)).data == b""
+        assert not connection.refusals
+
+
+async def test_requests_whose_replies_are_not_permitted_are_refused_at_once(guarded: Nats) -> None:
+    async with connected(guarded.url_of("aiki", "one")) as connection:
+        echo(connection, "test.echo")
+        await narrow(guarded, permissions={"subscribe": ["test.>"]})
+        for _ in range(2):
+            with pytest.raises(Refused):
+                await connection.request("test.echo", b"", seconds=60)
+        await narrow(guarded)
+        await wait_until(lambda: not connection.refusals)
+        assert (await connection.request("test.echo", b"", seconds=patient(2))).data == b""
+
+
+async def test_a_user_who_is_taken_away_for_long_is_reported_once_it_has_lasted(guarded: Nats) -> None:
+    async with connected(guarded.url_of("aiki", "one")) as connection:
+        await narrow(guarded, user="somebody")
+        began = time.monotonic()
+        await connection.refusals.lasting(1.0)
+        assert time.monotonic() - began >= 0.9
+
+
+async def test_a_frozen_server_is_left_and_found_again(make_nats: Callable[[], Nats], monkeypatch) -> None:
+    monkeypatch.setattr(links, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(links, "OPEN_SECONDS", 0.2)
+    nats = make_nats()
+    async with connected(nats.url) as connection:
+        echo(connection, "test.echo")
+        nats.pause()
+        await wait_until(lambda: not connection.connected)
+        nats.resume()
+        await wait_until(lambda: connection.connected)
+        assert (await connection.request("test.echo", b"", seconds=patient(2))).data == b""
+
+
+async def test_publishers_wait_for_a_server_that_does_not_read(make_nats: Callable[[], Nats]) -> None:
+    nats = make_nats()
+    got: list[int] = []
+    async with connected(nats.url) as sender, connected(nats.url) as receiver:
+        receiver.subscribe("test.bulk", lambda message: got.append(len(message.data)))
+        await receiver.flush()
+        nats.pause()
+
+        async def publish_all() -> None:
+            for _ in range(600):
+                await sender.publish("test.bulk", b"x" * 64 * 1024)
+
+        publishing = asyncio.create_task(publish_all())
+        done, _ = await asyncio.wait([publishing], timeout=0.3)
+        assert not done
+        nats.resume()
+        async with asyncio.timeout(patient(10)):
+            await publishing
+        await wait_until(lambda: len(got) == 600)
+
+
+async def test_what_is_larger_than_the_server_takes_is_refused_here(make_nats: Callable[[], Nats]) -> None:
+    nats = make_nats()
+    nats.configure(max_payload=1000)
+    async with connected(nats.url) as connection:
+        assert connection.max_payload == 1000
+        echo(connection, "test.echo")
+        with pytest.raises(TooLarge, match="1,001"):
+            await connection.publish("test.echo", b"x" * 1001)
+        assert len((await connection.request("test.echo", b"x" * 1000, seconds=patient(2))).data) == 1000
+
+
+@pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB b 0\r\n", "a\tb", "a\nb", "\ud800"])
+async def test_what_is_no_subject_is_not_sent(nats: Nats, subject: str) -> None:
+    async with connected(nats.url) as connection:
+        with pytest.raises(NatsError):
+            await connection.publish(subject, b"")
+        if subject:
+            with pytest.raises(NatsError):
+                await connection.publish("good", b"", reply=subject)
+        await connection.flush()
+
+
+async def test_a_callback_that_raises_harms_no_other_message(nats: Nats, caplog: pytest.LogCaptureFixture) -> None:
+    got: list[Message] = []
+
+    def fail(message: Message) -> None:
+        raise ValueError("planted")
+
+    async with connected(nats.url) as connection:
+        connection.subscribe("test.bad", fail)
+        connection.subscribe("test.good", got.append)
+        for subject in ("test.bad", "test.good"):
+            await connection.publish(subject, b"")
+        await connection.flush()
+    assert len(got) == 1
+    assert "planted" in caplog.text
+
+
+async def test_the_other_servers_of_a_cluster_are_found_and_taken(make_nats: Callable[[], Nats]) -> None:
+    first, second = make_nats(), make_nats()
+    ports = [free_port(), free_port()]
+    for nats, port in zip((first, second), ports, strict=True):
+        await anyio.to_thread.run_sync(nats.stop)
+        routes = [f"nats://127.0.0.1:{other}" for other in ports]
+        # JetStream in a cluster would wait for a majority.
+        cluster = {"name": "test", "host": "127.0.0.1", "port": port, "routes": routes}
+        nats.configure(server_name=f"server-{port}", cluster=cluster, jetstream=None)
+        await anyio.to_thread.run_sync(nats.start)
+    async with connected(first.url) as connection:
+        echo(connection, "test.echo")
+        await wait_until(lambda: len(connection.servers) > 1, what="the other server's address")
+        await anyio.to_thread.run_sync(first.kill9)
+        await wait_until(lambda: connection.connected, what="the other server")
+        assert (await connection.request("test.echo", b"", seconds=patient(2))).data == b""
+
+
+@asynccontextmanager
+async def greeting_with(greeting: bytes) -> AsyncIterator[str]:
+    """Serve everybody with these bytes; yields the address."""
+    left: list[asyncio.Task[Any] | None] = []
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left.append(asyncio.current_task())
+        writer.write(greeting)
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await asyncio.gather(*filter(None, left), return_exceptions=True)
+
+
+@pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad\r\n\r\n", b"INFO {\r\n"])
+async def test_what_is_no_nats_server_is_told_so(greeting: bytes) -> None:
+    async with greeting_with(greeting) as url:
+        connection = Connection([url], name="test")
+        with pytest.raises(Away, match="not NATS"):
+            await connection.connect(seconds=0.2)
+
+
+async def test_what_comes_before_tls_is_not_believed(monkeypatch) -> None:
+    """Anybody on the way can put messages behind the greeting, which is in the clear."""
+    monkeypatch.setattr(links, "OPEN_SECONDS", 0.3)
+    info = json.dumps({"tls_required": True}).encode()
+    got: list[Message] = []
+    async with greeting_with(b"INFO " + info + b"\r\nPONG\r\nMSG forged 2 4\r\nevil\r\n") as url:
+        connection = Connection([url], name="test")
+        connection.subscribe("forged", got.append)
+        with pytest.raises(Away):
+            await connection.connect(seconds=0.2)
+    assert not got
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost, signed by itself, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    folder.chmod(0o755)
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    made = ["-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-nodes"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", *subject, *made], cwd=folder, check=True, capture_output=True
+    )
+    (folder / "key.pem").chmod(0o644)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture
+def encrypted(make_nats: Callable[[], Nats], folder: Path, certificate: tuple[Path, Path]) -> Nats:
+    """A server that insists on TLS."""
+    for path in certificate:
+        (folder / path.name).write_bytes(path.read_bytes())
+    nats = make_nats()
+    nats.stop()
+    nats.configure(tls={"cert_file": str(folder / "cert.pem"), "key_file": str(folder / "key.pem")})
+    nats.start()
+    return nats
+
+
+async def test_tls_is_spoken_where_the_server_asks_for_it(
+    encrypted: Nats, certificate: tuple[Path, Path], monkeypatch
+) -> None:
+    for scheme in ("nats", "tls"):
+        url = encrypted.url.replace("nats://", f"{scheme}://")
+        stranger = Connection([url], name="test")
+        with pytest.raises(Away, match="certificate"):
+            await stranger.connect(seconds=0.2)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    assert ssl.get_default_verify_paths().cafile == str(certificate[0])
+    for scheme in ("nats", "tls"):
+        async with connected(encrypted.url.replace("nats://", f"{scheme}://")) as connection:
+            echo(connection, "test.echo")
+            assert len((await connection.request("test.echo", b"x" * 500_000, seconds=patient(3))).data) == 500_000
+
+
+async def test_a_tls_address_is_never_served_in_the_clear(nats: Nats) -> None:
+    connection = Connection([nats.url.replace("nats://", "tls://user:secret@")], name="test")
+    with pytest.raises(Away, match="offers no TLS"):
+        await connection.connect(seconds=0.2)
