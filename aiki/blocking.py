@@ -81,10 +81,12 @@ class BlockingClient:
 
 
 @contextmanager
-def connect(url: str | None = None, *, namespace: str | None = None) -> Generator[BlockingClient, None, None]:
+def connect(
+    url: str | None = None, *, namespace: str | None = None, timeout: Duration = "2s"
+) -> Generator[BlockingClient, None, None]:
     """Connect on a thread of its own, and close both at the end of the block."""
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Client.connect(url, namespace=namespace)) as client,
+        portal.wrap_async_context_manager(Client.connect(url, namespace=namespace, timeout=timeout)) as client,
     ):
         yield BlockingClient(client, portal)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, overload
 import anyio
 
 from aiki.batching import Batcher
+from aiki.core.duration import to_seconds
 from aiki.core.errors import WIRE_ERRORS, AikiError, Conflict, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.core.ids import parse_run_id
@@ -22,10 +23,10 @@ from aiki.handle import Handle
 from aiki.named import NamedCall, RouteBook
 from aiki.reads import RegisteredWorkflows, Runs
 from aiki.run_ids import RunIds
-from aiki.transport import CONNECT_SECONDS, DEFAULT_URL, Transport
+from aiki.transport import DEFAULT_URL, Transport, reach
 from aiki.waits import Waits
 from aiki.wire.limits import BATCH_RUNS, MESSAGE_BYTES
-from aiki.wire.messages import Enqueue, Enqueued, NewRun, Status
+from aiki.wire.messages import Enqueue, Enqueued, NewRun
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -61,21 +62,24 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, url: str | None = None, *, namespace: str | None = None) -> AsyncGenerator[Client, None]:
+    async def connect(
+        cls, url: str | None = None, *, namespace: str | None = None, timeout: Duration = "2s"
+    ) -> AsyncGenerator[Client, None]:
         """Connect, and close at the end of the block.
 
         `url` defaults to AIKI_URL, then nats://127.0.0.1:4222; `namespace` to AIKI_NAMESPACE, then `default`.
-        Raises Unavailable within 3 s if no aikid answers there.
+        Raises Unavailable if no aikid answers there within `timeout`, and Denied if NATS refuses us then; a wait of
+        more than 2 s is logged.
         """
-        transport = await Transport.connect(
+        transport = await reach(
             url or os.environ.get("AIKI_URL") or DEFAULT_URL,
             namespace=namespace or os.environ.get("AIKI_NAMESPACE") or "default",
             name="aiki-client",
+            seconds=to_seconds(timeout),
         )
         client = cls(transport)
         try:
             await client._waits.open()
-            await transport.call(Status([]), seconds=CONNECT_SECONDS)
             yield client
         finally:
             with anyio.CancelScope(shield=True):
@@ -84,12 +88,12 @@ class Client:
 
     @classmethod
     def blocking(
-        cls, url: str | None = None, *, namespace: str | None = None
+        cls, url: str | None = None, *, namespace: str | None = None, timeout: Duration = "2s"
     ) -> AbstractContextManager[BlockingClient]:
         """Connect for code without an event loop: `with Client.blocking() as client`."""
         from aiki.blocking import connect
 
-        return connect(url, namespace=namespace)
+        return connect(url, namespace=namespace, timeout=timeout)
 
     # -- enqueue
 

@@ -18,9 +18,18 @@ SETTLE_SECONDS: Final = 5.0
 class Outage:
     """The absence of `what`. `goes_on` and `is_over` may be called at any rate, and from any thread."""
 
-    def __init__(self, log: logging.Logger, what: str, *, level: int = logging.WARNING) -> None:
+    def __init__(
+        self,
+        log: logging.Logger,
+        what: str,
+        *,
+        away: str = "is away",
+        back: str = "is back",
+        level: int = logging.WARNING,
+    ) -> None:
         self._log = log
-        self._what = what
+        self._away = f"{what} {away}"
+        self._back = f"{what} {back}"
         self._level = level
         self._since: float | None = None
         self._said_at = -math.inf
@@ -34,16 +43,16 @@ class Outage:
             self._since = now
         if now - self._said_at < (REPEAT_SECONDS if self._said_away else SETTLE_SECONDS):
             return
-        away = f" for {now - self._since:.0f} s" if self._said_away else ""
+        lasting = f" for {now - self._since:.0f} s" if self._said_away else ""
         self._said_at, self._said_away = now, True
-        self._log.log(self._level, "%s is away%s, and is waited for: %s", self._what, away, reason)
+        self._log.log(self._level, "%s%s: %s", self._away, lasting, reason)
 
     def is_over(self) -> None:
         """Take note that it is there."""
         if self._since is None:
             return
         now = time.monotonic()
-        away, self._since = now - self._since, None
+        lasted, self._since = now - self._since, None
         if self._said_away:
             self._said_at, self._said_away = now, False
-            self._log.log(self._level, "%s is back after %.1f s", self._what, away)
+            self._log.log(self._level, "%s after %.1f s", self._back, lasted)

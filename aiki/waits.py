@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable
@@ -59,6 +60,7 @@ class Waits:
     async def open(self) -> None:
         """Begin to receive pushes."""
         self._inbox = await self._transport.inbox(self._on_push)
+        self._transport.on_return.append(self._on_return)
 
     async def close(self) -> None:
         """Stop; whoever still waits is cancelled with its own task."""
@@ -161,7 +163,7 @@ class Waits:
                 self._tell(run_id, error)
             return
         except AikiError as error:
-            log.warning("waiting goes on without news: %s", error)
+            self._transport.unserved(error)
             self._wanted[ends_only] |= dict.fromkeys(filter(self._is_waited_for, batch))
             await asyncio.sleep(RETRY_SECONDS)
             return
@@ -173,6 +175,12 @@ class Waits:
             self._tell(run_id, NotFound(f"run {run_id} does not exist in namespace {self._transport.namespace!r}"))
         for run_id in reply.left_out:
             self._wanted[ends_only][run_id] = None
+
+    def _on_return(self) -> None:
+        """Ask about all runs: what was pushed while NATS was away is lost."""
+        self._expected.update((run_id, (-math.inf, end)) for run_id, (_, end) in self._expected.items())
+        self._trusting.clear()
+        self._ask([*self._ends, *self._queues])
 
     def _on_push(self, data: bytes) -> None:
         try:

@@ -62,11 +62,13 @@ class HintPulls:
     async def open(self) -> None:
         """Subscribe to the inbox of replies."""
         self._subscription = self._nats.subscribe(f"{self._inbox}.>", self._deliver)
+        self._nats.on_return.append(self._end_all)
 
     async def close(self) -> None:
         """End all pulls; hints that are on their way still reach `on_hint` before this returns."""
         if self._subscription is None:
             return
+        self._nats.on_return.remove(self._end_all)
         try:
             await self._nats.drain(self._subscription)
         except NatsError as error:
@@ -82,6 +84,11 @@ class HintPulls:
             await self._nats.publish(subject, request, reply=f"{self._inbox}.{route}")
         except NatsError as error:
             log.debug("a pull was not sent: %s", error)
+
+    def _end_all(self) -> None:
+        """Take note that the server has forgotten all pulls: they ended with the connection or the subscription."""
+        for route in self._routes.values():
+            self._on_over(route, True)
 
     def _deliver(self, message: Message) -> None:
         route = self._routes.get(message.subject)

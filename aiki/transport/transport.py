@@ -8,6 +8,7 @@ times out is *unknown*, so it is repeated with the same request until the caller
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import msgspec
 from aiki.core.addresses import PERCENT_ENCODED, hide, shown
 from aiki.core.errors import AikiError, ConfigError, Denied, Overloaded, PayloadError, Unavailable, UsageError
 from aiki.nats import Connection, NatsError, NoReply, NoResponders, Refused
+from aiki.outages import Outage
 from aiki.transport.hints import Hint, HintPulls
 from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered
 from aiki.wire import codec, subjects
@@ -32,6 +34,9 @@ CALL_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 2.0
 
 START_HINT: Final = "aiki dev"
+CREDENTIALS_HINT: Final = "set the credentials (AIKI_URL) or the server's permissions right"
+
+log = logging.getLogger("aiki.transport")
 
 
 class Transport:
@@ -41,13 +46,25 @@ class Transport:
         self.url = url
         self.namespace = namespace
         self._nats = connection
+        self._outage = Outage(log, "aikid", away="does not serve us", back="serves us again")
         self._silence = Silence()
+
+    @property
+    def on_return(self) -> list[Callable[[], None]]:
+        """What is called when the connection is back: what was pushed meanwhile is lost."""
+        return self._nats.on_return
 
     @classmethod
     async def connect(
-        cls, url: str = DEFAULT_URL, *, namespace: str = "default", name: str = "aiki", seconds: float = CONNECT_SECONDS
+        cls,
+        url: str = DEFAULT_URL,
+        *,
+        namespace: str = "default",
+        name: str = "aiki",
+        seconds: float = CONNECT_SECONDS,
+        quiet: bool = False,
     ) -> Transport:
-        """Connect to NATS.
+        """Connect to NATS. A `quiet` connection says nothing when NATS goes: another one of this process does.
 
         Raises ConfigError for a bad URL, Unavailable if nothing answers there within `seconds`, and Denied at once if
         the credentials are refused.
@@ -55,7 +72,8 @@ class Transport:
         if not subjects.is_token(namespace):
             raise ConfigError(f"namespace {namespace!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
         try:
-            connection = Connection([url], name=name)
+            level = logging.DEBUG if quiet else logging.WARNING
+            connection = Connection([url], name=name, outage=Outage(log, "NATS", level=level))
         except ValueError as error:
             raise ConfigError(
                 f"{shown(url)!r} is not a NATS URL",
@@ -70,6 +88,17 @@ class Transport:
     async def close(self) -> None:
         """Close the connection; what was published before is sent."""
         await self._nats.close()
+
+    async def denied(self, seconds: float) -> Denied:
+        """Return the error to end with, once NATS has refused for so long what nothing here can do without."""
+        reason = await self._nats.refusals.lasting(seconds)
+        return Denied(f"NATS at {shown(self.url)} has refused us for {seconds:g} s: {reason}", hint=CREDENTIALS_HINT)
+
+    def unserved(self, error: AikiError) -> None:
+        """Take note that somebody who repeats a call without end still waits; the log says so now and then."""
+        # Else NATS itself is away, and its connection says so.
+        if self._nats.connected:
+            self._outage.goes_on(error)
 
     # -- calls
 
@@ -129,6 +158,7 @@ class Transport:
             raise AikiError(
                 f"aikid's reply to {request.op!r} cannot be read: {error}", hint="do aiki and aikid match in version?"
             ) from error
+        self._outage.is_over()
         return reply
 
     # -- pushes
@@ -154,7 +184,7 @@ class Transport:
 def _unreachable(url: str, error: NatsError) -> Unavailable:
     reason = hide(str(error), url)
     if isinstance(error, Refused):
-        return Denied(f"NATS at {shown(url)} refuses us: {reason}", hint="are the credentials in AIKI_URL right?")
+        return Denied(f"NATS at {shown(url)} refuses us: {reason}", hint=CREDENTIALS_HINT)
     return Unavailable(
         f"NATS at {shown(url)} cannot be reached ({reason})", hint=f"start one: {START_HINT}   (or: aikid --embedded)"
     )

@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from aiki.core.errors import AikiError, Overloaded
+from aiki.core.errors import AikiError, Overloaded, Unavailable
 from aiki.core.failpoints import failpoint
 from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import Claim, ClaimReply
@@ -154,10 +154,11 @@ class Claims:
         try:
             reply = await self._transport.call(request, seconds=CLAIM_SECONDS, repeat=False)
         except AikiError as error:
-            wait = error.retry_after if isinstance(error, Overloaded) else OVERLOADED_SECONDS
-            if not isinstance(error, Overloaded):
+            wait = error.retry_after if isinstance(error, Overloaded) else CROWDED_SECONDS
+            if not isinstance(error, Unavailable):
                 log.warning("no runs claimed: %s", error)
-                wait = CROWDED_SECONDS
+            elif not isinstance(error, Overloaded):
+                self._transport.unserved(error)
             self._pause_until = time.monotonic() + wait
             await self._pulls.give_back(hints, wait)
             return

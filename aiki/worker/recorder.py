@@ -112,7 +112,8 @@ class Recorder:
             try:
                 return await self._transport.call(request, seconds=CALL_SECONDS)
             except Unavailable as error:
-                log.warning("outcomes of %d runs wait to be recorded: %s", len(batch), error)
+                log.debug("outcomes of %d runs wait to be recorded", len(batch))
+                self._transport.unserved(error)
 
     def _refused(self, batch: list[tuple[Execution, Unit]], error: AikiError, *, tries: int) -> None:
         """Send what was refused as a whole again, in halves, until what is refused is one run's own data.

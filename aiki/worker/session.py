@@ -20,7 +20,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aiki.core.errors import FINAL, AikiError
+from aiki.core.errors import FINAL, AikiError, Denied
+from aiki.outages import Outage
 from aiki.transport import Transport
 from aiki.wire.messages import CloseSession, Fence, OpenSession, RenewSession, Route, SessionReply
 
@@ -46,13 +47,23 @@ class SessionCallbacks:
     """The daemon counts these runs as this session's, but no held claim has them."""
     on_reply: Callable[[int], None]
     """The database's time."""
+    on_denied: Callable[[Denied], None]
+    """NATS has refused this thread's connection for too long."""
 
 
 class Session:
     """The lease of one worker process; a lost one is followed by a new one with another id."""
 
     def __init__(
-        self, *, url: str, namespace: str, worker: str, routes: list[Route], ttl: float, callbacks: SessionCallbacks
+        self,
+        *,
+        url: str,
+        namespace: str,
+        worker: str,
+        routes: list[Route],
+        ttl: float,
+        callbacks: SessionCallbacks,
+        denied_seconds: float,
     ) -> None:
         self.id = str(uuid.uuid4())
         self._url = url
@@ -61,6 +72,8 @@ class Session:
         self._routes = routes
         self._ttl = ttl
         self._callbacks = callbacks
+        self._denied_seconds = denied_seconds
+        self._uncertainty = Outage(log, "the lease", away="is not certain, and nothing is started", back="is renewed")
         self._certain_until = 0.0
         self._main: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,10 +126,13 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._keeper = asyncio.current_task()
         try:
-            transport = await Transport.connect(self._url, namespace=self._namespace, name=f"aiki-lease-{self._worker}")
+            transport = await Transport.connect(
+                self._url, namespace=self._namespace, name=f"aiki-lease-{self._worker}", quiet=True
+            )
         except AikiError as error:
             self._tell_opened(error)
             return
+        watching = asyncio.create_task(self._watch_refusals(transport))
         try:
             await self._open(transport)
             renewed = True
@@ -125,6 +141,7 @@ class Session:
                 self._end_if_stalled()
                 renewed = await self._renew(transport)
         finally:
+            watching.cancel()
             self._certain_until = 0.0
             with contextlib.suppress(AikiError):
                 await transport.call(CloseSession(self.id), seconds=1.0)
@@ -142,7 +159,7 @@ class Session:
                 self._tell_opened(error)
                 raise
             except AikiError as error:
-                log.warning("no session yet: %s", error)
+                transport.unserved(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if reply.alive:
@@ -156,7 +173,9 @@ class Session:
         try:
             reply = await transport.call(RenewSession(self.id, self._callbacks.held()), seconds=self._ttl / 3)
         except AikiError as error:
-            log.warning("the lease was not renewed: %s", error)
+            log.debug("the lease was not renewed: %s", error)
+            if not self.may_start():
+                self._uncertainty.goes_on(error)
             return False
         if reply.alive:
             self._answered(sent, reply)
@@ -174,8 +193,14 @@ class Session:
     def _answered(self, sent: float, reply: SessionReply) -> None:
         self._ttl = reply.ttl
         self._certain_until = sent + CERTAIN * reply.ttl
+        self._uncertainty.is_over()
         assert self._main is not None
         self._main.call_soon_threadsafe(self._callbacks.on_reply, reply.now)
+
+    async def _watch_refusals(self, transport: Transport) -> None:
+        error = await transport.denied(self._denied_seconds)
+        assert self._main is not None
+        self._main.call_soon_threadsafe(self._callbacks.on_denied, error)
 
     def _tell_opened(self, error: AikiError | None) -> None:
         assert self._main is not None

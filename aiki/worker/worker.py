@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from aiki.core.duration import Duration, to_seconds
-from aiki.core.errors import AikiError, NotFound, UsageError
+from aiki.core.errors import AikiError, Denied, NotFound, UsageError
 from aiki.core.states import Event
 from aiki.execution import Execution, Settings
 from aiki.execution.order import HASH_SEED_VARIES
@@ -46,7 +46,8 @@ class Worker:
 
     It starts at the block's begin and drains at its end. `id` names it to people (default: host and process id);
     `max_concurrent_runs` counts runs that can move, those that only wait hold no slot; `drain` is how long tasks may
-    go on after a stop; `lease` is after how long without a sign of life its runs go to other workers.
+    go on after a stop; `lease` is after how long without a sign of life its runs go to other workers; `start_timeout`
+    is how long NATS may refuse the credentials, or what a worker must be permitted, before `run()` raises Denied.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Worker:
         drain: Duration = "30s",
         lease: Duration = "30s",
         linger: Duration = "10s",
+        start_timeout: Duration = "30s",
     ) -> None:
         if max_concurrent_runs < 1:
             raise UsageError(f"max_concurrent_runs must be at least 1, not {max_concurrent_runs}")
@@ -69,6 +71,7 @@ class Worker:
         self._lease_seconds = to_seconds(lease)
         if self._lease_seconds < MIN_LEASE_SECONDS:
             raise UsageError(f"a lease of {self._lease_seconds:g} s is too short: at least {MIN_LEASE_SECONDS:g} s")
+        self._start_seconds = to_seconds(start_timeout)
         self._settings = Settings(linger_seconds=to_seconds(linger))
         self._clock = DatabaseClock()
         self._recorder = Recorder(client.transport, self._clock)
@@ -80,6 +83,8 @@ class Worker:
         self._claims: Claims | None = None
         self._claiming: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
+        self._denied: Denied | None = None
+        """Why it has to end, if NATS has refused it for too long."""
         self._emptied = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -99,13 +104,16 @@ class Worker:
                 on_lost=self._on_lease_lost,
                 on_unlisted=self._give_back,
                 on_reply=self._clock.told,
+                on_denied=self._on_denied,
             ),
+            denied_seconds=self._start_seconds,
         )
         await self._session.open()
         routes = [(workflow.name, workflow.version) for workflow in self.registry]
         self._claims = Claims(transport, self._session, self._slots, routes, self._on_claimed)
         self._claiming = asyncio.create_task(self._claims.run())
         self._claiming.add_done_callback(self._on_claims_over)
+        self._start(self._watch_refusals())
         if HASH_SEED_VARIES:
             log.warning(
                 "PYTHONHASHSEED is not 0: a workflow that walks through a set of text goes another way in each process,"
@@ -139,13 +147,15 @@ class Worker:
         self._settings.close()
 
     async def run(self) -> None:
-        """Serve until `stop()`. Raises what made claiming impossible."""
+        """Serve until `stop()`. Raises what made claiming impossible, and Denied if NATS goes on refusing us."""
         assert self._claiming is not None, "a Worker runs inside its `async with` block"
         stopped = asyncio.ensure_future(self._stopped.wait())
         try:
             await asyncio.wait([stopped, self._claiming], return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
+        if self._denied is not None:
+            raise self._denied
         if self._claiming.done() and not self._claiming.cancelled():
             self._claiming.result()
 
@@ -235,6 +245,13 @@ class Worker:
         if not claiming.cancelled() and (error := claiming.exception()):
             log.critical("claiming ended: %s", error, exc_info=error)
 
+    async def _watch_refusals(self) -> None:
+        self._on_denied(await self._client.transport.denied(self._start_seconds))
+
+    def _on_denied(self, error: Denied) -> None:
+        self._denied = self._denied or error
+        self.stop()
+
     async def _on_lease_lost(self) -> None:
         for execution in list(self._executions.values()):
             execution.drop()
@@ -262,7 +279,7 @@ class Worker:
                 execution.drop()
                 return
             except AikiError as error:
-                log.warning("the journal of run %s is waited for: %s", execution.fence.run_id, error)
+                self._client.transport.unserved(error)
                 await asyncio.sleep(PAGE_RETRY_SECONDS)
                 continue
             execution.on_page(reply.entries)

@@ -18,6 +18,7 @@ NO_INPUT: Final = 66
 UNREACHABLE: Final = 69
 BUG: Final = 70
 TRY_AGAIN: Final = 75
+DENIED: Final = 77
 CONFIG: Final = 78
 WAIT_TIMEOUT: Final = 124
 INTERRUPTED: Final = 130
@@ -30,6 +31,7 @@ BY_ERROR_CODE: Final = {
     "not_found": NOT_FOUND,
     "conflict": CONFLICT,
     "unavailable": UNREACHABLE,
+    "denied": DENIED,
     "overloaded": TRY_AGAIN,
     "unsupported": UNREACHABLE,
     "wait_timeout": WAIT_TIMEOUT,

@@ -32,13 +32,15 @@ class WorkerOptions:
     max_concurrent_runs: int
     drain_seconds: float
     lease: str
+    start_timeout: str
     id: str | None = None
 
 
 def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> int:
     """Serve the workflows of `modules` until a signal; return 0 once drained.
 
-    Raises ConfigError if they cannot be imported, Unavailable if no daemon answers.
+    Raises ConfigError if they cannot be imported, Unavailable if no daemon answers within the start timeout, and
+    Denied if NATS refuses for so long, then or later.
     """
     log_to_stderr(quiet=session.common.quiet)
     prepare_path(options.folders)
@@ -49,7 +51,7 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     gc.set_threshold(*GC_THRESHOLDS)
 
     async def run() -> int:
-        async with session.connect() as client:
+        async with session.connect(timeout=options.start_timeout) as client:
             worker = Worker(
                 client,
                 workflows=registry,
@@ -57,6 +59,7 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
                 max_concurrent_runs=options.max_concurrent_runs,
                 drain=timedelta(seconds=options.drain_seconds),
                 lease=options.lease,
+                start_timeout=options.start_timeout,
             )
             _drain_on_signals(session, worker, options.drain_seconds)
             async with worker:

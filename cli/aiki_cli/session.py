@@ -82,11 +82,11 @@ class Session:
         manifest = self._manifest_with_profile()
         return manifest.namespace(os.environ, profile=self.profile) if manifest else None
 
-    def connect(self) -> AbstractAsyncContextManager[Client]:
-        """Return the connection, to be opened. Raises ConfigError; opening it raises Unavailable."""
+    def connect(self, *, timeout: str = "2s") -> AbstractAsyncContextManager[Client]:
+        """Return the connection, to be opened. Raises ConfigError; opening it raises Unavailable after `timeout`."""
         from aiki import Client
 
-        return Client.connect(self.url(), namespace=self.namespace())
+        return Client.connect(self.url(), namespace=self.namespace(), timeout=timeout)
 
     def run(self, command: Callable[[], Coroutine[Any, Any, T]], *, fast: bool = False) -> T:
         """Run `command` to its end and return what it returns; SIGTERM ends it with 143, Ctrl-C with 130.

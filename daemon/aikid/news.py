@@ -102,8 +102,9 @@ class News:
         for start in range(0, len(runs), BATCH_RUNS):
             try:
                 found = await status.statuses(self._pool, runs[start : start + BATCH_RUNS])
-            except Unavailable:
-                log.warning("%d runs changed, but cannot be read: their watchers will ask", len(runs))
+            except Unavailable as error:
+                # Their watchers will ask.
+                self._pool.outage.goes_on(error)
                 return
             by_namespace: dict[str, list[RunStatus]] = defaultdict(list)
             for (namespace, _), one in found.items():

@@ -16,6 +16,7 @@ from aiki_cli.session import Session
 DEFAULT_RUNS = 100
 DEFAULT_DRAIN = "30s"
 DEFAULT_LEASE = "30s"
+DEFAULT_START_TIMEOUT = "30s"
 _SAFE_PATH = "-P"
 """Python's option for a process that must not import from its working directory before we say so."""
 
@@ -48,6 +49,16 @@ def start(
             "--lease", metavar="30s", help="Without a sign of life for so long, its runs go to other workers."
         ),
     ] = DEFAULT_LEASE,
+    start_timeout: Annotated[
+        str,
+        typer.Option(
+            "--start-timeout",
+            metavar="30s",
+            envvar="AIKI_START_TIMEOUT",
+            show_envvar=False,
+            help="How long to wait for a daemon, or for NATS to let us in. (AIKI_START_TIMEOUT)",
+        ),
+    ] = DEFAULT_START_TIMEOUT,
     worker_id: Annotated[str | None, typer.Option("--id", metavar="NAME", help="How people see this worker.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Follow changes of the code.")] = False,
 ) -> int:
@@ -63,7 +74,8 @@ def start(
     drain_seconds = _drain_seconds(session, drain)
     runs = max_concurrent_runs or (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
     if reload or processes > 1:
-        command = worker_command(session, names, runs=runs, drain_seconds=drain_seconds, lease=lease)
+        times = ["--lease", lease, "--start-timeout", start_timeout]
+        command = worker_command(session, names, runs=runs, drain_seconds=drain_seconds, times=times)
         return _run_fleet(session, command, processes, drain_seconds, folders if reload else None)
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
@@ -72,17 +84,17 @@ def start(
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
     from aiki_cli.serving import WorkerOptions, serve
 
-    return serve(session, names, WorkerOptions(folders, runs, drain_seconds, lease, worker_id))
+    return serve(session, names, WorkerOptions(folders, runs, drain_seconds, lease, start_timeout, worker_id))
 
 
 def worker_command(
-    session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, lease: str = DEFAULT_LEASE
+    session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, times: Sequence[str] = ()
 ) -> list[str]:
-    """Return the command of one worker process that serves `modules` as this session would."""
+    """Return the command of one worker process that serves `modules` as this session would, with further `times`."""
     command = [sys.executable, _SAFE_PATH, "-m", "aiki_cli", "worker", "start"]
     for module in modules:
         command += ["-m", module]
-    command += ["--max-concurrent-runs", str(runs), "--drain", f"{round(drain_seconds * 1000)}ms", "--lease", lease]
+    command += ["--max-concurrent-runs", str(runs), "--drain", f"{round(drain_seconds * 1000)}ms", *times]
     common = session.common
     for flag, value in (
         ("--url", common.url),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiki.core.errors import Unavailable
+from aiki.outages import Outage
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
 from aikid.bus import Bus, ConsumerState
@@ -82,15 +83,18 @@ class Offerer:
 
     async def run(self) -> None:
         """Look every second, and when nudged, until cancelled."""
-        well = True
+        # Workers claim directly meanwhile.
+        jetstream = Outage(log, "JetStream")
         while True:
             try:
-                await self.run_once()
-                well = True
-            except (Unavailable, JetStreamDown) as error:
-                # Workers claim directly meanwhile: say it once, not every second.
-                log.log(logging.WARNING if well else logging.DEBUG, "hints wait: %s", error)
-                well = False
+                if self._bus.connected:
+                    await self.run_once()
+                    jetstream.is_over()
+            except Unavailable as error:
+                self._pool.outage.goes_on(error)
+            except JetStreamDown as error:
+                if self._bus.connected:  # else it is NATS that is away, and its connection says so
+                    jetstream.goes_on(error)
             except Exception:
                 log.exception("hints wait: a bug")
             self._nudged.clear()
@@ -104,10 +108,8 @@ class Offerer:
     async def run_once(self) -> None:
         """Make stream and consumers if they are missing, and top up each route that has too few hints.
 
-        Raises Unavailable or JetStreamDown; the next call goes on.
+        Raises Unavailable or JetStreamDown; the next call goes on. Needs a connection.
         """
-        if not self._bus.connected:
-            raise JetStreamDown("NATS is away")
         now = asyncio.get_running_loop().time()
         new_stream = await self._bus.ensure_stream()
         if new_stream or now >= self._ensure_at:

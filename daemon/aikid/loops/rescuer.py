@@ -52,7 +52,7 @@ class Rescuer:
                 if turn % _FORGET_EVERY == 0:
                     await self._pool.run(store.forget_sessions, priority=Priority.LOOP)
             except Unavailable as error:
-                log.warning("nobody looks for dead workers: %s", error)
+                self._pool.outage.goes_on(error)
             except Exception:
                 log.exception("nobody looks for dead workers: a bug")
             await asyncio.sleep(INTERVAL_SECONDS)

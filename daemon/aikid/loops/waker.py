@@ -50,8 +50,9 @@ class Waker:
             self._look_at = loop.time() + LOOK_SECONDS
             try:
                 self.due_in(await self.run_once())
+                self._pool.outage.is_over()
             except Unavailable as error:
-                log.warning("timers wait: %s", error)
+                self._pool.outage.goes_on(error)
             except Exception:
                 log.exception("timers wait: a bug")
             await self._sleep()

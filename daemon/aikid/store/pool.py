@@ -8,6 +8,7 @@ their own, so that a long list never delays a record. Both obey the same table o
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -18,12 +19,15 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 
 from aiki.core.errors import Unavailable
+from aiki.outages import Outage
 from aikid.store import fates
 from aikid.store.address import parameters
 from aikid.store.connections import Connection, Connections, Priority, cut
 from aikid.store.fates import Fate, reason
 
 __all__ = ["BadData", "Connection", "Pool", "Priority"]
+
+log = logging.getLogger("aikid.store")
 
 T = TypeVar("T")
 
@@ -56,6 +60,9 @@ class Pool:
     """Connections to one database. `run` is for hot statements, `read` for cold ones."""
 
     def __init__(self, database_url: str, *, size: int) -> None:
+        self.outage = Outage(log, "Postgres")
+        """What the log says while Postgres is away: the loops tell it, who need it every second."""
+
         def connections(options: str, size: int) -> Connections:
             return Connections(make_conninfo(**parameters(database_url, options=options)), size=size)
 

@@ -64,7 +64,7 @@ async def test_a_daemon_that_is_only_slow_is_not_asked_the_more_for_it(nats: Nat
         reply = codec.encode_reply(StatusReply([]))
         asyncio.get_running_loop().call_later(0.8, slow.send, message.reply, reply)
 
-    await slow.subscribe(subjects.api("default", "status"), answer, queue=subjects.QUEUE_GROUP)
+    slow.subscribe(subjects.api("default", "status"), answer, queue=subjects.QUEUE_GROUP)
     try:
         with pytest.raises(Unavailable):
             await transport.call(Status([]), seconds=0.3)
