@@ -2,9 +2,10 @@
 
 `AIKI_FAILPOINTS` arms them: `name=action[@count]`, several with commas between them. `kill` is SIGKILL, `stop` is
 SIGSTOP (the test lets it go on with SIGCONT), `drop` makes the caller leave out the reply or message that it was about
-to send. A point acts once in a process, at the `count`-th time that it is reached (default 1). With
-`AIKI_FAILPOINTS_ONCE`, a folder, it acts once in all processes: it leaves a file of its name there first, so that a
-restarted process does not die again and a test can see that the point was reached at all.
+to send, `block` keeps the thread that came there, and no other, until the test removes the point's file. A point acts
+once in a process, at the `count`-th time that it is reached (default 1). With `AIKI_FAILPOINTS_ONCE`, a folder, it acts
+once in all processes: it leaves a file of its name there first, so that a restarted process does not die again and a
+test can see that the point was reached at all.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-ACTIONS: Final = ("kill", "stop", "drop")
+ACTIONS: Final = ("kill", "stop", "drop", "block")
 _ITEM: Final = re.compile(r"([a-z_]+(?:\.[a-z_]+)+)=([a-z]+)(?:@([1-9][0-9]*))?")
 
 
@@ -39,6 +41,9 @@ class _Point:
             os.kill(os.getpid(), signal.SIGKILL)
         elif self.action == "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
+        elif self.action == "block":
+            while self.marker is not None and self.marker.exists():
+                time.sleep(0.005)
         return self.action == "drop"
 
     def _is_first(self) -> bool:
@@ -58,6 +63,8 @@ def parse(text: str, once: str | None = None) -> dict[str, _Point]:
         match = _ITEM.fullmatch(item.strip())
         if match is None or match[2] not in ACTIONS:
             raise ValueError(f"AIKI_FAILPOINTS: expected name={'|'.join(ACTIONS)}[@count], got {item!r}")
+        if match[2] == "block" and not once:
+            raise ValueError(f"AIKI_FAILPOINTS: {item!r} needs AIKI_FAILPOINTS_ONCE, where it leaves its file")
         points[match[1]] = _Point(match[2], int(match[3] or 1), Path(once, match[1]) if once else None)
     return points
 

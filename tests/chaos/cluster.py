@@ -19,8 +19,9 @@ import tests
 from aiki import Client, Handle
 from tests import servers
 from tests.chaos import ledger
-from tests.chaos.flows import GATES, mixed, mixed_result
+from tests.chaos.flows import GATES, SLOTS, mixed, mixed_result
 from tests.chaos.promises import Expected, Summary, check_promises
+from tests.proxy import Proxy, running_proxy
 from tests.servers import Aikid, Nats, Postgres, Program
 from tests.waiting import patient, wait_until
 
@@ -86,11 +87,13 @@ class Cluster:
             one.wait_for_log(Aikid.READY)
         return made
 
-    def worker(self, failpoints: str = "", *arguments: str, start: bool = True) -> Worker:
-        """Start a worker."""
+    def worker(self, failpoints: str = "", *arguments: str, start: bool = True, url: str | None = None) -> Worker:
+        """Start a worker; `url` is where it finds NATS, if not where all others do."""
         name = self._name("worker")
+        given = arguments or ("--lease", LEASE)
+        self.expected.slots[name] = int(given[given.index("--slots") + 1]) if "--slots" in given else SLOTS
         env = {
-            "AIKI_URL": self.nats.url,
+            "AIKI_URL": url or self.nats.url,
             "AIKI_NAMESPACE": self.namespace,
             ledger.LEDGER: str(self._ledger),
             ledger.WORKER: name,
@@ -98,12 +101,16 @@ class Cluster:
             "PYTHONHASHSEED": "0",
             **self._armed(failpoints),
         }
-        command = [sys.executable, "-m", "tests.chaos.worker_main", name, *(arguments or ("--lease", LEASE))]
+        command = [sys.executable, "-m", "tests.chaos.worker_main", name, *given]
         made = Worker(command, self._folder, name=name, env=servers.clean_environment(**env), cwd=ROOT)
         self._stack.callback(made.close)
         if start:
             made.start()
         return made
+
+    def proxy(self) -> Proxy:
+        """Start a proxy before the nats-server; hand its `url` to a worker."""
+        return self._stack.enter_context(running_proxy(self.nats.server.port))
 
     def enqueuer(self, count: int, failpoints: str = "") -> Program:
         """Start a client process that enqueues `count` runs by key; `tell_of` reads what it was told."""
@@ -138,6 +145,10 @@ class Cluster:
     def reached(self, point: str) -> bool:
         """Tell whether an armed failpoint has acted."""
         return (self._once / point).exists()
+
+    def let_go(self, point: str) -> None:
+        """Let the thread that is blocked at a failpoint go on."""
+        (self._once / point).unlink()
 
     def begun(self, gate: str) -> list[str]:
         """Return the workers in which a task has come to the gate."""

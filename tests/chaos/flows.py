@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from aiki.core.failpoints import failpoint
 from tests.chaos.ledger import witnessed, worker_name
 
 GATES = "CHAOS_GATES"
+SLOTS = 20
+"""Of a worker that is not told how many."""
 
 
 @dataclass
@@ -63,11 +66,45 @@ async def gated_once(gate: str) -> Done:
         return Done(0, worker_name())
 
 
+@task(at_most_once=True)
+def gated_once_in_thread(gate: str) -> Done:
+    with witnessed():
+        _block_at(gate)
+        return Done(0, worker_name())
+
+
+@task(executor="process")
+def gated_in_process(gate: str) -> Done:
+    with witnessed():
+        _block_at(gate)
+        return Done(0, worker_name())
+
+
+@task
+async def blocking(first: str, then: str) -> Done:
+    """Wait at the first gate as one should, and at the other with the worker's loop in hand."""
+    with witnessed():
+        await _wait_for(first)
+        _block_at(then)
+        return Done(0, worker_name())
+
+
 async def _wait_for(gate: str) -> None:
+    opened = _come_to(gate)
+    while not opened.exists():  # noqa: ASYNC110 - another process opens it
+        await asyncio.sleep(0.005)
+
+
+def _block_at(gate: str) -> None:
+    opened = _come_to(gate)
+    while not opened.exists():
+        time.sleep(0.005)
+
+
+def _come_to(gate: str) -> Path:
     gates = Path(os.environ[GATES])
     (gates / f"{gate}.begun.{worker_name()}").touch()
-    while not (gates / gate).exists():  # noqa: ASYNC110 - another process opens it
-        await asyncio.sleep(0.005)
+    return gates / gate
 
 
 @workflow
@@ -140,6 +177,25 @@ async def once_only(run: WorkflowRun, gate: str) -> str:
 
 
 @workflow
+async def once_in_thread(run: WorkflowRun, gate: str) -> str:
+    try:
+        await gated_once_in_thread.run(run, gate)
+    except TaskOutcomeUnknown as error:
+        return f"unknown: {error.task}"
+    return "done"
+
+
+@workflow
+async def in_process(run: WorkflowRun, gate: str) -> int:
+    return (await gated_in_process.run(run, gate)).n
+
+
+@workflow
+async def blocks(run: WorkflowRun, first: str, then: str) -> int:
+    return (await blocking.run(run, first, then)).n
+
+
+@workflow
 async def fan(run: WorkflowRun, n: int) -> int:
     return sum(done.n for done in await asyncio.gather(*(effect.run(run, i) for i in range(n))))
 
@@ -152,4 +208,6 @@ async def nap(run: WorkflowRun, milliseconds: int) -> int:
     return round((run.now() - before).total_seconds() * 1000)
 
 
-ALL: list[Workflow[..., Any]] = [chain, mixed, held, held_beside_sleep, held_then_sleeps, once_only, fan, nap]
+ALL: list[Workflow[..., Any]] = [
+    chain, mixed, held, held_beside_sleep, held_then_sleeps, once_only, once_in_thread, in_process, blocks, fan, nap
+]  # fmt: skip

@@ -21,7 +21,10 @@ WORKER = "CHAOS_WORKER"
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """A task's body began (`start`), returned (`end`) or raised (`error`). `at` is this machine's clock in µs."""
+    """A task's body began (`start`), returned (`end`), raised (`error`) or was cancelled (`cut`).
+
+    `at` is this machine's clock in µs.
+    """
 
     at: int
     event: str
@@ -45,6 +48,9 @@ def witnessed() -> Iterator[None]:
         yield
     except Exception:
         _write("error")
+        raise
+    except BaseException:
+        _write("cut")
         raise
     _write("end")
 

@@ -1,4 +1,4 @@
-"""Own the check of promises P1 to P7: from the ledger and from Postgres itself, never through Aiki.
+"""Own the check of promises P1 to P7, and of a worker's slots: from the ledger and from Postgres itself, never by Aiki.
 
 `violations` is pure and knows only the promises. Times of commits come from `pg_xact_commit_timestamp` of the rows'
 transactions, so the servers must run with `track_commit_timestamp = on`; the ledger is written on the same machine.
@@ -6,7 +6,7 @@ transactions, so the servers must run with `track_commit_timestamp = on`; the le
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -77,6 +77,8 @@ class Expected:
     """Enqueues whose caller died before it was answered: each may have made a run or not."""
     drained: set[str] = field(default_factory=set)
     """Workers that were told to stop and whose tasks took longer than they were given."""
+    slots: dict[str, int] = field(default_factory=dict)
+    """How many runs each worker may have active at once."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class Summary:
     starts: int
     repeats: int
     takeovers: int
+    most_at_once: int
+    """Runs with a body at work at the same time in one worker."""
 
 
 def check_promises(database_url: str, namespace: str, effects: Sequence[Effect], expected: Expected) -> Summary:
@@ -113,6 +117,7 @@ def check_promises(database_url: str, namespace: str, effects: Sequence[Effect],
         starts=len(starts),
         repeats=len(starts) - len({(start.run_id, start.key) for start in starts}),
         takeovers=sum(row.event in CUT_OFF for row in evidence.history),
+        most_at_once=max(_most_at_once(evidence, _periods(evidence.history)).values(), default=0),
     )
 
 
@@ -152,6 +157,7 @@ def violations(evidence: Evidence, expected: Expected) -> list[str]:
         *_not_again(evidence, periods),
         *_repeats(evidence, periods, expected.drained),
         *_fenced(evidence, periods),
+        *_bounded(evidence, periods, expected.slots),
     ]
 
 
@@ -199,9 +205,9 @@ def _not_again(evidence: Evidence, periods: Mapping[str, Sequence[Period]]) -> I
         period = _period_of(start, periods)
         if period is None:
             yield f"P2 {start.run_id}: {start.worker} began {start.key} without ever having claimed the run"
-        elif stands_since is not None and period.since > stands_since:
-            late = period.since - stands_since
-            yield f"P2 {start.run_id}: {start.key} began again, by a claim {late} µs after its result was committed"
+        elif stands_since is not None and start.at > stands_since:
+            late = start.at - stands_since
+            yield f"P2 {start.run_id}: {start.worker} began {start.key} {late} µs after its result was committed"
 
 
 def _repeats(evidence: Evidence, periods: Mapping[str, Sequence[Period]], drained: set[str]) -> Iterable[str]:
@@ -232,6 +238,35 @@ def _fenced(evidence: Evidence, periods: Mapping[str, Sequence[Period]]) -> Iter
             yield f"P7 {row.run_id}: {row.key} was written at {row.committed}, when nobody held the run"
         elif row.by is not None and row.by not in {period.worker for period in holding}:
             yield f"P7 {row.run_id}: {row.key} was written by {row.by} while {holding[0].worker} held the run"
+
+
+def _bounded(evidence: Evidence, periods: Mapping[str, Sequence[Period]], slots: Mapping[str, int]) -> Iterable[str]:
+    for worker, most in _most_at_once(evidence, periods).items():
+        if worker in slots and most > slots[worker]:
+            yield f"slots {worker}: bodies of {most} runs were at work at once, of at most {slots[worker]}"
+
+
+def _most_at_once(evidence: Evidence, periods: Mapping[str, Sequence[Period]]) -> dict[str, int]:
+    """Return by worker how many of the runs that it held had a body at work at the same time."""
+    ends = {(e.run_id, e.key, e.attempt, e.worker): e.at for e in evidence.effects if e.event != "start"}
+    changes: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for start in _starts(evidence):
+        period = _period_of(start, periods)
+        if period is not None:
+            ended = ends.get((start.run_id, start.key, start.attempt, start.worker), period.until)
+            changes[start.worker] += [(start.at, +1, start.run_id), (min(ended, period.until), -1, start.run_id)]
+    return {worker: _highest(sorted(its)) for worker, its in changes.items()}
+
+
+def _highest(changes: Iterable[tuple[int, int, str]]) -> int:
+    at_work: Counter[str] = Counter()
+    highest = 0
+    for _, change, run_id in changes:
+        at_work[run_id] += change
+        if not at_work[run_id]:
+            del at_work[run_id]
+        highest = max(highest, len(at_work))
+    return highest
 
 
 def _periods(history: Sequence[HistoryRow]) -> dict[str, list[Period]]:

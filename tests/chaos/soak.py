@@ -47,7 +47,9 @@ def _total(lines: bytes, rounds: int, seconds: float) -> str:
     sums: Counter[str] = Counter()
     for summary in summaries:
         sums.update(vars(summary))
+    del sums["most_at_once"]
     told = ", ".join(f"{number:,} {name}" for name, number in sums.items())
+    told += f", at most {max(summary.most_at_once for summary in summaries)} runs at once in a worker"
     return f"{seconds / 60:.0f} minutes, {rounds} rounds, {len(summaries)} scenarios without a violation: {told}"
 
 

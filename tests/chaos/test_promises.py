@@ -46,6 +46,8 @@ def test_a_good_story_holds() -> None:
         # A claim after the result's commit starts the task again.
         ("P2", {"journal": [JournalRow(RUN, KEY, "w1", 25)]}),
         ("P2", {"effects": [start(45, "w3")]}),
+        # The first worker begins it once more, by its old claim.
+        ("P2", {"effects": [*GOOD.effects, start(55, "w1")]}),
         # It begins twice under one claim, and again after a claim that was given back in good order.
         ("P3", {"effects": [start(45, "w2"), start(46, "w2")]}),
         ("P3", {"history": [replace(row, event="release") if row.event == "rescue" else row for row in GOOD.history]}),
@@ -61,6 +63,24 @@ def test_a_good_story_holds() -> None:
 def test_a_planted_violation_is_found(promise: str, planted: dict[str, Any]) -> None:
     found = violations(replace(GOOD, **planted), EXPECTED)
     assert any(line.startswith(promise) for line in found), found
+
+
+def test_more_runs_at_once_than_a_worker_has_slots_are_found() -> None:
+    other = "r2"
+    evidence = replace(
+        GOOD,
+        runs=[*GOOD.runs, RunRow(other, "flow", "completed", None, 1)],
+        history=[
+            *GOOD.history,
+            HistoryRow(other, "claim", "w2", None, 40),
+            HistoryRow(other, "complete", None, None, 60),
+        ],
+        effects=[*GOOD.effects, Effect(46, "start", other, KEY, 1, "w2"), Effect(47, "cut", other, KEY, 1, "w2")],
+    )
+    results = {RUN: 1, other: 1}
+    assert violations(evidence, Expected(results, {"k": {RUN}}, slots={"w1": 1, "w2": 2})) == []
+    found = violations(evidence, Expected(results, {"k": {RUN}}, slots={"w1": 1, "w2": 1}))
+    assert [line.partition(" ")[0] for line in found] == ["slots"]
 
 
 def test_two_ids_for_one_key_are_found() -> None:

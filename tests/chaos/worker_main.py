@@ -6,15 +6,17 @@ import argparse
 import asyncio
 import logging
 import signal
+from dataclasses import replace
 
 from aiki import Client, Worker
-from tests.chaos.flows import ALL
+from aiki.execution.processes import Processes
+from aiki.execution.threads import Threads
+from tests.chaos.flows import ALL, SLOTS
 
 
 async def serve(options: argparse.Namespace) -> None:
-    async with (
-        Client.connect() as client,
-        Worker(
+    async with Client.connect() as client:
+        worker = Worker(
             client,
             workflows=[flow for flow in ALL if not options.only or flow.name in options.only],
             id=options.name,
@@ -22,10 +24,13 @@ async def serve(options: argparse.Namespace) -> None:
             linger=options.linger,
             drain=options.drain,
             max_concurrent_runs=options.slots,
-        ) as worker,
-    ):
+        )
+        worker._settings = replace(
+            worker._settings, threads=Threads(options.threads), processes=Processes(options.processes)
+        )
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
-        await worker.run()
+        async with worker:
+            await worker.run()
 
 
 if __name__ == "__main__":
@@ -34,7 +39,9 @@ if __name__ == "__main__":
     parser.add_argument("--lease", default="1500ms")
     parser.add_argument("--linger", default="20ms")
     parser.add_argument("--drain", default="5s")
-    parser.add_argument("--slots", type=int, default=20)
+    parser.add_argument("--slots", type=int, default=SLOTS)
+    parser.add_argument("--threads", type=int, default=40)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=[])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     asyncio.run(serve(parser.parse_args()))

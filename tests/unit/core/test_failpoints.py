@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from aiki.core.failpoints import failpoint, parse
+from tests.waiting import wait_until_sync
 
 
 def test_an_unarmed_point_does_nothing() -> None:
@@ -32,7 +34,17 @@ def test_with_a_marker_it_acts_once_in_all_processes(tmp_path: Path) -> None:
     assert (tmp_path / "a.b").exists()
 
 
-@pytest.mark.parametrize("text", ["a.b", "a.b=explode", "a.b=kill@0", "a=kill", "=kill", "a.b=kill@x"])
+def test_a_thread_is_blocked_until_the_points_file_is_removed(tmp_path: Path) -> None:
+    point = parse("a.b=block", str(tmp_path))["a.b"]
+    thread = threading.Thread(target=point.reach)
+    thread.start()
+    wait_until_sync((tmp_path / "a.b").exists)
+    assert thread.is_alive()
+    (tmp_path / "a.b").unlink()
+    thread.join()
+
+
+@pytest.mark.parametrize("text", ["a.b", "a.b=explode", "a.b=kill@0", "a=kill", "=kill", "a.b=kill@x", "a.b=block"])
 def test_what_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="AIKI_FAILPOINTS"):
         parse(text)
