@@ -1,4 +1,9 @@
-"""Own the limits that both ends of the wire must agree on."""
+"""Own the limits that both ends of the wire must agree on.
+
+Those of texts and lists stand in the types of the requests themselves (`wire/messages`), so that a request beyond one
+is refused by its decoder, before anything is done; each is far above what a client of ours sends. What an item of a
+batch may hold beyond that is checked item by item, so that one bad run does not refuse the others.
+"""
 
 from typing import Final
 
@@ -12,10 +17,22 @@ ERROR_BYTES: Final = 16 * 1024
 """An error with its traceback; longer tracebacks lose their middle."""
 PAGE_BYTES: Final = 256 * 1024
 """Journal entries in one page, except that a single larger entry travels alone."""
+TEXT_CHARS: Final = 1024
+"""Any text in a request, if nothing longer is said of it."""
+WHY_CHARS: Final = 64 * 1024
+"""Why a claim ended: the diff of a divergence."""
+LIST_ITEMS: Final = 1000
+"""Any list or object in a request, if nothing else is said of it."""
 BATCH_RUNS: Final = 1000
-"""Runs in one enqueue, status or watch request."""
+"""Runs in one enqueue, status, watch or record request."""
 CLAIM_RUNS: Final = 200
 """Runs in one claim."""
+UNIT_ITEMS: Final = 5_000
+"""Entries, or attempts, of one unit."""
+ROUTES: Final = 2_000
+"""Routes that one worker serves."""
+HELD_CLAIMS: Final = 12_000
+"""Claims that one worker holds: as many as a renewal can name within MESSAGE_BYTES."""
 ENTRIES_SOFT: Final = 5_000
 ENTRIES_HARD: Final = 50_000
 JOURNAL_BYTES_SOFT: Final = 10 * 1024 * 1024

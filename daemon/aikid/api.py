@@ -32,15 +32,16 @@ from aiki.wire.messages import (
     Watch,
 )
 from aiki.wire.subjects import is_token
-from aikid.batch import Batcher
+from aikid.batch import Batcher, Budget
 from aikid.bus import Bus, may_reply
 from aikid.engine import claims, reads, status
 from aikid.engine import enqueue as enqueueing
 from aikid.engine import record as recording
 from aikid.engine import resume as resuming
 from aikid.engine import sessions as leases
+from aikid.engine.checks import check_request, is_uuid
 from aikid.engine.routes import Routes
-from aikid.engine.watch import WATCHES_MAX, Watchers
+from aikid.engine.watch import Watchers
 from aikid.loops.offerer import Offerer
 from aikid.loops.waker import Waker
 from aikid.news import News
@@ -49,6 +50,7 @@ from aikid.store.pool import BadData, Pool
 log = logging.getLogger("aikid.api")
 
 _RETRY_SECONDS: Final = 0.2
+_WEIGHED_BYTES: Final = 512
 _STATUS_BYTES: Final = 512
 """More than a status takes without its payloads and labels."""
 
@@ -86,27 +88,28 @@ class Api:
     def __init__(self, services: Services) -> None:
         self._s = services
         # Renewals and records keep claims alive and have lanes of their own; new work and reads come last. A batch's
-        # weight is its rows, and its bytes by the 4 KiB, so that large payloads make small batches.
-        lease = self._batcher(self._lease, lanes=1, limit=1, capacity=1_000)
-        claim = self._batcher(self._claim, lanes=2, limit=1, capacity=2_000)
-        look = self._batcher(self._look, lanes=2, limit=1_000, capacity=10_000)
-        other = self._batcher(self._read, lanes=2, limit=1, capacity=200)
+        # weight is its rows and its bytes by the half KiB, so that large requests make small batches. A read may take
+        # long: one lane of theirs is always left to other namespaces.
+        lease = self._batcher(self._lease, Budget(lanes=1, limit=1, capacity=1_000))
+        claim = self._batcher(self._claim, Budget(lanes=2, limit=1, capacity=2_000))
+        look = self._batcher(self._look, Budget(lanes=2, limit=1_000, capacity=10_000))
+        other = self._batcher(self._read, Budget(lanes=3, limit=1, capacity=200, lanes_each=2))
         self._batchers: dict[str, Batcher[Call]] = {
             "session_open": lease,
             "session_close": lease,
             "resume": lease,
-            "session_renew": self._batcher(self._renew, lanes=1, limit=200, capacity=5_000),
-            "record": self._batcher(self._record, lanes=2, limit=1_500, capacity=10_000),
+            "session_renew": self._batcher(self._renew, Budget(lanes=1, limit=200, capacity=5_000)),
+            "record": self._batcher(self._record, Budget(lanes=2, limit=2_500, capacity=10_000)),
             "claim": claim,
             "page": claim,
-            "enqueue": self._batcher(self._enqueue, lanes=2, limit=1_000, capacity=10_000),
+            "enqueue": self._batcher(self._enqueue, Budget(lanes=2, limit=1_250, capacity=10_000)),
             "status": look,
             "watch": look,
         }
         for op in REQUESTS.keys() - self._batchers.keys():
             self._batchers[op] = other
 
-    def _batcher(self, flush: Flush, *, lanes: int, limit: int, capacity: int) -> Batcher[Call]:
+    def _batcher(self, flush: Flush, budget: Budget) -> Batcher[Call]:
         async def guarded(calls: list[Call]) -> None:
             try:
                 await flush(calls)
@@ -115,7 +118,7 @@ class Api:
             except Exception as error:  # noqa: BLE001 - the edge of a request: it is logged, and told to its caller
                 await self._blame(guarded, calls, error)
 
-        return Batcher(guarded, lanes=lanes, limit=limit, capacity=capacity, weigh=_weight)
+        return Batcher(guarded, budget, weigh=_weight, owner=lambda call: call.namespace)
 
     async def run(self) -> None:
         """Carry out what is queued until `stop`; what was accepted before is carried out still."""
@@ -135,11 +138,13 @@ class Api:
         _, _, namespace, _, op = subject.split(".")
         try:
             request = _decode(namespace, op, data)
+            check_request(request)
+            if isinstance(request, Watch) and not may_reply(request.inbox):
+                raise UsageError("`inbox` must be a subject under _INBOX.")
         except AikiError as error:
             return codec.encode_error(error)
         if not self._batchers[op].add(Call(namespace, request, inbox, len(data))):
-            overloaded = Overloaded(f"aikid is beyond its budget for {op!r}", retry_after=_RETRY_SECONDS)
-            return codec.encode_error(overloaded)
+            return codec.encode_error(_overloaded(op))
         return None
 
     # -- replies
@@ -186,9 +191,10 @@ class Api:
 
     def _watch_from_birth(self, call: Call) -> bool:
         request = call.request
-        if request.inbox is None or not may_reply(request.inbox) or len(self._s.watchers) > WATCHES_MAX:
+        if request.inbox is None or not may_reply(request.inbox):
             return False
-        self._s.watchers.watch(call.namespace, Watch([run.id for run in request.runs], request.inbox, WATCH_SECONDS))
+        ids = [run.id for run in request.runs if is_uuid(run.id)]
+        self._s.watchers.watch(call.namespace, Watch(ids, request.inbox, WATCH_SECONDS))
         return True
 
     async def _claim(self, calls: list[Call]) -> None:
@@ -212,11 +218,13 @@ class Api:
         units = [unit for call in calls for unit in call.request.units]
         spaces = [call.namespace for call in calls for _ in call.request.units]
         done = await recording.record(s.pool, units, spaces, s.watchers)
-        replies, place = [], 0
-        results = done.results()
+        replies: list[RecordReply | AikiError] = []
+        place = 0
         for call in calls:
             size = len(call.request.units)
-            replies.append(RecordReply(done.now, results[place : place + size]))
+            outcomes = [outcome for outcome in done.outcomes[place : place + size] if outcome is not None]
+            complete = len(outcomes) == size
+            replies.append(RecordReply(done.now, outcomes) if complete else _overloaded(call.request.op))
             place += size
         if not failpoint("record.before_reply"):
             await self._reply(calls, replies)
@@ -254,33 +262,19 @@ class Api:
     async def _look(self, calls: list[Call]) -> None:
         """Read for many Status and Watch calls at once."""
         s = self._s
-        good = []
         for call in calls:
-            try:
-                self._prepare_look(call)
-            except AikiError as error:
-                await self._refuse([call], error)
-            else:
-                good.append(call)
-        found = await status.statuses(s.pool, [(call.namespace, i) for call in good for i in call.request.ids])
+            if isinstance(call.request, Watch):
+                s.watchers.watch(call.namespace, call.request)
+        found = await status.statuses(s.pool, [(call.namespace, i) for call in calls for i in call.request.ids])
         replies = []
-        for call in good:
+        for call in calls:
             mine = {i: found[call.namespace, i] for i in call.request.ids if (call.namespace, i) in found}
             if isinstance(call.request, Watch):
                 s.watchers.saw(call.namespace, call.request.ids, mine)
             else:
                 mine = await reads.explain(s.pool, call.namespace, mine)
             replies.append(_within_message(mine))
-        await self._reply(good, replies)
-
-    def _prepare_look(self, call: Call) -> None:
-        status.check_ids(call.request.ids)
-        if isinstance(call.request, Watch):
-            if not may_reply(call.request.inbox):
-                raise UsageError("`inbox` must be a subject under _INBOX.")
-            if len(self._s.watchers) > WATCHES_MAX:
-                raise Overloaded("this aikid watches too many runs: ask for their status", retry_after=1.0)
-            self._s.watchers.watch(call.namespace, call.request)
+        await self._reply(calls, replies)
 
     async def _read(self, calls: list[Call]) -> None:
         (call,) = calls
@@ -305,10 +299,14 @@ def _decode(namespace: str, op: str, data: bytes) -> Request[Any]:
     return request
 
 
+def _overloaded(op: str) -> Overloaded:
+    return Overloaded(f"aikid is beyond its budget for {op!r}", retry_after=_RETRY_SECONDS)
+
+
 def _weight(call: Call) -> int:
     request = call.request
     rows = getattr(request, "runs", None) or getattr(request, "ids", None) or getattr(request, "units", None) or ()
-    return 1 + len(rows) + call.bytes // 4096
+    return 1 + len(rows) + call.bytes // _WEIGHED_BYTES
 
 
 def _within_message(found: dict[str, RunStatus]) -> StatusReply:

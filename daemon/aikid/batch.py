@@ -2,45 +2,67 @@
 
 There is no timer, so batching adds no delay. The queue is bounded: beyond it a call is refused, never parked, so
 each kind of call has a budget of its own and a flood of new work cannot starve renewals and records.
+
+Nor can one owner (a namespace) starve another: those who wait are served in turn, item by item, and n of them may hold
+1/n of the queue each. What the first to come holds beyond that is kept, so n owners together hold at most the capacity
+times 1 + 1/2 + ... + 1/n.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a kind of call may take: `limit` weight in a batch (one item always), `capacity` items in the queue."""
+
+    lanes: int
+    limit: int
+    capacity: int
+    lanes_each: int | None = None
+    """How many lanes may work for one owner at a time, if not all of them."""
+
+
 class Batcher(Generic[T]):
-    """A queue whose items are flushed in batches by `lanes` tasks. `flush` must not raise but for cancellation."""
+    """A queue whose items are flushed in batches by tasks, the lanes. `flush` must not raise but for cancellation."""
 
     def __init__(
         self,
         flush: Callable[[list[T]], Awaitable[None]],
+        budget: Budget,
         *,
-        lanes: int,
-        limit: int,
-        capacity: int,
         weigh: Callable[[T], int] = lambda _: 1,
+        owner: Callable[[T], Hashable] = lambda _: None,
     ) -> None:
-        """Take at most `limit` weight into a batch (one item always) and `capacity` items into the queue."""
         self._flush = flush
-        self._lanes = lanes
-        self._limit = limit
-        self._capacity = capacity
+        self._budget = budget
         self._weigh = weigh
-        self._queue: deque[T] = deque()
+        self._owner = owner
+        self._queues: dict[Hashable, deque[T]] = {}
+        """By owner, in the order in which they are served. None is empty."""
+        self._lanes_of: Counter[Hashable] = Counter()
+        """How many lanes work for an owner; counted only if there is a bound."""
         self._idle: list[asyncio.Future[None]] = []
         self._stopping = False
 
     def add(self, item: T) -> bool:
-        """Queue `item`; return False if the queue is full."""
-        if self._stopping or len(self._queue) >= self._capacity:
+        """Queue `item`; return False if its owner's share of the queue is full."""
+        owner = self._owner(item)
+        queue = self._queues.get(owner)
+        owners = len(self._queues) + (queue is None)
+        if self._stopping or (len(queue) if queue else 0) >= self._budget.capacity // owners:
             return False
-        self._queue.append(item)
+        if queue is None:
+            self._queues[owner] = deque((item,))
+        else:
+            queue.append(item)
         if self._idle:
             # The lane runs in the loop's next turn: whatever arrived in this one travels with it.
             self._wake()
@@ -49,7 +71,7 @@ class Batcher(Generic[T]):
     async def run(self) -> None:
         """Flush until `stop`, then what is queued still."""
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(self._lanes):
+            for _ in range(self._budget.lanes):
                 tasks.create_task(self._lane())
 
     def stop(self) -> None:
@@ -60,11 +82,19 @@ class Batcher(Generic[T]):
 
     async def _lane(self) -> None:
         while True:
-            while not self._queue:
+            while not (batch := self._take()):
                 if self._stopping:
                     return
                 await self._sleep()
-            await self._flush(self._take())
+            if self._budget.lanes_each is None:
+                await self._flush(batch)
+                continue
+            owners = Counter({self._owner(item) for item in batch})
+            self._lanes_of += owners
+            try:
+                await self._flush(batch)
+            finally:
+                self._lanes_of -= owners
 
     async def _sleep(self) -> None:
         idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -77,11 +107,24 @@ class Batcher(Generic[T]):
             idle.set_result(None)
 
     def _take(self) -> list[T]:
-        batch = [self._queue.popleft()]
-        weight = self._weigh(batch[0])
-        while self._queue and weight < self._limit:
-            weight += self._weigh(self._queue[0])
-            if weight > self._limit:
+        """Return the next batch, an item of each owner in turn; nothing if nobody waits who may have a lane."""
+        batch: list[T] = []
+        room = self._budget.limit
+        while room > 0 and (found := self._next_queue()) is not None:
+            owner, queue = found
+            room -= self._weigh(queue[0])
+            if batch and room < 0:
                 break
-            batch.append(self._queue.popleft())
+            batch.append(queue.popleft())
+            if not queue:
+                del self._queues[owner]
+            elif len(self._queues) > 1:
+                self._queues[owner] = self._queues.pop(owner)  # its next turn comes after all others
         return batch
+
+    def _next_queue(self) -> tuple[Hashable, deque[T]] | None:
+        each = self._budget.lanes_each
+        for owner, queue in self._queues.items():
+            if each is None or self._stopping or self._lanes_of[owner] < each:
+                return owner, queue
+        return None

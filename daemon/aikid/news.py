@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -84,19 +85,25 @@ class News:
 
     async def run(self) -> None:
         """Read and push what other daemons changed, and forget watchers whose time is over, until cancelled."""
+        forget_at = self._time() + _FORGET_SECONDS
         while True:
-            try:
-                async with asyncio.timeout(_FORGET_SECONDS):  # not wait_for(): see Offerer.run
+            # Not wait_for(): see Offerer.run.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(forget_at):
                     await self._hearing.wait()
-            except TimeoutError:
-                self._watchers.forget_expired()
-                continue
+            if self._time() >= forget_at:
+                for _ in self._watchers.forget_expired():
+                    await asyncio.sleep(0)
+                forget_at = self._time() + _FORGET_SECONDS
             self._hearing.clear()
             heard, self._heard = self._heard, set()
             try:
                 await self._read_and_push(list(heard))
             except Exception:
                 log.exception("news of %d runs was lost: a bug", len(heard))
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def _read_and_push(self, runs: Sequence[RunKey]) -> None:
         for start in range(0, len(runs), BATCH_RUNS):

@@ -1,12 +1,17 @@
-"""Own what all messages share: the typed request, and the payloads that stand for nothing."""
+"""Own what all messages share: the typed request, limited text, and the payloads that stand for nothing."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
+
+from aiki.wire.limits import TEXT_CHARS
 
 R = TypeVar("R")
+
+Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_CHARS)]
+"""A text of a request. Every text, list and object of a request has a limit, which its decoder checks."""
 
 NONE: Final = Raw(b"")
 """No payload. Falsy, and left out by `omit_defaults`; use this very object (msgspec cannot decode `Raw | None`)."""

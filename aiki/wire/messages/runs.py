@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import State
-from aiki.wire.messages.base import NONE, Request
+from aiki.wire.limits import BATCH_RUNS, LABELS, LIST_ITEMS
+from aiki.wire.messages.base import NONE, Request, Text
+
+Ids: TypeAlias = Annotated[list[Text], Meta(max_length=BATCH_RUNS)]
 
 
 class NewRun(Struct, omit_defaults=True):
     """A run to be enqueued. `id` is made by the client: a repeated request is the same run."""
 
-    id: str
-    workflow: str
-    version: str
+    id: Text
+    workflow: Text
+    version: Text
     input: Raw
-    key: str | None = None
+    key: Text | None = None
     """The idempotency key, unique per (namespace, workflow)."""
-    digest: str | None = None
+    digest: Text | None = None
     """blake2b-128 of the input's canonical form, in hex; required with `key`."""
     on_conflict: Literal["error", "existing"] = "error"
     priority: int = 0
     """-100 to 100; higher is claimed first."""
-    labels: dict[str, str] = {}
+    labels: Annotated[dict[Text, Text], Meta(max_length=LIST_ITEMS)] = {}
     start_at: int | None = None
     delay: int | None = None
     """Microseconds from the commit; at most one of `start_at` and `delay`."""
@@ -59,8 +62,8 @@ class Enqueue(Request[EnqueueReply]):
 
     op = "enqueue"
     reply = EnqueueReply
-    runs: list[NewRun]
-    inbox: str | None = None
+    runs: Annotated[list[NewRun], Meta(max_length=BATCH_RUNS)]
+    inbox: Text | None = None
 
 
 class RunStatus(Struct, omit_defaults=True):
@@ -103,7 +106,7 @@ class Status(Request[StatusReply]):
 
     op = "status"
     reply = StatusReply
-    ids: list[str]
+    ids: Ids
 
 
 class Watch(Request[StatusReply]):
@@ -115,8 +118,8 @@ class Watch(Request[StatusReply]):
 
     op = "watch"
     reply = StatusReply
-    ids: list[str]
-    inbox: str
+    ids: Ids
+    inbox: Text
     seconds: float
     ends_only: bool = True
 
@@ -139,7 +142,7 @@ class Find(Request[FindReply]):
 
     op = "find"
     reply = FindReply
-    reference: str
+    reference: Text
 
 
 class ListReply(Struct, omit_defaults=True):
@@ -154,12 +157,12 @@ class ListRuns(Request[ListReply]):
 
     op = "list"
     reply = ListReply
-    states: list[State] = []
-    workflow: str | None = None
-    labels: dict[str, str] = {}
+    states: Annotated[list[State], Meta(max_length=len(State))] = []
+    workflow: Text | None = None
+    labels: Annotated[dict[Text, Text], Meta(max_length=LABELS)] = {}
     since: int | None = None
     limit: int = 100
-    cursor: str | None = None
+    cursor: Text | None = None
 
 
 class HistoryItem(Struct, omit_defaults=True):
@@ -188,8 +191,8 @@ class History(Request[HistoryReply]):
 
     op = "history"
     reply = HistoryReply
-    id: str
-    cursor: str | None = None
+    id: Text
+    cursor: Text | None = None
 
 
 class InputReply(Struct):
@@ -203,7 +206,7 @@ class Input(Request[InputReply]):
 
     op = "input"
     reply = InputReply
-    id: str
+    id: Text
 
 
 class ResumeReply(Struct):
@@ -217,8 +220,8 @@ class Resume(Request[ResumeReply]):
 
     op = "resume"
     reply = ResumeReply
-    id: str
-    actor: str | None = None
+    id: Text
+    actor: Text | None = None
 
 
 class SummaryRow(Struct):
@@ -247,10 +250,10 @@ class Summary(Request[SummaryReply]):
 class Route(Struct, omit_defaults=True):
     """A workflow and version that a worker has registered. `parameters` is the JSON Schema of its input."""
 
-    workflow: str
-    version: str
+    workflow: Text
+    version: Text
     parameters: Raw = NONE
-    task_names: list[str] = []
+    task_names: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
     live: bool = False
     """Whether a live worker serves it now (only in replies)."""
 
@@ -266,4 +269,4 @@ class Workflows(Request[WorkflowsReply]):
 
     op = "workflows"
     reply = WorkflowsReply
-    workflow: str | None = None
+    workflow: Text | None = None

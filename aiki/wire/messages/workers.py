@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import Event
-from aiki.wire.messages.base import NONE, NULL, Request
+from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, ROUTES, UNIT_ITEMS, WHY_CHARS
+from aiki.wire.messages.base import NONE, NULL, Request, Text
 from aiki.wire.messages.runs import Route
 
 
@@ -31,9 +32,9 @@ class OpenSession(Request[SessionReply]):
 
     op = "session_open"
     reply = SessionReply
-    id: str
-    worker: str
-    routes: list[Route]
+    id: Text
+    worker: Text
+    routes: Annotated[list[Route], Meta(max_length=ROUTES)]
     ttl: float = 30.0
 
 
@@ -42,8 +43,8 @@ class RenewSession(Request[SessionReply]):
 
     op = "session_renew"
     reply = SessionReply
-    id: str
-    held: list[str]
+    id: Text
+    held: Annotated[list[Text], Meta(max_length=HELD_CLAIMS)]
     """The claim_ids of all claims that still hold a run."""
 
 
@@ -52,15 +53,15 @@ class CloseSession(Request[SessionReply]):
 
     op = "session_close"
     reply = SessionReply
-    id: str
+    id: Text
 
 
 class Fence(Struct, array_like=True):
     """What every write of a claim carries. `claim_id` is made anew by the worker for each claim request."""
 
-    run_id: str
+    run_id: Text
     epoch: int
-    claim_id: str
+    claim_id: Text
 
 
 class Entry(Struct, array_like=True):
@@ -70,7 +71,7 @@ class Entry(Struct, array_like=True):
     could still move (a spinning one): after so many handles.
     """
 
-    key: str
+    key: Text
     ok: bool
     value: Raw
     at: int
@@ -80,7 +81,7 @@ class Entry(Struct, array_like=True):
 class Attempt(Struct, array_like=True):
     """A try of a task that was not final, or the start of an `at_most_once` task (`error` is NULL)."""
 
-    key: str
+    key: Text
     attempt: int
     error: Raw = NULL
     next_at: int | None = None
@@ -141,9 +142,9 @@ class Claim(Request[ClaimReply]):
 
     op = "claim"
     reply = ClaimReply
-    session: str
-    claim_id: str
-    routes: list[tuple[str, str]]
+    session: Text
+    claim_id: Text
+    routes: Annotated[list[tuple[Text, Text]], Meta(max_length=ROUTES)]
     limit: int
 
 
@@ -154,7 +155,7 @@ class End(Struct, omit_defaults=True):
     output: Raw = NONE
     error: Raw = NONE
     due_at: int | None = None
-    why: str | None = None
+    why: Annotated[str, Meta(max_length=WHY_CHARS)] | None = None
 
 
 class Unit(Struct, array_like=True):
@@ -165,8 +166,8 @@ class Unit(Struct, array_like=True):
 
     fence: Fence
     base: int
-    entries: list[Entry]
-    attempts: list[Attempt]
+    entries: Annotated[list[Entry], Meta(max_length=UNIT_ITEMS)]
+    attempts: Annotated[list[Attempt], Meta(max_length=UNIT_ITEMS)]
     end: End | None = None
 
 
@@ -192,7 +193,7 @@ class Record(Request[RecordReply]):
 
     op = "record"
     reply = RecordReply
-    units: list[Unit]
+    units: Annotated[list[Unit], Meta(max_length=BATCH_RUNS)]
 
 
 class PageReply(Struct):
@@ -206,5 +207,5 @@ class Page(Request[PageReply]):
 
     op = "page"
     reply = PageReply
-    run_id: str
+    run_id: Text
     after: int

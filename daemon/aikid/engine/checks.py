@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
+import msgspec
+
+from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
 from aiki.wire.limits import KEY_CHARS, LABELS, NESTING, PAYLOAD_BYTES
-from aiki.wire.messages import NewRun
+from aiki.wire.messages import NewRun, Record, Request, Status, Watch
 from aiki.wire.subjects import is_token, is_version
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{32}")
 _PRIORITIES: Final = range(-100, 101)
-_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_read: Final = msgspec.json.Decoder().decode
 MICROSECONDS_MAX: Final = 253_402_300_799_000_000
 """The end of the year 9999: later times fit no Python datetime."""
 
@@ -26,6 +30,27 @@ def is_uuid(text: str) -> bool:
 def is_text(text: str, *, chars: int) -> bool:
     """Tell whether Postgres can store `text` (no NUL) and it is not empty and not longer than `chars`."""
     return 0 < len(text) <= chars and "\0" not in text
+
+
+def check_request(request: Request[Any]) -> None:
+    """Raise UsageError if the request as a whole cannot be carried out; it is not even queued.
+
+    What one item of a batch lacks is said of that item, when the batch is carried out.
+    """
+    match request:
+        case Status() | Watch():
+            _check_ids(request.ids)
+        case Record():
+            # A worker sends a run's next unit when it knows what became of the last; several at a time would have to
+            # be written one after the other, by a statement for each.
+            if len({unit.fence.run_id for unit in request.units}) < len(request.units):
+                raise UsageError("a request records at most one unit of each run: send the next after its answer")
+
+
+def _check_ids(ids: Iterable[str]) -> None:
+    for run_id in ids:
+        if not is_uuid(run_id):
+            raise UsageError(f"run id {run_id[:64]!r} is not a UUID in its canonical form")
 
 
 def check_run(run: NewRun) -> None:
@@ -67,27 +92,20 @@ def _check_start(run: NewRun) -> None:
 
 
 def check_payload(raw: bytes, *, what: str, limit_bytes: int = PAYLOAD_BYTES) -> None:
-    """Raise PayloadError if `raw` is too long, not UTF-8 or nested too deep. Its syntax msgspec has seen already."""
+    """Raise PayloadError if `raw` is too long, nested too deep, or holds what no client of ours can read.
+
+    That is text that is not UTF-8, and numbers such as 1e999 or of 5,000 digits. What comes of the decoding is thrown
+    away: it is the fastest way to look at all of them.
+    """
     if len(raw) > limit_bytes:
         raise PayloadError(f"{what} has {len(raw):,} bytes; the limit is {limit_bytes:,}")
     if not raw:
         raise PayloadError(f"{what} is missing")
-    if not raw.isascii():
-        try:
-            raw.decode()
-        except UnicodeDecodeError as error:
-            raise PayloadError(f"{what} is not UTF-8: byte {error.start}") from error
-    if raw.count(b"[") + raw.count(b"{") > NESTING and _depth(raw) > NESTING:
+    if nests_too_deep(raw):
         raise PayloadError(f"{what} is nested deeper than {NESTING} levels")
-
-
-def _depth(raw: bytes) -> int:
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(raw):
-        token = match.group()
-        if token in (b"[", b"{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token in (b"]", b"}"):
-            depth -= 1
-    return deepest
+    try:
+        _read(raw)
+    except UnicodeDecodeError as error:
+        raise PayloadError(f"{what} is not UTF-8: {error.reason}") from error
+    except msgspec.DecodeError as error:
+        raise PayloadError(f"{what} holds what no client can read: {error}") from error

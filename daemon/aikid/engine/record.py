@@ -23,9 +23,12 @@ from aikid.store.pool import BadData, Connection, Pool, Priority
 DONE: Final = Recorded("done")
 FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
 CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
+ROUNDS: Final = 4
+"""Different units of one run in a batch. Workers have one in flight: there are two, a late repeat and the next one."""
 _KEY_CHARS: Final = 1024
 _INDEXED_BYTES: Final = 2048
 """A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
+_INTS: Final = range(1 << 31)
 _FAILURE_BYTES: Final = 4 * ERROR_BYTES
 """An error with its traceback, escaped as JSON."""
 _ENDS: Final = frozenset(event for event in Event if State.RUNNING in sources(event)) - {
@@ -36,12 +39,14 @@ _ENDS: Final = frozenset(event for event in Event if State.RUNNING in sources(ev
 """How a claim may end: what happens to a running run, but for what only the rescuer does."""
 _PARKING: Final = frozenset(event for event in _ENDS if target(event) in sources(Event.DUE))
 """Ends after which the run goes on at `due_at`."""
-_WHY_CHARS: Final = 64 * 1024
 
 
 @dataclass(slots=True)
 class RecordDone:
-    """The outcome of each unit in order, the database's clock, and what the rest of the daemon should know."""
+    """The outcome of each unit in order, the database's clock, and what the rest of the daemon should know.
+
+    Without an outcome is what was not written: more units of its run met in one batch than can be.
+    """
 
     outcomes: list[Recorded | None]
     now: int = 0
@@ -52,34 +57,45 @@ class RecordDone:
     due_seconds: float | None = None
     """Until the first of the runs that were suspended is due."""
 
-    def results(self) -> list[Recorded]:
-        """Return the outcomes; none is missing when `record` has returned."""
-        return [outcome for outcome in self.outcomes if outcome is not None]
-
 
 async def record(pool: Pool, units: Sequence[Unit], namespaces: Sequence[str], watchers: Watchers) -> RecordDone:
-    """Write all units that hold, and say of each what became of it. Raises Unavailable."""
+    """Write all units that hold, and say of each what became of it. Raises Unavailable.
+
+    Units of one run are written one after the other, equal ones once. What is beyond ROUNDS of them is not written and
+    has no outcome: its caller is to repeat it.
+    """
     batch = _Batch(pool, units, namespaces, watchers, RecordDone([_refusal(unit) for unit in units]))
-    todo = [place for place, outcome in enumerate(batch.done.outcomes) if outcome is None]
-    while todo:
-        first, todo = _one_per_run(units, todo)
-        await batch.write(first)
-    if not batch.done.now:
-        # Nothing could be written; the reply says the time all the same.
-        await batch.write([])
+    outcomes = batch.done.outcomes
+    rounds, repeats = _in_rounds(units, namespaces, [place for place, known in enumerate(outcomes) if known is None])
+    for places in rounds:
+        await batch.write(places)
+    for place, first in repeats.items():
+        outcomes[place] = outcomes[first]
     return batch.done
 
 
-def _one_per_run(units: Sequence[Unit], places: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Split off the first unit of each run: a repeat that met its original in one batch comes after it."""
-    seen: set[str] = set()
-    first: list[int] = []
-    later: list[int] = []
+def _in_rounds(
+    units: Sequence[Unit], namespaces: Sequence[str], places: Sequence[int]
+) -> tuple[list[list[int]], dict[int, int]]:
+    """Return which places to write in each round, one unit of a run in each, and where a repeated unit stands first.
+
+    There is always a first round, if only to read the clock.
+    """
+    rounds: list[list[int]] = [[]]
+    repeats: dict[int, int] = {}
+    of_run: dict[str, list[int]] = {}
     for place in places:
-        run_id = units[place].fence.run_id
-        (later if run_id in seen else first).append(place)
-        seen.add(run_id)
-    return first, later
+        unit, namespace = units[place], namespaces[place]
+        earlier = of_run.setdefault(unit.fence.run_id, [])
+        same = (other for other in earlier if units[other] == unit and namespaces[other] == namespace)
+        if (first := next(same, None)) is not None:
+            repeats[place] = first
+        elif len(earlier) < ROUNDS:
+            if len(earlier) == len(rounds):
+                rounds.append([])
+            rounds[len(earlier)].append(place)
+            earlier.append(place)
+    return rounds, repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +201,7 @@ def _refusal(unit: Unit) -> Recorded | None:
 
 def _check(unit: Unit) -> None:
     fence = unit.fence
-    if not is_uuid(fence.run_id) or not is_token(fence.claim_id) or not 0 <= fence.epoch < 1 << 31:
+    if not is_uuid(fence.run_id) or not is_token(fence.claim_id) or fence.epoch not in _INTS:
         raise PayloadError("the fence is malformed")
     if unit.base < 0 or unit.base + len(unit.entries) > ENTRIES_HARD:
         raise PayloadError(f"a run's journal holds at most {ENTRIES_HARD:,} entries: split the work into several runs")
@@ -196,6 +212,8 @@ def _check(unit: Unit) -> None:
             check_payload(raw, what=f"the outcome of {entry.key[:100]!r}", limit_bytes=PAYLOAD_BYTES + _FAILURE_BYTES)
         if not 0 <= entry.at <= MICROSECONDS_MAX or not is_text(entry.key, chars=_KEY_CHARS):
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad key or time")
+        if entry.turns is not None and entry.turns not in _INTS:
+            raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of turns")
     for attempt in unit.attempts:
         _check_attempt(attempt)
     if unit.end is not None:
@@ -203,10 +221,13 @@ def _check(unit: Unit) -> None:
 
 
 def _check_attempt(attempt: Attempt) -> None:
-    if not is_text(attempt.key, chars=_KEY_CHARS) or not 0 <= attempt.attempt < 1 << 31:
-        raise PayloadError(f"attempt {attempt.attempt} of {attempt.key[:100]!r} has a bad key or number")
+    name = f"attempt {attempt.attempt} of {attempt.key[:100]!r}"
+    if not is_text(attempt.key, chars=_KEY_CHARS) or attempt.attempt not in _INTS:
+        raise PayloadError(f"{name} has a bad key or number")
     if len(attempt.key.encode()) > _INDEXED_BYTES:
         raise PayloadError(f"the key {attempt.key[:100]!r} is over {_INDEXED_BYTES:,} bytes")
+    if attempt.next_at is not None and not 0 <= attempt.next_at <= MICROSECONDS_MAX:
+        raise PayloadError(f"{name} is next due out of range")
     if raw := bytes(attempt.error):
         check_payload(raw, what=f"the error of {attempt.key[:100]!r}", limit_bytes=_FAILURE_BYTES)
 
@@ -224,5 +245,5 @@ def _check_end(unit: Unit) -> None:
         check_payload(output, what="the result")
     if error := bytes(end.error):
         check_payload(error, what="the error", limit_bytes=_FAILURE_BYTES)
-    if end.why is not None and ("\0" in end.why or len(end.why) > _WHY_CHARS):
-        raise PayloadError("`why` is too long or holds NUL")
+    if end.why is not None and "\0" in end.why:
+        raise PayloadError("`why` holds NUL")

@@ -17,7 +17,6 @@ from aikid.store import sessions as store
 from aikid.store.pool import Connection, Pool, Priority
 
 _TTL_SECONDS: Final = (0.5, 3600.0)
-_ROUTES_MAX: Final = 2000
 
 
 async def open_session(pool: Pool, routes: Routes, namespace: str, request: OpenSession) -> SessionReply:
@@ -36,8 +35,6 @@ def _check_open(request: OpenSession) -> None:
     low, high = _TTL_SECONDS
     if not math.isfinite(request.ttl) or not low <= request.ttl <= high:
         raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
-    if len(request.routes) > _ROUTES_MAX:
-        raise UsageError(f"a worker serves at most {_ROUTES_MAX} routes, not {len(request.routes)}")
     for route in request.routes:
         if not is_token(route.workflow) or not is_version(route.version):
             raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")

@@ -1,13 +1,16 @@
 """Own who watches which run at this daemon, and what they are told.
 
 A watcher's registration is memory only: it asks again before it runs out, at any daemon, so losing it costs seconds.
-What a run's status says that never changes is kept from the watcher's own read, so that telling of an end needs none.
+So there is a bound to what is kept, and a share of it for each namespace and run: whoever watches beyond it is answered
+all the same, and hears of a change when it asks again. What a run's status says that never changes is kept from the
+watcher's own read, if it is small, so that telling of an end needs none.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +23,11 @@ RunKey = tuple[str, str]
 """Namespace and run id."""
 SECONDS_MAX: Final = 120.0
 WATCHES_MAX: Final = 200_000
+"""Registrations, each an inbox at a run: some 400 bytes, and a kept status as much. A namespace may have half."""
+RUN_MAX: Final = 100
+"""Inboxes at one run."""
+_KEPT_CHARS: Final = 1_000
+_LOOKED_AT: Final = 5_000
 QUIET_STATES: Final = TERMINAL | HELD
 """What a watcher that waits for the end is told of."""
 
@@ -40,24 +48,42 @@ class _Watched:
     inboxes: dict[str, tuple[float, bool]] = field(default_factory=dict)
     """By inbox: until when (the loop's time), and whether only ends are told."""
 
+    def keep(self, status: RunStatus) -> None:
+        """Remember the status, unless it is large: then it is read when it is needed."""
+        labels = sum(len(name) + len(value) for name, value in status.labels.items()) if status.labels else 0
+        self.status = status if labels + len(status.why or "") <= _KEPT_CHARS else None
+
 
 class Watchers:
     """The registrations of this daemon."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = WATCHES_MAX) -> None:
+        self._limit = limit
         self._runs: dict[RunKey, _Watched] = {}
+        self._counts: Counter[str] = Counter()
+        """Registrations by namespace."""
+        self._total = 0
 
     def __contains__(self, run: RunKey) -> bool:
         return run in self._runs
 
     def __len__(self) -> int:
-        return len(self._runs)
+        return self._total
 
     def watch(self, namespace: str, request: Watch) -> None:
-        """Register the inbox for the request's runs. Do this before the read, or a change between them is lost."""
+        """Register the inbox for the request's runs, as far as there is room.
+
+        Do this before the read, or a change between them is lost.
+        """
         until = asyncio.get_running_loop().time() + min(max(request.seconds, 0.0), SECONDS_MAX)
         for run_id in request.ids:
-            watched = self._runs.setdefault((namespace, run_id), _Watched())
+            watched = self._runs.get((namespace, run_id))
+            if watched is None or request.inbox not in watched.inboxes:
+                if not self._has_room(namespace) or (watched is not None and len(watched.inboxes) >= RUN_MAX):
+                    continue
+                if watched is None:
+                    watched = self._runs[namespace, run_id] = _Watched()
+                self._count(namespace, 1)
             watched.inboxes[request.inbox] = (until, request.ends_only)
 
     def saw(self, namespace: str, ids: Iterable[str], statuses: dict[str, RunStatus]) -> None:
@@ -65,9 +91,9 @@ class Watchers:
         for run_id in ids:
             status = statuses.get(run_id)
             if status is None or status.state in TERMINAL:
-                self._runs.pop((namespace, run_id), None)
+                self._forget((namespace, run_id))
             elif (watched := self._runs.get((namespace, run_id))) is not None:
-                watched.status = status
+                watched.keep(status)
 
     def born(self, namespace: str, runs: Iterable[NewRun], now: int) -> None:
         """Take new runs as they are without a read; of those that were due later or known before, one will be made."""
@@ -75,15 +101,17 @@ class Watchers:
             watched = self._runs.get((namespace, run.id))
             if watched is None or watched.status is not None or run.start_at is not None or run.delay is not None:
                 continue
-            watched.status = RunStatus(
-                run.id,
-                run.workflow,
-                run.version,
-                State.QUEUED,
-                now,
-                key=run.key,
-                priority=run.priority,
-                labels=run.labels,
+            watched.keep(
+                RunStatus(
+                    run.id,
+                    run.workflow,
+                    run.version,
+                    State.QUEUED,
+                    now,
+                    key=run.key,
+                    priority=run.priority,
+                    labels=run.labels,
+                )
             )
 
     def after_end(self, namespace: str, ended: Ended) -> RunStatus | None:
@@ -116,12 +144,12 @@ class Watchers:
             key = (namespace, status.id)
             if (watched := self._runs.get(key)) is None:
                 continue
-            watched.status = status
+            watched.keep(status)
             for inbox, (until, ends_only) in watched.inboxes.items():
                 if until >= now and (not ends_only or status.state in QUIET_STATES):
                     news.setdefault(inbox, []).append(status)
             if status.state in TERMINAL:
-                del self._runs[key]
+                self._forget(key)
         return news
 
     def wants(self, namespace: str, run_id: str, *, end: bool) -> bool:
@@ -131,10 +159,31 @@ class Watchers:
             return False
         return end or any(not ends_only for _, ends_only in watched.inboxes.values())
 
-    def forget_expired(self) -> None:
-        """Drop registrations whose time is over."""
+    def forget_expired(self) -> Iterator[None]:
+        """Drop registrations whose time is over; yield now and then, so that others get a turn of the loop."""
         now = asyncio.get_running_loop().time()
-        for key, watched in list(self._runs.items()):
-            watched.inboxes = {inbox: kept for inbox, kept in watched.inboxes.items() if kept[0] >= now}
-            if not watched.inboxes:
-                del self._runs[key]
+        for place, (key, watched) in enumerate(list(self._runs.items())):
+            if place % _LOOKED_AT == _LOOKED_AT - 1:
+                yield
+            if self._runs.get(key) is not watched:
+                continue  # it ended meanwhile
+            over = [inbox for inbox, (until, _) in watched.inboxes.items() if until < now]
+            if len(over) == len(watched.inboxes):
+                self._forget(key)
+                continue
+            for inbox in over:
+                del watched.inboxes[inbox]
+            self._count(key[0], -len(over))
+
+    def _has_room(self, namespace: str) -> bool:
+        return self._total < self._limit and self._counts[namespace] < self._limit // 2
+
+    def _count(self, namespace: str, added: int) -> None:
+        self._total += added
+        self._counts[namespace] += added
+        if not self._counts[namespace]:
+            del self._counts[namespace]
+
+    def _forget(self, run: RunKey) -> None:
+        if (watched := self._runs.pop(run, None)) is not None:
+            self._count(run[0], -len(watched.inboxes))

@@ -65,6 +65,7 @@ async def ask(connection: Connection, subject: str, data: bytes) -> Any:
         ("resume", b'{"id": "01890a5d-ac96-774b-bcce-b302099a8057"}', "not_found"),
         ("claim", b'{"session": "x", "claim_id": "y", "routes": [], "limit": 1}', "usage"),
         ("claim", json.dumps({"session": RUN["id"], "claim_id": "y", "routes": [], "limit": 0}).encode(), "usage"),
+        ("record", json.dumps({"units": [[[RUN["id"], 1, "c"], 0, [], []]] * 2}).encode(), "usage"),
         ("session_open", b'{"id": "x", "worker": "w", "routes": []}', "usage"),
         (
             "session_open",
@@ -124,8 +125,11 @@ async def test_a_forged_record_changes_nothing(connection: Connection, client: C
         [["x", 1, "claim"], 0, [], [], end],
         [[handle.run_id, 1, "claim"], 0, [], [], {"event": "rescue"}],
     ]
-    reply = await ask(connection, f"aiki.v1.{namespace}.api.record", json.dumps({"units": units}).encode())
-    assert [unit[0] for unit in reply["ok"]["units"]] == ["fenced", "fenced", "refused", "refused"]
+    results = []
+    for unit in units:
+        reply = await ask(connection, f"aiki.v1.{namespace}.api.record", json.dumps({"units": [unit]}).encode())
+        results += [one[0] for one in reply["ok"]["units"]]
+    assert results == ["fenced", "fenced", "refused", "refused"]
     assert (await handle.status()).state == "queued"
 
 

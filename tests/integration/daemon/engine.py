@@ -121,7 +121,7 @@ class Engine:
 
     async def record(self, *units: Unit) -> list[Recorded]:
         done = await record.record(self.pool, units, [self.namespace] * len(units), self.watchers)
-        return done.results()
+        return [outcome for outcome in done.outcomes if outcome is not None]
 
     async def results(self, *units: Unit) -> list[str]:
         return [one.result for one in await self.record(*units)]

@@ -8,8 +8,9 @@ from msgspec import Raw
 
 from aiki.core.states import Event, State
 from aiki.wire.limits import ENTRIES_HARD
-from aiki.wire.messages import Attempt, End, Fence
-from tests.integration.daemon.engine import Engine, completed, entry, locked, unit
+from aiki.wire.messages import Attempt, End, Entry, Fence, Recorded, Unit
+from aikid.engine.record import ROUNDS, record
+from tests.integration.daemon.engine import VALUE, Engine, completed, entry, locked, new_id, unit
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +41,24 @@ async def test_a_unit_and_its_repeat_in_one_batch_are_both_done(engine: Engine) 
     run = await engine.claim_one()
     one = unit(run.fence, 0, entry("a"), end=completed())
     assert await engine.results(one, one) == ["done", "done"]
+
+
+async def test_repeats_in_one_batch_are_written_once_and_the_next_unit_after_them(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    first, following = unit(run.fence, 0, entry("a")), unit(run.fence, 1, entry("b"))
+    late = [unit(run.fence, 0, entry("a")) for _ in range(10)]
+    assert await engine.results(first, *late, following, *late) == ["done"] * 22
+    assert len(await engine.journal(run.fence.run_id)) == 2
+
+
+async def test_units_of_one_run_beyond_what_a_batch_takes_are_left_for_another(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    units = [unit(run.fence, base, entry(str(base))) for base in range(ROUNDS + 2)]
+    done = await record(engine.pool, units, [engine.namespace] * len(units), engine.watchers)
+    assert done.outcomes == [Recorded("done")] * ROUNDS + [None, None]
+    assert await engine.results(*units[ROUNDS:]) == ["done", "done"]
 
 
 @pytest.mark.parametrize("end", [completed(), None])
@@ -139,8 +158,9 @@ async def test_a_bad_unit_is_refused_alone(engine: Engine) -> None:
     runs = await engine.claim(await engine.session(), limit=7)
     units = [unit(run.fence, 0, entry("a")) for run in runs]
     units[2].entries[0].key = "task:nul:\0"
-    # Only Postgres refuses this one: no JSON text holds such a surrogate in UTF-8.
-    units[4].entries[0].turns = 1 << 40
+    # Only Postgres refuses this one.
+    await engine.execute("ALTER TABLE aiki.journal ADD CHECK (key <> 'task:unforeseen')")
+    units[4].entries[0].key = "task:unforeseen"
     assert await engine.results(*units) == ["done", "done", "refused", "done", "refused", "done", "done"]
 
 
@@ -191,3 +211,42 @@ async def test_batches_that_lock_the_same_runs_in_opposite_orders_both_end(engin
         units = [unit(run.fence, base, entry(f"t{base}")) for run in runs]
         both = await asyncio.gather(engine.results(*units), rival.results(*reversed(units)))
         assert {result for results in both for result in results} == {"done"}
+
+
+LONG = "\U0001f600" * 513
+"""Would not fit a page of the index of attempts."""
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Entry("k", True, VALUE, 1, 1 << 31),
+        Entry("k", True, VALUE, 1, -1),
+        Entry("k", True, VALUE, 1 << 60),
+        Entry(2 * LONG, True, VALUE, 1),
+        Entry("nul\0", True, VALUE, 1),
+        Entry("k", True, Raw(b'"' + b"x" * 3000 + b'\xff"'), 1),
+        Attempt(LONG, 1),
+        Attempt("k", 1 << 31),
+        Attempt("k", 1, next_at=1 << 62),
+        Attempt("k", 1, next_at=1 << 70),
+        Attempt("k", 1, Raw(b"1e999")),
+        End(Event.COMPLETE, output=Raw(b"1" * 5000)),
+        End(Event.COMPLETE, output=Raw(b'"\xff"')),
+        End(Event.SLEEP, due_at=1 << 60),
+    ],
+)
+async def test_what_could_not_be_stored_or_read_is_refused_without_asking_postgres(
+    engine: Engine, bad: Entry | Attempt | End
+) -> None:
+    """A refusal by Postgres is found by halving the batch, a statement for each half: a thousand would hold a lane."""
+    fence = Fence(new_id(), 1, "claim")
+    entries = [bad] if isinstance(bad, Entry) else []
+    attempts = [bad] if isinstance(bad, Attempt) else []
+    done = await record(
+        engine.pool,
+        [Unit(fence, 0, entries, attempts, bad if isinstance(bad, End) else None)] * 2,
+        [engine.namespace] * 2,
+        engine.watchers,
+    )
+    assert [outcome and outcome.result for outcome in done.outcomes] == ["refused"] * 2
