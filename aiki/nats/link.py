@@ -1,7 +1,7 @@
-"""Own one TCP connection to one nats-server, from its greeting to its end. It is never mended: a new one is opened.
+"""Own one connection to one nats-server, from its entry to its end. It is never mended: a new one is opened.
 
-Bytes are read by the loop itself (`data_received`): there is no reading task that an exception could end. What is
-written in one turn of the loop leaves in one piece.
+Whatever is read, and however reading ends, the link ends in one place, with its reason. What is written in one turn of
+the loop leaves in one piece.
 """
 
 from __future__ import annotations
@@ -11,50 +11,53 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
+from aiki.nats.entry import enter, is_refusal
 from aiki.nats.errors import Away, NatsError, Refused
 from aiki.nats.frames import BrokenStream, Frame, Frames, Info, Message, Ping, Pong, Problem, Unreadable
-from aiki.nats.servers import Server, connect_line
 
 if TYPE_CHECKING:
-    import ssl
+    from nats.aio.transport import Transport
+
+    from aiki.nats.servers import Server
 
 OPEN_SECONDS: Final = 2.0
 """For one server to greet and to let us in."""
 PING_SECONDS: Final = 10.0
 SILENT_PINGS: Final = 2
 """A server that says nothing for so many pings is gone: 20 to 30 s for one that is frozen or behind a dead network."""
-WRITE_BYTES: Final = 8 * 1024 * 1024
-"""When so much waits to be sent, publishers wait too."""
+READ_BYTES: Final = 64 * 1024
+WRITE_BYTES: Final = 1024 * 1024
+"""After so many bytes a publisher waits until the system has taken them."""
 CLOSE_SECONDS: Final = 1.0
-_AUTHENTICATION: Final = re.compile(r"authorization|authentication (?!timeout)|not trusted", re.IGNORECASE)
-"""What a server calls a refusal of credentials: also `User Authentication Expired` and `… Revoked`."""
 _PERMISSIONS: Final = re.compile(r"permissions violation", re.IGNORECASE)
 
 log = logging.getLogger("aiki.nats")
 
 
-class Link(asyncio.Protocol):
-    """One TCP connection. Until `serve` messages are dropped: before TLS anybody on the way could have put them in."""
+class Link:
+    """One connection. Until `serve` nothing is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Transport, info: Info) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[NatsError] = loop.create_future()
         """Done when the connection has ended, with the reason."""
-        self.info = Info()
+        self.info = info
         self._loop = loop
+        self._stream = stream
         self._on_message: Callable[[Message], None] | None = None
         self._on_denial: Callable[[str], None] | None = None
-        self._greeted: asyncio.Future[None] = loop.create_future()
+        self._reading: asyncio.Task[None] | None = None
         self._frames = Frames()
-        self._transport: asyncio.Transport | None = None
         self._reason: NatsError | None = None
         self._pongs: deque[asyncio.Future[None] | None] = deque()
         """Who waits for the answers to our pings, in their order; None for those that only keep the link alive."""
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
-        self._room: asyncio.Future[None] | None = None
+        self._written_bytes = 0
+        """Since the system was last seen to have taken all."""
         self._pinging: asyncio.TimerHandle | None = None
         self._heard = True
         self._silent_pings = 0
@@ -62,26 +65,18 @@ class Link(asyncio.Protocol):
     @classmethod
     async def open(cls, server: Server, *, name: str, echo: bool) -> Link:
         """Return a link to a server that has let us in. Raises Away or Refused."""
-        link = cls()
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                await link._loop.create_connection(lambda: link, server.host, server.port)
-                await link._enter(server, connect_line(server, name=name, echo=echo))
+                return cls(*await enter(server, name=name, echo=echo))
         except TimeoutError as error:
-            link.abort()
             raise Away(f"{server} does not answer") from error
-        except (OSError, UnicodeError) as error:  # a host's name can be one that no resolver takes
-            link.abort()
-            raise Away(f"{server}: {getattr(error, 'strerror', None) or error}") from error
-        except BaseException:
-            link.abort()
-            raise
-        return link
 
     def serve(self, on_message: Callable[[Message], None], on_denial: Callable[[str], None]) -> None:
         """Hand on messages from now on, and what the server says about permissions."""
         self._on_message = on_message
         self._on_denial = on_denial
+        self._reading = asyncio.create_task(self._read(), name="aiki-nats-link")
+        self._pinging = self._loop.call_later(PING_SECONDS, self._keep_alive)
 
     # -- sending
 
@@ -96,13 +91,17 @@ class Link(asyncio.Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether more waits to be sent than should."""
-        return self._room is not None
+        """Whether so much was written that the system should take it first."""
+        return self._written_bytes > WRITE_BYTES
 
     async def room(self) -> None:
         """Return when there is room again, or the link is lost."""
-        if self._room is not None:
-            await asyncio.shield(self._room)
+        taken: asyncio.Future[object] = asyncio.ensure_future(self._drained())
+        lost: asyncio.Future[object] = asyncio.shield(self.lost)
+        try:
+            await asyncio.wait([taken, lost], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            taken.cancel()
 
     async def ping(self) -> None:
         """Return when the server has dealt with all that was written before. Raises the reason if the link is lost."""
@@ -116,82 +115,64 @@ class Link(asyncio.Protocol):
     async def close(self) -> None:
         """Send what was written, and end."""
         self._flush()
-        if self._transport is not None:
-            self._transport.close()
-            await asyncio.wait([self.lost], timeout=CLOSE_SECONDS)
         self.abort()
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._stream.wait_closed()  # type: ignore[no-untyped-call]  # what was written is sent before
 
     def abort(self, reason: NatsError | None = None) -> None:
         """End at once."""
-        self._reason = self._reason or reason
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _flush(self) -> None:
-        if self._unsent and self._transport is not None and not self.lost.done():
-            self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
-        self._unsent_bytes = 0
-
-    # -- what the loop calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by name
-        self._transport.set_write_buffer_limits(high=WRITE_BYTES)
-        self._pinging = self._loop.call_later(PING_SECONDS, self._keep_alive)
-
-    def data_received(self, data: bytes) -> None:
-        """Take what came."""
-        self._heard = True
-        try:
-            for frame in self._frames.receive(data):
-                if isinstance(frame, Message):
-                    if self._on_message is not None:
-                        self._on_message(frame)
-                else:
-                    self._take(frame)
-        except BrokenStream as error:
-            self.abort(Away(f"what came is not NATS: {error}"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End: whoever waits for the server is told the reason."""
+        if self.lost.done():
+            return
         if self._pinging is not None:
             self._pinging.cancel()
-        reason = self._reason or Away(str(exc or "") or "the connection was closed")
+        if self._reading is not None:
+            self._reading.cancel()
+        self._stream.close()  # type: ignore[no-untyped-call]
+        reason = reason or self._reason or Away("the connection was closed")
         self.lost.set_result(reason)
-        self.resume_writing()
-        for waiting in (self._greeted, *self._pongs):
+        for waiting in self._pongs:
             if waiting is not None and not waiting.done():
                 waiting.set_exception(reason)
                 waiting.exception()  # whoever waited may have given up: then asyncio need not complain
 
-    def pause_writing(self) -> None:
-        """More waits to be sent than should."""
-        self._room = self._loop.create_future()
+    def _flush(self) -> None:
+        if self._unsent and not self.lost.done():
+            self._stream.write(b"".join(self._unsent))
+            self._written_bytes += self._unsent_bytes
+        self._unsent.clear()
+        self._unsent_bytes = 0
 
-    def resume_writing(self) -> None:
-        """There is room again."""
-        if self._room is not None:
-            self._room.set_result(None)
-            self._room = None
+    async def _drained(self) -> None:
+        with suppress(OSError):  # it is lost, and reading tells why
+            await self._stream.drain()  # type: ignore[no-untyped-call]
+            self._written_bytes = 0
 
-    # -- private
+    # -- receiving
 
-    async def _enter(self, server: Server, greeting: bytes) -> None:
-        await self._greeted
-        if self.info.tls_required or (server.tls and self.info.tls_available):
-            await self._encrypt(server)
-        elif server.tls:
-            raise Away(f"{server} offers no TLS, and its URL says tls://")
-        self.write(greeting)
-        await self.ping()
+    async def _read(self) -> None:
+        reason: NatsError | None = None
+        try:
+            while data := await self._stream.read(READ_BYTES):
+                self._heard = True
+                self._receive(data)
+        except BrokenStream as error:
+            reason = Away(f"what came is not NATS: {error}")
+        except OSError as error:
+            reason = Away(error.strerror or str(error))
+        except Exception as error:
+            log.exception("reading from NATS failed: a bug")
+            reason = Away(str(error))
+        finally:
+            self.abort(reason)
 
-    async def _encrypt(self, server: Server) -> None:
-        # Bytes that came in the clear must not be read as the beginning of what comes encrypted.
-        self._frames = Frames()
-        assert self._transport is not None
-        self._transport = await self._loop.start_tls(self._transport, self, _trust(), server_hostname=server.name)
+    def _receive(self, data: bytes) -> None:
+        for frame in self._frames.receive(data):
+            if isinstance(frame, Message):
+                if self._on_message is not None:
+                    self._on_message(frame)
+            else:
+                self._take(frame)
 
     def _take(self, frame: Frame) -> None:
         match frame:
@@ -203,8 +184,6 @@ class Link(asyncio.Protocol):
                     pong.set_result(None)
             case Info():
                 self.info = frame
-                if not self._greeted.done():
-                    self._greeted.set_result(None)
             case Problem(reason):
                 self._refused(reason)
             case Unreadable(reason):
@@ -215,7 +194,7 @@ class Link(asyncio.Protocol):
         if _PERMISSIONS.match(reason):
             if self._on_denial is not None:
                 self._on_denial(reason)
-        elif _AUTHENTICATION.search(reason):
+        elif is_refusal(reason):
             self.abort(Refused(reason))
         else:
             # Most of these end the connection. It is the server that ends it: `Invalid Subject` does not.
@@ -230,9 +209,3 @@ class Link(asyncio.Protocol):
         self._pongs.append(None)
         self.write(b"PING\r\n")
         self._pinging = self._loop.call_later(PING_SECONDS, self._keep_alive)
-
-
-def _trust() -> ssl.SSLContext:
-    import ssl
-
-    return ssl.create_default_context()

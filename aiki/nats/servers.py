@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -37,6 +36,12 @@ class Server:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Its address, without credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'tls' if self.tls else 'nats'}://{host}:{self.port}"
 
 
 def parse(url: str) -> Server:
@@ -77,26 +82,6 @@ def merged(given: Sequence[Server], found: Iterable[Server]) -> list[Server]:
     for server in found:
         servers.setdefault(str(server), server)
     return list(servers.values())
-
-
-def connect_line(server: Server, *, name: str, echo: bool) -> bytes:
-    """Return the CONNECT that answers the server's greeting."""
-    who = server.credentials
-    options: dict[str, object] = {
-        "verbose": False,
-        "pedantic": False,
-        "lang": "python-aiki",
-        "protocol": 1,
-        "headers": True,
-        "no_responders": True,
-        "name": name,
-        "echo": echo,
-    }
-    if who.token:
-        options["auth_token"] = who.token
-    elif who.user or who.password:
-        options |= {"user": who.user, "pass": who.password}
-    return b"CONNECT " + json.dumps(options).encode() + b"\r\n"
 
 
 def _is_address(host: str) -> bool:

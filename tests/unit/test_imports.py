@@ -42,7 +42,7 @@ RULES_OF_ALL = ("aiki.core.addresses", "aiki.core.ownership")
 
 OWNERS = {
     # third party -> the only places of ours that may import it
-    "nats": (),
+    "nats": ("aiki.nats.entry", "aiki.nats.link"),
     "sqlalchemy": ("aikid.store",),
     "psycopg": ("aikid.store",),
     "alembic": ("aikid.store",),
