@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -294,15 +295,15 @@ async def test_the_other_servers_of_a_cluster_are_found_and_taken(make_nats: Cal
         await wait_until(lambda: len(connection.servers) > 1, what="the other server's address")
         await anyio.to_thread.run_sync(first.kill9)
         # The end of a killed server is noticed a moment later: until then a request fails with it.
-        await wait_until(lambda: is_echoed(connection), what="the other server")
+        assert await wait_until(partial(echoed, connection), what="the other server") == b"here"
 
 
-async def is_echoed(connection: Connection) -> bool:
-    """Tell whether a request goes to `test.echo` and back."""
+async def echoed(connection: Connection) -> bytes:
+    """Return what comes back from `test.echo`, nothing if that fails."""
     try:
-        return (await connection.request("test.echo", b"here", seconds=patient(2))).data == b"here"
+        return (await connection.request("test.echo", b"here", seconds=patient(2))).data
     except Away:
-        return False
+        return b""
 
 
 @asynccontextmanager
