@@ -295,7 +295,8 @@ async def test_the_other_servers_of_a_cluster_are_found_and_taken(make_nats: Cal
         await wait_until(lambda: len(connection.servers) > 1, what="the other server's address")
         await anyio.to_thread.run_sync(first.kill9)
         # The end of a killed server is noticed a moment later: until then a request fails with it.
-        assert await wait_until(partial(echoed, connection), what="the other server") == b"here"
+        back: bytes = await wait_until(partial(echoed, connection), what="the other server")
+        assert back == b"here"
 
 
 async def echoed(connection: Connection) -> bytes:
