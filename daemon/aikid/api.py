@@ -43,6 +43,7 @@ from aikid.engine.checks import check_request, is_uuid
 from aikid.engine.routes import Routes
 from aikid.engine.watch import Watchers
 from aikid.loops.offerer import Offerer
+from aikid.loops.rescuer import tell
 from aikid.loops.waker import Waker
 from aikid.news import News
 from aikid.store.pool import BadData, Pool
@@ -254,10 +255,9 @@ class Api:
                     await s.offerer.queued({route: 1})
                     await s.news.changed(call.namespace, [request.id])
             case CloseSession() as request:
-                reply, freed = await leases.close_session(s.pool, call.namespace, request)
+                reply, taken = await leases.close_session(s.pool, call.namespace, request)
                 await self._reply(calls, [reply])
-                await s.offerer.queued(Counter(route for route, _ in freed))
-                await s.news.changed(call.namespace, [run_id for _, run_id in freed])
+                await tell(taken, offerer=s.offerer, waker=s.waker, news=s.news)
 
     async def _look(self, calls: list[Call]) -> None:
         """Read for many Status and Watch calls at once."""

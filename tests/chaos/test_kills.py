@@ -91,9 +91,10 @@ async def test_a_client_killed_at(served: Cluster, point: str) -> None:
     served.tell_of(victim)
 
 
-async def test_a_rescuer_killed_between_its_statements(cluster: Cluster) -> None:
-    """The session's burial and its runs' rescue are one transaction: the next daemon finds both to do."""
-    daemon = cluster.aikid("rescuer.between=kill")
+@pytest.mark.parametrize("point", ["rescuer.buried", "rescuer.fenced"])
+async def test_a_rescuer_killed_between_its_statements(cluster: Cluster, point: str) -> None:
+    """The session's burial is a commit of its own: the next daemon finds what is left to do."""
+    daemon = cluster.aikid(f"{point}=kill")
     dead = cluster.worker()
     async with cluster.client() as client:
         handle = await held.enqueue(client, "gate")

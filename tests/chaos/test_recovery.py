@@ -166,7 +166,7 @@ async def test_a_lost_session_is_replaced_and_its_runs_go_on(served: Cluster) ->
     worker = served.worker()
     async with served.client() as client:
         await enqueue_held(served, client, "gate")
-        served.query("UPDATE aiki.sessions SET closed_at = now() WHERE namespace = %(ns)s")
+        served.query("UPDATE aiki.sessions SET closed_at = now(), expires_at = now() WHERE namespace = %(ns)s")
         await wait_until(lambda: "was lost" in worker.logged(), what="the worker's notice of its lost session")
         served.open("gate")
         await served.load(client, 8)

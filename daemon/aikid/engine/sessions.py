@@ -12,9 +12,11 @@ from aiki.wire.limits import PAYLOAD_BYTES
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, SessionReply
 from aiki.wire.subjects import is_token, is_version
 from aikid.engine.checks import is_text, is_uuid
-from aikid.engine.routes import RouteKey, Routes
+from aikid.engine.routes import Routes
+from aikid.store import rescue
 from aikid.store import sessions as store
 from aikid.store.pool import Connection, Pool, Priority
+from aikid.store.rescue import Lost, Rescued
 
 _TTL_SECONDS: Final = (0.5, 3600.0)
 
@@ -63,18 +65,21 @@ async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]]) 
     ]
 
 
-async def close_session(
-    pool: Pool, namespace: str, request: CloseSession
-) -> tuple[SessionReply, list[tuple[RouteKey, str]]]:
-    """End a session; also return the runs that it still held, by route and id: they are queued again."""
+async def close_session(pool: Pool, namespace: str, request: CloseSession) -> tuple[SessionReply, list[Rescued]]:
+    """End a session; also return the runs that it still held, and what became of them.
+
+    Raises UsageError and Unavailable; then the rescuer finds them.
+    """
     _check_id(request.id)
 
-    async def work(connection: Connection) -> tuple[int, list[tuple[RouteKey, str]]]:
-        freed = await store.close(connection, namespace, request.id)
-        return await store.now(connection), [((row[0], row[1], row[2]), row[3]) for row in freed]
+    async def work(connection: Connection) -> tuple[int, list[Rescued]]:
+        await store.close(connection, namespace, request.id)
+        await rescue.fence(connection, Lost.OF_ONE, namespace, request.id)
+        taken = await rescue.take(connection, Lost.OF_ONE, namespace, request.id)
+        return await store.now(connection), taken
 
-    now, freed = await pool.run(work, priority=Priority.LEASE)
-    return SessionReply(alive=False, now=now), freed
+    now, taken = await pool.run(work, priority=Priority.LEASE)
+    return SessionReply(alive=False, now=now), taken
 
 
 def _tokens(claim_ids: Sequence[str]) -> list[str]:

@@ -64,6 +64,10 @@ class Offerer:
     def nudge(self) -> None:
         """Look at once: NATS is back."""
         self._ensure_at = 0.0
+        self.look()
+
+    def look(self) -> None:
+        """Look at once: somebody may have queued runs and not told of them."""
         self._nudged.set()
 
     async def queued(self, counts: Mapping[RouteKey, int]) -> None:

@@ -11,24 +11,26 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from aiki.core.errors import Unavailable
 from aiki.core.failpoints import failpoint
-from aiki.core.states import Event, State, target
+from aiki.core.states import State, target
 from aikid.bus import Bus
 from aikid.loops.offerer import Offerer
 from aikid.loops.waker import Waker
 from aikid.news import News
 from aikid.store import rescue as store
-from aikid.store.pool import Connection, Pool, Priority
-from aikid.store.rescue import Rescued
+from aikid.store.pool import Pool, Priority
+from aikid.store.rescue import Lost, Rescued
 
 log = logging.getLogger("aikid.rescuer")
 
 INTERVAL_SECONDS: Final = 0.5
 _ORPHANS_EVERY: Final = 6
 _FORGET_EVERY: Final = 600
+_UNTOLD_SECONDS: Final = 1.5
 
 
 class Rescuer:
@@ -58,40 +60,44 @@ class Rescuer:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def run_once(self, *, orphans: bool = True) -> list[Rescued]:
-        """Bury dead sessions and queue their runs; with `orphans` also running runs without a session.
+        """Bury dead sessions and queue the runs of closed ones; with `orphans` also running runs without a session.
 
-        Raises Unavailable.
+        Raises Unavailable. Each statement is a commit of its own: see `store.rescue`.
         """
+        swept = await self._pool.run(store.sweep, priority=Priority.LOOP)
+        if swept.spared:
+            log.warning("nobody swept for a while: %d sessions get one lease more", swept.spared)
+        if swept.buried:
+            failpoint("rescuer.buried")
+        taken: list[Rescued] = []
+        if swept.closed_seconds is not None and swept.closed_seconds < store.CLOSED_SECONDS:
+            taken += await self._take(Lost.OF_CLOSED)
+        if orphans:
+            taken += await self._take(Lost.ORPHANS)
+        if taken:
+            failpoint("rescuer.before_tell")
+            log.warning("workers died: %d runs were taken from them", len(taken))
+            await tell(taken, offerer=self._offerer, waker=self._waker, news=self._news)
+        elif swept.closed_seconds is not None and swept.closed_seconds < _UNTOLD_SECONDS:
+            # Whoever took that session's runs may have died or frozen before it told of them.
+            self._offerer.look()
+        return taken
 
-        async def work(connection: Connection) -> list[Rescued]:
-            async with connection.transaction():
-                amnesty = await store.begin(connection)
-                if amnesty is None:
-                    return []
-                if amnesty:
-                    log.warning("nobody swept for a while: %d sessions get one lease more", amnesty)
-                dead = await store.bury(connection)
-                if dead:
-                    failpoint("rescuer.between")
-                rescued = await store.rescue(connection, dead) if dead else []
-                if orphans:
-                    rescued += await store.rescue_orphans(connection)
-                return rescued
+    async def _take(self, lost: Lost) -> list[Rescued]:
+        if await self._pool.run(lambda c: store.fence(c, lost), priority=Priority.LOOP):
+            failpoint("rescuer.fenced")
+        return await self._pool.run(lambda c: store.take(c, lost), priority=Priority.LOOP)
 
-        rescued = await self._pool.run(work, priority=Priority.LOOP)
-        if rescued:
-            await self._tell(rescued)
-        return rescued
 
-    async def _tell(self, rescued: list[Rescued]) -> None:
-        log.warning("workers died: %d runs were taken from them", len(rescued))
-        queued = [one for one in rescued if one.event is Event.RESCUE]
-        await self._offerer.queued(Counter((one.namespace, one.workflow, one.version) for one in queued))
-        for one in rescued:
-            if one.due_seconds is not None:
-                self._waker.due_in(one.due_seconds)
-        for namespace in {one.namespace for one in rescued}:
-            mine = [one for one in rescued if one.namespace == namespace]
-            blocked = [one.id for one in mine if target(one.event) is State.BLOCKED]
-            await self._news.changed(namespace, blocked, end=True)
-            await self._news.changed(namespace, [one.id for one in mine if one.id not in blocked])
+async def tell(taken: Sequence[Rescued], *, offerer: Offerer, waker: Waker, news: News) -> None:
+    """Tell of runs that were taken from their worker: hints for those that are queued, and news."""
+    queued = [one for one in taken if target(one.event) is State.QUEUED]
+    await offerer.queued(Counter((one.namespace, one.workflow, one.version) for one in queued))
+    for one in taken:
+        if one.due_seconds is not None:
+            waker.due_in(one.due_seconds)
+    for namespace in {one.namespace for one in taken}:
+        mine = [one for one in taken if one.namespace == namespace]
+        blocked = [one.id for one in mine if target(one.event) is State.BLOCKED]
+        await news.changed(namespace, blocked, end=True)
+        await news.changed(namespace, [one.id for one in mine if one.id not in blocked])

@@ -1,21 +1,38 @@
-"""Bury sessions whose lease has run out, and queue their runs again."""
+"""Bury sessions whose lease has run out, and queue the runs of closed sessions again.
+
+Each function here is one statement and one commit, and each goes by what stands in the database alone. So wherever the
+daemon freezes or dies between two of them, it holds no lock, and the next sweep of any other goes on from there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from aiki.core.states import Event, State, target
-from aikid.store.arrays import Uuids
 from aikid.store.pool import Connection
 
 CRASHES_SUSPECT: Final = 2
 CRASHES_MAX: Final = 5
+GAP_SECONDS: Final = 1.5
+"""Three sweeps: less is no gap, or a lease of a second would be prolonged at each sweep, for ever."""
+CLOSED_SECONDS: Final = 10
+"""For how long a sweep looks at the runs of a session that was closed; who finds some later looks at all that run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep found: sessions that got an amnesty or were buried, and the seconds since any was closed last."""
+
+    spared: int
+    buried: int
+    closed_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """A run that its worker lost, and what became of it."""
+    """A run that its worker lost or left, and what became of it."""
 
     namespace: str
     workflow: str
@@ -25,74 +42,91 @@ class Rescued:
     due_seconds: float | None
 
 
-# One sweeper at a time: the others find the row locked and leave it to that one.
-_LAST: Final = """
-SELECT swept_at::text, extract(epoch FROM now() - swept_at)::float8 FROM aiki.sweeps FOR UPDATE SKIP LOCKED
-"""
-_SWEPT: Final = "UPDATE aiki.sweeps SET swept_at = now()"
-GAP_SECONDS: Final = 1.5
-"""Three sweeps: less is no gap, or a lease of a second would be prolonged at each sweep, for ever."""
-# A session that lived when the gap began could not renew: it gets one lease more.
-_AMNESTY: Final = f"""
-UPDATE aiki.sessions SET expires_at = greatest(expires_at, now() + ttl)
-WHERE closed_at IS NULL AND expires_at > %s::timestamptz
-  AND greatest(ttl / 2, {GAP_SECONDS} * interval '1 second') < %s * interval '1 second'
-"""
-
-
-async def begin(connection: Connection) -> int | None:
-    """Take the sweep: return how many sessions got an amnesty, or None if another daemon is sweeping.
-
-    Inside a transaction. Sessions alive at the start of a gap longer than half their lease get one lease more.
-    """
-    cursor = await connection.execute(_LAST, prepare=True, binary=True)
-    row = await cursor.fetchone()
-    if row is None:
-        return None
-    swept_at, gap = row
-    cursor = await connection.execute(_AMNESTY, (swept_at, gap), prepare=True)
-    await connection.execute(_SWEPT, prepare=True)
-    return cursor.rowcount
-
-
-# FOR UPDATE conflicts with a claim's FOR KEY SHARE: such a session is left to the next sweep.
-_BURY: Final = """
-WITH dead AS MATERIALIZED (
-  SELECT id FROM aiki.sessions WHERE closed_at IS NULL AND expires_at <= now()
-  ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
+# One sweeper at a time: who finds the row locked leaves the sessions to the other, which is about to commit. (Nobody
+# is buried by a daemon that did not look at the gap in the very same statement: while it was frozen in between, all
+# of them may have been, and the leases with them.) A session that lived when a gap began could not renew: it gets one
+# lease more; its row is waited for. One that is locked otherwise (`FOR UPDATE` conflicts with a claim's `FOR KEY
+# SHARE`) is left to the next sweep. Walks the sessions, of which there are as many as workers of the last hour.
+_SWEEP: Final = f"""
+WITH last AS MATERIALIZED (
+  SELECT swept_at, now() - swept_at AS gap FROM aiki.sweeps FOR NO KEY UPDATE SKIP LOCKED
+), swept AS (
+  UPDATE aiki.sweeps SET swept_at = now() WHERE EXISTS (SELECT FROM last)
+), spared AS (
+  UPDATE aiki.sessions s SET expires_at = greatest(s.expires_at, now() + s.ttl) FROM last l
+  WHERE s.closed_at IS NULL AND s.expires_at > l.swept_at
+    AND greatest(s.ttl / 2, {GAP_SECONDS} * interval '1 second') < l.gap
+  RETURNING s.id
+), dead AS MATERIALIZED (
+  SELECT s.id FROM aiki.sessions s, last l
+  WHERE s.closed_at IS NULL AND s.expires_at <= now()
+    AND (s.expires_at <= l.swept_at OR greatest(s.ttl / 2, {GAP_SECONDS} * interval '1 second') >= l.gap)
+  ORDER BY s.id LIMIT 100 FOR UPDATE OF s SKIP LOCKED
+), buried AS (
+  UPDATE aiki.sessions s SET closed_at = now() FROM dead d WHERE s.id = d.id RETURNING s.id
 )
-UPDATE aiki.sessions s SET closed_at = now() FROM dead WHERE s.id = dead.id RETURNING s.id::text
+SELECT (SELECT count(*) FROM spared), (SELECT count(*) FROM buried),
+  CASE WHEN EXISTS (SELECT FROM buried) THEN 0
+    ELSE (SELECT extract(epoch FROM now() - max(closed_at)) FROM aiki.sessions) END::float8
 """
 
 
-async def bury(connection: Connection) -> list[str]:
-    """Close sessions whose lease has run out; return their ids."""
-    cursor = await connection.execute(_BURY, prepare=True, binary=True)
-    return [row[0] for row in await cursor.fetchall()]
+async def sweep(connection: Connection) -> Swept:
+    """Close sessions whose lease has run out, but for those that nobody could renew in a gap between two sweeps."""
+    cursor = await connection.execute(_SWEEP, prepare=True, binary=True)
+    row = await cursor.fetchone()
+    assert row is not None
+    return Swept(*row)
 
 
-_OF_SESSIONS: Final = "r.session_id = ANY(%b)"
-_ORPHANS: Final = """NOT EXISTS (SELECT FROM aiki.sessions s WHERE s.id = r.session_id AND s.closed_at IS NULL)"""
-# `runs_running`; locks in id order and waits for a record in flight, at most `lock_timeout`. The claim_id is wiped:
-# whatever the lost worker still sends is fenced. The journal is read by its primary key.
-_RESCUE: Final = f"""
+class Lost(Enum):
+    """Which runs are without a worker."""
+
+    OF_CLOSED = f"""
+r.session_id IN (SELECT s.id FROM aiki.sessions s WHERE s.closed_at > now() - interval '{CLOSED_SECONDS} seconds')
+"""
+    """Those of all sessions that were closed lately."""
+    OF_ONE = """
+r.namespace = %s AND r.session_id = %s
+  AND EXISTS (SELECT FROM aiki.sessions s WHERE s.id = r.session_id AND s.closed_at IS NOT NULL)
+"""
+    """Those of the session that is named, with its namespace; none, while it is open."""
+    ORPHANS = "NOT EXISTS (SELECT FROM aiki.sessions s WHERE s.id = r.session_id AND s.closed_at IS NULL)"
+    """All that belong to no open session: looks at every run that is held."""
+
+
+# `runs_running`; locks in id order and waits for a record in flight, at most `lock_timeout`. Whatever the lost worker
+# still sends is fenced from here on, so its journals stand still, which the next statement goes by.
+_FENCE: Final = f"""
+WITH lost AS MATERIALIZED (
+  SELECT r.id FROM aiki.runs r
+  WHERE r.state = '{State.RUNNING}' AND r.claim_id IS NOT NULL AND {{which}} ORDER BY r.id FOR NO KEY UPDATE OF r
+)
+UPDATE aiki.runs r SET claim_id = NULL FROM lost l WHERE r.id = l.id
+"""
+# A session that was closed before its lease ran out was closed by its worker: no crash. The journal is read by its
+# primary key.
+_TAKE: Final = f"""
 WITH lost AS MATERIALIZED (
   SELECT r.id, r.crash_count, r.crash_length, r.session_id FROM aiki.runs r
-  WHERE r.state = '{State.RUNNING}' AND {{which}} ORDER BY r.id FOR NO KEY UPDATE OF r
+  WHERE r.state = '{State.RUNNING}' AND r.claim_id IS NULL AND {{which}} ORDER BY r.id FOR NO KEY UPDATE OF r
 ), measured AS MATERIALIZED (
-  SELECT l.*, coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = l.id), 0) AS length FROM lost l
+  SELECT l.*, coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = l.id), 0) AS length,
+    coalesce(s.closed_at < s.expires_at, false) AS is_left, coalesce(s.worker, 'unknown') AS worker
+  FROM lost l LEFT JOIN aiki.sessions s ON s.id = l.session_id
 ), judged AS MATERIALIZED (
-  SELECT m.*, CASE WHEN length > crash_length THEN 1 ELSE crash_count + 1 END AS crashes FROM measured m
+  SELECT m.*, CASE WHEN is_left THEN crash_count WHEN length > crash_length THEN 1 ELSE crash_count + 1 END AS crashes
+  FROM measured m
 ), decided AS MATERIALIZED (
-  SELECT d.*, coalesce((SELECT s.worker FROM aiki.sessions s WHERE s.id = d.session_id), 'unknown') AS worker,
-    CASE WHEN crashes >= {CRASHES_MAX} THEN '{Event.CRASH_LOOP}'
-      WHEN crashes >= {CRASHES_SUSPECT} THEN '{Event.BACK_OFF}' ELSE '{Event.RESCUE}' END AS event
+  SELECT d.*, CASE WHEN is_left THEN '{Event.RELEASE}' WHEN crashes >= {CRASHES_MAX} THEN '{Event.CRASH_LOOP}'
+    WHEN crashes >= {CRASHES_SUSPECT} THEN '{Event.BACK_OFF}' ELSE '{Event.RESCUE}' END AS event
   FROM judged d
 ), moved AS (
-  UPDATE aiki.runs r SET claim_id = NULL, session_id = NULL, history_seq = r.history_seq + 1,
-    crash_count = d.crashes, crash_length = d.length,
+  UPDATE aiki.runs r SET session_id = NULL, history_seq = r.history_seq + 1, crash_count = d.crashes,
+    crash_length = CASE WHEN d.is_left THEN r.crash_length ELSE d.length END,
     state = CASE d.event WHEN '{Event.CRASH_LOOP}' THEN '{target(Event.CRASH_LOOP)}'
-      WHEN '{Event.BACK_OFF}' THEN '{target(Event.BACK_OFF)}' ELSE '{target(Event.RESCUE)}' END,
+      WHEN '{Event.BACK_OFF}' THEN '{target(Event.BACK_OFF)}' WHEN '{Event.RELEASE}' THEN '{target(Event.RELEASE)}'
+      ELSE '{target(Event.RESCUE)}' END,
     due_at = CASE d.event WHEN '{Event.BACK_OFF}' THEN now() + interval '1 second' * power(2, d.crashes - 1) END,
     why = CASE d.event WHEN '{Event.CRASH_LOOP}' THEN
         'crash_loop: it killed its worker ' || d.crashes || ' times without progress'
@@ -101,26 +135,24 @@ WITH lost AS MATERIALIZED (
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.due_at, d.event, d.worker
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, event, reason)
-  SELECT id, history_seq, event, 'worker ' || worker || ' lost its lease' FROM moved
+  SELECT id, history_seq, event,
+    CASE event WHEN '{Event.RELEASE}' THEN 'its worker left' ELSE 'worker ' || worker || ' lost its lease' END
+  FROM moved
 )
 SELECT namespace, workflow, version, id::text, event, extract(epoch FROM due_at - now())::float8 FROM moved
 """
-_RESCUE_OF: Final = _RESCUE.format(which=_OF_SESSIONS)
-_RESCUE_ORPHANS: Final = _RESCUE.format(which=_ORPHANS)
+_FENCES: Final = {lost: _FENCE.format(which=lost.value) for lost in Lost}
+_TAKES: Final = {lost: _TAKE.format(which=lost.value) for lost in Lost}
 
 
-async def rescue(connection: Connection, sessions: list[str]) -> list[Rescued]:
-    """Take the runs of dead sessions from them. After `bury` in the same transaction, as a statement of its own.
-
-    Only then is a claim seen that was under way while the session was locked.
-    """
-    cursor = await connection.execute(_RESCUE_OF, [Uuids(sessions)], prepare=True, binary=True)
-    return [_rescued(*row) for row in await cursor.fetchall()]
+async def fence(connection: Connection, lost: Lost, *of: str) -> int:
+    """Let no worker write to these runs any more; return how many that were news to."""
+    return (await connection.execute(_FENCES[lost], of, prepare=True)).rowcount
 
 
-async def rescue_orphans(connection: Connection) -> list[Rescued]:
-    """Take running runs that belong to no open session."""
-    cursor = await connection.execute(_RESCUE_ORPHANS, prepare=True, binary=True)
+async def take(connection: Connection, lost: Lost, *of: str) -> list[Rescued]:
+    """Queue again, or set aside, those of these runs that are fenced."""
+    cursor = await connection.execute(_TAKES[lost], of, prepare=True, binary=True)
     return [_rescued(*row) for row in await cursor.fetchall()]
 
 

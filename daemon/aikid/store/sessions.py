@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aiki.core.states import Event, State
+from aiki.core.states import State
 from aiki.wire.messages import Fence, OpenSession
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
 from aikid.store.pool import Connection
@@ -116,31 +116,11 @@ async def unlisted(
 _CLOSE: Final = """
 UPDATE aiki.sessions SET closed_at = now() WHERE id = %s AND namespace = %s AND closed_at IS NULL
 """
-_REQUEUE: Final = f"""
-WITH held AS MATERIALIZED (
-  SELECT r.id FROM aiki.runs r WHERE r.session_id = %s AND r.namespace = %s AND r.state = '{State.RUNNING}'
-  ORDER BY r.id FOR NO KEY UPDATE
-), freed AS (
-  UPDATE aiki.runs r SET state = '{State.QUEUED}', session_id = NULL, claim_id = NULL, history_seq = r.history_seq + 1
-  FROM held WHERE r.id = held.id RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version
-), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event, reason)
-  SELECT id, history_seq, '{Event.RELEASE}', 'its worker left' FROM freed
-)
-SELECT namespace, workflow, version, id::text FROM freed
-"""
 
 
-async def close(connection: Connection, namespace: str, session: str) -> list[tuple[str, str, str, str]]:
-    """End the session and queue its runs again; return them as (namespace, workflow, version, id).
-
-    Two statements in one transaction: the first locks the session, and only then does the second look for its runs,
-    so that a claim which was under way is seen. A claim_id is wiped: a write of the departed is fenced.
-    """
-    async with connection.transaction():
-        await connection.execute(_CLOSE, [session, namespace], prepare=True)
-        cursor = await connection.execute(_REQUEUE, [session, namespace], prepare=True, binary=True)
-        return await cursor.fetchall()
+async def close(connection: Connection, namespace: str, session: str) -> None:
+    """End the session; its runs are taken from it by `rescue`."""
+    await connection.execute(_CLOSE, [session, namespace], prepare=True)
 
 
 async def now(connection: Connection) -> int:

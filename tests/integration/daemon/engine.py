@@ -39,7 +39,7 @@ from aikid.engine.routes import Routes
 from aikid.engine.watch import Watchers
 from aikid.store import rescue, sweeps
 from aikid.store.pool import Pool, Priority
-from aikid.store.rescue import Rescued
+from aikid.store.rescue import Lost, Rescued, Swept
 from tests.waiting import wait_until
 
 WORKFLOW, VERSION = "flow", "1.0"
@@ -103,8 +103,8 @@ class Engine:
         return reply
 
     async def close(self, session: str) -> list[str]:
-        _, freed = await sessions.close_session(self.pool, self.namespace, CloseSession(session))
-        return [run_id for _, run_id in freed]
+        _, taken = await sessions.close_session(self.pool, self.namespace, CloseSession(session))
+        return [one.id for one in taken]
 
     async def claim_reply(
         self, session: str, *, limit: int = 10, routes: Sequence[tuple[str, str]] = ((WORKFLOW, VERSION),)
@@ -136,15 +136,17 @@ class Engine:
     async def wake(self) -> list[str]:
         return [row[3] for row in await self.pool.run(lambda c: sweeps.wake(c, limit=500), priority=Priority.LOOP)]
 
+    async def sweep(self) -> Swept:
+        return await self.pool.run(rescue.sweep, priority=Priority.LOOP)
+
     async def rescue(self) -> list[Rescued]:
-        """Sweep as the rescuer does, without its amnesty."""
-
-        async def work(connection: Any) -> list[Rescued]:
-            async with connection.transaction():
-                dead = await rescue.bury(connection)
-                return await rescue.rescue(connection, dead) + await rescue.rescue_orphans(connection)
-
-        return await self.pool.run(work, priority=Priority.LOOP)
+        """Sweep as the rescuer does, and look at all running runs."""
+        await self.sweep()
+        taken: list[Rescued] = []
+        for lost in (Lost.OF_CLOSED, Lost.ORPHANS):
+            await self.pool.run(lambda c, lost=lost: rescue.fence(c, lost), priority=Priority.LOOP)  # type: ignore[misc]
+            taken += await self.pool.run(lambda c, lost=lost: rescue.take(c, lost), priority=Priority.LOOP)  # type: ignore[misc]
+        return taken
 
     async def expire(self, session: str) -> None:
         await self.execute("UPDATE aiki.sessions SET expires_at = now() - interval '1 ms' WHERE id = %s", session)

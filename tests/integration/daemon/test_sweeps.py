@@ -1,13 +1,16 @@
 """P6: what a dead worker held goes on; timers fire; nobody is taken for dead because the daemon was."""
 
+import asyncio
+
 import pytest
 
 from aiki.core.errors import Conflict, NotFound
 from aiki.core.states import Event, State
 from aiki.wire.messages import End, Resume
 from aikid.engine import resume
-from aikid.store import rescue
+from aikid.store import rescue, sessions
 from aikid.store.pool import Priority
+from aikid.store.rescue import Lost
 from tests.integration.daemon.engine import Engine, entry, locked, new_id, unit
 
 pytestmark = pytest.mark.anyio
@@ -110,6 +113,50 @@ async def test_the_rescuer_that_waits_for_a_renewal_finds_the_session_alive(engi
     assert (await engine.renew(session)).alive is True
 
 
+@pytest.mark.parametrize("statements", [1, 2])
+async def test_the_next_sweep_goes_on_where_another_was_cut_off(engine: Engine, rival: Engine, statements: int) -> None:
+    run_id = await engine.queued_run()
+    session = await engine.session()
+    run = await engine.claim_one(session)
+    await engine.expire(session)
+    assert (await engine.sweep()).buried == 1
+    if statements == 2:
+        assert await engine.pool.run(lambda c: rescue.fence(c, Lost.OF_CLOSED), priority=Priority.LOOP) == 1
+        assert await engine.results(unit(run.fence, 0, entry("a"))) == ["fenced"]
+    assert await engine.state(run_id) is State.RUNNING
+    (rescued,) = await rival.rescue()
+    assert (rescued.id, rescued.event) == (run_id, Event.RESCUE)
+
+
+async def test_a_worker_that_left_is_no_crash_whoever_takes_its_runs(engine: Engine, rival: Engine) -> None:
+    """The daemon that closed the session was cut off before it took the runs."""
+    run_id = await engine.queued_run()
+    for _ in range(6):
+        session = await engine.session()
+        await engine.claim_one(session)
+        await engine.pool.run(lambda c, s=session: sessions.close(c, "default", s), priority=Priority.LEASE)  # type: ignore[misc]
+        (left,) = await rival.rescue()
+        assert (left.id, left.event) == (run_id, Event.RELEASE)
+    assert await engine.state(run_id) is State.QUEUED
+
+
+async def test_progress_that_is_committed_while_the_rescuer_waits_for_it_counts(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await crash(engine, run_id)
+    session = await engine.session()
+    await engine.claim_one(session)
+    await engine.expire(session)
+    async with locked(engine.database, "SELECT FROM aiki.runs WHERE id = %s FOR UPDATE", run_id) as recording:
+        rescuing = asyncio.create_task(engine.rescue())
+        await engine.until_waiting()
+        await recording.execute(
+            "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value) VALUES (%s, 1, true, 1, 'task:x:0:0', '1')",
+            (run_id,),
+        )
+        await recording.commit()
+    assert [one.event for one in await rescuing] == [Event.RESCUE]
+
+
 async def test_a_running_run_without_a_session_is_found(engine: Engine) -> None:
     run_id = await engine.queued_run()
     await engine.claim_one()
@@ -122,16 +169,12 @@ async def test_after_a_gap_nobody_is_taken_for_dead(engine: Engine) -> None:
     await engine.execute("UPDATE aiki.sweeps SET swept_at = now() - interval '6 s'")
     await engine.expire(session)
     await engine.execute("UPDATE aiki.sessions SET expires_at = now() - interval '7 s' WHERE id = %s", dead_before)
-
-    async def begin() -> int | None:
-        return await engine.pool.run(rescue.begin, priority=Priority.LOOP)
-
-    assert await begin() == 1
-    await engine.rescue()
+    swept = await engine.sweep()
+    assert (swept.spared, swept.buried) == (1, 1)
     assert (await engine.renew(session)).alive is True
     assert (await engine.renew(dead_before)).alive is False
     await engine.expire(session)
-    assert await begin() == 0
+    assert (await engine.sweep()).spared == 0
 
 
 async def test_the_time_between_two_sweeps_is_no_gap_even_for_the_shortest_lease(engine: Engine) -> None:
@@ -139,8 +182,8 @@ async def test_the_time_between_two_sweeps_is_no_gap_even_for_the_shortest_lease
     session = await engine.session(ttl=1.0)
     await engine.expire(session)
     await engine.execute("UPDATE aiki.sweeps SET swept_at = now() - interval '600 ms'")
-    assert await engine.pool.run(rescue.begin, priority=Priority.LOOP) == 0
-    await engine.rescue()
+    swept = await engine.sweep()
+    assert (swept.spared, swept.buried) == (0, 1)
     assert (await engine.renew(session)).alive is False
 
 
