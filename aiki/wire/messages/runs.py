@@ -180,7 +180,7 @@ class HistoryItem(Struct, omit_defaults=True):
 
 
 class HistoryReply(Struct, omit_defaults=True):
-    """The story in order of time; `cursor` asks for the next page."""
+    """The story in the order in which it happened; `cursor` asks for the next page."""
 
     items: list[HistoryItem]
     cursor: str | None = None

@@ -33,9 +33,10 @@ from aiki.wire.messages import (
     WorkflowsReply,
 )
 from aikid.engine.checks import is_uuid
-from aikid.store import journal
+from aikid.store import journal, story
 from aikid.store import reads as store
 from aikid.store.pool import Connection, Pool, Priority
+from aikid.store.story import Place
 
 _FOUND: Final = 10
 _EVENTS: Final = frozenset(event.value for event in Event)
@@ -43,6 +44,7 @@ _LIST_MAX: Final = 1000
 _STORY_ITEMS: Final = 500
 _ROOM_BYTES: Final = MESSAGE_BYTES - 16 * 1024
 _ITEM_BYTES: Final = 512
+_CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 
 
@@ -136,37 +138,37 @@ async def _list(pool: Pool, namespace: str, request: ListRuns) -> ListReply:
 
 
 async def _story(pool: Pool, namespace: str, request: History) -> HistoryReply:
-    offset = _offset(request.cursor)
+    after = _place(request.cursor)
     if await store.run_input(pool, namespace, _id(request.id)) is None:
         raise no_run(request.id, namespace)
-    rows = await store.story(pool, request.id, offset=offset, limit=_STORY_ITEMS + 1)
+    lines = await story.read(pool, request.id, after=after, limit=_STORY_ITEMS + 1, limit_bytes=_ROOM_BYTES)
     room = _ROOM_BYTES
     items: list[HistoryItem] = []
-    for at, event, reason, actor, key, ok, value in rows[:_STORY_ITEMS]:
-        room -= _ITEM_BYTES + len(value or b"") + 6 * len(reason or "") + len(key or "")
+    for line in lines[:_STORY_ITEMS]:
+        room -= _ITEM_BYTES + len(line.value or b"") + 6 * len(line.reason or "") + len(line.key or "")
         if room < 0 and items:
             break
         items.append(
             HistoryItem(
-                at=at,
-                event=event,
-                state=_state_after(event),
-                reason=reason,
-                actor=actor,
-                key=key,
-                ok=ok,
-                value=NONE if value is None else Raw(value),
+                at=line.at,
+                event=line.event,
+                state=_state_after(line.event),
+                reason=line.reason,
+                actor=line.actor,
+                key=line.key,
+                ok=line.ok,
+                value=NONE if line.value is None else Raw(line.value),
             )
         )
-    return HistoryReply(items, str(offset + len(items)) if len(items) < len(rows) else None)
+    return HistoryReply(items, ".".join(map(str, lines[len(items) - 1].place)) if len(items) < len(lines) else None)
 
 
-def _offset(cursor: str | None) -> int:
+def _place(cursor: str | None) -> Place:
     if cursor is None:
-        return 0
-    if not re.fullmatch(r"[0-9]{1,9}", cursor):
-        raise UsageError("the cursor of a history is a number that an earlier page gave")
-    return int(cursor)
+        return story.BEGIN
+    if not _CURSOR.fullmatch(cursor):
+        raise UsageError("the cursor of a history is what an earlier page gave")
+    return Place(*map(int, cursor.split(".")))
 
 
 def _state_after(event: str) -> State | None:

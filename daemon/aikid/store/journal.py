@@ -37,7 +37,7 @@ WITH unit AS MATERIALIZED (
   WHERE (e.run_id IN (SELECT id FROM fit)) IS TRUE
 """
 _FENCED: Final = ("namespace", "run_id", "epoch", "claim_id", "base")
-_ENDING: Final = ("event", "target", "output", "error", "due_us", "why", "counted")
+_ENDING: Final = ("event", "target", "output", "error", "due_us", "why", "counted", "length")
 
 
 def _writing(*columns: str) -> str:
@@ -53,8 +53,9 @@ SELECT 0, {MICROSECONDS.format("now()")} UNION ALL SELECT f.n, NULL FROM fit f
 _RECORD: Final = f"""
 {_writing(*_FENCED, *_ENDING)}
 ), tried AS (
-  INSERT INTO aiki.attempts AS known (run_id, key, attempt, next_at_us, error)
-  SELECT a.* FROM unnest(%b, %b, %b, %b, %b) AS a(run_id, key, attempt, next_at_us, error)
+  INSERT INTO aiki.attempts AS known (run_id, key, attempt, next_at_us, error, epoch, journal_length)
+  SELECT a.* FROM unnest(%b, %b, %b, %b, %b, %b, %b)
+    AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length)
   WHERE (a.run_id IN (SELECT id FROM fit)) IS TRUE
   ON CONFLICT (run_id, key, attempt) DO UPDATE SET error = excluded.error, next_at_us = excluded.next_at_us
     WHERE known.error IS NULL
@@ -65,9 +66,10 @@ _RECORD: Final = f"""
     crash_count = CASE WHEN f.event = '{Event.RELEASE}' THEN r.crash_count ELSE 0 END,
     session_id = NULL, history_seq = r.history_seq + 1
   FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
-  RETURNING r.id, r.history_seq, f.event, f.why
+  RETURNING r.id, r.history_seq, f.event, f.why, f.length
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event, reason) SELECT id, history_seq, event, why FROM ended
+  INSERT INTO aiki.run_history (run_id, seq, event, reason, journal_length)
+  SELECT id, history_seq, event, why, length FROM ended
 )
 SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL
 UNION ALL
@@ -131,6 +133,8 @@ def _end_arrays(units: Sequence[Unit], counted: Sequence[bool]) -> list[Array]:
         Ints([end.due_at if end else None for end in ends]),
         Texts([end.why if end else None for end in ends]),
         Bools(counted),
+        # Who gives back a run that it never saw does not know how long its journal is: as long as before.
+        Ints([unit.base + len(unit.entries) or None if unit.end else None for unit in units]),
     ]
 
 
@@ -149,13 +153,15 @@ def _entry_arrays(units: Sequence[Unit]) -> list[Array]:
 
 def _attempt_arrays(units: Sequence[Unit]) -> list[Array]:
     # One statement cannot touch a row twice: of a start and its failure in one unit the failure stands.
-    flat = {(unit.fence.run_id, a.key, a.attempt): a for unit in units for a in unit.attempts}
+    flat = {(unit.fence.run_id, a.key, a.attempt): (a, unit) for unit in units for a in unit.attempts}
     return [
         Uuids([run_id for run_id, _, _ in flat]),
         Texts([key for _, key, _ in flat]),
         Ints([attempt for _, _, attempt in flat]),
-        Ints([a.next_at for a in flat.values()]),
-        Blobs([_error(a) for a in flat.values()]),
+        Ints([a.next_at for a, _ in flat.values()]),
+        Blobs([_error(a) for a, _ in flat.values()]),
+        Ints([unit.fence.epoch for _, unit in flat.values()]),
+        Ints([unit.base for _, unit in flat.values()]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Cold reads: lists, stories, counts. SQLAlchemy Core on the small pool; they wait for nobody's lock."""
+"""Cold reads: lists, inputs, counts. SQLAlchemy Core on the small pool; they wait for nobody's lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiki.wire.messages import NONE, ListRuns, Route, RunStatus, SummaryRow
 from aikid.store.pool import Pool
 from aikid.store.sql import MICROSECONDS
 from aikid.store.status import COLUMNS, to_status
-from aikid.store.tables import attempts, journal, routes, run_history, runs, sessions
+from aikid.store.tables import routes, runs, sessions
 
 _r = runs.alias("r")
 _status_columns: Final[sa.ColumnElement[Any]] = sa.literal_column(COLUMNS)
@@ -108,55 +108,6 @@ async def registered(pool: Pool, namespace: str, workflow: str | None) -> list[R
         query = query.where(routes.c.workflow == workflow)
     rows = await pool.read(query.order_by(routes.c.workflow, routes.c.created_at.desc()))
     return [to_route(row) for row in rows]
-
-
-async def story(pool: Pool, run_id: str, *, offset: int, limit: int) -> Sequence[tuple[Any, ...]]:
-    """Return a run's story in order of time: (at, event, reason, actor, key, ok, value).
-
-    `event` is a transition's, `entry` or `attempt`. Three ranges of primary keys, sorted together.
-    """
-    null = sa.null()
-    at = MICROSECONDS.format("at")
-    parts = [
-        sa.select(
-            _microseconds("at").label("at"),
-            sa.literal_column("0").label("rank"),
-            run_history.c.seq.label("seq"),
-            run_history.c.event.label("event"),
-            run_history.c.reason.label("reason"),
-            run_history.c.actor.label("actor"),
-            sa.cast(null, sa.Text).label("key"),
-            sa.cast(null, sa.Boolean).label("ok"),
-            sa.cast(null, sa.LargeBinary).label("value"),
-        ).where(run_history.c.run_id == run_id),
-        sa.select(
-            journal.c.at_us,
-            sa.literal_column("1"),
-            journal.c.seq,
-            sa.literal_column("'entry'"),
-            sa.cast(null, sa.Text),
-            sa.cast(null, sa.Text),
-            journal.c.key,
-            journal.c.ok,
-            journal.c.value,
-        ).where(journal.c.run_id == run_id),
-        sa.select(
-            sa.literal_column(at, sa.BigInteger),
-            sa.literal_column("1"),
-            attempts.c.attempt,
-            sa.literal_column("'attempt'"),
-            sa.cast(null, sa.Text),
-            sa.cast(null, sa.Text),
-            attempts.c.key,
-            sa.cast(null, sa.Boolean),
-            attempts.c.error,
-        ).where(attempts.c.run_id == run_id),
-    ]
-    merged = sa.union_all(*parts).subquery()
-    query = sa.select(
-        merged.c.at, merged.c.event, merged.c.reason, merged.c.actor, merged.c.key, merged.c.ok, merged.c.value
-    )
-    return await pool.read(query.order_by(merged.c.at, merged.c.rank, merged.c.seq).offset(offset).limit(limit))
 
 
 def to_route(row: Sequence[Any]) -> Route:

@@ -132,11 +132,11 @@ WITH lost AS MATERIALIZED (
         'crash_loop: it killed its worker ' || d.crashes || ' times without progress'
       WHEN '{Event.BACK_OFF}' THEN 'its worker died ' || d.crashes || ' times without progress' END
   FROM decided d WHERE r.id = d.id
-  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.due_at, d.event, d.worker
+  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.due_at, d.event, d.worker, d.length
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event, reason)
+  INSERT INTO aiki.run_history (run_id, seq, event, reason, journal_length)
   SELECT id, history_seq, event,
-    CASE event WHEN '{Event.RELEASE}' THEN 'its worker left' ELSE 'worker ' || worker || ' lost its lease' END
+    CASE event WHEN '{Event.RELEASE}' THEN 'its worker left' ELSE 'worker ' || worker || ' lost its lease' END, length
   FROM moved
 )
 SELECT namespace, workflow, version, id::text, event, extract(epoch FROM due_at - now())::float8 FROM moved

@@ -106,6 +106,8 @@ attempts = sa.Table(
     sa.Column("at", _Time, nullable=False, server_default=_now),
     sa.Column("next_at_us", sa.BigInteger()),
     sa.Column("error", sa.LargeBinary()),
+    sa.Column("epoch", sa.Integer(), nullable=False),
+    sa.Column("journal_length", sa.Integer(), nullable=False),
     comment="Tries of tasks that were not final; error is null for the start of an at_most_once task.",
 )
 
@@ -118,6 +120,11 @@ run_history = sa.Table(
     sa.Column("event", sa.Text(), nullable=False),
     sa.Column("reason", sa.Text()),
     sa.Column("actor", sa.Text()),
+    sa.Column(
+        "journal_length",
+        sa.Integer(),
+        comment="The journal's length when this happened; null where it is that of the event before.",
+    ),
 )
 
 sessions = sa.Table(

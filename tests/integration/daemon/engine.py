@@ -149,6 +149,8 @@ class Engine:
         return taken
 
     async def expire(self, session: str) -> None:
+        """Let a lease run out, with daemons that swept all the time."""
+        await self.execute("UPDATE aiki.sweeps SET swept_at = now()")
         await self.execute("UPDATE aiki.sessions SET expires_at = now() - interval '1 ms' WHERE id = %s", session)
 
     async def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:

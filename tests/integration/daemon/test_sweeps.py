@@ -166,8 +166,8 @@ async def test_a_running_run_without_a_session_is_found(engine: Engine) -> None:
 
 async def test_after_a_gap_nobody_is_taken_for_dead(engine: Engine) -> None:
     session, dead_before = await engine.session(ttl=10.0), await engine.session(ttl=10.0)
-    await engine.execute("UPDATE aiki.sweeps SET swept_at = now() - interval '6 s'")
     await engine.expire(session)
+    await engine.execute("UPDATE aiki.sweeps SET swept_at = now() - interval '6 s'")
     await engine.execute("UPDATE aiki.sessions SET expires_at = now() - interval '7 s' WHERE id = %s", dead_before)
     swept = await engine.sweep()
     assert (swept.spared, swept.buried) == (1, 1)

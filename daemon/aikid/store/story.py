@@ -1,0 +1,111 @@
+"""Read a run's story in the order in which it happened: transitions, outcomes and tries that failed.
+
+Clocks do not tell it: a commit's time is that of its beginning, and a claim may have begun before the enqueue that it
+found. So each line has a place: how long the journal was, and in which turn of the run's life, counted in its claims.
+Whatever is added later stands behind all that is there: a page and the cursor after it are exact while the run goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from aiki.core.states import Event
+from aikid.store.pool import Pool
+from aikid.store.sql import MICROSECONDS
+from aikid.store.tables import attempts, journal, run_history
+
+
+class Place(NamedTuple):
+    """Where a line stands; places are in order as tuples are.
+
+    An entry stands first at its number. Then, with the journal so long, come the turns: three for each claim (the
+    claim itself, its tries, and what ended it and followed), counted by `nth`.
+    """
+
+    length: int
+    turn: int
+    nth: int
+
+
+class Line(NamedTuple):
+    """One line of a story. `event` is a transition's, `entry` or `attempt`; `at` is in microseconds."""
+
+    length: int
+    turn: int
+    nth: int
+    at: int
+    event: str
+    reason: str | None
+    actor: str | None
+    key: str | None
+    ok: bool | None
+    value: bytes | None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands: the cursor to read on behind it."""
+        return Place(*self[:3])
+
+
+BEGIN: Final = Place(-1, 0, 0)
+"""Before the first line."""
+_CLAIM, _TRY, _OTHER = range(3)
+_TURNS: Final = 3
+_text = sa.cast(sa.null(), sa.Text)
+_blob = sa.cast(sa.null(), sa.LargeBinary)
+_truth = sa.cast(sa.null(), sa.Boolean)
+_at: Final = sa.literal_column(MICROSECONDS.format("at"), sa.BigInteger)
+
+
+async def read(pool: Pool, run_id: str, *, after: Place, limit: int, limit_bytes: int) -> list[Line]:
+    """Return the lines behind `after`: at most `limit`, and one more than fit `limit_bytes`, at least two if there are.
+
+    Three ranges of primary keys; of the journal no more than a page.
+    """
+    merged = sa.union_all(_transitions(run_id), _entries(run_id, after, limit), _tries(run_id)).subquery()
+    order = (merged.c.length, merged.c.turn, merged.c.nth)
+    size = sa.func.coalesce(sa.func.octet_length(merged.c.value), 0)
+    before = sa.func.sum(size).over(order_by=order) - size
+    counted = (
+        sa.select(merged, before.label("before"), sa.func.row_number().over(order_by=order).label("line"))
+        .where(sa.tuple_(*order) > sa.tuple_(*after))
+        .subquery()
+    )
+    query = sa.select(*(counted.c[name] for name in Line._fields))
+    fitting = query.where(counted.c.line <= limit, (counted.c.before <= limit_bytes) | (counted.c.line <= 2))
+    return [Line(*row) for row in await pool.read(fitting.order_by(counted.c.line))]
+
+
+def _transitions(run_id: str) -> sa.Select[Any]:
+    h = run_history.c
+    is_claim = h.event == Event.CLAIM.value
+    claims = sa.func.count().filter(is_claim).over(order_by=h.seq)
+    return sa.select(
+        sa.func.coalesce(sa.func.max(h.journal_length).over(order_by=h.seq), 0).label("length"),
+        (_TURNS * claims + sa.case((is_claim, _CLAIM), else_=_OTHER)).label("turn"),
+        h.seq.label("nth"),
+        _at.label("at"),
+        h.event.label("event"),
+        h.reason.label("reason"),
+        h.actor.label("actor"),
+        _text.label("key"),
+        _truth.label("ok"),
+        _blob.label("value"),
+    ).where(h.run_id == run_id)
+
+
+def _entries(run_id: str, after: Place, limit: int) -> sa.Select[Any]:
+    j = journal.c
+    columns = (j.seq, sa.literal(-1), sa.literal(0), j.at_us, sa.literal("entry"), _text, _text, j.key, j.ok, j.value)
+    query = sa.select(*columns).where(j.run_id == run_id, j.seq >= after.length)
+    return query.order_by(j.seq).limit(limit + 1)
+
+
+def _tries(run_id: str) -> sa.Select[Any]:
+    a = attempts.c
+    nth = sa.func.row_number().over(order_by=(a.epoch, a.journal_length, a.at, a.key, a.attempt))
+    turn = _TURNS * a.epoch + _TRY
+    columns = (a.journal_length, turn, nth, _at, sa.literal("attempt"), _text, _text, a.key, _truth, a.error)
+    return sa.select(*columns).where(a.run_id == run_id)
