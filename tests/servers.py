@@ -29,6 +29,8 @@ from aikid.embedded.postgres import Postgres as PostgresProgram
 from tests.waiting import patient, wait_until_sync
 
 READY_SECONDS = 30.0
+USER = {"user": "aiki", "password": "one"}
+"""Of a nats-server that is guarded."""
 TEST_SPEED = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "autovacuum": "off"}
 """For servers that no test kills: creating a database from the template takes a third of the time."""
 
@@ -198,15 +200,18 @@ class Nats(_Served):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.server = _Configured(folder, server_account(), port=free_port())
+        self._is_guarded = False
 
     @property
     def url(self) -> str:
-        """The address for clients."""
-        return self.server.url
+        """The address for clients, with the credentials of the one user if there is one."""
+        who = f"{USER['user']}:{USER['password']}@" if self._is_guarded else ""
+        return self.server.url.replace("://", f"://{who}")
 
-    def url_of(self, user: str, password: str) -> str:
-        """Return the address with credentials."""
-        return self.server.url.replace("://", f"://{user}:{password}@")
+    def guard(self, **changes: Any) -> None:
+        """Let in but one user, whom `url` names; with `changes` the server knows it otherwise than `url` does."""
+        self._is_guarded = True
+        self.configure(authorization={"users": [USER | changes]})
 
     def configure(self, **settings: Any) -> None:
         """Change settings of the server, and of one that runs at once; None goes back to the server's default."""

@@ -66,13 +66,16 @@ class Bus:
         return self._nats.connected
 
     async def answers(self) -> bool:
-        """Tell whether NATS answers within a second: a frozen server looks connected for up to 30 s.
+        """Tell whether callers can reach this daemon: NATS answers within a second, and refuses nothing.
 
-        Asks on a subject that nobody serves: the server itself says so, or that we may not ask.
+        A frozen server looks connected for up to 30 s. So it is asked on a subject that nobody serves: the server
+        itself says so.
         """
+        if self._nats.refusals:
+            return False
         try:
             await self._nats.request(_NOBODY, seconds=1)
-        except (NoResponders, Refused):
+        except NoResponders:
             return True
         except NatsError:
             return False

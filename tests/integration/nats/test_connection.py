@@ -23,9 +23,6 @@ from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio
 
-USER = {"user": "aiki", "password": "one"}
-"""Of the server as it should be."""
-
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
@@ -52,13 +49,13 @@ def echo(connection: Connection, subject: str) -> None:
 def guarded(make_nats: Callable[[], Nats]) -> Nats:
     """A server with one user."""
     nats = make_nats()
-    nats.configure(authorization={"users": [USER]})
+    nats.guard()
     return nats
 
 
-async def narrow(nats: Nats, **changes: Any) -> None:
-    """Change what the server holds of the user."""
-    await anyio.to_thread.run_sync(lambda: nats.configure(authorization={"users": [USER | changes]}))
+async def guard(nats: Nats, **changes: Any) -> None:
+    """Change what the server holds of its user; without changes it is as it should be."""
+    await anyio.to_thread.run_sync(lambda: nats.guard(**changes))
 
 
 async def test_requests_pushes_and_drains(nats: Nats) -> None:
@@ -133,15 +130,14 @@ async def test_a_server_that_is_away_is_not_one_that_refuses(make_nats: Callable
 
 
 async def test_changed_credentials_are_borne_until_they_are_right_again(guarded: Nats) -> None:
-    url = guarded.url_of("aiki", "one")
-    async with connected(url) as server, connected(url) as client:
+    async with connected(guarded.url) as server, connected(guarded.url) as client:
         echo(server, "test.echo")
         await server.flush()
-        await narrow(guarded, password="two")
+        await guard(guarded, password="two")
         assert "Authorization Violation" in await client.refusals.lasting(0.3)
         with pytest.raises(Refused, match="Authorization Violation"):
             await client.request("test.echo", b"", seconds=1)
-        await narrow(guarded)
+        await guard(guarded)
         await wait_until(lambda: client.connected and server.connected)
         await server.flush()
         assert (await client.request("test.echo", b"again", seconds=patient(2))).data == b"again"
@@ -149,7 +145,7 @@ async def test_changed_credentials_are_borne_until_they_are_right_again(guarded:
 
 
 async def test_wrong_credentials_are_told_at_once(guarded: Nats) -> None:
-    connection = Connection([guarded.url_of("aiki", "wrong")], name="test")
+    connection = Connection([guarded.url.replace(":one@", ":wrong@")], name="test")
     began = time.monotonic()
     with pytest.raises(Refused, match="Authorization Violation"):
         await connection.connect(seconds=60)
@@ -159,16 +155,16 @@ async def test_wrong_credentials_are_told_at_once(guarded: Nats) -> None:
 
 async def test_a_lost_subscription_is_asked_for_until_it_is_permitted(guarded: Nats) -> None:
     returned = asyncio.Event()
-    async with connected(guarded.url_of("aiki", "one")) as connection:
+    async with connected(guarded.url) as connection:
         connection.on_return.append(returned.set)
         echo(connection, "test.echo")
         await connection.flush()
-        await narrow(guarded, permissions={"subscribe": ["_INBOX.>"]})
+        await guard(guarded, permissions={"subscribe": ["_INBOX.>"]})
         assert 'Subscription to "test.echo"' in await connection.refusals.lasting(0.2)
         with pytest.raises(NoResponders):
             await connection.request("test.echo", b"", seconds=patient(2))
         assert not returned.is_set()
-        await narrow(guarded)
+        await guard(guarded)
         async with asyncio.timeout(patient(5)):
             await returned.wait()
         assert (await connection.request("test.echo", b"again", seconds=patient(2))).data == b"again"
@@ -176,33 +172,33 @@ async def test_a_lost_subscription_is_asked_for_until_it_is_permitted(guarded: N
 
 
 async def test_a_request_that_is_not_permitted_is_refused_at_once(guarded: Nats) -> None:
-    async with connected(guarded.url_of("aiki", "one")) as connection:
+    async with connected(guarded.url) as connection:
         echo(connection, "test.echo")
-        await narrow(guarded, permissions={"publish": ["_INBOX.>"]})
+        await guard(guarded, permissions={"publish": ["_INBOX.>"]})
         for vital in (False, True):
             with pytest.raises(Refused, match=r'Publish to "test\.echo"'):
                 await connection.request("test.echo", b"", seconds=60, vital=vital)
             assert bool(connection.refusals) == vital
-        await narrow(guarded)
+        await guard(guarded)
         assert (await connection.request("test.echo", b"", seconds=patient(2), vital=True)).data == b""
         assert not connection.refusals
 
 
 async def test_requests_whose_replies_are_not_permitted_are_refused_at_once(guarded: Nats) -> None:
-    async with connected(guarded.url_of("aiki", "one")) as connection:
+    async with connected(guarded.url) as connection:
         echo(connection, "test.echo")
-        await narrow(guarded, permissions={"subscribe": ["test.>"]})
+        await guard(guarded, permissions={"subscribe": ["test.>"]})
         for _ in range(2):
             with pytest.raises(Refused):
                 await connection.request("test.echo", b"", seconds=60)
-        await narrow(guarded)
+        await guard(guarded)
         await wait_until(lambda: not connection.refusals)
         assert (await connection.request("test.echo", b"", seconds=patient(2))).data == b""
 
 
 async def test_a_user_who_is_taken_away_for_long_is_reported_once_it_has_lasted(guarded: Nats) -> None:
-    async with connected(guarded.url_of("aiki", "one")) as connection:
-        await narrow(guarded, user="somebody")
+    async with connected(guarded.url) as connection:
+        await guard(guarded, user="somebody")
         began = time.monotonic()
         await connection.refusals.lasting(1.0)
         assert time.monotonic() - began >= 0.9
