@@ -42,6 +42,7 @@ class Outage:
         if self._since is None:
             self._since = now
         if now - self._said_at < (REPEAT_SECONDS if self._said_away else SETTLE_SECONDS):
+            self._log.debug("%s still: %s", self._away, reason)
             return
         lasting = f" for {now - self._since:.0f} s" if self._said_away else ""
         self._said_at, self._said_away = now, True

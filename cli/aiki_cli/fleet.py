@@ -87,7 +87,7 @@ class Fleet:
         return self._stop()
 
     def _keep(self) -> int | None:
-        """Start what does not run. Returns an exit code if a worker says that it never can."""
+        """Start what does not run. Returns an exit code if a worker says that it never can, or is denied its NATS."""
         now = time.monotonic()
         for place in self._places:
             if place.child is not None and (code := place.child.exit_code()) is not None:
@@ -95,6 +95,9 @@ class Fleet:
                 place.child.close()
                 place.child = None
                 if not was_ready and self.sources is None and code not in _REPAIRABLE:
+                    return code
+                if code == exits.DENIED:
+                    # It has waited for as long as it may: whoever gave us the credentials has to know.
                     return code
                 if now - place.started > STEADY_SECONDS:
                     place.pause = FIRST_PAUSE

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
 from tests.servers import descendants, is_alive
-from tests.waiting import wait_until_sync
+from tests.waiting import patient, wait_until_sync
 
 
 @pytest.fixture
@@ -116,3 +117,60 @@ def test_the_hash_seed_is_fixed_for_replay(aiki, start, flows, own):
     )
     start("worker", "start", "-m", "seed", env=own).wait_for_log("serves")
     assert aiki("enqueue", "seed", "--wait", env=own).out == "true\n"
+
+
+def test_a_worker_waits_for_its_daemon_and_says_so(start, start_aikid, own, nats):
+    worker = start("worker", "start", "-m", "flows", env={**own, "AIKI_URL": nats.url})
+    worker.wait_for_log("trying for another")
+    assert "no aikid serves namespace" in worker.logged()
+    start_aikid()
+    worker.wait_for_log("serves hello 1")
+    assert "aikid is back after" in worker.logged()
+    assert worker.terminate() == 0
+
+
+@pytest.mark.parametrize("url", ["nats://127.0.0.1:1", None], ids=["without NATS", "without aikid"])
+def test_a_worker_that_finds_no_daemon_within_its_start_timeout_ends_with_69(start, own, nats, url):
+    began = time.monotonic()
+    env = {**own, "AIKI_URL": url or nats.url, "AIKI_START_TIMEOUT": "3s"}
+    worker = start("worker", "start", "-m", "flows", env=env)
+    assert worker.wait() == 69
+    assert 3 <= time.monotonic() - began < patient(10)
+    assert worker.logged().count("trying for another") == 1
+
+
+def test_a_start_timeout_of_zero_tries_once(start, own):
+    worker = start("worker", "start", "-m", "flows", "--url", "nats://127.0.0.1:1", "--start-timeout", "0s", env=own)
+    assert worker.wait() == 69
+    assert "trying" not in worker.logged()
+
+
+def test_a_start_timeout_that_is_no_duration_is_a_usage_error(aiki, own):
+    for text in ("soon", "30", "-1s", "2000000d"):
+        done = aiki("worker", "start", "-m", "flows", f"--start-timeout={text}", env=own)
+        assert done.code == 2
+        assert "duration" in done.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "processes"),
+    [
+        pytest.param({"password": "two"}, 1, id="credentials"),
+        pytest.param({"password": "two"}, 2, id="credentials of several processes"),
+        pytest.param({"permissions": {"publish": {"deny": ["aiki.v1.*.api.session_renew"]}}}, 1, id="renewals"),
+        pytest.param({"permissions": {"subscribe": {"deny": ["_INBOX.>"]}}}, 1, id="replies"),
+    ],
+)
+def test_what_nats_refuses_for_the_start_timeout_ends_a_worker_with_77(
+    start, start_aikid, own, make_nats, changes, processes
+):
+    nats = make_nats()
+    nats.guard()
+    start_aikid(nats_url=nats.url)
+    options = ["--start-timeout", "1s", "--lease", "1s", "--drain", "1s", "--processes", str(processes)]
+    worker = start("worker", "start", "-m", "flows", *options, env={**own, "AIKI_URL": nats.url})
+    wait_until_sync(lambda: worker.logged().count("serves hello") == processes, 20)
+    nats.guard(**changes)
+    assert worker.wait() == 77
+    assert "has refused us for 1 s: " in worker.logged()
+    assert ":one@" not in worker.logged()

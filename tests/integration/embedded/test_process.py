@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +75,43 @@ def test_nats_that_is_down_ends_it_with_69_and_a_hint(run: Run, database: str) -
     assert daemon.wait() == 69
     assert f"NATS cannot be reached: 127.0.0.1:{port}" in daemon.logged()
     assert "AIKI_NATS_URL" in daemon.logged()
+
+
+@pytest.fixture
+def guarded(make_nats: Callable[[], Nats]) -> Nats:
+    """A nats-server with one user."""
+    nats = make_nats()
+    nats.guard()
+    return nats
+
+
+def test_credentials_that_nats_refuses_end_it_with_77_and_a_hint(run: Run, database: str, guarded: Nats) -> None:
+    url = guarded.url.replace(":one@", ":wr0ng@")
+    for arguments in ([], ["check"]):
+        daemon = run(*arguments, "--start-timeout", "500ms", AIKI_DATABASE_URL=database, AIKI_NATS_URL=url)
+        assert daemon.wait() == 77
+        assert "NATS refuses our credentials: Authorization Violation" in daemon.logged()
+        assert "AIKI_NATS_URL" in daemon.logged()
+        assert "wr0ng" not in daemon.logged()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"password": "two"}, id="credentials"),
+        pytest.param({"permissions": {"subscribe": {"deny": ["aiki.v1.*.api.>"]}}}, id="permissions"),
+    ],
+)
+def test_what_nats_refuses_for_the_start_timeout_ends_a_running_daemon_with_77(
+    run: Run, database: str, guarded: Nats, changes: dict[str, Any]
+) -> None:
+    daemon = run("--start-timeout", "1s", AIKI_DATABASE_URL=database, AIKI_NATS_URL=guarded.url)
+    daemon.wait_for_log(READY)
+    began = time.monotonic()
+    guarded.guard(**changes)
+    assert daemon.wait() == 77
+    assert 0.9 < time.monotonic() - began
+    assert "NATS has refused us for 1 s: " in daemon.logged()
 
 
 def test_a_server_that_accepts_and_says_nothing_does_not_hold_it_for_ever(
