@@ -110,7 +110,7 @@ def test_what_nats_refuses_for_the_start_timeout_ends_a_running_daemon_with_77(
     began = time.monotonic()
     guarded.guard(**changes)
     assert daemon.wait() == 77
-    assert 0.9 < time.monotonic() - began
+    assert time.monotonic() - began > 0.9
     assert "NATS has refused us for 1 s: " in daemon.logged()
 
 
