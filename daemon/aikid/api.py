@@ -182,7 +182,7 @@ class Api:
         watching = [call for call in calls if self._watch_from_birth(call)]
         done = await enqueueing.enqueue(s.pool, s.routes, [(call.namespace, call.request) for call in calls])
         for call in watching:
-            s.watchers.born(call.namespace, call.request.runs, done.now)
+            s.watchers.born(call.namespace, call.request.runs, done.now, done.others)
         if not failpoint("enqueue.before_reply"):
             await self._reply(calls, done.replies)
         failpoint("enqueue.before_hint")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from aiki.core.errors import AikiError, Conflict, Unavailable, UsageError
 from aiki.core.failpoints import failpoint
@@ -14,7 +15,7 @@ from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun, Refusal
 from aikid.engine.checks import check_run
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
-from aikid.store.enqueue import RunRow, Stored
+from aikid.store.enqueue import Inserted, RunRow, Stored
 from aikid.store.pool import Connection, Pool, Priority
 
 
@@ -22,13 +23,14 @@ from aikid.store.pool import Connection, Pool, Priority
 class EnqueueDone:
     """The replies in order, and what the rest of the daemon should know: new runs per route, the first due time.
 
-    `now` is the database's clock, when the new runs were born.
+    `now` is the database's clock, when the new runs were born; `others` are runs that were not born queued then.
     """
 
     replies: list[EnqueueReply | AikiError]
     queued: Counter[RouteKey]
     due_seconds: float | None
     now: int
+    others: frozenset[str]
 
 
 async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue]]) -> EnqueueDone:
@@ -48,15 +50,13 @@ async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue
                 rows.append(_row(namespace, run))
                 places.append((number, place))
         answers.append(answer)
-    results, due_seconds, now = await _write(pool, routes, rows, [calls[n][1].runs[p] for n, p in places])
-    queued: Counter[RouteKey] = Counter()
-    for (number, place), row, result in zip(places, rows, results, strict=True):
+    wrote = await _write(pool, routes, rows, [calls[n][1].runs[p] for n, p in places])
+    for (number, place), result in zip(places, wrote.results, strict=True):
         answer_list = answers[number]
         assert isinstance(answer_list, list)
         answer_list[place] = result
-        if result.error is None and result.created and row.delay_us is None and row.start_us is None:
-            queued[row.namespace, row.workflow, row.version] += 1
-    return EnqueueDone([_reply(answer) for answer in answers], queued, due_seconds, now)
+    replies = [_reply(answer) for answer in answers]
+    return EnqueueDone(replies, wrote.queued, wrote.inserted.due_seconds, wrote.inserted.now, wrote.others)
 
 
 def _reply(answer: list[Enqueued | None] | AikiError) -> EnqueueReply | AikiError:
@@ -89,38 +89,62 @@ def _row(namespace: str, run: NewRun) -> RunRow:
     )
 
 
-async def _write(
-    pool: Pool, routes: Routes, rows: Sequence[RunRow], runs: Sequence[NewRun]
-) -> tuple[list[Enqueued], float | None, int]:
-    if not rows:
-        return [], None, 0
-    # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
-    await routes.learn({(row.namespace, row.workflow, row.version) for row in rows})
+@dataclass(frozen=True, slots=True)
+class _Wrote:
+    """The outcome of each row, how many wait by route, and the ids that were not born queued."""
 
-    async def work(connection: Connection) -> tuple[list[Enqueued], float | None, int]:
+    results: list[Enqueued]
+    inserted: Inserted
+    queued: Counter[RouteKey]
+    others: frozenset[str]
+
+
+async def _write(pool: Pool, routes: Routes, rows: Sequence[RunRow], runs: Sequence[NewRun]) -> _Wrote:
+    if not rows:
+        return _Wrote([], Inserted(None, frozenset(), None, 0), Counter(), frozenset())
+    # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
+    await routes.learn({_route(row) for row in rows})
+
+    async def work(connection: Connection) -> _Wrote:
         failpoint("enqueue.before_commit")
-        made, due_seconds, now = await store.insert(connection, rows)
-        if made == len(rows):
-            return [Enqueued(row.id) for row in rows], due_seconds, now
-        return await _tell_apart(connection, rows, runs), due_seconds, now
+        inserted = await store.insert(connection, rows)
+        if inserted.made is not None:
+            return await _tell_apart(connection, rows, runs, inserted)
+        queued = Counter(_route(row) for row in rows if row.id not in inserted.later)
+        return _Wrote([Enqueued(row.id) for row in rows], inserted, queued, inserted.later)
 
     return await pool.run(work, priority=Priority.ENQUEUE)
 
 
-async def _tell_apart(connection: Connection, rows: Sequence[RunRow], runs: Sequence[NewRun]) -> list[Enqueued]:
+async def _tell_apart(
+    connection: Connection, rows: Sequence[RunRow], runs: Sequence[NewRun], inserted: Inserted
+) -> _Wrote:
     by_id = await store.find_by_id(connection, [row.id for row in rows])
     by_key = await store.find_by_key(connection, [row for row in rows if row.id not in by_id])
-    return [
+    results = [
         _outcome(row, run, by_id.get(row.id), by_key.get((row.namespace, row.workflow, row.key or "")))
         for row, run in zip(rows, runs, strict=True)
     ]
+    # Of a repeat too: whoever carried out the first may have died before it told of it.
+    waiting = {
+        row.id: _route(row)
+        for row, result in zip(rows, results, strict=True)
+        if result.error is None and (stored := by_id.get(row.id)) is not None and stored.is_queued
+    }
+    born = (inserted.made or frozenset()) - inserted.later
+    others = frozenset(row.id for row in rows if row.id not in born)
+    return _Wrote(results, inserted, Counter(waiting.values()), others)
+
+
+def _route(row: RunRow) -> RouteKey:
+    return row.namespace, row.workflow, row.version
 
 
 def _outcome(row: RunRow, run: NewRun, same_id: Stored | None, same_key: Stored | None) -> Enqueued:
     if same_id is not None:
-        if (same_id.namespace, same_id.workflow, same_id.key) == (row.namespace, row.workflow, row.key):
-            return Enqueued(row.id)
-        return _refused(row.id, Conflict(f"run id {row.id} is in use"))
+        if difference := _difference(row, same_id):
+            return _refused(row.id, Conflict(f"run id {row.id} is in use{difference}"))
+        return Enqueued(row.id)
     if same_key is None:
         # Whoever held the id or key was rolled back or deleted since: the caller repeats.
         return _refused(row.id, Unavailable(f"run {row.id} could not be stored: enqueue it again"))
@@ -128,6 +152,23 @@ def _outcome(row: RunRow, run: NewRun, same_id: Stored | None, same_key: Stored 
         return Enqueued(same_key.id, created=False)
     message = f"key {row.key!r} of workflow {row.workflow!r} was used with another input by run {same_key.id}"
     return Enqueued(same_key.id, created=False, error=Refusal(Conflict.code, message))
+
+
+def _difference(row: RunRow, stored: Stored) -> str:
+    """Return in words what makes the row another run than the one of its id, empty if it is that run."""
+    if stored.namespace != row.namespace:
+        return " elsewhere"
+    differing = [
+        name
+        for name, given, found in (
+            ("workflow", row.workflow, stored.workflow),
+            ("version", row.version, stored.version),
+            ("idempotency key", row.key, stored.key),
+            ("input", sha256(row.input).digest(), stored.input_hash),
+        )
+        if given != found
+    ]
+    return f": its run has another {' and '.join(differing)}" if differing else ""
 
 
 def _refused(run_id: str, error: AikiError) -> Enqueued:

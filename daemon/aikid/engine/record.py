@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
+
+from msgspec import Raw
 
 from aiki.core.errors import PayloadError
 from aiki.core.failpoints import failpoint
@@ -157,38 +160,35 @@ class _Batch:
             done.due_seconds = seconds if done.due_seconds is None else min(seconds, done.due_seconds)
 
     async def _tell_apart(self, connection: Connection, places: Sequence[int]) -> None:
-        """Say of units that were not written whether they stand already, contradict the journal, or lost their run."""
+        """Say of units that were not written whether they stand already, contradict what stands, or lost their run."""
         namespaces = [self.namespaces[place] for place in places]
         found = await store.standings(connection, namespaces, [self.units[place].fence.run_id for place in places])
         for place in places:
-            unit = self.units[place]
-            standing = found.get((self.namespaces[place], unit.fence.run_id))
-            outcome = _judge(unit, standing)
-            if outcome is DONE and not await _stands(connection, unit):
-                outcome = CONFLICT
-            self.done.outcomes[place] = outcome
+            standing = found.get((self.namespaces[place], self.units[place].fence.run_id))
+            self.done.outcomes[place] = _judge(self.units[place], standing)
+        repeated = [place for place in places if self.done.outcomes[place] is DONE]
+        standing_units = await store.standing_units(connection, [self.units[place] for place in repeated])
+        for n, place in enumerate(repeated):
+            if n not in standing_units:
+                self.done.outcomes[place] = CONFLICT
 
 
 def _judge(unit: Unit, standing: Standing | None) -> Recorded:
-    """Return DONE if this very claim may have written the unit before; its entries are still to be compared."""
-    fence = unit.fence
+    """Return DONE if this very claim may have written the unit before; what it holds is still to be compared."""
+    fence, end = unit.fence, unit.end
     if standing is None or (standing.epoch, standing.claim_id) != (fence.epoch, fence.claim_id):
         return FENCED
-    still_running = standing.state is State.RUNNING
-    if not still_running and unit.end is None:
-        return FENCED
-    if (still_running and unit.end is not None) or standing.length < unit.base + len(unit.entries):
-        return CONFLICT
-    return DONE
+    if end is None:
+        if standing.state is not State.RUNNING:
+            return FENCED
+        return DONE if standing.length >= unit.base + len(unit.entries) else CONFLICT
+    ended = (standing.event, standing.why, standing.due_at, standing.output, standing.error)
+    return DONE if ended == (end.event, end.why, end.due_at, _hash(end.output), _hash(end.error)) else CONFLICT
 
 
-async def _stands(connection: Connection, unit: Unit) -> bool:
-    """Tell whether the journal holds just these entries where the unit says."""
-    for after, entry in enumerate(unit.entries, unit.base):
-        (stored, *_) = await store.page(connection, unit.fence.run_id, after=after, limit_bytes=0)
-        if (stored.key, stored.ok, bytes(stored.value)) != (entry.key, entry.ok, bytes(entry.value)):
-            return False
-    return True
+def _hash(payload: Raw) -> bytes | None:
+    raw = bytes(payload)
+    return sha256(raw).digest() if raw else None
 
 
 def _refusal(unit: Unit) -> Recorded | None:

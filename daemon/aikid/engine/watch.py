@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -95,11 +95,11 @@ class Watchers:
             elif (watched := self._runs.get((namespace, run_id))) is not None:
                 watched.keep(status)
 
-    def born(self, namespace: str, runs: Iterable[NewRun], now: int) -> None:
-        """Take new runs as they are without a read; of those that were due later or known before, one will be made."""
+    def born(self, namespace: str, runs: Iterable[NewRun], now: int, others: Container[str]) -> None:
+        """Take new runs as they are without a read; of the `others`, due later or known before, one will be made."""
         for run in runs:
             watched = self._runs.get((namespace, run.id))
-            if watched is None or watched.status is not None or run.start_at is not None or run.delay is not None:
+            if watched is None or watched.status is not None or run.id in others:
                 continue
             watched.keep(
                 RunStatus(

@@ -30,14 +30,30 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Inserted:
+    """What the insert did: the ids of the new runs (None if all rows were new), and of those that are due later.
+
+    `due_seconds` is until the first of these; `now` is the database's clock, when the new runs were born.
+    """
+
+    made: frozenset[str] | None
+    later: frozenset[str]
+    due_seconds: float | None
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
-    """A run as an earlier enqueue left it."""
+    """A run that was there before."""
 
     id: str
     namespace: str
     workflow: str
+    version: str
     key: str | None
     digest: str | None
+    input_hash: bytes
+    is_queued: bool
 
 
 # Both unique indexes may refuse a row: a repeated id or a known key. Neither blocks longer than another enqueue of
@@ -57,19 +73,19 @@ WITH made AS (
       AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us)
   ) AS new
   ON CONFLICT DO NOTHING
-  RETURNING id, due_at
+  RETURNING id, state, due_at
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, event) SELECT id, 0, 'enqueued' FROM made
 )
-SELECT count(*), extract(epoch FROM min(due_at) - now())::float8, {MICROSECONDS.format("now()")} FROM made
+SELECT CASE WHEN count(*) < (%b)[1] THEN coalesce(array_agg(id::text), '{{}}') END,
+  array_agg(id::text) FILTER (WHERE state = '{State.SCHEDULED}'),
+  extract(epoch FROM min(due_at) - now())::float8, {MICROSECONDS.format("now()")}
+FROM made
 """
 
 
-async def insert(connection: Connection, rows: Sequence[RunRow]) -> tuple[int, float | None, int]:
-    """Insert the rows that are new; return how many were, the seconds until one of them is due (if any), and the time.
-
-    Raises ValueError for a number that is too large.
-    """
+async def insert(connection: Connection, rows: Sequence[RunRow]) -> Inserted:
+    """Insert the rows that are new, and return what was done. Raises ValueError for a number that is too large."""
     order = sorted(range(len(rows)), key=lambda place: rows[place].id)
     rows = [rows[place] for place in order]
     parameters: list[Array] = [
@@ -85,17 +101,22 @@ async def insert(connection: Connection, rows: Sequence[RunRow]) -> tuple[int, f
         Texts([row.labels for row in rows]),
         Ints([row.start_us for row in rows]),
         Ints([row.delay_us for row in rows]),
+        Ints([len(rows)]),
     ]
     cursor = await connection.execute(_INSERT, parameters, prepare=True, binary=True)
-    row = await cursor.fetchone()
-    assert row is not None
-    return row
+    found = await cursor.fetchone()
+    assert found is not None
+    made, later, due_seconds, now = found
+    return Inserted(None if made is None else frozenset(made), frozenset(later or ()), due_seconds, now)
 
 
+_STORED: Final = f"""
+r.id::text, r.namespace, r.workflow, r.version, r.key, r.digest, sha256(r.input), r.state = '{State.QUEUED}'
+"""
 # Primary key and `runs_key`; a plain read that waits for nobody.
-_BY_ID: Final = "SELECT id::text, namespace, workflow, key, digest FROM aiki.runs WHERE id = ANY(%b)"
-_BY_KEY: Final = """
-SELECT r.id::text, r.namespace, r.workflow, r.key, r.digest
+_BY_ID: Final = f"SELECT {_STORED} FROM aiki.runs r WHERE r.id = ANY(%b)"
+_BY_KEY: Final = f"""
+SELECT {_STORED}
 FROM unnest(%b, %b, %b) AS t(namespace, workflow, key)
 JOIN aiki.runs r ON r.namespace = t.namespace AND r.workflow = t.workflow AND r.key = t.key AND r.key IS NOT NULL
 """
@@ -112,4 +133,5 @@ async def find_by_key(connection: Connection, rows: Sequence[RunRow]) -> dict[tu
     keyed = [(row.namespace, row.workflow, row.key) for row in rows if row.key is not None]
     parameters = [Texts([item[column] for item in keyed]) for column in range(3)]
     cursor = await connection.execute(_BY_KEY, parameters, prepare=True, binary=True)
-    return {(row[1], row[2], row[3]): Stored(*row) for row in await cursor.fetchall()}
+    found = [Stored(*row) for row in await cursor.fetchall()]
+    return {(one.namespace, one.workflow, one.key or ""): one for one in found}

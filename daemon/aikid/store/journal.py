@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -106,7 +107,7 @@ async def record(
     if not any(unit.end or unit.attempts for unit in units):
         (_, now), *places = await prepared.rows(connection, _RECORD_ENTRIES, [*fenced, *entries])
         return Wrote(now, {n - 1: (0, None, None, None) for n, _ in places})
-    parameters = [*fenced, *_end_arrays(units, counted), *entries, *_attempt_arrays(units)]
+    parameters = [*fenced, *_end_arrays(units, counted), *entries, *_attempt_arrays(_tries(units))]
     (_, now, *_), *rows = await prepared.rows(connection, _RECORD, parameters)
     return Wrote(now, {n - 1: (started, tasks, workflow, version) for n, started, tasks, workflow, version in rows})
 
@@ -151,17 +152,27 @@ def _entry_arrays(units: Sequence[Unit]) -> list[Array]:
     ]
 
 
-def _attempt_arrays(units: Sequence[Unit]) -> list[Array]:
-    # One statement cannot touch a row twice: of a start and its failure in one unit the failure stands.
-    flat = {(unit.fence.run_id, a.key, a.attempt): (a, unit) for unit in units for a in unit.attempts}
+def _tries(units: Sequence[Unit]) -> dict[tuple[str, str, int], tuple[Attempt, Unit, int]]:
+    """Return the attempts of units, each with its unit and that one's place, by run, key and number.
+
+    One statement cannot touch a row twice: of a start and its failure in one unit the failure stands.
+    """
+    return {
+        (unit.fence.run_id, attempt.key, attempt.attempt): (attempt, unit, n)
+        for n, unit in enumerate(units)
+        for attempt in unit.attempts
+    }
+
+
+def _attempt_arrays(tries: dict[tuple[str, str, int], tuple[Attempt, Unit, int]]) -> list[Array]:
     return [
-        Uuids([run_id for run_id, _, _ in flat]),
-        Texts([key for _, key, _ in flat]),
-        Ints([attempt for _, _, attempt in flat]),
-        Ints([a.next_at for a, _ in flat.values()]),
-        Blobs([_error(a) for a, _ in flat.values()]),
-        Ints([unit.fence.epoch for _, unit in flat.values()]),
-        Ints([unit.base for _, unit in flat.values()]),
+        Uuids([run_id for run_id, _, _ in tries]),
+        Texts([key for _, key, _ in tries]),
+        Ints([number for _, _, number in tries]),
+        Ints([attempt.next_at for attempt, _, _ in tries.values()]),
+        Blobs([_error(attempt) for attempt, _, _ in tries.values()]),
+        Ints([unit.fence.epoch for _, unit, _ in tries.values()]),
+        Ints([unit.base for _, unit, _ in tries.values()]),
     ]
 
 
@@ -172,30 +183,70 @@ def _error(attempt: Attempt) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A run as a unit that was not written finds it; `length` is its journal's."""
+    """A run as a unit that was not written finds it; `length` is its journal's.
+
+    The rest says how its last claim ended, if it did: as in an `End`, payloads by their SHA-256.
+    """
 
     state: State
     epoch: int
     claim_id: str | None
     length: int
+    event: str | None
+    why: str | None
+    due_at: int | None
+    output: bytes | None
+    error: bytes | None
 
 
-_STANDING: Final = """
+# Primary keys, no locks; of the history what follows the last claim.
+_STANDING: Final = f"""
 SELECT r.namespace, r.id::text, r.state, r.epoch, r.claim_id,
-  coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = r.id), 0)
+  coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = r.id), 0),
+  h.event, h.reason, {MICROSECONDS.format("r.due_at")}, sha256(r.output), sha256(r.error)
 FROM unnest(%b, %b) AS t(namespace, id) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
+LEFT JOIN LATERAL (
+  SELECT h.event, h.reason FROM aiki.run_history h WHERE h.run_id = r.id AND h.seq > (
+    SELECT max(c.seq) FROM aiki.run_history c WHERE c.run_id = r.id AND c.event = '{Event.CLAIM}')
+  ORDER BY h.seq LIMIT 1
+) AS h ON true
 """
 
 
 async def standings(
     connection: Connection, namespaces: Sequence[str], run_ids: Sequence[str]
 ) -> dict[tuple[str, str], Standing]:
-    """Return how the runs stand now, by namespace and id; unknown ones are left out. Primary keys, no locks."""
+    """Return how the runs stand now, by namespace and id; unknown ones are left out."""
     cursor = await connection.execute(_STANDING, [Texts(namespaces), Uuids(run_ids)], prepare=True, binary=True)
     return {
-        (namespace, run_id): Standing(State(state), epoch, claim_id, length)
-        for namespace, run_id, state, epoch, claim_id, length in await cursor.fetchall()
+        (namespace, run_id): Standing(State(state), *rest)
+        for namespace, run_id, state, *rest in await cursor.fetchall()
     }
+
+
+# Primary keys of journal and attempts. A start of an `at_most_once` task stands also when its failure has followed.
+_MATCHING: Final = """
+SELECT n, count(*) FROM (
+  SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b) AS e(n, run_id, seq, ok, turns, at_us, key, value)
+  JOIN aiki.journal j ON j.run_id = e.run_id AND j.seq = e.seq AND j.ok = e.ok AND j.turns IS NOT DISTINCT FROM e.turns
+    AND j.at_us = e.at_us AND j.key = e.key AND j.value = e.value
+  UNION ALL
+  SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b) AS e(n, run_id, key, attempt, next_at_us, error)
+  JOIN aiki.attempts a ON a.run_id = e.run_id AND a.key = e.key AND a.attempt = e.attempt
+    AND (e.error IS NULL OR (a.error = e.error AND a.next_at_us IS NOT DISTINCT FROM e.next_at_us))
+) AS matching GROUP BY n
+"""
+
+
+async def standing_units(connection: Connection, units: Sequence[Unit]) -> set[int]:
+    """Return the places of those units whose entries and attempts all stand just as they say. Reads no payload."""
+    entries = [Ints([n for n, unit in enumerate(units) for _ in unit.entries]), *_entry_arrays(units)]
+    tries = _tries(units)
+    attempts = [Ints([n for _, _, n in tries.values()]), *_attempt_arrays(tries)[:5]]
+    cursor = await connection.execute(_MATCHING, [*entries, *attempts], prepare=True, binary=True)
+    found: dict[int, int] = dict(await cursor.fetchall())
+    counts = Counter(n for _, _, n in tries.values())
+    return {n for n, unit in enumerate(units) if found.get(n, 0) == len(unit.entries) + counts[n]}
 
 
 _LENGTHS: Final = """

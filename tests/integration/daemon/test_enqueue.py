@@ -6,6 +6,8 @@ import pytest
 from msgspec import Raw
 
 from aiki.core.states import State
+from aiki.wire.messages import Enqueue, Watch
+from aikid.engine import enqueue
 from tests.integration.daemon.engine import Engine, new_id, new_run
 
 pytestmark = pytest.mark.anyio
@@ -122,6 +124,54 @@ async def test_a_delayed_run_waits_until_it_is_due(engine: Engine) -> None:
     await engine.execute("UPDATE aiki.runs SET due_at = now() WHERE id = %s", later)
     assert await engine.wake() == [later]
     assert await engine.history(later) == ["enqueued", "due"]
+
+
+async def test_what_is_told_of_new_runs_is_what_the_statement_did(engine: Engine) -> None:
+    """A delay of nothing and a start that has passed are queued at once; so they are hinted, and watched as such."""
+    at_once = [new_run(), new_run(delay=0), new_run(start_at=1)]
+    later = [new_run(delay=3_600_000_000), new_run(start_at=32_503_680_000_000_000)]
+    known = new_run()
+    await engine.enqueue(known)
+    await engine.claim_one()
+    for run in (known, *at_once, *later):
+        engine.watchers.watch("default", Watch([run.id], "_INBOX.x", 60.0))
+    runs = [*at_once, *later, known, at_once[0]]
+    done = await enqueue.enqueue(engine.pool, engine.routes, [("default", Enqueue(runs))])
+    assert done.queued == {("default", "flow", "1.0"): 3}
+    assert done.others == {run.id for run in (*later, known)}
+    assert [await engine.state(run.id) for run in at_once] == [State.QUEUED] * 3
+    assert 3599 < (done.due_seconds or 0) <= 3600
+    engine.watchers.born("default", runs, done.now, done.others)
+    watched = {run_id: one.status for (_, run_id), one in engine.watchers._runs.items()}
+    assert {run_id for run_id, status in watched.items() if status is not None} == {run.id for run in at_once}
+
+
+async def test_a_repeat_tells_again_of_a_run_that_still_waits(engine: Engine) -> None:
+    """Whoever carried out the first may have died between its commit and its hint."""
+    waits, runs, later = new_run(), new_run(priority=1), new_run(delay=3_600_000_000)
+    await engine.enqueue(waits, runs, later)
+    assert (await engine.claim_one()).fence.run_id == runs.id
+    again = Enqueue([waits, runs, later])
+    done = await enqueue.enqueue(engine.pool, engine.routes, [("default", again)])
+    assert done.queued == {("default", "flow", "1.0"): 1}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"version": "2.0"}, {"input": Raw(b'{"n":1}')}, {"workflow": "other"}, {"key": "b"}]
+)
+async def test_a_known_id_with_anything_else_is_a_conflict(engine: Engine, fields: dict[str, object]) -> None:
+    given: dict[str, object] = {"key": "a", "digest": ONE}
+    run = new_run(**given)
+    other = new_run(**{**given, "id": run.id, **fields})
+    (made, refused) = await engine.enqueue(run, other)
+    assert made.error is None
+    for answer in (refused, *await engine.enqueue(other)):
+        assert answer.error is not None
+        assert (answer.id, answer.error.code) == (run.id, "conflict")
+        assert str(next(iter(fields))) in answer.error.message
+    (repeated,) = await engine.enqueue(new_run(**given, id=run.id, priority=7))
+    assert (repeated.id, repeated.created, repeated.error) == (run.id, True, None)
+    assert await engine.history(run.id) == ["enqueued"]
 
 
 async def test_another_namespace_cannot_see_the_run(engine: Engine) -> None:

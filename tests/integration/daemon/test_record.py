@@ -103,6 +103,75 @@ async def test_another_outcome_at_the_same_place_is_a_conflict(engine: Engine) -
     assert await engine.state(run.fence.run_id) is State.RUNNING
 
 
+OUTPUT, ERROR = Raw(b'"done"'), Raw(b'{"type":"E","message":"m"}')
+ENDS = {
+    Event.COMPLETE: End(Event.COMPLETE, OUTPUT),
+    Event.FAIL: End(Event.FAIL, error=ERROR),
+    Event.SLEEP: End(Event.SLEEP, due_at=4_000_000_000_000_000),
+    Event.DIVERGE: End(Event.DIVERGE, why="nondeterminism: a diff"),
+    Event.RELEASE: End(Event.RELEASE),
+}
+OTHERS = [
+    *ENDS.values(),
+    End(Event.COMPLETE, Raw(b'"done" ')),
+    End(Event.COMPLETE),
+    End(Event.FAIL, error=OUTPUT),
+    End(Event.SLEEP, due_at=4_000_000_000_000_001),
+    End(Event.DIVERGE, why="crash_loop"),
+    End(Event.RELEASE, why="its reply was lost"),
+]
+
+
+@pytest.mark.parametrize("event", ENDS)
+async def test_a_repeat_that_ends_otherwise_is_a_conflict(engine: Engine, rival: Engine, event: Event) -> None:
+    await engine.queued_run()
+    fence = (await engine.claim_one()).fence
+    first = unit(fence, 0, entry("a"), end=ENDS[event])
+    assert await engine.results(first) == ["done"]
+    before = await engine.execute("SELECT * FROM aiki.runs")
+    for other in OTHERS:
+        same = other == ENDS[event]
+        assert await rival.results(unit(fence, 0, entry("a"), end=other)) == ["done" if same else "conflict"], other
+    for entries in ([entry("b")], [entry("a"), entry("b")]):
+        assert await rival.results(unit(fence, 0, *entries, end=ENDS[event])) == ["conflict"]
+    assert await engine.execute("SELECT * FROM aiki.runs") == before
+
+
+async def test_a_true_repeat_is_done_also_when_the_run_has_been_woken(engine: Engine) -> None:
+    await engine.queued_run()
+    first = unit((await engine.claim_one()).fence, 0, entry("a"), end=End(Event.SLEEP, due_at=1))
+    assert await engine.results(first) == ["done"]
+    await engine.wake()
+    assert await engine.results(first) == ["done"]
+    await engine.claim_one()
+    assert await engine.results(first) == ["fenced"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Attempt("task:b:0:0", 2, ERROR, 77), Attempt("task:b:0:0", 1, OUTPUT, 77), Attempt("task:b:0:0", 1, ERROR)],
+)
+async def test_a_repeat_with_another_try_is_a_conflict(engine: Engine, other: Attempt) -> None:
+    await engine.queued_run()
+    fence = (await engine.claim_one()).fence
+    tried = Attempt("task:b:0:0", 1, ERROR, 77)
+    assert await engine.results(unit(fence, 0, entry("a"), attempts=[tried])) == ["done"]
+    assert await engine.results(unit(fence, 0, entry("a"), attempts=[tried])) == ["done"]
+    assert await engine.results(unit(fence, 0, entry("a"), attempts=[Attempt("task:b:0:0", 1)])) == ["done"]
+    assert await engine.results(unit(fence, 0, entry("a"), attempts=[other])) == ["conflict"]
+
+
+async def test_repeats_of_many_runs_are_told_apart_at_once(engine: Engine) -> None:
+    for _ in range(30):
+        await engine.queued_run()
+    runs = await engine.claim(await engine.session(), limit=30)
+    units = [unit(run.fence, 0, entry("a"), entry(f"b{n}"), end=completed()) for n, run in enumerate(runs)]
+    assert set(await engine.results(*units)) == {"done"}
+    for n in range(0, 30, 3):
+        units[n] = unit(runs[n].fence, 0, entry("a"), entry("other"), end=completed())
+    assert await engine.results(*units) == ["done" if n % 3 else "conflict" for n in range(30)]
+
+
 async def test_a_stale_claim_cannot_record(engine: Engine) -> None:
     await engine.queued_run()
     session = await engine.session()
