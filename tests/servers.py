@@ -24,6 +24,7 @@ import psycopg
 from psycopg import sql
 
 from aikid.embedded.child import Account, Server, end, last_lines
+from aikid.embedded.folder import Folder
 from aikid.embedded.nats import Nats as NatsProgram
 from aikid.embedded.postgres import Postgres as PostgresProgram
 from tests.waiting import patient, wait_until_sync
@@ -115,7 +116,7 @@ class _Served(Process):
         self.process = process = self.server.spawn()
 
         def ready() -> bool:
-            assert process.poll() is None, f"{self.server.name} ended:\n{last_lines(self.server.log, 20)}"
+            assert process.poll() is None, f"{self.server.name} ended:\n{last_lines(self.server, 20)}"
             return self.server.is_ready(process)
 
         wait_until_sync(ready, READY_SECONDS, what=f"{self.server.name} to answer")
@@ -142,7 +143,7 @@ class Postgres(_Served):
         super().__init__()
         self._durable = durable
         chosen = {"max_connections": "200", **({} if durable else TEST_SPEED), **(settings or {})}
-        self.server = PostgresProgram(folder, server_account(), settings=chosen)
+        self.server = PostgresProgram(Folder(folder), server_account(), settings=chosen)
 
     def url(self, database: str = "postgres") -> str:
         """Return the address of `database`."""
@@ -178,8 +179,8 @@ class Postgres(_Served):
 class _Configured(NatsProgram):
     """A nats-server whose configuration tests change: each of `settings` replaces ours, None removes it."""
 
-    def __init__(self, folder: Path, account: Account, *, port: int) -> None:
-        super().__init__(folder, account, port=port)
+    def __init__(self, home: Folder, account: Account, *, port: int) -> None:
+        super().__init__(home, account, port=port)
         self.settings: dict[str, Any] = {}
 
     def prepare(self) -> None:
@@ -188,8 +189,9 @@ class _Configured(NatsProgram):
 
     def write(self) -> None:
         """Write the configuration with what is changed in it."""
-        changed = {**json.loads(self._config.read_text()), **self.settings}
-        self._config.write_text(json.dumps({name: value for name, value in changed.items() if value is not None}))
+        config = self.store / "nats.conf"
+        changed = {**json.loads(config.read_text()), **self.settings}
+        config.write_text(json.dumps({name: value for name, value in changed.items() if value is not None}))
 
 
 class Nats(_Served):
@@ -199,7 +201,7 @@ class Nats(_Served):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.server = _Configured(folder, server_account(), port=free_port())
+        self.server = _Configured(Folder(folder), server_account(), port=free_port())
         self._is_guarded = False
 
     @property

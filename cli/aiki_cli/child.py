@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Final
 
 READY_VARIABLE: Final = "AIKI_READY_FD"
-"""The file descriptor on which a worker tells the process that started it that it serves."""
+"""The file descriptor on which a worker or a daemon tells the process that started it that it serves."""
+_WORD_BYTES: Final = 1024
 _PR_SET_PDEATHSIG: Final = 1
 _PRCTL: Final = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
@@ -26,6 +27,8 @@ class Child:
         self, command: Sequence[str], *, environment: Mapping[str, str], on_line: Callable[[str], None] | None = None
     ) -> None:
         self.ready = False
+        self.word = ""
+        """What it said when it was ready."""
         self._ready_fd, theirs = os.pipe()
         parent = os.getpid()
         output = None if on_line is None else subprocess.PIPE
@@ -60,7 +63,8 @@ class Child:
     def check_ready(self) -> bool:
         """Tell whether it has said that it serves."""
         if not self.ready and select.select([self._ready_fd], [], [], 0)[0]:
-            self.ready = os.read(self._ready_fd, 1) != b""
+            self.word = os.read(self._ready_fd, _WORD_BYTES).decode(errors="replace").strip()
+            self.ready = self.word != ""
         return self.ready
 
     def send(self, number: signal.Signals) -> None:

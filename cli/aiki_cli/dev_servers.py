@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import json
 import os
 import socket
 import sys
@@ -53,7 +52,7 @@ def run_dev(session: Session, modules: Sequence[str], example: str | None) -> in
     port = _wanted_port(session.common.url or os.environ.get("AIKI_URL"))
     daemon = _start_daemon(session.out, port)
     try:
-        url = asyncio.run(_address(daemon, session.namespace()))
+        url = _address(daemon)
         if url is None:
             return daemon.exit_code() or exits.BUG
         session.out.say(f"✓ Postgres, NATS and aikid on {url}   {time.monotonic() - began:.1f} s")
@@ -118,31 +117,19 @@ def _start_daemon(out: Output, port: int | None) -> Child:
     return Child(command, environment=environment, on_line=_labelled(out, "aikid"))
 
 
-async def _address(daemon: Child, namespace: str | None) -> str | None:
-    """Return where the daemon answers, once it does; None if it ended. Raises Unavailable if it takes too long."""
+def _address(daemon: Child) -> str | None:
+    """Return where the daemon serves, once it says so; None if it ended. Raises Unavailable if it takes too long.
+
+    It tells us itself: what stands in the data folder may be somebody else's.
+    """
     deadline = time.monotonic() + START_SECONDS
     while daemon.exit_code() is None:
-        url = _recorded_address(daemon.pid)
-        if url is not None:
-            try:
-                async with Client.connect(url, namespace=namespace):
-                    return url
-            except (Unavailable, OSError):
-                pass  # it migrates the schema, is not subscribed yet, or has just ended
+        if daemon.check_ready():
+            return daemon.word
         if time.monotonic() > deadline:
             raise Unavailable(f"aikid does not answer within {START_SECONDS:g} s", hint="ls .aiki")
-        await asyncio.sleep(0.05)
+        time.sleep(0.02)
     return None
-
-
-def _recorded_address(pid: int) -> str | None:
-    """Return the address in the data folder's record, if this daemon wrote it."""
-    folder = Path(os.environ.get("AIKI_DATA_DIR") or ".aiki")
-    try:
-        record = json.loads((folder / "servers.json").read_text())
-    except (OSError, ValueError):
-        return None  # not there yet, or half written
-    return str(record["nats_url"]) if record.get("pid") == pid else None
 
 
 def _run_example(session: Session, url: str, example: str) -> None:

@@ -71,10 +71,11 @@ def _known(
                 return [(value, about) for value, about in json.loads(place.read_text())]
         found = session.run(lambda: _answer(session, ask))
         with contextlib.suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Another TAB may read it at this moment: it must never see half of it.
             fresh = place.with_suffix(f".{os.getpid()}")
-            fresh.write_text(json.dumps(found))
+            with open(fresh, "x", opener=_for_us_alone) as kept:
+                kept.write(json.dumps(found))
             fresh.replace(place)
     except Exception:  # noqa: BLE001 - a TAB never fails
         return []
@@ -92,6 +93,10 @@ def _cache_file(session: Session, kind: str) -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     whose = hashlib.blake2b(f"{session.url()}\0{session.namespace()}".encode(), digest_size=8).hexdigest()
     return Path(base) / "aiki" / f"{kind}-{whose}.json"
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 def _matching(suggestions: list[Suggestion], incomplete: str) -> list[Suggestion]:

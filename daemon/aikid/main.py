@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
 
@@ -31,6 +31,8 @@ UNAVAILABLE: Final = 69
 INTERNAL: Final = 70
 DENIED: Final = 77
 CONFIGURATION: Final = 78
+READY_VARIABLE: Final = "AIKI_READY_FD"
+"""The file descriptor on which we tell the process that started us where we serve."""
 COMMANDS: Final = ("serve", "migrate", "check")
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 _CHECK_SECONDS: Final = 5.0
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if arguments is None else arguments
     flags = vars(_parser().parse_args(words))
     command = flags.pop("command")
+    os.umask(0o077)  # whatever we make is for us alone, unless it says otherwise
     addresses = _given(words, os.environ)
     try:
         loaded = load(flags, os.environ)
@@ -91,7 +94,17 @@ def _load_app() -> Callable[..., Coroutine[Any, Any, None]]:
 
 async def _announce(started: asyncio.Event, settings: Settings) -> None:
     await started.wait()
+    _tell_starter(settings.nats_url)
     log.info("aikid is ready on %s", shown(settings.nats_url), extra={"pid": os.getpid(), "version": version("aiki")})
+
+
+def _tell_starter(nats_url: str) -> None:
+    """Tell the process that started us where we serve, if it wants to know."""
+    descriptor = os.environ.pop(READY_VARIABLE, "")
+    if descriptor.isdecimal():
+        with suppress(OSError):  # whoever started us by other means may have closed it
+            os.write(int(descriptor), f"{nats_url}\n".encode())
+            os.close(int(descriptor))
 
 
 async def _migrate(settings: Settings) -> None:

