@@ -77,7 +77,7 @@ class Connection:
         self._link: Link | None = None
         self._why: NatsError = Away("it was not connected yet")
         """Why there is no link, if there is none."""
-        self._info = Info()
+        self._last_info = Info()
         self._keeper: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._sids = itertools.count(1)
@@ -103,8 +103,7 @@ class Connection:
     @property
     def servers(self) -> list[servers.Server]:
         """The servers of the cluster: those given, and those that they told of."""
-        told = self._link.info.connect_urls if self._link is not None else self._info.connect_urls
-        return servers.merged(self._given, servers.discovered(told, self._given[0]))
+        return servers.merged(self._given, servers.discovered(self._info.connect_urls, self._given[0]))
 
     async def connect(self, *, seconds: float) -> None:
         """Connect, and stay so.
@@ -130,8 +129,8 @@ class Connection:
         """Send without waiting for room. Raises NatsError if it cannot be sent; whether it arrives is not told."""
         if self._link is None:
             raise type(self._why)(*self._why.args)
-        if len(data) > self._info.max_payload:
-            raise TooLarge(f"a message of {len(data):,} bytes is more than the {self._info.max_payload:,} NATS takes")
+        if len(data) > (most := self._link.info.max_payload):
+            raise TooLarge(f"a message of {len(data):,} bytes is more than the {most:,} that NATS takes")
         if not subject or _BLANK.search(subject) or _BLANK.search(reply):
             raise NatsError(f"{subject!r} or {reply!r} is no subject")
         try:
@@ -231,6 +230,11 @@ class Connection:
 
     # -- the link
 
+    @property
+    def _info(self) -> Info:
+        """What the server says of itself now, or has said last."""
+        return self._link.info if self._link is not None else self._last_info
+
     async def _first_link(self, seconds: float) -> Link:
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
@@ -283,7 +287,6 @@ class Connection:
 
     def _begin(self, link: Link) -> None:
         self._link = link
-        self._info = link.info
         self._outage.is_over()
         self.refusals.end(_CREDENTIALS)
         link.serve(self._on_message, self._on_denial)
@@ -291,6 +294,7 @@ class Connection:
             link.write(subscription.command)
 
     def _end(self, reason: NatsError) -> None:
+        self._last_info = self._info
         self._link = None
         self._denied.clear()
         self.refusals.clear()
