@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
-from aiki.nats.frames import Frame, Frames, Message, Ping, Pong
+from aiki.nats.frames import Frame, Frames, Message, Ping, Pong, Problem
 from tests.waiting import patient
 
 READ_BYTES = 256 * 1024
@@ -23,16 +23,22 @@ class Stranger:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.seen: list[Message] = []
+        self.problems: list[str] = []
+        """What the server says against it."""
         self._reader = reader
         self._writer = writer
         self._frames = Frames()
         self._pongs: asyncio.Queue[None] = asyncio.Queue()
-        self._sids = 0
+        self._sids: dict[str, int] = {}
 
     async def listen(self, subject: str) -> None:
         """Subscribe."""
-        self._sids += 1
-        await self.send([f"SUB {subject} {self._sids}\r\n".encode()])
+        self._sids[subject] = len(self._sids) + 1
+        await self.send([f"SUB {subject} {self._sids[subject]}\r\n".encode()])
+
+    async def forget(self, subject: str) -> None:
+        """Unsubscribe."""
+        await self.send([f"UNSUB {self._sids[subject]}\r\n".encode()])
 
     async def send(self, frames: Iterable[bytes]) -> None:
         """Send bytes of the protocol, and return when the server has dealt with them."""
@@ -42,15 +48,18 @@ class Stranger:
 
     async def read(self) -> None:
         """Take in what the server sends, until cancelled."""
-        while data := await self._reader.read(READ_BYTES):
-            for frame in self._frames.receive(data):
-                self._take(frame)
-        raise AssertionError("the server closed the stranger's connection: it was sent what is not its protocol")
+        with suppress(ConnectionResetError):
+            while data := await self._reader.read(READ_BYTES):
+                for frame in self._frames.receive(data):
+                    self._take(frame)
+        raise AssertionError(f"the server closed the stranger's connection: {self.problems}")
 
     def _take(self, frame: Frame) -> None:
         match frame:
             case Message():
                 self.seen.append(frame)
+            case Problem(reason):
+                self.problems.append(reason)
             case Pong():
                 self._pongs.put_nowait(None)
             case Ping():

@@ -1,0 +1,127 @@
+"""Mutated requests and frames, thrown at a daemon, a worker and a client: they answer in words, and live on.
+
+`make fuzz` throws 400,000; FUZZ_COUNT says how many, FUZZ_SEED which.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+
+from aiki import Client, Worker, WorkflowRun, workflow
+from aiki.nats.frames import Message
+from tests.fuzz.frames import MutatedFrames
+from tests.fuzz.requests import Requests
+from tests.servers import Aikid, Aikids
+from tests.stranger import Stranger, pub, stranger
+from tests.waiting import ENOUGH, wait_until
+
+pytestmark = pytest.mark.anyio
+
+COUNT = int(os.environ.get("FUZZ_COUNT", 4_000))
+SEED = int(os.environ.get("FUZZ_SEED", 1))
+BATCH = 200
+FRAMES = 0.25
+"""The part of all that is frames; the others are requests that must be answered."""
+INBOX = "_INBOX.fuzz"
+NAMESPACE = "fuzzed"
+PROBED = 2_000
+"""After so many, all three are asked whether they still answer."""
+
+
+@workflow
+async def echo(run: WorkflowRun, text: str) -> str:
+    return text
+
+
+async def test_whatever_is_sent_is_answered_in_words_and_nobody_falls_silent(start_aikid: Aikids) -> None:
+    daemon = start_aikid()
+    said: Counter[str] = Counter()
+    bugs: dict[str, bytes] = {}
+    url = daemon.nats_url
+    async with (
+        Client.connect(url, namespace=NAMESPACE) as client,
+        Worker(client, workflows=[echo]),
+        stranger(url) as neighbour,
+    ):
+        await neighbour.listen(">")
+        assert await answers(client)
+        subjects = subjects_of(neighbour)
+        await neighbour.listen(f"{INBOX}.>")
+        await neighbour.forget(">")
+        thrown = throws(subjects)
+        for done in range(0, COUNT, BATCH):
+            for (op, data), code in await throw(neighbour, list(islice(thrown, BATCH))):
+                said[code] += 1
+                if code == "internal":
+                    bugs.setdefault(op, data)
+            if done % PROBED < BATCH:
+                assert await answers(client)
+        assert await answers(client)
+    print(f"{COUNT:,} thrown with seed {SEED}; answers: {dict(said.most_common())}")
+    assert not bugs, bugs
+    assert_well(daemon)
+
+
+def throws(subjects: list[bytes]) -> Iterator[tuple[str, bytes] | bytes]:
+    """Yield requests (an operation and its bytes) and frames, in the order that the seed says."""
+    rng = random.Random(SEED)
+    requests, frames = Requests(SEED), MutatedFrames(SEED, subjects)
+    while True:
+        yield frames.next() if rng.random() < FRAMES else requests.next()
+
+
+async def throw(neighbour: Stranger, batch: list[tuple[str, bytes] | bytes]) -> list[tuple[tuple[str, bytes], str]]:
+    """Send all, wait until each request is answered, and return the requests with the codes of their answers."""
+    asked: dict[str, tuple[str, bytes]] = {}
+    sent = []
+    for n, one in enumerate(batch):
+        if isinstance(one, bytes):
+            sent.append(one)
+            continue
+        asked[f"{INBOX}.{n}"] = one
+        op, data = one
+        sent.append(pub(f"aiki.v1.{NAMESPACE}.api.{op}".encode(), data, reply=f"{INBOX}.{n}".encode()))
+    neighbour.seen.clear()
+    await neighbour.send(sent)
+    try:
+        await wait_until(lambda: asked.keys() <= {message.subject for message in neighbour.seen}, 20)
+    except AssertionError:
+        silent = asked.keys() - {message.subject for message in neighbour.seen}
+        raise AssertionError(f"not answered: {[asked[inbox] for inbox in silent][:5]}") from None
+    return [(asked[message.subject], code_of(message)) for message in neighbour.seen if message.subject in asked]
+
+
+def code_of(message: Message) -> str:
+    """Return the code of the error that a reply holds, or `ok`."""
+    reply = json.loads(message.data)
+    return reply["error"]["code"] if "error" in reply else "ok"
+
+
+async def answers(client: Client) -> bool:
+    """Have a run carried out, from the enqueue to the end that is told."""
+    text = f"still there {random.random()}"
+    return await (await echo.enqueue(client, text)).result(timeout=ENOUGH) == text
+
+
+def subjects_of(neighbour: Stranger) -> list[bytes]:
+    """Return the subjects that all three listen on, as they were seen by somebody who sees everything."""
+    inboxes = {message.subject for message in neighbour.seen if message.subject.startswith("_INBOX.")}
+    inboxes |= {message.reply for message in neighbour.seen if message.reply.startswith("_INBOX.")}
+    ours = [
+        f"aiki.v1.{NAMESPACE}.{rest}" for rest in ("api", "api.status", "api.record", "news", "news.x", "run.echo.1")
+    ]
+    return [subject.encode() for subject in (*sorted(inboxes), *ours)]
+
+
+def assert_well(daemon: Aikid) -> None:
+    """Assert that the daemon's log tells of no bug."""
+    assert daemon.running
+    lines = [line for line in daemon.logged().splitlines() if '"traceback"' in line or "bug" in line]
+    assert not lines, lines[:3]
