@@ -1,7 +1,8 @@
 """Own enqueue by name: a call that holds no code, checked against what workers have registered.
 
 The JSON Schema of a workflow's parameters catches most wrong payloads before anything is written; the worker checks
-again, against the types themselves, when the run arrives.
+again, against the types themselves, when the run arrives. The schema comes from whoever may register one, and is read
+as a stranger's (see `wire.schema` and `payload.schema`).
 """
 
 from __future__ import annotations
@@ -10,25 +11,26 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Raw
 
-from aiki.core.canonical import canonical, digest
+from aiki.core.canonical import Misfit, canonical, digest
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import NotFound, PayloadError, UsageError
+from aiki.payload import schema
 from aiki.task import checked_key
 from aiki.transport import Transport
 from aiki.wire.limits import PAYLOAD_BYTES
 from aiki.wire.messages import NewRun, Route, Workflows
+from aiki.wire.schema import BadSchema, Schema, parse
 from aiki.wire.subjects import is_token
 from aiki.workflow import checked_labels, checked_priority, checked_start
 
-if TYPE_CHECKING:
-    from fastjsonschema import JsonSchemaValueException
-
 CACHE_SECONDS: Final = 10.0
+SCHEMAS: Final = 100
+PATH_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class RouteBook:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._known: dict[str, tuple[float, list[Route]]] = {}
-        self._validators: dict[bytes, Any] = {}
+        self._schemas: dict[bytes, Schema] = {}
 
     async def to_new_run(self, call: NamedCall, run_id: str) -> NewRun:
         """Return the run to enqueue. Raises NotFound, UsageError or PayloadError before anything is sent."""
@@ -64,9 +66,12 @@ class RouteBook:
             raise PayloadError(f"$: the payload of {call.workflow!r} must be a JSON object of its parameters")
         data = _encode(call.payload, call.workflow)
         plain = msgspec.json.decode(data)
-        schema = msgspec.json.decode(route.parameters) if route.parameters else None
-        if schema is not None:
-            self._check(plain, route, schema)
+        form = self._schema(route)
+        try:
+            schema.check(plain, form)
+        except Misfit as misfit:
+            at, place = f"${misfit.path[:PATH_CHARS]}", f"in the payload of {route.workflow!r} {route.version}"
+            raise PayloadError(f"{at}: {misfit.reason}, {place}") from None
         keyed = call.idempotency_key is not None
         if call.delay is not None and call.start_at is not None:
             raise UsageError("`delay` and `start_at` exclude each other")
@@ -76,7 +81,7 @@ class RouteBook:
             version=route.version,
             input=Raw(data),
             key=checked_key(call.idempotency_key),
-            digest=digest(canonical(_without_defaults(plain, schema, schema))) if keyed else None,
+            digest=digest(canonical(schema.without_defaults(plain, form, form))) if keyed else None,
             on_conflict=call.on_conflict,
             priority=checked_priority(call.priority),
             labels=checked_labels(call.labels),
@@ -114,19 +119,23 @@ class RouteBook:
             self._known[workflow] = time.monotonic(), routes
         return routes
 
-    def _check(self, payload: Any, route: Route, schema: dict[str, Any]) -> None:
-        import fastjsonschema  # here, because only enqueue by name needs it
-
+    def _schema(self, route: Route) -> Schema:
         key = bytes(route.parameters)
-        if key not in self._validators:
-            self._validators[key] = fastjsonschema.compile(schema, use_default=False)
-        try:
-            self._validators[key](payload)
-        except fastjsonschema.JsonSchemaValueException as error:
-            path = "$" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in error.path[1:])
-            raise PayloadError(
-                f"{path}: {_says(error)}, in the payload of {route.workflow!r} {route.version}"
-            ) from error
+        if key not in self._schemas:
+            if len(self._schemas) >= SCHEMAS:
+                self._schemas.clear()
+            self._schemas[key] = _parsed(route) if key else {}
+        return self._schemas[key]
+
+
+def _parsed(route: Route) -> Schema:
+    try:
+        return parse(bytes(route.parameters))
+    except BadSchema as error:
+        raise PayloadError(
+            f"the schema that was registered for {route.workflow!r} {route.version} is refused: {error}",
+            hint="restart its workers, with this version of aiki: they register it anew",
+        ) from error
 
 
 def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:
@@ -143,52 +152,3 @@ def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:
             hint="store large data elsewhere and pass its address",
         )
     return data
-
-
-def _says(error: JsonSchemaValueException) -> str:
-    """Return in our words what a value lacks."""
-    value, definition = error.value, error.definition or {}
-    match error.rule:
-        case "required":
-            missing = [name for name in definition["required"] if name not in value]
-            return f"{', '.join(map(repr, missing))} {'is' if len(missing) == 1 else 'are'} missing"
-        case "additionalProperties" if isinstance(value, dict):
-            known = definition.get("properties", {})
-            unknown = [name for name in value if name not in known]
-            there = ", ".join(map(repr, list(known)[:10])) or "nothing"
-            is_or_are = "is" if len(unknown) == 1 else "are"
-            return f"{', '.join(map(repr, unknown[:10]))} {is_or_are} not known (there is only {there})"
-        case _:
-            says: str = error.message.removeprefix(error.name or "").strip()
-            shown = repr(value)
-            return f"{says}, not {shown if len(shown) <= 60 else type(value).__name__}"
-
-
-def _without_defaults(value: Any, schema: Any, root: Any) -> Any:
-    """Return `value` without members equal to their schema's default: as form `c1` has it for typed payloads."""
-    if not isinstance(schema, dict):
-        return value
-    if "$ref" in schema:
-        target: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        return _without_defaults(value, target, root)
-    if isinstance(value, list):
-        return [_without_defaults(item, schema.get("items"), root) for item in value]
-    if not isinstance(value, dict):
-        return value
-    members = schema.get("properties", {})
-    return {
-        name: _without_defaults(member, members.get(name), root)
-        for name, member in value.items()
-        if not _is_default(member, members.get(name))
-    }
-
-
-def _is_default(member: Any, schema: Any) -> bool:
-    return (
-        isinstance(schema, dict)
-        and "default" in schema
-        and type(schema["default"]) is type(member)
-        and bool(schema["default"] == member)
-    )

@@ -17,6 +17,8 @@ from aiki.payload.defaults import IsDefault, default_test
 from aiki.payload.lowering import lowering
 from aiki.payload.result import SMALL_BYTES, check_size, decoding_error
 from aiki.payload.scalars import Lower
+from aiki.wire import schema
+from aiki.wire.schema import BadSchema
 
 _encode: Final = msgspec.json.Encoder().encode
 _ABSENT: Final = msgspec.UNSET
@@ -140,7 +142,21 @@ class Parameters:
         return _arguments(plan, self._decode(plan, raw))
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of the object, for callers that have only the workflow's name."""
+        """Return the JSON Schema of the object, for callers that have only the workflow's name.
+
+        It says no more than `wire.schema` has words for, and if it would be too large for that, only the names.
+        """
+        made = schema.reduced(self._whole_schema())
+        try:
+            schema.parse(msgspec.json.encode(made))
+        except (BadSchema, TypeError, ValueError):
+            names = [field.name for field in self._plan.fields]
+            required = [field.name for field in self._plan.fields if field.required]
+            properties: dict[str, Any] = {name: {} for name in names}
+            return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+        return made
+
+    def _whole_schema(self) -> dict[str, Any]:
         plan = self._plan
         (reference,), components = msgspec.json.schema_components(
             [plan.shape], schema_hook=models.schema, ref_template="#/$defs/{name}"

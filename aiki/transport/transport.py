@@ -18,7 +18,16 @@ from typing import Final, TypeVar
 import msgspec
 
 from aiki.core.addresses import PERCENT_ENCODED, hide, shown
-from aiki.core.errors import AikiError, ConfigError, Denied, Overloaded, PayloadError, Unavailable, UsageError
+from aiki.core.errors import (
+    AikiError,
+    ConfigError,
+    Denied,
+    Overloaded,
+    PayloadError,
+    Unavailable,
+    Unsupported,
+    UsageError,
+)
 from aiki.nats import Connection, NatsError, NoReply, NoResponders, Refused
 from aiki.outages import Outage
 from aiki.transport.hints import Hint, HintPulls
@@ -154,8 +163,8 @@ class Transport:
             raise _unreachable(self.url, error) from error
         try:
             reply: R = codec.decode_reply(message.data, request.reply)
-        except msgspec.MsgspecError as error:
-            raise AikiError(
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Unsupported(
                 f"aikid's reply to {request.op!r} cannot be read: {error}", hint="do aiki and aikid match in version?"
             ) from error
         self._outage.is_over()

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from aiki.core.errors import AikiError, UsageError
+from aiki.core.errors import AikiError, PayloadError, UsageError
+from aiki.wire import schema
 from aiki.wire.codec import encode
-from aiki.wire.limits import PAYLOAD_BYTES
-from aiki.wire.messages import CloseSession, OpenSession, RenewSession, SessionReply
+from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
+from aiki.wire.schema import BadSchema
 from aiki.wire.subjects import is_token, is_version
 from aikid.engine.checks import is_text, is_uuid
 from aikid.engine.routes import Routes
@@ -24,8 +25,9 @@ _TTL_SECONDS: Final = (0.5, 3600.0)
 async def open_session(pool: Pool, routes: Routes, namespace: str, request: OpenSession) -> SessionReply:
     """Open a session and register its routes. Raises UsageError and Unavailable."""
     _check_open(request)
-    await routes.register(namespace, request.routes)
-    served = encode([(route.workflow, route.version) for route in request.routes]).decode()
+    known = _folded(request.routes)
+    await routes.register(namespace, known.values())
+    served = encode(list(known)).decode()
     lease = await pool.run(lambda c: store.open(c, namespace, request, served, request.ttl), priority=Priority.LEASE)
     return SessionReply(lease.alive, lease.now, lease.ttl)
 
@@ -37,11 +39,32 @@ def _check_open(request: OpenSession) -> None:
     low, high = _TTL_SECONDS
     if not math.isfinite(request.ttl) or not low <= request.ttl <= high:
         raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
+    if sum(bytes(route.parameters).count(b"{") for route in request.routes) > schema.OBJECTS:
+        raise PayloadError(f"the schemas of a worker's routes have more than {schema.OBJECTS:,} objects together")
     for route in request.routes:
-        if not is_token(route.workflow) or not is_version(route.version):
-            raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")
-        if len(bytes(route.parameters)) > PAYLOAD_BYTES or any("\0" in name for name in route.task_names):
-            raise UsageError(f"route {route.workflow!r} {route.version!r} has a schema too large or a bad task name")
+        _check_route(route)
+
+
+def _check_route(route: Route) -> None:
+    if not is_token(route.workflow) or not is_version(route.version):
+        raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")
+    if any("\0" in name for name in route.task_names):
+        raise UsageError(f"route {route.workflow!r} {route.version!r} has a bad task name")
+    if raw := bytes(route.parameters):
+        try:
+            schema.parse(raw)
+        except BadSchema as error:
+            raise PayloadError(f"the schema of {route.workflow!r} {route.version!r} is refused: {error}") from error
+
+
+def _folded(routes: Sequence[Route]) -> dict[tuple[str, str], Route]:
+    """Return the routes by name and version; one that is named twice must be the same both times."""
+    known: dict[tuple[str, str], Route] = {}
+    for route in routes:
+        if known.setdefault((route.workflow, route.version), route) != route:
+            name = f"route {route.workflow!r} {route.version!r}"
+            raise UsageError(f"{name} is named twice, with different schemas or tasks: name it once")
+    return known
 
 
 async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]]) -> list[SessionReply | AikiError]:

@@ -10,12 +10,14 @@ from zoneinfo import ZoneInfo
 
 import fastjsonschema
 import msgspec
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiki.core.errors import PayloadError, UsageError
 from aiki.payload import Json, Parameters
+from aiki.wire import schema as wire_schema
 from aiki.wire.limits import PAYLOAD_BYTES
 from tests.unit.sdk import shapes
 from tests.unit.sdk.shapes import Circle, Color, Item, Level, Money, Order, Point, Square, Vector
@@ -413,3 +415,31 @@ def test_the_schema_tells_names_types_and_defaults():
     with pytest.raises(fastjsonschema.JsonSchemaValueException, match="street must be string"):
         check(good)
     assert msgspec.json.decode(msgspec.json.encode(schema)) == schema
+
+
+class Tree(pydantic.RootModel["Tree | int"]): ...
+
+
+def test_the_schema_says_no_more_than_its_readers_take():
+    class Extra(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(json_schema_extra={"x-ui": {"$ref": "http://example.com/"}, "not": {}})
+        by_pattern: dict[Annotated[str, pydantic.StringConstraints(pattern="^a")], int]
+        one: Literal["one"] = "one"
+
+    def extra(extra: Extra) -> None: ...
+
+    def endless(tree: Tree, depth: int = 1) -> None: ...
+
+    def large(item: Annotated[int, msgspec.Meta(description="x" * 300_000)]) -> None: ...
+
+    form = Parameters.of(extra, owner="x").schema()
+    assert wire_schema.parse(msgspec.json.encode(form)) == form
+    assert form["properties"]["extra"]["properties"]["one"]["const"] == "one"
+    names = Parameters.of(endless, owner="x").schema()
+    assert names == {
+        "type": "object",
+        "properties": {"tree": {}, "depth": {}},
+        "required": ["tree"],
+        "additionalProperties": False,
+    }
+    assert Parameters.of(large, owner="x").schema()["properties"] == {"item": {}}
