@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from aiki.handle import Handle
     from aiki.named import NamedCall
     from aiki.status import RunStatus
+    from aiki.stored import Unreadable
     from aiki.worker import Worker
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "TaskFailed",
     "TaskOutcomeUnknown",
     "Unavailable",
+    "Unreadable",
     "Unsupported",
     "UsageError",
     "WaitTimeout",
@@ -92,6 +94,7 @@ _LATER = {
     "Handle": "aiki.handle",
     "NamedCall": "aiki.named",
     "RunStatus": "aiki.status",
+    "Unreadable": "aiki.stored",
     "Worker": "aiki.worker",
 }
 

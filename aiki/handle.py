@@ -7,10 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, cast
 
-import msgspec
 from typing_extensions import TypeVar
 
-from aiki import status, waits
+from aiki import status, stored, waits
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import NotFound, WaitTimeout
 from aiki.status import RunStatus
@@ -54,7 +53,7 @@ class Handle(Generic[R_co]):
         return status.from_wire(found[self.run_id])
 
     async def result(self, *, timeout: Duration | None = None) -> R_co:
-        """Wait for the run's end and return its result.
+        """Wait for the run's end and return its result; without its type one that cannot be read is its raw text.
 
         Raises RunFailed or RunCancelled if it ended so, RunBlocked at once if it needs a person, NotFound, and
         WaitTimeout after `timeout`; the run goes on all the same.
@@ -72,7 +71,7 @@ class Handle(Generic[R_co]):
         return self._decode(run)
 
     def _decode(self, run: messages.RunStatus) -> R_co:
-        value: Any = msgspec.json.decode(run.output) if self._result is None else self._result.decode(bytes(run.output))
+        value: Any = stored.read(run.output) if self._result is None else self._result.decode(bytes(run.output))
         return cast("R_co", value)
 
     async def resume(self) -> RunStatus:

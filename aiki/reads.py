@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
-from aiki import status, waits
+from aiki import status, stored, waits
 from aiki.core.errors import NotFound, UsageError
 from aiki.core.states import State
 from aiki.status import RunStatus, to_datetime, to_microseconds
@@ -118,8 +116,8 @@ class Runs:
             cursor = reply.cursor
 
     async def input(self, run_id: str) -> Any:
-        """Return the payload that the run was enqueued with. Raises NotFound."""
-        return msgspec.json.decode((await self._transport.call(Input(run_id))).input)
+        """Return the payload that the run was enqueued with; as `Unreadable` if it cannot be read. Raises NotFound."""
+        return stored.read((await self._transport.call(Input(run_id))).input)
 
     async def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
@@ -160,7 +158,7 @@ class RegisteredWorkflows:
             WorkflowInfo(
                 route.workflow,
                 route.version,
-                msgspec.json.decode(route.parameters) if route.parameters else None,
+                stored.read(route.parameters),
                 route.task_names,
                 route.live,
             )
@@ -177,5 +175,5 @@ def _entry(item: HistoryItem) -> HistoryEntry:
         actor=item.actor,
         key=item.key,
         ok=item.ok,
-        value=msgspec.json.decode(item.value) if item.value else None,
+        value=stored.read(item.value),
     )

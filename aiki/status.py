@@ -6,18 +6,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
-
+from aiki import stored
 from aiki.core.errors import AikiError, RunBlocked, RunCancelled, RunFailed, UsageError
 from aiki.core.states import TERMINAL, State
-from aiki.wire import codec, messages
+from aiki.wire import messages
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def to_datetime(microseconds: int) -> datetime:
-    """Return the aware UTC datetime of a time on the wire; exact, unlike floats."""
-    return EPOCH + timedelta(microseconds=microseconds)
+    """Return the aware UTC datetime of a time on the wire; exact, unlike floats.
+
+    A time that no datetime can hold is the last one that it can (or the first).
+    """
+    try:
+        return EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return LAST if microseconds > 0 else FIRST
 
 
 def to_microseconds(moment: datetime) -> int:
@@ -48,7 +54,10 @@ class RunStatus:
     tasks: int = 0
     """Task outcomes recorded so far."""
     result: Any = None
-    """The result as plain JSON types, if the run completed; a typed one comes from `Handle.result()`."""
+    """The result as plain JSON types, if the run completed; a typed one comes from `Handle.result()`.
+
+    One that cannot be read is an `Unreadable`: its raw text.
+    """
     error: messages.Failure | None = None
     why: str | None = None
     """Why it is blocked, retrying, or queued with nobody to run it."""
@@ -80,26 +89,18 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         priority=run.priority,
         labels=run.labels,
         tasks=run.tasks,
-        result=msgspec.json.decode(run.output) if run.output else None,
-        error=failure(run),
+        result=stored.read(run.output),
+        error=stored.read_failure(run.error),
         why=run.why,
         worker=run.worker,
     )
-
-
-def failure(run: messages.RunStatus) -> messages.Failure | None:
-    """Return what the run failed of, if it did."""
-    if not run.error:
-        return None
-    decoded: messages.Failure = codec.decoder(messages.Failure).decode(run.error)
-    return decoded
 
 
 def error_of(run: messages.RunStatus) -> AikiError | None:
     """Return the error that `Handle.result()` raises for this state; None if it completed or goes on."""
     match run.state:
         case State.FAILED:
-            cause = failure(run) or messages.Failure("Unknown", "no error was recorded")
+            cause = stored.read_failure(run.error) or messages.Failure("Unknown", "no error was recorded")
             return RunFailed(
                 cause.message, run_id=run.id, type=cause.type, traceback=cause.traceback, cause=cause.cause
             )

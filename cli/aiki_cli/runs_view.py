@@ -74,6 +74,14 @@ def utc(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def local(moment: datetime) -> datetime:
+    """Return the moment in the time of this machine, or as it is if that lies beyond what a datetime can hold."""
+    try:
+        return moment.astimezone()
+    except OverflowError:
+        return moment
+
+
 def table(runs: Sequence[RunStatus]) -> RenderableType:
     """Return runs as lines for people."""
     now = datetime.now(UTC)
@@ -176,4 +184,4 @@ def _moment(moment: datetime | None, now: datetime) -> str | None:
     if moment is None:
         return None
     distance = f"{span(now - moment)} ago" if moment <= now else f"in {span(moment - now)}"
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({distance})"
+    return f"{local(moment):%Y-%m-%d %H:%M:%S} ({distance})"

@@ -11,7 +11,7 @@ from aiki_cli import exits, options, payload, suggestions
 from aiki_cli.commands.status import show_lines
 from aiki_cli.output import Mode, columns, to_json
 from aiki_cli.references import find_all
-from aiki_cli.runs_view import page, state_text, table, to_object, utc
+from aiki_cli.runs_view import local, page, state_text, table, to_object, utc
 from aiki_cli.session import Session
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _entry_words(entry: HistoryEntry) -> list[str]:
         text = to_json(entry.value)
         what.append(f"{'→' if entry.ok else '✗'} {text if len(text) <= 200 else text[:199] + '…'}")
     event = f"{entry.event} failed" if entry.ok is False and entry.event == "entry" else entry.event
-    moment = f"{entry.at.astimezone():%H:%M:%S.%f}"[:-3]
+    moment = f"{local(entry.at):%H:%M:%S.%f}"[:-3]
     return [moment, event, state_text(entry.state) if entry.state else "", "  ".join(part for part in what if part)]
 
 
