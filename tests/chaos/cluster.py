@@ -63,11 +63,11 @@ class Cluster:
 
     # -- processes
 
-    def aikid(self, failpoints: str = "", *, start: bool = True) -> Aikid:
+    def aikid(self, failpoints: str = "", *, start: bool = True, database_url: str | None = None) -> Aikid:
         """Start an aikid."""
         made = Aikid(
             self._folder,
-            database_url=self.database_url,
+            database_url=database_url or self.database_url,
             nats_url=self.nats.url,
             name=self._name("aikid"),
             env=self._armed(failpoints),

@@ -5,10 +5,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg.conninfo import conninfo_to_dict
 
 from aiki.core.errors import Unavailable
 from aiki.core.states import Event, State
@@ -199,6 +201,23 @@ async def test_what_was_refused_whole_is_repeated_even_if_its_outcome_must_be_kn
 
     await engine.pool.run(work, priority=Priority.CLAIM, repeatable=False)
     assert tries == 2
+
+
+async def test_of_several_servers_the_one_that_takes_writes_is_used(make_postgres: Callable[[], Postgres]) -> None:
+    """The old primary lives on after a failover, read-only: nobody need start anything again."""
+    old, new = make_postgres(), make_postgres()
+    for server in (old, new):
+        migrate.upgrade(server.create_database("aiki"))
+    given = [conninfo_to_dict(server.url("aiki")) for server in (old, new)]
+    hosts = "&".join(f"{name}={','.join(quote(str(one[name]), safe='') for one in given)}" for name in ("host", "port"))
+    async with running_engine(f"postgresql://{given[0]['user']}@/aiki?{hosts}") as engine:
+        await live_through(engine)
+        old.query("ALTER SYSTEM SET default_transaction_read_only = on")
+        old.query("SELECT pg_reload_conf()")
+        await wait_until(lambda: old.query("SHOW default_transaction_read_only") == [("on",)])
+        await live_through(engine)
+    for server in (old, new):
+        assert server.query("SELECT state FROM aiki.runs", database="aiki") == [("completed",)]
 
 
 async def test_a_frozen_postgres_is_answered_in_time_and_used_when_it_is_back(
