@@ -28,6 +28,7 @@ from aiki.wire.messages import (
     Request,
     Resume,
     RunStatus,
+    Status,
     StatusReply,
     Watch,
 )
@@ -266,13 +267,14 @@ class Api:
             if isinstance(call.request, Watch):
                 s.watchers.watch(call.namespace, call.request)
         found = await status.statuses(s.pool, [(call.namespace, i) for call in calls for i in call.request.ids])
+        asked = [(call.namespace, i) for call in calls if isinstance(call.request, Status) for i in call.request.ids]
+        explained = await reads.explain(s.pool, {key: found[key] for key in asked if key in found})
         replies = []
         for call in calls:
-            mine = {i: found[call.namespace, i] for i in call.request.ids if (call.namespace, i) in found}
+            known = found if isinstance(call.request, Watch) else explained
+            mine = {i: known[call.namespace, i] for i in call.request.ids if (call.namespace, i) in known}
             if isinstance(call.request, Watch):
                 s.watchers.saw(call.namespace, call.request.ids, mine)
-            else:
-                mine = await reads.explain(s.pool, call.namespace, mine)
             replies.append(_within_message(mine))
         await self._reply(calls, replies)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from msgspec import Raw
@@ -33,7 +34,9 @@ from aiki.wire.messages import (
     WorkflowsReply,
 )
 from aikid.engine.checks import is_uuid
-from aikid.store import journal, story
+from aikid.engine.routes import RouteKey
+from aikid.engine.status import RunKey
+from aikid.store import journal, sessions, story
 from aikid.store import reads as store
 from aikid.store.pool import Connection, Pool, Priority
 from aikid.store.story import Place
@@ -133,7 +136,7 @@ async def _list(pool: Pool, namespace: str, request: ListRuns) -> ListReply:
         if room < 0 and kept:
             break
         kept.append(run)
-    explained = await explain(pool, namespace, {run.id: run for run in kept})
+    explained = await explain(pool, {(namespace, run.id): run for run in kept})
     return ListReply(list(explained.values()), kept[-1].id if len(kept) < len(found) else None)
 
 
@@ -178,11 +181,12 @@ def _state_after(event: str) -> State | None:
 async def _workflows(pool: Pool, namespace: str, request: Workflows) -> WorkflowsReply:
     if request.workflow is not None and "\0" in request.workflow:
         raise UsageError("a workflow's name holds NUL")
-    live = await store.live_routes(pool, namespace)
+    found = await store.registered(pool, namespace, request.workflow)
+    live = await _served(pool, [(namespace, route.workflow, route.version) for route in found])
     room, replies = _ROOM_BYTES, []
-    for route in await store.registered(pool, namespace, request.workflow):
+    for route in found:
         size = _ITEM_BYTES + len(bytes(route.parameters)) + sum(len(name) + 8 for name in route.task_names)
-        served = (route.workflow, route.version) in live
+        served = (namespace, route.workflow, route.version) in live
         if size > room:
             # Schemas are read for one workflow at a time where they are many.
             replies.append(Route(route.workflow, route.version, live=served))
@@ -193,14 +197,17 @@ async def _workflows(pool: Pool, namespace: str, request: Workflows) -> Workflow
     return WorkflowsReply(replies)
 
 
-async def explain(pool: Pool, namespace: str, found: dict[str, RunStatus]) -> dict[str, RunStatus]:
+async def explain(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:
     """Say of queued runs that no live worker serves their route, where it is so. Raises Unavailable."""
-    if not any(run.state is State.QUEUED for run in found.values()):
-        return found
-    live = await store.live_routes(pool, namespace)
+    queued = {key: (key[0], run.workflow, run.version) for key, run in found.items() if run.state is State.QUEUED}
+    served = await _served(pool, set(queued.values()))
     return {
-        run_id: replace(run, why=f"no live worker serves {run.workflow} {run.version}")
-        if run.state is State.QUEUED and (run.workflow, run.version) not in live
+        key: replace(run, why=f"no live worker serves {run.workflow} {run.version}")
+        if key in queued and queued[key] not in served
         else run
-        for run_id, run in found.items()
+        for key, run in found.items()
     }
+
+
+async def _served(pool: Pool, routes: Collection[RouteKey]) -> set[RouteKey]:
+    return await pool.run(lambda c: sessions.served(c, routes), priority=Priority.READ) if routes else set()

@@ -8,7 +8,6 @@ from typing import Final
 
 from aiki.core.errors import AikiError, PayloadError, UsageError
 from aiki.wire import schema
-from aiki.wire.codec import encode
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
 from aiki.wire.schema import BadSchema
 from aiki.wire.subjects import is_token, is_version
@@ -27,8 +26,7 @@ async def open_session(pool: Pool, routes: Routes, namespace: str, request: Open
     _check_open(request)
     known = _folded(request.routes)
     await routes.register(namespace, known.values())
-    served = encode(list(known)).decode()
-    lease = await pool.run(lambda c: store.open(c, namespace, request, served, request.ttl), priority=Priority.LEASE)
+    lease = await pool.run(lambda c: store.open(c, namespace, request, known), priority=Priority.LEASE)
     return SessionReply(lease.alive, lease.now, lease.ttl)
 
 

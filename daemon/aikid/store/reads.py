@@ -81,22 +81,12 @@ async def summary(pool: Pool, namespace: str) -> tuple[list[SummaryRow], int]:
         .order_by(runs.c.workflow, runs.c.version, runs.c.state)
     )
     rows = [SummaryRow(name, version, State(state), count) for name, version, state, count in await pool.read(query)]
-    live = sa.select(sa.func.count()).select_from(sessions).where(*_is_live(namespace))
-    return rows, (await pool.read(live))[0][0]
-
-
-def _is_live(namespace: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        sessions.c.namespace == namespace,
-        sessions.c.closed_at.is_(None),
-        sessions.c.expires_at > sa.func.now(),
+    live = (
+        sa.select(sa.func.count())
+        .select_from(sessions)
+        .where(sessions.c.namespace == namespace, sessions.c.closed_at.is_(None), sessions.c.expires_at > sa.func.now())
     )
-
-
-async def live_routes(pool: Pool, namespace: str) -> set[tuple[str, str]]:
-    """Return what live workers serve."""
-    rows = await pool.read(sa.select(sessions.c.routes).where(*_is_live(namespace)))
-    return {(workflow, version) for (served,) in rows for workflow, version in served}
+    return rows, (await pool.read(live))[0][0]
 
 
 async def registered(pool: Pool, namespace: str, workflow: str | None) -> list[Route]:

@@ -160,9 +160,14 @@ def _rescued(namespace: str, workflow: str, version: str, id: str, event: str, d
     return Rescued(namespace, workflow, version, id, Event(event), due)
 
 
+# What ended sessions served goes first: whoever looks for one that serves a route must not walk over them for long.
+_FORGET_ROUTES: Final = """
+DELETE FROM aiki.session_routes r USING aiki.sessions s WHERE s.closed_at IS NOT NULL AND r.session_id = s.id
+"""
 _FORGET: Final = "DELETE FROM aiki.sessions WHERE closed_at < now() - interval '1 hour'"
 
 
 async def forget_sessions(connection: Connection) -> None:
-    """Delete the rows of sessions that ended long ago."""
+    """Delete what ended sessions served, and the rows of those that ended long ago."""
+    await connection.execute(_FORGET_ROUTES, prepare=True)
     await connection.execute(_FORGET, prepare=True)

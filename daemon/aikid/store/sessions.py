@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,10 +26,14 @@ _NOW: Final = MICROSECONDS.format("now()")
 # An id that exists already is left as it is: a repeat finds it alive, a late repeat after its end does not revive it.
 _OPEN: Final = f"""
 WITH opened AS (
-  INSERT INTO aiki.sessions (id, namespace, worker, routes, ttl, expires_at)
-  SELECT %(id)s, %(namespace)s, %(worker)s, %(routes)s::jsonb, ttl, now() + ttl
+  INSERT INTO aiki.sessions (id, namespace, worker, ttl, expires_at)
+  SELECT %(id)s, %(namespace)s, %(worker)s, ttl, now() + ttl
   FROM (SELECT %(ttl)s::float8 * interval '1 second' AS ttl) AS given
-  ON CONFLICT (id) DO NOTHING RETURNING ttl
+  ON CONFLICT (id) DO NOTHING RETURNING id, ttl
+), served AS (
+  INSERT INTO aiki.session_routes (session_id, namespace, workflow, version)
+  SELECT opened.id, %(namespace)s, t.workflow, t.version
+  FROM opened CROSS JOIN unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
 ), known AS (
   SELECT ttl FROM aiki.sessions
   WHERE id = %(id)s AND namespace = %(namespace)s AND closed_at IS NULL AND expires_at > now()
@@ -38,19 +42,22 @@ SELECT {_NOW}, (SELECT extract(epoch FROM ttl)::float8 FROM (SELECT ttl FROM ope
 """
 
 
-async def open(connection: Connection, namespace: str, request: OpenSession, routes: str, ttl: float) -> Lease:
-    """Open a session, or find it open. `routes` is its JSON list of [workflow, version]."""
+async def open(
+    connection: Connection, namespace: str, request: OpenSession, routes: Collection[tuple[str, str]]
+) -> Lease:
+    """Open a session, or find it open. `routes` are workflows and versions, each once."""
     parameters = {
         "id": request.id,
         "namespace": namespace,
         "worker": request.worker,
-        "routes": routes,
-        "ttl": ttl,
+        "workflows": Texts([workflow for workflow, _ in routes]),
+        "versions": Texts([version for _, version in routes]),
+        "ttl": request.ttl,
     }
     cursor = await connection.execute(_OPEN, parameters, prepare=True, binary=True)
     row = await cursor.fetchone()
     assert row is not None
-    return Lease(row[1] is not None, row[0], row[1] or ttl)
+    return Lease(row[1] is not None, row[0], row[1] or request.ttl)
 
 
 # Never an upsert: a session that ended stays ended. It ends when it is closed, not when its lease runs out: until the
@@ -129,6 +136,24 @@ async def now(connection: Connection) -> int:
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])
+
+
+# `session_routes_served`, and of its sessions the primary key, until one lives; a plain read that waits for nobody.
+_SERVED: Final = """
+SELECT t.* FROM unnest(%b, %b, %b) AS t(namespace, workflow, version)
+WHERE EXISTS (
+  SELECT FROM aiki.session_routes r JOIN aiki.sessions s ON s.id = r.session_id
+  WHERE r.namespace = t.namespace AND r.workflow = t.workflow AND r.version = t.version
+    AND s.closed_at IS NULL AND s.expires_at > now()
+)
+"""
+
+
+async def served(connection: Connection, routes: Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+    """Return those of the routes (namespace, workflow, version) that a live session serves."""
+    parameters = [Texts([route[column] for route in routes]) for column in range(3)]
+    cursor = await connection.execute(_SERVED, parameters, prepare=True, binary=True)
+    return set(await cursor.fetchall())
 
 
 _REGISTER: Final = """

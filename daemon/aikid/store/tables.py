@@ -133,7 +133,6 @@ sessions = sa.Table(
     sa.Column("id", UUID(), primary_key=True),
     sa.Column("namespace", sa.Text(), nullable=False),
     sa.Column("worker", sa.Text(), nullable=False),
-    sa.Column("routes", JSONB(), nullable=False, comment='[["workflow", "version"], ...]'),
     sa.Column("ttl", sa.Interval(), nullable=False),
     sa.Column("opened_at", _Time, nullable=False, server_default=_now),
     # No index on it: each renewal changes it, and a heap-only update is then all there is to do.
@@ -141,6 +140,18 @@ sessions = sa.Table(
     sa.Column("closed_at", _Time),
     postgresql_with={"fillfactor": "50"},
 )
+
+session_routes = sa.Table(
+    "session_routes",
+    metadata,
+    sa.Column("session_id", UUID(), primary_key=True),
+    sa.Column("workflow", sa.Text(), primary_key=True),
+    sa.Column("version", sa.Text(), primary_key=True),
+    sa.Column("namespace", sa.Text(), nullable=False),
+    comment="What each session serves; written once, when it is opened.",
+)
+# Whether a route is served is asked at each status of a queued run, however many sessions there are.
+sa.Index("session_routes_served", session_routes.c.namespace, session_routes.c.workflow, session_routes.c.version)
 
 routes = sa.Table(
     "routes",
