@@ -83,6 +83,10 @@ class Connections:
         else:
             await self._close(connection)
 
+    def is_current(self, connection: Connection) -> bool:
+        """Tell whether a connection was made since the last `renew`: if not, what it met is known already."""
+        return connection in self._good
+
     async def renew(self) -> None:
         """Use no connection of before again: what one of them has met, all have."""
         idle, self._idle = self._idle, []

@@ -117,7 +117,8 @@ class Pool:
                 fate = _fate(error, connection)
                 if fate is Fate.RENEW:
                     renewals += 1
-                    await self._renew()
+                    if connections.is_current(connection):
+                        await self._renew()
                 is_late = loop.time() >= until
                 is_unknown = connection.closed and not repeatable
                 if fate is Fate.WAIT or is_unknown or is_late or tries == _TRIES or renewals > _RENEWALS:
