@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import typer.main
 from aiki_cli.app import build
 from aikid.main import COMMANDS
 from tests.acceptance.cli.conftest import AIKI, FLOWS
-from tests.servers import Aikid, Postgres, Program, aikid_command, clean_environment, descendants, free_port
+from tests.servers import Aikid, Nats, Postgres, Program, aikid_command, clean_environment, descendants, free_port
 from tests.waiting import wait_until_sync
 
 SECRET = "s3cr3t-Pa55"
@@ -106,6 +106,18 @@ def test_nobody_there(commands: Commands) -> None:
     worker.wait_for_log("nats://user:***@127.0.0.1:1")
     worker.close()
     assert commands.codes() == {0, 69}
+
+
+def test_a_password_that_is_refused(commands: Commands, postgres: Postgres, make_nats: Callable[[], Nats]) -> None:
+    nats = make_nats()
+    nats.configure(authorization={"users": [{"user": "user", "password": "another"}]})
+    url = nats.url_of("user", SECRET)
+    for name in ("status", "enqueue"):
+        commands.start(words(name), {"AIKI_URL": url, "AIKI_LOG_LEVEL": "debug"})
+    database = postgres.url().replace("://aiki@", f"://aiki:{SECRET}@")
+    daemon = {"AIKI_DATABASE_URL": database, "AIKI_NATS_URL": url, "AIKI_START_TIMEOUT": "2s"}
+    commands.start(aikid_command("--no-migrate", "--log-level", "debug"), daemon)
+    assert commands.codes() <= {69, 77, 78}
 
 
 def test_an_address_that_is_refused(commands: Commands) -> None:
