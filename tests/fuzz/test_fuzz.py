@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
+import msgspec
 import pytest
 
-from aiki import Client, Worker, WorkflowRun, workflow
+from aiki import AikiError, Client, Worker, WorkflowRun, workflow
 from aiki.nats.frames import Message
+from aiki.wire import codec
 from tests.fuzz.frames import MutatedFrames
 from tests.fuzz.requests import Requests
 from tests.servers import Aikid, Aikids
@@ -31,6 +33,7 @@ FRAMES = 0.25
 """The part of all that is frames; the others are requests that must be answered."""
 INBOX = "_INBOX.fuzz"
 NAMESPACE = "fuzzed"
+UNREADABLE = "unreadable"
 PROBED = 2_000
 """After so many, all three are asked whether they still answer."""
 
@@ -59,7 +62,7 @@ async def test_whatever_is_sent_is_answered_in_words_and_nobody_falls_silent(sta
         for done in range(0, COUNT, BATCH):
             for (op, data), code in await throw(neighbour, list(islice(thrown, BATCH))):
                 said[code] += 1
-                if code == "internal":
+                if code in {AikiError.code, UNREADABLE}:
                     bugs.setdefault(op, data)
             if done % PROBED < BATCH:
                 assert await answers(client)
@@ -99,9 +102,13 @@ async def throw(neighbour: Stranger, batch: list[tuple[str, bytes] | bytes]) -> 
 
 
 def code_of(message: Message) -> str:
-    """Return the code of the error that a reply holds, or `ok`."""
-    reply = json.loads(message.data)
-    return reply["error"]["code"] if "error" in reply else "ok"
+    """Return the code of the error that a reply holds, `ok` if it holds none, `unreadable` if it is not JSON."""
+    try:
+        reply = codec.decode(message.data, dict[str, Any])
+    except msgspec.MsgspecError:
+        return UNREADABLE
+    code: str = reply["error"]["code"] if "error" in reply else "ok"
+    return code
 
 
 async def answers(client: Client) -> bool:
