@@ -111,7 +111,7 @@ def test_nobody_there(commands: Commands) -> None:
 def test_a_password_that_is_refused(commands: Commands, postgres: Postgres, make_nats: Callable[[], Nats]) -> None:
     nats = make_nats()
     nats.configure(authorization={"users": [{"user": "user", "password": "another"}]})
-    url = nats.url_of("user", SECRET)
+    url = nats.url.replace("://", f"://user:{SECRET}@")
     for name in ("status", "enqueue"):
         commands.start(words(name), {"AIKI_URL": url, "AIKI_LOG_LEVEL": "debug"})
     database = postgres.url().replace("://aiki@", f"://aiki:{SECRET}@")
