@@ -110,10 +110,14 @@ class Recorder:
         request = Record([unit for _, unit in batch])
         while True:
             try:
-                return await self._transport.call(request, seconds=CALL_SECONDS)
+                reply = await self._transport.call(request, seconds=CALL_SECONDS)
             except Unavailable as error:
                 log.debug("outcomes of %d runs wait to be recorded", len(batch))
                 self._transport.unserved(error)
+                continue
+            if len(reply.units) != len(batch):
+                raise AikiError(f"aikid answered {len(reply.units)} of {len(batch)} records")
+            return reply
 
     def _refused(self, batch: list[tuple[Execution, Unit]], error: AikiError, *, tries: int) -> None:
         """Send what was refused as a whole again, in halves, until what is refused is one run's own data.
@@ -125,7 +129,8 @@ class Recorder:
         if is_data and len(batch) == 1:
             batch[0][0].on_recorded(Recorded("refused", error.message))
             return
-        log.warning("outcomes of %d runs were not recorded, and are sent again: %s", len(batch), error)
+        level = logging.WARNING if tries == 1 else logging.DEBUG
+        log.log(level, "outcomes of %d runs were not recorded, and are sent again: %s", len(batch), error)
         wait = 0.0 if is_data else min(RETRY_SECONDS * 2**tries, RETRY_SECONDS_MAX)
         half = len(batch) // 2
         for part in filter(None, (batch[:half], batch[half:])):

@@ -14,7 +14,7 @@ Ids: TypeAlias = Annotated[list[Text], Meta(max_length=BATCH_RUNS)]
 
 
 class NewRun(Struct, omit_defaults=True):
-    """A run to be enqueued. `id` is made by the client: a repeated request is the same run."""
+    """A run to be enqueued. `id` is made by the client: a repeat is the same run, anything else with it a conflict."""
 
     id: Text
     workflow: Text

@@ -56,13 +56,14 @@ class Connections:
 
     async def open(self, *, until: float) -> None:
         """Open all connections, so that no request waits for one. Raises Unavailable."""
-        opened: list[Connection] = []
-        try:
-            while len(opened) < self._size:
-                opened.append(await self.acquire(Priority.LOOP, until=until))
-        finally:
-            for connection in opened:
+        opening = (self.acquire(Priority.LOOP, until=until) for _ in range(self._size))
+        opened = await asyncio.gather(*opening, return_exceptions=True)
+        for connection in opened:
+            if not isinstance(connection, BaseException):
                 await self.release(connection)
+        for error in opened:
+            if isinstance(error, BaseException):
+                raise error
 
     async def acquire(self, priority: Priority, *, until: float) -> Connection:
         """Return a connection; give it back by `release`. Raises Unavailable if there is none at `until`."""

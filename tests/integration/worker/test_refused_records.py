@@ -9,8 +9,12 @@ import psycopg
 import pytest
 
 from aiki import Client, Worker, WorkflowRun, task, workflow
-from tests.servers import Aikids
-from tests.waiting import ENOUGH, wait_until
+from aiki.core.errors import AikiError
+from aiki.nats import Connection, Message
+from aiki.wire import codec, subjects
+from aiki.wire.messages import RecordReply
+from tests.servers import Aikid, Aikids
+from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -72,3 +76,33 @@ def failures(connection: psycopg.Connection[Any]) -> int:
     row = connection.execute("SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()").fetchone()
     assert row is not None
     return int(row[0])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"{", codec.encode_reply(RecordReply(1, [])), codec.encode_error(AikiError("aikid has a bug"))],
+    ids=["unreadable", "too short", "a bug"],
+)
+async def test_what_was_recorded_outlives_a_daemon_that_talks_nonsense(
+    aikid: Aikid, client: Client, namespace: str, answer: bytes
+) -> None:
+    """One of two daemons; a record goes to either."""
+    bodies.clear()
+    asked = 0
+    babbler = Connection([aikid.nats_url], name="babbler")
+    await babbler.connect(seconds=patient(5))
+
+    def babble(message: Message) -> None:
+        nonlocal asked
+        asked += 1
+        babbler.send(message.reply, answer)
+
+    babbler.subscribe(subjects.api(namespace, "record"), babble, queue=subjects.QUEUE_GROUP)
+    try:
+        async with Worker(client, workflows=[effects], max_concurrent_runs=5):
+            handles = await client.enqueue_many(effects.bind(f"run-{n}") for n in range(4))
+            assert [await handle.result(timeout=ENOUGH) for handle in handles] == [10] * 4
+    finally:
+        await babbler.close()
+    assert asked > 0
+    assert (bodies.total(), set(bodies.values())) == (20, {1})
