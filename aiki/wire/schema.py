@@ -23,7 +23,7 @@ from aiki.wire.limits import NESTING, PAYLOAD_BYTES
 
 Schema: TypeAlias = dict[str, Any]
 
-OBJECTS: Final = 20_000
+OBJECTS: Final = 10_000
 """JSON objects in a schema, and in those of all routes of a worker together."""
 AT_ONE_PLACE: Final = 1_000
 """How many of them, with all that they refer to, may apply to one and the same value."""

@@ -1,0 +1,210 @@
+"""What one request may cost: a quarter of a second of the daemon's loop, and one of its lanes for a second.
+
+Each operation is asked for as much as its limits allow, in the shape that was found to cost most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import statistics
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+from nats.aio.client import Client as Connection
+
+from aiki.wire import subjects
+from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, LIST_ITEMS, MESSAGE_BYTES, ROUTES, UNIT_ITEMS
+from aiki.wire.messages import REQUESTS, Enqueue, History, ListRuns, Request, Status
+from aikid.app import App
+from aikid.main import GC_THRESHOLDS
+from tests.integration.daemon.asking import ask_together, send_together
+from tests.integration.daemon.engine import Engine, new_id, new_run, running_engine
+from tests.waiting import patient
+
+pytestmark = pytest.mark.anyio
+
+LOOP_SECONDS = 0.25
+LANE_SECONDS = 1.0
+NAMESPACE = "large"
+
+
+@pytest.fixture(autouse=True)
+def collecting_as_a_daemon_does() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(*GC_THRESHOLDS)
+    yield
+    gc.set_threshold(*before)
+
+
+@asynccontextmanager
+async def watching_the_loop() -> AsyncIterator[list[float]]:
+    """Yield a list that holds how long the loop was held at most, in seconds."""
+    worst = [0.0]
+
+    async def tick() -> None:
+        before = time.perf_counter()
+        while True:
+            await asyncio.sleep(0.001)
+            now = time.perf_counter()
+            worst[0], before = max(worst[0], now - before), now
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(0.01)
+    worst[0] = 0.0
+    yield worst
+    ticking.cancel()
+
+
+@dataclass(frozen=True)
+class Large:
+    """A namespace with many routes, and a session that holds a run."""
+
+    session: str
+    held: str
+    ids: list[str]
+
+    def unit(self, base: int, entries: Sequence[Any] = (), attempts: Sequence[Any] = ()) -> list[Any]:
+        return [[self.held, 1, "claim"], base, entries, attempts]
+
+
+@pytest.fixture
+async def large(database: str) -> AsyncIterator[Large]:
+    async with running_engine(database, NAMESPACE) as engine:
+        session, held = await engine.session(), await engine.queued_run()
+        await engine.claim(session)
+        await engine.execute("UPDATE aiki.runs SET claim_id = 'claim'")
+        await engine.execute(
+            "INSERT INTO aiki.runs (id, origin_id, namespace, workflow, version, state, input)"
+            " SELECT id, id, %s, 'w' || n %% 2000, '1', 'queued', '{}'"
+            " FROM (SELECT gen_random_uuid() AS id, n FROM generate_series(1, 20000) AS n) AS made",
+            NAMESPACE,
+        )
+        rows = await engine.execute("SELECT id::text FROM aiki.runs LIMIT %s", BATCH_RUNS)
+        yield Large(session, held, [row[0] for row in rows])
+
+
+def filled(head: dict[str, Any], member: str, item: Callable[[int], Any], most: int) -> dict[str, Any]:
+    """Return a request with as many items as its limit and a message allow."""
+    size = len(msgspec.json.encode(item(most))) + 1
+    room = (MESSAGE_BYTES - len(msgspec.json.encode(head)) - 100) // size
+    return head | {member: [item(number) for number in range(min(most, room))]}
+
+
+def route(workflow: str, **more: Any) -> dict[str, Any]:
+    return {"workflow": workflow, "version": "1", **more}
+
+
+def new(workflow: str = "w", **more: Any) -> dict[str, Any]:
+    return {"id": new_id(), "workflow": workflow, "version": "1", "input": {}, **more}
+
+
+BRACKETS = msgspec.Raw(b"[" + b"[]," * 80_000 + b"[]]")
+"""A payload of as many values as one can hold."""
+LABELS = {f"l{number}": "x" * 256 for number in range(20)}
+ENTRY, OTHER = ["k", True, 1, 1], ["k", True, 2, 1]
+Shapes = Callable[[Large], list[dict[str, Any]]]
+SHAPES: dict[str, Shapes] = {
+    # By operation what costs most, in an order in which each finds something to do.
+    "session_open": lambda _: [
+        filled({"id": new_id(), "worker": "w"}, "routes", lambda n: route(f"w{n}"), ROUTES),
+        filled({"id": new_id(), "worker": "w"}, "routes", lambda n: route(f"w{n}", task_names=["t"] * 50), ROUTES),
+        {"id": new_id(), "worker": "w", "routes": [route("w", parameters={"prefixItems": [{}] * 9_998})]},
+        {"id": new_id(), "worker": "w", "routes": [route("w", parameters={"enum": BRACKETS})]},
+    ],
+    "enqueue": lambda _: [
+        filled({"inbox": "_INBOX.x"}, "runs", lambda n: new(), BATCH_RUNS),
+        filled({}, "runs", lambda n: new(f"new-{n}"), BATCH_RUNS),
+        {"runs": [new(input=BRACKETS), new(input=BRACKETS)]},
+        {"runs": [new(labels={f"l{number}": "" for number in range(LIST_ITEMS)})] * 30},
+        filled({}, "runs", lambda n: new(labels=LABELS, key=f"k{n}", digest="0" * 32), BATCH_RUNS),
+    ],
+    "record": lambda large: [
+        {"units": [large.unit(0, [ENTRY] * UNIT_ITEMS)]},
+        {"units": [large.unit(0, [ENTRY] * UNIT_ITEMS)]},
+        {"units": [large.unit(0, [OTHER] * UNIT_ITEMS)]},
+        {"units": [large.unit(UNIT_ITEMS, [], [[f"k{number}", 1] for number in range(UNIT_ITEMS)])]},
+        {"units": [large.unit(UNIT_ITEMS, [["k", True, BRACKETS, 1]])]},
+        {"units": [[[run_id, 1, "claim"], 0, [ENTRY] * 25, []] for run_id in large.ids]},
+        {"units": [large.unit(0)] * BATCH_RUNS},
+    ],
+    "claim": lambda large: [
+        filled({"session": large.session, "claim_id": "a", "limit": 200}, "routes", lambda n: [f"w{n}", "1"], ROUTES),
+        filled({"session": large.session, "claim_id": "b", "limit": 200}, "routes", lambda n: ["w0", "1"], ROUTES),
+    ],
+    "session_renew": lambda large: [
+        filled({"id": large.session}, "held", lambda n: str(uuid.UUID(int=n)), HELD_CLAIMS),
+    ],
+    "status": lambda large: [{"ids": large.ids}, {"ids": large.ids[:1] * BATCH_RUNS}],
+    "watch": lambda large: [{"ids": large.ids, "inbox": "_INBOX.x", "seconds": 60}],
+    "find": lambda _: [{"reference": "f" * 32}, {"reference": "w@" + "x" * 500}],
+    "list": lambda _: [{"limit": 1_000_000}, {"states": ["waiting"] * 11, "labels": LABELS, "workflow": "x"}],
+    "history": lambda large: [{"id": large.held}],
+    "input": lambda large: [{"id": large.held}],
+    "page": lambda large: [{"run_id": large.held, "after": 0}],
+    "resume": lambda large: [{"id": large.ids[0], "actor": "x" * 256}],
+    "summary": lambda _: [{}],
+    "workflows": lambda _: [{}],
+    "session_close": lambda large: [{"id": large.session}],
+}
+
+
+def test_every_operation_has_its_shapes() -> None:
+    assert set(SHAPES) == set(REQUESTS)
+
+
+async def test_no_request_holds_the_loop_or_a_lane_for_long(app: App, bus: Connection, large: Large) -> None:
+    for op, shapes in SHAPES.items():
+        for number, request in enumerate(shapes(large)):
+            data = msgspec.json.encode(request)
+            assert len(data) <= MESSAGE_BYTES
+            async with watching_the_loop() as worst:
+                started = time.perf_counter()
+                (reply,) = await send_together(app, bus, (subjects.api(NAMESPACE, op), data))
+                seconds = time.perf_counter() - started
+            assert worst[0] < patient(LOOP_SECONDS), f"{op} {number} held the loop"
+            assert seconds < patient(LANE_SECONDS), f"{op} {number} held its lane"
+            assert json.loads(reply).get("error", {}).get("code") not in ("internal", "unavailable")
+
+
+async def seconds_of(app: App, bus: Connection, request: Request[Any]) -> float:
+    """Return what the request takes as a rule."""
+    taken = []
+    for _ in range(15):
+        started = time.perf_counter()
+        await ask_together(app, bus, (NAMESPACE, request))
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+async def test_a_status_takes_no_longer_with_thousands_of_sessions(app: App, bus: Connection, engine: Engine) -> None:
+    run = new_run()
+    await ask_together(app, bus, (NAMESPACE, Enqueue([run])))
+    alone = await seconds_of(app, bus, Status([run.id]))
+    await engine.execute(
+        "WITH made AS (INSERT INTO aiki.sessions (id, namespace, worker, ttl, expires_at)"
+        " SELECT gen_random_uuid(), %s, 'w', '1 h', now() + interval '1 h' FROM generate_series(1, 3000) RETURNING id)"
+        " INSERT INTO aiki.session_routes (session_id, namespace, workflow, version)"
+        " SELECT id, %s, 'w' || n, '1' FROM made, generate_series(1, 10) AS n",
+        NAMESPACE,
+        NAMESPACE,
+    )
+    assert await seconds_of(app, bus, Status([run.id])) < 2 * alone + patient(0.005)
+    (reply,) = await ask_together(app, bus, (NAMESPACE, Status([run.id])))
+    assert json.loads(reply)["ok"]["runs"][0]["why"] == "no live worker serves flow 1.0"
+
+
+async def test_a_flood_of_reads_refuses_no_read_of_another_namespace(app: App, bus: Connection) -> None:
+    run = new_run()
+    await ask_together(app, bus, ("small", Enqueue([run])))
+    flood: list[tuple[str, Request[Any]]] = [("flood", ListRuns())] * 300
+    *lists, history = await ask_together(app, bus, *flood, ("small", History(run.id)))
+    assert sum(b'"overloaded"' in reply for reply in lists) == 100
+    assert [item["event"] for item in json.loads(history)["ok"]["items"]] == ["enqueued"]
