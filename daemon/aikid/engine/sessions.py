@@ -87,9 +87,9 @@ async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]]) 
 
 
 async def close_session(pool: Pool, namespace: str, request: CloseSession) -> tuple[SessionReply, list[Rescued]]:
-    """End a session; also return the runs that it still held, and what became of them.
+    """End a session; also return runs that it still held, and what became of them.
 
-    Raises UsageError and Unavailable; then the rescuer finds them.
+    Of very many some are left to the rescuer, as all are if this raises Unavailable. Raises UsageError.
     """
     _check_id(request.id)
 

@@ -84,9 +84,14 @@ class Rescuer:
         return taken
 
     async def _take(self, lost: Lost) -> list[Rescued]:
-        if await self._pool.run(lambda c: store.fence(c, lost), priority=Priority.LOOP):
-            failpoint("rescuer.fenced")
-        return await self._pool.run(lambda c: store.take(c, lost), priority=Priority.LOOP)
+        taken: list[Rescued] = []
+        while True:
+            if await self._pool.run(lambda c: store.fence(c, lost), priority=Priority.LOOP):
+                failpoint("rescuer.fenced")
+            some = await self._pool.run(lambda c: store.take(c, lost), priority=Priority.LOOP)
+            taken += some
+            if len(some) < store.TAKEN:
+                return taken
 
 
 async def tell(taken: Sequence[Rescued], *, offerer: Offerer, waker: Waker, news: News) -> None:
@@ -98,6 +103,6 @@ async def tell(taken: Sequence[Rescued], *, offerer: Offerer, waker: Waker, news
             waker.due_in(one.due_seconds)
     for namespace in {one.namespace for one in taken}:
         mine = [one for one in taken if one.namespace == namespace]
-        blocked = [one.id for one in mine if target(one.event) is State.BLOCKED]
-        await news.changed(namespace, blocked, end=True)
+        blocked = {one.id for one in mine if target(one.event) is State.BLOCKED}
+        await news.changed(namespace, list(blocked), end=True)
         await news.changed(namespace, [one.id for one in mine if one.id not in blocked])

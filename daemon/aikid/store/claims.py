@@ -69,11 +69,13 @@ WITH live AS MATERIALIZED (
 SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("now()")},
   (SELECT count(*) FROM wanted) > (SELECT count(*) FROM claimed)
     OR CASE WHEN (SELECT count(*) FROM wanted) >= %(limit)s THEN (
-      SELECT count(*) FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
-      CROSS JOIN LATERAL (
-        SELECT FROM aiki.runs r WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow
-          AND r.version = t.version AND r.state = '{State.QUEUED}' LIMIT %(limit)s + 1
-      ) AS queued) > %(limit)s
+      SELECT count(*) FROM (
+        SELECT FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
+        CROSS JOIN LATERAL (
+          SELECT FROM aiki.runs r WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow
+            AND r.version = t.version AND r.state = '{State.QUEUED}' LIMIT %(limit)s + 1
+        ) AS queued LIMIT %(limit)s + 1
+      ) AS some) > %(limit)s
     ELSE false END,
   c.id::text, c.epoch, c.origin_id::text, c.workflow, c.version, c.input,
   {MICROSECONDS.format("c.started_at")}, c.key, c.labels::text, c.crash_count
@@ -110,17 +112,21 @@ class Taken:
 
 
 async def claim(connection: Connection, namespace: str, request: Claim, *, limit_bytes: int) -> Taken:
-    """Claim the best queued runs for a live session; inputs beyond `limit_bytes` stay queued (one always fits)."""
+    """Claim the best queued runs for a live session; inputs beyond `limit_bytes` stay queued (one always fits).
+
+    A route that is named twice is looked at once.
+    """
+    routes = dict.fromkeys(request.routes)
     parameters = {
         "namespace": namespace,
         "session": request.session,
         "claim_id": request.claim_id,
-        "workflows": Texts([workflow for workflow, _ in request.routes]),
-        "versions": Texts([version for _, version in request.routes]),
+        "workflows": Texts([workflow for workflow, _ in routes]),
+        "versions": Texts([version for _, version in routes]),
         "limit": request.limit,
         "limit_bytes": limit_bytes,
     }
-    statement = _CLAIM_ONE if len(request.routes) == 1 else _CLAIM_MANY
+    statement = _CLAIM_ONE if len(routes) == 1 else _CLAIM_MANY
     cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
     rows = await cursor.fetchall()
     alive, now, more = rows[0][:3]

@@ -17,6 +17,8 @@ CRASHES_SUSPECT: Final = 2
 CRASHES_MAX: Final = 5
 GAP_SECONDS: Final = 1.5
 """Three sweeps: less is no gap, or a lease of a second would be prolonged at each sweep, for ever."""
+TAKEN: Final = 5_000
+"""Runs that one statement fences or takes: a session may hold any number, and nobody else's runs must wait for them."""
 CLOSED_SECONDS: Final = 10
 """For how long a sweep looks at the runs of a session that was closed; who finds some later looks at all that run."""
 
@@ -100,7 +102,8 @@ r.namespace = %s AND r.session_id = %s
 _FENCE: Final = f"""
 WITH lost AS MATERIALIZED (
   SELECT r.id FROM aiki.runs r
-  WHERE r.state = '{State.RUNNING}' AND r.claim_id IS NOT NULL AND {{which}} ORDER BY r.id FOR NO KEY UPDATE OF r
+  WHERE r.state = '{State.RUNNING}' AND r.claim_id IS NOT NULL AND {{which}}
+  ORDER BY r.id LIMIT {TAKEN} FOR NO KEY UPDATE OF r
 )
 UPDATE aiki.runs r SET claim_id = NULL FROM lost l WHERE r.id = l.id
 """
@@ -109,7 +112,8 @@ UPDATE aiki.runs r SET claim_id = NULL FROM lost l WHERE r.id = l.id
 _TAKE: Final = f"""
 WITH lost AS MATERIALIZED (
   SELECT r.id, r.crash_count, r.crash_length, r.session_id FROM aiki.runs r
-  WHERE r.state = '{State.RUNNING}' AND r.claim_id IS NULL AND {{which}} ORDER BY r.id FOR NO KEY UPDATE OF r
+  WHERE r.state = '{State.RUNNING}' AND r.claim_id IS NULL AND {{which}}
+  ORDER BY r.id LIMIT {TAKEN} FOR NO KEY UPDATE OF r
 ), measured AS MATERIALIZED (
   SELECT l.*, coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = l.id), 0) AS length,
     coalesce(s.closed_at < s.expires_at, false) AS is_left, coalesce(s.worker, 'unknown') AS worker
@@ -146,12 +150,12 @@ _TAKES: Final = {lost: _TAKE.format(which=lost.value) for lost in Lost}
 
 
 async def fence(connection: Connection, lost: Lost, *of: str) -> int:
-    """Let no worker write to these runs any more; return how many that were news to."""
+    """Let no worker write to these runs any more, TAKEN at a time; return how many that were news to."""
     return (await connection.execute(_FENCES[lost], of, prepare=True)).rowcount
 
 
 async def take(connection: Connection, lost: Lost, *of: str) -> list[Rescued]:
-    """Queue again, or set aside, those of these runs that are fenced."""
+    """Queue again, or set aside, those of these runs that are fenced, TAKEN at a time."""
     cursor = await connection.execute(_TAKES[lost], of, prepare=True, binary=True)
     return [_rescued(*row) for row in await cursor.fetchall()]
 

@@ -185,6 +185,20 @@ def test_any_values_of_the_right_shape_are_answered(aikid: Aikid, op: str) -> No
         runner.run(connection.close())
 
 
+async def test_a_route_that_is_named_twice_is_one_if_both_are_equal(transport: Transport) -> None:
+    route = Route("flow", "1.0", Raw(b'{"type":"object"}'), ["a"])
+    session = await open_session(transport, route, Route("flow", "1.0", Raw(b'{"type":"object"}'), ["a"]))
+    (known,) = (await transport.call(Workflows())).routes
+    assert known.live
+    for other in (Route("flow", "1.0"), Route("flow", "1.0", route.parameters, ["b"])):
+        with pytest.raises(UsageError, match="named twice"):
+            await open_session(transport, route, other)
+    run = new_run()
+    await transport.call(Enqueue([run]))
+    reply = await transport.call(Claim(session, "c", [("flow", "1.0")] * 2_000, 5), repeat=False)
+    assert [claimed.fence.run_id for claimed in reply.runs] == [run.id]
+
+
 async def test_a_run_goes_from_enqueue_to_its_result(transport: Transport) -> None:
     news: list[RunNews] = []
     inbox = await transport.inbox(lambda data: news.append(codec.decoder(RunNews).decode(data)))

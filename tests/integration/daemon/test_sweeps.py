@@ -1,17 +1,20 @@
 """P6: what a dead worker held goes on; timers fire; nobody is taken for dead because the daemon was."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from aiki.core.errors import Conflict, NotFound
 from aiki.core.states import Event, State
 from aiki.wire.messages import End, Resume
+from aikid.app import App
 from aikid.engine import resume
 from aikid.store import rescue, sessions
 from aikid.store.pool import Priority
 from aikid.store.rescue import Lost
 from tests.integration.daemon.engine import Engine, entry, locked, new_id, unit
+from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -80,6 +83,40 @@ async def test_closing_a_session_queues_its_runs_at_once_and_fences_it(engine: E
     assert await engine.results(unit(run.fence, 0, entry("a"))) == ["fenced"]
     assert await engine.history(run_id) == ["enqueued", "claim", "release"]
     assert (await engine.claim_one()).suspect is False
+
+
+async def hold_many(engine: Engine, count: int) -> str:
+    """Return a session that holds so many runs."""
+    session = await engine.session()
+    await engine.execute(
+        "INSERT INTO aiki.runs"
+        " (id, origin_id, namespace, workflow, version, state, input, epoch, session_id, claim_id, claimed_at)"
+        " SELECT id, id, %s, 'flow', '1.0', 'running', '{}', 1, %s, 'claim', now()"
+        " FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, %s)) AS made",
+        engine.namespace,
+        session,
+        count,
+    )
+    return session
+
+
+async def test_of_very_many_runs_a_closed_session_leaves_some_to_the_rescuer(engine: Engine) -> None:
+    session = await hold_many(engine, rescue.TAKEN + 10)
+    assert len(await engine.close(session)) == rescue.TAKEN
+    assert {one.event for one in await engine.rescue()} == {Event.RELEASE}
+    assert await engine.execute("SELECT DISTINCT state FROM aiki.runs") == [("queued",)]
+
+
+async def test_one_sweep_takes_all_runs_of_a_dead_session(app: App, engine: Engine) -> None:
+    session = await hold_many(engine, 2 * rescue.TAKEN + 10)
+    await engine.expire(session)
+
+    async def nothing_runs() -> Any:
+        return await engine.execute("SELECT DISTINCT state FROM aiki.runs") == [("queued",)]
+
+    await wait_until(nothing_runs)
+    seconds = await engine.execute("SELECT extract(epoch FROM max(at) - min(at))::float8 FROM aiki.run_history")
+    assert seconds[0][0] < patient(1)
 
 
 async def test_a_renewal_never_revives_a_session(engine: Engine) -> None:
