@@ -57,6 +57,9 @@ class HintPulls:
         self._on_over = on_over
         self._inbox = connection.new_inbox()
         self._routes: dict[str, str] = {}
+        """By the subject of their hints: the consumers that were pulled from."""
+        self._inboxes: dict[str, str] = {}
+        """By the subject that a pull's end is told on."""
         self._subscription: Subscription | None = None
 
     async def open(self) -> None:
@@ -78,10 +81,11 @@ class HintPulls:
         """Ask for up to `batch` hints of a route within PULL_SECONDS."""
         route = subjects.consumer(self._namespace, workflow, version)
         self._routes[subjects.hint(self._namespace, workflow, version)] = route
+        self._inboxes[inbox := f"{self._inbox}.{route}"] = route
         request = b'{"batch":%d,"expires":%d}' % (batch, int(PULL_SECONDS * 1e9))
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.HINT_STREAM}.{route}"
         try:
-            await self._nats.publish(subject, request, reply=f"{self._inbox}.{route}")
+            await self._nats.publish(subject, request, reply=inbox)
         except NatsError as error:
             log.debug("a pull was not sent: %s", error)
 
@@ -95,6 +99,8 @@ class HintPulls:
         if route is not None:
             self._on_hint(Hint(self._nats, route, message.reply))
             return
-        if message.status != _HEARTBEAT:
+        # Whoever sees inboxes can write there: of what was never pulled nothing is to be remembered.
+        route = self._inboxes.get(message.subject)
+        if route is not None and message.status != _HEARTBEAT:
             # 404 no messages, 409 consumer deleted, 503 no JetStream: this pull is over as well.
-            self._on_over(message.subject[len(self._inbox) + 1 :], message.status == _EXPIRED)
+            self._on_over(route, message.status == _EXPIRED)

@@ -19,6 +19,17 @@ _HEADERS: Final = [
     *(b"NATS/1.0\r\nStatus: 503\r\nDescription: x\r\n\r\n", b"NATS/1.0\r\nNats-Msg-Id: 1\r\nA:b\r\n\r\n", b"", b"\r\n"),
     *(b"NATS/1.0", b"N", b"NATS/1.0 \xff\xff\xff\r\n\r\n", b"NATS/9.9 xyz\r\n\r\n", b"\x00" * 9, b": \r\n: \r\n"),
 ]
+_PAYLOADS: Final = [
+    *(b"", b"{}", b"[]", b"null", b"[" * 3000, b'{"ids":["\xff"]}', b"+ACK", b'-NAK {"delay":1}'),
+    # What daemons tell each other, and what they push.
+    *(b'[["x"],true]', b'[["\\u0000","\\ud800"],false]', b"[[" + b'"x",' * 3000 + b'"x"],true]', b"[1,2]"),
+    *(
+        b'{"runs":[]}',
+        b'{"runs":[],"changed":["x"]}',
+        b'{"runs":[{"id":"x","workflow":"w","version":"1","state":"no"}]}',
+    ),
+    b'{"runs":[{"id":"x","workflow":"w","version":"1","state":"completed","created_at":1e999}]}',
+]
 
 
 class MutatedFrames:
@@ -35,7 +46,7 @@ class MutatedFrames:
         if rng.random() < 0.3:
             subject += rng.choice([b"", b"."]) + self._word()
         reply = rng.choice([b"", b"_INBOX." + self._word(), self._word(), rng.choice(self._subjects)])
-        payload = rng.choice([b"", b"{}", b"[]", rng.randbytes(rng.randint(0, 300)), b"[" * 3000, b'{"ids":["\xff"]}'])
+        payload = rng.choice([*_PAYLOADS, rng.randbytes(rng.randint(0, 300))])
         if rng.random() < 0.5:
             return pub(subject, payload, reply=reply)
         return hpub(subject, self._headers(), payload, reply=reply)

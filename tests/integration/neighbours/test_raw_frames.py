@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiki import Client, Worker, WorkflowRun, workflow
+from aiki.transport import Transport
 from tests.servers import Aikid
 from tests.stranger import Stranger, hpub, pub, stranger
 from tests.waiting import ENOUGH, wait_until
@@ -66,6 +67,21 @@ async def test_a_daemon_a_worker_and_a_client_live_on_whatever_is_published_to_t
             result = await (await echo.enqueue(client, name)).result(timeout=ENOUGH)
             assert result == name
     assert "Traceback" not in aikid.logged()
+
+
+async def test_the_end_of_a_pull_that_was_never_made_leaves_no_trace(aikid: Aikid, namespace: str, neighbour) -> None:
+    over: list[str] = []
+    transport = await Transport.connect(aikid.nats_url, namespace=namespace)
+    pulls = await transport.hints(lambda _: None, lambda route, _: over.append(route))
+    await pulls.pull("nobody", "1", 1)
+    consumer = f"{namespace}=nobody=1"
+    (inbox,) = await wait_until(lambda: {one.reply for one in neighbour.seen if one.reply.endswith(f".{consumer}")})
+    ends = [f"{inbox}{n}".encode() for n in range(100)]
+    await neighbour.send(hpub(subject, b"NATS/1.0 409 Consumer Deleted\r\n\r\n") for subject in (*ends, inbox.encode()))
+    await wait_until(lambda: over)
+    await pulls.close()
+    await transport.close()
+    assert over == [consumer]
 
 
 def inboxes(neighbour: Stranger) -> set[bytes]:
