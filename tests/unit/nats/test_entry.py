@@ -7,7 +7,7 @@ import inspect
 import pytest
 from nats.aio.client import Client
 
-from aiki.nats.entry import _Entrant
+from aiki.nats.entry import _Entrant, is_refusal
 
 OVERRIDDEN = sorted(name for name in vars(_Entrant) if name in vars(Client) and not name.startswith("__"))
 
@@ -32,3 +32,23 @@ def test_what_is_overridden_is_called_on_the_way_in(name: str) -> None:
 @pytest.mark.parametrize("name", ["_connect_to_server", "_server_info", "_server_pool", "_transport", "is_connected"])
 def test_what_is_used_is_there(name: str) -> None:
     assert hasattr(Client(), name)
+
+
+@pytest.mark.parametrize(
+    ("reason", "refused"),
+    [
+        # From errors.go of nats-server 2.15: what a person must change, and what passes.
+        ("Authorization Violation", True),
+        ("User Authentication Expired", True),
+        ("User Authentication Revoked", True),
+        ("Account Authentication Expired", True),
+        ("Authentication Timeout", False),
+        ("Stale Connection", False),
+        ("Slow Consumer", False),
+        ("Maximum Connections Exceeded", False),
+        ("Maximum Payload Violation", False),
+        ("Server Shutdown", False),
+    ],
+)
+def test_a_refusal_of_credentials_is_told_from_what_passes(reason: str, refused: bool) -> None:
+    assert is_refusal(reason) is refused
