@@ -5,6 +5,7 @@
 
 from aiki.execution.execution import Execution
 from aiki.execution.host import Host
+from aiki.execution.lease import Lease
 from aiki.execution.settings import Settings
 
-__all__ = ["Execution", "Host", "Settings"]
+__all__ = ["Execution", "Host", "Lease", "Settings"]

@@ -3,6 +3,10 @@
 A try starts only when everything that the run was given before it was asked for is durable, and so is the row of the
 try before it: a crash then loses neither an outcome nor a count. What is final goes to `on_outcome`; what is not
 becomes a row beside the log and a date.
+
+The start of an `at_most_once` task is announced: put on record before its body begins, since a later claim that finds
+no more than that cannot know what came of it. So it is announced as late as can be, when the try has its thread or
+child and the lease is certain; and what did not begin all the same is taken back as long as the claim holds.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context
@@ -22,8 +27,9 @@ from msgspec.structs import replace
 from aiki.core.errors import AikiError
 from aiki.core.failpoints import failpoint
 from aiki.execution.failures import encode_failure
+from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.processes import ProcessFailure, Raised, raised
-from aiki.execution.tries import NotStarted, TaskTimeout, Try, start_try
+from aiki.execution.tries import TaskTimeout, Try, start_try
 from aiki.run import TaskRun
 from aiki.wire.messages import NULL, Attempt, Failure
 
@@ -39,7 +45,7 @@ _NULL: Final = bytes(NULL)
 class Started:
     """A call that was let go, and the attempt that is made or due next."""
 
-    __slots__ = ("announced", "call", "need", "number", "trying")
+    __slots__ = ("announced", "call", "need", "number", "permit", "trying")
 
     def __init__(self, call: Call, number: int, need: int) -> None:
         self.call = call
@@ -49,6 +55,8 @@ class Started:
         """The outbox count that must be durable before it starts."""
         self.announced = False
         """Its start is on record: an `at_most_once` task that must now run or be taken back."""
+        self.permit: threading.Event | None = None
+        """What its try waits for, that has all it needs to begin."""
         self.trying: Try | None = None
 
 
@@ -57,9 +65,9 @@ class Attempts:
 
     __slots__ = (
         "_context",
+        "_lease",
         "_loop",
         "_made",
-        "_may_start",
         "_now",
         "_on_outcome",
         "_origin_id",
@@ -84,7 +92,7 @@ class Attempts:
         context: Context,
         settings: Settings,
         now: Callable[[], int],
-        may_start: Callable[[], bool],
+        lease: Lease,
         on_outcome: Callable[[Call | None, bool, bytes], None],
     ) -> None:
         """`on_outcome` gets (call, ok, value), or (None, ...) when only an attempt failed."""
@@ -99,7 +107,7 @@ class Attempts:
         self._context = context
         self._settings = settings
         self._now = now
-        self._may_start = may_start
+        self._lease = lease
         self._on_outcome = on_outcome
         self._loop = asyncio.get_running_loop()
         self._started: dict[str, Started] = {}
@@ -114,7 +122,7 @@ class Attempts:
     def admit(self, call: Call, now: int, *, announce: bool) -> None:
         """Take a new call; it starts by `launch`.
 
-        With `announce` the start of an `at_most_once` task is put on record.
+        Without `announce` no start of an `at_most_once` task goes on record yet.
         """
         prior = self._prior.pop(call.key, None)
         number = 1 if prior is None else prior.attempt + 1
@@ -124,7 +132,8 @@ class Attempts:
         elif prior is not None and prior.next_at is not None and prior.next_at > now:
             self._retry_at(started, prior.next_at)
         else:
-            if call.task.at_most_once and announce:
+            # A coroutine needs neither thread nor child: its start goes into the commit that it waits for anyway.
+            if call.task.at_most_once and call.task.is_async and announce and self._lease.is_certain():
                 self._announce(started)
             self._waiting.append(started)
 
@@ -132,8 +141,11 @@ class Attempts:
         """Forget a call that nobody waits for."""
         started = self._started.get(call.key)
         if started is not None and started.call is call:
+            self._recall(started)
             del self._started[call.key]
             self._stop_trying(started)
+            if started.announced:  # its body has begun: whoever asks for it again must not start it again
+                self._prior[call.key] = Attempt(call.key, started.number, NULL)
 
     def cancel_all(self) -> None:
         """Forget all calls."""
@@ -148,17 +160,14 @@ class Attempts:
         self.cancel_all()
         self._on_outcome = _ignore
 
-    def take_back(self) -> None:
-        """Put on record that announced tries which have not begun will not: their outcome is known."""
-        for started in self._waiting:
-            if started.announced and self._is_current(started):
-                failure = Failure("NotStarted", "its worker stopped before it began", task=started.call.task.name)
-                row = Attempt(started.call.key, started.number + 1, Raw(encode_failure(failure)), None)
-                self._outbox.add(row)
+    def recall(self) -> None:
+        """Take back all tries that have not begun: none of them will, and it is on record that they did not."""
+        for started in self._started.values():
+            self._recall(started)
 
     def launch(self, now: int, *, draining: bool) -> None:
-        """Start what may start. While draining only what was announced does."""
-        may_start = self._may_start()
+        """Start what may start: nothing while draining."""
+        may_start = self._lease.is_certain()
         self.uncertain = not may_start
         while self._retries and self._retries[0][0] <= now:
             _, _, started = heapq.heappop(self._retries)
@@ -171,8 +180,8 @@ class Attempts:
             started = waiting.popleft()
             if not self._is_current(started):
                 continue
-            if may_start and started.need <= durable and (started.announced or not draining):
-                self._try(started, now)
+            if may_start and started.need <= durable and not draining:
+                self._let_go(started, now)
             else:
                 waiting.append(started)
 
@@ -189,14 +198,6 @@ class Attempts:
         """Whether a try is ready but for a commit, the lease, or the end of draining."""
         for started in self._waiting:  # noqa: SIM110 - a generator costs more, and this is on the hot path
             if self._is_current(started):
-                return True
-        return False
-
-    @property
-    def announced(self) -> bool:
-        """Whether a try whose start is on record has not begun."""
-        for started in self._waiting:  # noqa: SIM110 - as above
-            if started.announced and self._is_current(started):
                 return True
         return False
 
@@ -217,6 +218,44 @@ class Attempts:
         started.need = self._outbox.added
         started.announced = True
 
+    def _let_go(self, started: Started, now: int) -> None:
+        task = started.call.task
+        if task.at_most_once and not started.announced and (task.is_async or started.permit is not None):
+            self._announce(started)
+            self._waiting.append(started)
+            return
+        failpoint("task.before_body")
+        if started.permit is not None:
+            permit, started.permit = started.permit, None
+            permit.set()
+        else:
+            self._try(started, now)
+
+    def _on_ready(self, started: Started, permit: threading.Event) -> None:
+        """Take in that a try has its thread or child: from here on it is let go like any other."""
+        started.permit = permit
+        self._waiting.append(started)
+        self._on_outcome(None, False, b"")
+
+    def _recall(self, started: Started) -> None:
+        """Take back a try and its announcement, unless its body has begun."""
+        if started.trying is not None:
+            if not started.trying.recall():
+                return
+            started.trying = None
+            self.running -= 1
+            if started.permit is None:
+                self._waiting.append(started)
+            started.permit = None
+        if started.announced:
+            failure = Failure("NotStarted", "it was taken back before it began", task=started.call.task.name)
+            row = Attempt(started.call.key, started.number, Raw(encode_failure(failure)))
+            self._outbox.add(row)
+            self._prior[started.call.key] = row
+            started.announced = False
+            started.number += 1
+            started.need = self._outbox.added
+
     def _stop_trying(self, started: Started) -> None:
         if started.trying is not None:
             started.trying.cancel()
@@ -235,7 +274,6 @@ class Attempts:
             timeout = left if timeout is None else min(timeout, left)
         run = TaskRun(run_id=self._run_id, origin_id=self._origin_id, key=call.key, attempt=started.number)
         self.running += 1
-        failpoint("task.before_body")
         try:
             trying = start_try(
                 call,
@@ -245,8 +283,9 @@ class Attempts:
                 context=self._context,
                 loop=self._loop,
                 on_end=partial(self._on_end, started),
+                on_ready=partial(self._on_ready, started) if task.at_most_once and not started.announced else None,
                 settings=self._settings,
-                may_start=self._may_start,
+                lease=self._lease,
             )
         except AikiError as error:
             self._on_end(started, error)

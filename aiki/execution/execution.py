@@ -28,6 +28,7 @@ from aiki.wire.messages import Claimed, End, Entry, Recorded, Unit
 if TYPE_CHECKING:
     from aiki.execution.calls import Call
     from aiki.execution.host import Host
+    from aiki.execution.lease import Lease
     from aiki.execution.settings import Settings
     from aiki.workflow import Workflow
 
@@ -67,11 +68,16 @@ class Execution:
         "_wants_slot",
         "_workflow",
         "fence",
+        "lease",
         "suspect",
     )
 
-    def __init__(self, claimed: Claimed, workflow: Workflow[Any, Any], host: Host, *, settings: Settings) -> None:
+    def __init__(
+        self, claimed: Claimed, workflow: Workflow[Any, Any], host: Host, *, settings: Settings, lease: Lease
+    ) -> None:
+        """`lease` is that of the session by which the run was claimed: its tasks begin under no other."""
         self.fence = claimed.fence
+        self.lease = lease
         self.suspect = claimed.suspect
         self._claimed = claimed
         self._workflow = workflow
@@ -91,7 +97,7 @@ class Execution:
             context=copy_context(),
             settings=settings,
             now=host.now,
-            may_start=host.may_start,
+            lease=lease,
             on_outcome=self._on_outcome,
         )
         self._step = Step(self.fence.run_id, settings.slow_step_seconds)
@@ -121,6 +127,10 @@ class Execution:
             self._host.fetch_page(self, len(self._entries))
         else:
             self._begin()
+
+    def decline(self, why: str) -> None:
+        """Give the run back in place of starting it."""
+        self._stop_with(End(Event.RELEASE, why=why))
 
     def on_page(self, entries: list[Entry]) -> None:
         """Take in a page of the journal that was asked for."""
@@ -166,8 +176,9 @@ class Execution:
             self._flush()
 
     def drain(self) -> None:
-        """Start no new try; end the claim once those that run have ended."""
+        """Start no new try; end the claim once those that have begun have ended."""
         self._draining = True
+        self._attempts.recall()
         if self._lingering:
             self._leave_for_later()
             self._flush()
@@ -182,7 +193,7 @@ class Execution:
         if self._over or self._end is not None:
             return
         if self._attempts.running or self._attempts.waiting or self._next_wake() is None or not self._at_rest():
-            self._attempts.take_back()
+            self._attempts.recall()
             self._stop_with(End(Event.RELEASE))
         else:
             self._leave_for_later()
@@ -351,11 +362,12 @@ class Execution:
         With `more` (only while draining) it is not: it is far from its end, or goes round for ever.
         """
         attempts = self._attempts
-        if attempts.running or attempts.announced:
+        if attempts.running:
             if more:
                 self._schedule()
             return
         if self._draining:
+            attempts.recall()  # those that have come back since: they found the lease uncertain
             if more or attempts.waiting or self._next_wake() is None:
                 self._end_with(End(Event.RELEASE))
             else:

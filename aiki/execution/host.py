@@ -1,4 +1,4 @@
-"""Own what an execution needs from its worker: a clock, leave to start tasks, durable writes and slots."""
+"""Own what an execution needs from its worker: a clock, durable writes and slots."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ class Host(Protocol):
 
     def now(self) -> int:
         """Return the database's time in microseconds."""
-        ...
-
-    def may_start(self) -> bool:
-        """Tell whether the lease is certain, so that side effects may begin."""
         ...
 
     def record(self, execution: Execution, unit: Unit) -> None:

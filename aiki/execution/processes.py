@@ -3,16 +3,18 @@
 A child imports the module of the task, finds the task by its qualified name, and is told nothing but the JSON of the
 arguments and who is running; what comes back is the JSON of the result, or a `Failure`. Nothing is pickled but names
 and numbers.
+The child cannot see the lease, so it is told until when it may begin, by the clock that both share, and looks there as
+the last thing before the body: before, it may have had to start, and to import the task's module.
 A child ends with its parent: a thread in it watches for the parent's death, however that came.
 """
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,6 +25,7 @@ from aiki.core.duration import to_seconds
 from aiki.core.errors import PayloadError, RetryAfter, UsageError
 from aiki.core.retry import Retry
 from aiki.execution.failures import failure_of
+from aiki.execution.lease import Lease, NotStarted
 from aiki.run import TaskRun, enter_task
 from aiki.wire.codec import decoder, encode
 from aiki.wire.messages import Failure
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 _JOIN_SECONDS: Final = 5.0
 _OK: Final = b"+"
 _FAILED: Final = b"-"
+_NOT_STARTED: Final = b"0"
 Work = tuple[str, str, bytes, Retry, str, str, str, int]
 """module, qualified name, arguments, retry, run id, origin id, key, attempt"""
 
@@ -67,14 +71,18 @@ class Child:
         self._process.start()
         theirs.close()
 
-    def ask(self, work: Work) -> bytes:
+    def ask(self, work: Work, lease: Lease) -> bytes:
         """Send the work and wait for its answer. Raises ProcessDied if the child ends instead."""
         try:
-            self._pipe.send(work)
+            self._pipe.send((work, lease.certain_until))
             return self._pipe.recv_bytes()
         except (EOFError, OSError):
             self._process.join(_JOIN_SECONDS)
             raise ProcessDied(f"the task's process ended with exit code {self._process.exitcode}") from None
+
+    def is_alive(self) -> bool:
+        """Tell whether the child runs."""
+        return self._process.is_alive()
 
     def kill(self) -> None:
         """End the child at once, whatever it does."""
@@ -109,8 +117,11 @@ class Processes:
         """Return a child for one job; blocks while all are busy. Give it back by `give_back`."""
         self._free.acquire()
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                child = self._idle.pop()
+                if child.is_alive():
+                    return child
+                child.close()  # it died between two jobs, and shall cost nobody an attempt
         try:
             return Child(self._context)
         except BaseException:
@@ -130,33 +141,47 @@ class Processes:
 class ProcessJob:
     """One try of a task in a process: `run` blocks in a thread, `kill` may come from another."""
 
-    def __init__(self, processes: Processes, task: Task[Any, Any], arguments: bytes, run: TaskRun, origin: str) -> None:
+    def __init__(
+        self, processes: Processes, task: Task[Any, Any], arguments: bytes, who: tuple[TaskRun, str], lease: Lease
+    ) -> None:
+        """`who` is what the task is told of its run, and the run's origin id."""
+        run, origin = who
         self._processes = processes
+        self._lease = lease
         self._work = (*_address(task), arguments, task.retry, run.run_id, origin, run.key, run.attempt)
         self._lock = threading.Lock()
         self._child: Child | None = None
         self._killed = False
 
-    def run(self) -> bytes:
-        """Return the encoded result. Raises ProcessFailure, or ProcessDied if the child ended or was killed."""
+    def run(self, ready: Callable[[], None]) -> bytes:
+        """Return the encoded result; `ready` is called once there is a child, before the work is sent to it.
+
+        Raises ProcessFailure, NotStarted, or ProcessDied if the child ended or was killed.
+        """
         child = self._processes.borrow()
-        with self._lock:
-            self._child = child
-            killed = self._killed
-        usable = False
+        usable = True
         try:
-            if killed:
-                raise ProcessDied("killed before it began")
-            answer = child.ask(self._work)
+            ready()
+            self._take(child)
+            usable = False
+            answer = child.ask(self._work, self._lease)
             usable = True
         finally:
             with self._lock:
+                usable = usable and not (self._killed and self._child is child)
                 self._child = None
-                usable = usable and not self._killed
             self._processes.give_back(child, usable=usable)
+        if answer == _NOT_STARTED:
+            raise NotStarted
         if answer[:1] == _OK:
             return answer[1:]
         raise ProcessFailure(decoder(Raised).decode(answer[1:]))
+
+    def _take(self, child: Child) -> None:
+        with self._lock:
+            if self._killed:
+                raise NotStarted
+            self._child = child
 
     def kill(self) -> None:
         """End the child, if it is at this job."""
@@ -181,21 +206,22 @@ def _serve(pipe: Connection[Any, Any]) -> None:
     threading.Thread(target=_die_with_parent, name="aiki-parent-watch", daemon=True).start()
     while True:
         try:
-            work: Work = pipe.recv()
+            work, certain_until = pipe.recv()
         except (EOFError, OSError, KeyboardInterrupt):
             return
-        pipe.send_bytes(_answer(work))
+        pipe.send_bytes(_answer(work, Lease(certain_until=certain_until)))
 
 
-def _answer(work: Work) -> bytes:
+def _answer(work: Work, lease: Lease) -> bytes:
     module, name, arguments, retry, run_id, origin, key, attempt = work
     task: Any = None
     try:
         task = _find(module, name)
         enter_task(TaskRun(run_id=run_id, origin_id=origin, key=key, attempt=attempt))
         args, kwargs = task.parameters.decode(arguments)
-        value = asyncio.run(task.fn(*args, **kwargs)) if task.is_async else task.fn(*args, **kwargs)
-        return _OK + bytes(task.result.encode(value))
+        return _OK + bytes(task.result.encode(lease.begin(task.fn, args, kwargs)))
+    except NotStarted:
+        return _NOT_STARTED
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is the task's failure
         return _FAILED + encode(raised(error, None if task is None else retry))
 

@@ -2,16 +2,22 @@
 
 A try ends once, by `on_end(result)`: the encoded result as bytes, or the exception. A try that was cancelled does
 not report. SystemExit and KeyboardInterrupt from user code are failures like any other.
+
+Each try can be recalled until its body begins: whether it has is decided once, so that a body which was said not to
+have begun never does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.processes import ProcessJob
 from aiki.run import TaskRun, enter_task
 
@@ -20,6 +26,10 @@ if TYPE_CHECKING:
     from aiki.execution.settings import Settings
 
 OnEnd: TypeAlias = Callable[[bytes | BaseException], None]
+OnReady: TypeAlias = Callable[[threading.Event], None]
+"""Gets what the try waits for now that it has all that its body needs."""
+Work: TypeAlias = Callable[[Callable[[], None]], bytes]
+"""What a thread does for a try. It gets a function to call once it has all that the body needs."""
 CANCEL_GRACE_SECONDS: Final = 5.0
 """How long a coroutine that timed out may go on cleaning up before it is given up."""
 
@@ -32,18 +42,10 @@ class TaskTimeout(TimeoutError):
     """A try of a task took longer than its timeout."""
 
 
-class NotStarted(Exception):
-    """The lease became uncertain before the body began: nothing has happened, and it may be tried when it is certain.
-
-    Whether a try may start is looked at once more right before user code is called: between the decision and the call
-    lies a turn of the loop, or a thread's start, and a process that was frozen there may have lost its runs.
-    """
-
-
 class AsyncTry:
     """A coroutine on the worker's loop."""
 
-    __slots__ = ("_call", "_expired", "_loop", "_may_start", "_on_end", "_task", "_timer")
+    __slots__ = ("_begun", "_call", "_expired", "_lease", "_loop", "_on_end", "_task", "_timer")
 
     def __init__(
         self,
@@ -54,10 +56,11 @@ class AsyncTry:
         context: Context,
         loop: asyncio.AbstractEventLoop,
         on_end: OnEnd,
-        may_start: Callable[[], bool],
+        lease: Lease,
     ) -> None:
         self._call = call
-        self._may_start = may_start
+        self._lease = lease
+        self._begun = False
         self._on_end: OnEnd | None = on_end
         self._expired: float | None = None
         self._loop = loop
@@ -78,15 +81,22 @@ class AsyncTry:
         self._stop_timer()
         self._task.cancel()
 
+    def recall(self) -> bool:
+        """Cancel it if its body has not begun, and tell whether that is so."""
+        if self._begun:
+            return False
+        self.cancel()
+        return True
+
     async def _run(self, run: TaskRun) -> None:
         result: bytes | BaseException
         try:
             enter_task(run)
             task = self._call.task
             args, kwargs = self._call.arguments()
-            if not self._may_start():
-                raise NotStarted
-            result = task.result.encode(await task.fn(*args, **kwargs))
+            body = self._lease.begin(task.fn, args, kwargs)
+            self._begun = True
+            result = task.result.encode(await body)
         except BaseException as error:  # noqa: BLE001 - the boundary of user code
             result = error
             if self._expired is not None and isinstance(error, asyncio.CancelledError):
@@ -118,9 +128,11 @@ class ThreadTry:
         "_job",
         "_kill",
         "_loop",
-        "_may_start",
         "_on_end",
+        "_on_ready",
+        "_permit",
         "_settings",
+        "_start",
         "_timeout",
         "_timer",
         "_work",
@@ -128,21 +140,27 @@ class ThreadTry:
 
     def __init__(
         self,
-        work: Callable[[], bytes],
+        work: Work,
         *,
         timeout: float | None,
         context: Context,
         loop: asyncio.AbstractEventLoop,
         on_end: OnEnd,
+        on_ready: OnReady | None,
         settings: Settings,
-        may_start: Callable[[], bool],
-        kill: Callable[[], None] | None = None,
+        kill: Callable[[], None] | None,
     ) -> None:
-        """`work` runs in the thread, inside `context`; `kill` ends it if anything can."""
+        """`work` runs in the thread, inside `context`; `kill` ends it if anything can.
+
+        With `on_ready` the body begins only once the event is set that it gets. The timeout counts from the begin.
+        """
         self._work = work
-        self._may_start = may_start
         self._kill = kill
         self._on_end: OnEnd | None = on_end
+        self._on_ready = on_ready
+        self._permit = threading.Event()
+        self._start = threading.Lock()
+        """Who locks it, once and for ever, has decided: the thread that the body begins, others that it never does."""
         self._loop = loop
         self._context = context
         self._timeout = timeout
@@ -158,19 +176,34 @@ class ThreadTry:
     def cancel(self) -> None:
         """Give the thread up, or kill its process, and never report."""
         self._on_end = None
+        self._start.acquire(blocking=False)
+        self._permit.set()
         self._stop()
 
+    def recall(self) -> bool:
+        """Cancel it if its body has not begun, and tell whether that is so."""
+        if not self._start.acquire(blocking=False):
+            return False
+        self.cancel()
+        return True
+
     def _run_in_thread(self) -> None:
-        if self._timeout is not None:
-            self._tell_loop(self._start_timer, self._timeout)
         result: bytes | BaseException
         try:
-            if not self._may_start():
-                raise NotStarted
-            result = self._context.run(self._work)
+            result = self._context.run(self._work, self._ready)
         except BaseException as error:  # noqa: BLE001 - the boundary of user code
             result = error
         self._tell_loop(self._end, result)
+
+    def _ready(self) -> None:
+        """Return when the body may begin. Raises NotStarted if the try was recalled."""
+        if self._on_ready is not None:
+            self._tell_loop(self._tell_ready, self._on_ready)
+            self._permit.wait()
+        if not self._start.acquire(blocking=False):
+            raise NotStarted
+        if self._timeout is not None:
+            self._tell_loop(self._start_timer, self._timeout)
 
     def _tell_loop(self, callback: Callable[..., object], *args: Any) -> None:
         try:
@@ -178,6 +211,10 @@ class ThreadTry:
         except RuntimeError:
             if not self._loop.is_closed():
                 raise  # else the worker has ended, and nobody is left to tell
+
+    def _tell_ready(self, on_ready: OnReady) -> None:
+        if self._on_end is not None:
+            on_ready(self._permit)
 
     def _start_timer(self, timeout: float) -> None:
         if self._on_end is not None:
@@ -217,44 +254,41 @@ def start_try(
     context: Context,
     loop: asyncio.AbstractEventLoop,
     on_end: OnEnd,
+    on_ready: OnReady | None,
     settings: Settings,
-    may_start: Callable[[], bool],
+    lease: Lease,
 ) -> Try:
     """Start one try of the call's task where the task wants to run. `timeout` is in seconds.
 
-    `may_start` is asked in whatever thread the body runs; if it says no, the try ends with NotStarted. Raises
-    UsageError if a process task cannot be found by another process, PayloadError if its arguments do not fit.
+    If the lease is not certain when the body would begin, the try ends with NotStarted. With `on_ready` a plain
+    function begins only after leave; a coroutine is ready at once. Raises UsageError if a process task cannot be found
+    by another process, PayloadError if its arguments do not fit.
     """
     task = call.task
-    if task.executor == "process":
-        job = ProcessJob(settings.processes, task, call.encoded_arguments(), run, origin_id)
-        return ThreadTry(
-            job.run,
-            timeout=timeout,
-            context=context.copy(),
-            loop=loop,
-            on_end=on_end,
-            settings=settings,
-            may_start=may_start,
-            kill=job.kill,
-        )
     if task.is_async:
-        return AsyncTry(call, run, timeout=timeout, context=context, loop=loop, on_end=on_end, may_start=may_start)
-
-    def work() -> bytes:
-        enter_task(run)
-        args, kwargs = call.arguments()
-        return task.result.encode(task.fn(*args, **kwargs))
-
+        return AsyncTry(call, run, timeout=timeout, context=context, loop=loop, on_end=on_end, lease=lease)
+    work: Work = partial(_work_in_thread, call, run, lease)
+    kill: Callable[[], None] | None = None
+    if task.executor == "process":
+        job = ProcessJob(settings.processes, task, call.encoded_arguments(), (run, origin_id), lease)
+        work, kill = job.run, job.kill
     return ThreadTry(
         work,
         timeout=timeout,
         context=context.copy(),
         loop=loop,
         on_end=on_end,
+        on_ready=on_ready,
         settings=settings,
-        may_start=may_start,
+        kill=kill,
     )
+
+
+def _work_in_thread(call: Call, run: TaskRun, lease: Lease, ready: Callable[[], None]) -> bytes:
+    enter_task(run)
+    args, kwargs = call.arguments()
+    ready()
+    return call.task.result.encode(lease.begin(call.task.fn, args, kwargs))
 
 
 def _timeout_error(timeout: float) -> TaskTimeout:

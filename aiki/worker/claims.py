@@ -5,8 +5,9 @@ hints can be lost, and pulls spread over many routes starve: so the worker claim
 that more is queued, while its free slots are fewer than its routes, and when it has had no hint for a while. A
 saturated worker thus costs no hints, and Aiki works with JetStream down.
 
-Invariant: pulled + claimed-for + free-to-ask == free slots, so never is more asked for than can be run; only a claim
-whose reply is overdue (its daemon died, most likely) is no longer counted.
+Slots are reserved for what a claim may bring, so never is more asked for than can be run. A claim whose reply is
+overdue (its daemon died, most likely) does not keep its slots: should the reply come late all the same, what finds no
+slot then goes back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aiki.core.errors import AikiError, Overloaded, Unavailable
@@ -26,18 +28,20 @@ from aiki.wire.messages import Claim, ClaimReply
 from aiki.worker.pulls import Pulls
 
 if TYPE_CHECKING:
+    from aiki.execution import Lease
     from aiki.transport import Hint, Transport
+    from aiki.worker.inventory import Inventory
     from aiki.worker.session import Session
-    from aiki.worker.slots import Slots
+    from aiki.worker.slots import Reservation, Slots
 
 IDLE_SECONDS: Final = 5.0
 """Without a hint for so long, the worker asks directly."""
 CROWDED_SECONDS: Final = 1.0
 """With more routes than free slots, or while hints cannot come, an idle worker asks directly so often."""
 CLAIM_SECONDS: Final = 8.0
-"""How long a claim's reply is waited for; below TTL/3, when a renewal would name the claim as unlisted."""
+"""How long a claim's reply is waited for at most, under a long lease."""
 PATIENCE_SECONDS: Final = 2.0
-"""A claim without a reply for so long no longer keeps the next one back."""
+"""A claim without a reply for so long no longer keeps the next one back, nor its slots."""
 GATHER_SECONDS: Final = 0.003
 GATHER_PART: Final = 8
 """While more is queued, up to 1/8 of the slots gather for 3 ms, so that claims come in batches."""
@@ -47,24 +51,36 @@ ACK_SECONDS: Final = 0.005
 log = logging.getLogger("aiki.worker")
 
 
+@dataclass(slots=True)
+class Asked:
+    """A claim under way: the lease under which it was made, and the slots that are kept for its runs."""
+
+    request: Claim
+    lease: Lease
+    reservation: Reservation
+    since: float
+
+
 class Claims:
-    """The claims of one worker. `on_claimed` gets each reply's runs with the request."""
+    """The claims of one worker. `on_claimed` gets each reply with what was asked."""
 
     def __init__(
         self,
         transport: Transport,
         session: Session,
         slots: Slots,
+        inventory: Inventory,
         routes: Iterable[tuple[str, str]],
-        on_claimed: Callable[[ClaimReply, Claim], Awaitable[None]],
+        on_claimed: Callable[[ClaimReply, Asked], Awaitable[None]],
     ) -> None:
         self._transport = transport
         self._session = session
         self._slots = slots
+        self._inventory = inventory
         self._on_claimed = on_claimed
         self._pulls = Pulls(transport, routes, self.wake)
-        self._claiming: dict[str, tuple[int, float]] = {}
-        """Claims without a reply: claim_id -> (runs asked for, since when)."""
+        self._asked: dict[str, Asked] = {}
+        """Claims without a reply, by claim_id."""
         self._more = True
         """Whether more is queued, as far as the last claim saw; the first one goes out without a hint."""
         self._pause_until = 0.0
@@ -77,7 +93,7 @@ class Claims:
         self._wake.set()
 
     async def run(self) -> None:
-        """Claim until cancelled; claims under way are then waited for, so that none is lost."""
+        """Claim until cancelled; claims under way are then waited for, so that none is lost if it can be helped."""
         await self._pulls.open()
         try:
             while True:
@@ -90,17 +106,18 @@ class Claims:
         finally:
             await self._pulls.close()
             if self._tasks:
-                await asyncio.wait(self._tasks, timeout=PATIENCE_SECONDS)
+                _, overdue = await asyncio.wait(self._tasks, timeout=PATIENCE_SECONDS)
+                for task in overdue:
+                    task.cancel()  # a renewal, or the session's end, gives back what it may have claimed
 
     # -- decide
 
     async def _step(self) -> None:
         now = time.monotonic()
-        free = self._free()
-        await self._pulls.give_back_surplus(max(0, free), OVERLOADED_SECONDS)
-        if free <= 0 or now < self._pause_until or not self._session.may_start():
-            return
-        if any(now - since < PATIENCE_SECONDS for _, since in self._claiming.values()):
+        is_waiting = self._give_up_overdue(now)
+        free = self._slots.free
+        await self._pulls.give_back_surplus(free, OVERLOADED_SECONDS)
+        if not free or is_waiting or now < self._pause_until or not self._session.lease.is_certain():
             return
         if hints := self._pulls.take(CLAIM_RUNS):
             failpoint("worker.hinted")
@@ -108,20 +125,22 @@ class Claims:
         elif self._is_direct_due(now, free):
             if self._more and free < self._slots.total // GATHER_PART:
                 await asyncio.sleep(GATHER_SECONDS)
-                if (free := self._free()) <= 0:
+                if not (free := self._slots.free):
                     return
             self._last_direct = time.monotonic()
             self._start_claim(min(free, CLAIM_RUNS), self._pulls.routes, [])
         else:
             await self._pulls.pull(free)
 
-    def _free(self) -> int:
-        """Return how many more runs to ask for. A claim that nobody answers does not hold its slots for long.
-
-        Should its reply come late all the same, its runs are begun over the number of slots.
-        """
-        answerable = time.monotonic() - PATIENCE_SECONDS
-        return self._slots.free - sum(asked for asked, since in self._claiming.values() if since > answerable)
+    def _give_up_overdue(self, now: float) -> bool:
+        """Let others have the slots of claims whose reply is overdue; tell whether one is waited for in good time."""
+        is_waiting = False
+        for asked in self._asked.values():
+            if now - asked.since < PATIENCE_SECONDS:
+                is_waiting = True
+            else:
+                self._slots.release(asked.reservation)
+        return is_waiting
 
     def _is_direct_due(self, now: float, free: int) -> bool:
         if self._more:
@@ -134,7 +153,7 @@ class Claims:
         now = time.monotonic()
         if self._pause_until > now:
             return self._pause_until - now
-        if self._claiming:
+        if self._asked:
             return PATIENCE_SECONDS
         if self._slots.free < len(self._pulls.routes) or self._pulls.refused:
             return CROWDED_SECONDS
@@ -143,16 +162,20 @@ class Claims:
     # -- claim
 
     def _start_claim(self, limit: int, consumers: Iterable[str], hints: list[Hint]) -> None:
-        claim_id = str(uuid.uuid4())
-        routes = [self._pulls.routes[consumer] for consumer in consumers]
-        self._claiming[claim_id] = (limit, time.monotonic())
-        task = asyncio.create_task(self._claim(Claim(self._session.id, claim_id, routes, limit), hints))
+        lease, routes = self._session.lease, [self._pulls.routes[consumer] for consumer in consumers]
+        request = Claim(lease.session, str(uuid.uuid4()), routes, limit)
+        asked = Asked(request, lease, self._slots.reserve(limit), time.monotonic())
+        self._asked[request.claim_id] = asked
+        self._inventory.expect(request.claim_id)
+        task = asyncio.create_task(self._claim(asked, hints))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _claim(self, request: Claim, hints: list[Hint]) -> None:
+    async def _claim(self, asked: Asked, hints: list[Hint]) -> None:
+        request = asked.request
         try:
-            reply = await self._transport.call(request, seconds=CLAIM_SECONDS, repeat=False)
+            seconds = min(CLAIM_SECONDS, asked.lease.reply_seconds)
+            reply = await self._transport.call(request, seconds=seconds, repeat=False)
         except AikiError as error:
             wait = error.retry_after if isinstance(error, Overloaded) else CROWDED_SECONDS
             if not isinstance(error, Unavailable):
@@ -166,10 +189,12 @@ class Claims:
             if reply.runs:
                 failpoint("worker.claimed")
             self._more = reply.more
-            await self._on_claimed(reply, request)
+            await self._on_claimed(reply, asked)
         finally:
             # Only when its runs hold their slots, or it has none: before, they would be claimed for twice.
-            del self._claiming[request.claim_id]
+            del self._asked[request.claim_id]
+            self._inventory.forget(request.claim_id)
+            self._slots.release(asked.reservation)
             self._wake.set()
         # Only now: an ack before the claim would lose the hint if we died in between. And a little later, since
         # the runs' first outcomes, which are about to be sent, matter more than using up a permit.

@@ -1,9 +1,12 @@
 """Own the worker's lease, on a thread with a loop and a connection of its own.
 
-A busy event loop, or user code that holds it, must not lose the lease; so nothing here runs on the worker's loop but
-the callbacks. The lease is certain only until 0.8 TTL after the *sending* of the last answered renewal, by a clock
-that also runs while the machine sleeps: past it no side effect is started, so that the daemon, who waits for the whole
-TTL, never gives a run to another worker while this one begins something (promise P7).
+A busy event loop, or user code that holds it, must not lose the lease: so the thread needs nothing of the worker's
+loop, and never waits for it. It renews, gives back what the daemon counts as ours and nobody here holds, and opens a
+new session when one was lost; the worker's loop is told of that, and drops the runs when it gets to it.
+
+The lease is certain only until 0.8 TTL after the *sending* of the last answered renewal, by a clock that also runs
+while the machine sleeps: past it no side effect is started, so that the daemon, who waits for the whole TTL, never
+gives a run to another worker while this one begins something (promise P7).
 """
 
 from __future__ import annotations
@@ -14,22 +17,29 @@ import logging
 import os
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from aiki.core.errors import FINAL, AikiError, Denied
+from aiki.core.states import Event
+from aiki.execution.lease import Lease, boottime
 from aiki.outages import Outage
 from aiki.transport import Transport
-from aiki.wire.messages import CloseSession, Fence, OpenSession, RenewSession, Route, SessionReply
+from aiki.wire.limits import CLAIM_RUNS
+from aiki.wire.messages import CloseSession, End, Fence, OpenSession, Record, RenewSession, SessionReply, Unit
+from aiki.worker.inventory import Inventory
 
 CERTAIN: Final = 0.8
 """The part of the TTL for which a renewal is trusted."""
 STALL_SECONDS: Final = 300.0
 """A main loop that has not ticked for so long is dead: the process ends, so that its runs go elsewhere."""
 RETRY_SECONDS: Final = 0.5
+RETRY_PART: Final = 0.1
+"""Of a lease that is short: between a renewal that was not answered and the next."""
 EXIT_STALLED: Final = 70
 
 log = logging.getLogger("aiki.worker")
@@ -37,18 +47,14 @@ log = logging.getLogger("aiki.worker")
 
 @dataclass(frozen=True, slots=True)
 class SessionCallbacks:
-    """What the session tells the worker, always on the worker's loop."""
+    """What the session tells the worker."""
 
-    held: Callable[[], list[str]]
-    """Return the claim_ids that still hold a run. Called on the session's thread."""
-    on_lost: Callable[[], Awaitable[None]]
-    """The lease is lost: drop all claims. A new session is opened when it returns."""
-    on_unlisted: Callable[[list[Fence]], Awaitable[None]]
-    """The daemon counts these runs as this session's, but no held claim has them."""
+    on_lost: Callable[[Lease], None]
+    """The lease is lost: drop what was claimed under it. Called on the worker's loop, when that gets to it."""
     on_reply: Callable[[int], None]
-    """The database's time."""
+    """The database's time. Called on the session's thread."""
     on_denied: Callable[[Denied], None]
-    """NATS has refused this thread's connection for too long."""
+    """NATS has refused this thread's connection for too long. Called on the worker's loop."""
 
 
 class Session:
@@ -56,36 +62,32 @@ class Session:
 
     def __init__(
         self,
+        transport: Transport,
+        opening: OpenSession,
         *,
-        url: str,
-        namespace: str,
-        worker: str,
-        routes: list[Route],
-        ttl: float,
+        inventory: Inventory,
         callbacks: SessionCallbacks,
         denied_seconds: float,
     ) -> None:
-        self.id = str(uuid.uuid4())
-        self._url = url
-        self._namespace = namespace
-        self._worker = worker
-        self._routes = routes
-        self._ttl = ttl
+        """`transport` says where to connect to, and is not used; `opening` is what a session is opened by."""
+        self.lease = Lease(opening.id, opening.ttl)
+        """The lease in force, or the one that is being opened: it is not certain then."""
+        self._url = transport.url
+        self._namespace = transport.namespace
+        self._opening = opening
+        self._inventory = inventory
         self._callbacks = callbacks
         self._denied_seconds = denied_seconds
         self._uncertainty = Outage(log, "the lease", away="is not certain, and nothing is started", back="is renewed")
-        self._certain_until = 0.0
         self._main: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._renewal_at = 0.0
+        self._giving_back: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] | None = None
         self._thread: threading.Thread | None = None
-        self._tick = _boottime()
+        self._tick = boottime()
         self._ticking: asyncio.TimerHandle | None = None
-
-    def may_start(self) -> bool:
-        """Tell whether the lease is certain, so that a side effect may be started."""
-        return _boottime() < self._certain_until
 
     async def open(self) -> None:
         """Start the thread and return when the first session is open. Raises what opening it raised."""
@@ -107,7 +109,7 @@ class Session:
             await asyncio.to_thread(self._thread.join, 5.0)
 
     def _beat(self) -> None:
-        self._tick = _boottime()
+        self._tick = boottime()
         assert self._main is not None
         self._ticking = self._main.call_later(1.0, self._beat)
 
@@ -119,7 +121,6 @@ class Session:
         except asyncio.CancelledError:
             pass
         except BaseException:
-            self._certain_until = 0.0
             log.exception("the lease thread ended; this worker starts nothing more")
 
     async def _keep(self) -> None:
@@ -127,75 +128,99 @@ class Session:
         self._keeper = asyncio.current_task()
         try:
             transport = await Transport.connect(
-                self._url, namespace=self._namespace, name=f"aiki-lease-{self._worker}", quiet=True
+                self._url, namespace=self._namespace, name=f"aiki-lease-{self._opening.worker}", quiet=True
             )
         except AikiError as error:
             self._tell_opened(error)
             return
         watching = asyncio.create_task(self._watch_refusals(transport))
         try:
-            await self._open(transport)
-            renewed = True
-            while True:
-                await asyncio.sleep(self._ttl / 3 if renewed else RETRY_SECONDS)
-                self._end_if_stalled()
-                renewed = await self._renew(transport)
+            if not await self._open(transport):
+                return
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._renew(transport, group)
         finally:
             watching.cancel()
-            self._certain_until = 0.0
+            self.lease.certain_until = 0.0
             with contextlib.suppress(AikiError):
-                await transport.call(CloseSession(self.id), seconds=1.0)
+                await transport.call(CloseSession(self.lease.session), seconds=1.0)
             await transport.close()
 
-    async def _open(self, transport: Transport) -> None:
-        """Open the session, under another id if this one has ended meanwhile."""
+    async def _open(self, transport: Transport, *, again: bool = False) -> bool:
+        """Open the session, under another id if this one has ended meanwhile; tell whether it is open.
+
+        Only a first one can be refused: what was good before is repeated until it is taken.
+        """
         while True:
-            sent = _boottime()
+            lease, sent = self.lease, boottime()
+            request = replace(self._opening, id=lease.session, ttl=lease.ttl_seconds)
             try:
-                reply = await transport.call(
-                    OpenSession(self.id, self._worker, self._routes, self._ttl), seconds=self._ttl / 3
-                )
-            except FINAL as error:
-                self._tell_opened(error)
-                raise
+                reply = await transport.call(request, seconds=lease.reply_seconds)
             except AikiError as error:
+                if not again and isinstance(error, FINAL):
+                    self._tell_opened(error)
+                    return False
                 transport.unserved(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if reply.alive:
                 break
-            self.id = str(uuid.uuid4())
+            self.lease = Lease(str(uuid.uuid4()), lease.ttl_seconds)
         self._answered(sent, reply)
         self._tell_opened(None)
-
-    async def _renew(self, transport: Transport) -> bool:
-        sent = _boottime()
-        try:
-            reply = await transport.call(RenewSession(self.id, self._callbacks.held()), seconds=self._ttl / 3)
-        except AikiError as error:
-            log.debug("the lease was not renewed: %s", error)
-            if not self.may_start():
-                self._uncertainty.goes_on(error)
-            return False
-        if reply.alive:
-            self._answered(sent, reply)
-            if reply.unlisted:
-                await self._on_main(self._callbacks.on_unlisted(reply.unlisted))
-            return True
-        log.warning("the session was lost; all its claims are dropped and a new one is opened")
-        self._certain_until = 0.0
-        # Before the claims are dropped: a claim of the old session whose reply comes later is not begun any more.
-        self.id = str(uuid.uuid4())
-        await self._on_main(self._callbacks.on_lost())
-        await self._open(transport)
         return True
 
+    async def _renew(self, transport: Transport, group: asyncio.TaskGroup) -> None:
+        """Renew the lease when that is due; a lost session is followed by a new one."""
+        await asyncio.sleep(max(0.0, self._renewal_at - boottime()))
+        self._end_if_stalled()
+        lease, sent = self.lease, boottime()
+        request = RenewSession(lease.session, self._inventory.held())
+        try:
+            reply = await transport.call(request, seconds=lease.reply_seconds)
+        except AikiError as error:
+            log.debug("the lease was not renewed: %s", error)
+            if not lease.is_certain():
+                self._uncertainty.goes_on(error)
+            self._renewal_at = boottime() + min(RETRY_SECONDS, RETRY_PART * lease.ttl_seconds)
+            return
+        if reply.alive:
+            self._answered(sent, reply)
+            # Beside the renewals, not between them. What is still under way then is named again by the next.
+            if reply.unlisted and (self._giving_back is None or self._giving_back.done()):
+                unheld = self._inventory.give_back(reply.unlisted)
+                self._giving_back = group.create_task(self._give_back(unheld, transport))
+            return
+        log.warning("the session was lost; all its claims are dropped and a new one is opened")
+        self._lose()
+        await self._open(transport, again=True)
+
     def _answered(self, sent: float, reply: SessionReply) -> None:
-        self._ttl = reply.ttl
-        self._certain_until = sent + CERTAIN * reply.ttl
+        self.lease.ttl_seconds = reply.ttl
+        self.lease.certain_until = sent + CERTAIN * reply.ttl
         self._uncertainty.is_over()
+        self._renewal_at = sent + reply.ttl / 3
+        self._callbacks.on_reply(reply.now)
+
+    def _lose(self) -> None:
+        lost = self.lease
+        # First, and for good: what was claimed under it begins no more, whenever the worker's loop gets to drop it.
+        lost.certain_until = 0.0
+        self.lease = Lease(str(uuid.uuid4()), lost.ttl_seconds)
         assert self._main is not None
-        self._main.call_soon_threadsafe(self._callbacks.on_reply, reply.now)
+        self._main.call_soon_threadsafe(self._callbacks.on_lost, lost)
+
+    async def _give_back(self, unheld: list[Fence], transport: Transport) -> None:
+        """Release runs that the daemon counts as ours and that no claim here holds (promise P1)."""
+        units = [Unit(fence, 0, [], [], End(Event.RELEASE, why="the claim's reply was lost")) for fence in unheld]
+        for first in range(0, len(units), CLAIM_RUNS):
+            try:
+                await transport.call(Record(units[first : first + CLAIM_RUNS]), seconds=self.lease.reply_seconds)
+            except AikiError as error:
+                left = len(units) - first
+                log.warning("%d runs were not given back, the next renewal names them again: %s", left, error)
+                return
 
     async def _watch_refusals(self, transport: Transport) -> None:
         error = await transport.denied(self._denied_seconds)
@@ -214,23 +239,9 @@ class Session:
         else:
             self._opened.set_exception(error)
 
-    async def _on_main(self, work: Awaitable[None]) -> None:
-        async def run() -> None:
-            await work
-
-        assert self._main is not None
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self._main))
-
     def _end_if_stalled(self) -> None:
-        stalled = _boottime() - self._tick
+        stalled = boottime() - self._tick
         if stalled < STALL_SECONDS or sys.gettrace() is not None:
             return
         log.critical("the worker's loop has not moved for %.0f s; this process ends so that its runs go on", stalled)
         os._exit(EXIT_STALLED)
-
-
-_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def _boottime() -> float:
-    return time.clock_gettime(_CLOCK)

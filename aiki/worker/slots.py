@@ -1,7 +1,8 @@
 """Own how many runs may move at once: `total` slots, and the runs that linger in memory without one.
 
-Invariant: active + free == total, where a run that was claimed is active until it lingers or ends. A lingering run that
-can move again takes a slot before any new claim does.
+Invariant: active + reserved <= total, where a run that was claimed is active until it lingers or ends, and what a claim
+asked for is reserved until its runs are there, or it is given up. A lingering run that can move again takes a slot
+before any new claim does.
 """
 
 from __future__ import annotations
@@ -17,12 +18,22 @@ if TYPE_CHECKING:
 LINGERING_PER_SLOT: Final = 10
 
 
+class Reservation:
+    """Slots that are kept for the runs which a claim may bring."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+
 class Slots:
     """The slots of a worker; `on_free` is called when one has become free."""
 
     def __init__(self, total: int, on_free: Callable[[], None]) -> None:
         self.total = total
         self._on_free = on_free
+        self._reserved = 0
         self._active: dict[Execution, None] = {}
         self._lingering: OrderedDict[Execution, None] = OrderedDict()
         self._resuming: deque[Execution] = deque()
@@ -30,11 +41,33 @@ class Slots:
     @property
     def free(self) -> int:
         """How many more runs may be claimed now."""
-        return max(0, self.total - len(self._active) - len(self._resuming))
+        return max(0, self.total - len(self._active) - self._reserved - len(self._resuming))
 
-    def take(self, execution: Execution) -> None:
-        """Give a slot to a run that was claimed."""
+    def reserve(self, count: int) -> Reservation:
+        """Keep `count` of the free slots for a claim."""
+        assert count <= self.free
+        self._reserved += count
+        return Reservation(count)
+
+    def release(self, reservation: Reservation) -> None:
+        """Keep what is left of it no longer: the claim was answered, or its answer is overdue."""
+        if reservation.left:
+            self._reserved -= reservation.left
+            reservation.left = 0
+            self._pass_on()
+
+    def take(self, execution: Execution, reservation: Reservation) -> bool:
+        """Give a slot to a run that was claimed; tell whether there was one.
+
+        A claim that was answered in time has one for each of its runs, one that was given up has what is free.
+        """
+        if reservation.left:
+            reservation.left -= 1
+            self._reserved -= 1
+        elif not self.free:
+            return False
         self._active[execution] = None
+        return True
 
     def linger(self, execution: Execution) -> None:
         """Free the slot of a run that only waits. Over the bound, the one that has lingered longest leaves memory."""
@@ -55,11 +88,11 @@ class Slots:
         self._lingering.pop(execution, None)
         if execution in self._resuming:
             self._resuming.remove(execution)
-        if self._active.pop(execution, self) is None:
-            self._pass_on()
+        self._active.pop(execution, None)
+        self._pass_on()
 
     def _pass_on(self) -> None:
-        while self._resuming and len(self._active) < self.total:
+        while self._resuming and len(self._active) + self._reserved < self.total:
             execution = self._resuming.popleft()
             self._active[execution] = None
             execution.on_slot()

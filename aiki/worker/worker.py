@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections import Counter
+import uuid
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -18,13 +18,13 @@ import msgspec
 
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import AikiError, Denied, NotFound, UsageError
-from aiki.core.states import Event
-from aiki.execution import Execution, Settings
+from aiki.execution import Execution, Lease, Settings
 from aiki.execution.order import HASH_SEED_VARIES
 from aiki.registry import Registry
-from aiki.wire.messages import Claim, Claimed, ClaimReply, End, Fence, Page, Record, Route, Unit
-from aiki.worker.claims import Claims
+from aiki.wire.messages import Claimed, ClaimReply, OpenSession, Page, Route, Unit
+from aiki.worker.claims import Asked, Claims
 from aiki.worker.clock import DatabaseClock
+from aiki.worker.inventory import Inventory
 from aiki.worker.recorder import TURN_RUNS, Recorder
 from aiki.worker.session import Session, SessionCallbacks
 from aiki.worker.slots import Slots
@@ -77,8 +77,7 @@ class Worker:
         self._recorder = Recorder(client.transport, self._clock)
         self._slots = Slots(max_concurrent_runs, self._on_free)
         self._executions: dict[str, Execution] = {}
-        self._held: Counter[str] = Counter()
-        """How many runs each claim still holds, by claim_id; read by the lease thread."""
+        self._inventory = Inventory()
         self._session: Session | None = None
         self._claims: Claims | None = None
         self._claiming: asyncio.Task[None] | None = None
@@ -93,24 +92,19 @@ class Worker:
         if not len(self.registry):
             raise UsageError("a worker needs at least one workflow", hint="Worker(client, workflows=[...])")
         transport = self._client.transport
+        served = [_route(workflow) for workflow in self.registry]
         self._session = Session(
-            url=transport.url,
-            namespace=transport.namespace,
-            worker=self.id,
-            routes=[_route(workflow) for workflow in self.registry],
-            ttl=self._lease_seconds,
+            transport,
+            OpenSession(str(uuid.uuid4()), self.id, served, self._lease_seconds),
+            inventory=self._inventory,
             callbacks=SessionCallbacks(
-                held=lambda: list(self._held),
-                on_lost=self._on_lease_lost,
-                on_unlisted=self._give_back,
-                on_reply=self._clock.told,
-                on_denied=self._on_denied,
+                on_lost=self._on_lease_lost, on_reply=self._clock.told, on_denied=self._on_denied
             ),
             denied_seconds=self._start_seconds,
         )
         await self._session.open()
         routes = [(workflow.name, workflow.version) for workflow in self.registry]
-        self._claims = Claims(transport, self._session, self._slots, routes, self._on_claimed)
+        self._claims = Claims(transport, self._session, self._slots, self._inventory, routes, self._on_claimed)
         self._claiming = asyncio.create_task(self._claims.run())
         self._claiming.add_done_callback(self._on_claims_over)
         self._start(self._watch_refusals())
@@ -169,11 +163,6 @@ class Worker:
         """Return the database's time in microseconds."""
         return self._clock.now()
 
-    def may_start(self) -> bool:
-        """Tell whether the lease is certain, so that a side effect may be started."""
-        assert self._session is not None
-        return self._session.may_start()
-
     def record(self, execution: Execution, unit: Unit) -> None:
         """Send the unit; `execution.on_recorded` gets its answer."""
         self._recorder.submit(execution, unit)
@@ -195,47 +184,51 @@ class Worker:
         fence = execution.fence
         if self._executions.get(fence.run_id) is execution:
             del self._executions[fence.run_id]
-        self._let_go(fence.claim_id)
+        self._inventory.let_go(fence.claim_id)
         self._slots.end(execution)
         if not self._executions:
             self._emptied.set()
 
     # -- what happens to the worker
 
-    async def _on_claimed(self, reply: ClaimReply, request: Claim) -> None:
+    async def _on_claimed(self, reply: ClaimReply, asked: Asked) -> None:
+        """Begin what was claimed. Each run of a reply is begun or given back, unless its session was lost."""
         self._clock.told(reply.now)
-        if not reply.alive or self._stopped.is_set():
-            self._start(self._give_back([claimed.fence for claimed in reply.runs]))
-            return
+        claim_id = asked.request.claim_id
         # Held before the first one starts: a renewal in between must list the claim.
-        self._held[request.claim_id] += len(reply.runs)
+        given_back = self._inventory.hold(claim_id, [claimed.fence.run_id for claimed in reply.runs])
         for place, claimed in enumerate(reply.runs, 1):
             # Lost since the claim, or in a turn of this loop: the runs are another's by now, or soon (promise P7).
-            if self._session is None or request.session != self._session.id:
-                self._let_go(request.claim_id)
+            if self._session is None or asked.lease is not self._session.lease:
+                self._inventory.let_go(claim_id)
                 continue
-            self._begin(claimed)
+            self._take_in(claimed, asked, is_given_back=claimed.fence.run_id in given_back)
             if place % TURN_RUNS == 0:
                 await asyncio.sleep(0)
 
-    def _let_go(self, claim_id: str) -> None:
-        self._held[claim_id] -= 1
-        if self._held[claim_id] <= 0:
-            del self._held[claim_id]
-
-    def _begin(self, claimed: Claimed) -> None:
+    def _take_in(self, claimed: Claimed, asked: Asked, *, is_given_back: bool) -> None:
+        run_id = claimed.fence.run_id
         workflow = self.registry.get(claimed.workflow, claimed.version)
         if workflow is None:
             raise AssertionError(f"claimed a run of {claimed.workflow} {claimed.version}, which was not asked for")
-        earlier = self._executions.get(claimed.fence.run_id)
-        if earlier is not None:
+        other = self._executions.get(run_id)
+        if other is not None:
             # The daemon gave the run away and back to us: the earlier claim is fenced by now.
-            earlier.drop()
-        execution = Execution(claimed, workflow, self, settings=self._settings)
-        self._executions[claimed.fence.run_id] = execution
+            if other.fence.epoch > claimed.fence.epoch:
+                self._inventory.let_go(claimed.fence.claim_id)
+                return
+            other.drop()
+        execution = Execution(claimed, workflow, self, settings=self._settings, lease=asked.lease)
+        self._executions[run_id] = execution
         self._emptied.clear()
-        self._slots.take(execution)
-        execution.start()
+        if is_given_back:
+            execution.decline("the claim's reply came late")
+        elif self._stopped.is_set():
+            execution.decline("its worker stops")
+        elif not self._slots.take(execution, asked.reservation):
+            execution.decline("its worker had no slot left")
+        else:
+            execution.start()
 
     def _on_free(self) -> None:
         if self._claims is not None:
@@ -252,29 +245,16 @@ class Worker:
         self._denied = self._denied or error
         self.stop()
 
-    async def _on_lease_lost(self) -> None:
+    def _on_lease_lost(self, lease: Lease) -> None:
         for execution in list(self._executions.values()):
-            execution.drop()
-
-    async def _give_back(self, fences: list[Fence]) -> None:
-        """Release runs that the daemon counts as ours and that no execution holds (promise P1)."""
-        held = {execution.fence.claim_id for execution in self._executions.values()}
-        units = [
-            Unit(fence, 0, [], [], End(Event.RELEASE, why="the claim's reply was lost"))
-            for fence in fences
-            if fence.claim_id not in held
-        ]
-        if not units:
-            return
-        try:
-            await self._client.transport.call(Record(units))
-        except AikiError as error:
-            log.warning("%d runs were not given back, the next renewal names them again: %s", len(units), error)
+            if execution.lease is lease:
+                execution.drop()
 
     async def _fetch_page(self, execution: Execution, after: int) -> None:
-        while execution.fence.run_id in self._executions:
+        run_id = execution.fence.run_id
+        while self._executions.get(run_id) is execution:
             try:
-                reply = await self._client.transport.call(Page(execution.fence.run_id, after))
+                reply = await self._client.transport.call(Page(run_id, after), seconds=execution.lease.reply_seconds)
             except NotFound:
                 execution.drop()
                 return

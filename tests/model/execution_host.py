@@ -7,6 +7,7 @@ run's journal as the daemon would and checks every unit as the daemon does; `Wor
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import selectors
 from collections.abc import Callable, Coroutine
@@ -17,8 +18,8 @@ from msgspec import Raw
 
 from aiki.core.states import Event, apply, target
 from aiki.core.states import State as RunState
-from aiki.execution import Execution, Settings, body
-from aiki.wire.messages import Attempt, Claimed, End, Entry, Fence, Recorded, Unit
+from aiki.execution import Execution, Lease, Settings, body
+from aiki.wire.messages import NULL, Attempt, Claimed, End, Entry, Fence, Recorded, Unit
 from aiki.workflow import Workflow
 
 R = TypeVar("R")
@@ -124,7 +125,7 @@ class World:
         self.lingered = 0
         self.epoch = 0
         self.execution: Execution | None = None
-        self.leased = True
+        self.lease = Lease(certain_until=math.inf)
         self.before_record: Callable[[Unit], Recorded | None] = lambda unit: None
         self._pending: Unit | None = None
         self._changed = asyncio.Event()
@@ -134,9 +135,6 @@ class World:
 
     def now(self) -> int:
         return EPOCH + round(self._loop.time() * 1_000_000)
-
-    def may_start(self) -> bool:
-        return self.leased
 
     def record(self, execution: Execution, unit: Unit) -> None:
         assert execution is self.execution, "an execution that was lost writes"
@@ -181,7 +179,7 @@ class World:
             length=len(self.journal),
             attempts=list(self.attempts),
         )
-        execution = self.execution = Execution(claimed, self.workflow, self, settings=self.settings)
+        execution = self.execution = Execution(claimed, self.workflow, self, settings=self.settings, lease=self.lease)
         execution.start()
         return execution
 
@@ -234,13 +232,21 @@ class World:
         self.units.append(unit)
         self.journal += unit.entries
         for row in unit.attempts:
-            assert all((row.key, row.attempt) != (old.key, old.attempt) for old in self.attempts)
-        self.attempts += unit.attempts
+            self._write_attempt(row)
         if unit.end is not None:
             self.end = unit.end
             self.ends.append(unit.end.event)
             self.state = apply(self.state, unit.end.event)
             assert self.state is target(unit.end.event)
+
+    def _write_attempt(self, row: Attempt) -> None:
+        """Keep a row beside the log. Only a start may stand there already: then it is what came of that."""
+        for place, known in enumerate(self.attempts):
+            if (known.key, known.attempt) == (row.key, row.attempt):
+                assert known.error == NULL != row.error
+                self.attempts[place] = row
+                return
+        self.attempts.append(row)
 
     def _alive(self, execution: Execution, method: str, *args: Any) -> None:
         if execution is self.execution:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -75,11 +76,11 @@ def test_an_input_that_does_not_fit_fails_the_run() -> None:
 def test_no_task_starts_while_the_lease_is_uncertain() -> None:
     async def main() -> None:
         world = World(works, b'{"times":[1]}')
-        world.leased = False
+        world.lease.certain_until = 0.0
         world.claim()
         await asyncio.sleep(60)
         assert events == []
-        world.leased = True
+        world.lease.certain_until = math.inf
         await asyncio.sleep(1)
         assert events == ["start 1"]
 

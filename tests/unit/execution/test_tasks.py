@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -339,6 +340,16 @@ def test_a_process_task_is_killed_at_its_timeout(settings: Settings, tmp_path: P
 def test_a_process_that_dies_is_a_failed_attempt(settings: Settings) -> None:
     output = finish_outside(calling(process_tasks.die), settings)
     assert output == '["TaskFailed","ProcessDied","the task\'s process ended with exit code 3",2]'
+
+
+def test_a_process_that_died_between_two_tasks_costs_no_attempt(settings: Settings) -> None:
+    def run_once() -> int:
+        return int(json.loads(finish_outside(calling(process_tasks.where, 1), settings))[0][0])
+
+    first = run_once()
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    assert run_once() != first
 
 
 def test_fatal_is_final_in_a_process_too(settings: Settings) -> None:
