@@ -73,6 +73,13 @@ def gated_once_in_thread(gate: str) -> Done:
         return Done(0, worker_name())
 
 
+@task
+def gated_in_thread(gate: str) -> Done:
+    with witnessed():
+        _block_at(gate)
+        return Done(0, worker_name())
+
+
 @task(executor="process")
 def gated_in_process(gate: str) -> Done:
     with witnessed():
@@ -186,6 +193,11 @@ async def once_in_thread(run: WorkflowRun, gate: str) -> str:
 
 
 @workflow
+async def in_thread(run: WorkflowRun, gate: str) -> int:
+    return (await gated_in_thread.run(run, gate)).n
+
+
+@workflow
 async def in_process(run: WorkflowRun, gate: str) -> int:
     return (await gated_in_process.run(run, gate)).n
 
@@ -209,5 +221,6 @@ async def nap(run: WorkflowRun, milliseconds: int) -> int:
 
 
 ALL: list[Workflow[..., Any]] = [
-    chain, mixed, held, held_beside_sleep, held_then_sleeps, once_only, once_in_thread, in_process, blocks, fan, nap
+    chain, mixed, held, held_beside_sleep, held_then_sleeps, once_only, once_in_thread, in_thread, in_process, blocks,
+    fan, nap,
 ]  # fmt: skip
