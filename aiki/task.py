@@ -168,7 +168,12 @@ def task(
 
     `name` stands in journals: changing it diverges runs in flight. `timeout` bounds one attempt, `total_timeout` all of
     them together with the waits between. `executor="process"` is for a plain `def` that holds the GIL or must be
-    killable. An `at_most_once` task is never started a second time after its worker died in it.
+    killable.
+
+    The start of an `at_most_once` task goes on record right before its body begins, and it is never begun again. If
+    its worker dies or loses its lease from there on, nobody can tell how far it came, or whether it came to begin at
+    all: its caller gets TaskOutcomeUnknown. What its worker still knows not to have begun (it drained, or the lease
+    was uncertain for a while) is taken back and begun later.
 
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), if the name is not
     made of 1 to 64 letters, digits, `_` and `-`, or if an option makes no sense.

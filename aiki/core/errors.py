@@ -116,7 +116,10 @@ class TaskFailed(AikiError):
 
 
 class TaskOutcomeUnknown(TaskFailed):
-    """An `at_most_once` task was started and its worker died: whether it took effect is unknown."""
+    """An `at_most_once` task was about to begin, or had, when its worker died or lost its lease.
+
+    Whether it took effect is unknown.
+    """
 
     code = "task_outcome_unknown"
 

@@ -363,7 +363,7 @@ def _too_late(call: Call, attempts: int) -> Failure:
 def _outcome_unknown(call: Call, attempts: int) -> Failure:
     return Failure(
         "TaskOutcomeUnknown",
-        "it was started and its worker ended before it reported: it may have taken effect, and is not started again",
+        "its start is on record, and its worker ended before it reported: it may have taken effect; not repeated",
         task=call.task.name,
         attempts=attempts,
         unknown=True,

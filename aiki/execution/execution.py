@@ -158,8 +158,10 @@ class Execution:
                     self._advance()
             case "refused":
                 self._on_refused(unit, recorded.reason or "no reason given")
-            case "fenced" | "conflict":
-                _logger.info("run %s was lost to another claim (%s)", self.fence.run_id, recorded.result)
+            case "conflict":
+                self._on_conflict(unit)
+            case "fenced":
+                _logger.info("run %s was lost to another claim", self.fence.run_id)
                 self.drop()
 
     def on_slot(self) -> None:
@@ -441,6 +443,16 @@ class Execution:
         if self._flown is None and not self._over and (self._outbox or self._end is not None):
             self._flown = self._outbox.take(self.fence, self._end)
             self._host.record(self, self._flown)
+
+    def _on_conflict(self, unit: Unit) -> None:
+        """Give back a run whose journal holds another outcome than the body went on with: it is to be replayed."""
+        _logger.warning("run %s: another outcome stands in its journal; it is replayed", self.fence.run_id)
+        self._outbox.give_up(unit)
+        if self._end is not None and self._end.event is Event.RELEASE:
+            self.drop()
+            return
+        self._end = None
+        self._stop_with(End(Event.RELEASE, why="another outcome stands in its journal"))
 
     def _on_refused(self, unit: Unit, reason: str) -> None:
         _logger.error("run %s: the daemon refused what it wrote: %s", self.fence.run_id, reason)

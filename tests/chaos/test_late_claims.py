@@ -38,6 +38,24 @@ async def test_runs_that_were_given_back_are_not_begun_by_their_late_reply(serve
 
 
 @pytest.mark.parametrize("lease", LEASES)
+async def test_runs_that_were_given_back_while_the_loop_was_busy_are_not_begun_after_that(
+    served: Cluster, lease: str
+) -> None:
+    """Their reply has been read, and before they begin something else holds the loop: no network is at fault."""
+    busy = served.worker("worker.claimed=block", "--lease", lease)
+    async with served.client() as client:
+        await served.load(client, 8, until=lambda: served.reached("worker.claimed"))
+        served.worker("", "--lease", lease)
+        count = len(served.expected.results)
+        await wait_until(lambda: len(served.query(ENDED)) == count, PATIENCE, what="what the other worker does")
+        served.let_go("worker.claimed")
+        await served.load(client, count + 8)
+        summary = await served.finish(client)
+    assert summary.takeovers == 0
+    assert busy.running
+
+
+@pytest.mark.parametrize("lease", LEASES)
 async def test_claims_that_are_answered_after_2_to_6_seconds(served: Cluster, lease: str) -> None:
     proxy = served.proxy()
     delays = itertools.cycle([2.0, 6.0, 4.0])

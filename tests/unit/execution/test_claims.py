@@ -229,16 +229,31 @@ def test_a_dropped_run_cancels_its_tasks_and_writes_nothing() -> None:
 # -- what the daemon answers
 
 
-@pytest.mark.parametrize("result", ["fenced", "conflict"])
-def test_a_run_that_was_lost_is_dropped(result: Any) -> None:
+def test_a_run_that_was_lost_is_dropped() -> None:
     async def main() -> None:
         world = World(works, b'{"times":[1,50]}')
-        world.before_record = lambda unit: Recorded(result)
+        world.before_record = lambda unit: Recorded("fenced")
         world.claim()
         await world.settle()
         assert world.execution is None
         assert world.units == []
         assert events == ["start 1", "end 1"]
+
+    simulate(main())
+
+
+@pytest.mark.parametrize("forever", [False, True])
+def test_a_run_whose_journal_holds_another_outcome_is_given_back(*, forever: bool) -> None:
+    """Nobody else has it: until it is released it would be this worker's, and stand still."""
+
+    async def main() -> None:
+        world = World(works, b'{"times":[1,50]}')
+        world.before_record = lambda unit: Recorded("conflict") if forever or unit.end is None else None
+        world.claim()
+        await world.settle()
+        assert events == ["start 1", "end 1"]
+        assert world.ends == ([] if forever else [Event.RELEASE])
+        assert world.journal == []
 
     simulate(main())
 
