@@ -158,7 +158,7 @@ class ThreadTry:
         self._kill = kill
         self._on_end: OnEnd | None = on_end
         self._on_ready = on_ready
-        self._permit = threading.Event()
+        self._permit = None if on_ready is None else threading.Event()
         self._start = threading.Lock()
         """Who locks it, once and for ever, has decided: the thread that the body begins, others that it never does."""
         self._loop = loop
@@ -177,7 +177,8 @@ class ThreadTry:
         """Give the thread up, or kill its process, and never report."""
         self._on_end = None
         self._start.acquire(blocking=False)
-        self._permit.set()
+        if self._permit is not None:
+            self._permit.set()
         self._stop()
 
     def recall(self) -> bool:
@@ -197,8 +198,8 @@ class ThreadTry:
 
     def _ready(self) -> None:
         """Return when the body may begin. Raises NotStarted if the try was recalled."""
-        if self._on_ready is not None:
-            self._tell_loop(self._tell_ready, self._on_ready)
+        if self._on_ready is not None and self._permit is not None:
+            self._tell_loop(self._tell_ready, self._on_ready, self._permit)
             self._permit.wait()
         if not self._start.acquire(blocking=False):
             raise NotStarted
@@ -212,9 +213,9 @@ class ThreadTry:
             if not self._loop.is_closed():
                 raise  # else the worker has ended, and nobody is left to tell
 
-    def _tell_ready(self, on_ready: OnReady) -> None:
+    def _tell_ready(self, on_ready: OnReady, permit: threading.Event) -> None:
         if self._on_end is not None:
-            on_ready(self._permit)
+            on_ready(permit)
 
     def _start_timer(self, timeout: float) -> None:
         if self._on_end is not None:

@@ -115,8 +115,8 @@ class Claims:
     async def _step(self) -> None:
         now = time.monotonic()
         is_waiting = self._give_up_overdue(now)
+        await self._pulls.give_back_surplus(self._slots.free, OVERLOADED_SECONDS)
         free = self._slots.free
-        await self._pulls.give_back_surplus(free, OVERLOADED_SECONDS)
         if not free or is_waiting or now < self._pause_until or not self._session.lease.is_certain():
             return
         if hints := self._pulls.take(CLAIM_RUNS):
