@@ -15,11 +15,13 @@ from tests.waiting import ENOUGH, wait_until
 pytestmark = pytest.mark.anyio
 
 ALIVE = "SELECT worker FROM aiki.sessions WHERE namespace = %(ns)s AND closed_at IS NULL"
+QUEUED = "SELECT 1 FROM aiki.runs WHERE namespace = %(ns)s AND state = 'queued'"
 ANNOUNCED = "SELECT 1 FROM aiki.attempts a JOIN aiki.runs r ON r.id = a.run_id WHERE r.namespace = %(ns)s"
 
 
 async def all_is_let_go(cluster: Cluster, client: Client) -> None:
-    """Wait until the only worker has carried out a run that was enqueued after all others, so it has begun those."""
+    """Wait until the only worker has claimed all runs, and carried out one that it claimed after them."""
+    await wait_until(lambda: not cluster.query(QUEUED), PATIENCE, what="the claims")
     handle = await chain.enqueue(client, 1)
     cluster.expected.results[handle.run_id] = [0]
     await handle.result(timeout=ENOUGH)
