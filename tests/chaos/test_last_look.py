@@ -69,7 +69,7 @@ async def test_a_thread_task_of_a_lost_session_while_the_next_one_is_certain(ser
         await all_is_let_go(served, client)
         served.open("before")
         await wait_until(lambda: served.begun("block"), what="the block of the loop")
-        served.query("UPDATE aiki.sessions SET closed_at = now() WHERE namespace = %(ns)s")
+        served.query("UPDATE aiki.sessions SET closed_at = now(), expires_at = now() WHERE namespace = %(ns)s")
         await wait_until(lambda: served.query(ALIVE) == [(busy.name,)], what="the next session")
         served.worker("", "--lease", lease, "--only", "in_thread")
         await has_ended(served, second)
