@@ -7,7 +7,7 @@ together.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, overload
@@ -25,8 +25,10 @@ from aiki.reads import RegisteredWorkflows, Runs
 from aiki.run_ids import RunIds
 from aiki.transport import DEFAULT_URL, Transport, reach
 from aiki.waits import Waits
-from aiki.wire.limits import BATCH_RUNS, MESSAGE_BYTES
+from aiki.wire import weights
+from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Enqueue, Enqueued, NewRun
+from aiki.wire.packing import PAYLOAD_BYTES_LEAST, check_payload, parts
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -43,9 +45,8 @@ ENQUEUE_LANES: Final = 3
 AWAITED_RUNS: Final = 4
 CHUNK_RUNS: Final = 500
 """Small enough that the daemon writes one chunk while the next is on its way."""
-CHUNK_BYTES: Final = MESSAGE_BYTES - 64 * 1024
-RUN_BYTES: Final = 1024
-"""What a run weighs on the wire beside its input and labels, at most (see the limits of names and keys)."""
+REQUEST_BYTES: Final = 512
+"""An enqueue beside its runs."""
 
 
 class Client:
@@ -153,13 +154,15 @@ class Client:
         answers: list[Enqueued | None] = [None] * len(runs)
         limit = anyio.CapacityLimiter(ENQUEUE_LANES)
 
-        async def send(start: int, chunk: list[NewRun]) -> None:
+        async def send(start: int, chunk: Sequence[NewRun]) -> None:
             async with limit:
                 answers[start : start + len(chunk)] = await self._send(chunk)
 
+        start = 0
         async with anyio.create_task_group() as group:
-            for start, chunk in _chunks(runs):
+            for chunk in self._chunks(runs):
                 group.start_soon(send, start, chunk)
+                start += len(chunk)
         return [
             _refusal(answer) or self._handle(answer, _result_of(call))
             for call, answer in zip(bound, answers, strict=True)
@@ -183,19 +186,25 @@ class Client:
         return self._handle(answer, _result_of(call))
 
     async def _to_new_run(self, call: Call[Any] | NamedCall) -> NewRun:
-        if isinstance(call, NamedCall):
-            return await self._routes.to_new_run(call, self._ids.next())
-        return call.to_new_run(self._ids.next())
+        run_id = self._ids.next()
+        run = await self._routes.to_new_run(call, run_id) if isinstance(call, NamedCall) else call.to_new_run(run_id)
+        if len(run.input) > PAYLOAD_BYTES_LEAST:
+            check_payload(len(run.input), f"the payload of {run.workflow!r}", room=self.transport.room)
+        return run
 
     async def _send(self, runs: Sequence[NewRun]) -> list[Enqueued]:
         enqueued: list[Enqueued] = []
         # Whoever enqueues a few runs is likely to wait for them, whoever enqueues many is not.
         inbox = self._waits.expect([run.id for run in runs]) if len(runs) <= AWAITED_RUNS else None
-        for _, chunk in _chunks(runs):
+        for chunk in self._chunks(runs):
             failpoint("client.before_enqueue")
-            enqueued += (await self.transport.call(Enqueue(chunk, inbox), seconds=ENQUEUE_SECONDS)).runs
+            enqueued += (await self.transport.call(Enqueue(list(chunk), inbox), seconds=ENQUEUE_SECONDS)).runs
             failpoint("client.after_enqueue")
         return enqueued
+
+    def _chunks(self, runs: Sequence[NewRun]) -> Iterator[Sequence[NewRun]]:
+        """Yield the runs in order, as many at a time as fit one request, and its reply if all were refused."""
+        return parts(runs, weights.of_run, self.transport.room - REQUEST_BYTES, CHUNK_RUNS)
 
     def _handle(self, answer: Enqueued, result: Result | None) -> Handle[Any]:
         return Handle(answer.id, self.transport, self._waits, result=result, created=answer.created)
@@ -214,17 +223,3 @@ def _refusal(answer: Enqueued) -> AikiError | None:
         return None
     hint = f"aiki status {answer.id}" if answer.error.code == Conflict.code else None
     return WIRE_ERRORS.get(answer.error.code, AikiError)(answer.error.message, hint=hint)
-
-
-def _chunks(runs: Sequence[NewRun]) -> Iterable[tuple[int, list[NewRun]]]:
-    """Yield (index of the first, runs) such that each chunk fits one request."""
-    start = 0
-    weight = 0
-    for index, run in enumerate(runs):
-        size = len(run.input) + RUN_BYTES + sum(len(name) + len(value) for name, value in run.labels.items()) * 6
-        if index > start and (index - start >= CHUNK_RUNS or weight + size > CHUNK_BYTES):
-            yield start, list(runs[start:index])
-            start, weight = index, 0
-        weight += size
-    if start < len(runs):
-        yield start, list(runs[start:])

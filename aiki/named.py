@@ -20,10 +20,10 @@ from aiki.core.canonical import Misfit, canonical, digest
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import NotFound, PayloadError, UsageError
 from aiki.payload import schema
+from aiki.reads import registered
 from aiki.task import checked_key
 from aiki.transport import Transport
-from aiki.wire.limits import PAYLOAD_BYTES
-from aiki.wire.messages import NewRun, Route, Workflows
+from aiki.wire.messages import NewRun, Route
 from aiki.wire.schema import BadSchema, Schema, parse
 from aiki.wire.subjects import is_token
 from aiki.workflow import checked_labels, checked_priority, checked_start
@@ -115,7 +115,7 @@ class RouteBook:
         fresh = time.monotonic() - asked < CACHE_SECONDS
         # What is not known may have been registered a moment ago: only a find is worth keeping.
         if not fresh or not routes or (version is not None and all(route.version != version for route in routes)):
-            routes = (await self._transport.call(Workflows(workflow))).routes
+            routes = await registered(self._transport, workflow)
             self._known[workflow] = time.monotonic(), routes
         return routes
 
@@ -146,9 +146,4 @@ def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:
         data = msgspec.json.encode(payload)
     except (TypeError, ValueError, RecursionError) as error:
         raise PayloadError(f"$: the payload of {workflow!r} is not JSON: {error}") from error
-    if len(data) > PAYLOAD_BYTES:
-        raise PayloadError(
-            f"$: the payload of {workflow!r} has {len(data):,} bytes; the limit is {PAYLOAD_BYTES:,}",
-            hint="store large data elsewhere and pass its address",
-        )
     return data

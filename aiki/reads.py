@@ -12,7 +12,7 @@ from aiki.core.errors import NotFound, UsageError
 from aiki.core.states import State
 from aiki.status import RunStatus, to_datetime, to_microseconds
 from aiki.transport import Transport
-from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Resume, Summary, Workflows
+from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Resume, Route, Summary, Workflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +139,13 @@ class Runs:
 
     async def summary(self) -> NamespaceSummary:
         """Return how many runs are in which state, by workflow and version, and how many workers are alive."""
-        reply = await self._transport.call(Summary())
-        return NamespaceSummary(
-            [RouteCount(row.workflow, row.version, row.state, row.runs) for row in reply.rows], reply.workers
-        )
+        counts: list[RouteCount] = []
+        cursor: str | None = None
+        while True:
+            reply = await self._transport.call(Summary(cursor))
+            counts += [RouteCount(row.workflow, row.version, row.state, row.runs) for row in reply.rows]
+            if (cursor := reply.cursor) is None:
+                return NamespaceSummary(counts, reply.workers)
 
 
 class RegisteredWorkflows:
@@ -153,7 +156,6 @@ class RegisteredWorkflows:
 
     async def list(self, name: str | None = None) -> list[WorkflowInfo]:
         """Return all versions of all workflows, or of one."""
-        routes = (await self._transport.call(Workflows(name))).routes
         return [
             WorkflowInfo(
                 route.workflow,
@@ -162,8 +164,19 @@ class RegisteredWorkflows:
                 route.task_names,
                 route.live,
             )
-            for route in routes
+            for route in await registered(self._transport, name)
         ]
+
+
+async def registered(transport: Transport, workflow: str | None) -> list[Route]:
+    """Return the routes that workers have registered, of one workflow or all, in as many requests as it takes."""
+    routes: list[Route] = []
+    cursor: str | None = None
+    while True:
+        reply = await transport.call(Workflows(workflow, cursor))
+        routes += reply.routes
+        if (cursor := reply.cursor) is None:
+            return routes
 
 
 def _entry(item: HistoryItem) -> HistoryEntry:

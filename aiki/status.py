@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiki import stored
-from aiki.core.errors import AikiError, RunBlocked, RunCancelled, RunFailed, UsageError
+from aiki.core.errors import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, UsageError
 from aiki.core.states import TERMINAL, State
 from aiki.wire import messages
 
@@ -60,7 +60,7 @@ class RunStatus:
     """
     error: messages.Failure | None = None
     why: str | None = None
-    """Why it is blocked, retrying, or queued with nobody to run it."""
+    """Why it is blocked, retrying, queued with nobody to run it, or shown without its result."""
     worker: str | None = None
 
     @property
@@ -99,8 +99,10 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
 def error_of(run: messages.RunStatus) -> AikiError | None:
     """Return the error that `Handle.result()` raises for this state; None if it completed or goes on."""
     match run.state:
+        case State.COMPLETED if not run.output:
+            return PayloadError(f"run {run.id} completed, and its result cannot be read: {run.why}")
         case State.FAILED:
-            cause = stored.read_failure(run.error) or messages.Failure("Unknown", "no error was recorded")
+            cause = stored.read_failure(run.error) or messages.Failure("Unknown", run.why or "no error was recorded")
             return RunFailed(
                 cause.message, run_id=run.id, type=cause.type, traceback=cause.traceback, cause=cause.cause
             )

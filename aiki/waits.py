@@ -167,13 +167,14 @@ class Waits:
             self._wanted[ends_only] |= dict.fromkeys(filter(self._is_waited_for, batch))
             await asyncio.sleep(RETRY_SECONDS)
             return
-        missing = set(batch).difference(reply.left_out)
+        rest = batch[len(batch) - reply.rest :]
+        missing = set(batch).difference(rest)
         for run in reply.runs:
             missing.discard(run.id)
             self._tell(run.id, run)
         for run_id in missing:
             self._tell(run_id, NotFound(f"run {run_id} does not exist in namespace {self._transport.namespace!r}"))
-        for run_id in reply.left_out:
+        for run_id in rest:
             self._wanted[ends_only][run_id] = None
 
     def _on_return(self) -> None:
@@ -234,5 +235,5 @@ async def read(transport: Transport, run_ids: list[str]) -> dict[str, RunStatus]
         batch, left = left[:BATCH_RUNS], left[BATCH_RUNS:]
         reply = await transport.call(Status(batch))
         found |= {run.id: run for run in reply.runs}
-        left += reply.left_out
+        left = batch[len(batch) - reply.rest :] + left
     return found

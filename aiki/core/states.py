@@ -35,6 +35,7 @@ class Event(StrEnum):
     BACK_OFF = "back_off"
     CRASH_LOOP = "crash_loop"
     DIVERGE = "diverge"
+    OVERSIZE = "oversize"
     SLEEP = "sleep"
     RETRY = "retry"
     COMPLETE = "complete"
@@ -59,6 +60,7 @@ TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
     (State.RUNNING, Event.SLEEP): State.SLEEPING,
     (State.RUNNING, Event.RETRY): State.RETRYING,
     (State.RUNNING, Event.DIVERGE): State.BLOCKED,
+    (State.RUNNING, Event.OVERSIZE): State.BLOCKED,
     (State.RUNNING, Event.COMPLETE): State.COMPLETED,
     (State.RUNNING, Event.FAIL): State.FAILED,
     # What the rescuer does to a run whose worker's lease has run out.

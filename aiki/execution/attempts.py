@@ -32,6 +32,7 @@ from aiki.execution.processes import ProcessFailure, Raised, raised
 from aiki.execution.tries import TaskTimeout, Try, start_try
 from aiki.run import TaskRun
 from aiki.wire.messages import NULL, Attempt, Failure
+from aiki.wire.packing import PAYLOAD_BYTES_LEAST, payload_misfit
 
 if TYPE_CHECKING:
     from aiki.execution.calls import Call
@@ -74,6 +75,7 @@ class Attempts:
         "_outbox",
         "_prior",
         "_retries",
+        "_room",
         "_run_id",
         "_settings",
         "_started",
@@ -93,14 +95,12 @@ class Attempts:
         settings: Settings,
         now: Callable[[], int],
         lease: Lease,
+        room: Callable[[], int],
         on_outcome: Callable[[Call | None, bool, bytes], None],
     ) -> None:
         """`on_outcome` gets (call, ok, value), or (None, ...) when only an attempt failed."""
         self._prior: dict[str, Attempt] = {}
-        for row in prior:
-            known = self._prior.get(row.key)
-            if known is None or known.attempt < row.attempt:
-                self._prior[row.key] = row
+        self.know(prior)
         self._run_id = run_id
         self._origin_id = origin_id
         self._outbox = outbox
@@ -108,6 +108,7 @@ class Attempts:
         self._settings = settings
         self._now = now
         self._lease = lease
+        self._room = room
         self._on_outcome = on_outcome
         self._loop = asyncio.get_running_loop()
         self._started: dict[str, Started] = {}
@@ -118,6 +119,23 @@ class Attempts:
         """Tries that run now."""
         self.uncertain = False
         """Whether the lease was uncertain when `launch` last looked: it may be certain by now, and nobody tells."""
+
+    def know(self, prior: Iterable[Attempt]) -> None:
+        """Take in tries of earlier claims, before the first call is admitted."""
+        for row in prior:
+            known = self._prior.get(row.key)
+            if known is None or known.attempt < row.attempt:
+                self._prior[row.key] = row
+
+    @property
+    def tried(self) -> int:
+        """How many tasks are known to have been tried by earlier claims."""
+        return len(self._prior)
+
+    @property
+    def last_tried(self) -> str:
+        """The last key of these tasks."""
+        return max(self._prior, default="")
 
     def admit(self, call: Call, now: int, *, announce: bool) -> None:
         """Take a new call; it starts by `launch`.
@@ -298,6 +316,9 @@ class Attempts:
         started.trying = None
         self.running -= 1
         failpoint("task.after_body")
+        if isinstance(result, bytes) and len(result) > PAYLOAD_BYTES_LEAST:
+            what = f"the result of task {started.call.task.name!r}"
+            result = payload_misfit(len(result), what, room=self._room()) or result
         if isinstance(result, bytes):
             del self._started[started.call.key]
             self._on_outcome(started.call, True, result)

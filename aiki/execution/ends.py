@@ -6,26 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
-from aiki.core.errors import AikiError, UsageError
+from aiki.core.errors import AikiError, PayloadError, UsageError
 from aiki.core.states import Event
 from aiki.execution.body import Body, Outcome
 from aiki.execution.failures import encode_failure, failure_of
-from aiki.wire.limits import ENTRIES_HARD, JOURNAL_BYTES_HARD
+from aiki.wire.limits import ENTRIES_HARD, JOURNAL_BYTES_HARD, WHY_CHARS
 from aiki.wire.messages import End
+from aiki.wire.packing import check_payload
 
 if TYPE_CHECKING:
     from aiki.workflow import Workflow
 
 
-def of_body(body: Body, workflow: Workflow[Any, Any]) -> End:
-    """Return the end of a run whose body has ended. A result that does not fit its type fails the run."""
+def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
+    """Return the end of a run whose body has ended.
+
+    A result that does not fit its type, or a message of `room` bytes, fails the run.
+    """
     if body.outcome is Outcome.DIVERGED:
         return blocked(body.diff)
     if body.error is not None:
         return failed(body.error)
     assert body.outcome is Outcome.RETURNED, body.outcome
     try:
-        return End(Event.COMPLETE, output=Raw(workflow.result.encode(body.result)))
+        output = workflow.result.encode(body.result)
+        check_payload(len(output), f"the result of workflow {workflow.name!r}", room=room)
+        return End(Event.COMPLETE, output=Raw(output))
     except AikiError as error:
         return failed(error)
 
@@ -37,7 +43,14 @@ def failed(error: BaseException) -> End:
 
 def blocked(why: str) -> End:
     """Return the end of a claim whose run needs a person."""
-    return End(Event.DIVERGE, why=why)
+    return End(Event.DIVERGE, why=_cut(why))
+
+
+def unreadable(error: AikiError) -> End:
+    """Return the end of a claim whose journal cannot be brought to a worker: a person must make that possible."""
+    if isinstance(error, PayloadError):
+        return End(Event.OVERSIZE, why=_cut(f"oversize: {error.message}; {error.hint}"))
+    return blocked(f"its journal cannot be read: {error.message}")
 
 
 def deadlock(lines: list[str]) -> UsageError:
@@ -54,3 +67,11 @@ def too_large(entries: int, size: int) -> UsageError:
         f"the run's journal has {entries} entries and {size} bytes, which is more than a run may have"
         f" ({ENTRIES_HARD} entries, {JOURNAL_BYTES_HARD} bytes): split its work over several runs"
     )
+
+
+def _cut(why: str) -> str:
+    """Leave out the middle of a long text: a diff ends with what to do."""
+    if len(why) <= WHY_CHARS:
+        return why
+    half = WHY_CHARS // 2 - 4
+    return f"{why[:half]}\n ...\n{why[-half:]}"

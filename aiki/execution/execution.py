@@ -23,7 +23,7 @@ from aiki.execution.outbox import Outbox
 from aiki.execution.watchdog import Step, watchdog
 from aiki.run import WorkflowRun
 from aiki.wire.limits import ENTRIES_HARD, ENTRIES_SOFT, JOURNAL_BYTES_HARD, JOURNAL_BYTES_SOFT
-from aiki.wire.messages import Claimed, End, Entry, Recorded, Unit
+from aiki.wire.messages import Claimed, End, Entry, Page, PageReply, Recorded, Unit
 
 if TYPE_CHECKING:
     from aiki.execution.calls import Call
@@ -98,6 +98,7 @@ class Execution:
             settings=settings,
             now=host.now,
             lease=lease,
+            room=host.room,
             on_outcome=self._on_outcome,
         )
         self._step = Step(self.fence.run_id, settings.slow_step_seconds)
@@ -123,8 +124,11 @@ class Execution:
 
     def start(self) -> None:
         """Read the rest of the journal if there is more, then run the body as far as it goes."""
+        run_id, attempts = self.fence.run_id, self._attempts
         if len(self._entries) < self._claimed.length:
-            self._host.fetch_page(self, len(self._entries))
+            self._host.fetch_page(self, Page(run_id, len(self._entries)))
+        elif attempts.tried < self._claimed.tries:
+            self._host.fetch_page(self, Page(run_id, tried_after=attempts.last_tried))
         else:
             self._begin()
 
@@ -132,17 +136,22 @@ class Execution:
         """Give the run back in place of starting it."""
         self._stop_with(End(Event.RELEASE, why=why))
 
-    def on_page(self, entries: list[Entry]) -> None:
-        """Take in a page of the journal that was asked for."""
+    def on_page(self, page: PageReply) -> None:
+        """Take in a page of the journal, or of tries, that was asked for."""
         if self._over or self._end is not None:
             return
-        if not entries:
+        if not page.entries and not page.attempts:
             self._stop_with(
                 ends.blocked(f"its journal has {self._claimed.length} entries and ends at {len(self._entries)}")
             )
             return
-        self._entries = self._entries + entries
+        self._entries = self._entries + page.entries
+        self._attempts.know(page.attempts)
         self.start()
+
+    def on_page_refused(self, error: AikiError) -> None:
+        """Block the run: what it came to so far cannot be brought here."""
+        self._stop_with(ends.unreadable(error))
 
     def on_recorded(self, recorded: Recorded) -> None:
         """Take in what became of the unit in flight."""
@@ -292,7 +301,7 @@ class Execution:
             for call in started:
                 self._attempts.admit(call, now, announce=not self._draining)
         if body.outcome is not Outcome.RUNNING:
-            self._end_with(ends.of_body(body, self._workflow))
+            self._end_with(ends.of_body(body, self._workflow, room=self._host.room()))
         elif self._too_large:
             self._end_with(ends.failed(ends.too_large(self._journal_length, self._journal_bytes)))
         elif not more and body.is_deadlocked():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from typing import Final
 
+from msgspec.structs import replace
+
 from aiki.core.errors import AikiError, TaskFailed
 from aiki.execution.unwinding import is_internal
 from aiki.wire.codec import encode
@@ -13,6 +15,7 @@ from aiki.wire.messages import Failure
 
 _TYPE_CHARS: Final = 200
 _MESSAGE_CHARS: Final = 2_000
+_SHORT_CHARS: Final = ERROR_BYTES // (4 * 6) - 50
 _TRACEBACK_BYTES: Final = ERROR_BYTES - 3 * _MESSAGE_CHARS - 1_000
 
 
@@ -33,8 +36,20 @@ def failure_of(error: BaseException, *, task: str | None = None, attempts: int =
 
 
 def encode_failure(failure: Failure) -> bytes:
-    """Return the failure as JSON, at most about ERROR_BYTES."""
-    return encode(failure)
+    """Return the failure as JSON of at most ERROR_BYTES."""
+    data = encode(failure)
+    if len(data) <= ERROR_BYTES:
+        return data
+    # Text of nothing but escapes takes six times its length.
+    return encode(
+        replace(
+            failure,
+            type=_cut(failure.type, _SHORT_CHARS),
+            message=_cut(failure.message, _SHORT_CHARS),
+            traceback=_cut(failure.traceback, _SHORT_CHARS),
+            cause=failure.cause and _cut(failure.cause, _SHORT_CHARS),
+        )
+    )
 
 
 def _text(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from aiki.wire.messages import Unit
+from aiki.wire.messages import Page, Unit
 
 if TYPE_CHECKING:
     from aiki.execution.execution import Execution
@@ -21,8 +21,12 @@ class Host(Protocol):
         """Write `unit`, repeating it until it is answered, then call `execution.on_recorded`. One at a time."""
         ...
 
-    def fetch_page(self, execution: Execution, after: int) -> None:
-        """Read the journal from entry `after`, then call `execution.on_page` with what was read."""
+    def room(self) -> int:
+        """Return the bytes of a message to the daemon: outcomes that do not fit one cannot be recorded."""
+        ...
+
+    def fetch_page(self, execution: Execution, request: Page) -> None:
+        """Read on in the journal, then call `execution.on_page` with what was read, or `on_page_refused`."""
         ...
 
     def lingering(self, execution: Execution) -> None:

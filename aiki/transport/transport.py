@@ -23,7 +23,6 @@ from aiki.core.errors import (
     ConfigError,
     Denied,
     Overloaded,
-    PayloadError,
     Unavailable,
     Unsupported,
     UsageError,
@@ -33,8 +32,8 @@ from aiki.outages import Outage
 from aiki.transport.hints import Hint, HintPulls
 from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered
 from aiki.wire import codec, subjects
-from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import Request
+from aiki.wire.packing import room_of, too_large
 
 R = TypeVar("R")
 
@@ -62,6 +61,11 @@ class Transport:
     def on_return(self) -> list[Callable[[], None]]:
         """What is called when the connection is back: what was pushed meanwhile is lost."""
         return self._nats.on_return
+
+    @property
+    def room(self) -> int:
+        """The bytes of a message, as the server that we are connected to allows; another one may allow fewer."""
+        return room_of(self._nats.max_payload)
 
     @classmethod
     async def connect(
@@ -116,13 +120,12 @@ class Transport:
 
         Attempts of at most ATTEMPT_SECONDS are repeated until the deadline, also after `unavailable` and `overloaded`
         answers; in a hurry if somebody did not answer lately. With `repeat=False` there is one attempt of `seconds`.
+        What does not fit a message is not sent: it raises PayloadError.
         """
         try:
             data = codec.encode(request)
         except UnicodeEncodeError as error:
             raise UsageError(f"text with a lone surrogate, which UTF-8 cannot hold: {error.object[:80]!r}") from error
-        if len(data) > MESSAGE_BYTES:
-            raise PayloadError(f"a request of {len(data):,} bytes is over the limit of {MESSAGE_BYTES:,}")
         deadline = time.monotonic() + seconds
         # A short deadline is also split: the first attempt may have met a daemon that died or froze.
         longest = min(ATTEMPT_SECONDS, max(seconds / 4, SHORT_ATTEMPT_SECONDS))
@@ -143,6 +146,9 @@ class Transport:
                 await asyncio.sleep(wait)
 
     async def _attempt(self, request: Request[R], data: bytes, seconds: float) -> R:
+        # At each attempt: a reconnect may have led to a server that allows less.
+        if len(data) > self.room:
+            raise too_large(f"the request {request.op!r}", len(data), room=self.room)
         try:
             message = await self._nats.request(
                 subjects.api(self.namespace, request.op), data, seconds=seconds, vital=True

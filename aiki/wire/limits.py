@@ -10,17 +10,17 @@ from typing import Final
 from aiki.core.canonical import NESTING as NESTING
 
 MESSAGE_BYTES: Final = 512 * 1024
-"""No request or reply is larger: batches are split, replies paged (NATS refuses more than 1 MiB)."""
+"""No request or reply is larger, nor than the NATS server takes: batches are split, replies paged (see `packing`)."""
 PAYLOAD_BYTES: Final = 256 * 1024
-"""A workflow's input, a workflow's result, a task's result."""
+"""A workflow's input, a workflow's result, a task's result, where messages of MESSAGE_BYTES pass."""
 ERROR_BYTES: Final = 16 * 1024
-"""An error with its traceback; longer tracebacks lose their middle."""
+"""An error with its traceback, as JSON; longer tracebacks lose their middle."""
+WHY_CHARS: Final = 8 * 1024
+"""Why a run is blocked, with its diff; longer ones lose their middle."""
 PAGE_BYTES: Final = 256 * 1024
 """Journal entries in one page, except that a single larger entry travels alone."""
 TEXT_CHARS: Final = 1024
 """Any text in a request, if nothing longer is said of it."""
-WHY_CHARS: Final = 64 * 1024
-"""Why a claim ended: the diff of a divergence."""
 LIST_ITEMS: Final = 1000
 """Any list or object in a request, if nothing else is said of it."""
 BATCH_RUNS: Final = 1000

@@ -13,8 +13,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from aiki.core.errors import PayloadError
-from aiki.wire.limits import MESSAGE_BYTES, PAYLOAD_BYTES
+from msgspec.structs import replace
+
+from aiki.core.errors import ConfigError, PayloadError
+from aiki.wire import weights
+from aiki.wire.limits import MESSAGE_BYTES, PAYLOAD_BYTES, UNIT_ITEMS
+from aiki.wire.messages import OpenSession, Route, Unit
 
 Item = TypeVar("Item")
 
@@ -22,6 +26,9 @@ MAX_PAYLOAD_LEAST: Final = 64 * 1024
 """With a server that takes less, nothing of any use fits: aikid does not start."""
 ENVELOPE_BYTES: Final = 36 * 1024
 """A run without its payload, at most: with all its labels, and these and its key of nothing but escapes."""
+OPENING_BYTES: Final = 2048
+"""The opening of a session beside its routes."""
+_REMEDY: Final = f"raise max_payload in the server's configuration (up to {MESSAGE_BYTES} is used), or send less"
 
 
 def room_of(max_payload: int) -> int:
@@ -31,36 +38,58 @@ def room_of(max_payload: int) -> int:
 
 def payload_bytes(room: int) -> int:
     """Return how large an input or a result may be, so that whatever has to carry it fits `room`."""
-    return min(PAYLOAD_BYTES, room - ENVELOPE_BYTES)
+    return max(0, min(PAYLOAD_BYTES, room - ENVELOPE_BYTES))
+
+
+PAYLOAD_BYTES_LEAST: Final = payload_bytes(MAX_PAYLOAD_LEAST)
+"""A payload of no more bytes fits whatever the server: none that a daemon works with takes less."""
 
 
 def check_payload(size: int, what: str, *, room: int) -> None:
-    """Raise PayloadError, with the limit's name, if a payload of `size` bytes does not fit a message."""
-    if size > PAYLOAD_BYTES:
-        raise PayloadError(
-            f"{what} has {size:,} bytes, more than {PAYLOAD_BYTES:,}",
-            hint="keep large data elsewhere and pass its address",
+    """Raise PayloadError, with the limit's name, if a payload of `size` bytes is too large."""
+    if error := payload_misfit(size, what, room=room):
+        raise error
+
+
+def payload_misfit(size: int, what: str, *, room: int) -> PayloadError | None:
+    """Return the error of a payload of `size` bytes that is too large, None if it fits."""
+    limit = payload_bytes(room)
+    if size <= limit:
+        return None
+    if limit == PAYLOAD_BYTES:
+        return PayloadError(
+            f"{what} has {size:,} bytes, more than {limit:,}", hint="keep large data elsewhere and pass its address"
         )
-    if size > payload_bytes(room):
-        raise too_large(what, size, room=room)
-
-
-def too_large(what: str, size: int, *, room: int) -> PayloadError:
-    """Return the error of what cannot be sent since the server takes no more than `room` bytes."""
     return PayloadError(
-        f"{what} has {size:,} bytes: too many for the NATS server, whose max_payload is {room:,}",
-        hint=f"raise max_payload in its configuration (up to {MESSAGE_BYTES:,} is used), or store large data elsewhere",
+        f"{what} has {size:,} bytes, more than the {limit:,} that the NATS server's max_payload of {room:,} leaves it",
+        hint=_REMEDY,
     )
 
 
-def fitting(weights: Iterable[int], room: int, most: int = sys.maxsize) -> int:
-    """Return how many of the items that weigh so much fit `room` together, from the first on, and `most` at most.
+def check_server(max_payload: int) -> None:
+    """Raise ConfigError if a daemon cannot work with a server that takes so little."""
+    if max_payload < MAX_PAYLOAD_LEAST:
+        raise ConfigError(
+            f"the NATS server's max_payload is {max_payload:,} bytes, and aikid needs {MAX_PAYLOAD_LEAST:,}",
+            hint=f"raise max_payload in the server's configuration; {MESSAGE_BYTES} is as good as more",
+        )
 
-    One always does, if there is one: whoever cannot split it further must see for himself whether it fits.
+
+def too_large(what: str, size: int, *, room: int) -> PayloadError:
+    """Return the error of what does not fit a message."""
+    if room == MESSAGE_BYTES:
+        return PayloadError(f"{what} has {size:,} bytes, more than a message's {room:,}", hint="send less at a time")
+    return PayloadError(f"{what} has {size:,} bytes, more than the NATS server's max_payload of {room:,}", hint=_REMEDY)
+
+
+def fitting(sizes: Iterable[int], room: int, most: int = sys.maxsize) -> int:
+    """Return how many items of these sizes fit `room` together, from the first on, and `most` at most.
+
+    One always does, if there is one, so that whoever takes what fits gets on, even where it is too large alone.
     """
     count = 0
-    for weight in weights:
-        room -= weight
+    for size in sizes:
+        room -= size
         if count and (room < 0 or count == most):
             break
         count += 1
@@ -76,3 +105,40 @@ def parts(
         count = fitting((weigh(items[place]) for place in range(start, len(items))), room, most)
         yield items[start : start + count]
         start += count
+
+
+def cut(unit: Unit, room: int) -> list[Unit]:
+    """Return the unit in parts that each fit `room`, to be written one after the other: each when the last is durable.
+
+    A crash between two of them leaves a part of what came about, as it would between two units: the entries in their
+    order first, then the tries, and the claim is given up last.
+    """
+    found: list[Unit] = []
+    base = unit.base
+    for entries in parts(unit.entries, weights.of_entry, room - weights.UNIT_BYTES, UNIT_ITEMS):
+        found.append(Unit(unit.fence, base, list(entries), [], None))
+        base += len(entries)
+    found += (
+        Unit(unit.fence, base, [], list(attempts), None)
+        for attempts in parts(unit.attempts, weights.of_attempt, room - weights.UNIT_BYTES, UNIT_ITEMS)
+    )
+    if unit.end is not None:
+        found.append(Unit(unit.fence, base, [], [], unit.end))
+    return found
+
+
+def openings(request: OpenSession, room: int) -> list[OpenSession]:
+    """Return the requests that open a session; mostly it is one. The first names all routes, others bring schemas."""
+    room -= OPENING_BYTES
+    if sum(map(weights.of_route, request.routes)) <= room:
+        return [request]
+    bare = replace(request, routes=[Route(route.workflow, route.version) for route in request.routes])
+    described = [route for route in request.routes if route.parameters or route.task_names]
+    return [bare, *(replace(request, routes=list(some)) for some in parts(described, weights.of_route, room))]
+
+
+def next_ids(ids: Iterable[str], after: str, room: int) -> tuple[list[str], str | None]:
+    """Return the ids after `after` in order, as many as fit `room`, and the last one of these if there are more."""
+    left = sorted(one for one in ids if one > after)
+    count = fitting((weights.ID_BYTES for _ in left), room)
+    return left[:count], left[count - 1] if count < len(left) else None

@@ -12,13 +12,14 @@ from aiki.wire.messages import Attempt, End, Entry, HistoryItem, NewRun, Route, 
 
 ID_BYTES: Final = 48
 """The id of a run or of a claim in a list."""
+UNIT_BYTES: Final = 400
+"""A unit beside its entries and tries."""
 _TEXT_BYTES: Final = 6
 """A character at most: `\\u0000`."""
 _RUN_BYTES: Final = 1024
 """A run beside its input, key and labels; and the reply to it, should it be refused."""
 _STATUS_BYTES: Final = 512
 _ITEM_BYTES: Final = 256
-_UNIT_BYTES: Final = 400
 _ENTRY_BYTES: Final = 80
 _ROUTE_BYTES: Final = 256
 
@@ -35,13 +36,23 @@ def of_labels(labels: Mapping[str, str]) -> int:
 
 def of_run(run: NewRun) -> int:
     """Return the weight of a run that is enqueued, or claimed without its journal."""
-    return _RUN_BYTES + len(run.input) + of_text(run.key) + of_labels(run.labels)
+    weight = _RUN_BYTES + len(run.input)
+    if run.key:
+        weight += _TEXT_BYTES * len(run.key)
+    if run.labels:
+        weight += of_labels(run.labels)
+    return weight
 
 
 def of_status(run: RunStatus) -> int:
     """Return the weight of a run as a reader sees it."""
-    texts = of_text(run.key) + of_text(run.why) + of_text(run.worker)
-    return _STATUS_BYTES + len(run.output) + len(run.error) + texts + of_labels(run.labels)
+    weight = _STATUS_BYTES + len(run.output) + len(run.error)
+    for text in (run.key, run.why, run.worker):
+        if text:
+            weight += _TEXT_BYTES * len(text)
+    if run.labels:
+        weight += of_labels(run.labels)
+    return weight
 
 
 def of_entry(entry: Entry) -> int:
@@ -61,11 +72,13 @@ def of_end(end: End | None) -> int:
 
 def of_unit(unit: Unit) -> int:
     """Return the weight of what a claim writes at a time."""
-    weight = _UNIT_BYTES + of_end(unit.end)
-    for entry in unit.entries:
-        weight += of_entry(entry)
+    weight = UNIT_BYTES
+    for entry in unit.entries:  # as `of_entry`: a call less on the hot path
+        weight += _ENTRY_BYTES + _TEXT_BYTES * len(entry.key) + len(entry.value)
     for attempt in unit.attempts:
         weight += of_attempt(attempt)
+    if unit.end is not None:
+        weight += of_end(unit.end)
     return weight
 
 

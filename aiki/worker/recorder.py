@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from aiki.core.errors import AikiError, Unavailable, UsageError
 from aiki.core.failpoints import failpoint
-from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire import weights
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
+from aiki.wire.packing import cut, fitting
 
 if TYPE_CHECKING:
     from aiki.execution import Execution
@@ -26,10 +28,8 @@ TURN_RUNS: Final = 50
 """After so many runs went on in one turn of the loop, others get a turn: what the first came to is on its way to the
 daemon while the rest still computes. (All in one turn, worker and daemon would wait for each other in turns.)"""
 BATCH_UNITS: Final = 500
-BATCH_BYTES: Final = MESSAGE_BYTES - 16 * 1024
-UNIT_BYTES: Final = 400
-ENTRY_BYTES: Final = 250
-"""What a unit and an entry weigh on the wire beside their values and keys, at most."""
+REQUEST_BYTES: Final = 64
+"""A request beside its units."""
 CALL_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.05
 RETRY_SECONDS_MAX: Final = 5.0
@@ -68,9 +68,7 @@ class Recorder:
         self._launching = False
         if self._ready and self._idle_lanes:
             self._idle_lanes -= 1
-            lane = asyncio.create_task(self._drain())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+            self._start_lane(self._drain())
 
     async def _drain(self) -> None:
         try:
@@ -80,43 +78,36 @@ class Recorder:
             self._idle_lanes += 1
 
     def _next_batch(self) -> list[tuple[Execution, Unit]]:
-        batch: list[tuple[Execution, Unit]] = []
-        weight = 0
-        while self._ready and len(batch) < BATCH_UNITS:
-            size = _weight(self._ready[0][1])
-            if batch and weight + size > BATCH_BYTES:
-                break
-            weight += size
-            batch.append(self._ready.popleft())
-        return batch
+        sizes = (weights.of_unit(unit) for _, unit in self._ready)
+        return [self._ready.popleft() for _ in range(fitting(sizes, self._room, BATCH_UNITS))]
 
     async def _record(self, batch: list[tuple[Execution, Unit]], *, tries: int = 0, wait: float = 0.0) -> None:
         if wait:
             await asyncio.sleep(wait)
         try:
-            reply = await self._reply(batch)
+            reply = await self._reply([unit for _, unit in batch])
         except AikiError as error:
             self._refused(batch, error, tries=tries + 1)
             return
         failpoint("worker.recorded")
-        self._clock.told(reply.now)
         for place, ((execution, _), recorded) in enumerate(zip(batch, reply.units, strict=True), 1):
             execution.on_recorded(recorded)
             if place % TURN_RUNS == 0:
                 await asyncio.sleep(0)
 
-    async def _reply(self, batch: list[tuple[Execution, Unit]]) -> RecordReply:
-        """Return the daemon's answer, however long it takes. Raises the error that it refused the batch with."""
-        request = Record([unit for _, unit in batch])
+    async def _reply(self, units: list[Unit]) -> RecordReply:
+        """Return the daemon's answer, however long it takes. Raises the error that it refused the units with."""
+        request = Record(units)
         while True:
             try:
                 reply = await self._transport.call(request, seconds=CALL_SECONDS)
             except Unavailable as error:
-                log.debug("outcomes of %d runs wait to be recorded", len(batch))
+                log.debug("outcomes of %d runs wait to be recorded", len(units))
                 self._transport.unserved(error)
                 continue
-            if len(reply.units) != len(batch):
-                raise AikiError(f"aikid answered {len(reply.units)} of {len(batch)} records")
+            if len(reply.units) != len(units):
+                raise AikiError(f"aikid answered {len(reply.units)} of {len(units)} records")
+            self._clock.told(reply.now)
             return reply
 
     def _refused(self, batch: list[tuple[Execution, Unit]], error: AikiError, *, tries: int) -> None:
@@ -127,24 +118,46 @@ class Recorder:
         """
         is_data = isinstance(error, UsageError)
         if is_data and len(batch) == 1:
-            batch[0][0].on_recorded(Recorded("refused", error.message))
+            self._refused_alone(*batch[0], error)
             return
         level = logging.WARNING if tries == 1 else logging.DEBUG
         log.log(level, "outcomes of %d runs were not recorded, and are sent again: %s", len(batch), error)
         wait = 0.0 if is_data else min(RETRY_SECONDS * 2**tries, RETRY_SECONDS_MAX)
         half = len(batch) // 2
         for part in filter(None, (batch[:half], batch[half:])):
-            lane = asyncio.create_task(self._record(part, tries=tries, wait=wait))
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+            self._start_lane(self._record(part, tries=tries, wait=wait))
 
+    def _refused_alone(self, execution: Execution, unit: Unit, error: AikiError) -> None:
+        if len(parts := cut(unit, self._room)) > 1:
+            self._start_lane(self._record_in_parts(execution, parts))
+        else:
+            execution.on_recorded(Recorded("refused", error.message))
 
-def _weight(unit: Unit) -> int:
-    weight = UNIT_BYTES
-    for entry in unit.entries:
-        weight += ENTRY_BYTES + len(entry.key) + len(entry.value)
-    for attempt in unit.attempts:
-        weight += ENTRY_BYTES + len(attempt.key) + len(attempt.error)
-    if unit.end is not None:
-        weight += len(unit.end.output) + len(unit.end.error) + len(unit.end.why or "")
-    return weight
+    async def _record_in_parts(self, execution: Execution, parts: list[Unit]) -> None:
+        """Record a unit that fits no message: its next part only when the one before is durable."""
+        left = deque(parts)
+        recorded = Recorded("done")
+        while left and recorded.result == "done":
+            part = left.popleft()
+            try:
+                (recorded,) = (await self._reply([part])).units
+            except UsageError as error:
+                # Cut for a larger server: a reconnect has led to one that takes less.
+                left.extendleft(reversed(smaller := cut(part, self._room)))
+                if len(smaller) == 1:
+                    recorded = Recorded("refused", error.message)
+            except AikiError as error:
+                log.warning("outcomes of run %s were not recorded, and are sent again: %s", part.fence.run_id, error)
+                left.appendleft(part)
+                await asyncio.sleep(RETRY_SECONDS_MAX)
+        execution.on_recorded(recorded)
+
+    @property
+    def _room(self) -> int:
+        """The bytes of a request's units together."""
+        return self._transport.room - REQUEST_BYTES
+
+    def _start_lane(self, work: Coroutine[Any, Any, None]) -> None:
+        lane = asyncio.create_task(work)
+        self._lanes.add(lane)
+        lane.add_done_callback(self._lanes.discard)

@@ -31,6 +31,7 @@ from aiki.outages import Outage
 from aiki.transport import Transport
 from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import CloseSession, End, Fence, OpenSession, Record, RenewSession, SessionReply, Unit
+from aiki.wire.packing import next_ids, openings
 from aiki.worker.inventory import Inventory
 
 CERTAIN: Final = 0.8
@@ -40,6 +41,8 @@ STALL_SECONDS: Final = 300.0
 RETRY_SECONDS: Final = 0.5
 RETRY_PART: Final = 0.1
 """Of a lease that is short: between a renewal that was not answered and the next."""
+RENEWAL_BYTES: Final = 512
+"""A renewal beside the claims that it lists."""
 EXIT_STALLED: Final = 70
 
 log = logging.getLogger("aiki.worker")
@@ -79,6 +82,8 @@ class Session:
         self._callbacks = callbacks
         self._denied_seconds = denied_seconds
         self._uncertainty = Outage(log, "the lease", away="is not certain, and nothing is started", back="is renewed")
+        self._listed = ""
+        """The last claim that the last renewal had room to list; the next one lists those behind it."""
         self._main: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -156,7 +161,7 @@ class Session:
             lease, sent = self.lease, boottime()
             request = replace(self._opening, id=lease.session, ttl=lease.ttl_seconds)
             try:
-                reply = await transport.call(request, seconds=lease.reply_seconds)
+                reply = await self._send_openings(transport, request, seconds=lease.reply_seconds)
             except AikiError as error:
                 if not again and isinstance(error, FINAL):
                     self._tell_opened(error)
@@ -171,12 +176,20 @@ class Session:
         self._tell_opened(None)
         return True
 
+    async def _send_openings(self, transport: Transport, request: OpenSession, *, seconds: float) -> SessionReply:
+        first, *others = openings(request, transport.room)
+        reply = await transport.call(first, seconds=seconds)
+        for other in others:
+            reply = await transport.call(other, seconds=seconds)
+        return reply
+
     async def _renew(self, transport: Transport, group: asyncio.TaskGroup) -> None:
         """Renew the lease when that is due; a lost session is followed by a new one."""
         await asyncio.sleep(max(0.0, self._renewal_at - boottime()))
         self._end_if_stalled()
         lease, sent = self.lease, boottime()
-        request = RenewSession(lease.session, self._inventory.held())
+        held, until = next_ids(self._inventory.held(), self._listed, transport.room - RENEWAL_BYTES)
+        request = RenewSession(lease.session, held, self._listed, until)
         try:
             reply = await transport.call(request, seconds=lease.reply_seconds)
         except AikiError as error:
@@ -186,6 +199,7 @@ class Session:
             self._renewal_at = boottime() + min(RETRY_SECONDS, RETRY_PART * lease.ttl_seconds)
             return
         if reply.alive:
+            self._listed = until or ""
             self._answered(sent, reply)
             # Beside the renewals, not between them. What is still under way then is named again by the next.
             if reply.unlisted and (self._giving_back is None or self._giving_back.done()):

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from aiki.core.duration import Duration, to_seconds
-from aiki.core.errors import AikiError, Denied, NotFound, UsageError
+from aiki.core.errors import AikiError, Denied, NotFound, PayloadError, UsageError
 from aiki.execution import Execution, Lease, Settings
 from aiki.execution.order import HASH_SEED_VARIES
 from aiki.registry import Registry
 from aiki.wire.messages import Claimed, ClaimReply, OpenSession, Page, Route, Unit
+from aiki.wire.packing import payload_misfit
 from aiki.worker.claims import Asked, Claims
 from aiki.worker.clock import DatabaseClock
 from aiki.worker.inventory import Inventory
@@ -92,7 +93,7 @@ class Worker:
         if not len(self.registry):
             raise UsageError("a worker needs at least one workflow", hint="Worker(client, workflows=[...])")
         transport = self._client.transport
-        served = [_route(workflow) for workflow in self.registry]
+        served = [_route(workflow, transport.room) for workflow in self.registry]
         self._session = Session(
             transport,
             OpenSession(str(uuid.uuid4()), self.id, served, self._lease_seconds),
@@ -167,9 +168,13 @@ class Worker:
         """Send the unit; `execution.on_recorded` gets its answer."""
         self._recorder.submit(execution, unit)
 
-    def fetch_page(self, execution: Execution, after: int) -> None:
+    def room(self) -> int:
+        """Return the bytes of a message to the daemon."""
+        return self._client.transport.room
+
+    def fetch_page(self, execution: Execution, request: Page) -> None:
         """Read the next page of the journal; `execution.on_page` gets it."""
-        self._start(self._fetch_page(execution, after))
+        self._start(self._fetch_page(execution, request))
 
     def lingering(self, execution: Execution) -> None:
         """Free the slot of a run that only waits."""
@@ -250,19 +255,21 @@ class Worker:
             if execution.lease is lease:
                 execution.drop()
 
-    async def _fetch_page(self, execution: Execution, after: int) -> None:
-        run_id = execution.fence.run_id
-        while self._executions.get(run_id) is execution:
+    async def _fetch_page(self, execution: Execution, request: Page) -> None:
+        while self._executions.get(request.run_id) is execution:
             try:
-                reply = await self._client.transport.call(Page(run_id, after), seconds=execution.lease.reply_seconds)
+                reply = await self._client.transport.call(request, seconds=execution.lease.reply_seconds)
             except NotFound:
                 execution.drop()
+                return
+            except PayloadError as error:
+                execution.on_page_refused(error)
                 return
             except AikiError as error:
                 self._client.transport.unserved(error)
                 await asyncio.sleep(PAGE_RETRY_SECONDS)
                 continue
-            execution.on_page(reply.entries)
+            execution.on_page(reply)
             return
 
     async def _is_empty_within(self, seconds: float) -> bool:
@@ -280,6 +287,9 @@ class Worker:
         task.add_done_callback(self._background.discard)
 
 
-def _route(workflow: Workflow[..., Any]) -> Route:
-    parameters = msgspec.Raw(msgspec.json.encode(workflow.parameters.schema()))
-    return Route(workflow.name, workflow.version, parameters)
+def _route(workflow: Workflow[..., Any], room: int) -> Route:
+    schema = msgspec.json.encode(workflow.parameters.schema())
+    if error := payload_misfit(len(schema), f"the JSON Schema of workflow {workflow.name!r}", room=room):
+        log.warning("%s: payloads of it that are enqueued by name are checked by workers alone", error)
+        schema = b""
+    return Route(workflow.name, workflow.version, msgspec.Raw(schema))

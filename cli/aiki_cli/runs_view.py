@@ -169,7 +169,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("priority", str(run.priority) if run.priority else None),
         ("why", run.why),
         ("error", _error(run) if run.error else None),
-        ("result", to_json(run.result, indent=2) if run.state == "completed" else None),
+        ("result", to_json(run.result, indent=2) if run.state == "completed" and not run.why else None),
     ]
 
 

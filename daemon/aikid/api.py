@@ -27,11 +27,10 @@ from aiki.wire.messages import (
     RecordReply,
     Request,
     Resume,
-    RunStatus,
     Status,
-    StatusReply,
     Watch,
 )
+from aiki.wire.packing import too_large
 from aiki.wire.subjects import is_token
 from aikid.batch import Batcher, Budget
 from aikid.bus import Bus, may_reply
@@ -53,8 +52,6 @@ log = logging.getLogger("aikid.api")
 
 _RETRY_SECONDS: Final = 0.2
 _WEIGHED_BYTES: Final = 512
-_STATUS_BYTES: Final = 512
-"""More than a status takes without its payloads and labels."""
 
 
 @dataclass(slots=True)
@@ -154,10 +151,14 @@ class Api:
     async def _reply(self, calls: Sequence[Call], replies: Sequence[object]) -> None:
         for call, reply in zip(calls, replies, strict=True):
             data = codec.encode_error(reply) if isinstance(reply, AikiError) else codec.encode_reply(reply)
-            if len(data) > MESSAGE_BYTES:
-                data = codec.encode_error(Overloaded(f"the reply has {len(data):,} bytes: ask for less at a time"))
-            call.answered = True
-            await self._s.bus.publish(call.inbox, data)
+            await self._send(call, data)
+
+    async def _send(self, call: Call, data: bytes) -> None:
+        # Replies are packed to fit; what cannot be (one huge value) must be told, or its caller would wait for ever.
+        if len(data) > (room := self._s.bus.room):
+            data = codec.encode_error(too_large(f"the reply to {call.request.op!r}", len(data), room=room))
+        call.answered = True
+        await self._s.bus.publish(call.inbox, data)
 
     async def _refuse(self, calls: Sequence[Call], error: AikiError) -> None:
         waiting = [call for call in calls if not call.answered]
@@ -181,7 +182,8 @@ class Api:
     async def _enqueue(self, calls: list[Call]) -> None:
         s = self._s
         watching = [call for call in calls if self._watch_from_birth(call)]
-        done = await enqueueing.enqueue(s.pool, s.routes, [(call.namespace, call.request) for call in calls])
+        requests = [(call.namespace, call.request) for call in calls]
+        done = await enqueueing.enqueue(s.pool, s.routes, requests, room=s.bus.room)
         for call in watching:
             s.watchers.born(call.namespace, call.request.runs, done.now, done.others)
         if not failpoint("enqueue.before_reply"):
@@ -202,24 +204,30 @@ class Api:
     async def _claim(self, calls: list[Call]) -> None:
         (call,) = calls
         s = self._s
+        room = s.bus.room
         if not isinstance(call.request, Claim):
-            await self._reply(calls, [await reads.page(s.pool, call.namespace, call.request)])
+            await self._reply(calls, [await reads.page(s.pool, call.namespace, call.request, room=room)])
             return
-        reply = await claims.claim(s.pool, call.namespace, call.request)
-        if len(codec.encode_reply(reply)) > MESSAGE_BYTES:
-            reply = await claims.lighten(s.pool, reply)
+        reply = await claims.claim(s.pool, call.namespace, call.request, room=room)
+        data = codec.encode_reply(reply)
+        blocked: list[str] = []
+        if len(data) > room:
+            reply, blocked = await claims.lighten(s.pool, reply, room=room)
+            data = codec.encode_reply(reply)
         if not (reply.runs and failpoint("claim.before_reply")):
-            await self._reply(calls, [reply])
+            await self._send(call, data)
         taken = Counter((run.workflow, run.version) for run in reply.runs)
         s.offerer.claimed(call.namespace, taken, more=reply.more)
         if reply.runs:
             await s.news.changed(call.namespace, [run.fence.run_id for run in reply.runs])
+        if blocked:
+            await s.news.changed(call.namespace, blocked, end=True)
 
     async def _record(self, calls: list[Call]) -> None:
         s = self._s
         units = [unit for call in calls for unit in call.request.units]
         spaces = [call.namespace for call in calls for _ in call.request.units]
-        done = await recording.record(s.pool, units, spaces, s.watchers)
+        done = await recording.record(s.pool, units, spaces, s.watchers, room=s.bus.room)
         replies: list[RecordReply | AikiError] = []
         place = 0
         for call in calls:
@@ -239,7 +247,7 @@ class Api:
 
     async def _renew(self, calls: list[Call]) -> None:
         pairs = [(call.namespace, call.request) for call in calls]
-        replies = await leases.renew_sessions(self._s.pool, pairs)
+        replies = await leases.renew_sessions(self._s.pool, pairs, room=self._s.bus.room)
         if not failpoint("renew.before_reply"):
             await self._reply(calls, replies)
 
@@ -275,12 +283,13 @@ class Api:
             mine = {i: known[call.namespace, i] for i in call.request.ids if (call.namespace, i) in known}
             if isinstance(call.request, Watch):
                 s.watchers.saw(call.namespace, call.request.ids, mine)
-            replies.append(_within_message(mine))
+            replies.append(status.reply(call.request.ids, mine, room=s.bus.room))
         await self._reply(calls, replies)
 
     async def _read(self, calls: list[Call]) -> None:
         (call,) = calls
-        await self._reply(calls, [await reads.answer(self._s.pool, call.namespace, call.request)])
+        s = self._s
+        await self._reply(calls, [await reads.answer(s.pool, call.namespace, call.request, room=s.bus.room)])
 
 
 def _decode(namespace: str, op: str, data: bytes) -> Request[Any]:
@@ -309,19 +318,3 @@ def _weight(call: Call) -> int:
     request = call.request
     rows = getattr(request, "runs", None) or getattr(request, "ids", None) or getattr(request, "units", None) or ()
     return 1 + len(rows) + call.bytes // _WEIGHED_BYTES
-
-
-def _within_message(found: dict[str, RunStatus]) -> StatusReply:
-    """Leave out what does not fit a message, and say so; one run always fits."""
-    room = MESSAGE_BYTES - _STATUS_BYTES
-    fitting: list[RunStatus] = []
-    left_out: list[str] = []
-    for run_id, one in found.items():
-        labels = sum(len(name) + 6 * len(value) for name, value in one.labels.items())
-        size = _STATUS_BYTES + len(bytes(one.output)) + len(bytes(one.error)) + labels + 6 * len(one.why or "")
-        if size <= room or not fitting:
-            fitting.append(one)
-            room -= size
-        else:
-            left_out.append(run_id)
-    return StatusReply(fitting, left_out)

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import Final
 
+from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.packing import payload_bytes
 from aikid.api import Api, Services
 from aikid.bus import Bus
 from aikid.config import Settings
@@ -28,7 +30,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.pool = Pool(settings.database_url, size=settings.pool_size)
-        self.bus = Bus(settings.nats_url, on_return=lambda: self.offerer.nudge())
+        self.bus = Bus(settings.nats_url, on_return=self._on_nats_return)
         self.offerer = Offerer(self.pool, self.bus)
         self.watchers = Watchers()
         self.news = News(self.pool, self.bus, self.watchers)
@@ -45,6 +47,7 @@ class App:
         """
         try:
             await self.bus.connect(seconds=self._settings.start_timeout_seconds)
+            self._warn_of_narrow_messages()
             await self.pool.open()
             async with asyncio.TaskGroup() as group:
                 loops = [
@@ -63,6 +66,20 @@ class App:
         finally:
             await self.bus.aclose()
             await self.pool.aclose()
+
+    def _on_nats_return(self) -> None:
+        # It may be another server of the cluster.
+        self._warn_of_narrow_messages()
+        self.offerer.nudge()
+
+    def _warn_of_narrow_messages(self) -> None:
+        if (room := self.bus.room) < MESSAGE_BYTES:
+            log.warning(
+                "the NATS server's max_payload is %d bytes: inputs and results of more than %d are refused",
+                room,
+                payload_bytes(room),
+                extra={"hint": f"raise max_payload in its configuration to {MESSAGE_BYTES} or more"},
+            )
 
     async def _stop(self, serving: asyncio.Task[None], loops: list[asyncio.Task[None]]) -> None:
         # First out of the queue group, so that nothing new arrives; then answer what did; then the rest.

@@ -17,6 +17,7 @@ from aiki.nats import Connection, Message, NatsError, NoResponders, Refused, Sub
 from aiki.outages import Outage
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
+from aiki.wire.packing import check_server, room_of
 from aikid.jetstream import BAD_REQUEST, NOT_FOUND, SECOND, ConsumerInfo, JetStream, JetStreamRefused
 
 log = logging.getLogger("aikid.bus")
@@ -65,6 +66,11 @@ class Bus:
         """Whether NATS can be reached now."""
         return self._nats.connected
 
+    @property
+    def room(self) -> int:
+        """The bytes of a message, as the server that we are connected to allows; another one may allow fewer."""
+        return room_of(self._nats.max_payload)
+
     async def answers(self) -> bool:
         """Tell whether callers can reach this daemon: NATS answers within a second, and refuses nothing.
 
@@ -82,13 +88,17 @@ class Bus:
         return True
 
     async def connect(self, *, seconds: float) -> None:
-        """Connect. Raises Unavailable if nothing answers within `seconds`, Denied at once if we are refused."""
+        """Connect. Raises Unavailable if nothing answers within `seconds`, Denied at once if we are refused.
+
+        Raises ConfigError if the server takes too little to work with.
+        """
         try:
             await self._nats.connect(seconds=seconds)
         except Refused as error:
             raise Denied(f"NATS refuses our credentials: {error}", hint="is AIKI_NATS_URL right?") from error
         except NatsError as error:
             raise Unavailable(f"NATS cannot be reached: {hide(str(error), self._url)}") from error
+        check_server(self._nats.max_payload)
 
     async def denied(self, seconds: float) -> Denied:
         """Return the error to end with, once the server has refused for so long what this daemon cannot do without."""

@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 
 from aiki.core.errors import Unavailable
 from aiki.core.states import target
-from aiki.wire import subjects
+from aiki.wire import subjects, weights
 from aiki.wire.codec import decode, encode
-from aiki.wire.limits import BATCH_RUNS, MESSAGE_BYTES
+from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import RunNews, RunStatus
+from aiki.wire.packing import parts
 from aikid.bus import Bus
 from aikid.engine import status
 from aikid.engine.watch import QUIET_STATES, Ended, RunKey, Watchers
@@ -24,8 +25,8 @@ from aikid.store.pool import Pool
 
 log = logging.getLogger("aikid.news")
 
-_OVERHEAD_BYTES: Final = 2048
-_ROOM_BYTES: Final = MESSAGE_BYTES - 8192
+_PUSH_BYTES: Final = 256
+"""A push beside its runs."""
 _FORGET_SECONDS: Final = 15.0
 _HEARD_MAX: Final = 100_000
 
@@ -123,8 +124,8 @@ class News:
         if not statuses:
             return
         for inbox, told in self._watchers.told(namespace, statuses).items():
-            for data in _pages(told):
-                await self._bus.publish(inbox, data)
+            for news in _pages(told, room=self._bus.room - _PUSH_BYTES):
+                await self._bus.publish(inbox, encode(news))
 
     async def _pass_on(self, namespace: str, ids: Sequence[str], *, end: bool) -> None:
         for start in range(0, len(ids), BATCH_RUNS):
@@ -132,20 +133,14 @@ class News:
             await self._bus.publish(subjects.news(namespace, some[0]), encode(Heard(some, end)))
 
 
-def _pages(told: Iterable[RunStatus]) -> Iterable[bytes]:
-    """Yield `RunNews` messages, each within the limit; a run too large to push is only named."""
-    runs: list[RunStatus] = []
-    changed: list[str] = []
-    used = 0
-    for one in told:
-        size = len(bytes(one.output)) + len(bytes(one.error)) + _OVERHEAD_BYTES
-        if size > _ROOM_BYTES:
-            changed.append(one.id)
-            continue
-        if used + size > _ROOM_BYTES:
-            yield encode(RunNews(runs))
-            runs, used = [], 0
-        runs.append(one)
-        used += size
-    if runs or changed:
-        yield encode(RunNews(runs, changed))
+def _pages(told: list[RunStatus], *, room: int) -> Iterator[RunNews]:
+    """Yield pushes that fit `room`; runs too large to push are only named."""
+    if sum(map(weights.of_status, told)) <= room:
+        yield RunNews(told)
+        return
+    large = [run.id for run in told if weights.of_status(run) > room]
+    small = [run for run in told if weights.of_status(run) <= room]
+    for runs in parts(small, weights.of_status, room):
+        yield RunNews(list(runs))
+    for ids in parts(large, lambda _: weights.ID_BYTES, room):
+        yield RunNews([], list(ids))

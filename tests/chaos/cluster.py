@@ -228,9 +228,7 @@ class Cluster:
 
     def stop_jetstream(self) -> None:
         """Start the nats-server again without JetStream: requests and replies work, hints do not."""
-        self.nats.stop()
-        self.nats.configure(jetstream=None)
-        self.nats.start()
+        self.nats.restart_with(jetstream=None)
 
 
 def _count(summary: Summary) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiki import Retry, TaskOutcomeUnknown, Workflow, WorkflowRun, task, workflow
+from aiki import Retry, TaskFailed, TaskOutcomeUnknown, Workflow, WorkflowRun, task, workflow
 from aiki.core.failpoints import failpoint
 from tests.chaos.ledger import witnessed, worker_name
 
@@ -21,6 +21,12 @@ SLOTS = 20
 @dataclass
 class Done:
     n: int
+    by: str
+
+
+@dataclass
+class Bulk:
+    text: str
     by: str
 
 
@@ -212,6 +218,29 @@ async def fan(run: WorkflowRun, n: int) -> int:
     return sum(done.n for done in await asyncio.gather(*(effect.run(run, i) for i in range(n))))
 
 
+@task
+async def bulk(n: int, size: int) -> Bulk:
+    """Return a result of more than `size` bytes."""
+    with witnessed():
+        return Bulk("x" * size, worker_name())
+
+
+@workflow
+async def bulky(run: WorkflowRun, sizes: list[int], gate: str = "") -> list[int]:
+    """Large results at once, then at the gate, then once more; one that fits no message counts 0."""
+
+    async def length(n: int, size: int) -> int:
+        try:
+            return len((await bulk.run(run, n, size)).text)
+        except TaskFailed as error:
+            return 0 if error.type == "PayloadError" else -1
+
+    before = await asyncio.gather(*(length(n, size) for n, size in enumerate(sizes)))
+    if gate:
+        await gated.run(run, gate)
+    return before + await asyncio.gather(*(length(-n, size) for n, size in enumerate(sizes, 1)))
+
+
 @workflow
 async def nap(run: WorkflowRun, milliseconds: int) -> int:
     """Return how long the sleep took by the run's own clock, in ms."""
@@ -222,5 +251,5 @@ async def nap(run: WorkflowRun, milliseconds: int) -> int:
 
 ALL: list[Workflow[..., Any]] = [
     chain, mixed, held, held_beside_sleep, held_then_sleeps, once_only, once_in_thread, in_thread, in_process, blocks,
-    fan, nap,
+    fan, bulky, nap,
 ]  # fmt: skip

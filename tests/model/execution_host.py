@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 import pytest
 from msgspec import Raw
 
+from aiki.core.errors import AikiError
 from aiki.core.states import Event, apply, target
 from aiki.core.states import State as RunState
 from aiki.execution import Execution, Lease, Settings, body
-from aiki.wire.messages import NULL, Attempt, Claimed, End, Entry, Fence, Recorded, Unit
+from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.messages import NULL, Attempt, Claimed, End, Entry, Fence, Page, PageReply, Recorded, Unit
 from aiki.workflow import Workflow
 
 R = TypeVar("R")
@@ -108,6 +110,7 @@ class World:
         run_id: str = "0190b0a0-0000-7000-8000-000000000001",
         latency: tuple[float, ...] = (0.001,),
         page_length: int = 1_000_000,
+        message_bytes: int = MESSAGE_BYTES,
     ) -> None:
         self.workflow = workflow
         self.input = input
@@ -116,6 +119,7 @@ class World:
         self.run_id = run_id
         self.latency = latency
         self.page_length = page_length
+        self.message_bytes = message_bytes
         self.state = RunState.QUEUED
         self.journal: list[Entry] = []
         self.attempts: list[Attempt] = []
@@ -127,6 +131,7 @@ class World:
         self.execution: Execution | None = None
         self.lease = Lease(certain_until=math.inf)
         self.before_record: Callable[[Unit], Recorded | None] = lambda unit: None
+        self.refuse_page: AikiError | None = None
         self._pending: Unit | None = None
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -142,9 +147,17 @@ class World:
         self._pending = unit
         self._loop.call_later(self.random.choice(self.latency), self._commit, execution, unit)
 
-    def fetch_page(self, execution: Execution, after: int) -> None:
-        page = self.journal[after : after + self.page_length]
-        self._loop.call_later(self.random.choice(self.latency), self._alive, execution, "on_page", page)
+    def room(self) -> int:
+        return self.message_bytes
+
+    def fetch_page(self, execution: Execution, request: Page) -> None:
+        if request.tried_after is None:
+            page = PageReply(self.journal[request.after : request.after + self.page_length])
+        else:
+            tries = sorted(self._last_tries(), key=lambda row: row.key)
+            page = PageReply(attempts=[row for row in tries if row.key > request.tried_after][: self.page_length])
+        answer = ("on_page", page) if self.refuse_page is None else ("on_page_refused", self.refuse_page)
+        self._loop.call_later(self.random.choice(self.latency), self._alive, execution, *answer)
 
     def lingering(self, execution: Execution) -> None:
         self.lingered += 1
@@ -177,11 +190,16 @@ class World:
             EPOCH,
             entries=self.journal[: self.page_length],
             length=len(self.journal),
-            attempts=list(self.attempts),
+            attempts=tries if len(tries := self._last_tries()) <= self.page_length else [],
+            tries=len(tries),
         )
         execution = self.execution = Execution(claimed, self.workflow, self, settings=self.settings, lease=self.lease)
         execution.start()
         return execution
+
+    def _last_tries(self) -> list[Attempt]:
+        last = {row.key: row for row in sorted(self.attempts, key=lambda row: row.attempt)}
+        return list(last.values())
 
     def crash(self) -> None:
         """Kill the worker: what is not in the journal is lost; a unit on its way is committed or not."""

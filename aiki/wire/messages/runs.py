@@ -89,16 +89,20 @@ class RunStatus(Struct, omit_defaults=True):
     error: Raw = NONE
     """A `Failure` as JSON, if the run failed."""
     why: str | None = None
-    """Why it is blocked, retrying after a crash, or queued without a worker that serves its route."""
+    """Why it is blocked, retrying after a crash, queued without a worker that serves its route, or told without its
+    output, which no message can hold."""
     worker: str | None = None
     """The worker that runs it now."""
 
 
 class StatusReply(Struct, omit_defaults=True):
-    """The runs that were found, in no order. Those `left_out` did not fit: ask again. The rest does not exist."""
+    """The runs that were found; any other that was asked for does not exist.
+
+    But of the last `rest` ids of the request nothing is said, since it did not fit: ask again for them.
+    """
 
     runs: list[RunStatus]
-    left_out: list[str] = []
+    rest: int = 0
 
 
 class Status(Request[StatusReply]):
@@ -173,6 +177,7 @@ class HistoryItem(Struct, omit_defaults=True):
     """An `Event`, `enqueued`, or `entry` for an outcome in the journal, `attempt` for a try that failed."""
     state: State | None = None
     reason: str | None = None
+    """Why it happened; or why the value is not here, if no message can hold it."""
     actor: str | None = None
     key: str | None = None
     ok: bool | None = None
@@ -233,11 +238,12 @@ class SummaryRow(Struct):
     runs: int
 
 
-class SummaryReply(Struct):
-    """All routes with their counts, and how many worker sessions are alive."""
+class SummaryReply(Struct, omit_defaults=True):
+    """One page of routes with their counts, and how many worker sessions are alive; `cursor` asks for the next page."""
 
     rows: list[SummaryRow]
     workers: int
+    cursor: str | None = None
 
 
 class Summary(Request[SummaryReply]):
@@ -245,6 +251,7 @@ class Summary(Request[SummaryReply]):
 
     op = "summary"
     reply = SummaryReply
+    cursor: Text | None = None
 
 
 class Route(Struct, omit_defaults=True):
@@ -258,10 +265,11 @@ class Route(Struct, omit_defaults=True):
     """Whether a live worker serves it now (only in replies)."""
 
 
-class WorkflowsReply(Struct):
-    """Registered routes by name, newest version first."""
+class WorkflowsReply(Struct, omit_defaults=True):
+    """One page of registered routes by name, newest version first; `cursor` asks for the next page."""
 
     routes: list[Route]
+    cursor: str | None = None
 
 
 class Workflows(Request[WorkflowsReply]):
@@ -270,3 +278,4 @@ class Workflows(Request[WorkflowsReply]):
     op = "workflows"
     reply = WorkflowsReply
     workflow: Text | None = None
+    cursor: Text | None = None

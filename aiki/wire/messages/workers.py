@@ -15,7 +15,8 @@ from aiki.wire.messages.runs import Route
 class SessionReply(Struct, omit_defaults=True):
     """The lease after the request. `ttl` is in seconds; `now` is the database's clock.
 
-    `unlisted` names runs of this session that were claimed more than TTL/3 ago and whose claim was not in `held`.
+    `unlisted` names runs of this session that were claimed more than TTL/3 ago and whose claim was not in `held`,
+    though within its bounds; as many as fit.
     """
 
     alive: bool
@@ -27,7 +28,8 @@ class SessionReply(Struct, omit_defaults=True):
 class OpenSession(Request[SessionReply]):
     """Open a worker session and register its routes. Idempotent by `id`, a UUID made by the worker.
 
-    `alive` is false if a session of this id has ended: make a new id.
+    The first request names all that it serves. Schemas that do not fit it are brought by further requests of the same
+    id, which change nothing else. `alive` is false if a session of this id has ended: make a new id.
     """
 
     op = "session_open"
@@ -45,7 +47,10 @@ class RenewSession(Request[SessionReply]):
     reply = SessionReply
     id: Text
     held: Annotated[list[Text], Meta(max_length=HELD_CLAIMS)]
-    """The claim_ids of all claims that still hold a run."""
+    """The claim_ids of all claims that still hold a run; if they do not fit a message, of those within these bounds:"""
+    after: Text = ""
+    until: Text | None = None
+    """Claims up to and with this one, in the order of their bytes, and after the other; the next renewal lists on."""
 
 
 class CloseSession(Request[SessionReply]):
@@ -118,6 +123,9 @@ class Claimed(Struct, omit_defaults=True):
     length: int = 0
     """Entries in the whole journal; those after the first page are read by `Page`."""
     attempts: list[Attempt] = []
+    """The last try of each task that has one, without what went wrong; none if they did not fit the reply."""
+    tries: int = 0
+    """How many such tries there are; those that did not fit are read by `Page`."""
     suspect: bool = False
     """It has killed workers before."""
 
@@ -149,7 +157,7 @@ class Claim(Request[ClaimReply]):
 
 
 class End(Struct, omit_defaults=True):
-    """How a claim ends: `event` is release, sleep, retry, diverge, complete or fail."""
+    """How a claim ends: `event` is release, sleep, retry, diverge, oversize, complete or fail."""
 
     event: Event
     output: Raw = NONE
@@ -196,16 +204,22 @@ class Record(Request[RecordReply]):
     units: Annotated[list[Unit], Meta(max_length=BATCH_RUNS)]
 
 
-class PageReply(Struct):
-    """Journal entries in order, as many as fit a page; none after the last."""
+class PageReply(Struct, omit_defaults=True):
+    """Journal entries or tries in order, as many as fit a page; none after the last."""
 
-    entries: list[Entry]
+    entries: list[Entry] = []
+    attempts: list[Attempt] = []
 
 
 class Page(Request[PageReply]):
-    """Read a claimed run's journal from entry `after` (0 reads from the start)."""
+    """Read a claimed run's journal from entry `after` (0 reads from the start).
+
+    With `tried_after` read the last try of each task instead, of those whose keys come after it ("" reads from the
+    start).
+    """
 
     op = "page"
     reply = PageReply
     run_id: Text
-    after: int
+    after: int = 0
+    tried_after: Text | None = None

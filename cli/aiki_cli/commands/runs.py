@@ -15,7 +15,7 @@ from aiki_cli.runs_view import local, page, state_text, table, to_object, utc
 from aiki_cli.session import Session
 
 if TYPE_CHECKING:
-    from aiki import RunStatus
+    from aiki import Client, RunStatus
     from aiki.reads import HistoryEntry
 
 PAGE_RUNS = 500
@@ -104,7 +104,7 @@ async def _run_with_input(session: Session, reference: str) -> int:
     async with session.connect() as client:
         (run_id,) = await find_all(client, [reference])
         (run,) = await client.runs.status([run_id])
-        payload = await client.runs.input(run_id)
+        payload = await _input(session, client, run_id)
     match session.out.mode:
         case Mode.JSON:
             session.out.document({**to_object(run), "input": payload})
@@ -117,6 +117,17 @@ async def _run_with_input(session: Session, reference: str) -> int:
         case _:
             show_lines(session, [run])
     return exits.OK
+
+
+async def _input(session: Session, client: Client, run_id: str) -> Any:
+    """Return the run's input; None, with a word, if no message can bring it here."""
+    from aiki import PayloadError
+
+    try:
+        return await client.runs.input(run_id)
+    except PayloadError as error:
+        session.out.say(f"without its input: {error.message}")
+        return None
 
 
 async def _history(session: Session, reference: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from aiki import AikiError, RunBlocked, RunCancelled, RunFailed, WaitTimeout
+from aiki import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, WaitTimeout
 from aiki_cli import exits, failures, options, suggestions
 from aiki_cli.output import Mode, to_json
 from aiki_cli.references import find_all
@@ -72,7 +72,7 @@ async def wait_for(
 async def _outcome(client: Client, run_id: str, timeout: str | None) -> Outcome:
     try:
         result: object = await client.handle(run_id).result(timeout=timeout)
-    except (RunFailed, RunCancelled, RunBlocked, WaitTimeout) as error:
+    except (RunFailed, RunCancelled, RunBlocked, WaitTimeout, PayloadError) as error:
         return run_id, error
     return run_id, result
 
@@ -109,7 +109,12 @@ def _members(result: object) -> dict[str, Any]:
             detail = {"type": result.type, "message": result.message, "traceback": result.traceback or None}
             return members | {"outcome": "failed", "error": detail}
         case AikiError():
-            names = {"run_cancelled": "cancelled", "run_blocked": "held", "wait_timeout": "timeout"}
+            names = {
+                "run_cancelled": "cancelled",
+                "run_blocked": "held",
+                "wait_timeout": "timeout",
+                "payload": "completed",  # with a result that no message can bring here
+            }
             return members | {"outcome": names[result.code], "error": {"type": result.code, "message": result.message}}
         case _:
             return members | {"result": result}

@@ -10,7 +10,8 @@ import msgspec
 
 from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
-from aiki.wire.limits import KEY_CHARS, LABELS, NESTING, PAYLOAD_BYTES
+from aiki.wire import packing
+from aiki.wire.limits import KEY_CHARS, LABELS, NESTING
 from aiki.wire.messages import NewRun, Record, Request, Status, Watch
 from aiki.wire.subjects import is_token, is_version
 
@@ -53,8 +54,8 @@ def _check_ids(ids: Iterable[str]) -> None:
             raise UsageError(f"run id {run_id[:64]!r} is not a UUID in its canonical form")
 
 
-def check_run(run: NewRun) -> None:
-    """Raise UsageError or PayloadError, with what was expected, if `run` cannot be enqueued."""
+def check_run(run: NewRun, *, room: int) -> None:
+    """Raise UsageError or PayloadError, with what was expected, if `run` cannot be enqueued or ever be claimed."""
     if not is_uuid(run.id):
         raise UsageError(f"run id {run.id[:64]!r} is not a UUID in its canonical form")
     if not is_token(run.workflow):
@@ -70,7 +71,7 @@ def check_run(run: NewRun) -> None:
     if run.labels:
         _check_labels(run.labels)
     _check_start(run)
-    check_payload(bytes(run.input), what="the input")
+    check_payload(bytes(run.input), what="the input", room=room)
 
 
 def _check_labels(labels: dict[str, str]) -> None:
@@ -91,14 +92,14 @@ def _check_start(run: NewRun) -> None:
             raise UsageError(f"`{name}` is out of range: {value} microseconds")
 
 
-def check_payload(raw: bytes, *, what: str, limit_bytes: int = PAYLOAD_BYTES) -> None:
-    """Raise PayloadError if `raw` is too long, nested too deep, or holds what no client of ours can read.
+def check_payload(raw: bytes, *, what: str, room: int) -> None:
+    """Raise PayloadError if `raw` is too long for messages of `room` bytes, or nested too deep, or unreadable.
 
-    That is text that is not UTF-8, and numbers such as 1e999 or of 5,000 digits. What comes of the decoding is thrown
-    away: it is the fastest way to look at all of them.
+    Unreadable to clients of ours is text that is not UTF-8, and numbers such as 1e999 or of 5,000 digits. What comes of
+    the decoding is thrown away: it is the fastest way to look at all of them.
     """
-    if len(raw) > limit_bytes:
-        raise PayloadError(f"{what} has {len(raw):,} bytes; the limit is {limit_bytes:,}")
+    if len(raw) > packing.PAYLOAD_BYTES_LEAST:
+        packing.check_payload(len(raw), what, room=room)
     if not raw:
         raise PayloadError(f"{what} is missing")
     if nests_too_deep(raw):

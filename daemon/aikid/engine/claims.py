@@ -10,22 +10,22 @@ from msgspec.structs import replace
 
 from aiki.core.errors import UsageError
 from aiki.core.failpoints import failpoint
+from aiki.wire import weights
 from aiki.wire.codec import encode
-from aiki.wire.limits import CLAIM_RUNS, MESSAGE_BYTES, PAGE_BYTES
+from aiki.wire.limits import CLAIM_RUNS, PAGE_BYTES
 from aiki.wire.messages import Attempt, Claim, Claimed, ClaimReply, Entry, Fence
+from aiki.wire.packing import fitting, too_large
 from aiki.wire.subjects import is_token
 from aikid.engine.checks import is_uuid
 from aikid.store import claims as store
 from aikid.store import journal
 from aikid.store.claims import ClaimedRow
-from aikid.store.pool import Pool, Priority
+from aikid.store.pool import Connection, Pool, Priority
 
-_INPUT_BYTES: Final = 320 * 1024
-"""Inputs of one claim; the rest of the message is for journals."""
-_ATTEMPT_BYTES: Final = 64 * 1024
-_LEFT_OUT: Final = Raw(b'{"type":"","message":"(left out: too many errors for one reply)"}')
 _labels = msgspec.json.Decoder(dict[str, str])
-_OVERHEAD_BYTES: Final = 1024
+_RUN_BYTES: Final = 1024
+"""A run in a claim's reply beside its input, as a rule; the exact size is looked at in the end."""
+_REPLY_BYTES: Final = 256
 
 
 def check_claim(request: Claim) -> None:
@@ -38,20 +38,21 @@ def check_claim(request: Claim) -> None:
         raise UsageError("a route's name holds NUL")
 
 
-async def claim(pool: Pool, namespace: str, request: Claim) -> ClaimReply:
-    """Claim and describe up to `limit` runs. Not repeated if its outcome is unknown: the next renewal finds it.
+async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> ClaimReply:
+    """Claim and describe up to `limit` runs, about as many as fit `room` (see `lighten`).
 
-    Raises UsageError and Unavailable.
+    Not repeated if its outcome is unknown: the next renewal finds it. Raises UsageError and Unavailable.
     """
     check_claim(request)
+    inputs = room * 5 // 8  # the rest is for journals
     failpoint("claim.before_commit")
     taken = await pool.run(
-        lambda c: store.claim(c, namespace, request, limit_bytes=_INPUT_BYTES),
+        lambda c: store.claim(c, namespace, request, limit_bytes=inputs),
         priority=Priority.CLAIM,
         repeatable=False,
     )
     begun = [row.id for row in taken.runs if row.epoch > 1]
-    lengths, pages, attempts = await _journals(pool, begun, taken.runs) if begun else ({}, {}, {})
+    lengths, pages, attempts = await _journals(pool, begun, taken.runs, room=room) if begun else ({}, {}, {})
     runs = [
         Claimed(
             fence=Fence(row.id, row.epoch, request.claim_id),
@@ -66,6 +67,7 @@ async def claim(pool: Pool, namespace: str, request: Claim) -> ClaimReply:
             entries=pages.get(row.id, []),
             length=lengths.get(row.id, 0),
             attempts=attempts.get(row.id, []),
+            tries=len(attempts.get(row.id, ())),
             suspect=row.crash_count >= 2,
         )
         for row in taken.runs
@@ -73,45 +75,43 @@ async def claim(pool: Pool, namespace: str, request: Claim) -> ClaimReply:
     return ClaimReply(now=taken.now, alive=taken.alive, runs=runs, more=taken.more)
 
 
-async def lighten(pool: Pool, reply: ClaimReply) -> ClaimReply:
-    """Return a reply that fits a message: without journals (they are read by Page), and with fewer runs if need be.
+async def lighten(pool: Pool, reply: ClaimReply, *, room: int) -> tuple[ClaimReply, list[str]]:
+    """Return a reply that fits `room`, without journals and tries (they are read by Page), and the runs now blocked.
 
-    The runs left out are queued again. Raises Unavailable; then the worker's next renewal finds them.
+    The runs that are left out are queued again. But one that would not fit alone (the server took more when it was
+    enqueued) is blocked: claimed again and again it would never come to a worker. Raises Unavailable; then the worker's
+    next renewal finds them.
     """
-    room = MESSAGE_BYTES - _OVERHEAD_BYTES
-    kept: list[Claimed] = []
-    for run in reply.runs:
-        light = replace(run, entries=[])
-        size = len(encode(light)) + 1
-        if size > room:
-            break
-        room -= size
-        kept.append(light)
-    if surplus := [run.fence.run_id for run in reply.runs[len(kept) :]]:
-        claim_id = reply.runs[0].fence.claim_id
-        await pool.run(lambda c: store.release(c, surplus, claim_id), priority=Priority.CLAIM)
-    return replace(reply, runs=kept, more=True)
+    light = [replace(run, entries=[], attempts=[]) for run in reply.runs]
+    sizes = [len(encode(run)) + 1 for run in light]
+    most = room - _REPLY_BYTES
+    able = [place for place, size in enumerate(sizes) if size <= most]
+    kept = able[: fitting((sizes[place] for place in able), most)]
+    blocked = [light[place] for place, size in enumerate(sizes) if size > most]
+    surplus = [light[place].fence.run_id for place in able[len(kept) :]]
+    claim_id = reply.runs[0].fence.claim_id
+
+    async def work(connection: Connection) -> None:
+        await store.release(connection, surplus, claim_id)
+        for run in blocked:
+            error = too_large("its input", len(run.input), room=room)
+            await store.block(connection, run.fence.run_id, claim_id, why=f"oversize: {error.message}; {error.hint}")
+
+    if surplus or blocked:
+        await pool.run(work, priority=Priority.CLAIM)
+    return replace(reply, runs=[light[place] for place in kept], more=True), [run.fence.run_id for run in blocked]
 
 
 async def _journals(
-    pool: Pool, begun: list[str], rows: list[ClaimedRow]
+    pool: Pool, begun: list[str], rows: list[ClaimedRow], *, room: int
 ) -> tuple[dict[str, int], dict[str, list[Entry]], dict[str, list[Attempt]]]:
     lengths = await pool.run(lambda c: journal.lengths(c, begun), priority=Priority.CLAIM)
     written = [run_id for run_id, length in lengths.items() if length]
     attempts = await pool.run(lambda c: journal.last_attempts(c, begun), priority=Priority.CLAIM)
-    _shorten(attempts)
-    used = sum(len(row.input) + _OVERHEAD_BYTES for row in rows) + _ATTEMPT_BYTES
-    room = min(PAGE_BYTES, MESSAGE_BYTES - used)
+    used = sum(len(row.input) + _RUN_BYTES for row in rows)
+    used += sum(weights.of_attempt(attempt) for tries in attempts.values() for attempt in tries)
+    left = min(PAGE_BYTES, room - used)
     pages: dict[str, list[Entry]] = {}
-    if written and room > 0:
-        pages = await pool.run(lambda c: journal.first_pages(c, written, limit_bytes=room), priority=Priority.CLAIM)
+    if written and left > 0:
+        pages = await pool.run(lambda c: journal.first_pages(c, written, limit_bytes=left), priority=Priority.CLAIM)
     return lengths, pages, attempts
-
-
-def _shorten(attempts: dict[str, list[Attempt]]) -> None:
-    room = _ATTEMPT_BYTES
-    for tries in attempts.values():
-        for attempt in tries:
-            room -= len(bytes(attempt.error)) + len(attempt.key) + 64
-            if room < 0 and bytes(attempt.error) != b"null":
-                attempt.error = _LEFT_OUT

@@ -33,8 +33,11 @@ class EnqueueDone:
     others: frozenset[str]
 
 
-async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue]]) -> EnqueueDone:
-    """Carry out all calls, pairs of namespace and request, in one commit. Raises Unavailable."""
+async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue]], *, room: int) -> EnqueueDone:
+    """Carry out all calls, pairs of namespace and request, in one commit. Raises Unavailable.
+
+    A run that no claim's reply of `room` bytes could bring to a worker is refused.
+    """
     answers: list[list[Enqueued | None] | AikiError] = []
     rows: list[RunRow] = []
     places: list[tuple[int, int]] = []
@@ -44,7 +47,7 @@ async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue
             continue
         answer: list[Enqueued | None] = []
         for place, run in enumerate(request.runs):
-            refused = _refusal(run)
+            refused = _refusal(run, room)
             answer.append(refused)
             if refused is None:
                 rows.append(_row(namespace, run))
@@ -65,9 +68,9 @@ def _reply(answer: list[Enqueued | None] | AikiError) -> EnqueueReply | AikiErro
     return EnqueueReply([item for item in answer if item is not None])
 
 
-def _refusal(run: NewRun) -> Enqueued | None:
+def _refusal(run: NewRun, room: int) -> Enqueued | None:
     try:
-        check_run(run)
+        check_run(run, room=room)
     except AikiError as error:
         return Enqueued(run.id, created=False, error=Refusal(error.code, error.message))
     return None

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from aiki.core.errors import NotFound, Unsupported, UsageError
 from aiki.core.states import Event, State, target
-from aiki.wire.limits import MESSAGE_BYTES, PAGE_BYTES
+from aiki.wire import weights
+from aiki.wire.limits import PAGE_BYTES
 from aiki.wire.messages import (
     NONE,
     Find,
@@ -26,48 +27,52 @@ from aiki.wire.messages import (
     Page,
     PageReply,
     Request,
-    Route,
     RunStatus,
     Summary,
     SummaryReply,
     Workflows,
     WorkflowsReply,
 )
+from aiki.wire.packing import fitting, too_large
+from aikid.engine import status
 from aikid.engine.checks import is_uuid
 from aikid.engine.routes import RouteKey
 from aikid.engine.status import RunKey
 from aikid.store import journal, sessions, story
 from aikid.store import reads as store
 from aikid.store.pool import Connection, Pool, Priority
-from aikid.store.story import Place
+from aikid.store.story import Line, Place
 
 _FOUND: Final = 10
 _EVENTS: Final = frozenset(event.value for event in Event)
 _LIST_MAX: Final = 1000
 _STORY_ITEMS: Final = 500
-_ROOM_BYTES: Final = MESSAGE_BYTES - 16 * 1024
-_ITEM_BYTES: Final = 512
 _CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
+_REPLY_BYTES: Final = 256
+"""A reply beside its items."""
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 
 
-async def answer(pool: Pool, namespace: str, request: Request[Any]) -> object:
-    """Return the reply to a cold read. Raises UsageError, NotFound, Unavailable, Unsupported."""
+async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int) -> object:
+    """Return the reply to a cold read, or as much of it as fits `room`.
+
+    Raises UsageError, NotFound, Unavailable, Unsupported.
+    """
     match request:
         case Find():
             return FindReply(await _find(pool, namespace, request.reference))
         case ListRuns():
-            return await _list(pool, namespace, request)
+            return await _list(pool, namespace, request, room)
         case History():
-            return await _story(pool, namespace, request)
+            return await _story(pool, namespace, request, room)
         case Input():
             if (raw := await store.run_input(pool, namespace, _id(request.id))) is None:
                 raise no_run(request.id, namespace)
             return InputReply(Raw(raw))
         case Summary():
-            return SummaryReply(*await store.summary(pool, namespace))
+            return await _summary(pool, namespace, request, room)
         case Workflows():
-            return await _workflows(pool, namespace, request)
+            return await _workflows(pool, namespace, request, room)
         case _:
             raise Unsupported(f"this aikid cannot answer {request.op!r}")
 
@@ -83,20 +88,39 @@ def _id(run_id: str) -> str:
     return run_id
 
 
-async def page(pool: Pool, namespace: str, request: Page) -> PageReply:
-    """Return journal entries after `after`. Raises UsageError, NotFound, Unavailable."""
+async def page(pool: Pool, namespace: str, request: Page, *, room: int) -> PageReply:
+    """Return journal entries after `after`, or the tries of tasks after `tried_after`, as many as fit `room`.
+
+    Raises UsageError, NotFound, Unavailable, and PayloadError if the next entry fits no message.
+    """
     if request.after < 0:
         raise UsageError("`after` must be 0 or more")
-    if request.after >= 1 << 31:
-        return PageReply([])
     run_id = _id(request.run_id)
 
     async def work(connection: Connection) -> PageReply:
         if run_id not in await journal.of_namespace(connection, namespace, [run_id]):
             raise no_run(run_id, namespace)
-        return PageReply(await journal.page(connection, run_id, after=request.after, limit_bytes=PAGE_BYTES))
+        if request.tried_after is not None:
+            return await _tries(connection, run_id, request.tried_after, room)
+        return await _entries(connection, run_id, request.after, room)
 
     return await pool.run(work, priority=Priority.CLAIM)
+
+
+async def _entries(connection: Connection, run_id: str, after: int, room: int) -> PageReply:
+    if after >= 1 << 31:
+        return PageReply()
+    entries = await journal.page(connection, run_id, after=after, limit_bytes=min(PAGE_BYTES, room))
+    fit = entries[: fitting(map(weights.of_entry, entries), room - _REPLY_BYTES)]
+    if fit and weights.of_entry(fit[0]) > room - _REPLY_BYTES:
+        raise too_large(f"entry {after + 1} of the journal of run {run_id}", len(fit[0].value), room=room)
+    return PageReply(fit)
+
+
+async def _tries(connection: Connection, run_id: str, after: str, room: int) -> PageReply:
+    tries = (await journal.last_attempts(connection, [run_id])).get(run_id, [])
+    left = sorted((one for one in tries if one.key > after), key=lambda one: one.key)
+    return PageReply(attempts=left[: fitting(map(weights.of_attempt, left), room - _REPLY_BYTES)])
 
 
 async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
@@ -119,7 +143,7 @@ async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
     return await store.find_ending(pool, namespace, digits, limit=_FOUND)
 
 
-async def _list(pool: Pool, namespace: str, request: ListRuns) -> ListReply:
+async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> ListReply:
     if request.cursor is not None:
         _id(request.cursor)
     if any("\0" in text for pair in request.labels.items() for text in pair) or "\0" in (request.workflow or ""):
@@ -128,42 +152,36 @@ async def _list(pool: Pool, namespace: str, request: ListRuns) -> ListReply:
         raise UsageError("`since` is out of range")
     limit = min(max(request.limit, 1), _LIST_MAX)
     found = await store.list_runs(pool, namespace, request, limit=limit + 1)
-    room = _ROOM_BYTES
-    kept: list[RunStatus] = []
-    for run in found[:limit]:
-        room -= _ITEM_BYTES + sum(len(name) + 6 * len(value) for name, value in run.labels.items())
-        room -= 6 * len(run.why or "")
-        if room < 0 and kept:
-            break
-        kept.append(run)
-    explained = await explain(pool, {(namespace, run.id): run for run in kept})
-    return ListReply(list(explained.values()), kept[-1].id if len(kept) < len(found) else None)
+    explained = await explain(pool, {(namespace, run.id): run for run in found[:limit]})
+    runs = [status.within(run, room) for run in explained.values()]
+    kept = runs[: fitting(map(weights.of_status, runs), room - _REPLY_BYTES)]
+    return ListReply(kept, kept[-1].id if len(kept) < len(found) else None)
 
 
-async def _story(pool: Pool, namespace: str, request: History) -> HistoryReply:
+async def _story(pool: Pool, namespace: str, request: History, room: int) -> HistoryReply:
     after = _place(request.cursor)
     if await store.run_input(pool, namespace, _id(request.id)) is None:
         raise no_run(request.id, namespace)
-    lines = await story.read(pool, request.id, after=after, limit=_STORY_ITEMS + 1, limit_bytes=_ROOM_BYTES)
-    room = _ROOM_BYTES
-    items: list[HistoryItem] = []
-    for line in lines[:_STORY_ITEMS]:
-        room -= _ITEM_BYTES + len(line.value or b"") + 6 * len(line.reason or "") + len(line.key or "")
-        if room < 0 and items:
-            break
-        items.append(
-            HistoryItem(
-                at=line.at,
-                event=line.event,
-                state=_state_after(line.event),
-                reason=line.reason,
-                actor=line.actor,
-                key=line.key,
-                ok=line.ok,
-                value=NONE if line.value is None else Raw(line.value),
-            )
-        )
-    return HistoryReply(items, ".".join(map(str, lines[len(items) - 1].place)) if len(items) < len(lines) else None)
+    lines = await story.read(pool, request.id, after=after, limit=_STORY_ITEMS + 1, limit_bytes=room)
+    items = [_item(line, room) for line in lines[:_STORY_ITEMS]]
+    kept = items[: fitting(map(weights.of_item, items), room - _REPLY_BYTES)]
+    return HistoryReply(kept, ".".join(map(str, lines[len(kept) - 1].place)) if len(kept) < len(lines) else None)
+
+
+def _item(line: Line, room: int) -> HistoryItem:
+    item = HistoryItem(
+        at=line.at,
+        event=line.event,
+        state=_state_after(line.event),
+        reason=line.reason,
+        actor=line.actor,
+        key=line.key,
+        ok=line.ok,
+        value=NONE if line.value is None else Raw(line.value),
+    )
+    if weights.of_item(item) <= room - _REPLY_BYTES:
+        return item
+    return replace(item, value=NONE, reason=too_large("its value", len(item.value), room=room).message)
 
 
 def _place(cursor: str | None) -> Place:
@@ -178,23 +196,37 @@ def _state_after(event: str) -> State | None:
     return target(Event(event)) if event in _EVENTS else None
 
 
-async def _workflows(pool: Pool, namespace: str, request: Workflows) -> WorkflowsReply:
+async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> SummaryReply:
+    offset = _offset(request.cursor)
+    rows, workers = await store.summary(pool, namespace)
+    kept = rows[offset:][: fitting(map(weights.of_summary_row, rows[offset:]), room - _REPLY_BYTES)]
+    return SummaryReply(kept, workers, _next(offset + len(kept), len(rows)))
+
+
+async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int) -> WorkflowsReply:
     if request.workflow is not None and "\0" in request.workflow:
         raise UsageError("a workflow's name holds NUL")
+    offset = _offset(request.cursor)
     found = await store.registered(pool, namespace, request.workflow)
-    live = await _served(pool, [(namespace, route.workflow, route.version) for route in found])
-    room, replies = _ROOM_BYTES, []
-    for route in found:
-        size = _ITEM_BYTES + len(bytes(route.parameters)) + sum(len(name) + 8 for name in route.task_names)
-        served = (namespace, route.workflow, route.version) in live
-        if size > room:
-            # Schemas are read for one workflow at a time where they are many.
-            replies.append(Route(route.workflow, route.version, live=served))
-            room -= _ITEM_BYTES
-        else:
-            replies.append(replace(route, live=served))
-            room -= size
-    return WorkflowsReply(replies)
+    live = await _served(pool, [(namespace, route.workflow, route.version) for route in found[offset:]])
+    routes = [replace(route, live=(namespace, route.workflow, route.version) in live) for route in found[offset:]]
+    # One whose schema fits no message is shown without: whoever runs it checks its payloads all the same.
+    most = room - _REPLY_BYTES
+    routes = [route if weights.of_route(route) <= most else replace(route, parameters=NONE) for route in routes]
+    kept = routes[: fitting(map(weights.of_route, routes), most)]
+    return WorkflowsReply(kept, _next(offset + len(kept), len(found)))
+
+
+def _offset(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,9}", cursor):
+        raise UsageError("the cursor is a number that an earlier page gave")
+    return int(cursor)
+
+
+def _next(reached: int, total: int) -> str | None:
+    return str(reached) if reached < total else None
 
 
 async def explain(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:

@@ -13,8 +13,8 @@ from msgspec import Raw
 from aiki.core.errors import PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.core.states import Event, State, sources, target
-from aiki.wire.limits import ENTRIES_HARD, ERROR_BYTES, PAYLOAD_BYTES
-from aiki.wire.messages import Attempt, Recorded, Unit
+from aiki.wire.limits import ENTRIES_HARD
+from aiki.wire.messages import Attempt, End, Recorded, Unit
 from aiki.wire.subjects import is_token
 from aikid.engine.checks import MICROSECONDS_MAX, check_payload, is_text, is_uuid
 from aikid.engine.routes import RouteKey
@@ -32,8 +32,6 @@ _KEY_CHARS: Final = 1024
 _INDEXED_BYTES: Final = 2048
 """A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
 _INTS: Final = range(1 << 31)
-_FAILURE_BYTES: Final = 4 * ERROR_BYTES
-"""An error with its traceback, escaped as JSON."""
 _ENDS: Final = frozenset(event for event in Event if State.RUNNING in sources(event)) - {
     Event.RESCUE,
     Event.BACK_OFF,
@@ -61,13 +59,15 @@ class RecordDone:
     """Until the first of the runs that were suspended is due."""
 
 
-async def record(pool: Pool, units: Sequence[Unit], namespaces: Sequence[str], watchers: Watchers) -> RecordDone:
+async def record(
+    pool: Pool, units: Sequence[Unit], namespaces: Sequence[str], watchers: Watchers, *, room: int
+) -> RecordDone:
     """Write all units that hold, and say of each what became of it. Raises Unavailable.
 
-    Units of one run are written one after the other, equal ones once. What is beyond ROUNDS of them is not written and
-    has no outcome: its caller is to repeat it.
+    What no message of `room` bytes could bring to a reader later is refused. Units of one run are written one after the
+    other, equal ones once. What is beyond ROUNDS of them is not written and has no outcome: its caller is to repeat it.
     """
-    batch = _Batch(pool, units, namespaces, watchers, RecordDone([_refusal(unit) for unit in units]))
+    batch = _Batch(pool, units, namespaces, watchers, RecordDone([_refusal(unit, room) for unit in units]))
     outcomes = batch.done.outcomes
     rounds, repeats = _in_rounds(units, namespaces, [place for place, known in enumerate(outcomes) if known is None])
     for places in rounds:
@@ -191,15 +191,15 @@ def _hash(payload: Raw) -> bytes | None:
     return sha256(raw).digest() if raw else None
 
 
-def _refusal(unit: Unit) -> Recorded | None:
+def _refusal(unit: Unit, room: int) -> Recorded | None:
     try:
-        _check(unit)
+        _check(unit, room)
     except PayloadError as error:
         return Recorded("refused", error.message)
     return None
 
 
-def _check(unit: Unit) -> None:
+def _check(unit: Unit, room: int) -> None:
     fence = unit.fence
     if not is_uuid(fence.run_id) or not is_token(fence.claim_id) or fence.epoch not in _INTS:
         raise PayloadError("the fence is malformed")
@@ -209,18 +209,18 @@ def _check(unit: Unit) -> None:
         raw = bytes(entry.value)
         # Plain and short is the common case: one look, no call.
         if len(raw) > 2_000 or not raw.isascii() or not raw:
-            check_payload(raw, what=f"the outcome of {entry.key[:100]!r}", limit_bytes=PAYLOAD_BYTES + _FAILURE_BYTES)
+            check_payload(raw, what=f"the outcome of {entry.key[:100]!r}", room=room)
         if not 0 <= entry.at <= MICROSECONDS_MAX or not is_text(entry.key, chars=_KEY_CHARS):
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad key or time")
         if entry.turns is not None and entry.turns not in _INTS:
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of turns")
     for attempt in unit.attempts:
-        _check_attempt(attempt)
+        _check_attempt(attempt, room)
     if unit.end is not None:
-        _check_end(unit)
+        _check_end(unit.end, room)
 
 
-def _check_attempt(attempt: Attempt) -> None:
+def _check_attempt(attempt: Attempt, room: int) -> None:
     name = f"attempt {attempt.attempt} of {attempt.key[:100]!r}"
     if not is_text(attempt.key, chars=_KEY_CHARS) or attempt.attempt not in _INTS:
         raise PayloadError(f"{name} has a bad key or number")
@@ -229,12 +229,10 @@ def _check_attempt(attempt: Attempt) -> None:
     if attempt.next_at is not None and not 0 <= attempt.next_at <= MICROSECONDS_MAX:
         raise PayloadError(f"{name} is next due out of range")
     if raw := bytes(attempt.error):
-        check_payload(raw, what=f"the error of {attempt.key[:100]!r}", limit_bytes=_FAILURE_BYTES)
+        check_payload(raw, what=f"the error of {attempt.key[:100]!r}", room=room)
 
 
-def _check_end(unit: Unit) -> None:
-    end = unit.end
-    assert end is not None
+def _check_end(end: End, room: int) -> None:
     if end.event not in _ENDS:
         raise PayloadError(f"a claim cannot end by {end.event.value!r}")
     if end.due_at is None and end.event in _PARKING:
@@ -242,8 +240,8 @@ def _check_end(unit: Unit) -> None:
     if end.due_at is not None and not 0 <= end.due_at <= MICROSECONDS_MAX:
         raise PayloadError("`due_at` is out of range")
     if output := bytes(end.output):
-        check_payload(output, what="the result")
+        check_payload(output, what="the result", room=room)
     if error := bytes(end.error):
-        check_payload(error, what="the error", limit_bytes=_FAILURE_BYTES)
+        check_payload(error, what="the error", room=room)
     if end.why is not None and "\0" in end.why:
         raise PayloadError("`why` holds NUL")

@@ -17,7 +17,10 @@ from aikid.store import rescue
 from aikid.store import sessions as store
 from aikid.store.pool import Connection, Pool, Priority
 from aikid.store.rescue import Lost, Rescued
+from aikid.store.sessions import Held
 
+_FENCE_BYTES: Final = 256
+"""A run that a renewal names, at most."""
 _TTL_SECONDS: Final = (0.5, 3600.0)
 
 
@@ -65,15 +68,21 @@ def _folded(routes: Sequence[Route]) -> dict[tuple[str, str], Route]:
     return known
 
 
-async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]]) -> list[SessionReply | AikiError]:
-    """Renew many sessions in one commit; of each say which of its runs it did not name. Raises Unavailable."""
+async def renew_sessions(
+    pool: Pool, calls: Sequence[tuple[str, RenewSession]], *, room: int
+) -> list[SessionReply | AikiError]:
+    """Renew many sessions in one commit; of each say which of its runs it did not name, as many as fit `room`.
+
+    Raises Unavailable.
+    """
     good = [(namespace, request) for namespace, request in calls if is_uuid(request.id)]
     keys = [(namespace, request.id) for namespace, request in good]
-    held = [_tokens(request.held) for _, request in good]
+    held = [_held(request) for _, request in good]
+    most = room // _FENCE_BYTES
 
     async def work(connection: Connection) -> list[SessionReply]:
         now, leases = await store.renew(connection, keys)
-        unlisted = await store.unlisted(connection, keys, held) if leases else [[] for _ in keys]
+        unlisted = await store.unlisted(connection, keys, held, most=most) if leases else [[] for _ in keys]
         return [
             SessionReply(True, now, leases[key], lost) if key in leases else SessionReply(False, now)
             for key, lost in zip(keys, unlisted, strict=True)
@@ -103,9 +112,11 @@ async def close_session(pool: Pool, namespace: str, request: CloseSession) -> tu
     return SessionReply(alive=False, now=now), taken
 
 
-def _tokens(claim_ids: Sequence[str]) -> list[str]:
-    """Return those that can be a claim's id: others name none, and Postgres might refuse them."""
-    return [claim_id for claim_id in claim_ids if is_token(claim_id)]
+def _held(request: RenewSession) -> Held:
+    """Return what the session holds; what cannot be a claim's id names none, and Postgres might refuse it."""
+    claim_ids = [claim_id for claim_id in request.held if is_token(claim_id)]
+    after, until = (bound if bound and is_token(bound) else None for bound in (request.after, request.until))
+    return Held(claim_ids, after or "", until)
 
 
 def _check_id(session: str) -> None:

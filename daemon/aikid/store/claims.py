@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aiki.core.states import Event, State
+from aiki.core.states import Event, State, target
 from aiki.wire.messages import Claim
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
@@ -133,18 +133,31 @@ async def claim(connection: Connection, namespace: str, request: Claim, *, limit
     return Taken(alive, now, more, [ClaimedRow(*row[3:]) for row in rows if row[3] is not None])
 
 
-_RELEASE: Final = f"""
-WITH freed AS (
-  UPDATE aiki.runs r SET state = '{State.QUEUED}', session_id = NULL, history_seq = r.history_seq + 1
-  FROM (SELECT q.id FROM aiki.runs q WHERE q.id = ANY(%b) AND q.claim_id = %s AND q.state = '{State.RUNNING}'
+def _giving_up(event: Event) -> str:
+    return f"""
+WITH given_up AS (
+  UPDATE aiki.runs r SET state = '{target(event)}', why = %(why)s, session_id = NULL, history_seq = r.history_seq + 1
+  FROM (SELECT q.id FROM aiki.runs q
+    WHERE q.id = ANY(%(run_ids)b) AND q.claim_id = %(claim_id)s AND q.state = '{State.RUNNING}'
     ORDER BY q.id FOR NO KEY UPDATE) AS held
   WHERE r.id = held.id RETURNING r.id, r.history_seq
 )
 INSERT INTO aiki.run_history (run_id, seq, event, reason)
-SELECT id, history_seq, '{Event.RELEASE}', 'the claim''s reply was full' FROM freed
+SELECT id, history_seq, '{event}', %(reason)s FROM given_up
 """
 
 
+_RELEASE: Final = _giving_up(Event.RELEASE)
+_BLOCK: Final = _giving_up(Event.OVERSIZE)
+
+
 async def release(connection: Connection, run_ids: Sequence[str], claim_id: str) -> None:
-    """Queue runs of a claim again that its reply could not carry. Locks them in id order."""
-    await connection.execute(_RELEASE, [Uuids(run_ids), claim_id], prepare=True, binary=True)
+    """Queue runs of a claim again that its reply could not carry. Primary keys, locked in id order."""
+    parameters = {"run_ids": Uuids(run_ids), "claim_id": claim_id, "why": None, "reason": "the claim's reply was full"}
+    await connection.execute(_RELEASE, parameters, prepare=True, binary=True)
+
+
+async def block(connection: Connection, run_id: str, claim_id: str, *, why: str) -> None:
+    """Block a claimed run that no reply can carry. Primary key."""
+    parameters = {"run_ids": Uuids([run_id]), "claim_id": claim_id, "why": why, "reason": why}
+    await connection.execute(_BLOCK, parameters, prepare=True, binary=True)

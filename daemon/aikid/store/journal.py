@@ -299,27 +299,24 @@ async def of_namespace(connection: Connection, namespace: str, run_ids: Sequence
     return {row[0] for row in await cursor.fetchall()}
 
 
+_FAILED: Final = Raw(b"{}")
+"""That a try has failed: of what is for the run's story alone."""
 # The last try of each key; earlier ones only tell the run's story.
 _ATTEMPTS: Final = """
-SELECT DISTINCT ON (a.run_id, a.key) a.run_id::text, a.key, a.attempt, a.error, a.next_at_us
+SELECT DISTINCT ON (a.run_id, a.key) a.run_id::text, a.key, a.attempt, a.error IS NULL, a.next_at_us
 FROM aiki.attempts a WHERE a.run_id = ANY(%b) ORDER BY a.run_id, a.key, a.attempt DESC
 """
 
 
 async def last_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Attempt]]:
-    """Return the last attempt of each task that has one, by run."""
+    """Return the last attempt of each task that has one, by run, without its error."""
     cursor = await connection.execute(_ATTEMPTS, [Uuids(run_ids)], prepare=True, binary=True)
     found: dict[str, list[Attempt]] = {}
-    for run_id, key, attempt, error, next_at in await cursor.fetchall():
-        found.setdefault(run_id, []).append(to_attempt(key, attempt, error, next_at))
+    for run_id, key, attempt, started, next_at in await cursor.fetchall():
+        found.setdefault(run_id, []).append(Attempt(key, attempt, NULL if started else _FAILED, next_at))
     return found
 
 
 def to_entry(key: str, ok: bool, value: bytes, at: int, turns: int | None) -> Entry:
     """Return a journal row as it travels."""
     return Entry(key, ok, Raw(value), at, turns)
-
-
-def to_attempt(key: str, attempt: int, error: bytes | None, next_at: int | None) -> Attempt:
-    """Return an attempts row as it travels."""
-    return Attempt(key, attempt, NULL if error is None else Raw(error), next_at)

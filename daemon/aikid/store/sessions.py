@@ -76,16 +76,18 @@ SELECT NULL, NULL, {_NOW}, NULL
 UNION ALL SELECT namespace, id::text, 0, extract(epoch FROM ttl)::float8 FROM renewed
 """
 # `runs_running` by session: what a process was given long ago and did not name lost its claim's reply. What it named
-# is a hash table (`IS NOT TRUE` keeps it one), so that thousands of claims cost no more than thousands of looks.
+# is a hash table (`IS NOT TRUE` keeps it one), so that thousands of claims cost no more than thousands of looks. The
+# bounds are compared by their bytes, as workers do.
 _UNLISTED: Final = f"""
-SELECT t.place, lost.* FROM unnest(%b, %b, %b) AS t(place, namespace, id)
+SELECT t.place, lost.* FROM unnest(%b, %b, %b, %b, %b) AS t(place, namespace, id, after, until)
 JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
 CROSS JOIN LATERAL (
   SELECT r.id::text, r.epoch, r.claim_id FROM aiki.runs r
   WHERE r.session_id = s.id AND r.namespace = s.namespace AND r.state = '{State.RUNNING}'
     AND r.claimed_at < now() - s.ttl / 3
+    AND r.claim_id COLLATE "C" > t.after AND (t.until IS NULL OR r.claim_id COLLATE "C" <= t.until)
     AND ((t.place, r.claim_id) IN (SELECT * FROM unnest(%b, %b))) IS NOT TRUE
-  LIMIT 1000
+  LIMIT %b
 ) AS lost
 """
 
@@ -101,17 +103,32 @@ async def renew(connection: Connection, sessions: Sequence[SessionKey]) -> tuple
     return now, {(namespace, session): ttl for namespace, session, _, ttl in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The claims that a session says it holds: all of those after `after`, and up to `until` if that is given."""
+
+    claim_ids: Sequence[str]
+    after: str = ""
+    until: str | None = None
+
+
 async def unlisted(
-    connection: Connection, sessions: Sequence[SessionKey], held: Sequence[Sequence[str]]
+    connection: Connection, sessions: Sequence[SessionKey], held: Sequence[Held], *, most: int
 ) -> list[list[Fence]]:
-    """Return, for each session, its runs claimed more than a third of its lease ago under no claim of its `held`."""
-    named = [(place, claim_id) for place, claim_ids in enumerate(held) for claim_id in claim_ids]
-    parameters: list[Array] = [
+    """Return, for each session, runs that it claimed over a third of its lease ago under no claim that it holds.
+
+    Of more than `most` some are left out.
+    """
+    named = [(place, claim_id) for place, one in enumerate(held) for claim_id in one.claim_ids]
+    parameters: list[Array | int] = [
         Ints(range(len(sessions))),
         Texts([namespace for namespace, _ in sessions]),
         Uuids([session for _, session in sessions]),
+        Texts([one.after for one in held]),
+        Texts([one.until for one in held]),
         Ints([place for place, _ in named]),
         Texts([claim_id for _, claim_id in named]),
+        most,
     ]
     cursor = await connection.execute(_UNLISTED, parameters, prepare=True, binary=True)
     lost: list[list[Fence]] = [[] for _ in sessions]

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from aiki.core.ids import uuid7
 from aiki.core.states import Event, State
+from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
     Attempt,
     Claim,
@@ -74,13 +75,16 @@ class Engine:
     def __init__(self, database: str, namespace: str = "default") -> None:
         self.database = database
         self.namespace = namespace
+        self.room = MESSAGE_BYTES
+        """The bytes of a message, as its server would say."""
         self.pool = Pool(database, size=4)
         self.watchers = Watchers()
         self.met: list[tuple[str, str, str]] = []
         self.routes = Routes(self.pool, self.met.extend)
 
     async def enqueue(self, *runs: NewRun) -> list[Enqueued]:
-        done = await enqueue.enqueue(self.pool, self.routes, [(self.namespace, Enqueue(list(runs)))])
+        request = (self.namespace, Enqueue(list(runs)))
+        done = await enqueue.enqueue(self.pool, self.routes, [request], room=self.room)
         (reply,) = done.replies
         assert not isinstance(reply, Exception)
         return reply.runs
@@ -97,8 +101,9 @@ class Engine:
         assert (await sessions.open_session(self.pool, self.routes, self.namespace, request)).alive
         return session
 
-    async def renew(self, session: str, *held: str) -> SessionReply:
-        (reply,) = await sessions.renew_sessions(self.pool, [(self.namespace, RenewSession(session, list(held)))])
+    async def renew(self, session: str, *held: str, after: str = "", until: str | None = None) -> SessionReply:
+        request = (self.namespace, RenewSession(session, list(held), after, until))
+        (reply,) = await sessions.renew_sessions(self.pool, [request], room=self.room)
         assert isinstance(reply, SessionReply)
         return reply
 
@@ -110,7 +115,7 @@ class Engine:
         self, session: str, *, limit: int = 10, routes: Sequence[tuple[str, str]] = ((WORKFLOW, VERSION),)
     ) -> ClaimReply:
         request = Claim(session, uuid.uuid4().hex, list(routes), limit)
-        return await claims.claim(self.pool, self.namespace, request)
+        return await claims.claim(self.pool, self.namespace, request, room=self.room)
 
     async def claim(self, session: str, *, limit: int = 10) -> list[Claimed]:
         return (await self.claim_reply(session, limit=limit)).runs
@@ -120,7 +125,7 @@ class Engine:
         return run
 
     async def record(self, *units: Unit) -> list[Recorded]:
-        done = await record.record(self.pool, units, [self.namespace] * len(units), self.watchers)
+        done = await record.record(self.pool, units, [self.namespace] * len(units), self.watchers, room=self.room)
         return [outcome for outcome in done.outcomes if outcome is not None]
 
     async def results(self, *units: Unit) -> list[str]:

@@ -10,9 +10,10 @@ from aiki.core.errors import UsageError
 from aiki.core.states import Event, State
 from aiki.wire import codec
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import Claim, End
+from aiki.wire.messages import End
+from aiki.wire.packing import MAX_PAYLOAD_LEAST
 from aikid.engine import claims
-from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, completed, entry, locked, new_run, unit
+from tests.integration.daemon.engine import VERSION, Engine, completed, entry, locked, new_run, unit
 
 pytestmark = pytest.mark.anyio
 
@@ -140,8 +141,8 @@ async def test_runs_that_a_reply_cannot_carry_are_queued_again(engine: Engine) -
     reply = await engine.claim_reply(await engine.session(), limit=3)
     for run in reply.runs:
         run.input = Raw(b'"' + b"y" * 300_000 + b'"')
-    light = await claims.lighten(engine.pool, reply)
-    assert (len(light.runs), light.more) == (1, True)
+    light, blocked = await claims.lighten(engine.pool, reply, room=MESSAGE_BYTES)
+    assert (len(light.runs), light.more, blocked) == (1, True, [])
     states = Counter([await engine.state(run.fence.run_id) for run in reply.runs])
     assert states == {State.RUNNING: 1, State.QUEUED: 2}
 
@@ -173,7 +174,38 @@ async def test_a_claim_whose_reply_was_lost_is_found_by_the_renewal(engine: Engi
     assert (await engine.renew(session)).unlisted == []
 
 
+async def test_a_renewal_that_has_no_room_for_all_claims_is_told_only_of_those_within_its_bounds(
+    engine: Engine,
+) -> None:
+    """A worker with thousands of claims lists some in each renewal: the others are not lost for that."""
+    session = await engine.session()
+    claims = {}
+    for _ in range(4):
+        await engine.queued_run()
+        claim = await engine.claim_one(session)
+        claims[claim.fence.claim_id] = claim.fence
+    one, two, three, four = sorted(claims)
+    await engine.execute("UPDATE aiki.runs SET claimed_at = now() - interval '11 s'")
+    assert (await engine.renew(session, one, until=two)).unlisted == [claims[two]]
+    assert (await engine.renew(session, one, two, until=two)).unlisted == []
+    assert (await engine.renew(session, three, after=two)).unlisted == [claims[four]]
+    assert (await engine.renew(session, three, four, after=two)).unlisted == []
+    assert len((await engine.renew(session, after="no token!", until="\0")).unlisted) == 4
+
+
+async def test_a_renewal_is_told_of_as_many_lost_claims_as_fit(engine: Engine) -> None:
+    engine.room = MAX_PAYLOAD_LEAST
+    session = await engine.session()
+    await engine.enqueue(*(new_run() for _ in range(300)))
+    while await engine.claim(session, limit=200):
+        continue
+    await engine.execute("UPDATE aiki.runs SET claimed_at = now() - interval '11 s'")
+    reply = await engine.renew(session)
+    assert 200 < len(reply.unlisted) < 300
+    assert len(codec.encode_reply(reply)) < MAX_PAYLOAD_LEAST
+
+
 @pytest.mark.parametrize("limit", [0, 201, -1])
 async def test_a_claim_has_bounds(engine: Engine, limit: int) -> None:
     with pytest.raises(UsageError):
-        await claims.claim(engine.pool, "default", Claim(await engine.session(), "c", [(WORKFLOW, VERSION)], limit))
+        await engine.claim_reply(await engine.session(), limit=limit)

@@ -136,7 +136,7 @@ async def test_what_is_told_of_new_runs_is_what_the_statement_did(engine: Engine
     for run in (known, *at_once, *later):
         engine.watchers.watch("default", Watch([run.id], "_INBOX.x", 60.0))
     runs = [*at_once, *later, known, at_once[0]]
-    done = await enqueue.enqueue(engine.pool, engine.routes, [("default", Enqueue(runs))])
+    done = await enqueue.enqueue(engine.pool, engine.routes, [("default", Enqueue(runs))], room=engine.room)
     assert done.queued == {("default", "flow", "1.0"): 3}
     assert done.others == {run.id for run in (*later, known)}
     assert [await engine.state(run.id) for run in at_once] == [State.QUEUED] * 3
@@ -152,7 +152,7 @@ async def test_a_repeat_tells_again_of_a_run_that_still_waits(engine: Engine) ->
     await engine.enqueue(waits, runs, later)
     assert (await engine.claim_one()).fence.run_id == runs.id
     again = Enqueue([waits, runs, later])
-    done = await enqueue.enqueue(engine.pool, engine.routes, [("default", again)])
+    done = await enqueue.enqueue(engine.pool, engine.routes, [("default", again)], room=engine.room)
     assert done.queued == {("default", "flow", "1.0"): 1}
 
 

@@ -102,7 +102,7 @@ async def ours(database: str) -> AsyncIterator[Ours]:
         session, claim_id = await engine.session(worker=f"{SECRET}-worker", routes=[route]), f"{SECRET}-claim"
         await engine.enqueue(secret_run(), secret_run(), secret_run())
         claim = Claim(session, claim_id, [(FLOW, "1.0")], 3)
-        running, blocked, ended = (await claims.claim(engine.pool, OURS, claim)).runs
+        running, blocked, ended = (await claims.claim(engine.pool, OURS, claim, room=engine.room)).runs
         failed = Attempt(f"task:{SECRET}:0:0", 1, Raw(b'{"type":"E","message":"secret-error"}'))
         units = (
             unit(running.fence, 0, RECORDED, attempts=[failed]),

@@ -56,7 +56,7 @@ async def test_units_of_one_run_beyond_what_a_batch_takes_are_left_for_another(e
     await engine.queued_run()
     run = await engine.claim_one()
     units = [unit(run.fence, base, entry(str(base))) for base in range(ROUNDS + 2)]
-    done = await record(engine.pool, units, [engine.namespace] * len(units), engine.watchers)
+    done = await record(engine.pool, units, [engine.namespace] * len(units), engine.watchers, room=engine.room)
     assert done.outcomes == [Recorded("done")] * ROUNDS + [None, None]
     assert await engine.results(*units[ROUNDS:]) == ["done", "done"]
 
@@ -259,7 +259,9 @@ async def test_attempts_stand_beside_the_journal(engine: Engine) -> None:
     # A repeat that comes late must not take the failure back.
     assert await engine.results(unit(run.fence, attempts=[start], end=End(Event.RELEASE))) == ["done"]
     again = await engine.claim_one()
-    assert [(a.attempt, bytes(a.error), a.next_at) for a in again.attempts] == [(1, bytes(failure.error), 77)]
+    # What went wrong is for the run's story alone; that it did, a claim must know.
+    assert [(a.attempt, bytes(a.error), a.next_at) for a in again.attempts] == [(1, b"{}", 77)]
+    assert await engine.execute("SELECT error FROM aiki.attempts") == [(bytes(failure.error),)]
     assert (again.entries, again.length) == ([], 0)
 
 
@@ -317,5 +319,6 @@ async def test_what_could_not_be_stored_or_read_is_refused_without_asking_postgr
         [Unit(fence, 0, entries, attempts, bad if isinstance(bad, End) else None)] * 2,
         [engine.namespace] * 2,
         engine.watchers,
+        room=engine.room,
     )
     assert [outcome and outcome.result for outcome in done.outcomes] == ["refused"] * 2

@@ -103,7 +103,7 @@ async def test_a_page_of_large_outcomes_fits_a_message_and_the_next_goes_on(engi
     events: list[str] = []
     cursor = None
     while True:
-        reply = await reads.answer(engine.pool, "default", History(run_id, cursor))
+        reply = await reads.answer(engine.pool, "default", History(run_id, cursor), room=engine.room)
         assert isinstance(reply, HistoryReply)
         assert sum(len(item.value) for item in reply.items) < MESSAGE_BYTES
         events += [item.event for item in reply.items]

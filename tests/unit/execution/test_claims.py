@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from aiki.core.errors import TaskFailed
+from aiki.core.retry import Retry
 from aiki.core.states import Event, State
-from aiki.execution import Settings, execution
-from aiki.run import WorkflowRun
+from aiki.execution import Settings, ends, execution
+from aiki.run import WorkflowRun, task_run
 from aiki.task import task
-from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.limits import WHY_CHARS
 from aiki.wire.messages import Recorded, Unit
+from aiki.wire.packing import too_large
 from aiki.workflow import Workflow, workflow
 from tests.model.execution_host import EPOCH, World, simulate
 
@@ -276,25 +279,90 @@ def test_a_run_whose_record_is_refused_fails_with_the_reason() -> None:
 # -- limits
 
 
-def test_units_stay_small_enough_for_a_message() -> None:
+def test_a_result_that_fits_no_message_fails_its_task_and_the_run_goes_on() -> None:
     @task
-    async def large(number: int) -> str:
-        return "x" * 200_000
+    async def large(size: int) -> str:
+        return "x" * size
 
     @workflow(name="large", version="1")
-    async def larges(run: WorkflowRun) -> str:
-        return "".join(await asyncio.gather(*[large.run(run, number) for number in range(5)]))[:250_000]
+    async def catches(run: WorkflowRun, size: int) -> str:
+        try:
+            return await large.run(run, size)
+        except TaskFailed as error:
+            return error.message
 
     async def main() -> None:
-        world = World(larges)
+        world = World(catches, b'{"size":40000}', message_bytes=64 * 1024)
         end = await world.finish()
         assert end.event is Event.COMPLETE
-        assert len(world.journal) == 5
-        for unit in world.units:
-            size = sum(len(bytes(entry.value)) for entry in unit.entries)
-            assert size + (0 if unit.end is None else len(bytes(unit.end.output))) < MESSAGE_BYTES - 64 * 1024
+        assert bytes(end.output).startswith(b"\"the result of task 'large' has 40,002 bytes")
+        assert b"max_payload of 65,536" in bytes(end.output)
 
     simulate(main())
+
+
+def test_a_runs_own_result_that_fits_no_message_fails_it() -> None:
+    @workflow(name="large", version="1")
+    async def large(run: WorkflowRun) -> str:
+        return "x" * 40_000
+
+    async def main() -> None:
+        end = await World(large, message_bytes=64 * 1024).finish()
+        assert end.event is Event.FAIL
+        assert b"the result of workflow 'large' has 40,002 bytes" in bytes(end.error)
+        assert b"max_payload of 65,536" in bytes(end.error)
+
+    simulate(main())
+
+
+def test_a_journal_that_cannot_be_brought_blocks_the_run() -> None:
+    async def main() -> None:
+        world = World(works, b'{"times":[1,1,1]}')
+        world.claim()
+        await world.settle(until=lambda: len(world.journal) == 2)
+        world.crash()
+        world.page_length = 1
+        world.refuse_page = too_large("entry 2", 100_000, room=64 * 1024)
+        end = await world.finish()
+        assert end.event is Event.OVERSIZE
+        assert "max_payload of 65,536" in (end.why or "")
+        assert "raise max_payload" in (end.why or "")
+
+    simulate(main())
+
+
+def test_tries_are_read_in_pages_before_the_body_begins() -> None:
+    """Else a task whose try stands on a later page would be tried as if for the first time."""
+    numbers: list[int] = []
+
+    @task(retry=Retry.fixed(2, "10s"))
+    async def fails_first(number: int) -> int:
+        attempt = task_run().attempt
+        numbers.append(attempt)
+        if attempt == 1:
+            raise ValueError(number)
+        return number
+
+    @workflow(name="fans", version="1")
+    async def fans(run: WorkflowRun) -> int:
+        return sum(await asyncio.gather(*(fails_first.run(run, number) for number in range(5))))
+
+    async def main() -> None:
+        world = World(fans, page_length=2)
+        end = await world.finish()
+        assert bytes(end.output) == b"10"
+        assert world.epoch == 2, "it never left memory"
+        assert sorted(numbers) == [1] * 5 + [2] * 5
+
+    simulate(main())
+
+
+def test_a_long_reason_keeps_its_end() -> None:
+    """A diff ends with what to do."""
+    end = ends.blocked("first\n" + "x" * 20_000 + "\nlast")
+    assert end.why is not None
+    assert len(end.why) <= WHY_CHARS
+    assert (end.why[:5], end.why[-4:]) == ("first", "last")
 
 
 def test_a_journal_beyond_the_hard_limit_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

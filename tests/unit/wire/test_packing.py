@@ -24,6 +24,7 @@ from aiki.wire.messages import (
     Fence,
     HistoryItem,
     NewRun,
+    OpenSession,
     PageReply,
     Record,
     Route,
@@ -98,8 +99,7 @@ def test_a_payload_is_refused_from_one_byte_over_the_limit_on(max_payload: int) 
     with pytest.raises(PayloadError, match=f"the input has {limit + 1:,} bytes") as refused:
         packing.check_payload(limit + 1, "the input", room=room)
     if limit < PAYLOAD_BYTES:
-        assert "max_payload" in refused.value.message
-        assert f"{max_payload:,}" in refused.value.message
+        assert f"max_payload of {max_payload:,}" in refused.value.message
         assert "raise max_payload" in (refused.value.hint or "")
 
 
@@ -189,3 +189,68 @@ def test_lines_and_routes_weigh_no_less_than_they_take(a: str, b: str, c: str, v
 
 def test_an_absent_payload_weighs_nothing() -> None:
     assert weights.of_end(None) == weights.of_end(End(Event.COMPLETE, output=NONE)) == weights.of_text(None) == 0
+
+
+# -- cutting
+
+
+@given(st.lists(entries, max_size=6), st.lists(attempts, max_size=6), st.none() | ends, st.integers(500, 3000))
+def test_a_unit_is_cut_into_parts_that_fit_and_lose_nothing(
+    some: list[Entry], tries: list[Attempt], end: End | None, room: int
+) -> None:
+    found = packing.cut(Unit(FENCE, 7, some, tries, end), room)
+    base = 7
+    for part in found:
+        assert part.fence == FENCE
+        assert part.base == base, "a gap in the journal"
+        assert weights.of_unit(part) <= room or len(part.entries) + len(part.attempts) <= 1
+        base += len(part.entries)
+    assert [entry for part in found for entry in part.entries] == some
+    assert [attempt for part in found for attempt in part.attempts] == tries
+    assert [part.end for part in found if part.end is not None] == ([] if end is None else [end])
+
+
+@given(st.lists(entries, max_size=4), st.lists(attempts, max_size=4), st.none() | ends)
+def test_tries_come_after_the_entries_and_the_claim_is_given_up_last(
+    some: list[Entry], tries: list[Attempt], end: End | None
+) -> None:
+    kinds = [
+        "e" if part.entries else "a" if part.attempts else "end"
+        for part in packing.cut(Unit(FENCE, 0, some, tries, end), 500)
+    ]
+    assert kinds == sorted(kinds, key=["e", "a", "end"].index)
+
+
+@given(st.lists(entries, max_size=4), st.lists(attempts, max_size=4), st.none() | ends, st.integers(500, 3000))
+def test_what_was_cut_is_not_cut_again(some: list[Entry], tries: list[Attempt], end: End | None, room: int) -> None:
+    """Else whoever cuts what was refused would go on for ever."""
+    for part in packing.cut(Unit(FENCE, 0, some, tries, end), room):
+        assert packing.cut(part, room) == [part]
+
+
+# -- sessions
+
+
+@given(st.lists(st.integers(0, 3000), max_size=12), st.integers(3000, 9000))
+def test_a_session_is_opened_in_requests_that_fit_and_all_schemas_arrive(sizes: list[int], room: int) -> None:
+    routes = [Route(f"w{n}", "1", payload(size + 2)) for n, size in enumerate(sizes)]
+    first, *others = packing.openings(OpenSession(RUN, "worker", routes), room)
+    assert [route.workflow for route in first.routes] == [route.workflow for route in routes]
+    assert {request.id for request in others} <= {RUN}
+    known = {route.workflow: route for request in (first, *others) for route in request.routes if route.parameters}
+    assert list(known.values()) == routes
+    for request in (first, *others):
+        assert len(codec.encode(request)) <= max(room, 3500 + packing.OPENING_BYTES)
+
+
+@given(st.sets(st.uuids().map(str), max_size=40), st.integers(0, 1000))
+def test_ids_that_do_not_fit_at_once_are_all_listed_in_turn(ids: set[str], room: int) -> None:
+    listed: list[str] = []
+    until: str | None = ""
+    while until is not None:
+        after = until
+        some, until = packing.next_ids(ids, after, room)
+        assert len(some) <= max(1, room // weights.ID_BYTES)
+        assert all(after < one for one in some)
+        listed += some
+    assert listed == sorted(ids)
