@@ -103,6 +103,8 @@ class Pulls:
         self._on_change()
 
     def _on_over(self, route: str, expired: bool) -> None:
+        if route not in self.routes:
+            return  # whoever sees our inbox may write there
         self._outstanding.pop(route, None)
         if expired:
             self._resting.pop(route, None)

@@ -18,7 +18,7 @@ from aiki.outages import Outage
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
 from aiki.wire.packing import check_server, room_of
-from aikid.jetstream import BAD_REQUEST, NOT_FOUND, SECOND, ConsumerInfo, JetStream, JetStreamRefused
+from aikid.jetstream import BAD_REQUEST, NOT_FOUND, SECOND, ConsumerInfo, JetStream, JetStreamRefused, StreamInfo
 
 log = logging.getLogger("aikid.bus")
 
@@ -26,16 +26,29 @@ _ACK_SECONDS: Final = 5
 _API_SECONDS: Final = 2.0
 _INBOX: Final = "_INBOX."
 _NOBODY: Final = f"{subjects.PREFIX}.nobody"
+HINT_STREAM_BYTES: Final = 32 * 1024 * 1024
+"""What hints may take on NATS's disk, those too that strangers publish."""
+HINT_BYTES: Final = 64
+"""What one hint may hold; ours are empty."""
+HINT_SECONDS: Final = 3600
+"""For how long a hint waits for a worker; runs that are still queued then are offered again."""
+# Whoever may publish to the subjects can fill the stream, so what is new pushes out what is old: where a worker waits
+# a hint is taken as soon as it is new; what was pushed out while nobody waited is offered again.
+_LIMITS: Final[dict[str, Any]] = {
+    "discard": "old",
+    "max_msgs_per_subject": HINTS_PER_ROUTE,
+    "max_bytes": HINT_STREAM_BYTES,
+    "max_msg_size": HINT_BYTES,
+    "max_age": HINT_SECONDS * SECOND,
+}
 _STREAM: Final[dict[str, Any]] = {
     "name": subjects.HINT_STREAM,
     "subjects": [subjects.HINT_SUBJECTS],
     "retention": "workqueue",
     "storage": "file",
-    "discard": "new",
-    "discard_new_per_subject": True,
-    "max_msgs_per_subject": HINTS_PER_ROUTE,
     "duplicate_window": SECOND,
     "allow_direct": False,
+    **_LIMITS,
 }
 
 
@@ -60,6 +73,7 @@ class Bus:
         self._nats.on_return.append(on_return)
         self._jetstream = JetStream(self._nats, seconds=_API_SECONDS)
         self._serving: Subscription | None = None
+        self._refused_limits: dict[str, Any] = {}
 
     @property
     def connected(self) -> bool:
@@ -159,13 +173,17 @@ class Bus:
     # -- the hint stream
 
     async def ensure_stream(self) -> bool:
-        """Create the stream if there is none; return whether it was created. Raises JetStreamDown."""
+        """Create the stream if there is none, and limit one that is not; return whether it was created.
+
+        Raises JetStreamDown.
+        """
         try:
-            await self._jetstream.ask(f"STREAM.INFO.{subjects.HINT_STREAM}")
+            info = await self._jetstream.ask(f"STREAM.INFO.{subjects.HINT_STREAM}", answer=StreamInfo)
         except JetStreamRefused as error:
             if error.code != NOT_FOUND:
                 raise
         else:
+            await self._limit_stream(info.config)
             return False
         try:
             await self._jetstream.ask(f"STREAM.CREATE.{subjects.HINT_STREAM}", _STREAM)
@@ -175,6 +193,20 @@ class Bus:
                 return False
             raise
         return True
+
+    async def _limit_stream(self, config: dict[str, Any]) -> None:
+        """Set the limits that the stream lacks: an aikid of before has made it. Those that a person chose are kept."""
+        lacking = {name: limit for name, limit in _LIMITS.items() if not _is_limited(name, config.get(name))}
+        if not lacking or lacking == self._refused_limits:
+            return
+        wanted = {**config, **lacking, "discard_new_per_subject": False}
+        try:
+            await self._jetstream.ask(f"STREAM.UPDATE.{subjects.HINT_STREAM}", wanted)
+        except JetStreamRefused as error:
+            self._refused_limits = lacking  # not asked for again each second
+            log.warning("the hint stream cannot be limited, and may fill the disk: %s", error)
+        else:
+            log.info("the hint stream is limited now: %s", ", ".join(f"{name} {lacking[name]}" for name in lacking))
 
     async def ensure_consumer(self, namespace: str, workflow: str, version: str) -> None:
         """Create the route's durable pull consumer, or leave it as it is. Raises JetStreamDown."""
@@ -213,6 +245,10 @@ class Bus:
         except JetStreamRefused as error:
             if error.code != NOT_FOUND:
                 raise
+
+
+def _is_limited(name: str, value: Any) -> bool:
+    return value == _LIMITS[name] if name == "discard" else isinstance(value, int) and value > 0
 
 
 def may_reply(subject: str) -> bool:

@@ -46,6 +46,12 @@ class ConsumerInfo(msgspec.Struct):
     delivered: Delivered = msgspec.field(default_factory=Delivered)
 
 
+class StreamInfo(msgspec.Struct):
+    """What JetStream says of a stream: its settings as they are, those too that we do not know."""
+
+    config: dict[str, Any]
+
+
 class _Error(msgspec.Struct):
     code: int
     description: str = ""

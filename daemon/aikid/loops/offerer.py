@@ -29,6 +29,8 @@ INTERVAL_SECONDS: Final = 1.0
 _STARVING_SECONDS: Final = 10.0
 _ENSURE_SECONDS: Final = 30.0
 _QUIET_SECONDS: Final = 3.0
+_HINTS: Final = 100_000
+"""Hints of all routes together: many more would push each other out of the stream."""
 _LOW: Final = HINTS_PER_ROUTE // 4
 """Below so many hints a route is topped up, if more runs than that are queued."""
 
@@ -124,11 +126,13 @@ class Offerer:
             for offered in self._routes.values():
                 offered.hints, offered.look_at = 0, 0.0
         await self._make_consumers()
-        for route, age_seconds in (await self._pool.run(store.waiting, priority=Priority.LOOP)).items():
+        waiting = await self._pool.run(store.waiting, priority=Priority.LOOP)
+        most = min(HINTS_PER_ROUTE, _HINTS // max(1, len(waiting)))
+        for route, age_seconds in waiting.items():
             offered = self._routes.setdefault(route, _Offered())
             old = new_stream or age_seconds > INTERVAL_SECONDS
             if now >= offered.look_at and (old or offered.hints < _LOW):
-                await self._top_up(route, offered, old=old)
+                await self._top_up(route, offered, old=old, most=most)
 
     async def _make_consumers(self) -> None:
         for route in list(self._without_consumer):
@@ -136,7 +140,7 @@ class Offerer:
             self._routes.setdefault(route, _Offered())
             self._without_consumer.discard(route)
 
-    async def _top_up(self, route: RouteKey, offered: _Offered, *, old: bool) -> None:
+    async def _top_up(self, route: RouteKey, offered: _Offered, *, old: bool, most: int) -> None:
         queued = await self._pool.run(lambda c: store.queued(c, route, limit=HINTS_PER_ROUTE), priority=Priority.LOOP)
         # Rows that are young have their hints on the way, unless claims have drained a long queue.
         if not old and queued <= _LOW:
@@ -150,8 +154,9 @@ class Offerer:
             await self._bus.delete_consumer(*route)
             await self._bus.ensure_consumer(*route)
         offered.hints = state.pending + state.ack_pending
-        if offered.hints < min(queued, _LOW):
-            await self._publish(route, offered, queued - offered.hints)
+        wanted = min(queued, max(1, most))
+        if offered.hints < min(wanted, _LOW):
+            await self._publish(route, offered, wanted - offered.hints)
         else:
             # Nobody takes what is there: a queue without workers need not be looked at every second.
             offered.look_at = asyncio.get_running_loop().time() + _QUIET_SECONDS
