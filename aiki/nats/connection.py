@@ -339,10 +339,10 @@ class Connection:
             return
         self._denied |= lost
         self.refusals.begin(f"subscription {subject}", reason)
+        self._outage.goes_on(f"it refuses us: {reason}")
         if self._replies in lost:
             self._fail_requests(Refused, reason)
         if self._asking is None or self._asking.done():
-            log.warning("NATS does not permit what we need: %s", reason)
             self._asking = asyncio.create_task(self._ask_again())
 
     async def _ask_again(self) -> None:
@@ -362,6 +362,8 @@ class Connection:
             granted = asked - self._denied
             for subscription in granted:
                 self.refusals.end(f"subscription {subscription.subject}")
+            if not self._denied:
+                self._outage.is_over()
             if granted:
                 self._returned()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import ssl
 import subprocess
 import time
@@ -18,6 +19,7 @@ import pytest
 
 from aiki.nats import Away, Connection, Message, NatsError, NoReply, NoResponders, Refused, TooLarge
 from aiki.nats import link as links
+from aiki.outages import Outage
 from tests.servers import Nats, free_port
 from tests.waiting import patient, wait_until
 
@@ -169,6 +171,28 @@ async def test_a_lost_subscription_is_asked_for_until_it_is_permitted(guarded: N
             await returned.wait()
         assert (await connection.request("test.echo", b"again", seconds=patient(2))).data == b"again"
         assert not connection.refusals
+
+
+async def test_a_lost_subscription_is_said_when_it_goes_and_when_it_is_back(
+    guarded: Nats, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("tests.nats")
+    connection = Connection([guarded.url], name="test", outage=Outage(log, "NATS"))
+    await connection.connect(seconds=patient(3))
+    connection.subscribe("test.lost", lambda _: None)
+    caplog.set_level(logging.DEBUG, logger=log.name)
+
+    def said(level: int) -> list[str]:
+        return [one.getMessage()[:40] for one in caplog.records if one.name == log.name and one.levelno == level]
+
+    await guard(guarded, permissions={"subscribe": ["_INBOX.>"]})
+    await wait_until(lambda: len(said(logging.DEBUG)) > 1, what="further refusals")
+    await guard(guarded)
+    await wait_until(lambda: not connection.refusals)
+    await connection.close()
+    away, back = said(logging.WARNING)
+    assert away == "NATS is away: it refuses us: Permissions Violation"[:40]
+    assert back.startswith("NATS is back after")
 
 
 async def test_a_request_that_is_not_permitted_is_refused_at_once(guarded: Nats) -> None:
