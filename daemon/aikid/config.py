@@ -45,7 +45,7 @@ class Settings:
     migrate: bool = True
     """Whether to bring the schema up to date at start; if not, an older one is refused."""
     start_timeout_seconds: float = 30.0
-    """How long to wait at start for Postgres and NATS to answer."""
+    """How long to wait at start for Postgres and NATS to answer, and how long NATS may refuse us at any time."""
     stop_timeout_seconds: float = 10.0
     """How long a graceful stop may take."""
     log_level: str = "info"
@@ -95,7 +95,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "start_timeout",
         seconds(0, 3600),
-        "how long to wait at start for Postgres and NATS (default 30s)",
+        "how long to wait at start for Postgres and NATS, and at any time for a NATS that refuses us (default 30s)",
         "TIME",
         field="start_timeout_seconds",
     ),
