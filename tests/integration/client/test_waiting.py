@@ -23,8 +23,9 @@ from aiki import (
     task,
     workflow,
 )
+from aiki.nats import Away
 from tests.servers import Aikid, Aikids, Nats, free_port
-from tests.waiting import ENOUGH, patient
+from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -152,3 +153,20 @@ async def test_the_blocking_client_needs_no_loop(aikid: Aikid, namespace: str, c
 
     async with Worker(client, workflows=[echo]):
         assert await anyio.to_thread.run_sync(script) == ["a", "b", "c"]
+
+
+async def test_a_push_that_was_lost_with_the_connection_is_asked_for_when_it_is_back(
+    aikid: Aikid, namespace: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiki.waits.POLL_SECONDS", 600.0)  # so that nothing else would ask
+    monkeypatch.setattr("aiki.nats.connection.PAUSE_SECONDS", 2.0)
+    handle = await echo.enqueue(client, "told to nobody")
+    waiting = asyncio.create_task(handle.result(timeout=ENOUGH))
+    await wait_until(lambda: client._waits._ends)
+    nats = client.transport._nats
+    assert nats._link is not None
+    nats._link.abort(Away("cut by the test"))
+    async with Client.connect(aikid.nats_url, namespace=namespace) as other, Worker(other, workflows=[echo]):
+        await other.handle(handle.run_id).result(timeout=ENOUGH)
+        assert not nats.connected, "the run was to end while nobody could be told"
+        assert await waiting == "told to nobody"
