@@ -10,6 +10,7 @@ nats-py has no public way to either; `tests/unit/nats/test_entry.py` holds what 
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -112,6 +113,8 @@ class _Entrant(Client):
 
 def _told(server: Server, error: Exception) -> Away | Refused:
     reason = getattr(error, "strerror", None) or str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    if isinstance(error, ConnectionError) and error.errno:
+        reason = os.strerror(error.errno)  # asyncio's words for it repeat the address
     if isinstance(error, nats.errors.Error) and is_refusal(reason):
         return Refused(reason)
     return Away(f"{server}: {reason}")

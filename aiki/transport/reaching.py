@@ -12,36 +12,42 @@ from aiki.transport.transport import CONNECT_SECONDS, Transport, log
 from aiki.wire.messages import Status
 
 PAUSE_SECONDS: Final = 0.2
+LEAST_SECONDS: Final = 0.5
+"""Whoever gives less time, or none at all, still means to try."""
 
 
 async def reach(url: str, *, namespace: str, name: str, seconds: float) -> Transport:
     """Return a connection on which a daemon has answered.
 
     Raises ConfigError for a bad URL, Unavailable (Denied, if NATS refuses us) if none has within `seconds`. It is
-    tried once in any case, for at most twice CONNECT_SECONDS.
+    tried once in any case.
     """
     deadline = time.monotonic() + seconds
     outage = Outage(log, "aikid")
     while True:
         try:
-            transport = await _answered(url, namespace, name)
+            transport = await _answered(url, namespace, name, deadline)
         except Unavailable as error:
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= PAUSE_SECONDS:
                 raise
             if seconds > CONNECT_SECONDS:
                 outage.goes_on(f"{error}; trying for another {left:.0f} s")
-            await asyncio.sleep(min(PAUSE_SECONDS, left))
+            await asyncio.sleep(PAUSE_SECONDS)
         else:
             outage.is_over()
             return transport
 
 
-async def _answered(url: str, namespace: str, name: str) -> Transport:
-    transport = await Transport.connect(url, namespace=namespace, name=name)
+async def _answered(url: str, namespace: str, name: str, deadline: float) -> Transport:
+    transport = await Transport.connect(url, namespace=namespace, name=name, seconds=_seconds_until(deadline))
     try:
-        await transport.call(Status([]), seconds=CONNECT_SECONDS)
+        await transport.call(Status([]), seconds=_seconds_until(deadline))
     except BaseException:
         await transport.close()
         raise
     return transport
+
+
+def _seconds_until(deadline: float) -> float:
+    return min(CONNECT_SECONDS, max(deadline - time.monotonic(), LEAST_SECONDS))

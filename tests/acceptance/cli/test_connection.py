@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
+
+from tests.waiting import patient
 
 
 def test_nothing_there_is_exit_code_69_within_3_seconds(aiki):
@@ -55,3 +58,10 @@ def test_a_wrong_manifest_is_exit_code_78_with_its_place(aiki, flows, without_ur
 def test_a_namespace_sees_only_its_own(aiki):
     assert aiki("run", "list", "--namespace", "other", "-o", "json").json["runs"] == []
     assert aiki("run", "list", "--namespace", "no spaces").code == 78
+
+
+def test_nothing_there_is_told_in_the_time_that_a_person_waits(aiki, nats):
+    for url in ("nats://127.0.0.1:1", nats.url):
+        began = time.monotonic()
+        assert aiki("status", "--url", url).code == 69
+        assert time.monotonic() - began < patient(3)
