@@ -75,7 +75,7 @@ SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("now()")},
           SELECT FROM aiki.runs r WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow
             AND r.version = t.version AND r.state = '{State.QUEUED}' LIMIT %(limit)s + 1
         ) AS queued LIMIT %(limit)s + 1
-      ) AS some) > %(limit)s
+      ) AS first) > %(limit)s
     ELSE false END,
   c.id::text, c.epoch, c.origin_id::text, c.workflow, c.version, c.input,
   {MICROSECONDS.format("c.started_at")}, c.key, c.labels::text, c.crash_count
