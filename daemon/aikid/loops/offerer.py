@@ -19,7 +19,7 @@ from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
 from aikid.bus import Bus, ConsumerState
 from aikid.engine.routes import RouteKey
-from aikid.jetstream import JetStreamDown
+from aikid.jetstream import JetStreamDown, JetStreamRefused
 from aikid.store import sweeps as store
 from aikid.store.pool import Pool, Priority
 
@@ -57,6 +57,7 @@ class Offerer:
         self._without_consumer: set[RouteKey] = set()
         self._nudged = asyncio.Event()
         self._ensure_at = 0.0
+        self._refusals = Outage(log, "JetStream", away="refuses consumers", back="refuses no consumer any more")
 
     def met(self, routes: Iterable[RouteKey]) -> None:
         """Take note of routes that were met first: they need a consumer."""
@@ -132,13 +133,32 @@ class Offerer:
             offered = self._routes.setdefault(route, _Offered())
             old = new_stream or age_seconds > INTERVAL_SECONDS
             if now >= offered.look_at and (old or offered.hints < _LOW):
-                await self._top_up(route, offered, old=old, most=most)
+                try:
+                    await self._top_up(route, offered, old=old, most=most)
+                except JetStreamRefused as error:
+                    # This one alone has no consumer; its workers claim directly.
+                    self._refusals.goes_on(error)
+                    offered.look_at = now + _ENSURE_SECONDS
 
     async def _make_consumers(self) -> None:
-        for route in list(self._without_consumer):
-            await self._bus.ensure_consumer(*route)
+        """Make those that are missing. A server has room for so many: what it refuses is asked for much later."""
+        missing, self._without_consumer = self._without_consumer, set()
+        refused: JetStreamRefused | None = None
+        while missing:
+            route = missing.pop()
+            try:
+                await self._bus.ensure_consumer(*route)
+            except JetStreamRefused as error:
+                refused = error
+            except JetStreamDown:
+                self._without_consumer |= {route, *missing}
+                raise
             self._routes.setdefault(route, _Offered())
-            self._without_consumer.discard(route)
+            if not missing:
+                if refused is None:
+                    self._refusals.is_over()
+                else:
+                    self._refusals.goes_on(refused)
 
     async def _top_up(self, route: RouteKey, offered: _Offered, *, old: bool, most: int) -> None:
         queued = await self._pool.run(lambda c: store.queued(c, route, limit=HINTS_PER_ROUTE), priority=Priority.LOOP)

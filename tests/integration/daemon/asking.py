@@ -1,7 +1,10 @@
-"""Requests that one daemon gets in one turn of its loop, so that they share a batch."""
+"""A whole daemon on a test's loop, and requests that it gets in one turn of it, so that they share a batch."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from nats.aio.client import Client as Connection
@@ -9,7 +12,20 @@ from nats.aio.client import Client as Connection
 from aiki.wire import codec, subjects
 from aiki.wire.messages import Request
 from aikid.app import App
+from aikid.config import Settings
 from tests.waiting import patient
+
+
+@asynccontextmanager
+async def running_app(database: str, nats_url: str) -> AsyncIterator[App]:
+    """Run a daemon, and yield it when it serves."""
+    made, started = App(Settings(database_url=database, nats_url=nats_url)), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(made.run(started=started))
+        serving = group.create_task(started.wait())
+        await asyncio.wait([running, serving], return_when=asyncio.FIRST_COMPLETED)
+        yield made
+        running.cancel()
 
 
 async def ask_together(app: App, bus: Connection, *asked: tuple[str, Request[Any]]) -> list[bytes]:

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -6,7 +5,7 @@ from nats import connect
 from nats.aio.client import Client as Connection
 
 from aikid.app import App
-from aikid.config import Settings
+from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import Engine, running_engine
 from tests.servers import Nats
 
@@ -27,13 +26,8 @@ async def rival(database: str) -> AsyncIterator[Engine]:
 @pytest.fixture
 async def app(database: str, nats: Nats) -> AsyncIterator[App]:
     """A whole daemon on this test's own loop."""
-    made, started = App(Settings(database_url=database, nats_url=nats.url)), asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(made.run(started=started))
-        serving = group.create_task(started.wait())
-        await asyncio.wait([running, serving], return_when=asyncio.FIRST_COMPLETED)
+    async with running_app(database, nats.url) as made:
         yield made
-        running.cancel()
 
 
 @pytest.fixture

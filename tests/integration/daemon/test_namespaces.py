@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 from msgspec.structs import replace
+from nats import connect
 from nats.aio.client import Client as Connection
 
 from aiki.core.states import Event, State
@@ -39,11 +40,13 @@ from aiki.wire.messages import (
     Watch,
     Workflows,
 )
+from aiki.wire.subjects import HINT_STREAM
 from aikid.app import App
 from aikid.engine import claims
 from aikid.engine.record import FENCED
-from tests.integration.daemon.asking import ask_together
+from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.engine import Engine, completed, entry, new_id, new_run, running_engine, unit
+from tests.servers import Nats
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -213,3 +216,25 @@ async def test_a_watcher_hears_nothing_of_another_namespaces_runs(app: App, bus:
     await ask_together(app, bus, (OURS, Record([unit(ours.running.fence, 1, end=completed())])))
     await wait_until(lambda: own.pending_msgs)
     assert heard.pending_msgs == 0
+
+
+async def test_routes_beyond_what_jetstream_takes_keep_back_no_hints_of_others(
+    database: str, make_nats: Callable[[], Nats]
+) -> None:
+    """A server may have room for a thousand consumers; a stranger's worker may name more routes."""
+    server = make_nats()
+    bus = await connect(server.url)
+    async with running_app(database, server.url) as app:
+        run = new_run()
+        await ask_together(app, bus, (OURS, Enqueue([run])))
+        crowd = [Route(f"w{number}", "1") for number in range(1_050)]
+        await ask_together(app, bus, (THEIRS, OpenSession(new_id(), "w", crowd)))
+
+        await wait_until(lambda: len(app.offerer._routes) > len(crowd) and not app.offerer._without_consumer, 20)
+        await bus.jsm().purge_stream(HINT_STREAM)
+
+        async def offered_again() -> Any:
+            return (await bus.jsm().stream_info(HINT_STREAM)).state.messages
+
+        await wait_until(offered_again)
+    await bus.close()
