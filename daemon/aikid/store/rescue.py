@@ -165,13 +165,21 @@ def _rescued(namespace: str, workflow: str, version: str, id: str, event: str, d
 
 
 # What ended sessions served goes first: whoever looks for one that serves a route must not walk over them for long.
+# A worker serves thousands of routes at most, so a statement is done soon.
 _FORGET_ROUTES: Final = """
-DELETE FROM aiki.session_routes r USING aiki.sessions s WHERE s.closed_at IS NOT NULL AND r.session_id = s.id
+DELETE FROM aiki.session_routes r USING (
+  SELECT s.id FROM aiki.sessions s
+  WHERE s.closed_at IS NOT NULL AND EXISTS (SELECT FROM aiki.session_routes o WHERE o.session_id = s.id) LIMIT 100
+) AS ended WHERE r.session_id = ended.id
 """
-_FORGET: Final = "DELETE FROM aiki.sessions WHERE closed_at < now() - interval '1 hour'"
+_FORGET: Final = """
+DELETE FROM aiki.sessions s WHERE s.closed_at < now() - interval '1 hour'
+  AND NOT EXISTS (SELECT FROM aiki.session_routes r WHERE r.session_id = s.id)
+"""
 
 
 async def forget_sessions(connection: Connection) -> None:
     """Delete what ended sessions served, and the rows of those that ended long ago."""
-    await connection.execute(_FORGET_ROUTES, prepare=True)
+    while (await connection.execute(_FORGET_ROUTES, prepare=True)).rowcount:
+        continue
     await connection.execute(_FORGET, prepare=True)

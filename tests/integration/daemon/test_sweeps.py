@@ -119,6 +119,16 @@ async def test_one_sweep_takes_all_runs_of_a_dead_session(app: App, engine: Engi
     assert seconds[0][0] < patient(1)
 
 
+async def test_what_ended_sessions_served_is_forgotten_and_they_are_later(engine: Engine) -> None:
+    alive, *ended = [await engine.session() for _ in range(103)]
+    await engine.execute("UPDATE aiki.sessions SET closed_at = now() WHERE id <> %s", alive)
+    await engine.execute("UPDATE aiki.sessions SET closed_at = now() - interval '2 h' WHERE id = %s", ended[0])
+    await engine.pool.run(rescue.forget_sessions, priority=Priority.LOOP)
+    assert await engine.execute("SELECT session_id::text FROM aiki.session_routes") == [(alive,)]
+    kept = await engine.execute("SELECT id::text FROM aiki.sessions")
+    assert {row[0] for row in kept} == {alive, *ended[1:]}
+
+
 async def test_a_renewal_never_revives_a_session(engine: Engine) -> None:
     alive, buried, closed = [await engine.session() for _ in range(3)]
     await engine.expire(buried)
