@@ -132,6 +132,8 @@ HARMLESS: Final[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "names": (of_x({"items": {"required": [f"n{n}" for n in range(20_000)]}}), {"x": [{}] * 60_000}),
     "names that are there": (of_x({"items": {"required": list(MANY)}}), {"x": [MANY]}),
     "options": (of_x({"items": {"anyOf": [{"const": n} for n in range(900)]}}), {"x": [-1] * 60_000}),
+    "members": (of_x({"anyOf": [{"additionalProperties": False}] * 900}), {"x": MANY}),
+    "named members": (of_x({"allOf": [{"propertyNames": {"minLength": 1}}] * 900}), {"x": MANY}),
     "default": (of_x({"items": {"properties": {"y": {"default": [0] * 50_000}}}}), {"x": [{"y": [0] * 100}] * 800}),
     "step": (of_x({"multipleOf": 1e-300}), {"x": 10**300}),
     "bounds": (of_x({"minimum": -1.5e308, "maximum": 10**4000}), {"x": 10**3999}),

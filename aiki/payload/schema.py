@@ -12,8 +12,8 @@ import contextlib
 import operator
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
-from itertools import islice
-from typing import Any, Final
+from itertools import islice, repeat
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from aiki.core.canonical import Misfit
@@ -93,28 +93,42 @@ class _Check:
 
     def value(self, value: Any, schema: Schema) -> None:
         """Raise Misfit if the value does not fit, _Enough if there is no step left to find out."""
-        self._left -= 1 + len(schema.get("enum", ())) + len(schema.get("required", ()))
+        self.spend(1)
+        for keyword, given in schema.items():
+            if (kept := _RULES.get(keyword)) is not None and isinstance(value, kept.kinds):
+                kept.rule(self, value, given, schema)
+
+    def spend(self, steps: int) -> None:
+        """Take so many steps. Raises _Enough if they are not left."""
+        self._left -= steps
         if self._left < 0:
             raise _Enough
-        if (target := referred(schema, self._root)) is not None:
-            self.value(value, target)
-        _check_kind(value, schema)
-        for every in schema.get("allOf", ()):
-            self.value(value, every)
-        for options in (schema.get("anyOf"), schema.get("oneOf")):
-            if options is not None:
-                self._some(value, options)
-        match value:
-            case dict():
-                self._object(value, schema)
-            case list():
-                self._array(value, schema)
-            case str():
-                _check_text(value, schema)
-            case int() | float() if not isinstance(value, bool):
-                _check_number(value, schema)
 
-    def _some(self, value: Any, options: Iterable[Schema]) -> None:
+    # -- of any value
+
+    def reference(self, value: Any, _: str, schema: Schema) -> None:
+        target = referred(schema, self._root)
+        assert target is not None
+        self.value(value, target)
+
+    def kind(self, value: Any, kinds: str | list[str], _: Schema) -> None:
+        names = [kinds] if isinstance(kinds, str) else kinds
+        if not any(_TYPES[name](value) for name in names):
+            raise _Unlike(" or ".join(names), value)
+
+    def constants(self, value: Any, constants: list[Any], _: Schema) -> None:
+        self.spend(len(constants))
+        if not any(_is_same(value, one) for one in constants):
+            raise _Unlike(" or ".join(map(_shown, constants[:_SHOWN_NAMES])), value)
+
+    def constant(self, value: Any, constant: Any, schema: Schema) -> None:
+        self.constants(value, [constant], schema)
+
+    def every(self, value: Any, options: list[Schema], _: Schema) -> None:
+        for option in options:
+            self.value(value, option)
+
+    def some(self, value: Any, options: list[Schema], _: Schema) -> None:
         misfits: list[Misfit] = []
         for option in options:
             try:
@@ -130,79 +144,123 @@ class _Check:
             raise _Unlike(" or ".join(list(musts)[:_SHOWN_NAMES]), value)
         raise best
 
-    def _array(self, value: list[Any], schema: Schema) -> None:
-        _check_count(value, schema, "Items", "items")
-        first = schema.get("prefixItems", ())
-        rest = schema.get("items", True)
-        if rest is False and len(value) > len(first):
-            raise Misfit(f"must have at most {len(first)} items, not {len(value)}")
-        place = 0
+    # -- of arrays
+
+    def first_items(self, value: list[Any], forms: list[Schema], _: Schema) -> None:
+        self.items_from(0, value, forms)
+
+    def items(self, value: list[Any], form: Schema | bool, schema: Schema) -> None:
+        first = len(schema.get("prefixItems", ()))
+        if isinstance(form, dict):
+            self.items_from(first, islice(value, first, None), repeat(form))
+        elif not form and len(value) > first:
+            raise Misfit(f"must have at most {first} items, not {len(value)}")
+
+    def items_from(self, place: int, items: Iterable[Any], forms: Iterable[Schema]) -> None:
         try:
-            for place, item in enumerate(value):
-                part = first[place] if place < len(first) else rest
-                if isinstance(part, dict):
-                    self.value(item, part)
+            for item, form in zip(items, forms, strict=False):
+                self.value(item, form)
+                place += 1
         except Misfit as misfit:
             raise misfit.inside(f"[{place}]") from None
 
-    def _object(self, value: dict[str, Any], schema: Schema) -> None:
-        if missing := [name for name in schema.get("required", ()) if name not in value]:
+    # -- of objects
+
+    def required(self, value: dict[str, Any], names: list[str], _: Schema) -> None:
+        self.spend(len(names))
+        if missing := [name for name in names if name not in value]:
             raise Misfit(f"{_names(missing)} missing")
-        _check_count(value, schema, "Properties", "members")
+
+    def members(self, value: dict[str, Any], forms: dict[str, Schema], _: Schema) -> None:
+        self.members_by(forms.get, value)
+
+    def other_members(self, value: dict[str, Any], form: Schema | bool, schema: Schema) -> None:
         known = schema.get("properties", {})
-        other = schema.get("additionalProperties", True)
-        if other is False and (unknown := [name for name in value if name not in known]):
-            there = _listed(known) or "nothing"
-            raise Misfit(f"{_names(unknown)} not known (there is only {there})")
-        names = schema.get("propertyNames")
+        self.spend(len(value))
+        if isinstance(form, dict):
+            self.members_by(lambda name: None if name in known else form, value)
+        elif not form and (unknown := [name for name in value if name not in known]):
+            raise Misfit(f"{_names(unknown)} not known (there is only {_listed(known) or 'nothing'})")
+
+    def names(self, value: dict[str, Any], form: Schema | bool, _: Schema) -> None:
+        if isinstance(form, dict):
+            self.members_by(lambda _: form, {name: name for name in value})
+
+    def members_by(self, form_of: Callable[[str], Schema | None], members: dict[str, Any]) -> None:
+        self.spend(len(members))
         name = ""
         try:
-            for name, member in value.items():
-                if isinstance(names, dict):
-                    self.value(name, names)
-                if isinstance(part := known.get(name, other), dict):
-                    self.value(member, part)
+            for name, member in members.items():
+                if (form := form_of(name)) is not None:
+                    self.value(member, form)
         except Misfit as misfit:
             raise misfit.inside(f".{name}") from None
 
 
-def _check_kind(value: Any, schema: Schema) -> None:
-    if (kinds := schema.get("type")) is not None:
-        kinds = [kinds] if isinstance(kinds, str) else kinds
-        if not any(_TYPES[kind](value) for kind in kinds):
-            raise _Unlike(" or ".join(kinds), value)
-    if (constants := schema.get("enum")) is not None and not any(_is_same(value, one) for one in constants):
-        raise _Unlike(" or ".join(map(_shown, constants[:_SHOWN_NAMES])), value)
-    if "const" in schema and not _is_same(value, schema["const"]):
-        raise _Unlike(_shown(schema["const"]), value)
+class _Rule(NamedTuple):
+    """What a keyword asks of a value, and of which values it asks anything."""
+
+    kinds: type | tuple[type, ...]
+    rule: Callable[[_Check, Any, Any, Schema], None]
 
 
-def _check_text(value: str, schema: Schema) -> None:
-    _check_count(value, schema, "Length", "characters")
-    read = _FORMATS.get(schema.get("format", ""))
-    if read is not None:
+def _bound(fits: Callable[[Any, Any], bool], words: str) -> _Rule:
+    def rule(_: _Check, value: Any, bound: Any, _schema: Schema) -> None:
+        if not isinstance(value, bool) and not fits(value, bound):
+            raise _Unlike(f"{words} {bound}", value)
+
+    return _Rule((int, float), rule)
+
+
+def _count(kind: type, fits: Callable[[int, int], bool], words: str) -> _Rule:
+    def rule(_: _Check, value: Any, bound: int, _schema: Schema) -> None:
+        if not fits(len(value), bound):
+            raise Misfit(f"must have {words.format(bound)}, not {len(value)}")
+
+    return _Rule(kind, rule)
+
+
+def _format(_: _Check, value: str, name: str, _schema: Schema) -> None:
+    if (read := _FORMATS.get(name)) is not None:
         try:
             read(value)
         except ValueError:
-            raise _Unlike(f"a {schema['format']}", value) from None
+            raise _Unlike(f"a {name}", value) from None
 
 
-def _check_number(value: float, schema: Schema) -> None:
-    for keyword, fits, words in _BOUNDS:
-        if keyword in schema and not fits(value, schema[keyword]):
-            raise _Unlike(f"{words} {schema[keyword]}", value)
-    step = schema.get("multipleOf")
+def _is_multiple(value: float, step: float) -> bool:
     # A multiple of a fraction is a matter of rounding: the worker decides it.
-    if isinstance(step, int) and isinstance(value, int) and value % step:
-        raise _Unlike(f"a multiple of {step}", value)
+    return not isinstance(step, int) or not isinstance(value, int) or value % step == 0
 
 
-def _check_count(value: str | list[Any] | dict[str, Any], schema: Schema, keyword: str, words: str) -> None:
-    least, most = schema.get(f"min{keyword}", 0), schema.get(f"max{keyword}")
-    if len(value) < least:
-        raise Misfit(f"must have at least {least} {words}, not {len(value)}")
-    if most is not None and len(value) > most:
-        raise Misfit(f"must have at most {most} {words}, not {len(value)}")
+_RULES: Final[dict[str, _Rule]] = {
+    "$ref": _Rule(object, _Check.reference),
+    "type": _Rule(object, _Check.kind),
+    "enum": _Rule(object, _Check.constants),
+    "const": _Rule(object, _Check.constant),
+    "allOf": _Rule(object, _Check.every),
+    "anyOf": _Rule(object, _Check.some),
+    "oneOf": _Rule(object, _Check.some),
+    "minLength": _count(str, operator.ge, "at least {} characters"),
+    "maxLength": _count(str, operator.le, "at most {} characters"),
+    "format": _Rule(str, _format),
+    "minimum": _bound(operator.ge, "at least"),
+    "maximum": _bound(operator.le, "at most"),
+    "exclusiveMinimum": _bound(operator.gt, "more than"),
+    "exclusiveMaximum": _bound(operator.lt, "less than"),
+    "multipleOf": _bound(_is_multiple, "a multiple of"),
+    "prefixItems": _Rule(list, _Check.first_items),
+    "items": _Rule(list, _Check.items),
+    "minItems": _count(list, operator.ge, "at least {} items"),
+    "maxItems": _count(list, operator.le, "at most {} items"),
+    "required": _Rule(dict, _Check.required),
+    "properties": _Rule(dict, _Check.members),
+    "additionalProperties": _Rule(dict, _Check.other_members),
+    "propertyNames": _Rule(dict, _Check.names),
+    "minProperties": _count(dict, operator.ge, "at least {} members"),
+    "maxProperties": _count(dict, operator.le, "at most {} members"),
+}
+"""What is evaluated of the vocabulary. Not `pattern`."""
 
 
 def _is_number(value: Any) -> bool:
@@ -226,11 +284,3 @@ def _shown(value: Any) -> str:
     return (
         shown if 0 < len(shown) <= _SHOWN_CHARS else f"a long {type(value).__name__}" if shown else type(value).__name__
     )
-
-
-_BOUNDS: Final[tuple[tuple[str, Callable[[float, float], bool], str], ...]] = (
-    ("minimum", operator.ge, "at least"),
-    ("maximum", operator.le, "at most"),
-    ("exclusiveMinimum", operator.gt, "more than"),
-    ("exclusiveMaximum", operator.lt, "less than"),
-)
