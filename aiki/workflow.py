@@ -143,6 +143,12 @@ def workflow(*, name: str | None = None, version: str = "1") -> WorkflowDecorato
 def workflow(fn: Any = None, /, *, name: str | None = None, version: str = "1") -> Any:
     """Make a workflow of an `async def` whose first parameter is the WorkflowRun, as `@workflow` or `@workflow(...)`.
 
+    After a crash its body runs again from its first line, and must go the same way. Sets of tasks and of what asyncio
+    and anyio make in a body iterate alike each time, `asyncio.as_completed` takes a list, and sets of text iterate
+    alike where PYTHONHASHSEED is 0, as under `aiki worker`. Do not let the way hang on the order of a set of other
+    objects (theirs is by memory address, unless they define `__hash__`), of coroutines, of bare `asyncio.Future()`,
+    or of `asyncio.all_tasks()`: use a list or a dict.
+
     A run belongs to the name and version it was enqueued with, for ever; workers serve the versions they have.
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), the name is not
     made of 1 to 64 letters, digits, `_` and `-`, or the version is no text of 1 to 32 of letters, digits, `_ . + -`.

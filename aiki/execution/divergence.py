@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from aiki.execution.journal import PATCH, Journal
+from aiki.execution.order import HASH_SEED_VARIES
 
 if TYPE_CHECKING:
     from aiki.execution.calls import Call
@@ -26,6 +27,11 @@ def explain(what: str, journal: Journal, asked: Iterable[Call], waiting: list[st
     if waiting:
         lines += ["the body stands at:", *_cut([f"    {line}" for line in waiting])]
     lines.append(_advice([entry for _, entry in recorded], new))
+    if HASH_SEED_VARIES:
+        lines.append(
+            "or nothing has changed, and the body walks through a set of text: this worker's PYTHONHASHSEED is not 0,"
+            " so it does that in an order of its own. Start all workers with PYTHONHASHSEED=0, then resume the run"
+        )
     return "\n".join(lines)
 
 

@@ -21,9 +21,11 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from types import FrameType
 from typing import Any, Final, TypeVarTuple, Unpack
 
 from aiki.core.errors import UsageError
+from aiki.execution.order import ENSURE_FUTURE, RunFuture, coroutines_in_order
 
 Ts = TypeVarTuple("Ts")
 MICROSECONDS: Final = 1_000_000
@@ -34,7 +36,7 @@ REFUSED: Final = """
     subprocess_shell subprocess_exec add_reader remove_reader add_writer remove_writer sock_recv sock_recv_into
     sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_sendfile sock_connect sock_accept
     add_signal_handler remove_signal_handler run_until_complete run_forever stop close connect_accepted_socket
-    set_default_executor shutdown_default_executor
+    set_default_executor shutdown_default_executor set_task_factory
 """
 """What a workflow body may not ask its loop for: I/O, threads, processes, and control of the loop itself."""
 
@@ -110,8 +112,8 @@ class RunLoop(asyncio.AbstractEventLoop):
         self.tasks: list[AsyncioTask[Any]] = []
         self.workflow_run: object = None
         self._prune_tasks_at = 16
-        self._tasks_made = salt
-        self._factory: Any = None
+        self._number = salt
+        self._made_ahead: dict[Any, AsyncioTask[Any]] = {}
         self._on_problem = on_problem
         self._timers: list[tuple[int, int, Timer]] = []
         self._timers_by_key: dict[str, deque[Timer]] = {}
@@ -164,6 +166,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         """Make the loop inert for ever."""
         self.dead = True
         self.ready.clear()
+        self._made_ahead.clear()
         self._timers.clear()
         self._timers_by_key.clear()
 
@@ -221,31 +224,25 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future of this loop."""
-        return asyncio.Future(loop=self)
+        return RunFuture(loop=self)
 
     def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None, **options: Any) -> Any:
-        """Start `coro` as a task of the run. Raises UsageError when the run has left memory."""
+        """Start `coro` as a task of the run. Raises UsageError when the run has left memory, or the order is lost."""
         if self.dead:
             coro.close()
             raise UsageError("the run has left memory")
-        if self._factory is None:
-            task: AsyncioTask[Any] = RunTask(coro, self._tasks_made, loop=self, name=name, context=context, **options)
-        else:
-            task = self._factory(self, coro, **({} if context is None else {"context": context}), **options)
-        self._tasks_made += 1
-        self.tasks.append(task)
-        if len(self.tasks) > self._prune_tasks_at:
-            self.tasks = [task for task in self.tasks if not task.done()]
-            self._prune_tasks_at = max(16, 2 * len(self.tasks))
-        return task
+        caller = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see on whose behalf
+        if caller.f_code is ENSURE_FUTURE and (listed := self._listed(coro, caller)) is not None:
+            return listed
+        return self._start(RunTask(coro, self.next_number(), loop=self, name=name, context=context, **options))
 
-    def set_task_factory(self, factory: Any) -> None:
-        """Make tasks by `factory`; their order in sets is then its own affair."""
-        self._factory = factory
+    def next_number(self) -> int:
+        """Return the next number of this run, for what is to hash by it."""
+        self._number += 1
+        return self._number
 
-    def get_task_factory(self) -> Any:
-        """Return what `set_task_factory` was given."""
-        return self._factory
+    def get_task_factory(self) -> None:
+        """Return None: a factory's tasks would hash by their addresses."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Tell the owner about an exception that nobody awaits."""
@@ -265,6 +262,27 @@ class RunLoop(asyncio.AbstractEventLoop):
             self._prune_timers()
 
     # -- private
+
+    def _start(self, task: AsyncioTask[Any]) -> AsyncioTask[Any]:
+        self.tasks.append(task)
+        if len(self.tasks) > self._prune_tasks_at:
+            self.tasks = [task for task in self.tasks if not task.done()]
+            self._prune_tasks_at = max(16, 2 * len(self.tasks))
+        return task
+
+    def _listed(self, coro: Any, caller: FrameType) -> AsyncioTask[Any] | None:
+        """Return the task of a coroutine in a list for `as_completed`, whose tasks start in the order of the list."""
+        if coro not in self._made_ahead:
+            try:
+                coroutines = coroutines_in_order(caller)
+            except UsageError:
+                coro.close()
+                raise
+            if coroutines is None:
+                return None
+            for one in dict.fromkeys(coroutines):
+                self._made_ahead[one] = self._start(RunTask(one, self.next_number(), loop=self))
+        return self._made_ahead.pop(coro)
 
     def _call_after(
         self, delay_us: int, callback: Callable[..., object], args: Any, context: Context | None

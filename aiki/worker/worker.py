@@ -20,6 +20,7 @@ from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import AikiError, Unavailable, UsageError
 from aiki.core.states import Event
 from aiki.execution import Execution, Settings
+from aiki.execution.order import HASH_SEED_VARIES
 from aiki.registry import Registry
 from aiki.wire.messages import Claim, Claimed, ClaimReply, End, Fence, Page, Record, Route, Unit
 from aiki.worker.claims import Claims
@@ -104,6 +105,11 @@ class Worker:
         self._claims = Claims(transport, self._session, self._slots, routes, self._on_claimed)
         self._claiming = asyncio.create_task(self._claims.run())
         self._claiming.add_done_callback(self._on_claims_over)
+        if HASH_SEED_VARIES:
+            log.warning(
+                "PYTHONHASHSEED is not 0: a workflow that walks through a set of text goes another way in each process,"
+                " and is blocked when it is resumed in another one; start this program with PYTHONHASHSEED=0"
+            )
         log.info("worker %s serves %s", self.id, ", ".join(f"{name} {version}" for name, version in routes))
         return self
 

@@ -52,6 +52,9 @@ RACES = [
     "first",
     "firstleave",
     "completed",
+    "listed",
+    "walked",
+    "scoped",
     "wait_for",
     "timeout",
     "moveon",
@@ -358,6 +361,34 @@ class Interpreter:
             await self.call(node.id, "first", [node.id, index, await value])
             for index, value in enumerate(asyncio.as_completed(tasks))
         ]
+
+    async def do_listed(self, node: Node, env: dict[str, Any]) -> Any:
+        return [await value for value in asyncio.as_completed([self.go(part, env) for part in node.parts])]
+
+    async def do_walked(self, node: Node, env: dict[str, Any]) -> Any:
+        """Walk through a set of what asyncio made by itself."""
+        done, _ = await asyncio.wait([asyncio.gather(self.go(part, env)) for part in (*node.parts, *node.parts)])
+        self.trace.append((node.id, "walked", [one.result() for one in done]))
+        return [await self.call(node.id, "same", node.id) for _ in done]
+
+    async def do_scoped(self, node: Node, env: dict[str, Any]) -> Any:
+        """Cancel nested scopes from outside; each cleans up by a call of the same input."""
+        out: list[str] = []
+
+        async def one(part: Node) -> None:
+            with anyio.CancelScope():
+                try:
+                    await self.go(part, env)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        out.append(await self.call(part.id, "cleanup", node.id))
+
+        async with anyio.create_task_group() as group:
+            for part in (*node.parts, *node.parts):
+                group.start_soon(one, part)
+            await self.call(node.id, "first", node.id)
+            group.cancel_scope.cancel()
+        return out
 
     async def do_wait_for(self, node: Node, env: dict[str, Any]) -> Any:
         try:

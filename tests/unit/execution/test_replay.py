@@ -15,6 +15,7 @@ import pytest
 from aiki.core.errors import Conflict, TaskFailed
 from aiki.core.retry import Retry
 from aiki.core.states import Event, State
+from aiki.execution import divergence
 from aiki.execution.body import SPIN
 from aiki.run import WorkflowRun
 from aiki.task import Task, task
@@ -211,6 +212,19 @@ def test_a_changed_input_is_told_with_what_was_recorded_and_what_is_asked() -> N
     assert '{"number":21}' in why
     assert "the input of double has changed" in why
     assert "test_replay.py" in why
+
+
+@pytest.mark.parametrize("varies", [True, False])
+def test_a_worker_whose_hash_seed_is_not_fixed_names_it_as_a_likely_cause(
+    monkeypatch: pytest.MonkeyPatch, varies: bool
+) -> None:
+    monkeypatch.setattr(divergence, "HASH_SEED_VARIES", varies)
+
+    @workflow(name="old", version="1")
+    async def other(run: WorkflowRun) -> int:
+        return await double.run(run, 20)
+
+    assert ("Start all workers with PYTHONHASHSEED=0" in diff_between(old, other)) is varies
 
 
 def test_a_removed_call_is_told_when_the_body_ends_early() -> None:
