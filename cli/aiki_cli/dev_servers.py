@@ -15,8 +15,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,10 +28,11 @@ from aiki_cli import exits
 from aiki_cli.child import Child
 from aiki_cli.commands.worker import DEFAULT_RUNS, worker_command, worker_environment
 from aiki_cli.fleet import Fleet
-from aiki_cli.output import Output, is_terminal, to_json
+from aiki_cli.output import Output
 from aiki_cli.runs_view import span
 from aiki_cli.session import Session
 from aiki_cli.sources import Sources
+from aiki_cli.text import to_json
 
 START_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 5.0
@@ -81,7 +83,7 @@ def _fleet(
             threading.Thread(target=_run_example, args=(session, url, example), daemon=True).start()
 
     return Fleet(
-        spawn=lambda: Child(command, environment=worker_environment(), on_line=_labelled(session.out, "worker")),
+        spawn=lambda: Child(command, environment=worker_environment(), on_line=partial(session.out.pass_on, "worker")),
         size=1 if modules else 0,
         say=session.out.say,
         drain_seconds=DRAIN_SECONDS,
@@ -111,7 +113,7 @@ def _start_daemon(out: Output, port: int | None) -> Child:
     # They name servers of somebody else's, and here we run our own.
     foreign = {"AIKI_DATABASE_URL", "AIKI_DATABASE_URL_FILE", "AIKI_NATS_URL", "AIKI_NATS_URL_FILE"}
     environment = {name: value for name, value in os.environ.items() if name not in foreign}
-    return Child(command, environment=environment, on_line=_labelled(out, "aikid"))
+    return Child(command, environment=environment, on_line=partial(out.pass_on, "aikid"))
 
 
 async def _address(daemon: Child, namespace: str | None) -> str | None:
@@ -171,17 +173,6 @@ def _write_example(out: Output, example: str) -> str:
         shutil.copyfile(source, target)
         out.say(f"✓ wrote {target} ({len(target.read_text().splitlines())} lines)")
     return example
-
-
-def _labelled(out: Output, label: str) -> Callable[[str], None]:
-    """Return what writes a process's lines with its name before them."""
-    plain = not is_terminal(sys.stderr) or bool(os.environ.get("NO_COLOR"))
-    before = f"{label:6} │ " if plain else f"\033[2m{label:6} │\033[0m "
-
-    def write(line: str) -> None:
-        out.say(f"{before}{line}")
-
-    return write
 
 
 def _is_free(port: int) -> bool:

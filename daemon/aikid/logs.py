@@ -12,6 +12,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
+from aiki.process.visible import entry, json_text, one_line
+
 _PASSWORD: Final = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
 _TOKEN: Final = re.compile(r"\b(nats|tls|wss?)://[^\s:/@]+@")
 _PARAMETER: Final = re.compile(r"(\bpassword=)[^\s&'\"]+")
@@ -38,7 +40,7 @@ class JsonFormatter(logging.Formatter):
         line.update((name, value) for name, value in vars(record).items() if name not in _OWN_FIELDS)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return redact(json.dumps(line, default=str, ensure_ascii=False))
+        return redact(json_text(json.dumps(line, default=str, ensure_ascii=False)))
 
 
 class TextFormatter(logging.Formatter):
@@ -54,14 +56,16 @@ class TextFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S ") if self._clock else ""
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         text = f"{time}{level}{record.getMessage()}"
-        hint = vars(record).get("hint")
-        if hint:
-            text += f"\n  hint: {hint}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
+        text = entry(
+            text
+        )  # names and errors of users end up here: they can neither steer the terminal nor forge a line
+        hint = vars(record).get("hint")
+        if hint:
+            text += f"\n  hint: {one_line(str(hint))}"
         code = _COLOURS.get(record.levelno)
-        # Names and errors of users end up here: they must not steer the terminal.
-        text = redact("".join(char if char.isprintable() or char == "\n" else "?" for char in text))
+        text = redact(text)
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
 
 

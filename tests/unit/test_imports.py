@@ -11,6 +11,7 @@ PACKAGES = {"aiki": ROOT / "aiki", "aiki_cli": ROOT / "cli" / "aiki_cli", "aikid
 
 FLOORS = (
     # (the importing package, what of ours it may import); the longest matching prefix counts
+    ("aiki.process", ("aiki.process",)),
     ("aiki.core", ("aiki.core",)),
     ("aiki.wire", ("aiki.core", "aiki.wire")),
     (
@@ -26,7 +27,7 @@ FLOORS = (
         ("aiki.core", "aiki.wire", "aikid.engine", "aikid.store", "aikid.bus", "aikid.news", "aikid.loops"),
     ),
     ("aikid.bus", ("aiki.core", "aiki.wire", "aikid.bus")),
-    ("aikid", ("aiki.core", "aiki.wire", "aikid")),
+    ("aikid", ("aiki.core", "aiki.wire", "aiki.process", "aikid")),
     ("aiki_cli", ("aiki", "aiki_cli")),
 )
 INNER = ("aiki.core", "aiki.wire", "aiki.execution", "aiki.transport", "aiki.worker")
