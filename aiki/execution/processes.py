@@ -3,7 +3,7 @@
 A child imports the module of the task, finds the task by its qualified name, and is told nothing but the JSON of the
 arguments and who is running; what comes back is the JSON of the result, or a `Failure`. Nothing is pickled but names
 and numbers.
-A child ends with its parent: a thread in it watches for the parent's death, however that came.
+A child ends with its parent, however that came to its end, and whatever the child is doing then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib
 import multiprocessing
 import os
 import threading
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -23,6 +23,7 @@ from aiki.core.duration import to_seconds
 from aiki.core.errors import PayloadError, RetryAfter, UsageError
 from aiki.core.retry import Retry
 from aiki.execution.failures import failure_of
+from aiki.process.parent import end_with
 from aiki.run import TaskRun, enter_task
 from aiki.wire.codec import decoder, encode
 from aiki.wire.messages import Failure
@@ -178,7 +179,9 @@ def _address(task: Task[Any, Any]) -> tuple[str, str]:
 
 def _serve(pipe: Connection[Any, Any]) -> None:
     """Answer one piece of work after another until the parent closes the pipe or dies."""
-    threading.Thread(target=_die_with_parent, name="aiki-parent-watch", daemon=True).start()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        end_with(parent.sentinel)
     while True:
         try:
             work: Work = pipe.recv()
@@ -212,10 +215,3 @@ def _find(module: str, name: str) -> Any:
     for part in name.split("."):
         found = getattr(found, part)
     return found
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

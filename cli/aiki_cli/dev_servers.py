@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from aiki import AikiError, Client, ConfigError, Unavailable, UsageError
 from aiki.manifest import prepare_path, resolve
+from aiki.process.stderr import detach_stderr
 from aiki_cli import exits
 from aiki_cli.child import Child
 from aiki_cli.commands.worker import DEFAULT_RUNS, worker_command, worker_environment
@@ -46,6 +47,7 @@ def run_dev(session: Session, modules: Sequence[str], example: str | None) -> in
 
     Raises ConfigError if the embedded servers are not installed or nothing can be served.
     """
+    detach_stderr()
     _require_daemon()
     names = [*modules, *([_write_example(session.out, example)] if example else [])]
     folders = prepare_path(session.manifest, Path.cwd())

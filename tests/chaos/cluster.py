@@ -91,21 +91,16 @@ class Cluster:
     def worker(self, failpoints: str = "", *arguments: str, start: bool = True) -> Worker:
         """Start a worker."""
         name = self._name("worker")
-        env = {
-            "AIKI_URL": self.nats.url,
-            "AIKI_NAMESPACE": self.namespace,
-            ledger.LEDGER: str(self._ledger),
-            ledger.WORKER: name,
-            GATES: str(self._gates),
-            "PYTHONHASHSEED": "0",
-            **self._armed(failpoints),
-        }
         command = [sys.executable, "-m", "tests.chaos.worker_main", name, *(arguments or ("--lease", LEASE))]
-        made = Worker(command, self._folder, name=name, env=servers.clean_environment(**env), cwd=ROOT)
-        self._stack.callback(made.close)
+        made = self._worker(command, name, {ledger.WORKER: name, **self._armed(failpoints)})
         if start:
             made.start()
         return made
+
+    def fleet(self, *arguments: str) -> Worker:
+        """Return a worker as `aiki worker start` runs it, or with `--processes` several, to be launched."""
+        command = [sys.executable, "-m", "aiki_cli", "worker", "start", "-m", "tests.chaos.flows", *arguments]
+        return self._worker(command, self._name("fleet"), {})
 
     def enqueuer(self, count: int, failpoints: str = "") -> Program:
         """Start a client process that enqueues `count` runs by key; `tell_of` reads what it was told."""
@@ -207,6 +202,19 @@ class Cluster:
         return states[run_id]
 
     # -- private
+
+    def _worker(self, command: list[str], name: str, env: dict[str, str]) -> Worker:
+        ours = {
+            "AIKI_URL": self.nats.url,
+            "AIKI_NAMESPACE": self.namespace,
+            ledger.LEDGER: str(self._ledger),
+            GATES: str(self._gates),
+            "PYTHONHASHSEED": "0",
+            **env,
+        }
+        made = Worker(command, self._folder, name=name, env=servers.clean_environment(**ours), cwd=ROOT)
+        self._stack.callback(made.close)
+        return made
 
     def _name(self, kind: str) -> str:
         self._names += 1

@@ -16,7 +16,16 @@ FLOORS = (
     ("aiki.wire", ("aiki.core", "aiki.wire")),
     (
         "aiki.execution",
-        ("aiki.core", "aiki.wire", "aiki.execution", "aiki.payload", "aiki.run", "aiki.task", "aiki.workflow"),
+        (
+            "aiki.core",
+            "aiki.wire",
+            "aiki.process",
+            "aiki.execution",
+            "aiki.payload",
+            "aiki.run",
+            "aiki.task",
+            "aiki.workflow",
+        ),
     ),
     ("aiki.payload", ("aiki.core", "aiki.wire", "aiki.payload")),
     ("aiki", ("aiki",)),

@@ -5,11 +5,9 @@ It never restarts anything (`supervisor` does) and never touches a process whose
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,12 +16,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from aiki.core.errors import ConfigError
+from aiki.process.parent import die_with
 
 LOG_BYTES: Final = 10_000_000
 """A server's log that is larger when the server starts is begun anew; the old one is kept beside it."""
-
-_PR_SET_PDEATHSIG: Final = 1
-_PRCTL: Final = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ def spawn(
                 env=server_environment(),
                 start_new_session=True,
                 # Runs after the change of user: that change would clear the death signal.
-                preexec_fn=lambda: _die_with(parent, death_signal),
+                preexec_fn=lambda: die_with(parent, death_signal),
                 user=account.uid if account.drops else None,
                 group=account.gid if account.drops else None,
                 extra_groups=[] if account.drops else None,
@@ -123,7 +119,7 @@ def run(command: Sequence[str | Path], *, account: Account, cwd: Path) -> str:
             text=True,
             errors="replace",
             timeout=120,
-            preexec_fn=lambda: _die_with(parent, signal.SIGKILL),
+            preexec_fn=lambda: die_with(parent, signal.SIGKILL),
             user=account.uid if account.drops else None,
             group=account.gid if account.drops else None,
             extra_groups=[] if account.drops else None,
@@ -197,15 +193,6 @@ def last_lines(log: Path, count: int = 5) -> str:
         return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
     except OSError:
         return ""
-
-
-def _die_with(parent: int, number: signal.Signals) -> None:
-    if _PRCTL is None:
-        return
-    _PRCTL(_PR_SET_PDEATHSIG, int(number))
-    # Died before the line above took effect: nobody would tell us any more.
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _rotate(log: Path) -> None:
