@@ -5,7 +5,7 @@ arguments and who is running; what comes back is the JSON of the result, or a `F
 and numbers.
 The child cannot see the lease, so it is told until when it may begin, by the clock that both share, and looks there as
 the last thing before the body: before, it may have had to start, and to import the task's module.
-A child ends with its parent: a thread in it watches for the parent's death, however that came.
+A child ends with its parent, however that came to its end, and whatever the child is doing then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -26,6 +26,7 @@ from aiki.core.errors import PayloadError, RetryAfter, UsageError
 from aiki.core.retry import Retry
 from aiki.execution.failures import failure_of
 from aiki.execution.lease import Lease, NotStarted
+from aiki.process.parent import end_with
 from aiki.run import TaskRun, enter_task
 from aiki.wire.codec import decoder, encode
 from aiki.wire.messages import Failure
@@ -203,7 +204,9 @@ def _address(task: Task[Any, Any]) -> tuple[str, str]:
 
 def _serve(pipe: Connection[Any, Any]) -> None:
     """Answer one piece of work after another until the parent closes the pipe or dies."""
-    threading.Thread(target=_die_with_parent, name="aiki-parent-watch", daemon=True).start()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        end_with(parent.sentinel)
     while True:
         try:
             work, certain_until = pipe.recv()
@@ -238,10 +241,3 @@ def _find(module: str, name: str) -> Any:
     for part in name.split("."):
         found = getattr(found, part)
     return found
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiki import AikiError, PayloadError
 from aiki_cli import exits
-from aiki_cli.output import Mode, Output, console, to_json
+from aiki_cli.output import Mode, Output, console
 from aiki_cli.rows import BadRow, Row, Rows, open_rows
 from aiki_cli.session import Session
+from aiki_cli.text import one_line, to_json
 
 if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall
@@ -140,7 +141,7 @@ def _conclude(out: Output, tally: Tally) -> None:
 
 
 def _listed(mistakes: Sequence[tuple[int, AikiError]]) -> list[str]:
-    lines = [f"line {line}: {error}" for line, error in mistakes[:SHOWN_ROWS]]
+    lines = [one_line(f"line {line}: {error}") for line, error in mistakes[:SHOWN_ROWS]]
     more = len(mistakes) - SHOWN_ROWS
     return [*lines, f"... and {more:,} more"] if more > 0 else lines
 

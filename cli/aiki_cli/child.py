@@ -1,23 +1,21 @@
-"""Own one process that we start: it cannot outlive us, can say that it is ready, and its output can be labelled."""
+"""Own one process that we start: it ends with us, can say that it is ready, and its output can be labelled."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Final
 
+from aiki.process.parent import PARENT_VARIABLE, die_with
+
 READY_VARIABLE: Final = "AIKI_READY_FD"
 """The file descriptor on which a worker or a daemon tells the process that started it that it serves."""
 _WORD_BYTES: Final = 1024
-_PR_SET_PDEATHSIG: Final = 1
-_PRCTL: Final = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 class Child:
@@ -29,7 +27,9 @@ class Child:
         self.ready = False
         self.word = ""
         """What it said when it was ready."""
-        self._ready_fd, theirs = os.pipe()
+        self._ready_fd, says_ready = os.pipe()
+        sees_our_end, self._tie = os.pipe()  # the second one is closed by us or by our end
+        theirs = (says_ready, sees_our_end)
         parent = os.getpid()
         output = None if on_line is None else subprocess.PIPE
         try:
@@ -38,15 +38,16 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=None if output is None else subprocess.STDOUT,
-                env={**environment, READY_VARIABLE: str(theirs)},
-                pass_fds=(theirs,),
+                env={**environment, READY_VARIABLE: str(says_ready), PARENT_VARIABLE: str(sees_our_end)},
+                pass_fds=theirs,
                 start_new_session=True,
-                preexec_fn=lambda: _die_with(parent),
+                preexec_fn=lambda: die_with(parent, signal.SIGTERM),
                 text=True,
                 errors="replace",
             )
         finally:
-            os.close(theirs)
+            for descriptor in theirs:
+                os.close(descriptor)
         if on_line is not None and self._process.stdout is not None:
             threading.Thread(target=_pass_on, args=(self._process.stdout, on_line), daemon=True).start()
 
@@ -89,6 +90,7 @@ class Child:
         """Give back what an ended child held here."""
         if self._ready_fd >= 0:
             os.close(self._ready_fd)
+            os.close(self._tie)
             self._ready_fd = -1
 
 
@@ -106,12 +108,3 @@ def _pass_on(stream: IO[str], on_line: Callable[[str], None]) -> None:
     with stream:
         for line in stream:
             on_line(line.rstrip("\n"))
-
-
-def _die_with(parent: int) -> None:
-    if _PRCTL is None:
-        return
-    _PRCTL(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-    # Died before the line above took effect: nobody would tell us any more.
-    if os.getppid() != parent:
-        os._exit(1)

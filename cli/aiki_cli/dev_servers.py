@@ -13,8 +13,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,14 +23,16 @@ from urllib.parse import urlsplit
 from aiki import AikiError, Client, ConfigError, Unavailable, UsageError
 from aiki.core.ownership import objection, trusted_owners
 from aiki.manifest import module_folders, resolve
+from aiki.process.stderr import detach_stderr
 from aiki_cli import exits
 from aiki_cli.child import Child
 from aiki_cli.commands.worker import DEFAULT_RUNS, worker_command, worker_environment
 from aiki_cli.fleet import Fleet
-from aiki_cli.output import Output, is_terminal, to_json
+from aiki_cli.output import Output
 from aiki_cli.runs_view import span
 from aiki_cli.session import Session
 from aiki_cli.sources import Sources
+from aiki_cli.text import to_json
 
 START_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 5.0
@@ -43,6 +46,7 @@ def run_dev(session: Session, modules: Sequence[str], example: str | None) -> in
 
     Raises ConfigError if the embedded servers are not installed or nothing can be served.
     """
+    detach_stderr()
     _require_daemon()
     names = [*modules, *([_write_example(session.out, example)] if example else [])]
     folders = module_folders(session.manifest, Path.cwd())
@@ -83,7 +87,7 @@ def _fleet(
             threading.Thread(target=_run_example, args=(session, url, example), daemon=True).start()
 
     return Fleet(
-        spawn=lambda: Child(command, environment=environment, on_line=_labelled(session.out, "worker")),
+        spawn=lambda: Child(command, environment=environment, on_line=partial(session.out.pass_on, "worker")),
         size=1 if modules else 0,
         say=session.out.say,
         drain_seconds=DRAIN_SECONDS,
@@ -114,7 +118,7 @@ def _start_daemon(out: Output, port: int | None) -> Child:
     # They name servers of somebody else's, and here we run our own.
     foreign = {"AIKI_DATABASE_URL", "AIKI_DATABASE_URL_FILE", "AIKI_NATS_URL", "AIKI_NATS_URL_FILE"}
     environment = {name: value for name, value in os.environ.items() if name not in foreign}
-    return Child(command, environment=environment, on_line=_labelled(out, "aikid"))
+    return Child(command, environment=environment, on_line=partial(out.pass_on, "aikid"))
 
 
 def _address(daemon: Child) -> str | None:
@@ -179,17 +183,6 @@ def _refuse_strangers(target: Path) -> None:
             raise ConfigError(
                 f"{target} is there, {reason}, and would be run", hint="aiki dev --example hello   (in another folder)"
             )
-
-
-def _labelled(out: Output, label: str) -> Callable[[str], None]:
-    """Return what writes a process's lines with its name before them."""
-    plain = not is_terminal(sys.stderr) or bool(os.environ.get("NO_COLOR"))
-    before = f"{label:6} │ " if plain else f"\033[2m{label:6} │\033[0m "
-
-    def write(line: str) -> None:
-        out.say(f"{before}{line}")
-
-    return write
 
 
 def _is_free(port: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from signal import Signals
 from typing import Final
 
 OK: Final = 0
@@ -21,6 +22,7 @@ TRY_AGAIN: Final = 75
 DENIED: Final = 77
 CONFIG: Final = 78
 WAIT_TIMEOUT: Final = 124
+HUNG_UP: Final = 129
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
@@ -50,6 +52,11 @@ BY_STATE: Final = {
     "paused": HELD,
 }
 """The exit code of a run's outcome; in any other state it is still going."""
+
+
+def of_signal(number: Signals) -> int:
+    """Return the exit code of a process that a signal ended before its work was done."""
+    return 128 + number
 
 
 def of_state(state: str) -> int:

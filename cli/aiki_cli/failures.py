@@ -8,9 +8,10 @@ import traceback
 from typing import ClassVar
 
 from aiki import AikiError
-from aiki_cli import exits
-from aiki_cli.output import Mode, to_json
+from aiki_cli import exits, text
+from aiki_cli.output import Mode
 from aiki_cli.secrets import without_secrets
+from aiki_cli.text import to_json
 
 
 class UnreadableInput(AikiError):
@@ -28,14 +29,19 @@ def report(error: BaseException, mode: Mode) -> int:
         shown = {"code": code, "exit": status, "message": message, "hint": hint}
         sys.stderr.write(to_json({"error": shown}) + "\n")
         return status
-    first, *facts = message.splitlines() or [""]
-    lines = [f"error: {first}", *(f"  {fact}" for fact in facts)]
+    first, *facts = message.split("\n")
+    lines = [f"error: {first}", *map(_fact, facts)]
     if hint:
         lines.append(f"  hint: {hint}")
-    sys.stderr.write("\n".join(lines) + "\n")
     if status == exits.BUG and os.environ.get("AIKI_DEBUG"):
-        sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
+        lines.append(without_secrets("".join(traceback.format_exception(error))))
+    sys.stderr.write(text.lines("\n".join(lines)) + "\n")
     return status
+
+
+def _fact(line: str) -> str:
+    """Return a line below the error; what it says may be a stranger's, and must not pass for our hint."""
+    return f"  | {line}" if line.lstrip().startswith("hint:") else f"  {line}"
 
 
 def describe(error: BaseException) -> tuple[str, str, str | None]:

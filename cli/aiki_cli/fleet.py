@@ -11,9 +11,10 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
+from signal import Signals
 from typing import Final
 
+from aiki.process.signals import obeying
 from aiki_cli import exits
 from aiki_cli.child import Child
 from aiki_cli.sources import Sources
@@ -49,23 +50,21 @@ class Fleet:
     on_ready: Callable[[], None] = lambda: None
     without: Callable[[], int | None] = lambda: None
     """Returns an exit code once there is no point in going on: what the fleet needs has ended."""
-    stops: int = 0
-    """Signals to stop so far: the first drains, the second makes haste."""
+    stops: list[Signals] = field(default_factory=list)
+    """Signals to stop so far: the first drains, the others make haste."""
     _places: list[_Place] = field(default_factory=list)
     _coming: list[Child] = field(default_factory=list)
     _leaving: list[Child] = field(default_factory=list)
     _was_ready: bool = False
 
     def run(self) -> int:
-        """Keep the fleet until SIGTERM or Ctrl-C, then drain it. Returns 0, or why no worker can start."""
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            return self._run()
-        finally:
-            for child in [*self._coming, *self._leaving, *(place.child for place in self._places if place.child)]:
-                child.end(seconds=self.drain_seconds + 10.0)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        """Keep the fleet until SIGTERM, SIGHUP or Ctrl-C, then drain it. Returns 0, or why no worker can start."""
+        with obeying(self.stops.append, Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP, again=self.stops.append):
+            try:
+                return self._run()
+            finally:
+                for child in [*self._coming, *self._leaving, *(place.child for place in self._places if place.child)]:
+                    child.end(seconds=self.drain_seconds + 10.0)
 
     def _run(self) -> int:
         self._places = [_Place() for _ in range(self.size)]
@@ -154,15 +153,12 @@ class Fleet:
         passed_on = 1
         deadline = time.monotonic() + self.drain_seconds + 10.0
         while any(child.exit_code() is None for child in children) and time.monotonic() < deadline:
-            if self.stops > passed_on:
-                passed_on = self.stops
+            if len(self.stops) > passed_on:
+                passed_on = len(self.stops)
                 for child in children:
                     child.send(signal.SIGTERM)
             time.sleep(TICK_SECONDS)
-        return exits.OK if self.stops == 1 else exits.INTERRUPTED
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.stops += 1
+        return exits.OK if len(self.stops) == 1 else exits.of_signal(self.stops[-1])
 
 
 def _still_runs(child: Child) -> bool:

@@ -18,8 +18,10 @@ def main() -> NoReturn:
         sys.stdout.write(f"aiki {__version__}\n")
         sys.exit(0)
     try:
+        from aiki.process.stderr import protect_stderr
         from aiki_cli.app import run
 
+        protect_stderr()
         code = run(arguments)
     except KeyboardInterrupt:  # while it was still importing
         code = 130

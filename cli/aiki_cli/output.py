@@ -1,17 +1,19 @@
 """Own the two streams: stdout carries the result alone, stderr the talk.
 
 The shape of a result is chosen once (`-o`): tables for people on a terminal, TSV off it. Rich is imported only to draw.
+Whatever goes out here is escaped here, or when it is put into a table: no command can forget it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from aiki_cli.text import coloured, lines, one_line, to_json, tsv_cell
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -46,7 +48,7 @@ class Output:
 
     def write(self, line: str) -> None:
         """Write one line of the result, and flush it: whoever reads a pipe sees it now."""
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(lines(line) + "\n")
         sys.stdout.flush()
 
     def document(self, value: object) -> None:
@@ -64,7 +66,15 @@ class Output:
     def say(self, text: str) -> None:
         """Tell people something that is no result."""
         if not self.quiet:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(lines(text) + "\n")
+            sys.stderr.flush()
+
+    def pass_on(self, name: str, line: str) -> None:
+        """Tell people what a process of ours has said, under its name."""
+        if not self.quiet:
+            plain = not is_terminal(sys.stderr) or bool(os.environ.get("NO_COLOR"))
+            label = f"{name:6} │" if plain else f"\033[2m{name:6} │\033[0m"
+            sys.stderr.write(f"{label} {coloured(line)}\n")
             sys.stderr.flush()
 
     @property
@@ -96,20 +106,6 @@ def console(*, stderr: bool = False) -> Console:
     )
 
 
-def to_json(value: object, *, indent: int | None = None) -> str:
-    """Return JSON text."""
-    separators = None if indent else (",", ":")
-    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
-
-
-def tsv_cell(value: object) -> str:
-    """Return a cell on one line: nothing for None, JSON for objects, and no tab or line end inside text."""
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else to_json(value)
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
 def columns(rows: Sequence[Sequence[str]], titles: Sequence[str], *, last_is_wide: bool = True) -> RenderableType:
     """Return a table for people; only its last column may wrap."""
     from rich import box
@@ -119,5 +115,5 @@ def columns(rows: Sequence[Sequence[str]], titles: Sequence[str], *, last_is_wid
     for index, title in enumerate(titles):
         table.add_column(title, no_wrap=not (last_is_wide and index == len(titles) - 1), overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(one_line, row))
     return table

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from aiki_cli.output import columns, to_json
+from aiki_cli.output import columns
+from aiki_cli.text import lines, one_line, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,19 +105,13 @@ def page(run: RunStatus, *, payload: object = ...) -> RenderableType:
     facts.add_column(overflow="fold")
     for name, value in _facts(run, now):
         if value:
-            facts.add_row(name, value)
+            facts.add_row(name, lines(value))
     if payload is not ...:
         facts.add_row("input", to_json(payload, indent=2))
     title = Text.assemble(
-        (state_text(run.state), _SIGNS.get(run.state, ("", "default"))[1]), f"  {run.workflow} {run.version}"
+        (state_text(run.state), _SIGNS.get(run.state, ("", "default"))[1]), one_line(f"  {run.workflow} {run.version}")
     )
     return Group(title, facts)
-
-
-def line(run: RunStatus) -> str:
-    """Return one line about a run, for a log that people read."""
-    text = summary(run, datetime.now(UTC))
-    return f"{state_text(run.state)}  {run.workflow} {run.version}  {run.id}" + (f"  {text}" if text else "")
 
 
 def state_text(state: str) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
-import os
-import signal
+import threading
+import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from signal import Signals
 from typing import Final, NoReturn
 
 from aiki import Worker
 from aiki.manifest import prepare_path
+from aiki.process.parent import watch_parent
+from aiki.process.signals import end_at_once, obeying
+from aiki.process.stderr import detach_stderr
 from aiki.registry import collect
 from aiki_cli import exits
 from aiki_cli.child import say_ready
@@ -22,6 +27,8 @@ from aiki_cli.logs import log_to_stderr
 from aiki_cli.session import Session
 
 GC_THRESHOLDS: Final = (50_000, 20, 50)
+OVERTIME_SECONDS: Final = 15.0
+"""After the drain: how long the rest of the end may take."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     Raises ConfigError if they cannot be imported, Unavailable if no daemon answers within the start timeout, and
     Denied if NATS refuses for so long, then or later.
     """
+    detach_stderr()
     log_to_stderr(quiet=session.common.quiet)
     prepare_path(options.folders)
     registry = collect(modules)
@@ -51,46 +59,57 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     gc.set_threshold(*GC_THRESHOLDS)
 
     async def run() -> int:
-        async with session.connect(timeout=options.start_timeout) as client:
-            worker = Worker(
-                client,
-                workflows=registry,
-                id=options.id,
-                max_concurrent_runs=options.max_concurrent_runs,
-                drain=timedelta(seconds=options.drain_seconds),
-                lease=options.lease,
-                start_timeout=options.start_timeout,
-            )
-            _drain_on_signals(session, worker, options.drain_seconds)
-            async with worker:
-                say_ready()
-                await worker.run()
+        # Left after all else: a second signal must find it during the drain, too.
+        with ExitStack() as signals:
+            async with session.connect(timeout=options.start_timeout) as client:
+                worker = Worker(
+                    client,
+                    workflows=registry,
+                    id=options.id,
+                    max_concurrent_runs=options.max_concurrent_runs,
+                    drain=timedelta(seconds=options.drain_seconds),
+                    lease=options.lease,
+                    start_timeout=options.start_timeout,
+                )
+                signals.enter_context(_draining(session, worker, options.drain_seconds))
+                async with worker:
+                    say_ready()
+                    await worker.run()
         return exits.OK
 
     return session.run(run, fast=True)
 
 
-def _drain_on_signals(session: Session, worker: Worker, drain_seconds: float) -> None:
-    """Drain at the first SIGTERM or Ctrl-C; a second one ends the process at once."""
-    stopping = False
+def _draining(session: Session, worker: Worker, drain_seconds: float) -> AbstractContextManager[None]:
+    """Drain at the first signal or the end of the process that started us; a second signal ends this one at once.
 
-    def stop(number: signal.Signals) -> None:
-        nonlocal stopping
-        if stopping:
-            _give_up(session, number)
-        stopping = True
-        session.out.say(f"draining for at most {drain_seconds:g} s; Ctrl-C again gives up at once")
-        worker.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
-
-
-def _give_up(session: Session, number: signal.Signals) -> NoReturn:
-    """End without another step: the lease runs out, and other workers go on with the runs.
-
-    An ordinary exit would wait for tasks in threads, which nothing can stop.
+    Stop first, speak then: no word is worth a stop.
     """
+    loop = asyncio.get_running_loop()
+
+    def stop(number: Signals) -> None:
+        loop.call_soon_threadsafe(worker.stop)
+        end_by_then = threading.Thread(target=_end_after, args=(session, drain_seconds + OVERTIME_SECONDS, number))
+        end_by_then.daemon = True
+        end_by_then.start()
+        session.out.say(f"draining for at most {drain_seconds:g} s; Ctrl-C again gives up at once")
+
+    def on_orphaned() -> None:
+        with suppress(RuntimeError):  # it has ended already
+            loop.call_soon_threadsafe(worker.stop)
+        _end_after(session, drain_seconds + OVERTIME_SECONDS, Signals.SIGTERM)
+
+    watch_parent(on_orphaned)
+    return obeying(stop, Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP, again=partial(_give_up, session))
+
+
+def _end_after(session: Session, seconds: float, number: Signals) -> None:
+    """End the process if it still is there after so long: user code may hold its loop, or an exit its threads."""
+    time.sleep(seconds)
+    _give_up(session, number)
+
+
+def _give_up(session: Session, number: Signals) -> NoReturn:
+    """End without another step: the lease runs out, and other workers go on with the runs."""
     session.out.say("gave up; other workers go on with the runs when the lease is over")
-    logging.shutdown()
-    os._exit(exits.INTERRUPTED if number is signal.SIGINT else exits.TERMINATED)
+    end_at_once(number)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiki.process.signals import obeying
 from aiki_cli import exits, failures
 from aiki_cli.output import Mode, Output
 from aiki_cli.secrets import refuse_secret_flag
@@ -89,7 +90,7 @@ class Session:
         return Client.connect(self.url(), namespace=self.namespace(), timeout=timeout)
 
     def run(self, command: Callable[[], Coroutine[Any, Any, T]], *, fast: bool = False) -> T:
-        """Run `command` to its end and return what it returns; SIGTERM ends it with 143, Ctrl-C with 130.
+        """Run `command` to its end and return what it returns; a signal ends it: SIGHUP 129, Ctrl-C 130, SIGTERM 143.
 
         `fast` runs it on uvloop, where that is installed: worth its import in long-lived processes only.
         """
@@ -118,15 +119,19 @@ def finish(session: Session, body: Callable[[], int | None]) -> int:
         return exits.OK
     except KeyboardInterrupt:
         return _interrupted(session, exits.INTERRUPTED)
-    except Terminated:
-        return _interrupted(session, exits.TERMINATED)
+    except Terminated as error:
+        return _interrupted(session, exits.of_signal(error.number))
     except Exception as error:  # noqa: BLE001 - the edge of the program: every error becomes an exit code
         return failures.report(_single(error), session.out.mode)
     return code
 
 
 class Terminated(BaseException):
-    """SIGTERM came."""
+    """A signal to end came."""
+
+    def __init__(self, number: Signals) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def _interrupted(session: Session, code: int) -> int:
@@ -136,25 +141,25 @@ def _interrupted(session: Session, code: int) -> int:
 
 
 async def _until_terminated(command: Awaitable[T]) -> T:
-    """Await `command`; SIGTERM cancels it. A command with signal handlers of its own replaces this one's."""
+    """Await `command`; SIGTERM and SIGHUP cancel it. A command with signal handlers of its own puts them over these."""
     import asyncio
 
+    loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    terminated = False
+    came: list[Signals] = []
 
-    def stop() -> None:
-        nonlocal terminated
-        terminated = True
-        task.cancel()
+    def stop(number: Signals) -> None:
+        came.append(number)
+        loop.call_soon_threadsafe(task.cancel)
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
-    try:
-        return await command
-    except asyncio.CancelledError:
-        if terminated:
-            raise Terminated from None
-        raise
+    with obeying(stop, Signals.SIGTERM, Signals.SIGHUP):
+        try:
+            return await command
+        except asyncio.CancelledError:
+            if came:
+                raise Terminated(came[0]) from None
+            raise
 
 
 def _uvloop_factory() -> Callable[[], Any] | None:

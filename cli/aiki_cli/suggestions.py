@@ -1,6 +1,7 @@
 """Own what TAB offers: workflow names, runs and states; what the daemon says is kept for a while.
 
 A TAB must never wait long, never write anything but its suggestions, and never fail: without an answer there are none.
+Shells evaluate a part of what they are offered (zsh by `eval`, bash by globbing), so nothing but plain words is.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 FRESH_SECONDS: Final = 30.0
 WAIT_SECONDS: Final = 1.0
 RUNS: Final = 50
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.+-]+")
+_NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9_.+, -]")
 
 Suggestion = tuple[str, str]
 """What is inserted, and what describes it."""
@@ -100,4 +104,8 @@ def _for_us_alone(path: str, flags: int) -> int:
 
 
 def _matching(suggestions: list[Suggestion], incomplete: str) -> list[Suggestion]:
-    return [suggestion for suggestion in suggestions if suggestion[0].startswith(incomplete)]
+    return [
+        (value, _NOT_PLAIN.sub("_", about))
+        for value, about in suggestions
+        if value.startswith(incomplete) and _PLAIN.fullmatch(value)
+    ]

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from aiki_cli import exits
-from aiki_cli.output import Mode, columns, console, to_json
+from aiki_cli.output import Mode, columns, console
 from aiki_cli.session import Session
+from aiki_cli.text import to_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from aiki.core.addresses import hide
+from aiki.process.visible import entry, json_text, one_line
 
 _OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _COLOURS: Final = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31;1"}
@@ -36,7 +37,7 @@ class JsonFormatter(logging.Formatter):
         line.update((name, value) for name, value in vars(record).items() if name not in _OWN_FIELDS)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(self._clear(line), ensure_ascii=False)
+        return json_text(json.dumps(self._clear(line), ensure_ascii=False))
 
     def _clear(self, value: object) -> object:
         """Return `value` as JSON can hold it, without secrets: once quoted, a password reads differently."""
@@ -63,15 +64,16 @@ class TextFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S ") if self._clock else ""
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         text = f"{time}{level}{record.getMessage()}"
-        hint = vars(record).get("hint")
-        if hint:
-            text += f"\n  hint: {hint}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
+        text = entry(
+            text
+        )  # names and errors of users end up here: they can neither steer the terminal nor forge a line
+        hint = vars(record).get("hint")
+        if hint:
+            text += f"\n  hint: {one_line(str(hint))}"
         code = _COLOURS.get(record.levelno)
         text = hide(text, *self._addresses)
-        # Names and errors of users end up here: they must not steer the terminal.
-        text = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
 
 

@@ -12,15 +12,18 @@ import dataclasses
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
+from signal import Signals
 from typing import Any, Final, NoReturn
 
 from aiki.core.addresses import hide, shown
 from aiki.core.errors import ConfigError, Denied, Unavailable
+from aiki.process.parent import watch_parent
+from aiki.process.signals import end_at_once, obeying
+from aiki.process.stderr import detach_stderr, protect_stderr
 from aikid.config import OPTIONS, PREFIX, Loaded, Settings, load, sources_note
 from aikid.logs import configure
 from aikid.threads import in_thread
@@ -41,6 +44,7 @@ _CHECK_SECONDS: Final = 5.0
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `aikid` and exit."""
+    protect_stderr()
     words = sys.argv[1:] if arguments is None else arguments
     flags = vars(_parser().parse_args(words))
     command = flags.pop("command")
@@ -52,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         configure(level="info", format="text", colour=_colour(), clock=False, addresses=addresses)
         sys.exit(_report(error))
     settings = loaded.settings
+    if command == "serve":
+        detach_stderr()
     # The one-time commands are for people, also in a pipe.
     form = "text" if settings.log_format == "auto" and command != "serve" else settings.log_format
     addresses += [settings.database_url, settings.nats_url]
@@ -206,39 +212,48 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 async def _until_signal(work: Coroutine[Any, Any, None], stop_seconds: float) -> int:
-    """Run `work`; the first signal to stop cancels it, and it may take `stop_seconds` to end. Returns 0."""
+    """Run `work`; the first signal to stop cancels it, and it may take `stop_seconds` to end. Returns 0.
+
+    So does the end of the process that started us, if it is tied to us: both may come, and that is no second signal.
+    """
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(work, name="aikid")
     stopping = False
 
-    def stop(number: signal.Signals) -> None:
+    def stop(number: Signals, reason: str) -> None:
         nonlocal stopping
-        if stopping:
-            _exit_now(number, "a second signal")
-        stopping = True
-        log.info("stopping (%s); again to stop at once", number.name)
-        loop.call_later(stop_seconds, _exit_now, number, f"the stop took longer than {stop_seconds:g} s")
-        task.cancel()
-
-    # A closed terminal is a wish to stop too, except under nohup.
-    hang_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else []
-    for number in (signal.SIGINT, signal.SIGTERM, *hang_up):
-        loop.add_signal_handler(number, stop, number)
-    try:
-        await task
-    except asyncio.CancelledError:
         if not stopping:
-            raise
+            stopping = True
+            loop.call_later(stop_seconds, _exit_now, number, f"the stop took longer than {stop_seconds:g} s")
+            task.cancel()
+            log.info("stopping (%s); again to stop at once", reason)
+
+    def on_signal(number: Signals) -> None:
+        loop.call_soon_threadsafe(stop, number, number.name)
+
+    def on_orphaned() -> None:
+        with suppress(RuntimeError):  # it has ended already
+            loop.call_soon_threadsafe(stop, Signals.SIGTERM, "the process that started it has ended")
+
+    def on_second(number: Signals) -> None:
+        _exit_now(number, "a second signal")
+
+    watch_parent(on_orphaned)
+    with obeying(on_signal, Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP, again=on_second):
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not stopping:
+                raise
     if stopping:
         log.info("stopped")
     return 0
 
 
-def _exit_now(number: signal.Signals, reason: str) -> NoReturn:
+def _exit_now(number: Signals, reason: str) -> NoReturn:
     """End this process without another step; the kernel ends the embedded servers with it."""
     log.warning("exiting at once: %s", reason)
-    logging.shutdown()
-    os._exit(128 + number)
+    end_at_once(number)
 
 
 def _colour() -> bool:

@@ -92,21 +92,17 @@ class Cluster:
         name = self._name("worker")
         given = arguments or ("--lease", LEASE)
         self.expected.slots[name] = int(given[given.index("--slots") + 1]) if "--slots" in given else SLOTS
-        env = {
-            "AIKI_URL": url or self.nats.url,
-            "AIKI_NAMESPACE": self.namespace,
-            ledger.LEDGER: str(self._ledger),
-            ledger.WORKER: name,
-            GATES: str(self._gates),
-            "PYTHONHASHSEED": "0",
-            **self._armed(failpoints),
-        }
         command = [sys.executable, "-m", "tests.chaos.worker_main", name, *given]
-        made = Worker(command, self._folder, name=name, env=servers.clean_environment(**env), cwd=ROOT)
-        self._stack.callback(made.close)
+        given_env = {"AIKI_URL": url or self.nats.url, ledger.WORKER: name, **self._armed(failpoints)}
+        made = self._worker(command, name, given_env)
         if start:
             made.start()
         return made
+
+    def fleet(self, *arguments: str) -> Worker:
+        """Return a worker as `aiki worker start` runs it, or with `--processes` several, to be launched."""
+        command = [sys.executable, "-m", "aiki_cli", "worker", "start", "-m", "tests.chaos.flows", *arguments]
+        return self._worker(command, self._name("fleet"), {})
 
     def proxy(self) -> Proxy:
         """Start a proxy before the nats-server; hand its `url` to a worker."""
@@ -216,6 +212,19 @@ class Cluster:
         return states[run_id]
 
     # -- private
+
+    def _worker(self, command: list[str], name: str, env: dict[str, str]) -> Worker:
+        ours = {
+            "AIKI_URL": self.nats.url,
+            "AIKI_NAMESPACE": self.namespace,
+            ledger.LEDGER: str(self._ledger),
+            GATES: str(self._gates),
+            "PYTHONHASHSEED": "0",
+            **env,
+        }
+        made = Worker(command, self._folder, name=name, env=servers.clean_environment(**ours), cwd=ROOT)
+        self._stack.callback(made.close)
+        return made
 
     def _name(self, kind: str) -> str:
         self._names += 1

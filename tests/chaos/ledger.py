@@ -7,6 +7,7 @@ before SIGKILL is kept by the kernel: no test here takes the machine down, so no
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,8 +57,8 @@ def witnessed() -> Iterator[None]:
 
 
 def worker_name() -> str:
-    """Return the name of the worker that this process is."""
-    return os.environ.get(WORKER, "")
+    """Return the name of the worker that this process is: that of `WORKER`, or else a worker's own."""
+    return os.environ.get(WORKER) or f"{socket.gethostname()}-{os.getpid()}"
 
 
 def _write(event: str) -> None:

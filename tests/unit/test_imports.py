@@ -11,13 +11,23 @@ PACKAGES = {"aiki": ROOT / "aiki", "aiki_cli": ROOT / "cli" / "aiki_cli", "aikid
 
 FLOORS = (
     # (the importing package, what of ours it may import); the longest matching prefix counts
+    ("aiki.process", ("aiki.process",)),
     ("aiki.core", ("aiki.core",)),
     ("aiki.wire", ("aiki.core", "aiki.wire")),
     ("aiki.outages", ()),
     ("aiki.nats", ("aiki.core", "aiki.nats", "aiki.outages")),
     (
         "aiki.execution",
-        ("aiki.core", "aiki.wire", "aiki.execution", "aiki.payload", "aiki.run", "aiki.task", "aiki.workflow"),
+        (
+            "aiki.core",
+            "aiki.wire",
+            "aiki.process",
+            "aiki.execution",
+            "aiki.payload",
+            "aiki.run",
+            "aiki.task",
+            "aiki.workflow",
+        ),
     ),
     ("aiki.payload", ("aiki.core", "aiki.wire", "aiki.payload")),
     ("aiki", ("aiki",)),
@@ -32,7 +42,7 @@ FLOORS = (
     ),
     ("aikid.bus", ("aiki.core", "aiki.wire", "aiki.nats", "aiki.outages", "aikid.bus", "aikid.jetstream")),
     ("aikid.jetstream", ("aiki.nats", "aikid.jetstream")),
-    ("aikid", ("aiki.core", "aiki.wire", "aikid")),
+    ("aikid", ("aiki.core", "aiki.wire", "aiki.process", "aikid")),
     ("aiki_cli", ("aiki", "aiki_cli")),
 )
 INNER = ("aiki.core", "aiki.wire", "aiki.execution", "aiki.nats", "aiki.transport", "aiki.worker")

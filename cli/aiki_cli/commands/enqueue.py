@@ -13,8 +13,9 @@ import typer
 from aiki import PayloadError, UsageError
 from aiki_cli import exits, options, payload, suggestions
 from aiki_cli.failures import UnreadableInput
-from aiki_cli.output import Mode, is_terminal, to_json
+from aiki_cli.output import Mode, is_terminal
 from aiki_cli.session import Session
+from aiki_cli.text import to_json
 
 if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall

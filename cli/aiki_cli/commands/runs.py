@@ -9,16 +9,18 @@ import typer
 
 from aiki_cli import exits, options, payload, suggestions
 from aiki_cli.commands.status import show_lines
-from aiki_cli.output import Mode, columns, to_json
+from aiki_cli.output import Mode, columns
 from aiki_cli.references import find_all
 from aiki_cli.runs_view import local, page, state_text, table, to_object, utc
 from aiki_cli.session import Session
+from aiki_cli.text import shortened, to_json
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
     from aiki.reads import HistoryEntry
 
 PAGE_RUNS = 500
+VALUE_CHARS = 200
 
 app = typer.Typer(name="run", help="Look at runs, and help those that need a person.", no_args_is_help=True)
 
@@ -169,8 +171,7 @@ def _entry_words(entry: HistoryEntry) -> list[str]:
     """Return a line of the story for people."""
     what = [entry.key, entry.reason, f"by {entry.actor}" if entry.actor else None]
     if entry.value is not None:
-        text = to_json(entry.value)
-        what.append(f"{'→' if entry.ok else '✗'} {text if len(text) <= 200 else text[:199] + '…'}")
+        what.append(f"{'→' if entry.ok else '✗'} {shortened(to_json(entry.value), VALUE_CHARS)}")
     event = f"{entry.event} failed" if entry.ok is False and entry.event == "entry" else entry.event
     moment = f"{local(entry.at):%H:%M:%S.%f}"[:-3]
     return [moment, event, state_text(entry.state) if entry.state else "", "  ".join(part for part in what if part)]

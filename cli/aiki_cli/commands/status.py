@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiki_cli import exits, options, suggestions
-from aiki_cli.output import Mode, to_json
+from aiki_cli.output import Mode
 from aiki_cli.references import find_all
 from aiki_cli.runs_view import page, table, to_cells, to_object
 from aiki_cli.session import Session
+from aiki_cli.text import to_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

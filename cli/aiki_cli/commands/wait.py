@@ -11,9 +11,10 @@ import typer
 
 from aiki import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, WaitTimeout
 from aiki_cli import exits, failures, options, suggestions
-from aiki_cli.output import Mode, to_json
+from aiki_cli.output import Mode
 from aiki_cli.references import find_all
 from aiki_cli.session import Session
+from aiki_cli.text import to_json
 
 if TYPE_CHECKING:
     from aiki import Client

@@ -64,8 +64,8 @@ def start(
 ) -> int:
     """Serve the workflows of modules until stopped.
 
-    SIGTERM or Ctrl-C drains: no new run is taken, tasks may end; a second one stops at once. Without -m all modules
-    of the manifest are served.
+    SIGTERM, SIGHUP or Ctrl-C drains: no new run is taken, tasks may end; a second one stops at once. Without -m all
+    modules of the manifest are served.
     """
     from aiki.manifest import module_folders, resolve
 
@@ -114,10 +114,12 @@ def worker_environment() -> dict[str, str]:
 def _run_fleet(
     session: Session, command: Sequence[str], processes: int, drain_seconds: float, folders: Sequence[Path] | None
 ) -> int:
+    from aiki.process.stderr import detach_stderr
     from aiki_cli.child import Child, say_ready
     from aiki_cli.fleet import Fleet
     from aiki_cli.sources import Sources
 
+    detach_stderr()
     return Fleet(
         spawn=lambda: Child(command, environment=worker_environment()),
         size=processes,

@@ -5,11 +5,9 @@ It never restarts anything (`supervisor` does) and never touches a process whose
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,13 +16,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from aiki.core.errors import ConfigError
+from aiki.process.parent import die_with
 from aikid.embedded.folder import READ_BYTES, Folder
 
 LOG_BYTES: Final = 10_000_000
 """A server's log that is larger when the server starts is begun anew; the old one is kept beside it."""
-
-_PR_SET_PDEATHSIG: Final = 1
-_PRCTL: Final = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -211,16 +207,7 @@ def last_lines(server: Server, count: int = 5) -> str:
 
 def _begin(folder: int, parent: int, number: signal.Signals) -> None:
     os.fchdir(folder)
-    _die_with(parent, number)
-
-
-def _die_with(parent: int, number: signal.Signals) -> None:
-    if _PRCTL is None:
-        return
-    _PRCTL(_PR_SET_PDEATHSIG, int(number))
-    # Died before the line above took effect: nobody would tell us any more.
-    if os.getppid() != parent:
-        os._exit(1)
+    die_with(parent, number)
 
 
 def _rotate(home: Folder, log: str) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from tests.acceptance.cli.conftest import AIKI
+from tests.acceptance.cli.streams import Command, Stderr
 from tests.servers import Program, clean_environment, descendants, is_alive, server_folder
 from tests.waiting import patient, wait_until_sync
 
@@ -83,6 +84,22 @@ def test_the_example_has_a_result_and_ctrl_c_ends_all(dev, folder):
     everyone = descendants(second.pid)
     second.kill9()
     wait_until_sync(lambda: not any(is_alive(pid) for pid in everyone), 30, what="the end of all that it started")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_nothing_outlives_a_dev_that_was_killed_with_its_terminal_or_whose_terminal_was_closed(folder, kind):
+    command = Command([*AIKI, "dev", "--example", "hello"], Stderr(kind), clean_environment(), folder)
+    try:
+        wait_until_sync(lambda: command.says('→ "Hello, Ada!"'), 60, what="the example's result")
+        everyone = descendants(command.process.pid)
+        assert len(everyone) >= 4
+        if kind == "pipe":
+            command.process.kill()
+        command.stderr.leave()
+        wait_until_sync(lambda: not any(is_alive(pid) for pid in everyone), 12, what="the end of all it has started")
+        assert command.ends() == (-signal.SIGKILL if kind == "pipe" else 0)
+    finally:
+        command.close()
 
 
 def test_an_unknown_example_is_a_usage_error(folder):

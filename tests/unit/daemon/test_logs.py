@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import Any
 
+from aiki.process.visible import lines, one_line
 from aikid.logs import JsonFormatter, TextFormatter
 
 
@@ -57,6 +58,20 @@ def test_a_line_for_people_is_short_and_shows_the_hint() -> None:
     assert text[8:] == " error: no database\n  hint: aikid --embedded"
     without = TextFormatter(colour=False, clock=False).format(record("no database"))
     assert without == "no database"
+
+
+def test_a_message_can_neither_steer_a_terminal_nor_forge_a_line() -> None:
+    evil = record("run of %s failed", "a\n12:00:00 all is well\x9b2J\u202e\x1b]0;title\x07", level=logging.ERROR)
+    try:
+        raise ValueError("b\n12:00:00 all is well\x1b[2J")
+    except ValueError:
+        evil.exc_info = sys.exc_info()
+    text = TextFormatter(colour=False).format(evil)
+    assert text == lines(text)
+    assert [line for line in text.split("\n")[1:] if not line.startswith("    ")] == []
+    as_one = JsonFormatter().format(evil)
+    assert as_one == one_line(as_one)
+    assert json.loads(as_one)["message"] == "run of a\n12:00:00 all is well\x9b2J\u202e\x1b]0;title\x07 failed"
 
 
 def test_a_message_cannot_steer_the_terminal() -> None:
