@@ -29,8 +29,8 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY
 class Folder:
     """A folder by its path, or by its name in `parent`; it and all in it must belong to one of `owners`.
 
-    Every method raises ConfigError where it meets something that others may have put there, and FileNotFoundError if
-    the folder itself is missing.
+    Every method raises ConfigError where it meets something that others may have put there; those that need the folder
+    raise FileNotFoundError if it is missing.
     """
 
     path: Path
@@ -106,12 +106,12 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file or a link, if it is there."""
-        with self.opened() as inside, _telling(self.path / name, "cannot be removed"), suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self.opened() as inside, _telling(self.path / name, "cannot be removed"):
             os.unlink(name, dir_fd=inside)
 
     def remove_tree(self, name: str) -> None:
         """Remove a folder with all that is in it, if it is there; links are removed, never followed."""
-        with self.opened() as inside, _telling(self.path / name, "cannot be removed"), suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self.opened() as inside, _telling(self.path / name, "cannot be removed"):
             shutil.rmtree(name, dir_fd=inside)
 
 

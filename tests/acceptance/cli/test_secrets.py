@@ -14,12 +14,12 @@ from aiki_cli.app import build
 from aikid.main import COMMANDS
 from tests.acceptance.cli.conftest import AIKI, FLOWS
 from tests.servers import Aikid, Nats, Postgres, Program, aikid_command, clean_environment, descendants, free_port
-from tests.waiting import wait_until_sync
+from tests.waiting import patient, wait_until_sync
 
 SECRET = "s3cr3t-Pa55"
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 CLIENTS = {
-    "enqueue": ["hello", "--wait", "--timeout", "20s"],
+    "enqueue": ["hello", "--wait", "--timeout", f"{patient(30):g}s"],
     "status": [],
     "wait": [UNKNOWN],
     "run list": [],
@@ -179,8 +179,8 @@ def test_the_daemon_and_its_commands(commands: Commands, postgres: Postgres, aik
     database = postgres.create_database("secrets").replace("://aiki@", f"://aiki:{SECRET}@")
     away = f"postgresql://aiki:{SECRET}@127.0.0.1:{free_port()}/aiki"
     debug = {"AIKI_LOG_LEVEL": "debug", "AIKI_START_TIMEOUT": "500ms"}
-    patient = {**debug, "AIKI_START_TIMEOUT": "60s"}
-    daemon = commands.start(aikid_command(), {**patient, "AIKI_DATABASE_URL": database, "AIKI_NATS_URL": nats})
+    served = {**debug, "AIKI_START_TIMEOUT": "60s"}
+    daemon = commands.start(aikid_command(), {**served, "AIKI_DATABASE_URL": database, "AIKI_NATS_URL": nats})
     for command in COMMANDS:
         commands.start(aikid_command(command), {**debug, "AIKI_DATABASE_URL": away, "AIKI_NATS_URL": nats})
     commands.start(

@@ -338,6 +338,13 @@ def test_no_umask_opens_or_locks_what_is_made(folder: Path, umask: str) -> None:
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
+def test_it_stops_cleanly_though_its_folder_is_gone(folder: Path) -> None:
+    daemon = Embedded(folder)
+    daemon.up()
+    shutil.rmtree(daemon.data)
+    assert daemon.terminate() == 0
+
+
 @needs_root
 def test_behind_sudo_root_runs_the_data_of_its_caller_as_the_caller(folder: Path) -> None:
     first = Embedded(folder, plain=True)
