@@ -72,7 +72,7 @@ def test_payloads_beyond_the_limits_are_refused_with_the_limit(refused, tmp_path
     (tmp_path / "digits.json").write_text('{"value":' + "9" * 5000 + "}")
     refused(65, "nested too deep", "enqueue", "echo", "-p", "@deep.json")
     refused(65, "more than 200 levels", "enqueue", "echo", "-p", "@nested.json")
-    refused(65, "the limit is 262,144", "enqueue", "echo", "-p", "@large.json")
+    refused(65, "more than 262,144", "enqueue", "echo", "-p", "@large.json")
     refused(65, "a number of 5,000 digits", "enqueue", "echo", "-p", "@digits.json")
     refused(66, "cannot read nowhere.json", "enqueue", "echo", "-p", "@nowhere.json")
 
