@@ -131,7 +131,7 @@ def _modules(node: Node) -> tuple[str, ...]:
 
 def _dotted(node: Node) -> str:
     name = fields.text(node)
-    if not all(part.isidentifier() for part in name.split(".")):
+    if not all(part.isidentifier() and part != "__main__" for part in name.split(".")):
         node.place.refuse(f"{node}, and expected a dotted module such as `myflows.orders`")
     return name
 

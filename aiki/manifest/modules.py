@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from aiki.core.errors import ConfigError
+from aiki.core.errors import ConfigError, UsageError
 from aiki.manifest.discovery import FILE_NAME
 from aiki.manifest.format import Manifest, load
 
@@ -34,8 +34,9 @@ def prepare_path(folders: Sequence[Path]) -> None:
 def resolve(names: Sequence[str], manifest: Manifest | None, folders: Sequence[Path]) -> list[str]:
     """Return the dotted modules that `names` stand for, in order and once each; without names all of the manifest.
 
-    A package that ships a manifest is looked for in `folders` first. Raises ConfigError if there is nothing to serve.
-    Whether a dotted module exists is seen when it is imported.
+    A package that ships a manifest is looked for in `folders` first. Raises ConfigError if there is nothing to serve,
+    UsageError if a name stands for no module but for a program. Whether a dotted module exists is seen when it is
+    imported.
     """
     if names:
         return _once(module for name in names for module in _modules_of(name, manifest, folders))
@@ -44,6 +45,11 @@ def resolve(names: Sequence[str], manifest: Manifest | None, folders: Sequence[P
     if not manifest.modules:
         raise ConfigError(f"{manifest.file} names no modules, and none was given", hint="aiki worker start -m myflows")
     return _once(module for modules in manifest.modules.values() for module in modules)
+
+
+def is_program(module: str) -> bool:
+    """Tell whether a dotted name is that of a program: importing it would run it, or find the one that runs."""
+    return "__main__" in module.split(".")
 
 
 def _with_first(folders: Sequence[Path]) -> list[str]:
@@ -58,6 +64,11 @@ def _modules_of(name: str, manifest: Manifest | None, folders: Sequence[Path]) -
         raise ConfigError(f"{name!r} is a file, and expected a module", hint=f"-m {Path(name).stem}")
     if not all(part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"{name!r} is neither a name of the manifest nor a dotted module such as myflows.orders")
+    if is_program(name):
+        raise UsageError(
+            f"{name!r} is a program, and expected a module of workflows that others can import",
+            hint="move the workflows into a module of their own: -m myflows",
+        )
     shipped = _shipped_manifest(name, folders)
     if shipped is None:
         return [name]
@@ -75,6 +86,8 @@ def _shipped_manifest(package: str, folders: Sequence[Path]) -> Path | None:
     sys.path[:] = _with_first(folders)
     try:
         spec = importlib.util.find_spec(package)
+    except ValueError:
+        return None  # it is loaded, and by no importer: what it holds is seen by those who import it
     finally:
         sys.path[:] = before
     places = [Path(place) / FILE_NAME for place in (spec and spec.submodule_search_locations) or ()]

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Final
 
@@ -33,18 +34,21 @@ class Child:
         parent = os.getpid()
         output = None if on_line is None else subprocess.PIPE
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=None if output is None else subprocess.STDOUT,
-                env={**environment, READY_VARIABLE: str(says_ready), PARENT_VARIABLE: str(sees_our_end)},
-                pass_fds=theirs,
-                start_new_session=True,
-                preexec_fn=lambda: die_with(parent, signal.SIGTERM),
-                text=True,
-                errors="replace",
-            )
+            with warnings.catch_warnings():
+                # From 3.12 on Python warns of forks beside threads; between this one and its exec no lock is taken.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=None if output is None else subprocess.STDOUT,
+                    env={**environment, READY_VARIABLE: str(says_ready), PARENT_VARIABLE: str(sees_our_end)},
+                    pass_fds=theirs,
+                    start_new_session=True,
+                    preexec_fn=lambda: die_with(parent, signal.SIGTERM),
+                    text=True,
+                    errors="replace",
+                )
         finally:
             for descriptor in theirs:
                 os.close(descriptor)

@@ -70,6 +70,7 @@ def test_connecting_gives_up_within_three_seconds_whoever_is_there(aiki, nats: N
         (2, "No such command", ["frobnicate"]),
         (78, "is not a NATS URL", ["status", "--url", "http://127.0.0.1"]),
         (78, "'bad-name!' is neither", ["worker", "start", "-m", "bad-name!"]),
+        (2, "'__main__' is a program", ["worker", "start", "-m", "__main__"]),
         (78, "no module named 'nosuch'", ["worker", "start", "-m", "nosuch"]),
     ],
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 import pytest
 
-from aiki.core.errors import ConfigError
+from aiki.core.errors import ConfigError, UsageError
 from aiki.manifest import load, module_folders, parse, prepare_path, resolve
 
 
@@ -41,6 +42,20 @@ def test_a_file_is_no_module():
     assert caught.value.hint == "-m orders"
     with pytest.raises(ConfigError, match="neither a name of the manifest nor a dotted module"):
         resolve(["or-ders"], None, [])
+
+
+@pytest.mark.parametrize("name", ["__main__", "package.__main__"])
+def test_a_program_is_no_module(name, tmp_path):
+    with pytest.raises(UsageError, match="is a program, and expected a module") as caught:
+        resolve([name], None, [])
+    assert caught.value.hint is not None
+    with pytest.raises(ConfigError, match="expected a dotted module"):
+        parse(f"aiki: 1\nmodules: {{all: [{name}]}}".encode(), tmp_path / "aiki.yaml")
+
+
+def test_a_module_that_no_importer_has_loaded_ships_no_manifest(monkeypatch):
+    monkeypatch.setitem(sys.modules, "made_by_hand", ModuleType("made_by_hand"))
+    assert resolve(["made_by_hand"], None, []) == ["made_by_hand"]
 
 
 def test_a_package_may_ship_its_own_manifest(tmp_path):

@@ -96,6 +96,7 @@ def test_a_handler_that_user_code_gives_its_loop_takes_nothing_away() -> None:
     assert came == [Signals.SIGTERM]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_signal_to_a_forked_child_of_a_task_ends_that_child_alone() -> None:
     came: list[object] = []
     with obeying(came.append, Signals.SIGTERM):
