@@ -31,8 +31,8 @@ check: .venv/ready  ## format, lint, types and import rules
 chaos: .venv/ready  ## the chaos tests for MINUTES (1), at leases of 1, 3 and 30 s, and what they amounted to
 	@$(BIN)/python -m tests.chaos.soak $(MINUTES)
 
-fuzz: .venv/ready  ## COUNT (400,000) mutated requests and frames, from SEED (1), against a daemon, a worker and a client
-	@FUZZ_COUNT=$(or $(COUNT),400000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s --timeout=0 tests/fuzz
+fuzz: .venv/ready  ## COUNT (420,000) mutated requests and frames, from SEED (1), against a daemon, a worker and a client
+	@FUZZ_COUNT=$(or $(COUNT),420000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s --timeout=0 tests/fuzz
 
 bench: .venv/ready  ## W1-W5; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
 	@$(if $(BASE),$(MAKE) -C $(BASE) .venv/ready)

@@ -1,6 +1,6 @@
 """Mutated requests and frames, thrown at a daemon, a worker and a client: they answer in words, and live on.
 
-`make fuzz` throws 400,000; FUZZ_COUNT says how many, FUZZ_SEED which.
+`make fuzz` throws 420,000; FUZZ_COUNT says how many, FUZZ_SEED which.
 """
 
 from __future__ import annotations
