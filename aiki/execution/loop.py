@@ -234,7 +234,13 @@ class RunLoop(asyncio.AbstractEventLoop):
         caller = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see on whose behalf
         if caller.f_code is ENSURE_FUTURE and (listed := self._listed(coro, caller)) is not None:
             return listed
-        return self._start(RunTask(coro, self.next_number(), loop=self, name=name, context=context, **options))
+        self._number += 1
+        task = RunTask(coro, self._number, loop=self, name=name, context=context, **options)
+        self.tasks.append(task)
+        if len(self.tasks) > self._prune_tasks_at:
+            self.tasks = [task for task in self.tasks if not task.done()]
+            self._prune_tasks_at = max(16, 2 * len(self.tasks))
+        return task
 
     def next_number(self) -> int:
         """Return the next number of this run, for what is to hash by it."""
@@ -263,13 +269,6 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     # -- private
 
-    def _start(self, task: AsyncioTask[Any]) -> AsyncioTask[Any]:
-        self.tasks.append(task)
-        if len(self.tasks) > self._prune_tasks_at:
-            self.tasks = [task for task in self.tasks if not task.done()]
-            self._prune_tasks_at = max(16, 2 * len(self.tasks))
-        return task
-
     def _listed(self, coro: Any, caller: FrameType) -> AsyncioTask[Any] | None:
         """Return the task of a coroutine in a list for `as_completed`, whose tasks start in the order of the list."""
         if coro not in self._made_ahead:
@@ -281,7 +280,7 @@ class RunLoop(asyncio.AbstractEventLoop):
             if coroutines is None:
                 return None
             for one in dict.fromkeys(coroutines):
-                self._made_ahead[one] = self._start(RunTask(one, self.next_number(), loop=self))
+                self._made_ahead[one] = self.create_task(one)
         return self._made_ahead.pop(coro)
 
     def _call_after(

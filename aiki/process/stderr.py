@@ -131,5 +131,6 @@ _detached: _Detached | None = None
 
 
 def _text(raw: io.RawIOBase) -> TextIO:
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"  # there is none where it was closed
     # It is what Python makes of an unbuffered stream; typeshed knows only buffered ones.
-    return io.TextIOWrapper(cast(Any, raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    return io.TextIOWrapper(cast(Any, raw), encoding=encoding, errors="backslashreplace", line_buffering=True)

@@ -35,9 +35,10 @@ def _leave(code: int) -> NoReturn:
 
     Nothing waits for it: the connection is closed, no code of users' ran, and no thread of ours is left.
     """
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        pass  # whoever read them has gone
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # it was closed before we began
+                stream.flush()
+        except (OSError, ValueError):
+            pass  # whoever read it has gone
     os._exit(code)

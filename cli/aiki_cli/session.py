@@ -112,7 +112,8 @@ def finish(session: Session, body: Callable[[], int | None]) -> int:
     try:
         refuse_secret_flag(session.common.url)
         code = body() or exits.OK
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed before we began: no result has been written then
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python flushes stdout once more at exit: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

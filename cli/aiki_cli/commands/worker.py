@@ -79,7 +79,6 @@ def start(
         return _run_fleet(session, command, processes, drain_seconds, folders if reload else None)
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
-        sys.stdout.flush()
         command = [sys.executable, _SAFE_PATH, *sys.orig_argv[1:]]
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
     from aiki_cli.serving import WorkerOptions, serve

@@ -35,6 +35,8 @@ class Stderr:
         """Do what only the new process can do."""
         if self.kind == "closed":
             os.close(2)
+        elif self.kind == "no stdout":
+            os.close(1)
         elif self.kind == "terminal":
             fcntl.ioctl(2, termios.TIOCSCTTY, 0)
 
