@@ -87,21 +87,21 @@ class Api:
     def __init__(self, services: Services) -> None:
         self._s = services
         # Renewals and records keep claims alive and have lanes of their own; new work and reads come last. A batch's
-        # weight is its rows and its bytes by the half KiB, so that large requests make small batches. A read may take
-        # long: one lane of theirs is always left to other namespaces.
-        lease = self._batcher(self._lease, Budget(lanes=1, limit=1, capacity=1_000))
-        claim = self._batcher(self._claim, Budget(lanes=2, limit=1, capacity=2_000))
-        look = self._batcher(self._look, Budget(lanes=2, limit=1_000, capacity=10_000))
+        # weight is its rows and its bytes by the half KiB, so that large requests make small batches. Whatever one
+        # namespace asks for, a lane is left to the others.
+        lease = self._batcher(self._lease, Budget(lanes=2, limit=1, capacity=1_000, lanes_each=1))
+        claim = self._batcher(self._claim, Budget(lanes=3, limit=1, capacity=2_000, lanes_each=2))
+        look = self._batcher(self._look, Budget(lanes=3, limit=1_000, capacity=10_000, lanes_each=2))
         other = self._batcher(self._read, Budget(lanes=3, limit=1, capacity=200, lanes_each=2))
         self._batchers: dict[str, Batcher[Call]] = {
             "session_open": lease,
             "session_close": lease,
             "resume": lease,
-            "session_renew": self._batcher(self._renew, Budget(lanes=1, limit=200, capacity=5_000)),
-            "record": self._batcher(self._record, Budget(lanes=2, limit=2_500, capacity=10_000)),
+            "session_renew": self._batcher(self._renew, Budget(lanes=2, limit=200, capacity=5_000, lanes_each=1)),
+            "record": self._batcher(self._record, Budget(lanes=3, limit=2_500, capacity=10_000, lanes_each=2)),
             "claim": claim,
             "page": claim,
-            "enqueue": self._batcher(self._enqueue, Budget(lanes=2, limit=1_250, capacity=10_000)),
+            "enqueue": self._batcher(self._enqueue, Budget(lanes=3, limit=1_250, capacity=10_000, lanes_each=2)),
             "status": look,
             "watch": look,
         }

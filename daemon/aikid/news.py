@@ -22,6 +22,7 @@ from aikid.bus import Bus
 from aikid.engine import status
 from aikid.engine.watch import QUIET_STATES, Ended, RunKey, Watchers
 from aikid.store.pool import Pool
+from aikid.store.status import UNCOUNTED
 
 log = logging.getLogger("aikid.news")
 
@@ -134,13 +135,14 @@ class News:
 
 
 def _pages(told: list[RunStatus], *, room: int) -> Iterator[RunNews]:
-    """Yield pushes that fit `room`; runs too large to push are only named."""
-    if sum(map(weights.of_status, told)) <= room:
+    """Yield pushes that fit `room`; runs too large to push, or not looked at to the end, are only named."""
+    small = [run for run in told if run.tasks != UNCOUNTED]
+    if len(small) == len(told) and sum(map(weights.of_status, told)) <= room:
         yield RunNews(told)
         return
-    large = [run.id for run in told if weights.of_status(run) > room]
-    small = [run for run in told if weights.of_status(run) <= room]
+    small = [run for run in small if weights.of_status(run) <= room]
+    named = {run.id for run in told}.difference(run.id for run in small)
     for runs in parts(small, weights.of_status, room):
         yield RunNews(list(runs))
-    for ids in parts(large, lambda _: weights.ID_BYTES, room):
+    for ids in parts(list(named), lambda _: weights.ID_BYTES, room):
         yield RunNews([], list(ids))

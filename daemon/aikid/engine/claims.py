@@ -106,7 +106,7 @@ async def _journals(
     pool: Pool, begun: list[str], rows: list[ClaimedRow], *, room: int
 ) -> tuple[dict[str, int], dict[str, list[Entry]], dict[str, list[Attempt]]]:
     lengths = await pool.run(lambda c: journal.lengths(c, begun), priority=Priority.CLAIM)
-    written = [run_id for run_id, length in lengths.items() if length]
+    written = {run_id: lengths[run_id] for run_id in begun if lengths[run_id]}
     attempts = await pool.run(lambda c: journal.last_attempts(c, begun), priority=Priority.CLAIM)
     used = sum(len(row.input) + _RUN_BYTES for row in rows)
     used += sum(weights.of_attempt(attempt) for tries in attempts.values() for attempt in tries)

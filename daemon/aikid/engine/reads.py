@@ -47,6 +47,9 @@ _FOUND: Final = 10
 _EVENTS: Final = frozenset(event.value for event in Event)
 _LIST_MAX: Final = 1000
 _STORY_ITEMS: Final = 500
+_TRIES_MAX: Final = 5_000
+_ROUTES_MAX: Final = 500
+_ROWS_MAX: Final = 5_000
 _CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
 _REPLY_BYTES: Final = 256
 """A reply beside its items."""
@@ -118,8 +121,9 @@ async def _entries(connection: Connection, run_id: str, after: int, room: int) -
 
 
 async def _tries(connection: Connection, run_id: str, after: str, room: int) -> PageReply:
-    tries = (await journal.last_attempts(connection, [run_id])).get(run_id, [])
-    left = sorted((one for one in tries if one.key > after), key=lambda one: one.key)
+    if "\0" in after:
+        raise UsageError("`tried_after` holds NUL")
+    left = await journal.next_attempts(connection, run_id, after=after, limit=_TRIES_MAX)
     return PageReply(attempts=left[: fitting(map(weights.of_attempt, left), room - _REPLY_BYTES)])
 
 
@@ -152,8 +156,8 @@ async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> Lis
         raise UsageError("`since` is out of range")
     limit = min(max(request.limit, 1), _LIST_MAX)
     found = await store.list_runs(pool, namespace, request, limit=limit + 1)
-    explained = await explain(pool, {(namespace, run.id): run for run in found[:limit]})
-    runs = [status.within(run, room) for run in explained.values()]
+    counted = await status.counted(pool, {(namespace, run.id): run for run in found[:limit]})
+    runs = [status.within(run, room) for run in (await explain(pool, counted)).values()]
     kept = runs[: fitting(map(weights.of_status, runs), room - _REPLY_BYTES)]
     return ListReply(kept, kept[-1].id if len(kept) < len(found) else None)
 
@@ -198,23 +202,25 @@ def _state_after(event: str) -> State | None:
 
 async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> SummaryReply:
     offset = _offset(request.cursor)
-    rows, workers = await store.summary(pool, namespace)
-    kept = rows[offset:][: fitting(map(weights.of_summary_row, rows[offset:]), room - _REPLY_BYTES)]
-    return SummaryReply(kept, workers, _next(offset + len(kept), len(rows)))
+    rows, workers = await store.summary(pool, namespace, offset=offset, limit=_ROWS_MAX + 1)
+    kept = rows[: fitting(map(weights.of_summary_row, rows), room - _REPLY_BYTES, _ROWS_MAX)]
+    return SummaryReply(kept, workers, _next(offset + len(kept), more=len(kept) < len(rows)))
 
 
 async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int) -> WorkflowsReply:
     if request.workflow is not None and "\0" in request.workflow:
         raise UsageError("a workflow's name holds NUL")
     offset = _offset(request.cursor)
-    found = await store.registered(pool, namespace, request.workflow)
-    live = await _served(pool, [(namespace, route.workflow, route.version) for route in found[offset:]])
-    routes = [replace(route, live=(namespace, route.workflow, route.version) in live) for route in found[offset:]]
-    # One whose schema fits no message is shown without: whoever runs it checks its payloads all the same.
     most = room - _REPLY_BYTES
+    found, more = await store.registered(
+        pool, namespace, request.workflow, offset=offset, limit=_ROUTES_MAX, limit_bytes=most
+    )
+    live = await _served(pool, [(namespace, route.workflow, route.version) for route in found])
+    routes = [replace(route, live=(namespace, route.workflow, route.version) in live) for route in found]
+    # One whose schema fits no message is shown without: whoever runs it checks its payloads all the same.
     routes = [route if weights.of_route(route) <= most else replace(route, parameters=NONE) for route in routes]
     kept = routes[: fitting(map(weights.of_route, routes), most)]
-    return WorkflowsReply(kept, _next(offset + len(kept), len(found)))
+    return WorkflowsReply(kept, _next(offset + len(kept), more=more or len(kept) < len(found)))
 
 
 def _offset(cursor: str | None) -> int:
@@ -225,8 +231,8 @@ def _offset(cursor: str | None) -> int:
     return int(cursor)
 
 
-def _next(reached: int, total: int) -> str | None:
-    return str(reached) if reached < total else None
+def _next(reached: int, *, more: bool) -> str | None:
+    return str(reached) if more else None
 
 
 async def explain(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:

@@ -8,8 +8,8 @@ from aiki.wire.messages import Resume, ResumeReply
 from aikid.engine.checks import is_text, is_uuid
 from aikid.engine.reads import no_run
 from aikid.engine.routes import RouteKey
+from aikid.engine.status import read
 from aikid.store import resume as store
-from aikid.store import status
 from aikid.store.pool import Connection, Pool, Priority
 
 
@@ -25,7 +25,7 @@ async def resume(pool: Pool, namespace: str, request: Resume) -> tuple[RouteKey 
 
     async def work(connection: Connection) -> tuple[RouteKey | None, ResumeReply]:
         route = await store.resume(connection, namespace, request.id, request.actor)
-        found = await status.read(connection, [(namespace, request.id)])
+        found = await read(connection, [(namespace, request.id)])
         if (run := found.get((namespace, request.id))) is None:
             raise no_run(request.id, namespace)
         if route is None and run.state is not State.QUEUED:

@@ -49,7 +49,7 @@ def _check_open(request: OpenSession) -> None:
 def _check_route(route: Route) -> None:
     if not is_token(route.workflow) or not is_version(route.version):
         raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")
-    if any("\0" in name for name in route.task_names):
+    if not all(map(is_token, route.task_names)):
         raise UsageError(f"route {route.workflow!r} {route.version!r} has a bad task name")
     if raw := bytes(route.parameters):
         try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Raw
 
@@ -15,6 +15,7 @@ from aikid.store import prepared
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS, quoted
+from aikid.store.status import TASKS
 
 # One statement, one commit. It locks the runs in id order, those that the fence lets through (READ COMMITTED looks at
 # the newest version after a wait); then the base is probed in the journal's primary key. If the journal was written
@@ -74,8 +75,7 @@ _RECORD: Final = f"""
 )
 SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL
 UNION ALL
-SELECT f.n, {MICROSECONDS.format("f.started_at")}, CASE WHEN f.counted THEN
-  (SELECT count(*) FROM aiki.journal j WHERE j.run_id = f.id AND starts_with(j.key, 'task:')) END,
+SELECT f.n, {MICROSECONDS.format("f.started_at")}, CASE WHEN f.counted THEN {TASKS.format(run_id="f.id")} END,
   CASE WHEN f.event = '{Event.RELEASE}' THEN f.workflow END, CASE WHEN f.event = '{Event.RELEASE}' THEN f.version END
 FROM fit f
 """
@@ -88,8 +88,8 @@ _TARGETS: Final = {event: target(event).value for event in Event}
 class Wrote:
     """What one record statement did: the database's clock, and by its place each unit that was done.
 
-    Of those that ended their claim: the time of the first claim; the task entries from before, if asked for; the route,
-    if it was released.
+    Of those that ended their claim: the time of the first claim; the task entries from before, if asked for and not
+    many; the route, if it was released.
     """
 
     now: int
@@ -253,13 +253,17 @@ _LENGTHS: Final = """
 SELECT t.id::text, coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = t.id), 0)
 FROM unnest(%b) AS t(id)
 """
-# Walks the primary key of these runs' journals once; the window counts bytes until the page is full.
+# Walks the primary key of these runs' journals once, as far as it is told; the window counts bytes until the page is
+# full.
 _FIRST_PAGES: Final = """
 SELECT run_id::text, key, ok, value, at_us, turns FROM (
-  SELECT j.*, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY j.run_id, j.seq) AS bytes
-  FROM aiki.journal j WHERE j.run_id = ANY(%b)
-) AS counted WHERE bytes <= %b ORDER BY run_id, seq
+  SELECT j.*, t.place, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY t.place, j.seq) AS bytes
+  FROM unnest(%b, %b) WITH ORDINALITY AS t(run_id, most, place)
+  JOIN aiki.journal j ON j.run_id = t.run_id AND j.seq <= t.most
+) AS counted WHERE bytes <= %b ORDER BY place, seq
 """
+ENTRY_BYTES: Final = 64
+"""What an entry counts at least on a page."""
 _PAGE: Final = """
 SELECT key, ok, value, at_us, turns FROM (
   SELECT j.*, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY j.seq) AS bytes
@@ -274,13 +278,29 @@ async def lengths(connection: Connection, run_ids: Sequence[str]) -> dict[str, i
     return dict(await cursor.fetchall())
 
 
-async def first_pages(connection: Connection, run_ids: Sequence[str], *, limit_bytes: int) -> dict[str, list[Entry]]:
-    """Return the first entries of each run, in order, until `limit_bytes` are full for all together."""
-    cursor = await connection.execute(_FIRST_PAGES, [Uuids(run_ids), limit_bytes], prepare=True, binary=True)
+async def first_pages(
+    connection: Connection, lengths: Mapping[str, int], *, limit_bytes: int
+) -> dict[str, list[Entry]]:
+    """Return the first entries of runs, in order, until `limit_bytes` are full for all together.
+
+    `lengths` says how long their journals are: what could not fit is not read.
+    """
+    parameters: list[Any] = [*_within(lengths, limit_bytes // ENTRY_BYTES), limit_bytes]
+    cursor = await connection.execute(_FIRST_PAGES, parameters, prepare=True, binary=True)
     pages: dict[str, list[Entry]] = {}
     for run_id, *entry in await cursor.fetchall():
         pages.setdefault(run_id, []).append(to_entry(*entry))
     return pages
+
+
+def _within(lengths: Mapping[str, int], most: int) -> tuple[Uuids, Ints]:
+    """Return the runs, from the first on, whose journals have `most` entries together, and how many of each."""
+    parts: dict[str, int] = {}
+    for run_id, length in lengths.items():
+        parts[run_id] = min(length, most)
+        if not (most := most - parts[run_id]):
+            break
+    return Uuids(list(parts)), Ints(list(parts.values()))
 
 
 async def page(connection: Connection, run_id: str, *, after: int, limit_bytes: int) -> list[Entry]:
@@ -299,6 +319,11 @@ async def of_namespace(connection: Connection, namespace: str, run_ids: Sequence
     return {row[0] for row in await cursor.fetchall()}
 
 
+# `attempts`' primary key from the left, no further than what is returned.
+_NEXT_ATTEMPTS: Final = """
+SELECT DISTINCT ON (a.key) a.key, a.attempt, a.error IS NULL, a.next_at_us
+FROM aiki.attempts a WHERE a.run_id = %s AND a.key > %s ORDER BY a.key, a.attempt DESC LIMIT %s
+"""
 _FAILED: Final = Raw(b"{}")
 """That a try has failed: of what is for the run's story alone."""
 # The last try of each key; earlier ones only tell the run's story.
@@ -313,8 +338,18 @@ async def last_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[
     cursor = await connection.execute(_ATTEMPTS, [Uuids(run_ids)], prepare=True, binary=True)
     found: dict[str, list[Attempt]] = {}
     for run_id, key, attempt, started, next_at in await cursor.fetchall():
-        found.setdefault(run_id, []).append(Attempt(key, attempt, NULL if started else _FAILED, next_at))
+        found.setdefault(run_id, []).append(_tried(key, attempt, started, next_at))
     return found
+
+
+async def next_attempts(connection: Connection, run_id: str, *, after: str, limit: int) -> list[Attempt]:
+    """Return the last attempts of the tasks whose keys come after `after`, in the order of their keys."""
+    cursor = await connection.execute(_NEXT_ATTEMPTS, [run_id, after, limit], prepare=True, binary=True)
+    return [_tried(*row) for row in await cursor.fetchall()]
+
+
+def _tried(key: str, attempt: int, started: bool, next_at: int | None) -> Attempt:
+    return Attempt(key, attempt, NULL if started else _FAILED, next_at)
 
 
 def to_entry(key: str, ok: bool, value: bytes, at: int, turns: int | None) -> Entry:

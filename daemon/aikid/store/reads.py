@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -72,13 +71,18 @@ async def run_input(pool: Pool, namespace: str, run_id: str) -> bytes | None:
     return rows[0][0] if rows else None
 
 
-async def summary(pool: Pool, namespace: str) -> tuple[list[SummaryRow], int]:
-    """Return the runs by route and state, and the number of live sessions. Reads the whole table."""
+async def summary(pool: Pool, namespace: str, *, offset: int, limit: int) -> tuple[list[SummaryRow], int]:
+    """Return `limit` of the counts of runs by route and state, and the number of live sessions.
+
+    Reads the whole table.
+    """
     query = (
         sa.select(runs.c.workflow, runs.c.version, runs.c.state, sa.func.count())
         .where(runs.c.namespace == namespace)
         .group_by(runs.c.workflow, runs.c.version, runs.c.state)
         .order_by(runs.c.workflow, runs.c.version, runs.c.state)
+        .offset(offset)
+        .limit(limit)
     )
     rows = [SummaryRow(name, version, State(state), count) for name, version, state, count in await pool.read(query)]
     live = (
@@ -89,18 +93,31 @@ async def summary(pool: Pool, namespace: str) -> tuple[list[SummaryRow], int]:
     return rows, (await pool.read(live))[0][0]
 
 
-async def registered(pool: Pool, namespace: str, workflow: str | None) -> list[Route]:
-    """Return the routes that workers have registered, by name, the newest first."""
-    query = sa.select(routes.c.workflow, routes.c.version, routes.c.parameters, routes.c.task_names).where(
-        routes.c.namespace == namespace, routes.c.registered_at.is_not(None)
-    )
+async def registered(
+    pool: Pool, namespace: str, workflow: str | None, *, offset: int, limit: int, limit_bytes: int
+) -> tuple[list[Route], bool]:
+    """Return routes that workers have registered, by name and the newest first, and whether there are more.
+
+    As many as `limit`, and as have `limit_bytes` of schemas together; one always.
+    """
+    order = (routes.c.workflow, routes.c.created_at.desc(), routes.c.version)
+    query = sa.select(routes).where(routes.c.namespace == namespace, routes.c.registered_at.is_not(None))
     if workflow is not None:
         query = query.where(routes.c.workflow == workflow)
-    rows = await pool.read(query.order_by(routes.c.workflow, routes.c.created_at.desc()))
-    return [to_route(row) for row in rows]
-
-
-def to_route(row: Sequence[Any]) -> Route:
-    """Return a row of `registered` as it travels; `live` is not known here."""
-    workflow, version, parameters, task_names = row
-    return Route(workflow, version, Raw(parameters) if parameters else NONE, task_names or [])
+    place = sa.func.row_number().over(order_by=order)
+    page = query.add_columns(place.label("place")).order_by(*order).offset(offset).limit(limit + 1).subquery()
+    # The length of a stored value is known without reading it.
+    size = sa.func.coalesce(sa.func.octet_length(page.c.parameters), 0)
+    measured = sa.select(page, sa.func.sum(size).over(order_by=page.c.place).label("bytes")).subquery()
+    fits = sa.and_(measured.c.bytes <= limit_bytes, measured.c.place <= offset + limit)
+    shown = sa.or_(fits, measured.c.place == offset + 1)
+    columns = (measured.c.workflow, measured.c.version, measured.c.task_names)
+    # What is not shown is counted, and its schema is not read.
+    schema = sa.case((shown, measured.c.parameters))
+    rows = await pool.read(sa.select(shown, *columns, schema).order_by(measured.c.place))
+    found = [
+        Route(name, version, Raw(parameters) if parameters else NONE, task_names or [])
+        for is_shown, name, version, task_names, parameters in rows
+        if is_shown
+    ]
+    return found, len(found) < len(rows)

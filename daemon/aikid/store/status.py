@@ -17,10 +17,19 @@ from aikid.store.sql import MICROSECONDS
 _PARKED: Final = sources(Event.DUE)
 _labels = msgspec.json.Decoder(dict[str, str])
 _times = ", ".join(MICROSECONDS.format(f"r.{name}") for name in ("created_at", "started_at", "finished_at", "due_at"))
-# Primary keys of runs, journal (a range per run) and sessions; a plain read, it waits for nobody.
+UNCOUNTED: Final = -1
+"""In place of the number of a run's tasks: its journal is longer than COUNTED, see `count_tasks`."""
+COUNTED: Final = 200
+"""Entries of a journal that are looked at in passing."""
+TASKS: Final = f"""
+(SELECT CASE WHEN count(*) <= {COUNTED} THEN count(*) FILTER (WHERE starts_with(j.key, 'task:')) END
+  FROM (SELECT o.key FROM aiki.journal o WHERE o.run_id = {{run_id}} LIMIT {COUNTED} + 1) AS j)
+"""
+"""How many task outcomes a run's journal holds; null if it is longer than COUNTED."""
+# Primary keys of runs, journal (the beginning of a range per run) and sessions; a plain read, it waits for nobody.
 COLUMNS: Final = f"""
   r.id::text, r.workflow, r.version, r.state, {_times}, r.epoch, r.key, r.priority, r.labels::text, r.why,
-  (SELECT count(*) FROM aiki.journal j WHERE j.run_id = r.id AND starts_with(j.key, 'task:')),
+  {TASKS.format(run_id="r.id")},
   (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id)
 """
 _STATUS: Final = f"""
@@ -34,6 +43,18 @@ async def read(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dic
     parameters = [Uuids([run_id for _, run_id in wanted]), Texts([namespace for namespace, _ in wanted])]
     cursor = await connection.execute(_STATUS, parameters, prepare=True, binary=True)
     return {(row[-1], row[0]): to_status(row) for row in await cursor.fetchall()}
+
+
+_COUNT: Final = """
+SELECT t.id::text, (SELECT count(*) FROM aiki.journal j WHERE j.run_id = t.id AND starts_with(j.key, 'task:'))
+FROM unnest(%b) AS t(id)
+"""
+
+
+async def count_tasks(connection: Connection, run_ids: Sequence[str]) -> dict[str, int]:
+    """Return how many task outcomes the runs' journals hold; reads every entry of them."""
+    cursor = await connection.execute(_COUNT, [Uuids(run_ids)], prepare=True, binary=True)
+    return dict(await cursor.fetchall())
 
 
 def to_status(row: Sequence[Any]) -> RunStatus:
@@ -55,7 +76,7 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         priority=priority,
         labels=_labels.decode(labels) if labels else {},
         why=why,
-        tasks=tasks,
+        tasks=UNCOUNTED if tasks is None else tasks,
         worker=worker,
         output=NONE if output is None else Raw(output),
         error=NONE if error is None else Raw(error),

@@ -40,6 +40,10 @@ def payload(size: int) -> Raw:
     return Raw(b'"' + b"x" * (size - 2) + b'"')
 
 
+def schema(size: int) -> Raw:
+    return Raw(b'{"title":"' + b"x" * (size - 12) + b'"}')
+
+
 @pytest.fixture
 def engine(engine: Engine) -> Engine:
     engine.room = ROOM
@@ -202,7 +206,7 @@ async def test_lists_and_stories_are_paged(engine: Engine) -> None:
 async def test_counts_and_routes_are_paged(engine: Engine) -> None:
     """As many routes as a worker may serve, some with large schemas."""
     names = [f"flow-{n:04}" for n in range(600)]
-    routes = [Route(name, "1", payload(LARGEST) if n < 5 else Raw(b"{}")) for n, name in enumerate(names)]
+    routes = [Route(name, "1", schema(LARGEST) if n < 5 else Raw(b"{}")) for n, name in enumerate(names)]
     request = OpenSession(str(uuid.uuid4()), "worker", routes)
     await sessions.open_session(engine.pool, engine.routes, engine.namespace, request)
     await engine.enqueue(*(new_run(workflow=name, version="1") for name in names))
@@ -223,7 +227,7 @@ async def test_counts_and_routes_are_paged(engine: Engine) -> None:
 
 
 async def test_a_schema_that_fits_no_reply_is_left_out(engine: Engine) -> None:
-    request = OpenSession(str(uuid.uuid4()), "worker", [Route("flow", "1", payload(100_000)), Route("other", "1")])
+    request = OpenSession(str(uuid.uuid4()), "worker", [Route("flow", "1", schema(100_000)), Route("other", "1")])
     await sessions.open_session(engine.pool, engine.routes, engine.namespace, request)
     known: WorkflowsReply = await read(engine, Workflows())
     assert [(route.workflow, bytes(route.parameters)) for route in known.routes] == [("flow", b""), ("other", b"")]

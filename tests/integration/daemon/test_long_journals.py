@@ -1,0 +1,136 @@
+"""Runs with long journals: what is read of them follows from what is told, not from how long they are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from msgspec import Raw
+from nats.aio.client import Client as Connection
+
+from aiki.core.states import State
+from aiki.wire.limits import ENTRIES_HARD
+from aiki.wire.messages import ListRuns, Page, Record, Resume, Route, Status, Watch, Workflows
+from aikid.app import App
+from aikid.store import journal
+from aikid.store.arrays import Ints, Uuids
+from aikid.store.status import COUNTED
+from tests.integration.daemon.asking import ask_together
+from tests.integration.daemon.engine import Engine, completed, entry, new_id, unit
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.anyio
+
+
+async def runs_with(engine: Engine, *lengths: int) -> list[str]:
+    """Return queued runs that were claimed before, by id, with so many entries in their journals."""
+    runs = sorted([await engine.queued_run() for _ in lengths])
+    await engine.execute("UPDATE aiki.runs SET epoch = 1, started_at = now()")
+    for run_id, length in zip(runs, lengths, strict=True):
+        await engine.execute(
+            "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value)"
+            " SELECT %s, n, true, 1, CASE WHEN n %% 4 = 0 THEN 'timer' ELSE 'task:a' END, '1'"
+            " FROM generate_series(1, %s) AS n",
+            run_id,
+            length,
+        )
+    return runs
+
+
+def tasks(length: int) -> int:
+    return length - length // 4
+
+
+async def ask(app: App, bus: Connection, request: Any) -> Any:
+    (reply,) = await ask_together(app, bus, ("default", request))
+    return json.loads(reply)["ok"]
+
+
+async def test_tasks_of_long_journals_are_counted_request_by_request(app: App, bus: Connection, engine: Engine) -> None:
+    lengths = [COUNTED, COUNTED + 1, ENTRIES_HARD - 1_000, 30_000, 30_000]
+    runs = await runs_with(engine, *lengths)
+    left, found, requests = list(runs), {}, 0
+    while left:
+        reply = await ask(app, bus, Status(left))
+        found |= {run["id"]: run["tasks"] for run in reply["runs"]}
+        left = left[len(left) - reply.get("rest", 0) :]
+        requests += 1
+    assert (found, requests) == (dict(zip(runs, map(tasks, lengths), strict=True)), 3)
+
+
+async def test_a_page_of_a_list_ends_where_counting_would_take_long(app: App, bus: Connection, engine: Engine) -> None:
+    lengths = [30_000, 5, 30_000, 7]
+    runs = await runs_with(engine, *lengths)
+    pages, cursor = [], None
+    while True:
+        reply = await ask(app, bus, ListRuns(cursor=cursor))
+        pages.append([(run["id"], run["tasks"]) for run in reply["runs"]])
+        if (cursor := reply.get("cursor")) is None:
+            break
+    counted = list(zip(runs, map(tasks, lengths), strict=True))[::-1]
+    assert pages == [counted[:3], counted[3:]]
+
+
+async def test_one_long_run_is_counted_wherever_it_is_told_alone(app: App, bus: Connection, engine: Engine) -> None:
+    (run_id,) = await runs_with(engine, 1_000)
+    await engine.execute("UPDATE aiki.runs SET state = 'blocked'")
+    assert (await ask(app, bus, Resume(run_id)))["run"]["tasks"] == tasks(1_000)
+    heard = await bus.subscribe("_INBOX.long")
+    watched = await ask(app, bus, Watch([run_id], "_INBOX.long", 30.0))
+    assert watched["runs"][0]["tasks"] == tasks(1_000)
+    run = await engine.claim_one()
+    await ask(app, bus, Record([unit(run.fence, 1_000, entry("b"), end=completed())]))
+    await wait_until(lambda: heard.pending_msgs)
+    (pushed,) = json.loads((await heard.next_msg()).data)["runs"]
+    assert (pushed["state"], pushed["tasks"]) == (State.COMPLETED, tasks(1_000) + 1)
+
+
+async def test_a_claim_reads_as_many_entries_as_its_reply_can_hold(engine: Engine) -> None:
+    runs = await runs_with(engine, 3_000, 3_000, 3_000)
+    await engine.execute("ANALYZE aiki.journal")
+    reply = await engine.claim_reply(await engine.session())
+    claimed = {run.fence.run_id: (len(run.entries), run.length) for run in reply.runs}
+    assert sorted(claimed) == runs
+    (first, *rest) = (claimed[run.fence.run_id] for run in reply.runs)
+    assert first == (3_000, 3_000)
+    assert sum(entries for entries, _ in rest) < 1_000
+    assert all(length == 3_000 for _, length in rest)
+
+
+def test_no_more_entries_are_looked_at_than_fit() -> None:
+    lengths = {new_id(): length for length in (10, 0, 50_000, 50_000)}
+    runs, most = journal._within(lengths, 4_000)
+    assert runs.data == Uuids(list(lengths)[:3]).data
+    assert most.data == Ints([10, 0, 3_990]).data
+
+
+async def test_tries_are_paged_in_the_order_of_their_keys(app: App, bus: Connection, engine: Engine) -> None:
+    (run_id,) = await runs_with(engine, 1)
+    await engine.execute(
+        "INSERT INTO aiki.attempts (run_id, key, attempt, error, epoch, journal_length)"
+        " SELECT %s, 'task:' || n, attempt, '{}', 1, 0"
+        " FROM generate_series(1, 12000) AS n, generate_series(1, 2) AS attempt",
+        run_id,
+    )
+    keys: list[str] = []
+    while page := (await ask(app, bus, Page(run_id, tried_after=keys[-1] if keys else ""))).get("attempts"):
+        assert {attempt[1] for attempt in page} == {2}
+        keys += [attempt[0] for attempt in page]
+    assert keys == sorted(f"task:{number}" for number in range(1, 12_001))
+
+
+async def test_routes_are_paged_by_what_their_schemas_weigh(app: App, bus: Connection, engine: Engine) -> None:
+    schema = Raw(b'{"description":"' + b"x" * 150_000 + b'"}')
+    for number in range(5):
+        await engine.session(routes=[Route(f"w{number}", "1.0", schema)])
+    found: list[str] = []
+    pages, cursor = 0, None
+    while True:
+        reply = await ask(app, bus, Workflows(cursor=cursor))
+        found += [route["workflow"] for route in reply["routes"]]
+        assert all(len(route["parameters"]["description"]) == 150_000 for route in reply["routes"])
+        pages += 1
+        if (cursor := reply.get("cursor")) is None:
+            break
+    assert (found, pages) == ([f"w{number}" for number in range(5)], 2)
