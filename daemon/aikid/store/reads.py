@@ -106,18 +106,22 @@ async def registered(
         query = query.where(routes.c.workflow == workflow)
     place = sa.func.row_number().over(order_by=order)
     page = query.add_columns(place.label("place")).order_by(*order).offset(offset).limit(limit + 1).subquery()
-    # The length of a stored value is known without reading it.
-    size = sa.func.coalesce(sa.func.octet_length(page.c.parameters), 0)
-    measured = sa.select(page, sa.func.sum(size).over(order_by=page.c.place).label("bytes")).subquery()
-    fits = sa.and_(measured.c.bytes <= limit_bytes, measured.c.place <= offset + limit)
-    shown = sa.or_(fits, measured.c.place == offset + 1)
-    columns = (measured.c.workflow, measured.c.version, measured.c.task_names)
-    # What is not shown is counted, and its schema is not read.
-    schema = sa.case((shown, measured.c.parameters))
-    rows = await pool.read(sa.select(shown, *columns, schema).order_by(measured.c.place))
-    found = [
+    # The length of a stored value is known without reading it. One that fits nowhere is left out, and weighs nothing.
+    length = sa.func.octet_length(page.c.parameters)
+    schema = sa.case((length <= limit_bytes, page.c.parameters)).label("schema")
+    weight = sa.func.sum(sa.case((length <= limit_bytes, length), else_=0)).over(order_by=page.c.place).label("weight")
+    columns = (page.c.place, page.c.workflow, page.c.version, page.c.task_names, schema, weight)
+    found = sa.select(*columns).subquery()
+    shown = sa.and_(found.c.weight <= limit_bytes, found.c.place <= offset + limit)
+    # The schemas of those that are not shown are not read.
+    rows = await pool.read(
+        sa.select(
+            found.c.workflow, found.c.version, found.c.task_names, sa.case((shown, found.c.schema)), shown
+        ).order_by(found.c.place)
+    )
+    listed = [
         Route(name, version, Raw(parameters) if parameters else NONE, task_names or [])
-        for is_shown, name, version, task_names, parameters in rows
+        for name, version, task_names, parameters, is_shown in rows
         if is_shown
     ]
-    return found, len(found) < len(rows)
+    return listed, len(listed) < len(rows)

@@ -50,7 +50,8 @@ async def ask(app: App, bus: Connection, request: Any) -> Any:
 async def test_tasks_of_long_journals_are_counted_request_by_request(app: App, bus: Connection, engine: Engine) -> None:
     lengths = [COUNTED, COUNTED + 1, ENTRIES_HARD - 1_000, 30_000, 30_000]
     runs = await runs_with(engine, *lengths)
-    left, found, requests = list(runs), {}, 0
+    left, requests = list(runs), 0
+    found: dict[str, int] = {}
     while left:
         reply = await ask(app, bus, Status(left))
         found |= {run["id"]: run["tasks"] for run in reply["runs"]}
