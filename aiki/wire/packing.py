@@ -9,6 +9,7 @@ whatever was let in can be claimed, recorded and read later. What things weigh i
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
@@ -19,6 +20,7 @@ from aiki.core.errors import ConfigError, PayloadError
 from aiki.wire import weights
 from aiki.wire.limits import MESSAGE_BYTES, PAYLOAD_BYTES, UNIT_ITEMS
 from aiki.wire.messages import OpenSession, Route, Unit
+from aiki.wire.schema import OBJECTS
 
 Item = TypeVar("Item")
 
@@ -130,11 +132,17 @@ def cut(unit: Unit, room: int) -> list[Unit]:
 def openings(request: OpenSession, room: int) -> list[OpenSession]:
     """Return the requests that open a session; mostly it is one. The first names all routes, others bring schemas."""
     room -= OPENING_BYTES
-    if sum(map(weights.of_route, request.routes)) <= room:
+
+    def weigh(route: Route) -> int:
+        # A request's schemas are bounded in their objects, too: a part of these takes the same part of the room.
+        objects = bytes(route.parameters).count(b"{")
+        return max(weights.of_route(route), math.ceil(room * objects / OBJECTS))
+
+    if sum(map(weigh, request.routes)) <= room:
         return [request]
     bare = replace(request, routes=[Route(route.workflow, route.version) for route in request.routes])
     described = [route for route in request.routes if route.parameters or route.task_names]
-    return [bare, *(replace(request, routes=list(some)) for some in parts(described, weights.of_route, room))]
+    return [bare, *(replace(request, routes=list(some)) for some in parts(described, weigh, room))]
 
 
 def next_ids(ids: Iterable[str], after: str, room: int) -> tuple[list[str], str | None]:

@@ -34,6 +34,7 @@ from aiki.wire.messages import (
     Unit,
 )
 from aiki.wire.packing import MAX_PAYLOAD_LEAST
+from aiki.wire.schema import OBJECTS
 
 KB = 1024
 SERVERS = [64 * KB, 128 * KB, 512 * KB, 1024 * KB, 8192 * KB]
@@ -241,6 +242,14 @@ def test_a_session_is_opened_in_requests_that_fit_and_all_schemas_arrive(sizes: 
     assert list(known.values()) == routes
     for request in (first, *others):
         assert len(codec.encode(request)) <= max(room, 3500 + packing.OPENING_BYTES)
+
+
+def test_a_session_is_opened_in_requests_of_no_more_objects_than_one_may_have() -> None:
+    described = Raw(b"[" + b",".join([b"{}"] * (OBJECTS // 2)) + b"]")
+    routes = [Route(f"w{n}", "1", described) for n in range(7)]
+    first, *others = packing.openings(OpenSession(RUN, "worker", routes), MESSAGE_BYTES)
+    assert not any(route.parameters for route in first.routes)
+    assert [len(request.routes) for request in others] == [2, 2, 2, 1]
 
 
 @given(st.sets(st.uuids().map(str), max_size=40), st.integers(0, 1000))
