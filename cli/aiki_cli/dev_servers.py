@@ -46,7 +46,6 @@ def run_dev(session: Session, modules: Sequence[str], example: str | None) -> in
 
     Raises ConfigError if the embedded servers are not installed or nothing can be served.
     """
-    detach_stderr()
     _require_daemon()
     names = [*modules, *([_write_example(session.out, example)] if example else [])]
     folders = module_folders(session.manifest, Path.cwd())
@@ -54,6 +53,7 @@ def run_dev(session: Session, modules: Sequence[str], example: str | None) -> in
         names = resolve(names, session.manifest, folders)
     began = time.monotonic()
     port = _wanted_port(session.common.url or os.environ.get("AIKI_URL"))
+    detach_stderr()
     daemon = _start_daemon(session.out, port)
     try:
         url = _address(daemon)
