@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -98,30 +99,28 @@ async def registered(
 ) -> tuple[list[Route], bool]:
     """Return routes that workers have registered, by name and the newest first, and whether there are more.
 
-    As many as `limit`, and as have `limit_bytes` of schemas together; one always.
+    As many as `limit`, and as have `limit_bytes` of schemas together; one that has more alone comes without.
     """
     order = (routes.c.workflow, routes.c.created_at.desc(), routes.c.version)
-    query = sa.select(routes).where(routes.c.namespace == namespace, routes.c.registered_at.is_not(None))
+    place = sa.func.row_number().over(order_by=order).label("place")
+    query = sa.select(routes, place).where(routes.c.namespace == namespace, routes.c.registered_at.is_not(None))
     if workflow is not None:
         query = query.where(routes.c.workflow == workflow)
-    place = sa.func.row_number().over(order_by=order)
-    page = query.add_columns(place.label("place")).order_by(*order).offset(offset).limit(limit + 1).subquery()
-    # The length of a stored value is known without reading it. One that fits nowhere is left out, and weighs nothing.
-    length = sa.func.octet_length(page.c.parameters)
-    schema = sa.case((length <= limit_bytes, page.c.parameters)).label("schema")
-    weight = sa.func.sum(sa.case((length <= limit_bytes, length), else_=0)).over(order_by=page.c.place).label("weight")
-    columns = (page.c.place, page.c.workflow, page.c.version, page.c.task_names, schema, weight)
-    found = sa.select(*columns).subquery()
-    shown = sa.and_(found.c.weight <= limit_bytes, found.c.place <= offset + limit)
-    # The schemas of those that are not shown are not read.
-    rows = await pool.read(
-        sa.select(
-            found.c.workflow, found.c.version, found.c.task_names, sa.case((shown, found.c.schema)), shown
-        ).order_by(found.c.place)
-    )
-    listed = [
-        Route(name, version, Raw(parameters) if parameters else NONE, task_names or [])
-        for name, version, task_names, parameters, is_shown in rows
-        if is_shown
-    ]
+    page = query.order_by(*order).offset(offset).limit(limit + 1).subquery().c
+    # How long a stored value is, is known without reading it.
+    fits = sa.func.octet_length(page.parameters) <= limit_bytes
+    weight = sa.func.sum(sa.case((fits, sa.func.octet_length(page.parameters)), else_=0)).over(order_by=page.place)
+    schema = sa.case((fits, page.parameters)).label("schema")
+    weighed = sa.select(page.place, page.workflow, page.version, page.task_names, schema, weight.label("weight"))
+    found = weighed.subquery().c
+    shown = sa.and_(found.weight <= limit_bytes, found.place <= offset + limit)
+    columns = (found.workflow, found.version, sa.case((shown, found.schema)), found.task_names, shown)
+    rows = await pool.read(sa.select(*columns).order_by(found.place))
+    listed = [to_route(row[:-1]) for row in rows if row[-1]]
     return listed, len(listed) < len(rows)
+
+
+def to_route(row: Sequence[Any]) -> Route:
+    """Return a row of `registered` as it travels; `live` is not known here."""
+    workflow, version, parameters, task_names = row
+    return Route(workflow, version, Raw(parameters) if parameters else NONE, task_names or [])
