@@ -18,6 +18,7 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
+from aiki.core.errors import AikiError
 from aiki.nats.errors import Away, Refused
 from aiki.nats.frames import Info
 
@@ -54,7 +55,7 @@ async def enter(server: Server, *, name: str, echo: bool) -> tuple[Transport, In
         entered = client.stream, client.info
     except BaseException as error:
         client.leave()
-        if isinstance(error, Exception) and not isinstance(error, TimeoutError):
+        if isinstance(error, Exception) and not isinstance(error, TimeoutError | AikiError):
             # Whatever nats-py makes of what a stranger says: it is no server that we can use.
             raise _told(server, error) from error
         raise
