@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 5.0
 """Without a hint for so long, the worker asks directly."""
 CROWDED_SECONDS: Final = 1.0
-"""With more routes than free slots, or while hints cannot come, an idle worker asks directly so often."""
+"""With more routes than free slots, or while hints cannot come or get lost, an idle worker asks directly so often."""
+DISTRUST_SECONDS: Final = 30.0
+"""After a run that came without a hint, hints are taken to get lost for so long."""
 CLAIM_SECONDS: Final = 8.0
 """How long a claim's reply is waited for at most, under a long lease."""
 PATIENCE_SECONDS: Final = 2.0
@@ -85,6 +87,7 @@ class Claims:
         """Whether more is queued, as far as the last claim saw; the first one goes out without a hint."""
         self._pause_until = 0.0
         self._last_direct = 0.0
+        self._distrust_until = 0.0
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -145,9 +148,12 @@ class Claims:
     def _is_direct_due(self, now: float, free: int) -> bool:
         if self._more:
             return True
-        if free < len(self._pulls.routes) or self._pulls.refused:
+        if self._is_without_hints(now, free):
             return now - self._last_direct >= CROWDED_SECONDS
         return now - max(self._pulls.last_hint, self._last_direct) >= IDLE_SECONDS
+
+    def _is_without_hints(self, now: float, free: int) -> bool:
+        return free < len(self._pulls.routes) or self._pulls.refused or now < self._distrust_until
 
     def _seconds_to_next_step(self) -> float:
         now = time.monotonic()
@@ -155,7 +161,7 @@ class Claims:
             return self._pause_until - now
         if self._asked:
             return PATIENCE_SECONDS
-        if self._slots.free < len(self._pulls.routes) or self._pulls.refused:
+        if self._is_without_hints(now, self._slots.free):
             return CROWDED_SECONDS
         return self._pulls.seconds_to_next()
 
@@ -188,6 +194,9 @@ class Claims:
         else:
             if reply.runs:
                 failpoint("worker.claimed")
+                if not hints and not self._more:
+                    # Nobody told us: somebody may keep hints from coming, so the next run shall not wait as long.
+                    self._distrust_until = time.monotonic() + DISTRUST_SECONDS
             self._more = reply.more
             await self._on_claimed(reply, asked)
         finally:

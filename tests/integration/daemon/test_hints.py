@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from aiki import Client, Worker, WorkflowRun, task, workflow
 from aiki.nats import Connection
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
+from aiki.worker import claims as claiming
 from aikid.bus import HINT_BYTES, HINT_SECONDS, HINT_STREAM_BYTES
 from aikid.jetstream import SECOND, ConsumerInfo, JetStream, JetStreamRefused
 from tests import servers
@@ -66,6 +68,12 @@ class Stream:
 
         config: dict[str, Any] = await wait_until(found, what="limits of the hint stream")
         return config
+
+    async def seal(self) -> None:
+        """Let it take nothing more."""
+        await self._jetstream.ask(
+            f"STREAM.UPDATE.{subjects.HINT_STREAM}", {**await self.info("config"), "sealed": True}
+        )
 
     async def make(self, **limits: Any) -> None:
         """Make it as an older aikid did: without limits but these."""
@@ -152,6 +160,26 @@ async def test_a_full_stream_keeps_no_hint_from_its_worker(start_aikid: Aikids, 
                     assert await (await doubles.enqueue(client, n)).result(timeout=ENOUGH) == 2 * n
                     assert (await stream.consumer(namespace)).delivered.consumer_seq > before, "it was no hint"
             assert (await stream.info("state"))["bytes"] <= HINT_STREAM_BYTES
+
+
+async def test_where_hints_get_lost_a_worker_asks_by_itself_and_soon(
+    start_aikid: Aikids, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever keeps them out of the stream: the first run waits for the worker's long look, the next ones do not."""
+    monkeypatch.setattr(claiming, "IDLE_SECONDS", 1.5)
+    with servers.running_nats() as nats:
+        start_aikid(nats_url=nats.url)
+        async with stream_of(nats) as stream, Client.connect(nats.url, namespace=namespace) as client:
+            await stream.limited()
+            async with Worker(client, workflows=[doubles]) as worker:
+                assert await (await doubles.enqueue(client, 1)).result(timeout=ENOUGH) == 2
+                await stream.seal()
+                assert (claims := worker._claims) is not None
+                assert not claims._is_without_hints(time.monotonic(), 1)
+                assert await (await doubles.enqueue(client, 2)).result(timeout=ENOUGH) == 4
+                assert claims._is_without_hints(time.monotonic(), 1)
+                assert claims._seconds_to_next_step() <= claiming.CROWDED_SECONDS
+                assert await (await doubles.enqueue(client, 3)).result(timeout=ENOUGH) == 6
 
 
 async def test_a_strangers_hints_cost_a_claim_and_no_more(start_aikid: Aikids, namespace: str) -> None:
