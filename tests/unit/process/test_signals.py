@@ -121,7 +121,8 @@ def test_an_inner_block_hears_alone_and_gives_the_signals_back() -> None:
         with obeying(inner.append, Signals.SIGTERM):
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGHUP)
-        assert (inner, outer) == ([Signals.SIGTERM], [Signals.SIGHUP])
+        assert inner == [Signals.SIGTERM]
+    assert outer == [Signals.SIGHUP]
 
 
 def test_under_nohup_sighup_stays_ignored() -> None:
