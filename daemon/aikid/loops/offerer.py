@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
 from typing import Final
 
 from aiki.core.errors import Unavailable
@@ -29,6 +31,8 @@ INTERVAL_SECONDS: Final = 1.0
 _STARVING_SECONDS: Final = 10.0
 _ENSURE_SECONDS: Final = 30.0
 _QUIET_SECONDS: Final = 3.0
+_CONSUMERS_AT_ONCE: Final = 1_000
+"""Made between two looks at what is queued."""
 _HINTS: Final = 100_000
 """Hints of all routes together: many more would push each other out of the stream."""
 _LOW: Final = HINTS_PER_ROUTE // 4
@@ -58,6 +62,8 @@ class Offerer:
         self._nudged = asyncio.Event()
         self._ensure_at = 0.0
         self._refusals = Outage(log, "JetStream", away="refuses consumers", back="refuses no consumer any more")
+        self._is_refused = False
+        """Whether it has refused one since all were asked for last."""
 
     def met(self, routes: Iterable[RouteKey]) -> None:
         """Take note of routes that were met first: they need a consumer."""
@@ -122,6 +128,9 @@ class Offerer:
         if new_stream or now >= self._ensure_at:
             self._without_consumer.update(await self._pool.run(store.routes, priority=Priority.LOOP))
             self._ensure_at = now + _ENSURE_SECONDS
+            if not self._is_refused:
+                self._refusals.is_over()
+            self._is_refused = False
         if new_stream:
             log.info("the hint stream is new: offering everything that is queued")
             for offered in self._routes.values():
@@ -141,24 +150,21 @@ class Offerer:
                     offered.look_at = now + _ENSURE_SECONDS
 
     async def _make_consumers(self) -> None:
-        """Make those that are missing. A server has room for so many: what it refuses is asked for much later."""
-        missing, self._without_consumer = self._without_consumer, set()
+        """Make some that are missing, for each namespace in turn: a thousand routes of one keep no other waiting.
+
+        A server has room for so many: what it refuses is asked for again much later.
+        """
         refused: JetStreamRefused | None = None
-        while missing:
-            route = missing.pop()
+        for route in list(islice(_in_turn(self._without_consumer), _CONSUMERS_AT_ONCE)):
             try:
                 await self._bus.ensure_consumer(*route)
             except JetStreamRefused as error:
                 refused = error
-            except JetStreamDown:
-                self._without_consumer |= {route, *missing}
-                raise
             self._routes.setdefault(route, _Offered())
-            if not missing:
-                if refused is None:
-                    self._refusals.is_over()
-                else:
-                    self._refusals.goes_on(refused)
+            self._without_consumer.discard(route)
+        if refused is not None:
+            self._is_refused = True
+            self._refusals.goes_on(refused)
 
     async def _top_up(self, route: RouteKey, offered: _Offered, *, old: bool, most: int) -> None:
         queued = await self._pool.run(lambda c: store.queued(c, route, limit=HINTS_PER_ROUTE), priority=Priority.LOOP)
@@ -198,3 +204,11 @@ class Offerer:
         for _ in range(count):
             await self._bus.publish(subject, b"")
         offered.hints += max(0, count)
+
+
+def _in_turn(routes: Iterable[RouteKey]) -> Iterator[RouteKey]:
+    """Yield a route of each namespace, then another of each, until none is left."""
+    by_namespace: defaultdict[str, list[RouteKey]] = defaultdict(list)
+    for route in routes:
+        by_namespace[route[0]].append(route)
+    return filter(None, chain.from_iterable(zip_longest(*by_namespace.values())))

@@ -44,6 +44,7 @@ from aiki.wire.subjects import HINT_STREAM
 from aikid.app import App
 from aikid.engine import claims
 from aikid.engine.record import FENCED
+from aikid.loops.offerer import _in_turn
 from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.engine import Engine, completed, entry, new_id, new_run, running_engine, unit
 from tests.servers import Nats
@@ -216,6 +217,11 @@ async def test_a_watcher_hears_nothing_of_another_namespaces_runs(app: App, bus:
     await ask_together(app, bus, (OURS, Record([unit(ours.running.fence, 1, end=completed())])))
     await wait_until(lambda: own.pending_msgs)
     assert heard.pending_msgs == 0
+
+
+def test_consumers_are_made_for_each_namespace_in_turn() -> None:
+    routes = [("a", str(number), "1") for number in range(3)] + [("b", "0", "1"), ("c", "0", "1"), ("c", "1", "1")]
+    assert [route[0] for route in _in_turn(routes)] == ["a", "b", "c", "a", "c", "a"]
 
 
 async def test_routes_beyond_what_jetstream_takes_keep_back_no_hints_of_others(
