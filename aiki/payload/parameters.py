@@ -116,11 +116,7 @@ class Parameters:
         made: dict[str, Any] = {}
         name = ""
         try:
-            if not kwargs and plan.fewest <= len(args) <= plan.positional:
-                pairs: Iterable[tuple[_Field, Any]] = zip(plan.fields, args)  # noqa: B905 - it costs
-            else:
-                pairs = self._bound(plan, args, kwargs)
-            for field, value in pairs:
+            for field, value in self._bound(plan, args, kwargs):
                 name = field.name
                 if type(value) is not field.exact:
                     value = field.lower_c1(value)
@@ -198,11 +194,7 @@ class Parameters:
         made: dict[str, Any] = {}
         name = ""
         try:
-            if not kwargs and plan.fewest <= len(args) <= plan.positional:
-                pairs: Iterable[tuple[_Field, Any]] = zip(plan.fields, args)  # noqa: B905 - it costs
-            else:
-                pairs = self._bound(plan, args, kwargs)
-            for field, value in pairs:
+            for field, value in self._bound(plan, args, kwargs):
                 name = field.name
                 made[name] = value if type(value) is field.exact else field.lower(value)
             for absent, default in plan.defaults.items():
@@ -220,6 +212,8 @@ class Parameters:
     def _bound(self, plan: _Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[tuple[_Field, Any]]:
         """Pair the given arguments with their fields."""
         count = len(args)
+        if not kwargs and plan.fewest <= count <= plan.positional:
+            return zip(plan.fields, args)  # noqa: B905 - it costs
         pairs = list(zip(plan.fields, args, strict=False))
         for name, value in kwargs.items():
             place = plan.places.get(name, -1)
