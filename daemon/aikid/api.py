@@ -212,7 +212,7 @@ class Api:
         data = codec.encode_reply(reply)
         blocked: list[str] = []
         if len(data) > room:
-            reply, blocked = await claims.lighten(s.pool, reply, room=room)
+            reply, blocked = await claims.lighten(s.pool, call.namespace, reply, room=room)
             data = codec.encode_reply(reply)
         if not (reply.runs and failpoint("claim.before_reply")):
             await self._send(call, data)

@@ -117,7 +117,8 @@ class Watch(Request[StatusReply]):
     """Read runs, and have each later change of state pushed to `inbox` as a `RunNews` for `seconds`.
 
     The push is best effort; a watcher asks again before `seconds` are over. Runs that ended are answered
-    at once and not watched. With `ends_only` only terminal states, blocked and paused are pushed.
+    at once and not watched, nor are those beyond what a daemon remembers of a run or a namespace. With `ends_only` only
+    terminal states, blocked and paused are pushed.
     """
 
     op = "watch"

@@ -75,7 +75,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
     return ClaimReply(now=taken.now, alive=taken.alive, runs=runs, more=taken.more)
 
 
-async def lighten(pool: Pool, reply: ClaimReply, *, room: int) -> tuple[ClaimReply, list[str]]:
+async def lighten(pool: Pool, namespace: str, reply: ClaimReply, *, room: int) -> tuple[ClaimReply, list[str]]:
     """Return a reply that fits `room`, without journals and tries (they are read by Page), and the runs now blocked.
 
     The runs that are left out are queued again. But one that would not fit alone (the server took more when it was
@@ -92,10 +92,12 @@ async def lighten(pool: Pool, reply: ClaimReply, *, room: int) -> tuple[ClaimRep
     claim_id = reply.runs[0].fence.claim_id
 
     async def work(connection: Connection) -> None:
-        await store.release(connection, surplus, claim_id)
+        await store.release(connection, namespace, surplus, claim_id)
         for run in blocked:
             error = too_large("its input", len(run.input), room=room)
-            await store.block(connection, run.fence.run_id, claim_id, why=f"oversize: {error.message}; {error.hint}")
+            await store.block(
+                connection, namespace, run.fence.run_id, claim_id, why=f"oversize: {error.message}; {error.hint}"
+            )
 
     if surplus or blocked:
         await pool.run(work, priority=Priority.CLAIM)

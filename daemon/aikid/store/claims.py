@@ -138,7 +138,8 @@ def _giving_up(event: Event) -> str:
 WITH given_up AS (
   UPDATE aiki.runs r SET state = '{target(event)}', why = %(why)s, session_id = NULL, history_seq = r.history_seq + 1
   FROM (SELECT q.id FROM aiki.runs q
-    WHERE q.id = ANY(%(run_ids)b) AND q.claim_id = %(claim_id)s AND q.state = '{State.RUNNING}'
+    WHERE q.id = ANY(%(run_ids)b) AND q.namespace = %(namespace)s AND q.claim_id = %(claim_id)s
+      AND q.state = '{State.RUNNING}'
     ORDER BY q.id FOR NO KEY UPDATE) AS held
   WHERE r.id = held.id RETURNING r.id, r.history_seq
 )
@@ -151,13 +152,15 @@ _RELEASE: Final = _giving_up(Event.RELEASE)
 _BLOCK: Final = _giving_up(Event.OVERSIZE)
 
 
-async def release(connection: Connection, run_ids: Sequence[str], claim_id: str) -> None:
+async def release(connection: Connection, namespace: str, run_ids: Sequence[str], claim_id: str) -> None:
     """Queue runs of a claim again that its reply could not carry. Primary keys, locked in id order."""
-    parameters = {"run_ids": Uuids(run_ids), "claim_id": claim_id, "why": None, "reason": "the claim's reply was full"}
+    of = {"namespace": namespace, "run_ids": Uuids(run_ids), "claim_id": claim_id}
+    parameters = {**of, "why": None, "reason": "the claim's reply was full"}
     await connection.execute(_RELEASE, parameters, prepare=True, binary=True)
 
 
-async def block(connection: Connection, run_id: str, claim_id: str, *, why: str) -> None:
+async def block(connection: Connection, namespace: str, run_id: str, claim_id: str, *, why: str) -> None:
     """Block a claimed run that no reply can carry. Primary key."""
-    parameters = {"run_ids": Uuids([run_id]), "claim_id": claim_id, "why": why, "reason": why}
+    of = {"namespace": namespace, "run_ids": Uuids([run_id]), "claim_id": claim_id}
+    parameters = {**of, "why": why, "reason": why}
     await connection.execute(_BLOCK, parameters, prepare=True, binary=True)

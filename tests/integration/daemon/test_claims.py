@@ -141,7 +141,7 @@ async def test_runs_that_a_reply_cannot_carry_are_queued_again(engine: Engine) -
     reply = await engine.claim_reply(await engine.session(), limit=3)
     for run in reply.runs:
         run.input = Raw(b'"' + b"y" * 300_000 + b'"')
-    light, blocked = await claims.lighten(engine.pool, reply, room=MESSAGE_BYTES)
+    light, blocked = await claims.lighten(engine.pool, engine.namespace, reply, room=MESSAGE_BYTES)
     assert (len(light.runs), light.more, blocked) == (1, True, [])
     states = Counter([await engine.state(run.fence.run_id) for run in reply.runs])
     assert states == {State.RUNNING: 1, State.QUEUED: 2}

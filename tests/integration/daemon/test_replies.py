@@ -83,7 +83,7 @@ async def test_a_claimed_run_that_fits_no_reply_is_blocked_and_the_others_come(e
     session = await engine.session()
     reply = await engine.claim_reply(session)
     assert [run.fence.run_id for run in reply.runs] == [large]
-    light, blocked = await claims.lighten(engine.pool, reply, room=ROOM)
+    light, blocked = await claims.lighten(engine.pool, engine.namespace, reply, room=ROOM)
     assert (light.runs, light.more, blocked) == ([], True, [large])
     known = await engine.status(large)
     assert known.state is State.BLOCKED
@@ -100,7 +100,7 @@ async def test_tries_that_do_not_fit_a_claim_are_read_in_pages(engine: Engine) -
     await engine.record(unit(run.fence, attempts=failures, end=End(Event.RELEASE)))
     reply = await engine.claim_reply(await engine.session())
     assert len(codec.encode_reply(reply)) > ROOM
-    light, _ = await claims.lighten(engine.pool, reply, room=ROOM)
+    light, _ = await claims.lighten(engine.pool, engine.namespace, reply, room=ROOM)
     assert len(codec.encode_reply(light)) <= ROOM
     (claimed,) = light.runs
     assert (claimed.attempts, claimed.tries) == ([], 1000)
