@@ -69,6 +69,17 @@ async def ask(connection: Connection, subject: str, data: bytes) -> Any:
         ("session_open", b'{"id": "x", "worker": "w", "routes": []}', "usage"),
         (
             "session_open",
+            json.dumps(
+                {
+                    "id": RUN["id"],
+                    "worker": "w",
+                    "routes": [{"workflow": "w", "version": "1", "task_names": ["no token"]}],
+                }
+            ).encode(),
+            "usage",
+        ),
+        (
+            "session_open",
             json.dumps({"id": RUN["id"], "worker": "w", "routes": [], "ttl": 1e9}).encode(),
             "usage",
         ),
