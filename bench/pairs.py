@@ -5,6 +5,7 @@ its own interpreter, with its own packages. Machines drift: only what was measur
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,8 @@ def _measure(interpreter: Path, folder: Path, label: str) -> Row:
     done = subprocess.run(
         [interpreter, "-m", "bench.measuring", label],
         cwd=folder,
+        # One tree whose modules must be compiled at each start would look dear beside another.
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": ""},
         stdout=subprocess.PIPE,
         text=True,
         timeout=MEASUREMENT_SECONDS,
