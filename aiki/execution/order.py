@@ -29,6 +29,8 @@ HASH_SEED_VARIES: Final = bool(sys.flags.hash_randomization)
 
 ENSURE_FUTURE: Final[CodeType] = getattr(asyncio.tasks, "_ensure_future", asyncio.ensure_future).__code__
 """Who asks the loop for tasks on behalf of asyncio's own functions; before Python 3.12 a private one."""
+_GATHER: Final = asyncio.gather.__code__
+"""The commonest of them, which keeps the order: looking at its caller, too, would make a frame object of it."""
 _AS_COMPLETED: Final = {"as_completed": "fs", "_AsCompletedIterator.__init__": "aws"}
 """Who makes a set of coroutines, and what it calls them; from Python 3.13 on it is a class."""
 
@@ -47,7 +49,7 @@ def coroutines_in_order(caller: FrameType) -> Iterable[Any] | None:
     if that is no list of coroutines. A generator is used up, and done futures among them would come in any order.
     """
     frame = caller.f_back
-    while frame is not None and frame.f_code.co_filename == ENSURE_FUTURE.co_filename:
+    while frame is not None and frame.f_code is not _GATHER and frame.f_code.co_filename == ENSURE_FUTURE.co_filename:
         name = _AS_COMPLETED.get(frame.f_code.co_qualname)
         if name is not None:
             given = frame.f_locals.get(name)
