@@ -159,14 +159,21 @@ async def test_a_push_that_was_lost_with_the_connection_is_asked_for_when_it_is_
     aikid: Aikid, namespace: str, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aiki.waits.POLL_SECONDS", 600.0)  # so that nothing else would ask
-    monkeypatch.setattr("aiki.nats.connection.PAUSE_SECONDS", 2.0)
     handle = await echo.enqueue(client, "told to nobody")
     waiting = asyncio.create_task(handle.result(timeout=ENOUGH))
     await wait_until(lambda: client._waits._ends)
-    nats = client.transport._nats
+    nats, told_to_nobody = client.transport._nats, asyncio.Event()
+    try_again = nats._try_again
+
+    async def try_again_later() -> None:
+        await told_to_nobody.wait()
+        await try_again()
+
+    monkeypatch.setattr(nats, "_try_again", try_again_later)
     assert nats._link is not None
     nats._link.abort(Away("cut by the test"))
     async with Client.connect(aikid.nats_url, namespace=namespace) as other, Worker(other, workflows=[echo]):
         await other.handle(handle.run_id).result(timeout=ENOUGH)
         assert not nats.connected, "the run was to end while nobody could be told"
+        told_to_nobody.set()
         assert await waiting == "told to nobody"
