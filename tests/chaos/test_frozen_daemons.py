@@ -36,7 +36,9 @@ async def test_a_daemon_frozen_inside_the_sweep_holds_up_nobody(cluster: Cluster
 
         with within(to_seconds(lease) + 1.0, "queueing again, and telling of it"):
             victim.kill9()
-            await wait_until(lambda: cluster.state_of(handle.run_id) == "queued", 30, what="the rescue")
+            await wait_until(
+                lambda: cluster.state_of(handle.run_id) == "queued", to_seconds(lease) + 15, what="the rescue"
+            )
             await wait_until(told, what="a hint")
         (frozen,) = [daemon for daemon in daemons if is_frozen(daemon)]
         frozen.resume()
