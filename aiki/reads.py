@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from aiki import status, stored, waits
 from aiki.core.errors import NotFound, UsageError
@@ -92,7 +95,7 @@ class Runs:
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunPage:
-        """Return a page of runs, newest first, without their results."""
+        """Return a page of runs, newest first, without their results. It is not empty if there is one."""
         request = ListRuns(
             states=list(states),
             workflow=workflow,
@@ -102,6 +105,8 @@ class Runs:
             cursor=cursor,
         )
         reply = await self._transport.call(request)
+        while not reply.runs and reply.cursor is not None:
+            reply = await self._transport.call(replace(request, cursor=reply.cursor))
         return RunPage([status.from_wire(run) for run in reply.runs], reply.cursor)
 
     async def history(self, run_id: str) -> AsyncGenerator[HistoryEntry, None]:
@@ -128,7 +133,7 @@ class Runs:
 
         Raises NotFound, or UsageError if several runs match.
         """
-        ids = (await self._transport.call(Find(reference))).ids
+        ids = await _matching(self._transport, reference)
         if not ids:
             raise NotFound(
                 f"no run matches {reference!r} in namespace {self._transport.namespace!r}", hint="aiki run list"
@@ -139,13 +144,15 @@ class Runs:
 
     async def summary(self) -> NamespaceSummary:
         """Return how many runs are in which state, by workflow and version, and how many workers are alive."""
-        counts: list[RouteCount] = []
+        counts: Counter[tuple[str, str, State]] = Counter()
         cursor: str | None = None
         while True:
             reply = await self._transport.call(Summary(cursor))
-            counts += [RouteCount(row.workflow, row.version, row.state, row.runs) for row in reply.rows]
+            counts.update({(row.workflow, row.version, row.state): row.runs for row in reply.rows})
             if (cursor := reply.cursor) is None:
-                return NamespaceSummary(counts, reply.workers)
+                return NamespaceSummary(
+                    [RouteCount(*route, runs) for route, runs in sorted(counts.items())], reply.workers
+                )
 
 
 class RegisteredWorkflows:
@@ -177,6 +184,17 @@ async def registered(transport: Transport, workflow: str | None) -> list[Route]:
         routes += reply.routes
         if (cursor := reply.cursor) is None:
             return routes
+
+
+async def _matching(transport: Transport, reference: str) -> list[str]:
+    """Return the ids that match, up to the page with the second: more make it no more ambiguous."""
+    ids: list[str] = []
+    cursor: str | None = None
+    while True:
+        reply = await transport.call(Find(reference, cursor))
+        ids += reply.ids
+        if (cursor := reply.cursor) is None or len(ids) > 1:
+            return ids
 
 
 def _entry(item: HistoryItem) -> HistoryEntry:

@@ -16,7 +16,7 @@ UNIT_BYTES: Final = 400
 """A unit beside its entries and tries."""
 _TEXT_BYTES: Final = 6
 """A character at most: `\\u0000`."""
-_RUN_BYTES: Final = 1024
+_RUN_BYTES: Final = 768
 """A run beside its input, key and labels; and the reply to it, should it be refused."""
 _STATUS_BYTES: Final = 512
 _ITEM_BYTES: Final = 256

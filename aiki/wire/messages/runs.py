@@ -136,10 +136,14 @@ class RunNews(Struct):
     changed: list[str] = []
 
 
-class FindReply(Struct):
-    """Ids that match; more than one means that the reference is ambiguous. At most 10."""
+class FindReply(Struct, omit_defaults=True):
+    """Ids that match; more than one means that the reference is ambiguous. At most 10.
+
+    With a `cursor` not all runs were looked at; it asks for those that were not.
+    """
 
     ids: list[str]
+    cursor: str | None = None
 
 
 class Find(Request[FindReply]):
@@ -148,10 +152,11 @@ class Find(Request[FindReply]):
     op = "find"
     reply = FindReply
     reference: Text
+    cursor: Text | None = None
 
 
 class ListReply(Struct, omit_defaults=True):
-    """One page, newest first, without outputs; `cursor` asks for the next page."""
+    """One page, newest first, without outputs; `cursor` asks for the next. A page may be empty and yet not the last."""
 
     runs: list[RunStatus]
     cursor: str | None = None
@@ -240,7 +245,10 @@ class SummaryRow(Struct):
 
 
 class SummaryReply(Struct, omit_defaults=True):
-    """One page of routes with their counts, and how many worker sessions are alive; `cursor` asks for the next page."""
+    """Counts of one part of the runs, to be added to those of the others; `cursor` asks for the next part.
+
+    `workers` is how many worker sessions are alive.
+    """
 
     rows: list[SummaryRow]
     workers: int

@@ -51,6 +51,8 @@ _TRIES_MAX: Final = 5_000
 _ROUTES_MAX: Final = 500
 _ROWS_MAX: Final = 5_000
 _CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
+_COUNTED: Final = re.compile(r"([0-9a-f-]{36})?\+([0-9]{1,9})")
+"""How far a summary has come: after which run its window begins, and how many of its counts were told."""
 _REPLY_BYTES: Final = 256
 """A reply beside its items."""
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
@@ -63,7 +65,7 @@ async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int
     """
     match request:
         case Find():
-            return FindReply(await _find(pool, namespace, request.reference))
+            return FindReply(*await _find(pool, namespace, request.reference, before=request.cursor))
         case ListRuns():
             return await _list(pool, namespace, request, room)
         case History():
@@ -127,12 +129,12 @@ async def _tries(connection: Connection, run_id: str, after: str, room: int) -> 
     return PageReply(attempts=left[: fitting(map(weights.of_attempt, left), room - _REPLY_BYTES)])
 
 
-async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
+async def _find(pool: Pool, namespace: str, reference: str, *, before: str | None) -> tuple[list[str], str | None]:
     if "\0" in reference or len(reference) > 512:
         raise UsageError("a reference to a run is an id, a part of one, or workflow@key")
     workflow, at, key = reference.partition("@")
     if at:
-        return await store.find_by_key(pool, namespace, workflow, key)
+        return await store.find_by_key(pool, namespace, workflow, key), None
     part = reference.lower()
     if not _PART_OF_ID.fullmatch(part):
         raise UsageError(
@@ -141,10 +143,12 @@ async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
     digits = part.replace("-", "")
     if not 8 <= len(digits) <= 32:
         raise UsageError("a part of a run's id has 8 to 32 digits")
-    first, last = digits.ljust(32, "0"), digits.ljust(32, "f")
-    if found := await store.find_between(pool, namespace, first, last, limit=_FOUND):
-        return found
-    return await store.find_ending(pool, namespace, digits, limit=_FOUND)
+    if before is None:
+        first, last = digits.ljust(32, "0"), digits.ljust(32, "f")
+        if found := await store.find_between(pool, namespace, first, last, limit=_FOUND):
+            return found, None
+    before = before if before is None else _id(before)
+    return await store.find_ending(pool, namespace, digits, before=before, limit=_FOUND)
 
 
 async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> ListReply:
@@ -155,11 +159,11 @@ async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> Lis
     if request.since is not None and not -(1 << 62) < request.since < 1 << 62:
         raise UsageError("`since` is out of range")
     limit = min(max(request.limit, 1), _LIST_MAX)
-    found = await store.list_runs(pool, namespace, request, limit=limit + 1)
+    found, end = await store.list_runs(pool, namespace, request, limit=limit + 1)
     counted = await status.counted(pool, {(namespace, run.id): run for run in found[:limit]})
     runs = [status.within(run, room) for run in (await explain(pool, counted)).values()]
     kept = runs[: fitting(map(weights.of_status, runs), room - _REPLY_BYTES)]
-    return ListReply(kept, kept[-1].id if len(kept) < len(found) else None)
+    return ListReply(kept, kept[-1].id if len(kept) < len(found) else end)
 
 
 async def _story(pool: Pool, namespace: str, request: History, room: int) -> HistoryReply:
@@ -201,10 +205,23 @@ def _state_after(event: str) -> State | None:
 
 
 async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> SummaryReply:
-    offset = _offset(request.cursor)
-    rows, workers = await store.summary(pool, namespace, offset=offset, limit=_ROWS_MAX + 1)
+    after, offset = _counted(request.cursor)
+    until = await store.window_after(pool, after)
+    rows = await store.summary(pool, namespace, after=after, until=until, offset=offset, limit=_ROWS_MAX + 1)
     kept = rows[: fitting(map(weights.of_summary_row, rows), room - _REPLY_BYTES, _ROWS_MAX)]
-    return SummaryReply(kept, workers, _next(offset + len(kept), more=len(kept) < len(rows)))
+    cursor = f"{until}+0" if until else None
+    if len(kept) < len(rows):
+        cursor = f"{after or ''}+{offset + len(kept)}"
+    return SummaryReply(kept, await store.live_workers(pool, namespace), cursor)
+
+
+def _counted(cursor: str | None) -> tuple[str | None, int]:
+    if cursor is None:
+        return None, 0
+    if (told := _COUNTED.fullmatch(cursor)) is None:
+        raise UsageError("the cursor of a summary is what an earlier page gave")
+    after, offset = told.groups()
+    return _id(after) if after else None, int(offset)
 
 
 async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int) -> WorkflowsReply:

@@ -1,4 +1,8 @@
-"""Cold reads: lists, inputs, counts. SQLAlchemy Core on the small pool; they wait for nobody's lock."""
+"""Cold reads: lists, inputs, counts. SQLAlchemy Core on the small pool; they wait for nobody's lock.
+
+Those that no index answers read a window of the table at a time, SCANNED runs of all namespaces, and say where the next
+one begins: no request holds its connection for longer because the table has grown.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,10 @@ from aikid.store.sql import MICROSECONDS
 from aikid.store.status import COLUMNS, to_status
 from aikid.store.tables import routes, runs, sessions
 
-_r = runs.alias("r")
+SCANNED: Final = 200_000
+"""Runs that one request looks at: what an ordinary disk and core read well within a second."""
+_TROUBLED: Final = frozenset({State.BLOCKED, State.FAILED, State.RETRYING})
+"""States that the index `runs_troubled` holds, and no other."""
 _status_columns: Final[sa.ColumnElement[Any]] = sa.literal_column(COLUMNS)
 
 
@@ -25,21 +32,54 @@ def _microseconds(column: str) -> sa.ColumnElement[int]:
     return sa.literal_column(MICROSECONDS.format(column), sa.BigInteger)
 
 
-async def list_runs(pool: Pool, namespace: str, request: ListRuns, *, limit: int) -> list[RunStatus]:
-    """Return runs newest first, without outputs. Walks the primary key backwards, or `runs_troubled`."""
-    query = sa.select(_status_columns).select_from(_r).where(_r.c.namespace == namespace)
+async def list_runs(pool: Pool, namespace: str, request: ListRuns, *, limit: int) -> tuple[list[RunStatus], str | None]:
+    """Return runs newest first, without outputs, and the last run that was looked at if the window ended first.
+
+    Walks the primary key backwards, or `runs_troubled`.
+    """
+    within: list[sa.ColumnElement[bool]] = []
+    if request.states and _TROUBLED.issuperset(request.states):
+        within = [runs.c.namespace == namespace, runs.c.state.in_(sorted(_TROUBLED))]
+    window = _window(request.cursor, *within).alias("r")
+    asked = [window.c.namespace == namespace]
     if request.states:
-        query = query.where(_r.c.state.in_([state.value for state in request.states]))
+        asked.append(window.c.state.in_([state.value for state in request.states]))
     if request.workflow is not None:
-        query = query.where(_r.c.workflow == request.workflow)
+        asked.append(window.c.workflow == request.workflow)
     if request.labels:
         wanted = sa.literal(encode(request.labels).decode(), sa.Text)
-        query = query.where(_r.c.labels.contains(sa.cast(wanted, JSONB)))
+        asked.append(sa.func.coalesce(window.c.labels.contains(sa.cast(wanted, JSONB)), sa.false()))
     if request.since is not None:
-        query = query.where(_microseconds("r.created_at") >= request.since)
-    if request.cursor is not None:
-        query = query.where(_r.c.id < sa.cast(request.cursor, _r.c.id.type))
-    return [to_status(row) for row in await pool.read(query.order_by(_r.c.id.desc()).limit(limit))]
+        asked.append(_microseconds("r.created_at") >= request.since)
+    rows, end = await _matching(pool, window, _status_columns, sa.and_(*asked), limit=limit)
+    return [to_status(row) for row in rows], end
+
+
+def _window(before: str | None, *within: sa.ColumnElement[bool]) -> sa.Subquery:
+    """Return the SCANNED newest runs that are older than `before`, each with its place from 1 on."""
+    place = sa.func.row_number().over(order_by=runs.c.id.desc()).label("place")
+    query = sa.select(runs, place).where(*within)
+    if before is not None:
+        query = query.where(runs.c.id < sa.cast(before, runs.c.id.type))
+    return query.order_by(runs.c.id.desc()).limit(SCANNED).subquery()
+
+
+async def _matching(
+    pool: Pool, window: sa.FromClause, columns: sa.ColumnElement[Any], asked: sa.ColumnElement[bool], *, limit: int
+) -> tuple[list[Sequence[Any]], str | None]:
+    """Return the columns of `limit` runs of the window that are as asked, and its last run if it was read to its end.
+
+    That run comes with the others in one statement, whatever it is: the window would begin elsewhere in the next one.
+    """
+    query = (
+        sa.select(asked, sa.cast(window.c.id, sa.Text), window.c.place == SCANNED, columns)
+        .where(sa.or_(asked, window.c.place == SCANNED))
+        .order_by(window.c.id.desc())
+        .limit(limit)
+    )
+    rows = await pool.read(query)
+    end = rows[-1][1] if rows and rows[-1][2] else None
+    return [row[3:] for row in rows if row[0]], end
 
 
 async def find_by_key(pool: Pool, namespace: str, workflow: str, key: str) -> list[str]:
@@ -59,11 +99,15 @@ async def find_between(pool: Pool, namespace: str, first: str, last: str, *, lim
     return [row[0] for row in await pool.read(query.order_by(runs.c.id).limit(limit))]
 
 
-async def find_ending(pool: Pool, namespace: str, digits: str, *, limit: int) -> list[str]:
-    """Return ids that end with `digits` (no hyphens). Reads the table: a person asks so now and then."""
-    plain = sa.func.replace(sa.cast(runs.c.id, sa.Text), "-", "")
-    query = sa.select(sa.cast(runs.c.id, sa.Text)).where(runs.c.namespace == namespace, plain.like("%" + digits))
-    return [row[0] for row in await pool.read(query.limit(limit))]
+async def find_ending(
+    pool: Pool, namespace: str, digits: str, *, before: str | None, limit: int
+) -> tuple[list[str], str | None]:
+    """Return ids that end with `digits` (no hyphens), and the last run that was looked at if the window ended first."""
+    window = _window(before).alias("r")
+    id = sa.cast(window.c.id, sa.Text)
+    asked = sa.and_(window.c.namespace == namespace, sa.func.replace(id, "-", "").like("%" + digits))
+    rows, end = await _matching(pool, window, id, asked, limit=limit)
+    return [row[0] for row in rows], end
 
 
 async def run_input(pool: Pool, namespace: str, run_id: str) -> bytes | None:
@@ -72,26 +116,39 @@ async def run_input(pool: Pool, namespace: str, run_id: str) -> bytes | None:
     return rows[0][0] if rows else None
 
 
-async def summary(pool: Pool, namespace: str, *, offset: int, limit: int) -> tuple[list[SummaryRow], int]:
-    """Return `limit` of the counts of runs by route and state, and the number of live sessions.
+async def window_after(pool: Pool, after: str | None) -> str | None:
+    """Return the last of the SCANNED oldest runs that are younger than `after`, None if there are less."""
+    query = sa.select(sa.cast(runs.c.id, sa.Text)).order_by(runs.c.id).offset(SCANNED - 1).limit(1)
+    if after is not None:
+        query = query.where(runs.c.id > sa.cast(after, runs.c.id.type))
+    rows = await pool.read(query)
+    return rows[0][0] if rows else None
 
-    Reads the whole table.
-    """
-    query = (
-        sa.select(runs.c.workflow, runs.c.version, runs.c.state, sa.func.count())
-        .where(runs.c.namespace == namespace)
-        .group_by(runs.c.workflow, runs.c.version, runs.c.state)
-        .order_by(runs.c.workflow, runs.c.version, runs.c.state)
-        .offset(offset)
-        .limit(limit)
+
+async def summary(
+    pool: Pool, namespace: str, *, after: str | None, until: str | None, offset: int, limit: int
+) -> list[SummaryRow]:
+    """Return `limit` of the counts by route and state of the runs that are younger than `after`, up to `until`."""
+    query = sa.select(runs.c.workflow, runs.c.version, runs.c.state, sa.func.count()).where(
+        runs.c.namespace == namespace
     )
-    rows = [SummaryRow(name, version, State(state), count) for name, version, state, count in await pool.read(query)]
-    live = (
+    if after is not None:
+        query = query.where(runs.c.id > sa.cast(after, runs.c.id.type))
+    if until is not None:
+        query = query.where(runs.c.id <= sa.cast(until, runs.c.id.type))
+    order = (runs.c.workflow, runs.c.version, runs.c.state)
+    rows = await pool.read(query.group_by(*order).order_by(*order).offset(offset).limit(limit))
+    return [SummaryRow(name, version, State(state), count) for name, version, state, count in rows]
+
+
+async def live_workers(pool: Pool, namespace: str) -> int:
+    """Return the number of live sessions."""
+    query = (
         sa.select(sa.func.count())
         .select_from(sessions)
         .where(sessions.c.namespace == namespace, sessions.c.closed_at.is_(None), sessions.c.expires_at > sa.func.now())
     )
-    return rows, (await pool.read(live))[0][0]
+    return int((await pool.read(query))[0][0])
 
 
 async def registered(
