@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,6 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let a whole test take longer by the factor, too (pytest-timeout)."""
     if config.option.timeout is None:
         config.option.timeout = patient(float(config.getini("timeout")))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Under nohup children would ignore it, too, and some are hung up on here. What is caught is not handed down.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
