@@ -82,17 +82,17 @@ class RunLog(logging.LoggerAdapter[logging.Logger]):
 class WorkflowRun:
     """The first argument of every workflow: the run as its body sees it.
 
-    `id` is the run's origin id, the same over retries of the whole run; `run_id` is this run's own.
+    `origin_id` is the first of its retries, so it is the same over all of them; `run_id` is this run.
     """
 
-    __slots__ = ("_calls", "_input", "_log", "id", "idempotency_key", "labels", "run_id", "version", "workflow")
+    __slots__ = ("_calls", "_input", "_log", "idempotency_key", "labels", "origin_id", "run_id", "version", "workflow")
 
     def __init__(
         self,
         calls: Calls,
         *,
-        id: str,
         run_id: str,
+        origin_id: str,
         workflow: str,
         version: str,
         input: msgspec.Raw,
@@ -101,8 +101,8 @@ class WorkflowRun:
     ) -> None:
         self._calls = calls
         self._log: RunLog | None = None
-        self.id = id
         self.run_id = run_id
+        self.origin_id = origin_id
         self.workflow = workflow
         self.version = version
         self._input = input

@@ -37,7 +37,9 @@ def to_microseconds(moment: datetime) -> int:
 class RunStatus:
     """A run at the time it was read."""
 
-    id: str
+    run_id: str
+    origin_id: str
+    """The first of its retries, if it is one; else `run_id`."""
     workflow: str
     version: str
     state: State
@@ -76,7 +78,8 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         return None if value is None else to_datetime(value)
 
     return RunStatus(
-        id=run.id,
+        run_id=run.id,
+        origin_id=run.origin_id or run.id,
         workflow=run.workflow,
         version=run.version,
         state=run.state,

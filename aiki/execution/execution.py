@@ -236,8 +236,8 @@ class Execution:
         )
         run = body.loop.workflow_run = WorkflowRun(
             body,
-            id=claimed.origin_id,
             run_id=self.fence.run_id,
+            origin_id=claimed.origin_id,
             workflow=claimed.workflow,
             version=claimed.version,
             input=claimed.input,

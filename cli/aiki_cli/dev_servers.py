@@ -149,7 +149,7 @@ async def _enqueue_example(session: Session, url: str, example: str) -> None:
         result = await handle.result(timeout="30s")
         run = await handle.status()
     took = f" in {span(run.finished_at - run.created_at)}" if run.finished_at else ""
-    session.out.say(f"✓ run {run.id} completed{took} → {to_json(result)}")
+    session.out.say(f"✓ run {run.run_id} completed{took} → {to_json(result)}")
     session.out.say(f"  try: aiki enqueue {example} name=Grace --wait     Ctrl-C stops all, data is kept")
 
 

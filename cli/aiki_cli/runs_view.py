@@ -44,7 +44,8 @@ def to_object(run: RunStatus) -> dict[str, Any]:
             "traceback": run.error.traceback or None,
         }
     return {
-        "id": run.id,
+        "id": run.run_id,
+        "origin_id": run.origin_id,
         "workflow": run.workflow,
         "version": run.version,
         "state": str(run.state),
@@ -87,7 +88,13 @@ def table(runs: Sequence[RunStatus]) -> RenderableType:
     """Return runs as lines for people."""
     now = datetime.now(UTC)
     rows = [
-        [run.id, state_text(run.state), f"{run.workflow} {run.version}", span(now - run.created_at), summary(run, now)]
+        [
+            run.run_id,
+            state_text(run.state),
+            f"{run.workflow} {run.version}",
+            span(now - run.created_at),
+            summary(run, now),
+        ]
         for run in runs
     ]
     return columns(rows, ["RUN", "STATE", "WORKFLOW", "AGE", ""])
@@ -151,7 +158,8 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
     ended = run.finished_at
     started = run.started_at
     return [
-        ("run", run.id),
+        ("run", run.run_id),
+        ("retry of", run.origin_id if run.origin_id != run.run_id else None),
         ("created", _moment(run.created_at, now)),
         ("started", _moment(started, now)),
         ("goes on", _moment(run.due_at, now)),

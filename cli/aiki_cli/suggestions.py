@@ -59,7 +59,7 @@ async def _ask_workflows(client: Client) -> list[Suggestion]:
 
 async def _ask_runs(client: Client) -> list[Suggestion]:
     page = await client.runs.list(limit=RUNS)
-    return [(run.id, f"{run.state}  {run.workflow}") for run in page.runs]
+    return [(run.run_id, f"{run.state}  {run.workflow}") for run in page.runs]
 
 
 def _known(

@@ -85,7 +85,7 @@ async def read_stories(client: Client, run_ids: Iterable[str]) -> list[Story]:
 
     async def read(run: RunStatus) -> Story:
         async with limit:
-            return Story(run.key or "", run.state, [entry async for entry in client.runs.history(run.id)])
+            return Story(run.key or "", run.state, [entry async for entry in client.runs.history(run.run_id)])
 
     return await asyncio.gather(*map(read, runs))
 

@@ -93,6 +93,8 @@ class RunStatus(Struct, omit_defaults=True):
     output, which no message can hold."""
     worker: str | None = None
     """The worker that runs it now."""
+    origin_id: str | None = None
+    """The first of its retries, if that is another run."""
 
 
 class StatusReply(Struct, omit_defaults=True):

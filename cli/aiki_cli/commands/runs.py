@@ -185,7 +185,7 @@ async def _resume(session: Session, reference: str) -> int:
         case Mode.JSON:
             session.out.document(to_object(run))
         case Mode.TABLE:
-            session.out.write(f"{state_text(run.state)}  {run.workflow} {run.version}  {run.id}")
+            session.out.write(f"{state_text(run.state)}  {run.workflow} {run.version}  {run.run_id}")
         case _:
             show_lines(session, [run])
     if session.out.talkative:

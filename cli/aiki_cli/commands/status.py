@@ -64,7 +64,7 @@ async def _watch(session: Session, client: Client, run_ids: Sequence[str]) -> li
     latest: dict[str, RunStatus] = {}
     if not session.out.live:
         async for run in _changes(client, run_ids):
-            latest[run.id] = run
+            latest[run.run_id] = run
             _show_change(session, run)
         return [latest[run_id] for run_id in run_ids]
 
@@ -78,7 +78,7 @@ async def _watch(session: Session, client: Client, run_ids: Sequence[str]) -> li
 
     with Live(get_renderable=view, console=console(), refresh_per_second=4):
         async for run in _changes(client, run_ids):
-            latest[run.id] = run
+            latest[run.run_id] = run
     return [latest[run_id] for run_id in run_ids]
 
 
@@ -132,7 +132,7 @@ def show_lines(session: Session, runs: Sequence[RunStatus]) -> None:
     lines: dict[Mode, Any] = {
         Mode.JSONL: lambda run: session.out.write(to_json(to_object(run))),
         Mode.TSV: lambda run: session.out.row(to_cells(run)),
-        Mode.IDS: lambda run: session.out.write(run.id),
+        Mode.IDS: lambda run: session.out.write(run.run_id),
     }
     for run in runs:
         lines[session.out.mode](run)

@@ -30,7 +30,7 @@ TASKS: Final = f"""
 COLUMNS: Final = f"""
   r.id::text, r.workflow, r.version, r.state, {_times}, r.epoch, r.key, r.priority, r.labels::text, r.why,
   {TASKS.format(run_id="r.id")},
-  (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id)
+  (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id), NULLIF(r.origin_id, r.id)::text
 """
 _STATUS: Final = f"""
 SELECT {COLUMNS}, r.output, r.error, r.namespace
@@ -60,7 +60,7 @@ async def count_tasks(connection: Connection, run_ids: Sequence[str]) -> dict[st
 def to_status(row: Sequence[Any]) -> RunStatus:
     """Return a row of COLUMNS, which output and error may follow, as it travels."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
-    why, tasks, worker, *payloads = row[12:]
+    why, tasks, worker, origin_id, *payloads = row[12:]
     output, error = payloads[:2] if payloads else (None, None)
     return RunStatus(
         id=id,
@@ -78,6 +78,7 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         why=why,
         tasks=UNCOUNTED if tasks is None else tasks,
         worker=worker,
+        origin_id=origin_id,
         output=NONE if output is None else Raw(output),
         error=NONE if error is None else Raw(error),
     )

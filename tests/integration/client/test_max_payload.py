@@ -145,7 +145,7 @@ async def test_large_runs_with_many_labels_go_in_and_are_read(client: Client, li
     while page.cursor is not None:
         page = await client.runs.list(cursor=page.cursor)
         found += page.runs
-    assert {run.id for run in found} == {handle.run_id for handle in handles}
+    assert {run.run_id for run in found} == {handle.run_id for handle in handles}
     assert await client.runs.input(handles[0].run_id) == {"text": text_of(limit)}
 
 

@@ -296,8 +296,8 @@ async def test_runs_are_listed_found_and_counted(client: Client) -> None:
         await keyed.result(timeout=ENOUGH)
         await plain.result(timeout=ENOUGH)
         page = await client.runs.list(states=[State.COMPLETED], labels={"team": "a"})
-        assert [status.id for status in page.runs] == [keyed.run_id]
-        assert [status.id for status in (await client.runs.list(limit=1)).runs] == [plain.run_id]
+        assert [status.run_id for status in page.runs] == [keyed.run_id]
+        assert [status.run_id for status in (await client.runs.list(limit=1)).runs] == [plain.run_id]
         assert await client.runs.find("doubling@k") == keyed.run_id
         assert await client.runs.find(plain.run_id[-12:]) == plain.run_id
         summary = await client.runs.summary()

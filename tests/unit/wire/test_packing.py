@@ -76,6 +76,7 @@ def test_the_largest_payload_fits_every_message_that_must_carry_it(max_payload: 
         priority=-100,
         tasks=50_000,
         output=largest,
+        origin_id=RUN,
         **carried,
     )
     entry = Entry("\1" * KEY_CHARS, False, largest, TIME, 2**31)
@@ -167,7 +168,7 @@ def test_a_status_weighs_no_less_than_it_takes(
     status = RunStatus(
         RUN, NAME, VERSION, State.COMPLETED, TIME, 2**31, TIME, TIME, TIME, why, -100, labelled, 50_000, output, error
     )
-    status.why, status.worker = why, worker
+    status.why, status.worker, status.origin_id = why, worker, RUN
     assert weighs_enough(status, weights.of_status(status))
 
 
