@@ -1,26 +1,45 @@
 """Own the client for code without an event loop: the async client on a thread of its own, behind one portal.
 
-It is no second API: a call goes through as it is, and a handle's coroutines are awaited on the portal.
+It is no second API: a call goes through as it is, its coroutines are awaited and its generators walked on the portal.
+Each method is written out for its types; a test holds them against the async ones, so that none is forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from aiki.client import Client
+from aiki.handle import Handle
 
 if TYPE_CHECKING:
     from aiki.call import Call
     from aiki.core.duration import Duration
-    from aiki.handle import Handle
+    from aiki.core.errors import AikiError
+    from aiki.core.states import State
+    from aiki.named import NamedCall
+    from aiki.payload import Result
+    from aiki.reads import HistoryEntry, NamespaceSummary, RegisteredWorkflows, RunPage, Runs, WorkflowInfo
     from aiki.status import RunStatus
 
 R = TypeVar("R")
+T = TypeVar("T")
+
+
+def _walk(portal: BlockingPortal, items: AsyncGenerator[T, None]) -> Iterator[T]:
+    try:
+        while True:
+            try:
+                yield portal.call(anext, items)
+            except StopAsyncIteration:
+                return
+    finally:
+        portal.call(items.aclose)
 
 
 class BlockingHandle(Generic[R]):
@@ -28,35 +47,98 @@ class BlockingHandle(Generic[R]):
 
     def __init__(self, handle: Handle[R], portal: BlockingPortal) -> None:
         self.run_id = handle.run_id
+        self.created = handle.created
+        """False if an earlier run with the same idempotency key was found instead."""
         self._handle = handle
         self._portal = portal
 
+    def __repr__(self) -> str:
+        return f"BlockingHandle({self.run_id!r})"
+
     def status(self) -> RunStatus:
-        """Return the run as it is now."""
+        """Return the run as it is now. Raises NotFound."""
         return self._portal.call(self._handle.status)
 
     def result(self, *, timeout: Duration | None = None) -> R:
         """Wait for the run's end and return its result; raises as `Handle.result`."""
         return self._portal.call(partial(self._handle.result, timeout=timeout))
 
+    def resume(self) -> RunStatus:
+        """Queue the run again; as `Handle.resume`."""
+        return self._portal.call(self._handle.resume)
+
     def watch(self) -> Iterator[RunStatus]:
         """Yield the run's status now and after each change, the last one being its end."""
-        changes = self._handle.watch()
-        try:
-            while True:
-                try:
-                    yield self._portal.call(anext, changes)
-                except StopAsyncIteration:
-                    return
-        finally:
-            self._portal.call(changes.aclose)
+        return _walk(self._portal, self._handle.watch())
+
+
+class BlockingRuns:
+    """The runs of the client's namespace; as `Runs`."""
+
+    def __init__(self, runs: Runs, portal: BlockingPortal) -> None:
+        self._runs = runs
+        self._portal = portal
+
+    def status(self, run_ids: Iterable[str]) -> list[RunStatus]:
+        """Return the runs in the order asked. Raises NotFound if one does not exist."""
+        return self._portal.call(self._runs.status, run_ids)
+
+    def list(
+        self,
+        *,
+        states: Iterable[State] = (),
+        workflow: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """Return a page of runs, newest first, without their results."""
+        asked = partial(
+            self._runs.list, states=states, workflow=workflow, labels=labels, since=since, limit=limit, cursor=cursor
+        )
+        return self._portal.call(asked)
+
+    def history(self, run_id: str) -> Iterator[HistoryEntry]:
+        """Yield the run's story from its birth. Raises NotFound."""
+        return _walk(self._portal, self._runs.history(run_id))
+
+    def input(self, run_id: str) -> Any:
+        """Return the payload that the run was enqueued with. Raises NotFound."""
+        return self._portal.call(self._runs.input, run_id)
+
+    def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+        """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
+        return self._portal.call(partial(self._runs.resume, run_id, actor=actor))
+
+    def find(self, reference: str) -> str:
+        """Return the id of the run that is meant; as `Runs.find`."""
+        return self._portal.call(self._runs.find, reference)
+
+    def summary(self) -> NamespaceSummary:
+        """Return how many runs are in which state, and how many workers are alive."""
+        return self._portal.call(self._runs.summary)
+
+
+class BlockingWorkflows:
+    """The workflows that workers have registered in the client's namespace; as `RegisteredWorkflows`."""
+
+    def __init__(self, workflows: RegisteredWorkflows, portal: BlockingPortal) -> None:
+        self._workflows = workflows
+        self._portal = portal
+
+    def list(self, name: str | None = None) -> list[WorkflowInfo]:
+        """Return all versions of all workflows, or of one."""
+        return self._portal.call(self._workflows.list, name)
 
 
 class BlockingClient:
-    """A `Client` whose methods block. `aio` is the async client, for `call`."""
+    """A `Client` whose methods block. `aio` is the async client, for code on the portal's loop."""
 
     def __init__(self, client: Client, portal: BlockingPortal) -> None:
         self.aio = client
+        self.runs = BlockingRuns(client.runs, portal)
+        self.workflows = BlockingWorkflows(client.workflows, portal)
         self._portal = portal
 
     @overload
@@ -75,9 +157,16 @@ class BlockingClient:
             BlockingHandle(handle, self._portal) for handle in self._portal.call(self.aio.enqueue_many, list(calls))
         ]
 
-    def handle(self, run_id: str, /) -> BlockingHandle[Any]:
-        """Return a handle of a run by its id."""
-        return BlockingHandle(self.aio.handle(run_id), self._portal)
+    def enqueue_batch(self, calls: Iterable[Call[Any] | NamedCall], /) -> list[BlockingHandle[Any] | AikiError]:
+        """Enqueue many runs and return a handle or a refusal for each; as `Client.enqueue_batch`."""
+        return [
+            BlockingHandle(outcome, self._portal) if isinstance(outcome, Handle) else outcome
+            for outcome in self._portal.call(self.aio.enqueue_batch, list(calls))
+        ]
+
+    def handle(self, run_id: str, /, *, result: Result | None = None) -> BlockingHandle[Any]:
+        """Return a handle of a run by its id; nobody is asked."""
+        return BlockingHandle(self.aio.handle(run_id, result=result), self._portal)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from aiki.core.errors import AikiError, ConfigError, UsageError
 from aiki.workflow import Workflow
@@ -36,8 +36,8 @@ class Registry:
     def __len__(self) -> int:
         return len(self._workflows)
 
-    def add(self, workflow: Workflow[..., Any], /) -> None:
-        """Serve `workflow`. Adding it again, or the same function with other options, changes nothing.
+    def add(self, workflow: Workflow[..., Any], /) -> Self:
+        """Serve `workflow`, and return the registry. Adding it again, or with other options, changes nothing.
 
         Raises UsageError if another function has its name and version; the message names both places.
         """
@@ -47,6 +47,7 @@ class Registry:
                 f"two workflows are {workflow.name!r} version {workflow.version!r}: {place(first)} and "
                 f"{place(workflow)}; give one another name or version"
             )
+        return self
 
     def get(self, name: str, version: str) -> Workflow[..., Any] | None:
         """Return the workflow of a route, or None if it is not served."""

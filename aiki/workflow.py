@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -17,6 +18,7 @@ from typing import (
     Protocol,
     Self,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Method = TypeVar("Method", bound=Callable[..., Any])
 OnConflict = Literal["error", "existing"]
 
 HIGHEST_PRIORITY: Final = 100
@@ -45,6 +48,22 @@ _UNCHANGED: Final[Any] = object()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _of_a_client(method: Method) -> Method:
+    """Refuse any other client in the call itself: code that blocks would never await the coroutine to be told so."""
+
+    @wraps(method)
+    def checked(self: Workflow[..., Any], client: Any, /, *args: Any, **kwargs: Any) -> Any:
+        from aiki.client import Client
+
+        if not isinstance(client, Client):
+            what = f"workflow {self.name!r}: `{method.__name__}` takes a Client, not a {type(client).__name__}"
+            blocking = {"enqueue": "client.enqueue(workflow.bind(...))", "handle": "client.handle(run_id)"}
+            raise UsageError(what, hint=f"a blocking client: {blocking[method.__name__]}")
+        return method(self, client, *args, **kwargs)
+
+    return cast("Method", checked)
 
 
 class Workflow(Generic[P, R]):
@@ -118,10 +137,12 @@ class Workflow(Generic[P, R]):
         input_digest = digest(self.parameters.canonical(args, kwargs)) if keyed else None
         return Call(self, self.parameters.encode(args, kwargs), input_digest)
 
+    @_of_a_client
     async def enqueue(self, client: Client, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Enqueue one run; it is stored when this returns. Raises as `bind`, and as the client's `enqueue`."""
         return await client.enqueue(self.bind(*args, **kwargs))
 
+    @_of_a_client
     def handle(self, client: Client, run_id: str, /) -> Handle[R]:
         """Return a typed handle of a run of this workflow, by its id. It asks nobody."""
         handle: Handle[R] = client.handle(run_id, result=self.result)

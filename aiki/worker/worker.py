@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
+from aiki.client import Client
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import AikiError, Denied, NotFound, PayloadError, UsageError
 from aiki.execution import Execution, Lease, Settings
@@ -31,7 +32,6 @@ from aiki.worker.session import Session, SessionCallbacks
 from aiki.worker.slots import Slots
 
 if TYPE_CHECKING:
-    from aiki.client import Client
     from aiki.workflow import Workflow
 
 STOP_SECONDS: Final = 5.0
@@ -63,6 +63,11 @@ class Worker:
         linger: Duration = "10s",
         start_timeout: Duration = "30s",
     ) -> None:
+        if not isinstance(client, Client):
+            raise UsageError(
+                f"a Worker takes a Client, not a {type(client).__name__}",
+                hint="async with Client.connect() as client: ...",
+            )
         if max_concurrent_runs < 1:
             raise UsageError(f"max_concurrent_runs must be at least 1, not {max_concurrent_runs}")
         self.id = id or f"{socket.gethostname()}-{os.getpid()}"

@@ -1,0 +1,92 @@
+"""The client for code without an event loop: all of `Client`, by the same names, and never a coroutine."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from aiki import AikiError, Client, Handle, UsageError, Worker, WorkflowRun, workflow
+from aiki.blocking import BlockingClient, BlockingHandle, BlockingRuns, BlockingWorkflows
+from aiki.reads import RegisteredWorkflows, Runs
+from tests.servers import Aikid
+from tests.waiting import ENOUGH
+
+
+@workflow
+async def double(run: WorkflowRun, n: int) -> int:
+    return 2 * n
+
+
+@pytest.fixture
+def blocking(aikid: Aikid, namespace: str) -> Iterator[BlockingClient]:
+    with Client.blocking(aikid.nats_url, namespace=namespace) as client:
+        yield client
+
+
+def methods(kind: type) -> dict[str, list[inspect.Parameter]]:
+    """Return the public methods by name, with what they take beside `self`."""
+    found = inspect.getmembers(kind, inspect.isfunction)
+    return {
+        name: [one.replace(annotation=Any) for one in inspect.signature(function).parameters.values()][1:]
+        for name, function in found
+        if not name.startswith("_")
+    }
+
+
+@pytest.mark.parametrize(
+    ("asynchronous", "blocks"),
+    [
+        (Client, BlockingClient),
+        (Handle, BlockingHandle),
+        (Runs, BlockingRuns),
+        (RegisteredWorkflows, BlockingWorkflows),
+    ],
+)
+def test_what_the_async_one_can_do_the_blocking_one_can(asynchronous: type, blocks: type) -> None:
+    assert methods(blocks) == methods(asynchronous)
+    assert not any(inspect.iscoroutinefunction(method) for _, method in inspect.getmembers(blocks))
+
+
+def test_members_are_there_as_on_the_async_client(blocking: BlockingClient) -> None:
+    def members(one: object) -> set[str]:
+        return {name for name in vars(one) if not name.startswith("_")}
+
+    assert members(blocking.aio) - {"transport"} == members(blocking) - {"aio"}
+    handle = blocking.enqueue(double.bind(1))
+    assert members(handle) == members(handle._handle)
+
+
+def test_each_method_answers_at_once(blocking: BlockingClient) -> None:
+    first = blocking.enqueue(double.options(idempotency_key="a").bind(4))
+    again = blocking.enqueue_many([double.options(idempotency_key="a").bind(4)])[0]
+    refused = blocking.enqueue_batch([double.options(idempotency_key="a").bind(5)])[0]
+    assert (again.run_id, first.created, again.created) == (first.run_id, True, False)
+    assert isinstance(refused, AikiError)
+    with blocking._portal.wrap_async_context_manager(Worker(blocking.aio, workflows=[double])):
+        assert first.result(timeout=ENOUGH) == 8
+        (info,) = blocking.workflows.list("double")
+        assert info.live
+        assert blocking.enqueue("double", {"n": 1}).result(timeout=ENOUGH) == 2
+    assert blocking.handle(first.run_id).status().result == 8
+    assert [change.state for change in first.watch()] == ["completed"]
+    assert [run.run_id for run in blocking.runs.list(limit=2).runs][1:] == [first.run_id]
+    assert blocking.runs.find("double@a") == first.run_id
+    assert blocking.runs.input(first.run_id) == {"n": 4}
+    assert [status.state for status in blocking.runs.status([first.run_id])] == ["completed"]
+    assert next(blocking.runs.history(first.run_id)).event == "enqueued"
+    assert {count.runs for count in blocking.runs.summary().counts} == {2}
+
+
+def test_a_workflow_takes_no_blocking_client(blocking: BlockingClient) -> None:
+    client: Any = blocking
+    with pytest.raises(UsageError, match="takes a Client, not a BlockingClient") as caught:
+        _ = double.enqueue(client, 1)
+    assert caught.value.hint == "a blocking client: client.enqueue(workflow.bind(...))"
+    with pytest.raises(UsageError, match="takes a Client, not a BlockingClient"):
+        double.handle(client, "x")
+    with pytest.raises(UsageError, match="takes a Client, not a BlockingClient"):
+        Worker(client, workflows=[double])
+    assert blocking.runs.summary().counts == []
