@@ -12,7 +12,7 @@ from asyncio import _get_running_loop
 from collections.abc import Awaitable, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ from aiki.core.errors import UsageError
 
 if TYPE_CHECKING:
     from aiki.task import Task
+
+T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _logger = logging.getLogger("aiki.run")
@@ -171,13 +173,28 @@ def current_body() -> WorkflowRun | None:
 class TaskRun:
     """A try of a task as the task itself sees it."""
 
-    __slots__ = ("_origin_id", "attempt", "key", "run_id")
+    __slots__ = ("_origin_id", "_shared", "attempt", "key", "run_id")
 
-    def __init__(self, *, run_id: str, origin_id: str, key: str, attempt: int) -> None:
+    def __init__(self, *, run_id: str, origin_id: str, key: str, attempt: int, shared: Any = None) -> None:
         self.run_id = run_id
         self.key = key
         self.attempt = attempt
         self._origin_id = origin_id
+        self._shared = shared
+
+    def shared(self, kind: type[T], /) -> T:
+        """Return what the worker's lifespan made for its tasks. Raises UsageError if that is no `kind`.
+
+        A task in a thread may use of it what is safe in threads; one with `executor="process"` has nothing.
+        """
+        if isinstance(self._shared, kind):
+            return self._shared
+        found = "nothing" if self._shared is None else f"a {type(self._shared).__name__}"
+        raise UsageError(
+            f"this task shares {found}, and no {kind.__name__}",
+            hint="Worker(lifespan=...), or `worker: {lifespan: ...}` in aiki.yaml, makes what tasks share; "
+            'a task with executor="process" has a process of its own',
+        )
 
     @property
     def idempotency_key(self) -> str:

@@ -290,7 +290,10 @@ class Attempts:
                 self._give_up(started, _too_late(call, started.number - 1))
                 return
             timeout = left if timeout is None else min(timeout, left)
-        run = TaskRun(run_id=self._run_id, origin_id=self._origin_id, key=call.key, attempt=started.number)
+        shared = self._settings.shared
+        run = TaskRun(
+            run_id=self._run_id, origin_id=self._origin_id, key=call.key, attempt=started.number, shared=shared
+        )
         self.running += 1
         try:
             trying = start_try(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiki.execution.processes import Processes
 from aiki.execution.threads import Threads
@@ -20,6 +21,8 @@ class Settings:
     """A body that blocks the loop for longer is logged with its line."""
     lease_poll_seconds: float = 0.5
     """How often to look again whether tasks may start, while the lease is uncertain."""
+    shared: Any = None
+    """What the worker's tasks share."""
     threads: Threads = field(default_factory=Threads)
     processes: Processes = field(default_factory=Processes)
 

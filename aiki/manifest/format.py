@@ -39,6 +39,8 @@ class WorkerSettings:
 
     max_concurrent_runs: int | None = None
     drain_seconds: float | None = None
+    lifespan: str | None = None
+    """`module:name` of what makes what tasks share."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,20 @@ def _path(top: Fields, file: Path) -> tuple[Path, ...]:
 
 
 def _worker(node: Node) -> WorkerSettings:
-    worker = Fields(node, "max_concurrent_runs", "drain", what="`worker`")
+    worker = Fields(node, "max_concurrent_runs", "drain", "lifespan", what="`worker`")
     return WorkerSettings(
         max_concurrent_runs=worker.optional("max_concurrent_runs", fields.integer(least=1)),
         drain_seconds=worker.optional("drain", fields.duration),
+        lifespan=worker.optional("lifespan", _lifespan),
     )
+
+
+def _lifespan(node: Node) -> str:
+    address = fields.text(node)
+    module, colon, name = address.partition(":")
+    if not colon or not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
+        node.place.refuse(f"{node}, and expected a function such as `myflows.app:lifespan`")
+    return address
 
 
 def _client(node: Node) -> ClientSettings:

@@ -30,12 +30,11 @@ from aiki.worker.pulls import Pulls
 if TYPE_CHECKING:
     from aiki.execution import Lease
     from aiki.transport import Hint, Transport
-    from aiki.worker.inventory import Inventory
     from aiki.worker.session import Session
     from aiki.worker.slots import Reservation, Slots
 
 IDLE_SECONDS: Final = 5.0
-"""Without a hint for so long, the worker asks directly."""
+"""Without a hint for so long, the worker asks directly, if it was not told another time."""
 CROWDED_SECONDS: Final = 1.0
 """With more routes than free slots, or while hints cannot come or get lost, an idle worker asks directly so often."""
 DISTRUST_SECONDS: Final = 30.0
@@ -51,6 +50,14 @@ OVERLOADED_SECONDS: Final = 0.1
 ACK_SECONDS: Final = 0.005
 
 log = logging.getLogger("aiki.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a worker fetches: `batch` is the most runs in one claim, `idle_seconds` how long it goes without a hint."""
+
+    batch: int = CLAIM_RUNS
+    idle_seconds: float = IDLE_SECONDS
 
 
 @dataclass(slots=True)
@@ -71,14 +78,15 @@ class Claims:
         transport: Transport,
         session: Session,
         slots: Slots,
-        inventory: Inventory,
         routes: Iterable[tuple[str, str]],
+        pace: Pace,
         on_claimed: Callable[[ClaimReply, Asked], Awaitable[None]],
     ) -> None:
         self._transport = transport
         self._session = session
         self._slots = slots
-        self._inventory = inventory
+        self._inventory = session.inventory
+        self._pace = pace
         self._on_claimed = on_claimed
         self._pulls = Pulls(transport, routes, self.wake)
         self._asked: dict[str, Asked] = {}
@@ -122,7 +130,7 @@ class Claims:
         free = self._slots.free
         if not free or is_waiting or now < self._pause_until or not self._session.lease.is_certain():
             return
-        if hints := self._pulls.take(CLAIM_RUNS):
+        if hints := self._pulls.take(self._pace.batch):
             failpoint("worker.hinted")
             self._start_claim(min(free, len(hints)), {hint.route for hint in hints}, hints)
         elif self._is_direct_due(now, free):
@@ -131,7 +139,7 @@ class Claims:
                 if not (free := self._slots.free):
                     return
             self._last_direct = time.monotonic()
-            self._start_claim(min(free, CLAIM_RUNS), self._pulls.routes, [])
+            self._start_claim(min(free, self._pace.batch), self._pulls.routes, [])
         else:
             await self._pulls.pull(free)
 
@@ -150,7 +158,7 @@ class Claims:
             return True
         if self._is_without_hints(now, free):
             return now - self._last_direct >= CROWDED_SECONDS
-        return now - max(self._pulls.last_hint, self._last_direct) >= IDLE_SECONDS
+        return now - max(self._pulls.last_hint, self._last_direct) >= self._pace.idle_seconds
 
     def _is_without_hints(self, now: float, free: int) -> bool:
         return free < len(self._pulls.routes) or self._pulls.refused or now < self._distrust_until
@@ -163,7 +171,7 @@ class Claims:
             return PATIENCE_SECONDS
         if self._is_without_hints(now, self._slots.free):
             return CROWDED_SECONDS
-        return self._pulls.seconds_to_next()
+        return min(self._pulls.seconds_to_next(), self._pace.idle_seconds)
 
     # -- claim
 

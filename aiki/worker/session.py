@@ -78,7 +78,7 @@ class Session:
         self._url = transport.url
         self._namespace = transport.namespace
         self._opening = opening
-        self._inventory = inventory
+        self.inventory = inventory
         self._callbacks = callbacks
         self._denied_seconds = denied_seconds
         self._uncertainty = Outage(log, "the lease", away="is not certain, and nothing is started", back="is renewed")
@@ -188,7 +188,7 @@ class Session:
         await asyncio.sleep(max(0.0, self._renewal_at - boottime()))
         self._end_if_stalled()
         lease, sent = self.lease, boottime()
-        held, until = next_ids(self._inventory.held(), self._listed, transport.room - RENEWAL_BYTES)
+        held, until = next_ids(self.inventory.held(), self._listed, transport.room - RENEWAL_BYTES)
         request = RenewSession(lease.session, held, self._listed, until)
         try:
             reply = await transport.call(request, seconds=lease.reply_seconds)
@@ -203,7 +203,7 @@ class Session:
             self._answered(sent, reply)
             # Beside the renewals, not between them. What is still under way then is named again by the next.
             if reply.unlisted and (self._giving_back is None or self._giving_back.done()):
-                unheld = self._inventory.give_back(reply.unlisted)
+                unheld = self.inventory.give_back(reply.unlisted)
                 self._giving_back = group.create_task(self._give_back(unheld, transport))
             return
         log.warning("the session was lost; all its claims are dropped and a new one is opened")

@@ -11,6 +11,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -21,10 +22,12 @@ from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import AikiError, Denied, NotFound, PayloadError, UsageError
 from aiki.execution import Execution, Lease, Settings
 from aiki.execution.order import HASH_SEED_VARIES
+from aiki.lifespan import Lifespan, Shared
 from aiki.registry import Registry
+from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import Claimed, ClaimReply, OpenSession, Page, Route, Unit
 from aiki.wire.packing import payload_misfit
-from aiki.worker.claims import Asked, Claims
+from aiki.worker.claims import Asked, Claims, Pace
 from aiki.worker.clock import DatabaseClock
 from aiki.worker.inventory import Inventory
 from aiki.worker.recorder import TURN_RUNS, Recorder
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 STOP_SECONDS: Final = 5.0
 """After the drain time: how long runs get to record and give back what they hold."""
 MIN_LEASE_SECONDS: Final = 1.0
+MIN_IDLE_SECONDS: Final = 0.1
+MAX_IDLE_SECONDS: Final = 3600.0
 PAGE_RETRY_SECONDS: Final = 0.5
 
 log = logging.getLogger("aiki.worker")
@@ -49,6 +54,11 @@ class Worker:
     `max_concurrent_runs` counts runs that can move, those that only wait hold no slot; `drain` is how long tasks may
     go on after a stop; `lease` is after how long without a sign of life its runs go to other workers; `start_timeout`
     is how long NATS may refuse the credentials, or what a worker must be permitted, before `run()` raises Denied.
+
+    `lifespan` makes what tasks share (pools, HTTP clients): a function that returns an async context manager, entered
+    before the first run and left after the drain; `task_run().shared(Type)` gives its value. `fetch_batch`, 1 to 200,
+    is the most runs in one claim; `idle_poll`, 100 ms to 1 h, is how long an idle worker waits for a hint before it
+    asks by itself: what a hint that got lost may cost.
     """
 
     def __init__(
@@ -62,6 +72,9 @@ class Worker:
         lease: Duration = "30s",
         linger: Duration = "10s",
         start_timeout: Duration = "30s",
+        lifespan: Lifespan | None = None,
+        fetch_batch: int = CLAIM_RUNS,
+        idle_poll: Duration = "5s",
     ) -> None:
         if not isinstance(client, Client):
             raise UsageError(
@@ -78,6 +91,8 @@ class Worker:
         if self._lease_seconds < MIN_LEASE_SECONDS:
             raise UsageError(f"a lease of {self._lease_seconds:g} s is too short: at least {MIN_LEASE_SECONDS:g} s")
         self._start_seconds = to_seconds(start_timeout)
+        self._pace = _pace(fetch_batch, to_seconds(idle_poll))
+        self._shared = Shared(lifespan)
         self._settings = Settings(linger_seconds=to_seconds(linger))
         self._clock = DatabaseClock()
         self._recorder = Recorder(client.transport, self._clock)
@@ -94,9 +109,21 @@ class Worker:
         self._background: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        """Open the session and begin to claim. Raises UsageError without workflows, Unavailable without a daemon."""
+        """Open the session and begin to claim.
+
+        Raises UsageError without workflows, ConfigError if the lifespan fails, Unavailable without a daemon.
+        """
         if not len(self.registry):
             raise UsageError("a worker needs at least one workflow", hint="Worker(client, workflows=[...])")
+        self._settings = replace(self._settings, shared=await self._shared.enter())
+        try:
+            await self._open()
+        except BaseException:
+            await self._shared.leave()
+            raise
+        return self
+
+    async def _open(self) -> None:
         transport = self._client.transport
         served = [_route(workflow, transport.room) for workflow in self.registry]
         self._session = Session(
@@ -110,7 +137,7 @@ class Worker:
         )
         await self._session.open()
         routes = [(workflow.name, workflow.version) for workflow in self.registry]
-        self._claims = Claims(transport, self._session, self._slots, self._inventory, routes, self._on_claimed)
+        self._claims = Claims(transport, self._session, self._slots, routes, self._pace, self._on_claimed)
         self._claiming = asyncio.create_task(self._claims.run())
         self._claiming.add_done_callback(self._on_claims_over)
         self._start(self._watch_refusals())
@@ -120,12 +147,17 @@ class Worker:
                 " and is blocked when it is resumed in another one; start this program with PYTHONHASHSEED=0"
             )
         log.info("worker %s serves %s", self.id, ", ".join(f"{name} {version}" for name, version in routes))
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Drain: claim nothing more, let tasks end within `drain`, record them, give everything else back at once."""
+        try:
+            await self._close()
+        finally:
+            await self._shared.leave()
+
+    async def _close(self) -> None:
         assert self._session is not None
         assert self._claiming is not None
         self.stop()
@@ -290,6 +322,14 @@ class Worker:
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _pace(fetch_batch: int, idle_seconds: float) -> Pace:
+    if type(fetch_batch) is not int or not 1 <= fetch_batch <= CLAIM_RUNS:
+        raise UsageError(f"fetch_batch={fetch_batch!r}: it must be a whole number from 1 to {CLAIM_RUNS}")
+    if not MIN_IDLE_SECONDS <= idle_seconds <= MAX_IDLE_SECONDS:
+        raise UsageError(f"idle_poll is {idle_seconds:g} s: it must be from 100 ms to 1 h")
+    return Pace(fetch_batch, idle_seconds)
 
 
 def _route(workflow: Workflow[..., Any], room: int) -> Route:

@@ -16,6 +16,7 @@ from signal import Signals
 from typing import Final, NoReturn
 
 from aiki import Worker
+from aiki.lifespan import load_lifespan
 from aiki.manifest import prepare_path
 from aiki.process.parent import watch_parent
 from aiki.process.signals import end_at_once, obeying
@@ -40,6 +41,7 @@ class WorkerOptions:
     drain_seconds: float
     lease: str
     start_timeout: str
+    lifespan: str | None = None
     id: str | None = None
 
 
@@ -53,6 +55,7 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     log_to_stderr(quiet=session.common.quiet)
     prepare_path(options.folders)
     registry = collect(modules)
+    lifespan = load_lifespan(options.lifespan) if options.lifespan else None
 
     # What is loaded stays, and a run leaves no cycles: looking for them at every 700 objects costs a tenth of the CPU.
     gc.freeze()
@@ -70,6 +73,7 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
                     drain=timedelta(seconds=options.drain_seconds),
                     lease=options.lease,
                     start_timeout=options.start_timeout,
+                    lifespan=lifespan,
                 )
                 signals.enter_context(_draining(session, worker, options.drain_seconds))
                 async with worker:

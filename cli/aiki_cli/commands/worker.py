@@ -83,7 +83,8 @@ def start(
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
     from aiki_cli.serving import WorkerOptions, serve
 
-    return serve(session, names, WorkerOptions(folders, runs, drain_seconds, lease, start_timeout, worker_id))
+    lifespan = session.manifest.worker.lifespan if session.manifest else None
+    return serve(session, names, WorkerOptions(folders, runs, drain_seconds, lease, start_timeout, lifespan, worker_id))
 
 
 def worker_command(

@@ -46,6 +46,47 @@ def test_without_m_the_manifests_modules_are_served(aiki, start, flows, own):
     assert aiki("enqueue", "hello", "--wait", env=own).out == '"HELLO ADA"\n'
 
 
+LIFESPAN = """
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+@asynccontextmanager
+async def lifespan():
+    Path("entered").touch()
+    yield
+    Path("left").touch()
+
+@asynccontextmanager
+async def broken():
+    raise OSError("the pool is away")
+    yield
+
+nothing = 7
+"""
+
+
+def test_what_tasks_share_is_made_by_the_manifests_lifespan(aiki, start, flows, own):
+    (flows / "app.py").write_text(LIFESPAN)
+    manifest = flows / "aiki.yaml"
+    manifest.write_text("aiki: 1\nworker: {lifespan: 'app:lifespan'}")
+    worker = start("worker", "start", "-m", "flows", env=own)
+    worker.wait_for_log("serves")
+    assert (flows / "entered").exists()
+    assert not (flows / "left").exists()
+    assert worker.terminate() == 0
+    assert (flows / "left").exists()
+    for name, words in (
+        ("app:broken", ["OSError: the pool is away", "in broken"]),
+        ("app:nothing", ["app has no function 'nothing'"]),
+        ("app:missing", ["app has no function 'missing'"]),
+        ("missing:lifespan", ["no module named 'missing'"]),
+    ):
+        manifest.write_text(f"aiki: 1\nworker: {{lifespan: '{name}'}}")
+        done = aiki("worker", "start", "-m", "flows", env=own)
+        assert done.code == 78
+        assert all(word in done.err for word in words)
+
+
 def test_sigterm_drains_and_exits_0(aiki, start, flows, own):
     worker = start("worker", "start", "-m", "flows", "--drain", "20s", env=own)
     worker.wait_for_log("serves")

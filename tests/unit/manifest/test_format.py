@@ -17,7 +17,7 @@ modules:
 path: [src]
 workflows:
   process-order: {}
-worker: {max_concurrent_runs: 100, drain: 30s}
+worker: {max_concurrent_runs: 100, drain: 30s, lifespan: "myflows.app:lifespan"}
 client: {url: "nats://127.0.0.1:4222", namespace: default}
 profiles: {prod: {client: {url: "${AIKI_PROD_URL}"}}}
 """
@@ -35,6 +35,7 @@ def test_a_full_manifest_is_read(tmp_path):
     assert manifest.path == ((tmp_path / "src").resolve(),)
     assert manifest.worker.max_concurrent_runs == 100
     assert manifest.worker.drain_seconds == 30.0
+    assert manifest.worker.lifespan == "myflows.app:lifespan"
     assert manifest.url({}) == "nats://127.0.0.1:4222"
     assert manifest.namespace({}, profile="prod") == "default"
     assert manifest.url({"AIKI_PROD_URL": "nats://prod"}, profile="prod") == "nats://prod"
@@ -87,6 +88,8 @@ BAD = [
     ("aiki: 1\nworker: {max_concurrent_runs: 12:30}", 2, 31, "a whole number"),
     ("aiki: 1\nworker: {drain: soon}", 2, 17, 'expected a duration such as "30s"'),
     ("aiki: 1\nworker: {drain: 30}", 2, 17, "expected a duration"),
+    ("aiki: 1\nworker: {lifespan: myflows.app}", 2, 20, "expected a function such as `myflows.app:lifespan`"),
+    ("aiki: 1\nworker: {lifespan: 'my flows:x'}", 2, 20, "expected a function such as"),
     ("aiki: 1\nworker: {slots: 4}", 2, 10, "unknown key `slots` in `worker`"),
     ("aiki: 1\nclient: {uri: x}", 2, 10, "unknown key `uri` in `client`, and expected url, namespace"),
     ("aiki: 1\nclient: {url: '${A'}", 2, 15, "unfinished reference"),
