@@ -10,7 +10,8 @@ class Refusals:
     """What is refused: our credentials, a subscription, the subject of a request."""
 
     def __init__(self) -> None:
-        self._since: dict[str, tuple[float, str]] = {}
+        self._since: dict[str, tuple[float, str, str]] = {}
+        """By what is refused: since when, and the server's first and last words for it."""
         self._began = asyncio.Event()
 
     def __bool__(self) -> bool:
@@ -19,8 +20,8 @@ class Refusals:
 
     def begin(self, what: str, reason: str) -> None:
         """Take note that `what` is refused; if it was before, it still is."""
-        since, _ = self._since.get(what, (time.monotonic(), ""))
-        self._since[what] = since, reason
+        since, first, _ = self._since.get(what, (time.monotonic(), reason, ""))
+        self._since[what] = since, first, reason
         self._began.set()
 
     def end(self, what: str) -> None:
@@ -32,13 +33,14 @@ class Refusals:
         self._since.clear()
 
     async def lasting(self, seconds: float) -> str:
-        """Return why, once something has been refused for so long on end."""
+        """Return why, once something has been refused for so long on end: how it began, and what is said now."""
         while True:
             self._began.clear()
             if not self._since:
                 await self._began.wait()
-            since, reason = min(self._since.values())
+            since, first, last = min(self._since.values())
             left = since + seconds - time.monotonic()
             if left <= 0:
-                return reason
+                # Only the first words tell of an expiry: who comes back with what has expired hears of a violation.
+                return first if first == last else f"{first}, and now {last}"
             await asyncio.sleep(left)

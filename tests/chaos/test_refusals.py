@@ -11,6 +11,9 @@ import anyio
 import pytest
 
 from tests.chaos.cluster import LEASES, Cluster
+from tests.operator import HOUR_SECONDS, Operator
+from tests.servers import Aikid
+from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -23,12 +26,12 @@ REFUSED_SECONDS = 6.0
 
 
 @asynccontextmanager
-async def serving(cluster: Cluster, lease: str) -> AsyncIterator[None]:
-    """Run two daemons and two workers on a guarded NATS, all of which must still run when the block is over."""
-    cluster.nats.guard()
-    processes = [*cluster.aikids("", ""), *(cluster.worker("", "--lease", lease) for _ in range(2))]
-    yield
-    assert all(process.running for process in processes)
+async def serving(cluster: Cluster, lease: str) -> AsyncIterator[list[Aikid]]:
+    """Run two daemons, which it yields, and two workers: all of them must still run when the block is over."""
+    daemons = cluster.aikids("", "")
+    workers = [cluster.worker("", "--lease", lease) for _ in range(2)]
+    yield daemons
+    assert all(process.running for process in [*daemons, *workers])
 
 
 async def refuse(cluster: Cluster, *refusals: dict[str, Any]) -> None:
@@ -48,6 +51,7 @@ async def refuse(cluster: Cluster, *refusals: dict[str, Any]) -> None:
     ],
 )
 async def test_runs_go_on_after_a_refusal(cluster: Cluster, lease: str, refusals: list[dict[str, Any]]) -> None:
+    cluster.nats.guard()
     async with serving(cluster, lease), cluster.client() as client:
         await cluster.load(client, 12)
         async with anyio.create_task_group() as group:
@@ -55,3 +59,28 @@ async def test_runs_go_on_after_a_refusal(cluster: Cluster, lease: str, refusals
             await cluster.load(client, 24)
         await cluster.load(client, 32)
         await cluster.finish(client)
+
+
+@pytest.mark.parametrize("lease", LEASES)
+async def test_runs_go_on_after_credentials_have_expired(cluster: Cluster, lease: str) -> None:
+    operator = Operator()
+
+    async def expire(daemons: list[Aikid]) -> None:
+        """Let everybody in for a moment; once they have been sent away, let them in again."""
+        await restart(cluster, **operator.sentinel(seconds=patient(2)))
+        expired = "the server says: User Authentication Expired"
+        await wait_until(lambda: all(expired in one.logged() for one in daemons), what="the end of what lets us in")
+        await anyio.to_thread.run_sync(partial(cluster.nats.configure, **operator.sentinel(seconds=HOUR_SECONDS)))
+
+    await restart(cluster, **operator.settings(), **operator.sentinel(seconds=HOUR_SECONDS))
+    async with serving(cluster, lease) as daemons, cluster.client() as client:
+        await cluster.load(client, 12)
+        async with anyio.create_task_group() as group:
+            group.start_soon(expire, daemons)
+            await cluster.load(client, 24)
+        await cluster.load(client, 32)
+        await cluster.finish(client)
+
+
+async def restart(cluster: Cluster, **settings: Any) -> None:
+    await anyio.to_thread.run_sync(partial(cluster.nats.restart_with, **settings))

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import descendants, is_alive
 from tests.waiting import patient, wait_until_sync
 
@@ -215,3 +216,15 @@ def test_what_nats_refuses_for_the_start_timeout_ends_a_worker_with_77(
     assert worker.wait() == 77
     assert "has refused us for 1 s: " in worker.logged()
     assert ":one@" not in worker.logged()
+
+
+def test_credentials_that_expire_end_a_running_worker_with_77_and_it_says_so(start, start_aikid, own, make_nats):
+    nats, operator = make_nats(), Operator()
+    nats.restart_with(**operator.settings(), **operator.sentinel(seconds=HOUR_SECONDS))
+    start_aikid(nats_url=nats.url)
+    options = ["--start-timeout", "2s", "--lease", "1s", "--drain", "1s"]
+    worker = start("worker", "start", "-m", "flows", *options, env={**own, "AIKI_URL": nats.url})
+    worker.wait_for_log("serves hello")
+    nats.restart_with(**operator.sentinel(seconds=patient(2)))
+    assert worker.wait() == 77
+    assert "has refused us for 2 s: User Authentication Expired, and now Authorization" in worker.logged()

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from tests import servers
+from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import Nats, Postgres, Program
+from tests.waiting import patient
 
 READY = "aikid is ready"
 Run = Callable[..., Program]
@@ -112,6 +114,18 @@ def test_what_nats_refuses_for_the_start_timeout_ends_a_running_daemon_with_77(
     assert daemon.wait() == 77
     assert time.monotonic() - began > 0.9
     assert "NATS has refused us for 1 s: " in daemon.logged()
+
+
+def test_credentials_that_expire_end_a_running_daemon_with_77_and_it_says_so(
+    run: Run, database: str, make_nats: Callable[[], Nats]
+) -> None:
+    nats, operator = make_nats(), Operator()
+    nats.restart_with(**operator.settings(), **operator.sentinel(seconds=HOUR_SECONDS))
+    daemon = run("--start-timeout", "2s", AIKI_DATABASE_URL=database, AIKI_NATS_URL=nats.url)
+    daemon.wait_for_log(READY)
+    nats.restart_with(**operator.sentinel(seconds=patient(2)))
+    assert daemon.wait() == 77
+    assert "NATS has refused us for 2 s: User Authentication Expired, and now Authorization" in daemon.logged()
 
 
 def test_a_server_that_accepts_and_says_nothing_does_not_hold_it_for_ever(
