@@ -1,16 +1,23 @@
 """What type checkers infer from definitions and calls. Checked by mypy and pyright, never executed."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_type
 
+from aiki.blocking import BlockingClient, BlockingHandle
 from aiki.call import Call
 from aiki.client import Client
 from aiki.core.retry import Retry
 from aiki.handle import Handle
-from aiki.run import WorkflowRun
+from aiki.reads import HistoryEntry, RunPage
+from aiki.registry import Registry
+from aiki.run import WorkflowRun, task_run
+from aiki.status import RunStatus
 from aiki.task import AsyncTask, SyncTask, task
+from aiki.worker import Worker
 from aiki.workflow import Workflow, workflow
 
 
@@ -73,3 +80,25 @@ async def application(client: Client) -> None:
     many = await client.enqueue_many(process.options(idempotency_key=str(n)).bind(Order("a", n)) for n in range(3))
     assert_type(many, list[Handle[dict[str, str]]])
     assert_type(await client.enqueue(count.bind()), Handle[list[int]])
+
+
+@asynccontextmanager
+async def lifespan() -> AsyncGenerator[Order, None]:
+    yield Order("a", 1)
+
+
+def worker(client: Client) -> None:
+    made = Worker(client, workflows=[process], lifespan=lifespan, fetch_batch=50, idle_poll="5s")
+    assert_type(made.registry.add(count).add(process), Registry)
+    assert_type(task_run().shared(Order), Order)
+
+
+def script(client: BlockingClient) -> None:
+    handle = client.enqueue(process.bind(Order("a", 1)))
+    assert_type(handle, BlockingHandle[dict[str, str]])
+    assert_type(handle.result(timeout="1m"), dict[str, str])
+    assert_type(handle.watch(), Iterator[RunStatus])
+    assert_type(client.enqueue_many([count.bind()]), list[BlockingHandle[list[int]]])
+    assert_type(client.runs.list(limit=5), RunPage)
+    assert_type(client.runs.history(handle.run_id), Iterator[HistoryEntry])
+    assert_type(handle.resume().origin_id, str)

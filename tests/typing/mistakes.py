@@ -1,8 +1,10 @@
 """Planted mistakes: type checkers must report each line marked `# E`, and no other. Never executed."""
 
+from aiki.blocking import BlockingClient
 from aiki.client import Client
-from aiki.run import WorkflowRun
+from aiki.run import WorkflowRun, task_run
 from aiki.task import task
+from aiki.worker import Worker
 from aiki.workflow import workflow
 from tests.typing.flows import Order, charge, count, process, ship
 
@@ -68,3 +70,14 @@ async def application(client: Client, order: Order) -> None:
     result: str = ship("a")  # E
     charged: str = charge(order)  # E
     print(text, numbers, result, charged)
+
+
+def script(client: BlockingClient, order: Order) -> None:
+    process.enqueue(client, order)  # E
+    process.handle(client, "id")  # E
+    Worker(client, workflows=[process])  # E
+    Worker(workflows=[process])  # E
+    task_run().shared("Order")  # E
+    number: int = task_run().shared(Order)  # E
+    client.enqueue(process.bind(order)).result(timeout=5)  # E
+    print(number)
