@@ -11,7 +11,7 @@ import inspect
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Self
@@ -25,10 +25,18 @@ _OURS: Final = Path(__file__).parent
 class Registry:
     """The workflows of a worker by (name, version)."""
 
-    def __init__(self, workflows: Iterable[Workflow[..., Any]] = ()) -> None:
+    def __init__(
+        self,
+        workflows: Iterable[Workflow[..., Any]] = (),
+        *,
+        on_new: Callable[[Workflow[..., Any]], None] | None = None,
+    ) -> None:
+        """`on_new` is told of each workflow that is added later."""
         self._workflows: dict[tuple[str, str], Workflow[..., Any]] = {}
+        self._on_new: Callable[[Workflow[..., Any]], None] | None = None
         for workflow in workflows:
             self.add(workflow)
+        self._on_new = on_new
 
     def __iter__(self) -> Iterator[Workflow[..., Any]]:
         return iter(self._workflows.values())
@@ -41,8 +49,12 @@ class Registry:
 
         Raises UsageError if another function has its name and version; the message names both places.
         """
+        known = len(self._workflows)
         first = self._workflows.setdefault((workflow.name, workflow.version), workflow)
-        if first.fn is not workflow.fn:
+        if len(self._workflows) > known:
+            if self._on_new is not None:
+                self._on_new(workflow)
+        elif first.fn is not workflow.fn:
             raise UsageError(
                 f"two workflows are {workflow.name!r} version {workflow.version!r}: {place(first)} and "
                 f"{place(workflow)}; give one another name or version"

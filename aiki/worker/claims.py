@@ -103,6 +103,11 @@ class Claims:
         """Look again: a slot is free, or a hint has come."""
         self._wake.set()
 
+    def serve(self, route: tuple[str, str]) -> None:
+        """Claim runs of one more route; some may be queued already."""
+        self._more = True
+        self._pulls.serve(route)
+
     async def run(self) -> None:
         """Claim until cancelled; claims under way are then waited for, so that none is lost if it can be helped."""
         await self._pulls.open()

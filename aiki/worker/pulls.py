@@ -36,6 +36,11 @@ class Pulls:
         self._resting: dict[str, tuple[float, float]] = {}
         """By consumer: how long it rests, and until when."""
 
+    def serve(self, route: tuple[str, str]) -> None:
+        """Pull hints of one more route."""
+        self.routes[subjects.consumer(self._transport.namespace, *route)] = route
+        self._on_change()
+
     @property
     def refused(self) -> bool:
         """Whether hints cannot come now: every route's last pull was refused, as when JetStream is down."""

@@ -30,7 +30,7 @@ from aiki.execution.lease import Lease, boottime
 from aiki.outages import Outage
 from aiki.transport import Transport
 from aiki.wire.limits import CLAIM_RUNS
-from aiki.wire.messages import CloseSession, End, Fence, OpenSession, Record, RenewSession, SessionReply, Unit
+from aiki.wire.messages import CloseSession, End, Fence, OpenSession, Record, RenewSession, Route, SessionReply, Unit
 from aiki.wire.packing import next_ids, openings
 from aiki.worker.inventory import Inventory
 
@@ -89,6 +89,8 @@ class Session:
         self._keeper: asyncio.Task[None] | None = None
         self._renewal_at = 0.0
         self._giving_back: asyncio.Task[None] | None = None
+        self._added = asyncio.Event()
+        """Set on the thread while the daemon has not been told of a route that was added."""
         self._opened: asyncio.Future[None] | None = None
         self._thread: threading.Thread | None = None
         self._tick = boottime()
@@ -112,6 +114,11 @@ class Session:
                 self._loop.call_soon_threadsafe(self._keeper.cancel)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 5.0)
+
+    def serve(self, route: Route) -> None:
+        """Serve one more route, in this session and those that may follow it. For the worker's loop."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._add, route)
 
     def _beat(self) -> None:
         self._tick = boottime()
@@ -143,6 +150,7 @@ class Session:
             if not await self._open(transport):
                 return
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._tell_added(transport))
                 while True:
                     await self._renew(transport, group)
         finally:
@@ -175,6 +183,30 @@ class Session:
         self._answered(sent, reply)
         self._tell_opened(None)
         return True
+
+    def _add(self, route: Route) -> None:
+        self._opening = replace(self._opening, routes=[*self._opening.routes, route])
+        self._added.set()
+
+    async def _tell_added(self, transport: Transport) -> None:
+        """Tell the daemon what is served now whenever a route was added. It leaves the lease alone."""
+        while True:
+            await self._added.wait()
+            self._added.clear()
+            lease = self.lease
+            request = replace(self._opening, id=lease.session, ttl=lease.ttl_seconds)
+            try:
+                await self._send_openings(transport, request, seconds=lease.reply_seconds)
+            except AikiError as error:
+                if isinstance(error, FINAL):
+                    log.exception("a workflow that was added is not served")
+                    continue
+                transport.unserved(error)
+                await asyncio.sleep(RETRY_SECONDS)
+                self._added.set()
+            # A session that was opened meanwhile may have named its routes before this one was added.
+            if self.lease is not lease:
+                self._added.set()
 
     async def _send_openings(self, transport: Transport, request: OpenSession, *, seconds: float) -> SessionReply:
         first, *others = openings(request, transport.room)

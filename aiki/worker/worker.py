@@ -84,7 +84,8 @@ class Worker:
         if max_concurrent_runs < 1:
             raise UsageError(f"max_concurrent_runs must be at least 1, not {max_concurrent_runs}")
         self.id = id or f"{socket.gethostname()}-{os.getpid()}"
-        self.registry = Registry(workflows)
+        self.registry = Registry(workflows, on_new=self._on_added)
+        """What it serves; more may be added while it runs."""
         self._client = client
         self._drain_seconds = to_seconds(drain)
         self._lease_seconds = to_seconds(lease)
@@ -232,6 +233,11 @@ class Worker:
             self._emptied.set()
 
     # -- what happens to the worker
+
+    def _on_added(self, workflow: Workflow[..., Any]) -> None:
+        if self._session is not None and self._claims is not None:
+            self._session.serve(_route(workflow, self._client.transport.room))
+            self._claims.serve((workflow.name, workflow.version))
 
     async def _on_claimed(self, reply: ClaimReply, asked: Asked) -> None:
         """Begin what was claimed. Each run of a reply is begun or given back, unless its session was lost."""

@@ -24,21 +24,25 @@ class Lease:
 
 _NOW: Final = MICROSECONDS.format("now()")
 # An id that exists already is left as it is: a repeat finds it alive, a late repeat after its end does not revive it.
+# One that is alive serves from now on what a repeat names beside what it serves.
 _OPEN: Final = f"""
 WITH opened AS (
   INSERT INTO aiki.sessions (id, namespace, worker, ttl, expires_at)
   SELECT %(id)s, %(namespace)s, %(worker)s, ttl, now() + ttl
   FROM (SELECT %(ttl)s::float8 * interval '1 second' AS ttl) AS given
   ON CONFLICT (id) DO NOTHING RETURNING id, ttl
+), known AS (
+  SELECT id, ttl FROM aiki.sessions
+  WHERE id = %(id)s AND namespace = %(namespace)s AND closed_at IS NULL AND expires_at > now()
+), alive AS (
+  SELECT id, ttl FROM opened UNION ALL SELECT id, ttl FROM known
 ), served AS (
   INSERT INTO aiki.session_routes (session_id, namespace, workflow, version)
-  SELECT opened.id, %(namespace)s, t.workflow, t.version
-  FROM opened CROSS JOIN unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
-), known AS (
-  SELECT ttl FROM aiki.sessions
-  WHERE id = %(id)s AND namespace = %(namespace)s AND closed_at IS NULL AND expires_at > now()
+  SELECT alive.id, %(namespace)s, t.workflow, t.version
+  FROM alive CROSS JOIN unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
+  ON CONFLICT DO NOTHING
 )
-SELECT {_NOW}, (SELECT extract(epoch FROM ttl)::float8 FROM (SELECT ttl FROM opened UNION ALL SELECT ttl FROM known) x)
+SELECT {_NOW}, (SELECT extract(epoch FROM ttl)::float8 FROM alive)
 """
 
 

@@ -148,7 +148,7 @@ session_routes = sa.Table(
     sa.Column("workflow", sa.Text(), primary_key=True),
     sa.Column("version", sa.Text(), primary_key=True),
     sa.Column("namespace", sa.Text(), nullable=False),
-    comment="What each session serves; written once, when it is opened.",
+    comment="What each session serves; only ever added to, while it lives.",
 )
 # Whether a route is served is asked at each status of a queued run, however many sessions there are.
 sa.Index("session_routes_served", session_routes.c.namespace, session_routes.c.workflow, session_routes.c.version)

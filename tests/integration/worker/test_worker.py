@@ -27,7 +27,7 @@ from aiki import (
     task_run,
     workflow,
 )
-from tests.waiting import ENOUGH, patient
+from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -319,3 +319,29 @@ async def until(handle: Handle[object], state: State) -> None:
             async for status in changes:
                 if status.state is state:
                     return
+
+
+async def test_what_is_added_to_a_worker_that_runs_is_served(client: Client) -> None:
+    @workflow
+    async def first(run: WorkflowRun) -> int:
+        return 1
+
+    @workflow
+    async def second(run: WorkflowRun) -> int:
+        return 2
+
+    @workflow
+    async def third(run: WorkflowRun, n: int) -> int:
+        return 3 * n
+
+    early = await second.enqueue(client)
+    async with Worker(client, workflows=[first]) as worker:
+        worker.registry.add(second).add(third).add(first)
+        assert await early.result(timeout=ENOUGH) == 2
+        assert await (await third.enqueue(client, 1)).result(timeout=ENOUGH) == 3
+
+        async def all_known() -> Any:
+            return len([info for info in await client.workflows.list() if info.live]) == 3
+
+        await wait_until(all_known, what="the daemon to know what is served")
+        assert await (await client.enqueue("third", {"n": 2})).result(timeout=ENOUGH) == 6
