@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
