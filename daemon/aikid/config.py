@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from aiki.core.addresses import holds_secret
 from aiki.core.errors import ConfigError
-from aikid.values import boolean, choice, database_url, folder, integer, nats_url, seconds
+from aikid.values import bare, boolean, choice, database_url, folder, integer, nats_url, seconds
 
 PREFIX: Final = "AIKI_"
 DEFAULT_NATS_PORT: Final = 4222
@@ -142,11 +142,11 @@ def _find(
                 hint=f"set {option.variable}, or {option.variable}_FILE to a file that holds the URL",
             )
         return option.flag, by_flag
-    if environ.get(option.variable):
-        return option.variable, environ[option.variable]
+    if by_variable := bare(environ.get(option.variable, "")):
+        return option.variable, by_variable
     by_file = environ.get(f"{option.variable}_FILE") if option.secret else None
     if by_file:
-        return f"{option.variable}_FILE ({by_file})", _read(Path(by_file), f"{option.variable}_FILE").strip()
+        return f"{option.variable}_FILE ({by_file})", bare(_read(Path(by_file), f"{option.variable}_FILE"))
     if option.name in file:
         return f"{config}: {option.name}", file[option.name]
     return None
@@ -193,7 +193,7 @@ def _read_file(path: Path) -> dict[str, object]:
 
 def _read(path: Path, what: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"cannot read {what} {path}: {reason}") from error

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     addresses = _given(words, os.environ)
     try:
         loaded = load(flags, os.environ)
-    except ConfigError as error:
+    except (ConfigError, ModuleNotFoundError) as error:
         configure(level="info", format="text", colour=_colour(), clock=False, addresses=addresses)
         sys.exit(_report(error))
     settings = loaded.settings

@@ -12,7 +12,6 @@ from aiki.core.addresses import PERCENT_ENCODED, is_cut_short
 from aiki.core.duration import to_seconds
 from aiki.core.errors import AikiError
 
-DATABASE_SCHEMES: Final = ("postgresql", "postgres")
 NATS_SCHEMES: Final = ("nats", "tls")
 
 
@@ -21,6 +20,11 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("text")
     return value
+
+
+def bare(value: str) -> str:
+    """Return what a file or a variable holds without the white space and byte order mark that editors put around it."""
+    return value.strip().strip("\ufeff").strip()
 
 
 def boolean(value: object) -> bool:
@@ -80,17 +84,13 @@ def folder(value: object) -> Path:
 
 
 def database_url(value: object) -> str:
-    """Return the URL of a Postgres, with a host or a socket's folder; or with several hosts, commas between them."""
-    expected = "a URL such as postgresql://aiki@db.example.com:5432/aiki"
-    if is_cut_short(text(value)):
-        raise ValueError(f"{expected}; in a password write {PERCENT_ENCODED}")
-    scheme, _, rest = text(value).partition("://")
-    login, at, hosts = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
-    for host in hosts.split(","):
-        parts = _split(f"{scheme}://{login}{at}{host}", DATABASE_SCHEMES, expected)
-        if parts.hostname is None and "host=" not in rest.partition("?")[2]:
-            raise ValueError(f"{expected}; this one names no host")
-    return text(value)
+    """Return the address of a Postgres: a URL or `name=value` pairs, as libpq takes them."""
+    # Here, since the command line must work, and tell, where the driver is not installed.
+    from aikid.store import address
+
+    given = bare(text(value))
+    address.read(given)
+    return given
 
 
 def nats_url(value: object) -> str:

@@ -203,7 +203,7 @@ def test_a_setting_of_the_daemon_that_is_refused(commands: Commands, tmp_path: P
     refused: list[tuple[list[str], dict[str, str]]] = [
         *(([], {"AIKI_DATABASE_URL": address.replace("nats:", "postgresql:")}) for address in WRONG),
         *(([], {"AIKI_DATABASE_URL": good, "AIKI_NATS_URL": address}) for address in WRONG[:3]),
-        ([], {"AIKI_DATABASE_URL": f"host=db password='{SECRET}'"}),
+        ([], {"AIKI_DATABASE_URL": f"host=db password='{SECRET}"}),
         ([], {"AIKI_DATABASE_URL_FILE": good}),
         ([], {"AIKI_DATABASE_URL_FILE": "url"}),
         ([], {"AIKI_CONFIG": good}),

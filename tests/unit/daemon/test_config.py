@@ -75,6 +75,20 @@ def test_a_socket_folder_is_a_host_too(scheme: str) -> None:
     assert load({}, {"AIKI_DATABASE_URL": url}).settings.database_url == url
 
 
+@pytest.mark.parametrize("around", [" {} ", "{}\n", "\t{}\r\n", "\ufeff{}\r\n"])
+def test_what_editors_put_around_a_value_is_no_part_of_it(tmp_path: Path, around: str) -> None:
+    file = tmp_path / "a url"
+    file.write_bytes(around.format(DATABASE).encode())
+    toml = write(tmp_path, "\ufeffpool_size = 3\r\n")
+    for environ in ({"AIKI_DATABASE_URL": around.format(DATABASE)}, {"AIKI_DATABASE_URL_FILE": str(file)}):
+        settings = load({"config": toml}, {**environ, "AIKI_LOG_LEVEL": around.format("debug")}).settings
+        assert (settings.database_url, settings.log_level, settings.pool_size) == (DATABASE, "debug", 3)
+
+
+def test_a_variable_of_white_space_is_as_good_as_none() -> None:
+    assert load({}, {**GIVEN, "AIKI_NATS_URL": " \n"}).settings.nats_url == "nats://127.0.0.1:4222"
+
+
 def test_nats_may_be_a_cluster() -> None:
     urls = "nats://a:4222,tls://b:4222"
     assert load({}, {**GIVEN, "AIKI_NATS_URL": urls}).settings.nats_url == urls
@@ -85,15 +99,27 @@ def test_nats_may_be_a_cluster() -> None:
     [
         ("AIKI_DATABASE_URL", "mysql://db/aiki", "postgresql://"),
         ("AIKI_DATABASE_URL", "db/aiki", "postgresql://"),
-        ("AIKI_DATABASE_URL", "postgresql:///aiki", "names no host"),
         ("AIKI_DATABASE_URL", "postgresql://db:http/aiki", "a URL such as"),
         ("AIKI_DATABASE_URL", "postgresql://aiki:s3@cret@db/aiki", "write %40 for @"),
         ("AIKI_DATABASE_URL", "postgresql://aiki:1/cret@db/aiki", "write %40 for @, %2F for /"),
         ("AIKI_DATABASE_URL", "postgresql://aiki:s3#cret@db/aiki", "%23 for #"),
         ("AIKI_DATABASE_URL", "postgresql://[aiki:s3cret@db/aiki", "a URL such as"),
+        ("AIKI_DATABASE_URL", "postgresql://aiki:s3cret@[db/aiki", "a URL such as"),
+        ("AIKI_DATABASE_URL", "postgresql://aiki:s3?cret=1@db/aiki", "write %40 for @, %2F for /, %3F for ?"),
+        ("AIKI_DATABASE_URL", "jdbc:postgresql://db/aiki", "it begins with postgresql://"),
+        ("AIKI_DATABASE_URL", '"postgresql://db/aiki"', "it begins with postgresql://"),
+        ("AIKI_DATABASE_URL", "postgresql://db/aiki?pgbouncer=true", "'pgbouncer' is none: leave it out"),
+        ("AIKI_DATABASE_URL", "postgresql://db/aiki?sslmod=require", "did you mean sslmode?"),
+        ("AIKI_DATABASE_URL", "host=db pooling=on", "'pooling' is none"),
+        (
+            "AIKI_DATABASE_URL",
+            "postgresql://db/aiki?connect_timeout=5s",
+            "a whole number of up to 9 digits for connect_timeout",
+        ),
+        ("AIKI_DATABASE_URL", "postgresql://db/aiki?port=0", "a port from 1 to 65535"),
         ("AIKI_NATS_URL", "nats://aiki:1/cret@a", "%2F for /"),
         ("AIKI_DATABASE_URL", "postgresql://one:5432,two:http/aiki", "a URL such as"),
-        ("AIKI_DATABASE_URL", "postgresql://one:5432,/aiki", "names no host"),
+        ("AIKI_DATABASE_URL", "postgresql://one:5432,/aiki", "has no name"),
         ("AIKI_NATS_URL", "127.0.0.1:4222", "nats://"),
         ("AIKI_NATS_URL", "nats://a:4222,b:4222", "nats://"),
         ("AIKI_NATS_URL", "nats://a:99999", "a URL such as"),
