@@ -1,4 +1,4 @@
-"""Own a pooler before Postgres, as far as one can hurt: now and then it forgets what a connection has prepared.
+"""Own a pooler before Postgres, as far as one can hurt: it forgets what a connection has prepared or has asked for.
 
 It reads Postgres's protocol as far as it must to know when a connection idles (manual, chapter "Frontend/Backend
 Protocol"). It runs on a thread with a loop of its own, since tests wait in ways that stop theirs.
@@ -12,10 +12,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from urllib.parse import quote
 
 from psycopg.conninfo import conninfo_to_dict
 
 _HEADER: Final = 5
+_LENGTH: Final = 4
 _READY_AND_IDLE: Final = b"Z\x00\x00\x00\x05I"
 _FORGET: Final = b"Q\x00\x00\x00\x13DEALLOCATE ALL\x00"
 
@@ -35,18 +37,22 @@ def running_pooler(database_url: str) -> Iterator[Pooler]:
 
 
 class Pooler:
-    """All links to one database. `every` says after how many statements a connection forgets; 0 is never."""
+    """All links to one database. `every` says after how many statements a connection forgets; 0 is never.
+
+    With `ignores_options` the settings that a client asks for when it connects are left out.
+    """
 
     def __init__(self, database_url: str) -> None:
         given = conninfo_to_dict(database_url)
         self.ready = threading.Event()
         self.url = ""
         self.every = 0
+        self.ignores_options = False
         self.forgot = 0
         """How often."""
         self._socket = f"{given['host']}/.s.PGSQL.{given['port']}"
         self._login = f"{given['user']}@127.0.0.1"
-        self._database = given["dbname"]
+        self._database = quote(str(given["dbname"]))
         self._links: set[asyncio.Task[None]] = set()
 
     def serve(self) -> None:
@@ -109,7 +115,10 @@ class _Link:
             await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _ask(self, requests: asyncio.StreamReader) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            size = await requests.readexactly(_LENGTH)
+            startup = await requests.readexactly(int.from_bytes(size) - _LENGTH)
+            self._server.write(_without_options(startup) if self._pooler.ignores_options else size + startup)
             while chunk := await requests.read(1 << 16):
                 await self._free.wait()
                 self._server.write(chunk)
@@ -135,3 +144,11 @@ class _Link:
             self._is_forgetting = True
             self._free.clear()
             self._server.write(_FORGET)
+
+
+def _without_options(startup: bytes) -> bytes:
+    """Return a startup message (version, then names and values, each with a NUL behind it) with its length."""
+    words = startup[_LENGTH:].split(b"\0")
+    kept = [pair for pair in zip(words[:-2:2], words[1:-2:2], strict=True) if pair[0] != b"options"]
+    body = startup[:_LENGTH] + b"".join(name + b"\0" + value + b"\0" for name, value in kept) + b"\0"
+    return (len(body) + _LENGTH).to_bytes(_LENGTH) + body

@@ -1,6 +1,6 @@
 """Own the process: command line, log, signals and exit codes. What the daemon does is `app`'s.
 
-Exit codes: 0 stopped as asked, 2 usage, 69 Postgres or NATS unreachable, 70 a bug, 77 refused by NATS, 78
+Exit codes: 0 stopped as asked, 2 usage, 69 Postgres or NATS unreachable, 70 a bug, 77 refused by either, 78
 configuration, and 130 or 143 if a second SIGINT or SIGTERM, or the end of the stop timeout, cut the stop short.
 """
 
@@ -137,6 +137,7 @@ async def _check(loaded: Loaded) -> None:
     seconds = min(_CHECK_SECONDS, loaded.settings.start_timeout_seconds)
     settings = dataclasses.replace(loaded.settings, migrate=False, start_timeout_seconds=seconds)
     await probe.wait_for_postgres(settings)
+    await probe.open_pool(settings)
     await probe.wait_for_nats(settings)
     print("Postgres and NATS answer, and the schema is right")  # noqa: T201
 

@@ -12,6 +12,7 @@ from aiki.core.errors import Unavailable
 from aikid.bus import Bus
 from aikid.config import Settings
 from aikid.store import migrate
+from aikid.store.pool import Pool
 from aikid.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ _WORD_SECONDS: Final = 3.0
 async def wait_for_postgres(settings: Settings) -> None:
     """Return once the schema is what this code needs, having brought it there unless `settings.migrate` is off.
 
-    Raises Unavailable if Postgres does not answer in time, and ConfigError if the schema cannot be used.
+    Raises Unavailable if Postgres does not answer in time, Denied if it refuses us then, and ConfigError at once if the
+    database or its schema cannot be used.
     """
     bring = migrate.upgrade if settings.migrate else migrate.check
     await _until_available(
@@ -32,6 +34,15 @@ async def wait_for_postgres(settings: Settings) -> None:
         seconds=settings.start_timeout_seconds,
         hint="is it running, and is AIKI_DATABASE_URL right? `aikid check` tells; `aikid --embedded` brings its own",
     )
+
+
+async def open_pool(settings: Settings) -> None:
+    """Return once all connections that a daemon serves by have been open. Raises ConfigError, Denied, Unavailable."""
+    pool = Pool(settings.database_url, size=settings.pool_size)
+    try:
+        await pool.open()
+    finally:
+        await pool.aclose()
 
 
 async def wait_for_nats(settings: Settings) -> None:
@@ -61,7 +72,7 @@ async def _until_available(attempt: Callable[[], Awaitable[None]], *, what: str,
         reason = last.message
         if now - began >= seconds:
             # Of its own kind: whoever is denied ends with another exit code.
-            raise type(last)(f"gave up after {seconds:g} s: {reason}", hint=hint)
+            raise type(last)(f"gave up after {seconds:g} s: {reason}", hint=last.hint or hint)
         if now >= next_word:
             next_word = now + _WORD_SECONDS
             log.warning("%s; trying for another %.0f s", reason, began + seconds - now)

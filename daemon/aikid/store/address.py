@@ -103,7 +103,7 @@ def _parsed(address: str) -> dict[str, str]:
         # Without libpq's own words: they quote what it stumbled over, which may be a part of the password.
         if unknown := _UNKNOWN.match(str(error)):
             _check_names([unknown[1]])
-        raise ValueError(f"{_EXPECTED}; in a user or password write {PERCENT_ENCODED}, %25 for %") from None
+        raise ValueError(f"{_EXPECTED}; in it write {PERCENT_ENCODED}, %25 for %, %20 for a space") from None
 
 
 def _check_names(names: Iterable[str]) -> None:

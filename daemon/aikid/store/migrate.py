@@ -15,9 +15,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from aiki.core.errors import ConfigError, Unavailable
+from aiki.core.errors import ConfigError
+from aikid.store import requirements
 from aikid.store.address import parameters
-from aikid.store.fates import Fate, of_error, reason
+from aikid.store.refusals import of_failure
 from aikid.store.tables import SCHEMA
 
 _LOCK: Final = 0x41696B69
@@ -35,27 +36,28 @@ def head() -> str:
 def upgrade(database_url: str) -> None:
     """Bring the schema to `head()`, creating it if need be. Blocks; safe to run from several processes at once.
 
-    Raises ConfigError if the database was migrated by a newer aikid or its URL is wrong, Unavailable if it cannot
-    be reached or changed now.
+    Raises ConfigError if the database is of the wrong kind, was migrated by a newer aikid, or its URL is wrong; Denied
+    if it does not let us; Unavailable if it cannot be reached or changed now.
     """
     with _connection(database_url) as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        _refuse_newer(_version(connection))
-        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(_MIGRATIONS))
-        command.upgrade(config, "head")
+        found = _version(connection)
+        _refuse_newer(found)
+        if found != head():
+            _migrate(connection)
+        requirements.check_rights(connection)
 
 
 def check(database_url: str) -> None:
-    """Return if the schema is what this code needs; else raise ConfigError that says what to do, or Unavailable."""
+    """Return if the schema is what this code needs and the role may use it; else raise as `upgrade` does."""
     with _connection(database_url) as connection:
         found = _version(connection)
-    _refuse_newer(found)
-    if found != head():
-        raise ConfigError(
-            f"the database's schema is {found or 'missing'}, this aikid needs {head()}", hint="aikid migrate"
-        )
+        _refuse_newer(found)
+        if found != head():
+            raise ConfigError(
+                f"the database's schema is {found or 'missing'}, this aikid needs {head()}", hint="aikid migrate"
+            )
+        requirements.check_rights(connection)
 
 
 def engine(database_url: str) -> sa.Engine:
@@ -66,15 +68,26 @@ def engine(database_url: str) -> sa.Engine:
 
 @contextmanager
 def _connection(database_url: str) -> Iterator[sa.Connection]:
-    """Yield a connection in a transaction. Raises Unavailable for each failure that may pass."""
+    """Yield a connection in a transaction, to a database that will do. Raises Unavailable for what may pass."""
     try:
         with engine(database_url).begin() as connection:
+            requirements.check_server(connection)
             yield connection
     except sa.exc.DBAPIError as error:
         cause = error.orig
-        if not isinstance(cause, psycopg.Error) or of_error(cause, closed=error.connection_invalidated) is Fate.BUG:
+        if not isinstance(cause, psycopg.Error):
             raise
-        raise Unavailable(f"Postgres cannot be used: {reason(cause)}") from error
+        raise of_failure(cause, closed=error.connection_invalidated) from error
+
+
+def _migrate(connection: sa.Connection) -> None:
+    # Whoever may not make schemas may still own one that was made for it.
+    if not sa.inspect(connection).has_schema(SCHEMA):
+        requirements.check_may_create(connection)
+        connection.execute(sa.text(f"CREATE SCHEMA {SCHEMA}"))
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    command.upgrade(config, "head")
 
 
 def _version(connection: sa.Connection) -> str | None:

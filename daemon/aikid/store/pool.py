@@ -20,10 +20,12 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 
 from aiki.core.errors import Unavailable
 from aiki.outages import Outage
-from aikid.store import fates
+from aikid.store import fates, options
 from aikid.store.address import parameters
 from aikid.store.connections import Connection, Connections, Priority, cut
 from aikid.store.fates import Fate, reason
+from aikid.store.options import Options, as_words
+from aikid.store.refusals import of_failure
 
 __all__ = ["BadData", "Connection", "Pool", "Priority"]
 
@@ -37,18 +39,6 @@ and its repeats together. A statement that is merely slow is ended by `statement
 _TRIES: Final = 8
 _RENEWALS: Final = 2
 _COLD_SIZE: Final = 4
-# The plans of hot statements are made once and must stay good while tables grow from empty to millions, which they do
-# long before the first ANALYZE: always nested loops into an index, never a scan of what looks small. `lock_timeout`
-# bounds a wait for a row; the statement is then repeated whole.
-_HOT_OPTIONS: Final = (
-    "-c synchronous_commit=on -c lock_timeout=200ms -c statement_timeout=4s"
-    " -c idle_in_transaction_session_timeout=10s -c plan_cache_mode=force_generic_plan -c jit=off"
-    " -c enable_seqscan=off -c enable_bitmapscan=off -c enable_mergejoin=off -c enable_hashjoin=off"
-    " -c enable_material=off -c random_page_cost=1.1"
-)
-_COLD_OPTIONS: Final = (
-    "-c statement_timeout=4s -c lock_timeout=1s -c idle_in_transaction_session_timeout=10s -c jit=off"
-)
 _DIALECT: Final = dialect()  # type: ignore[no-untyped-call]
 
 
@@ -63,11 +53,11 @@ class Pool:
         self.outage = Outage(log, "Postgres")
         """What the log says while Postgres is away: the loops tell it, who need it every second."""
 
-        def connections(options: str, size: int) -> Connections:
-            return Connections(make_conninfo(**parameters(database_url, options=options)), size=size)
+        def connections(asked: Options, size: int) -> Connections:
+            return Connections(make_conninfo(**parameters(database_url, options=as_words(asked))), size=size)
 
-        self._hot = connections(_HOT_OPTIONS, size)
-        self._cold = connections(_COLD_OPTIONS, _COLD_SIZE)
+        self._hot = connections(options.HOT, size)
+        self._cold = connections(options.COLD, _COLD_SIZE)
 
     async def run(
         self, work: Callable[[Connection], Awaitable[T]], *, priority: Priority, repeatable: bool = True
@@ -90,8 +80,17 @@ class Pool:
         return await self._carry_out(self._cold, work, priority=Priority.READ)
 
     async def open(self) -> None:
-        """Open all hot connections, so that no request waits for one. Raises Unavailable."""
-        await self._hot.open(until=asyncio.get_running_loop().time() + ANSWER_SECONDS)
+        """Open all hot connections, so that no request waits for one, and look at what they are.
+
+        Raises ConfigError if they lack the settings that statements rely on, Denied, Unavailable.
+        """
+        try:
+            await self._hot.open(until=asyncio.get_running_loop().time() + ANSWER_SECONDS)
+        except Unavailable as error:
+            if isinstance(cause := error.__cause__, psycopg.Error):
+                raise of_failure(cause, closed=True) from cause
+            raise
+        await self.run(lambda connection: options.check(connection, options.HOT), priority=Priority.LOOP)
 
     async def aclose(self) -> None:
         """Close all connections. Work in flight must have ended."""
