@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from aiki.core.errors import UsageError
+from aiki.core.texts import shown
 
 Duration: TypeAlias = timedelta | str
 
@@ -39,7 +40,7 @@ def to_microseconds(value: Duration) -> int:
         return _parse(value)
     if not isinstance(value, timedelta):
         # A bare number is refused: whether 20 means seconds or milliseconds is what readers get wrong.
-        raise UsageError(f"{value!r} is not a duration: write {_FORMS}")
+        raise UsageError(f"{shown(value)} is not a duration: write {_FORMS}")
     microseconds = value // timedelta(microseconds=1)
     if not 0 <= microseconds <= LONGEST:
         raise UsageError(f"{value!r} is not a usable duration: it must be between 0 and 365000 days")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from aiki.core.canonical import digest
-from aiki.core.errors import AikiError, Conflict, TaskFailed, TaskOutcomeUnknown
+from aiki.core.errors import Conflict, TaskFailed, TaskOutcomeUnknown
 from aiki.wire.codec import decoder
 from aiki.wire.messages import Failure
 
@@ -79,7 +79,7 @@ class Call:
             return
         try:
             result = self.task.result.decode(bytes(value))
-        except AikiError as error:
+        except BaseException as error:  # noqa: BLE001 - decoding runs the user's validators
             future.set_exception(error)
         else:
             future.set_result(result)

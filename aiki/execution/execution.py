@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiki.core.errors import AikiError, UsageError
 from aiki.core.states import Event
-from aiki.execution import ends
+from aiki.execution import ends, failures
 from aiki.execution.attempts import Attempts
 from aiki.execution.body import Body, Outcome
 from aiki.execution.journal import Journal
@@ -324,7 +324,7 @@ class Execution:
     def _on_problem(self, context: dict[str, Any]) -> None:
         body = self._body
         if body is not None and not body.replaying():
-            _logger.warning("run %s: %s", self.fence.run_id, context.get("message"), exc_info=context.get("exception"))
+            _logger.warning("run %s: %s", self.fence.run_id, failures.told(context))
 
     # -- private: tasks
 

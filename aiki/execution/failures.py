@@ -1,13 +1,19 @@
-"""Own how an exception becomes a `Failure`: type, message, traceback text and cause; never a pickle."""
+"""Own how an exception becomes a `Failure`: type, message, traceback text and cause; never a pickle.
+
+Its text is the user's code, and so may raise anything or never end: it is taken as `aiki.core.texts` takes it.
+"""
 
 from __future__ import annotations
 
 import traceback
-from typing import Final
+from functools import partial
+from types import TracebackType
+from typing import Any, Final
 
 from msgspec.structs import replace
 
 from aiki.core.errors import AikiError, TaskFailed
+from aiki.core.texts import PLAIN, guarded
 from aiki.execution.unwinding import is_internal
 from aiki.wire.codec import encode
 from aiki.wire.limits import ERROR_BYTES
@@ -17,22 +23,65 @@ _TYPE_CHARS: Final = 200
 _MESSAGE_CHARS: Final = 2_000
 _SHORT_CHARS: Final = ERROR_BYTES // (4 * 6) - 50
 _TRACEBACK_BYTES: Final = ERROR_BYTES - 3 * _MESSAGE_CHARS - 1_000
+_GROUP_LEVELS: Final = 20
+_PLAIN_LINKS: Final = 20
+_PLAIN_TEXTS: Final = frozenset({BaseException.__str__, KeyError.__str__})
+_OWN: Final = ("__getattribute__", "args", "__cause__", "__context__")
+"""What a class whose errors are plain has from BaseException."""
 
 
 def failure_of(error: BaseException, *, task: str | None = None, attempts: int = 0, unknown: bool = False) -> Failure:
-    """Return `error` as it is stored. `task` is the task that gave up after `attempts`."""
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    """Return `error` as it is stored. `task` is the task that gave up after `attempts`.
+
+    Always returns, and soon: what of the error cannot be read in time is left out, and said to be.
+    """
     if isinstance(error, TaskFailed):
         task, attempts = error.task, error.attempts
-    return Failure(
-        _cut(type(error).__name__, _TYPE_CHARS),
-        _cut(_text(error), _MESSAGE_CHARS),
-        traceback=_traceback(error),
-        cause=None if cause is None else _cut(f"{type(cause).__name__}: {_text(cause)}", _MESSAGE_CHARS),
-        task=task,
-        attempts=attempts,
-        unknown=unknown,
-    )
+    failure = Failure(type(error).__name__, "", task=task, attempts=attempts, unknown=unknown)
+    read = partial(_read, error, failure)
+    why = read() if _is_plain(error) else guarded(read)
+    if why is not None:
+        # A copy: whoever still reads may go on to write into the other.
+        failure = replace(failure, message=failure.message or f"(its text cannot be read: {why})")
+        failure.traceback = failure.traceback or "".join(traceback.format_tb(_users_part(error)))
+    return failure
+
+
+def _read(error: BaseException, failure: Failure) -> None:
+    """Fill in what is read of the error, what matters most first."""
+    failure.type = _cut(type(error).__name__, _TYPE_CHARS)
+    failure.message = _cut(_text(error), _MESSAGE_CHARS)
+    failure.traceback = _traceback(error)
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        failure.cause = _cut(f"{type(cause).__name__}: {_text(cause)}", _MESSAGE_CHARS)
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Tell whether no user code runs when the error is read: it has Python's own text, and so have its causes."""
+    links = 0
+    here: BaseException | None = error
+    while here is not None:
+        kind = type(here)
+        links += 1
+        if (
+            links > _PLAIN_LINKS
+            or kind.__str__ not in _PLAIN_TEXTS
+            or any(getattr(kind, name) is not getattr(BaseException, name) for name in _OWN)
+            # Python looks for what else its object has, to suggest another name.
+            or issubclass(kind, AttributeError)
+            or hasattr(here, "__notes__")
+            or not all(type(part) in PLAIN for part in here.args)
+        ):
+            return False
+        here = here.__cause__ or here.__context__
+    return True
+
+
+def told(context: dict[str, Any]) -> str:
+    """Return what a loop's exception handler was told, with the traceback if there is one."""
+    error = context.get("exception")
+    return "\n".join([str(context.get("message")), *([failure_of(error).traceback] if error is not None else [])])
 
 
 def encode_failure(failure: Failure) -> bytes:
@@ -52,20 +101,22 @@ def encode_failure(failure: Failure) -> bytes:
     )
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException, levels: int = _GROUP_LEVELS) -> str:
     try:
-        text = _members(error) if isinstance(error, BaseExceptionGroup) else str(error)
-    except Exception:  # noqa: BLE001 - a broken __str__ must not hide the error
-        return "(its text cannot be read: __str__ raised)"
+        text = _members(error, levels) if isinstance(error, BaseExceptionGroup) else str(error)
+    except BaseException as broken:  # noqa: BLE001 - a broken __str__ must not hide the error
+        return f"(its text cannot be read: {type(broken).__name__} was raised)"
     if isinstance(error, AikiError) and error.hint:
         text = f"{text} ({error.hint})"
-    # A lone surrogate cannot be stored.
-    return text.encode("utf-8", "backslashreplace").decode()
+    # A lone surrogate cannot be stored; and a subclass of str could have an `encode` of its own.
+    return str.encode(text, "utf-8", "backslashreplace").decode()
 
 
-def _members(group: BaseExceptionGroup[BaseException]) -> str:
+def _members(group: BaseExceptionGroup[BaseException], levels: int) -> str:
     """Return what went wrong in the branches: the group's own text only counts them."""
-    inside = "; ".join(f"{type(error).__name__}: {_text(error)}" for error in group.exceptions)
+    if levels == 0:
+        return f"{group.message}: …"
+    inside = "; ".join(f"{type(error).__name__}: {_text(error, levels - 1)}" for error in group.exceptions)
     return f"{group.message}: {inside}"
 
 
@@ -74,20 +125,25 @@ def _traceback(error: BaseException) -> str:
 
     Where Aiki refused a call it ends with the user's line: how we came to refuse it is no help.
     """
-    trace = error.__traceback__
-    while trace is not None and is_internal(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
+    trace = _users_part(error)
     try:
         report = traceback.TracebackException(type(error), error, trace)
         _end_with_the_users_line(report)
         lines = list(report.format())
-    except Exception:  # noqa: BLE001 - a broken __repr__ or __str__ again
+    except BaseException:  # noqa: BLE001 - a broken __repr__ or __str__ again
         lines = traceback.format_tb(trace)
     text = "".join(lines).encode("utf-8", "backslashreplace")
     if len(text) > _TRACEBACK_BYTES:
         half = _TRACEBACK_BYTES // 2
         text = text[:half] + b"\n  ...\n" + text[-half:]
     return text.decode(errors="ignore")
+
+
+def _users_part(error: BaseException) -> TracebackType | None:
+    trace = error.__traceback__
+    while trace is not None and is_internal(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
 
 
 def _end_with_the_users_line(report: traceback.TracebackException) -> None:

@@ -231,7 +231,10 @@ def _answer(work: Work, lease: Lease) -> bytes:
 
 def raised(error: BaseException, retry: Retry | None) -> Raised:
     """Return what the parent is to know of `error`. Without `retry` (no task was found) it is final."""
-    delay = to_seconds(cast(Any, error.delay)) if isinstance(error, RetryAfter) else None
+    try:
+        delay = to_seconds(cast(Any, error.delay)) if isinstance(error, RetryAfter) else None
+    except UsageError as unusable:
+        return Raised(failure_of(unusable), final=True, retry_after=None)
     final = retry is None or isinstance(error, PayloadError) or not retry.retries(error)
     return Raised(failure_of(error), final, delay)
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from aiki.execution import Settings
 from aiki.execution.threads import Threads
 from aiki.run import TaskRun, WorkflowRun, task_run
 from aiki.task import Task, task
-from aiki.wire.messages import NULL
+from aiki.wire.messages import NULL, End
 from aiki.workflow import Workflow, workflow
 from tests.model.execution_host import EPOCH, World, simulate
 from tests.unit.execution import process_tasks
@@ -84,11 +85,14 @@ def finish(flow: Workflow[Any, Any], **options: Any) -> tuple[World, str]:
 
 def finish_outside(flow: Workflow[Any, Any], settings: Settings) -> str:
     """The same in real time, for threads and processes."""
+    end = end_outside(flow, settings)
+    assert end.event is Event.COMPLETE, bytes(end.error)
+    return bytes(end.output).decode()
 
-    async def main() -> str:
-        end = await World(flow, settings=settings).finish()
-        assert end.event is Event.COMPLETE, bytes(end.error)
-        return bytes(end.output).decode()
+
+def end_outside(flow: Workflow[Any, Any], settings: Settings) -> End:
+    async def main() -> End:
+        return await World(flow, settings=settings).finish()
 
     return asyncio.run(main())
 
@@ -154,6 +158,66 @@ def test_retry_after_overrides_the_delay_and_counts_as_an_attempt() -> None:
     flaky = Flaky(RetryAfter("3s"), RetryAfter("3s"), retry=Retry.fixed(2, "1ms"))
     assert finish(calling(flaky.task))[1].startswith('["TaskFailed","RetryAfter"')
     assert flaky.times[1] - flaky.times[0] >= 3
+
+
+def test_a_delay_that_is_none_fails_the_task_and_says_so() -> None:
+    flaky = Flaky(RetryAfter("soonish"), retry=Retry.fixed(2, "1ms"))
+    assert finish(calling(flaky.task))[1].startswith('["TaskFailed","UsageError","\'soonish\' is not a duration')
+
+
+class Interrupts(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+@task(name="interrupts", retry=Retry.none())
+async def interrupts_in_loop() -> None:
+    raise Interrupts
+
+
+@task(name="interrupts", retry=Retry.none())
+def interrupts_in_thread() -> None:
+    raise Interrupts
+
+
+@pytest.mark.parametrize("failing", [interrupts_in_loop, interrupts_in_thread])
+def test_a_task_ends_whatever_the_text_of_its_error_does(failing: Any, settings: Settings) -> None:
+    assert "KeyboardInterrupt was raised" in finish_outside(calling(failing), settings)
+
+
+def test_a_run_ends_whatever_the_text_of_its_error_does(settings: Settings) -> None:
+    @workflow
+    async def fails(run: WorkflowRun) -> None:
+        raise Interrupts
+
+    end = end_outside(fails, settings)
+    assert end.event is Event.FAIL
+    assert b"KeyboardInterrupt was raised" in bytes(end.error)
+
+
+@dataclass
+class ExitsWhenRead:
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if self.value:
+            raise SystemExit
+
+
+def test_a_result_whose_class_exits_when_it_is_read_fails_the_run(settings: Settings) -> None:
+    @task(retry=Retry.none())
+    async def makes() -> ExitsWhenRead:
+        made = ExitsWhenRead()
+        made.value = 1
+        return made
+
+    @workflow
+    async def takes(run: WorkflowRun) -> None:
+        await makes.run(run)
+
+    end = end_outside(takes, settings)
+    assert end.event is Event.FAIL
+    assert b"SystemExit" in bytes(end.error)
 
 
 def test_only_on_and_never_on_choose_the_errors_that_are_retried() -> None:

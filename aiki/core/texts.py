@@ -1,0 +1,83 @@
+"""Own the one way in which text is taken of users' objects: their `__str__` may raise anything, or never end.
+
+Whoever needs such text stands where the work must go on: on a worker's loop, at the end of a run. So user code is read
+in a thread of its own, for no longer than SECONDS, and what it raises ends there, KeyboardInterrupt and SystemExit too.
+"""
+
+import ctypes
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Final
+
+SECONDS: Final = 1.0
+"""Text takes microseconds; a lease, which nobody may renew while we wait, lasts a second or more."""
+PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
+"""Classes whose text is Python's own work: no user code runs."""
+
+
+def text_of(value: object) -> str:
+    """Return `str(value)`, or what is wrong with it. Never raises, and takes no longer than SECONDS."""
+    return _text_by(str, value)
+
+
+def shown(value: object) -> str:
+    """Return `repr(value)`, or what is wrong with it. Never raises, and takes no longer than SECONDS."""
+    return _text_by(repr, value)
+
+
+def guarded(read: Callable[[], None]) -> str | None:
+    """Call `read`, which may run user code; return why it did not come to its end, or None.
+
+    It runs in another thread. If it does not end in time it is told to, and left: it may then not touch what we use.
+    """
+    reading = _Reading(read)
+    try:
+        reading.start()
+    except RuntimeError as error:  # the system gives no more threads
+        return str(error)
+    return reading.outcome()
+
+
+def _text_by(take: Callable[[object], str], value: object) -> str:
+    if type(value) in PLAIN:
+        return take(value)
+    texts: list[str] = []
+    # Plain text of a subclass of str too, which could have methods of its own.
+    why = guarded(lambda: texts.append(str.__str__(take(value))))
+    return texts[0] if why is None else f"(a {type(value).__name__}, whose text cannot be read: {why})"
+
+
+class _Reading(threading.Thread):
+    """One reading of user code."""
+
+    def __init__(self, read: Callable[[], None]) -> None:
+        super().__init__(name="aiki-text", daemon=True)
+        self._read = read
+        self._context = copy_context()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._why: str | None = None
+
+    def run(self) -> None:
+        try:
+            self._context.run(self._read)
+        except BaseException as error:  # noqa: BLE001 - the boundary of user code
+            self._why = f"{type(error).__name__} was raised"
+        finally:
+            with self._lock:
+                self._ended.set()
+
+    def outcome(self) -> str | None:
+        """Return why the reading did not come to its end in time, or None."""
+        if self._ended.wait(SECONDS):
+            return self._why
+        self._interrupt()
+        return f"it took longer than {SECONDS:g} s"
+
+    def _interrupt(self) -> None:
+        """Raise SystemExit in the thread, if it is at Python code: a loop in it would take the GIL again and again."""
+        with self._lock:
+            # Only while it has not ended: its ident might belong to another thread by then.
+            if not self._ended.is_set() and self.ident is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(SystemExit))
