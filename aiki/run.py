@@ -141,10 +141,13 @@ class WorkflowRun:
     async def sleep_until(self, when: datetime) -> None:
         """Wait durably until `when`, an aware datetime; a date in the past does not wait.
 
-        Raises UsageError if `when` has no time zone.
+        Raises UsageError if `when` is no datetime, or has no time zone.
         """
-        if when.tzinfo is None:
-            raise UsageError("sleep_until() needs a datetime with a time zone", hint="datetime.now(UTC)")
+        if not _is_aware(when):
+            raise UsageError(
+                f"sleep_until() needs a datetime with a time zone, not {when!r}",
+                hint="await run.sleep_until(run.now() + timedelta(hours=1))",
+            )
         await self._calls.sleep_until((when - _EPOCH) // timedelta(microseconds=1))
 
     def random(self) -> float:
@@ -161,6 +164,10 @@ class WorkflowRun:
         `if run.patched("add-fraud-check"): await check.run(run, order)` lets runs in flight go on as they began.
         """
         return self._calls.patched(change_id)
+
+
+def _is_aware(when: Any) -> bool:
+    return isinstance(when, datetime) and when.utcoffset() is not None
 
 
 def current_body() -> WorkflowRun | None:

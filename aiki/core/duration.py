@@ -24,6 +24,7 @@ LONGEST: Final = 365_000 * MICROSECONDS["d"]
 
 _PART: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?)(us|ms|s|m|h|d|w)")
 _FORMS: Final = '"250ms", "20s", "10m", "1h30m", "30d" or a timedelta'
+_SHOWN_CHARS: Final = 60
 
 
 def to_seconds(value: Duration) -> float:
@@ -40,7 +41,7 @@ def to_microseconds(value: Duration) -> int:
         return _parse(value)
     if not isinstance(value, timedelta):
         # A bare number is refused: whether 20 means seconds or milliseconds is what readers get wrong.
-        raise UsageError(f"{shown(value)} is not a duration: write {_FORMS}")
+        raise _refusal(value)
     microseconds = value // timedelta(microseconds=1)
     if not 0 <= microseconds <= LONGEST:
         raise UsageError(f"{value!r} is not a usable duration: it must be between 0 and 365000 days")
@@ -61,7 +62,16 @@ def _parse(text: str) -> int:
         position = part.end()
     microseconds = whole + round(total)
     if position == 0 or position != len(text):
-        raise UsageError(f"{text!r} is not a duration: write {_FORMS}")
+        raise _refusal(text)
     if microseconds > LONGEST:
-        raise UsageError(f"{text!r} is not a usable duration: it must be between 0 and 365000 days")
+        raise UsageError(f"{_shown(text)} is not a usable duration: it must be between 0 and 365000 days")
     return microseconds
+
+
+def _refusal(value: object) -> UsageError:
+    return UsageError(f"{_shown(value)} is not a duration: write {_FORMS}")
+
+
+def _shown(value: object) -> str:
+    text = shown(value)
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"

@@ -332,7 +332,7 @@ class Body:
 
     def _consume(self, index: int, entry: Entry) -> None:
         self._journal.consume(index)
-        self._since_rest = 0
+        self._since_rest = self.loop.repeats = 0
         self.loop.now_us = max(self.loop.now_us, entry.at)
 
     def _deliver_live(self, now: int) -> bool:
@@ -353,7 +353,7 @@ class Body:
 
     def _record(self, entry: Entry) -> None:
         self._went_live = True
-        self._since_rest = 0
+        self._since_rest = self.loop.repeats = 0
         self.loop.now_us = entry.at
         self._on_entry(entry)
 

@@ -7,12 +7,18 @@ in every process. Everything that asyncio offers on top of futures, tasks and ti
 Time is whole microseconds inside, because a journal entry's `at` is; `time()` shows seconds, as asyncio wants.
 Timers carry keys made from their delay (`timer:0.25`) or their date (`until:...`), not from the order in which they
 were made: a timeout that never fired leaves no trace, and adding one disturbs no recorded timer of another length.
+
+A clock in floats may fall short of the date that a timer was made for, by less than its microsecond. Whoever looks
+again when it goes off, as anyio's scopes do, would then set it anew for no time at all, for ever. So `time()` is never
+before the date of a timer that went off. `asyncio.sleep(inf)` is a timer like others, of the last date there is: a run
+that waits for nothing else sleeps until somebody ends it, and is no deadlock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import sys
 import threading
 from asyncio import Task as AsyncioTask
@@ -26,9 +32,14 @@ from typing import Any, Final, TypeVarTuple, Unpack
 
 from aiki.core.errors import UsageError
 from aiki.execution.order import ENSURE_FUTURE, RunFuture, coroutines_in_order
+from aiki.execution.repeats import REPEATS, is_repeat
 
 Ts = TypeVarTuple("Ts")
 MICROSECONDS: Final = 1_000_000
+LAST_DATE: Final = 253_402_214_400_000_000
+"""The last day of the year 9999 as it begins in UTC: later ones cannot be shown in every time zone."""
+_LONGEST_SECONDS: Final = 1e12
+"""Enough to reach the last date from any other."""
 
 REFUSED: Final = """
     run_in_executor getaddrinfo getnameinfo create_connection create_server sendfile start_tls
@@ -44,7 +55,7 @@ REFUSED: Final = """
 class Timer(asyncio.TimerHandle):
     """A timer of the body, found again on replay by its key."""
 
-    __slots__ = ("fired", "key", "when_us")
+    __slots__ = ("fired", "key", "reaches", "when_us")
 
     def __init__(
         self, when_us: int, key: str, callback: Callable[..., object], args: Any, loop: RunLoop, context: Context | None
@@ -52,6 +63,8 @@ class Timer(asyncio.TimerHandle):
         super().__init__(when_us / MICROSECONDS, callback, args, loop, context)
         self.when_us = when_us
         self.key = key
+        self.reaches = self.when()
+        """What `time()` has come to when this goes off."""
         self.fired = False
 
 
@@ -112,7 +125,11 @@ class RunLoop(asyncio.AbstractEventLoop):
         self.tasks: list[AsyncioTask[Any]] = []
         self.workflow_run: object = None
         self._prune_tasks_at = 16
+        self.repeats = 0
+        """How often repeats were taken up since the last delivery, which sets it to 0."""
+        self._held: list[asyncio.Handle] = []
         self._number = salt
+        self._reached = 0.0
         self._made_ahead: dict[Any, AsyncioTask[Any]] = {}
         self._on_problem = on_problem
         self._timers: list[tuple[int, int, Timer]] = []
@@ -127,14 +144,24 @@ class RunLoop(asyncio.AbstractEventLoop):
 
         Raises SystemExit and KeyboardInterrupt of user code.
         """
-        ready = self.ready
+        ready, held = self.ready, self._held
         count = 0
         while ready and count < limit:
             handle = ready.popleft()
             count += 1
             if not handle._cancelled:  # noqa: SLF001 - BaseEventLoop does the same with its handles
                 handle._run()  # noqa: SLF001
+            if held and self.repeats < REPEATS and not is_repeat(handle):
+                self.repeats += 1
+                ready.extend(held)
+                held.clear()
         return count
+
+    def hold(self, handle: asyncio.Handle) -> None:
+        """Keep back `handle`, a repeat that was made ready last, until one that is no repeat has run."""
+        if self.ready and self.ready[-1] is handle:
+            self.ready.pop()
+            self._held.append(handle)
 
     def next_timer(self) -> Timer | None:
         """Return the pending timer that is due first."""
@@ -160,12 +187,14 @@ class RunLoop(asyncio.AbstractEventLoop):
         if not queue:
             del self._timers_by_key[timer.key]
         timer.fired = True
+        self._reached = max(self._reached, timer.reaches)
         self.ready.append(timer)
 
     def kill(self) -> None:
         """Make the loop inert for ever."""
         self.dead = True
         self.ready.clear()
+        self._held.clear()
         self._made_ahead.clear()
         self._timers.clear()
         self._timers_by_key.clear()
@@ -191,15 +220,20 @@ class RunLoop(asyncio.AbstractEventLoop):
     def call_later(
         self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run `callback` after `delay` seconds of the run's time: a durable timer."""
-        return self._call_after(round(delay * MICROSECONDS), callback, args, context)
+        """Run `callback` after `delay` seconds of the run's time: a durable timer. Raises UsageError on nan."""
+        return self._call_after(delay, callback, args, context)
 
     def call_at(
         self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run `callback` when `time()` has come to `when`: a durable timer."""
+        """Run `callback` when `time()` has come to `when`: a durable timer. Raises UsageError on nan."""
         # A date in seconds is off by up to 0.12 µs as a float, so rounding gives back the delay that was meant.
-        return self._call_after(round((when - self.time()) * MICROSECONDS), callback, args, context)
+        timer = self._call_after(when - self.time(), callback, args, context)
+        if timer.when_us < LAST_DATE:
+            timer.reaches = when
+        if timer.fired:
+            self._reached = max(self._reached, when)
+        return timer
 
     def call_until(self, when_us: int, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """Call back at a date rather than after a delay; the key is the date's."""
@@ -207,7 +241,7 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def time(self) -> float:
         """Return the time of the last delivery, in seconds since the epoch."""
-        return self.now_us / MICROSECONDS
+        return max(self.now_us / MICROSECONDS, self._reached)
 
     get_debug = bool  # returns False, in C: each future and each task asks for it
 
@@ -283,15 +317,19 @@ class RunLoop(asyncio.AbstractEventLoop):
                 self._made_ahead[one] = self.create_task(one)
         return self._made_ahead.pop(coro)
 
-    def _call_after(
-        self, delay_us: int, callback: Callable[..., object], args: Any, context: Context | None
-    ) -> asyncio.TimerHandle:
+    def _call_after(self, delay: float, callback: Callable[..., object], args: Any, context: Context | None) -> Timer:
+        if not abs(delay) < _LONGEST_SECONDS:
+            if delay != delay:
+                raise UsageError("a timer of nan seconds: it is no number", hint='await run.sleep("10m")')
+            delay = math.copysign(_LONGEST_SECONDS, delay)
+        delay_us = round(delay * MICROSECONDS)
         key = f"timer:{delay_us / MICROSECONDS:.6f}".rstrip("0").rstrip(".")
         return self._add_timer(self.now_us + delay_us, key, callback, args, context)
 
     def _add_timer(
         self, when_us: int, key: str, callback: Callable[..., object], args: Any, context: Context | None
     ) -> Timer:
+        when_us = min(when_us, LAST_DATE)
         timer = Timer(when_us, key, callback, args, self, context)
         if when_us <= self.now_us:
             timer.fired = True

@@ -135,6 +135,7 @@ class World:
         self._pending: Unit | None = None
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self.started = self.now()
 
     # -- Host
 

@@ -1,5 +1,6 @@
 """Durations: what is taken, what is refused, and that no microsecond is lost."""
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -60,12 +61,25 @@ def test_whole_microseconds_survive_as_text(value):
         "1h30",
         20,
         1.5,
+        10**12,
+        math.inf,
+        math.nan,
+        "inf",
+        "nan",
+        "1e12s",
         None,
     ],
 )
 def test_what_is_no_duration_is_refused_with_the_forms(value):
     with pytest.raises(UsageError, match=r"is not a duration.*1h30m"):
         to_microseconds(value)
+
+
+@pytest.mark.parametrize("value", [10**400, 10**5000, "9" * 5000, "9" * 5000 + "s"], ids=["long", "longer", "n", "s"])
+def test_a_number_of_any_length_is_refused_in_few_words(value):
+    with pytest.raises(UsageError, match="is not a duration") as refused:
+        to_microseconds(value)
+    assert len(refused.value.message) < 200
 
 
 @pytest.mark.parametrize("value", [timedelta(seconds=-1), timedelta.max, "99999999999d", f"{LONGEST + 1}us"])

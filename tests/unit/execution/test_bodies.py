@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import date, datetime
 from typing import Any
 
 import anyio
@@ -16,7 +18,8 @@ import anyio.to_thread
 import pytest
 
 from aiki.core.errors import UsageError
-from aiki.core.states import Event
+from aiki.core.states import Event, State
+from aiki.execution.loop import LAST_DATE
 from aiki.run import WorkflowRun, current_body
 from aiki.task import task
 from aiki.wire.messages import End
@@ -194,6 +197,41 @@ def test_a_deadlock_fails_the_run_and_names_where_it_waits() -> None:
     assert "can never come" in text
     assert "test_bodies.py" in text
     assert "in waits_for_ever" in text
+
+
+@pytest.mark.parametrize("waits", [anyio.sleep_forever, lambda: asyncio.sleep(math.inf), lambda: asyncio.sleep(1e300)])
+def test_a_body_that_sleeps_for_ever_is_no_deadlock_and_leaves_memory_until_the_last_date(waits: Any) -> None:
+    @workflow(name="forever", version="1")
+    async def forever(run: WorkflowRun) -> None:
+        await waits()
+
+    async def main() -> World:
+        world = World(forever)
+        world.claim()
+        await world.settle()
+        return world
+
+    world = simulate(main())
+    assert world.state is State.SLEEPING
+    assert world.end is not None
+    assert world.end.due_at == LAST_DATE
+
+
+@pytest.mark.parametrize("when", [None, "tomorrow", 5.0, math.inf, date(2030, 1, 1), datetime(2030, 1, 1)])  # noqa: DTZ001 - the mistake
+def test_a_date_without_a_time_zone_or_that_is_none_is_refused(when: Any) -> None:
+    async def body(run: WorkflowRun) -> None:
+        await run.sleep_until(when)
+
+    text = failure_of(body)
+    assert "sleep_until() needs a datetime with a time zone" in text
+    assert "run.now() + timedelta" in text
+
+
+def test_a_timer_of_no_number_is_refused() -> None:
+    async def body(run: WorkflowRun) -> None:
+        asyncio.get_running_loop().call_later(math.nan, print)
+
+    assert "a timer of nan seconds" in failure_of(body)
 
 
 def test_a_wait_for_nothing_is_no_deadlock_while_a_task_is_awaited() -> None:

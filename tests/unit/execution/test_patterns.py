@@ -1,0 +1,75 @@
+"""What people write with asyncio and anyio ends alike straight through, killed anywhere, and out of memory between."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from aiki.core.states import Event
+from aiki.execution import Settings
+from aiki.run import WorkflowRun
+from aiki.workflow import Workflow, workflow
+from tests.model.execution_host import World, simulate
+from tests.unit.execution.patterns import PATTERNS, Body
+
+LONGEST = 120.0
+"""Seconds of the run's time that each pattern stays under: one that waits for an outcome it gave up takes 300."""
+
+patterns = pytest.mark.parametrize(
+    ("body", "expected"), [pytest.param(*pattern, id=pattern[0].__name__) for pattern in PATTERNS]
+)
+
+
+def flow_of(body: Body) -> Workflow[[], Any]:
+    @workflow(name="pattern", version="1")
+    async def flow(run: WorkflowRun) -> Any:
+        return await body(run)
+
+    return flow
+
+
+async def ends(world: World) -> Any:
+    """Finish the run; return its output, when it took no longer than its timers and went round for nothing."""
+    end = await world.finish()
+    assert end.event is Event.COMPLETE, bytes(end.error).decode()
+    assert [entry.key for entry in world.journal if entry.turns is not None] == []
+    assert world.now() - world.started < LONGEST * 1_000_000
+    return json.loads(bytes(end.output))
+
+
+@patterns
+def test_a_pattern_ends_straight_through(body: Body, expected: Any) -> None:
+    async def main() -> Any:
+        return await ends(World(flow_of(body)))
+
+    assert simulate(main()) == expected
+
+
+@patterns
+def test_a_pattern_ends_alike_when_its_worker_is_killed_after_any_entry(body: Body, expected: Any) -> None:
+    async def kills_after(entries: int) -> bool:
+        world = World(flow_of(body), settings=Settings(linger_seconds=LONGEST))
+        world.claim()
+        await world.settle(until=lambda: len(world.journal) >= entries)
+        if world.execution is None:
+            return False
+        world.crash()
+        assert await ends(world) == expected, f"killed after {entries} entries"
+        return True
+
+    async def main() -> None:
+        entries = 1
+        while await kills_after(entries):
+            entries += 1
+
+    simulate(main())
+
+
+@patterns
+def test_a_pattern_ends_alike_when_its_run_leaves_memory_at_each_wait(body: Body, expected: Any) -> None:
+    async def main() -> Any:
+        return await ends(World(flow_of(body), settings=Settings(linger_seconds=0)))
+
+    assert simulate(main()) == expected
