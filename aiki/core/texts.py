@@ -41,7 +41,10 @@ def guarded(read: Callable[[], None]) -> str | None:
 
 def _text_by(take: Callable[[object], str], value: object) -> str:
     if type(value) in PLAIN:
-        return take(value)
+        try:
+            return take(value)
+        except ValueError:  # a whole number of more digits than Python turns into text
+            return "(a number of too many digits)"
     texts: list[str] = []
     # Plain text of a subclass of str too, which could have methods of its own.
     why = guarded(lambda: texts.append(str.__str__(take(value))))
