@@ -9,6 +9,7 @@ from typing import Any
 from aiki import stored
 from aiki.core.errors import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, UsageError
 from aiki.core.states import TERMINAL, State
+from aiki.core.words import failed_try, task_of
 from aiki.wire import messages
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,7 +50,7 @@ class RunStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     due_at: datetime | None = None
-    """When a scheduled, sleeping or retrying run goes on."""
+    """When a scheduled, sleeping or retrying run goes on, or a task of a running one is tried again."""
     key: str | None = None
     priority: int = 0
     labels: dict[str, str] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class RunStatus:
     """
     error: messages.Failure | None = None
     why: str | None = None
-    """Why it is blocked, retrying, queued with nobody to run it, or shown without its result."""
+    """Why it is blocked, queued with nobody to run it, or shown without its result; which task of it is tried again."""
     worker: str | None = None
 
     @property
@@ -73,6 +74,7 @@ class RunStatus:
 
 def from_wire(run: messages.RunStatus) -> RunStatus:
     """Return the public form of a status on the wire."""
+    due_at, why = (run.due_at, run.why) if run.tried is None else _due(run.tried)
 
     def moment(value: int | None) -> datetime | None:
         return None if value is None else to_datetime(value)
@@ -87,16 +89,22 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         created_at=to_datetime(run.created_at),
         started_at=moment(run.started_at),
         finished_at=moment(run.finished_at),
-        due_at=moment(run.due_at),
+        due_at=moment(due_at),
         key=run.key,
         priority=run.priority,
         labels=run.labels,
         tasks=run.tasks,
         result=stored.read(run.output),
         error=stored.read_failure(run.error),
-        why=run.why,
+        why=why,
         worker=run.worker,
     )
+
+
+def _due(tried: messages.Attempt) -> tuple[int | None, str | None]:
+    """Return when a task is tried again, and why."""
+    failure = stored.read_failure(tried.error) or messages.Failure("Unknown", "no error was recorded")
+    return tried.next_at, failed_try(task_of(tried.key), tried.attempt, type=failure.type, message=failure.message)
 
 
 def error_of(run: messages.RunStatus) -> AikiError | None:

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 
 from aiki.core.errors import AikiError
 from aiki.core.failpoints import failpoint
+from aiki.core.words import failed_try
 from aiki.execution.failures import encode_failure
 from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.processes import ProcessFailure, Raised, raised
@@ -46,7 +47,7 @@ _NULL: Final = bytes(NULL)
 class Started:
     """A call that was let go, and the attempt that is made or due next."""
 
-    __slots__ = ("announced", "call", "need", "number", "permit", "trying")
+    __slots__ = ("announced", "call", "failed", "need", "number", "permit", "trying")
 
     def __init__(self, call: Call, number: int, need: int) -> None:
         self.call = call
@@ -59,6 +60,8 @@ class Started:
         self.permit: threading.Event | None = None
         """What its try waits for, that has all it needs to begin."""
         self.trying: Try | None = None
+        self.failed: Failure | None = None
+        """What the last try failed with; None if there was none under this claim."""
 
 
 class Attempts:
@@ -226,6 +229,15 @@ class Attempts:
             heapq.heappop(retries)
         return retries[0][0] if retries else None
 
+    def why_due(self, when: int) -> str | None:
+        """Return which task is tried again at `when`, and why; None if none is, or it failed under an earlier claim."""
+        if self.next_retry_at() != when:
+            return None
+        started = self._retries[0][2]
+        if (failure := started.failed) is None:
+            return None
+        return failed_try(started.call.task.name, started.number - 1, type=failure.type, message=failure.message)
+
     # -- private
 
     def _is_current(self, started: Started) -> bool:
@@ -343,6 +355,7 @@ class Attempts:
         self._outbox.add(Attempt(call.key, started.number, Raw(encode_failure(known.failure)), next_at))
         started.number += 1
         started.need = self._outbox.added
+        started.failed = known.failure
         self._retry_at(started, next_at)
         self._on_outcome(None, False, b"")
 

@@ -47,7 +47,6 @@ class Execution:
         "_alarm_at",
         "_attempts",
         "_body",
-        "_claimed",
         "_draining",
         "_end",
         "_entries",
@@ -67,6 +66,7 @@ class Execution:
         "_too_large",
         "_wants_slot",
         "_workflow",
+        "claimed",
         "fence",
         "lease",
         "suspect",
@@ -79,7 +79,7 @@ class Execution:
         self.fence = claimed.fence
         self.lease = lease
         self.suspect = claimed.suspect
-        self._claimed = claimed
+        self.claimed = claimed
         self._workflow = workflow
         self._host = host
         self._settings = settings
@@ -118,16 +118,16 @@ class Execution:
         self._last_at = claimed.started_at
 
     def __repr__(self) -> str:
-        return f"<Execution of {self._claimed.workflow} {self.fence.run_id}>"
+        return f"<Execution of {self.claimed.workflow} {self.fence.run_id}>"
 
     # -- called by the worker
 
     def start(self) -> None:
         """Read the rest of the journal if there is more, then run the body as far as it goes."""
         run_id, attempts = self.fence.run_id, self._attempts
-        if len(self._entries) < self._claimed.length:
+        if len(self._entries) < self.claimed.length:
             self._host.fetch_page(self, Page(run_id, len(self._entries)))
-        elif attempts.tried < self._claimed.tries:
+        elif attempts.tried < self.claimed.tries:
             self._host.fetch_page(self, Page(run_id, tried_after=attempts.last_tried))
         else:
             self._begin()
@@ -142,7 +142,7 @@ class Execution:
             return
         if not page.entries and not page.attempts:
             self._stop_with(
-                ends.blocked(f"its journal has {self._claimed.length} entries and ends at {len(self._entries)}")
+                ends.blocked(f"its journal has {self.claimed.length} entries and ends at {len(self._entries)}")
             )
             return
         self._entries = self._entries + page.entries
@@ -218,7 +218,7 @@ class Execution:
     # -- private: the body
 
     def _begin(self) -> None:
-        claimed, workflow = self._claimed, self._workflow
+        claimed, workflow = self.claimed, self._workflow
         try:
             args, kwargs = workflow.parameters.decode(claimed.input)
         except AikiError as error:
@@ -400,7 +400,7 @@ class Execution:
         """Suspend the run; what is not yet written goes along."""
         wake = self._next_wake()
         assert wake is not None, "a run that lingers waits for a date"
-        self._end_with(End(wake[1], due_at=wake[0]))
+        self._end_with(End(wake[1], due_at=wake[0], why=self._attempts.why_due(wake[0])))
 
     def _set_alarm(self) -> None:
         """Have the loop call back when the next timer or retry is due."""

@@ -52,6 +52,8 @@ def of_status(run: RunStatus) -> int:
             weight += _TEXT_BYTES * len(text)
     if run.labels:
         weight += of_labels(run.labels)
+    if run.tried is not None:
+        weight += of_attempt(run.tried)
     return weight
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiki.execution import Execution
     from aiki.transport import Transport
     from aiki.worker.clock import DatabaseClock
+    from aiki.worker.talk import Talk
 
 LANES: Final = 2
 TURN_RUNS: Final = 50
@@ -40,9 +41,10 @@ log = logging.getLogger("aiki.worker")
 class Recorder:
     """Units on their way, in the order they became ready."""
 
-    def __init__(self, transport: Transport, clock: DatabaseClock) -> None:
+    def __init__(self, transport: Transport, clock: DatabaseClock, talk: Talk | None) -> None:
         self._transport = transport
         self._clock = clock
+        self._talk = talk
         self._ready: deque[tuple[Execution, Unit]] = deque()
         self._idle_lanes = LANES
         self._lanes: set[asyncio.Task[None]] = set()
@@ -90,7 +92,9 @@ class Recorder:
             self._refused(batch, error, tries=tries + 1)
             return
         failpoint("worker.recorded")
-        for place, ((execution, _), recorded) in enumerate(zip(batch, reply.units, strict=True), 1):
+        for place, ((execution, unit), recorded) in enumerate(zip(batch, reply.units, strict=True), 1):
+            if self._talk is not None and recorded.result == "done":
+                self._talk.recorded(execution.claimed, unit)
             execution.on_recorded(recorded)
             if place % TURN_RUNS == 0:
                 await asyncio.sleep(0)
@@ -141,6 +145,8 @@ class Recorder:
             part = left.popleft()
             try:
                 (recorded,) = (await self._reply([part])).units
+                if self._talk is not None and recorded.result == "done":
+                    self._talk.recorded(execution.claimed, part)
             except UsageError as error:
                 # Cut for a larger server: a reconnect has led to one that takes less.
                 left.extendleft(reversed(smaller := cut(part, self._room)))

@@ -33,6 +33,8 @@ from aiki.worker.inventory import Inventory
 from aiki.worker.recorder import TURN_RUNS, Recorder
 from aiki.worker.session import Session, SessionCallbacks
 from aiki.worker.slots import Slots
+from aiki.worker.talk import Talk
+from aiki.worker.talk import log as runs_log
 
 if TYPE_CHECKING:
     from aiki.workflow import Workflow
@@ -96,7 +98,8 @@ class Worker:
         self._shared = Shared(lifespan)
         self._settings = Settings(linger_seconds=to_seconds(linger))
         self._clock = DatabaseClock()
-        self._recorder = Recorder(client.transport, self._clock)
+        self._talk = Talk(self._clock.now) if runs_log.isEnabledFor(logging.INFO) else None
+        self._recorder = Recorder(client.transport, self._clock, self._talk)
         self._slots = Slots(max_concurrent_runs, self._on_free)
         self._executions: dict[str, Execution] = {}
         self._inventory = Inventory()
@@ -172,6 +175,8 @@ class Worker:
                 execution.stop()
             await self._is_empty_within(STOP_SECONDS)
         await self._recorder.close()
+        if self._talk is not None:
+            self._talk.close()
         for execution in list(self._executions.values()):
             execution.drop()
         for task in self._background:
@@ -276,6 +281,8 @@ class Worker:
         elif not self._slots.take(execution, asked.reservation):
             execution.decline("its worker had no slot left")
         else:
+            if self._talk is not None:
+                self._talk.began(claimed)
             execution.start()
 
     def _on_free(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from aiki.process.spans import spoken
 from aiki_cli.output import columns
 from aiki_cli.text import lines, one_line, to_json
 
@@ -141,17 +142,8 @@ def summary(run: RunStatus, now: datetime) -> str:
 
 
 def span(length: timedelta) -> str:
-    """Return a span of time as people say it: `12 ms`, `3.4 s`, `5m 10s`, `2h 3m`, `4d 1h`."""
-    seconds = max(length.total_seconds(), 0.0)
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m {rest}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes}m" if hours < 24 else f"{hours // 24}d {hours % 24}h"
+    """Return a span of time as people say it."""
+    return spoken(length.total_seconds())
 
 
 def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:

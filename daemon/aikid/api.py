@@ -277,6 +277,7 @@ class Api:
         found = await status.statuses(s.pool, [(call.namespace, i) for call in calls for i in call.request.ids])
         asked = [(call.namespace, i) for call in calls if isinstance(call.request, Status) for i in call.request.ids]
         explained = await reads.explain(s.pool, {key: found[key] for key in asked if key in found})
+        explained = await status.tried(s.pool, explained)
         replies = []
         for call in calls:
             known = found if isinstance(call.request, Watch) else explained

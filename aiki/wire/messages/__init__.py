@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiki.wire.messages.base import NONE, NULL, Request
+from aiki.wire.messages.base import NONE, NULL, Attempt, Request
 from aiki.wire.messages.runs import (
     Enqueue,
     Enqueued,
@@ -41,7 +41,6 @@ from aiki.wire.messages.runs import (
     WorkflowsReply,
 )
 from aiki.wire.messages.workers import (
-    Attempt,
     Claim,
     Claimed,
     ClaimReply,

@@ -18,6 +18,15 @@ NONE: Final = Raw(b"")
 NULL: Final = Raw(b"null")
 
 
+class Attempt(Struct, array_like=True):
+    """A try of a task that was not final, or the start of an `at_most_once` task (`error` is NULL)."""
+
+    key: Text
+    attempt: int
+    error: Raw = NULL
+    next_at: int | None = None
+
+
 class Request(Struct, Generic[R], omit_defaults=True):
     """The base of all requests; `R` is the reply's type, which `reply` holds at run time."""
 

@@ -8,7 +8,7 @@ from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import State
 from aiki.wire.limits import BATCH_RUNS, LABELS, LIST_ITEMS
-from aiki.wire.messages.base import NONE, Request, Text
+from aiki.wire.messages.base import NONE, Attempt, Request, Text
 
 Ids: TypeAlias = Annotated[list[Text], Meta(max_length=BATCH_RUNS)]
 
@@ -95,6 +95,8 @@ class RunStatus(Struct, omit_defaults=True):
     """The worker that runs it now."""
     origin_id: str | None = None
     """The first of its retries, if that is another run."""
+    tried: Attempt | None = None
+    """The try of one of its tasks that failed and is due again, of a run whose `why` does not say so (in `Status`)."""
 
 
 class StatusReply(Struct, omit_defaults=True):

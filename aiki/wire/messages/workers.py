@@ -8,7 +8,7 @@ from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import Event
 from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, ROUTES, UNIT_ITEMS, WHY_CHARS
-from aiki.wire.messages.base import NONE, NULL, Request, Text
+from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.runs import Route
 
 
@@ -81,15 +81,6 @@ class Entry(Struct, array_like=True):
     value: Raw
     at: int
     turns: int | None = None
-
-
-class Attempt(Struct, array_like=True):
-    """A try of a task that was not final, or the start of an `at_most_once` task (`error` is NULL)."""
-
-    key: Text
-    attempt: int
-    error: Raw = NULL
-    next_at: int | None = None
 
 
 class Failure(Struct, omit_defaults=True):

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from aiki.core.states import State
 from aiki.wire import weights
 from aiki.wire.limits import ENTRIES_HARD
 from aiki.wire.messages import NONE, RunStatus, StatusReply
@@ -18,6 +19,9 @@ from aikid.store.pool import Connection, Pool, Priority
 from aikid.store.status import UNCOUNTED
 
 RunKey = tuple[str, str]
+_TRYING: Final = frozenset({State.RUNNING, State.RETRYING})
+_TRIED_RUNS: Final = 50
+"""Runs of one request of which is read what went wrong: what a person looks at, each 16 KB at most."""
 _REPLY_BYTES: Final = 256
 """A reply beside its runs."""
 
@@ -52,6 +56,19 @@ async def _counts(connection: Connection, found: Mapping[RunKey, RunStatus]) -> 
     first = list(long)[: fitting((lengths[run_id] for _, run_id in long), ENTRIES_HARD)]
     counts = await store.count_tasks(connection, [run_id for _, run_id in first])
     return {key: replace(long[key], tasks=counts[key[1]]) for key in first}
+
+
+async def tried(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:
+    """Say of runs, with the try that failed, that one of their tasks is tried again, where it is so: of the first few.
+
+    A short wait for it passes in the worker's memory, so such a run may be running. Raises Unavailable.
+    """
+    silent = [key for key, run in found.items() if run.state in _TRYING and run.why is None][:_TRIED_RUNS]
+    if not silent:
+        return dict(found)
+    due = await pool.run(lambda c: store.due_attempts(c, [run_id for _, run_id in silent]), priority=Priority.READ)
+    told = {key: replace(found[key], tried=due[key[1]]) for key in silent if key[1] in due}
+    return {**found, **told}
 
 
 def reply(ids: Sequence[str], found: Mapping[str, RunStatus], *, room: int) -> StatusReply:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from aiki.core.states import Event, State, sources
-from aiki.wire.messages import NONE, RunStatus
+from aiki.wire.messages import NONE, Attempt, RunStatus
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
@@ -55,6 +55,21 @@ async def count_tasks(connection: Connection, run_ids: Sequence[str]) -> dict[st
     """Return how many task outcomes the runs' journals hold; reads every entry of them."""
     cursor = await connection.execute(_COUNT, [Uuids(run_ids)], prepare=True, binary=True)
     return dict(await cursor.fetchall())
+
+
+# `attempts`' primary key from the left: the tries of each run. One whose date has passed is being made, or is over.
+_DUE: Final = f"""
+SELECT DISTINCT ON (a.run_id) a.run_id::text, a.key, a.attempt, a.error, a.next_at_us FROM aiki.attempts a
+WHERE a.run_id = ANY(%b) AND a.next_at_us > {MICROSECONDS.format("now()")} AND a.error IS NOT NULL
+ORDER BY a.run_id, a.next_at_us
+"""
+
+
+async def due_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[str, Attempt]:
+    """Return, of each run that has one, the try that failed and is due again first, with what went wrong."""
+    cursor = await connection.execute(_DUE, [Uuids(run_ids)], prepare=True, binary=True)
+    found = await cursor.fetchall()
+    return {run_id: Attempt(key, attempt, Raw(error), next_at) for run_id, key, attempt, error, next_at in found}
 
 
 def to_status(row: Sequence[Any]) -> RunStatus:

@@ -103,6 +103,25 @@ def test_sigterm_drains_and_exits_0(aiki, start, flows, own):
     assert aiki("status", run_id, "-o", "json", env=own).json["tasks"] == 1
 
 
+def test_a_worker_tells_of_its_runs_unless_it_is_to_be_quiet(aiki, start, flows, own):
+    quiet = start("worker", "start", "-m", "flows", "-q", env=own)
+    wait_until_sync(lambda: aiki("status", "-o", "json", env=own).json["workers"] == 1, what="the worker")
+    aiki("enqueue", "failing", "reason=no luck", "--wait", env=own)
+    assert quiet.terminate() == 0
+    assert quiet.logged() == ""
+    talkative = start("worker", "start", "-m", "flows", env=own)
+    talkative.wait_for_log("serves")
+    good = aiki("enqueue", "hello", "--wait", "-o", "json", env=own).json["id"]
+    bad = aiki("enqueue", "failing", "reason=no luck", "--wait", "-o", "json", env=own).json["id"]
+    for line in (
+        f"hello {good} started",
+        f"hello {good} completed in ",
+        f"failing {bad} task break_down gave up: RuntimeError: no luck",
+        f"failing {bad} failed: TaskFailed: ",
+    ):
+        talkative.wait_for_log(line)
+
+
 def test_a_second_sigint_gives_up_at_once(aiki, start, flows, own):
     worker = start("worker", "start", "-m", "flows", env=own)
     worker.wait_for_log("serves")

@@ -159,6 +159,7 @@ async def test_a_retry_that_is_due_later_holds_no_worker_and_can_be_cut_short(cl
     assert status.due_at is not None
     assert status.worker is None
     assert status.due_at > datetime.now(UTC)
+    assert status.why == "task fail_once_then_later failed at attempt 1: OSError: not today"
     async with Worker(client, workflows=[patient], id="second"):
         await client.runs.resume(handle.run_id, actor="me")
         # Claimed early, the run parks itself again until the attempt is due; that one fails as well, and is the last.
@@ -346,3 +347,25 @@ async def test_what_is_added_to_a_worker_that_runs_is_served(client: Client) -> 
 
         await wait_until(all_known, what="the daemon to know what is served")
         assert await (await client.enqueue("third", {"n": 2})).result(timeout=ENOUGH) == 6
+
+
+async def test_the_status_of_a_running_run_says_which_task_is_tried_again(client: Client) -> None:
+    @task(retry=Retry.fixed(max_attempts=2, delay="4s"))
+    async def flaky() -> None:
+        raise OSError("not yet")
+
+    @workflow
+    async def impatient(run: WorkflowRun) -> None:
+        await flaky.run(run)
+
+    handle = await impatient.enqueue(client)
+    async with Worker(client, workflows=[impatient], drain="0s"):
+
+        async def tried() -> Any:
+            status = await handle.status()
+            return status if status.why else None
+
+        status: Any = await wait_until(tried, what="the wait before the next try")
+    assert (status.state, status.why) == (State.RUNNING, "task flaky failed at attempt 1: OSError: not yet")
+    assert status.due_at is not None
+    assert timedelta() < status.due_at - status.created_at
