@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
 
 from aiki import status, stored, waits
+from aiki.core import words
 from aiki.core.errors import NotFound, UsageError
 from aiki.core.states import State
 from aiki.status import RunStatus, to_datetime, to_microseconds
@@ -38,6 +39,25 @@ class HistoryEntry:
     key: str | None = None
     ok: bool | None = None
     value: Any = None
+    attempt: int | None = None
+    """Of a try: its number, from 1."""
+    due_at: datetime | None = None
+    """Of a try: when the next one is due."""
+
+    @property
+    def task(self) -> str | None:
+        """The name of the task that the line is about."""
+        return None if self.key is None else words.task_of(self.key)
+
+    @property
+    def timer(self) -> timedelta | datetime | None:
+        """The length of the timer that the line is about, or its date if it was made for one."""
+        match None if self.key is None else words.timer_of(self.key):
+            case ("for", microseconds):
+                return timedelta(microseconds=microseconds)
+            case ("until", microseconds):
+                return to_datetime(microseconds)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +227,6 @@ def _entry(item: HistoryItem) -> HistoryEntry:
         key=item.key,
         ok=item.ok,
         value=stored.read(item.value),
+        attempt=item.attempt,
+        due_at=None if item.due_at is None else to_datetime(item.due_at),
     )

@@ -106,14 +106,19 @@ def console(*, stderr: bool = False) -> Console:
     )
 
 
-def columns(rows: Sequence[Sequence[str]], titles: Sequence[str], *, last_is_wide: bool = True) -> RenderableType:
-    """Return a table for people; only its last column may wrap."""
+def columns(
+    rows: Sequence[Sequence[str]], titles: Sequence[str], *, last_is_wide: bool = True, last_is_cut: bool = False
+) -> RenderableType:
+    """Return a table for people; only its last column may wrap, or be cut where the screen ends."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, title in enumerate(titles):
         table.add_column(title, no_wrap=not (last_is_wide and index == len(titles) - 1), overflow="fold")
     for row in rows:
-        table.add_row(*map(one_line, row))
+        *cells, last = map(one_line, row)
+        # The cell is cut, not its column: Rich would take the room from all columns alike.
+        table.add_row(*cells, Text(last, no_wrap=True, overflow="ellipsis") if last_is_cut else last)
     return table

@@ -192,6 +192,10 @@ class HistoryItem(Struct, omit_defaults=True):
     key: str | None = None
     ok: bool | None = None
     value: Raw = NONE
+    attempt: int | None = None
+    """Of a try: its number, from 1."""
+    due_at: int | None = None
+    """Of a try: when the next one is due."""
 
 
 class HistoryReply(Struct, omit_defaults=True):

@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiki_cli import exits, options, payload, suggestions
+from aiki_cli import exits, options, payload, story_view, suggestions
 from aiki_cli.commands.status import show_lines
-from aiki_cli.output import Mode, columns
+from aiki_cli.output import Mode
 from aiki_cli.references import find_all
-from aiki_cli.runs_view import local, page, state_text, table, to_object, utc
+from aiki_cli.runs_view import page, state_text, table, to_object
 from aiki_cli.session import Session
-from aiki_cli.text import shortened, to_json
+from aiki_cli.text import to_json
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
     from aiki.reads import HistoryEntry
 
 PAGE_RUNS = 500
-VALUE_CHARS = 200
 
 app = typer.Typer(name="run", help="Look at runs, and help those that need a person.", no_args_is_help=True)
 
@@ -137,44 +136,20 @@ async def _history(session: Session, reference: str) -> int:
         (run_id,) = await find_all(client, [reference])
         entries = client.runs.history(run_id)
         if session.out.mode is Mode.JSON:
-            session.out.document({"id": run_id, "history": [_entry_object(entry) async for entry in entries]})
+            session.out.document({"id": run_id, "history": [story_view.to_object(entry) async for entry in entries]})
         elif session.out.mode is Mode.TABLE:
-            rows = [_entry_words(entry) async for entry in entries]
-            session.out.draw(columns(rows, ["AT", "EVENT", "STATE", "WHAT"]))
+            session.out.draw(story_view.table([entry async for entry in entries]))
         else:
             async for entry in entries:
                 _entry_line(session, entry)
     return exits.OK
 
 
-def _entry_object(entry: HistoryEntry) -> dict[str, Any]:
-    return {
-        "at": utc(entry.at),
-        "event": entry.event,
-        "state": entry.state and str(entry.state),
-        "key": entry.key,
-        "ok": entry.ok,
-        "reason": entry.reason,
-        "actor": entry.actor,
-        "value": entry.value,
-    }
-
-
 def _entry_line(session: Session, entry: HistoryEntry) -> None:
     if session.out.mode is Mode.JSONL:
-        session.out.write(to_json(_entry_object(entry)))
+        session.out.write(to_json(story_view.to_object(entry)))
     elif session.out.mode is Mode.TSV:
-        session.out.row(_entry_object(entry).values())
-
-
-def _entry_words(entry: HistoryEntry) -> list[str]:
-    """Return a line of the story for people."""
-    what = [entry.key, entry.reason, f"by {entry.actor}" if entry.actor else None]
-    if entry.value is not None:
-        what.append(f"{'→' if entry.ok else '✗'} {shortened(to_json(entry.value), VALUE_CHARS)}")
-    event = f"{entry.event} failed" if entry.ok is False and entry.event == "entry" else entry.event
-    moment = f"{local(entry.at):%H:%M:%S.%f}"[:-3]
-    return [moment, event, state_text(entry.state) if entry.state else "", "  ".join(part for part in what if part)]
+        session.out.row(story_view.to_cells(entry))
 
 
 async def _resume(session: Session, reference: str) -> int:

@@ -186,6 +186,8 @@ def _item(line: Line, room: int) -> HistoryItem:
         key=line.key,
         ok=line.ok,
         value=NONE if line.value is None else Raw(line.value),
+        attempt=line.attempt,
+        due_at=line.due_at,
     )
     if weights.of_item(item) <= room - _REPLY_BYTES:
         return item

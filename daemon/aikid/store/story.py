@@ -42,6 +42,8 @@ class Line(NamedTuple):
     key: str | None
     ok: bool | None
     value: bytes | None
+    attempt: int | None
+    due_at: int | None
 
     @property
     def place(self) -> Place:
@@ -56,6 +58,7 @@ _TURNS: Final = 3
 _text = sa.cast(sa.null(), sa.Text)
 _blob = sa.cast(sa.null(), sa.LargeBinary)
 _truth = sa.cast(sa.null(), sa.Boolean)
+_number = sa.cast(sa.null(), sa.BigInteger)
 _at: Final = sa.literal_column(MICROSECONDS.format("at"), sa.BigInteger)
 
 
@@ -93,13 +96,15 @@ def _transitions(run_id: str) -> sa.Select[Any]:
         _text.label("key"),
         _truth.label("ok"),
         _blob.label("value"),
+        _number.label("attempt"),
+        _number.label("due_at"),
     ).where(h.run_id == run_id)
 
 
 def _entries(run_id: str, after: Place, limit: int) -> sa.Select[Any]:
     j = journal.c
     columns = (j.seq, sa.literal(-1), sa.literal(0), j.at_us, sa.literal("entry"), _text, _text, j.key, j.ok, j.value)
-    query = sa.select(*columns).where(j.run_id == run_id, j.seq >= after.length)
+    query = sa.select(*columns, _number, _number).where(j.run_id == run_id, j.seq >= after.length)
     return query.order_by(j.seq).limit(limit + 1)
 
 
@@ -108,4 +113,4 @@ def _tries(run_id: str) -> sa.Select[Any]:
     nth = sa.func.row_number().over(order_by=(a.epoch, a.journal_length, a.at, a.key, a.attempt))
     turn = _TURNS * a.epoch + _TRY
     columns = (a.journal_length, turn, nth, _at, sa.literal("attempt"), _text, _text, a.key, _truth, a.error)
-    return sa.select(*columns).where(a.run_id == run_id)
+    return sa.select(*columns, a.attempt, a.next_at_us).where(a.run_id == run_id)

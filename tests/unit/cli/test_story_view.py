@@ -1,0 +1,59 @@
+"""How a run's story is shown to people: in words, a line each, and cut to the screen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from aiki import State
+from aiki.reads import HistoryEntry
+from aiki_cli.story_view import table, to_object
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+FAILURE = {"type": "TimeoutError", "message": "no answer", "traceback": "Traceback ..."}
+RESULT = HistoryEntry(at=AT, event="entry", key="task:charge:5f3a09c1:1", ok=True, value={"receipt": "r" * 500})
+
+
+def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
+    file = StringIO()
+    Console(width=width, file=file).print(table([entry]))
+    _, _, line = file.getvalue().rstrip().split("\n")
+    return " ".join(line.split())
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (HistoryEntry(at=AT, event="claim", state=State.RUNNING, actor="w-1"), "claim ● running by w-1"),
+        (replace(RESULT, value="ok"), 'task charge → "ok"'),
+        (replace(RESULT, ok=False, value=FAILURE), "task failed charge ✗ TimeoutError: no answer"),
+        (HistoryEntry(at=AT, event="entry", key="timer:630", ok=True), "timer 10m 30s"),
+        (
+            HistoryEntry(
+                at=AT,
+                event="attempt",
+                key="task:charge@o-1",
+                value=FAILURE,
+                attempt=2,
+                due_at=AT + timedelta(seconds=1.5),
+            ),
+            "attempt 2 charge ✗ TimeoutError: no answer (again after 1.5 s)",
+        ),
+        (HistoryEntry(at=AT, event="entry", key="patch:new-tax", ok=True, value=True), "entry patch:new-tax → true"),
+    ],
+)
+def test_a_line_names_the_task_or_the_timers_length(entry, said):
+    assert drawn(entry).partition(" ")[2] == said
+
+
+def test_a_line_is_cut_where_the_screen_ends_and_json_is_complete():
+    line = drawn(RESULT, width=60)
+    assert 'task charge → {"receipt":"rrr' in line
+    assert line.endswith("…")
+    assert "5f3a09c1" not in line
+    assert to_object(RESULT)["value"] == {"receipt": "r" * 500}
+    assert to_object(RESULT)["key"] == "task:charge:5f3a09c1:1"
