@@ -101,6 +101,11 @@ class Connection:
         return self._info.max_payload
 
     @property
+    def server_version(self) -> str:
+        """The version that the server says it has, such as "2.10.4"; empty if it says none."""
+        return self._info.version
+
+    @property
     def servers(self) -> list[servers.Server]:
         """The servers of the cluster: those given, and those that they told of."""
         return servers.merged(self._given, servers.discovered(self._info.connect_urls, self._given[0]))

@@ -48,6 +48,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 class Info(msgspec.Struct, frozen=True):
     """What the server says of itself when it greets, and whenever that changes."""
 
+    version: str = ""
     max_payload: int = 1024 * 1024
     """The largest message that it takes, in bytes, headers included."""
     tls_required: bool = False

@@ -7,12 +7,13 @@ connection is kept for ever; while it is away, publishing drops.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiki.core.addresses import hide
-from aiki.core.errors import Denied, Unavailable
+from aiki.core.errors import ConfigError, Denied, Unavailable
 from aiki.nats import Connection, Message, NatsError, NoResponders, Refused, Subscription
 from aiki.outages import Outage
 from aiki.wire import subjects
@@ -22,6 +23,7 @@ from aikid.jetstream import BAD_REQUEST, NOT_FOUND, SECOND, ConsumerInfo, JetStr
 
 log = logging.getLogger("aikid.bus")
 
+OLDEST_SERVER: Final = (2, 10)
 _ACK_SECONDS: Final = 5
 _API_SECONDS: Final = 2.0
 _INBOX: Final = "_INBOX."
@@ -104,7 +106,7 @@ class Bus:
     async def connect(self, *, seconds: float) -> None:
         """Connect. Raises Unavailable if nothing answers within `seconds`, Denied at once if we are refused.
 
-        Raises ConfigError if the server takes too little to work with.
+        Raises ConfigError if the server takes too little to work with, or is too old.
         """
         try:
             await self._nats.connect(seconds=seconds)
@@ -113,6 +115,7 @@ class Bus:
         except NatsError as error:
             raise Unavailable(f"NATS cannot be reached: {hide(str(error), self._url)}") from error
         check_server(self._nats.max_payload)
+        _refuse_older(self._nats.server_version)
 
     async def denied(self, seconds: float) -> Denied:
         """Return the error to end with, once the server has refused for so long what this daemon cannot do without."""
@@ -245,6 +248,14 @@ class Bus:
         except JetStreamRefused as error:
             if error.code != NOT_FOUND:
                 raise
+
+
+def _refuse_older(version: str) -> None:
+    """Raise ConfigError if a server of this version lacks what we ask of JetStream."""
+    found = re.match(r"([0-9]+)\.([0-9]+)", version)
+    if found is not None and (int(found[1]), int(found[2])) < OLDEST_SERVER:
+        needed = ".".join(map(str, OLDEST_SERVER))
+        raise ConfigError(f"nats-server is {version}, and aikid needs {needed} or later", hint="upgrade the server")
 
 
 def _is_limited(name: str, value: Any) -> bool:

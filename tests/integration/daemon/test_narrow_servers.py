@@ -1,12 +1,20 @@
-"""aikid on NATS servers that take small messages: it says so, works down to 64 KiB, and does not start below."""
+"""aikid on NATS servers that take small messages: it says so, works down to 64 KiB, and does not start below.
+
+Nor on servers of before what it asks of them.
+"""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from aiki.core.errors import ConfigError
 from aiki.wire.packing import payload_bytes
+from aikid.bus import Bus
 from tests import servers
 from tests.servers import Aikids, Program
+from tests.waiting import patient
 
 KB = 1024
 
@@ -38,3 +46,26 @@ def test_it_says_so_when_a_reconnect_leads_to_such_a_server(start_aikid: Aikids)
         assert "max_payload" not in daemon.logged()
         nats.restart_with(max_payload=64 * KB)
         daemon.wait_for_log("max_payload is 65536 bytes")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("version", "is_taken"),
+    [("2.9.25", False), ("1.4.1", False), ("2.10.0-beta.1", True), ("2.10.4", True), ("3.0.0", True), ("", True)],
+)
+async def test_a_server_that_is_too_old_is_refused(version: str, is_taken: bool) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"version":"%s","max_payload":1048576}\r\n' % version.encode())
+        while line := await reader.readline():
+            if line == b"PING\r\n":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        bus = Bus(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}", on_return=lambda: None)
+        if is_taken:
+            await bus.connect(seconds=patient(5))
+        else:
+            with pytest.raises(ConfigError, match=f"nats-server is {version}, and aikid needs 2.10 or later"):
+                await bus.connect(seconds=patient(5))
+        await bus.aclose()

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from aiki.core.errors import ConfigError, Overloaded, Unavailable
+from aiki.core.errors import ConfigError, Denied, Overloaded, Unavailable
 from aikid.config import OPTIONS, Settings
 from aikid.main import _leaves, _parser, _report, _run, main
 from aikid.threads import in_thread
@@ -46,6 +46,7 @@ def test_the_command_line_ends_with_the_usual_codes(
         (ConfigError("x"), 78),
         (Unavailable("x"), 69),
         (Overloaded("x"), 69),
+        (Denied("x"), 77),
         (ValueError("x"), 70),
         (ModuleNotFoundError("x", name="psycopg"), 78),
         (ModuleNotFoundError("x", name="aikid.app"), 70),
