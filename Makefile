@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check chaos fuzz bench clean format lock
+# The programs of the oldest Postgres that is there: Debian's packages, or OLD=folder of `postgres` and `initdb`.
+OLD ?= $(firstword $(wildcard $(foreach major,14 15 16 17,/usr/lib/postgresql/$(major)/bin)))
+
+.PHONY: demo test test-old check chaos fuzz bench clean format lock
 
 .venv/ready: pyproject.toml requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
@@ -20,6 +23,12 @@ demo: .venv/ready  ## 500 orders through durable workflows, with a worker killed
 
 test: .venv/ready  ## all tests, on servers of their own; three at a time, since most of them wait
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+
+test-old: .venv/ready  ## the daemon's tests on the oldest Postgres that Debian has (OLD=folder: on that of another)
+	@test -x "$(OLD)/postgres" || \
+	  { echo "no older Postgres is here: apt-get install postgresql-15, or OLD=folder with its programs" >&2; exit 1; }
+	@$(OLD)/postgres --version
+	@AIKI_PG_BIN=$(OLD) $(BIN)/python -m pytest -q tests/integration/daemon
 
 check: .venv/ready  ## format, lint, types and import rules
 	@$(BIN)/ruff format --check -q .

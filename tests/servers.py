@@ -23,6 +23,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from aikid.embedded.binaries import postgres_folder, postgres_major
 from aikid.embedded.child import Account, Server, end, last_lines
 from aikid.embedded.folder import Folder
 from aikid.embedded.nats import Nats as NatsProgram
@@ -32,6 +33,8 @@ from tests.waiting import patient, wait_until_sync
 READY_SECONDS = 30.0
 USER = {"user": "aiki", "password": "one"}
 """Of a nats-server that is guarded."""
+STRATEGY_MAJOR = 15
+"""Since then Postgres writes a copied database through the log, unless told otherwise; before it copied files."""
 TEST_SPEED = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "autovacuum": "off"}
 """For servers that no test kills: creating a database from the template takes a third of the time."""
 
@@ -159,9 +162,10 @@ class Postgres(_Served):
         """Create a database, as a copy of `template` if one is named, and return its address."""
         words = sql.SQL("create database {}").format(sql.Identifier(name))
         if template is not None:
-            # Without syncing, copying the files costs less CPU than writing them through the log.
-            strategy = sql.SQL("wal_log" if self._durable else "file_copy")
-            words += sql.SQL(" template {} strategy {}").format(sql.Identifier(template), strategy)
+            words += sql.SQL(" template {}").format(sql.Identifier(template))
+            if not self._durable and postgres_major(postgres_folder(server_account())) >= STRATEGY_MAJOR:
+                # Without syncing, copying the files costs less CPU than writing them through the log.
+                words += sql.SQL(" strategy file_copy")
         self.query(words)
         return self.url(name)
 

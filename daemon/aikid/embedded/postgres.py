@@ -21,7 +21,7 @@ from aikid.embedded.folder import Folder
 USER: Final = "aiki"
 PORT: Final = 5432
 """It only names the socket file: no TCP port is opened."""
-OLDEST_MAJOR: Final = 15
+OLDEST_MAJOR: Final = 14
 _PID: Final = "postmaster.pid"
 _PARTIAL: Final = "postgres.new"
 _SOCKETS_RECORD: Final = "sockets"
