@@ -69,9 +69,14 @@ class Task(Generic[P, R]):
         """Run the task durably and return its result, which is recorded once.
 
         Raises TaskFailed in the workflow when the task gave up, TaskOutcomeUnknown if it is `at_most_once` and its
-        worker died in it, Conflict if its idempotency key was used in this run with another input.
+        worker died in it, Conflict if its idempotency key was used in this run with another input, UsageError outside
+        of the body that `run` belongs to.
         """
-        result: R = await run._calls.call(self, args, kwargs)  # noqa: SLF001 - the execution behind the public run
+        try:
+            calls = run._calls  # noqa: SLF001 - the execution behind the public run
+        except AttributeError:
+            raise self._without_run(run) from None
+        result: R = await calls.call(self, args, kwargs)
         return result
 
     def options(
@@ -98,12 +103,23 @@ class Task(Generic[P, R]):
             made.total_timeout = _positive_seconds("total_timeout", total_timeout)
         return made
 
+    def _without_run(self, given: object) -> UsageError:
+        name = getattr(self.fn, "__name__", self.name)
+        return UsageError(
+            f"task {self.name!r} was given {_described(given)} where the workflow's run belongs, as the first argument",
+            hint=f"await {name}.run(run, ...)   # `run` is the first parameter of the workflow's function",
+        )
+
     def _refuse_in_body(self) -> None:
         if current_body() is not None:
             raise UsageError(
                 f"task {self.name!r} was called directly in a workflow: its result would not be durable",
                 hint=f"await {getattr(self.fn, '__name__', self.name)}.run(run, ...)",
             )
+
+
+# A call without any argument is refused in our own words, too. Type checkers read the signature above.
+vars(Task)["run"].__defaults__ = (None,)
 
 
 class AsyncTask(Task[P, R]):
@@ -226,6 +242,10 @@ def is_storable(text: str, *, least: int) -> bool:
     if not least <= len(text) <= KEY_CHARS:
         return False
     return text.isprintable() or not any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
+
+
+def _described(given: object) -> str:
+    return "nothing" if given is None else f"a value of type {type(given).__name__}"
 
 
 def _checked_retry(retry: Retry) -> Retry:

@@ -90,6 +90,16 @@ class Workflow(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<workflow {self.name} {self.version}>"
 
+    if not TYPE_CHECKING:  # to type checkers it is no function
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """Refuse the call: raises UsageError."""
+            raise UsageError(
+                f"workflow {self.name!r} was called like a function, which would run it without making it durable",
+                hint=f"await {getattr(self.fn, '__name__', self.name)}.enqueue(client, ...)"
+                "   # code that workflows share is a plain `async def`",
+            )
+
     def options(
         self,
         *,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 import zlib
+from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
+from aiki.core.errors import UsageError
 from aiki.execution.calls import Call, CallTable
 from aiki.execution.divergence import explain
 from aiki.execution.journal import PATCH, Journal
@@ -122,8 +124,8 @@ class Body:
 
     async def call(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Ask for a task and wait for its outcome."""
-        if self.leaving:
-            await self._refuse_while_leaving()
+        if self.leaving or _get_running_loop() is not self.loop:
+            await self._refuse(f"{task.name}.run()")
         call = self._calls.ask(task, args, kwargs, self.loop.now_us)
         future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
         if call.outcome is not None:
@@ -142,14 +144,14 @@ class Body:
 
     async def sleep(self, delay_us: int) -> None:
         """Wait on a durable timer."""
-        if self.leaving:
-            await self._refuse_while_leaving()
+        if self.leaving or _get_running_loop() is not self.loop:
+            await self._refuse("run.sleep()")
         await asyncio.sleep(delay_us / 1_000_000)
 
     async def sleep_until(self, when_us: int) -> None:
         """Wait on a durable timer for a date."""
-        if self.leaving:
-            await self._refuse_while_leaving()
+        if self.leaving or _get_running_loop() is not self.loop:
+            await self._refuse("run.sleep_until()")
         future: asyncio.Future[None] = asyncio.Future(loop=self.loop)
         timer = self.loop.call_until(when_us, _wake, future)
         try:
@@ -163,14 +165,17 @@ class Body:
 
     def random(self) -> float:
         """Return the next number of the run's generator."""
+        self._require_inside("run.random()")
         return self._generator().random()
 
     def uuid(self) -> uuid.UUID:
         """Return the next UUIDv4 of the run's generator."""
+        self._require_inside("run.uuid()")
         return uuid.UUID(int=self._generator().getrandbits(128), version=4)
 
     def patched(self, change_id: str) -> bool:
         """Tell whether this run takes the new side of a change; decided once, recorded if so."""
+        self._require_inside("run.patched()")
         known = self._patches.get(change_id)
         if known is None:
             key = PATCH + change_id
@@ -380,12 +385,22 @@ class Body:
         self.outcome = outcome
         self.leaving = 1
 
-    def _refuse_while_leaving(self) -> Awaitable[None]:
-        """Keep a body that is being unwound from doing anything durable.
+    def _require_inside(self, what: str) -> None:
+        """Raise UsageError in another run's body, in a task, in a thread and after the run."""
+        if _get_running_loop() is not self.loop:
+            raise UsageError(
+                f"{what} was called outside of the body of its workflow",
+                hint="call it in the workflow's own function, or in an `async def` that this awaits, and hand on what"
+                " it returns",
+            )
 
-        GeneratorExit first, since `finally` blocks then end; to one that goes on asking, a future that never comes:
-        close() then fails, and the unwinding reports the line.
+    def _refuse(self, what: str) -> Awaitable[None]:
+        """Keep others than the body, and a body that is being unwound, from doing anything durable.
+
+        To the latter GeneratorExit first, since `finally` blocks then end; to one that goes on asking, a future that
+        never comes: close() then fails, and the unwinding reports the line.
         """
+        self._require_inside(what)
         self.leaving += 1
         if self.leaving > 5:
             return asyncio.Future(loop=self.loop)

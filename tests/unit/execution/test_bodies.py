@@ -46,6 +46,15 @@ async def quick(name: str) -> str:
     return name
 
 
+async def in_thread(fn: Callable[[], Any]) -> Any:
+    loop: Any = asyncio.get_running_loop()
+    loop.outside += 1
+    try:
+        return await asyncio.to_thread(fn)
+    finally:
+        loop.outside -= 1
+
+
 def end_of(body: Body) -> End:
     @workflow(name="body", version="1")
     async def flow(run: WorkflowRun) -> None:
@@ -138,6 +147,101 @@ def test_a_task_called_directly_is_refused_with_the_hint() -> None:
         await quick("x")
 
     assert "called directly in a workflow" in failure_of(body)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda run, task: task.run(1),
+        lambda run, task: task.run("x"),
+        lambda run, task: task.run(),
+        lambda run, task: task.run(None, "x"),
+        lambda run, task: task.run(run.run_id, "x"),
+        lambda run, task: task.run(run=run, name="x"),
+    ],
+)
+def test_a_task_that_is_not_given_the_run_first_is_refused_with_the_hint(call: Any) -> None:
+    async def body(run: WorkflowRun) -> None:
+        await call(run, quick)
+
+    text = failure_of(body)
+    assert '"type":"UsageError"' in text
+    assert "where the workflow's run belongs" in text
+    assert "await quick.run(run, ...)" in text
+
+
+def test_a_task_that_is_not_given_the_run_is_refused_without_any_loop_of_a_run() -> None:
+    with pytest.raises(UsageError, match="a value of type int where the workflow's run belongs"):
+        asyncio.run(quick.run(1, "x"))  # type: ignore[arg-type]  # the mistake this test is about
+
+
+def test_a_workflow_that_is_called_is_refused_with_the_hint() -> None:
+    @workflow(name="inner", version="1")
+    async def inner(run: WorkflowRun, number: int) -> None: ...
+
+    async def body(run: WorkflowRun) -> None:
+        await inner(run, 1)  # type: ignore[operator]  # the mistake this test is about
+
+    text = failure_of(body)
+    assert "workflow 'inner' was called like a function" in text
+    assert "await inner.enqueue(client, ...)" in text
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda run: quick.run(run, "x"),
+        lambda run: run.sleep("1s"),
+        lambda run: run.sleep_until(run.now()),
+        lambda run: in_thread(lambda: asyncio.run(quick.run(run, "x"))),
+        lambda run: in_thread(run.random),
+        lambda run: in_thread(run.uuid),
+        lambda run: in_thread(lambda: run.patched("x")),
+    ],
+)
+def test_a_durable_call_outside_of_the_body_is_refused_while_the_run_lives_and_after(call: Any) -> None:
+    runs: list[WorkflowRun] = []
+
+    @task
+    async def calls() -> bool:
+        with pytest.raises(UsageError, match="was called outside of the body of its workflow"):
+            await call(runs[0])
+        return True
+
+    async def body(run: WorkflowRun) -> None:
+        runs.append(run)
+        assert await calls.run(run)
+
+    async def main() -> End:
+        @workflow(name="leaks", version="1")
+        async def leaks(run: WorkflowRun) -> None:
+            await body(run)
+
+        end = await World(leaks).finish()
+        with pytest.raises(UsageError, match="was called outside of the body of its workflow"):
+            await call(runs[0])
+        return end
+
+    assert simulate(main()).event is Event.COMPLETE
+
+
+def test_a_durable_call_in_the_body_of_another_run_is_refused() -> None:
+    runs: list[WorkflowRun] = []
+
+    async def body(run: WorkflowRun) -> None:
+        runs.append(run)
+        await quick.run(runs[0], "x")
+
+    async def main() -> list[End]:
+        @workflow(name="borrows", version="1")
+        async def borrows(run: WorkflowRun) -> None:
+            await body(run)
+
+        return [await World(borrows).finish(), await World(borrows).finish()]
+
+    first, second = simulate(main())
+    assert first.event is Event.COMPLETE
+    assert b"quick.run() was called outside of the body" in bytes(second.error)
 
 
 def test_current_body_is_the_run_in_a_body_and_nothing_in_a_task() -> None:
