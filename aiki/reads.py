@@ -115,7 +115,10 @@ class Runs:
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunPage:
-        """Return a page of runs, newest first, without their results. It is not empty if there is one."""
+        """Return a page of runs, newest first. It is not empty if there is one.
+
+        A result of more than 4 KiB is left out, and `result_bytes` says its size.
+        """
         request = ListRuns(
             states=list(states),
             workflow=workflow,

@@ -61,6 +61,8 @@ class RunStatus:
 
     One that cannot be read is an `Unreadable`: its raw text.
     """
+    result_bytes: int | None = None
+    """The size of a result that is left out, since it is too long for a list."""
     error: messages.Failure | None = None
     why: str | None = None
     """Why it is blocked, queued with nobody to run it, or shown without its result; which task of it is tried again."""
@@ -95,6 +97,7 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         labels=run.labels,
         tasks=run.tasks,
         result=stored.read(run.output),
+        result_bytes=run.output_bytes,
         error=stored.read_failure(run.error),
         why=why,
         worker=run.worker,

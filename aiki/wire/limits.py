@@ -25,6 +25,8 @@ LIST_ITEMS: Final = 1000
 """Any list or object in a request, if nothing else is said of it."""
 BATCH_RUNS: Final = 1000
 """Runs in one enqueue, status, watch or record request."""
+LISTED_BYTES: Final = 4 * 1024
+"""A workflow's result in a list; a larger one is left out, and its size told."""
 CLAIM_RUNS: Final = 200
 """Runs in one claim."""
 UNIT_ITEMS: Final = 5_000

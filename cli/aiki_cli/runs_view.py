@@ -60,6 +60,7 @@ def to_object(run: RunStatus) -> dict[str, Any]:
         "labels": run.labels,
         "tasks": run.tasks,
         "result": run.result,
+        "result_bytes": run.result_bytes,
         "error": error,
         "why": run.why,
         "worker": run.worker,

@@ -97,6 +97,8 @@ class RunStatus(Struct, omit_defaults=True):
     """The first of its retries, if that is another run."""
     tried: Attempt | None = None
     """The try of one of its tasks that failed and is due again, of a run whose `why` does not say so (in `Status`)."""
+    output_bytes: int | None = None
+    """The size of an output that is not here: a list leaves out those of more than LISTED_BYTES."""
 
 
 class StatusReply(Struct, omit_defaults=True):
@@ -160,7 +162,10 @@ class Find(Request[FindReply]):
 
 
 class ListReply(Struct, omit_defaults=True):
-    """One page, newest first, without outputs; `cursor` asks for the next. A page may be empty and yet not the last."""
+    """One page, newest first; `cursor` asks for the next. A page may be empty and yet not the last.
+
+    Of an output of more than LISTED_BYTES only the size is told.
+    """
 
     runs: list[RunStatus]
     cursor: str | None = None

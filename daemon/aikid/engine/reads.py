@@ -159,7 +159,7 @@ async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> Lis
     if request.since is not None and not -(1 << 62) < request.since < 1 << 62:
         raise UsageError("`since` is out of range")
     limit = min(max(request.limit, 1), _LIST_MAX)
-    found, end = await store.list_runs(pool, namespace, request, limit=limit + 1)
+    found, end = await store.list_runs(pool, namespace, request, limit=limit + 1, limit_bytes=room)
     counted = await status.counted(pool, {(namespace, run.id): run for run in found[:limit]})
     runs = [status.within(run, room) for run in (await explain(pool, counted)).values()]
     kept = runs[: fitting(map(weights.of_status, runs), room - _REPLY_BYTES)]

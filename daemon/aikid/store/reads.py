@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from aiki.core.states import State
 from aiki.wire.codec import encode
+from aiki.wire.limits import LISTED_BYTES
 from aiki.wire.messages import NONE, ListRuns, Route, RunStatus, SummaryRow
 from aikid.store.pool import Pool
 from aikid.store.sql import MICROSECONDS
@@ -32,10 +33,13 @@ def _microseconds(column: str) -> sa.ColumnElement[int]:
     return sa.literal_column(MICROSECONDS.format(column), sa.BigInteger)
 
 
-async def list_runs(pool: Pool, namespace: str, request: ListRuns, *, limit: int) -> tuple[list[RunStatus], str | None]:
-    """Return runs newest first, without outputs, and the last run that was looked at if the window ended first.
+async def list_runs(
+    pool: Pool, namespace: str, request: ListRuns, *, limit: int, limit_bytes: int
+) -> tuple[list[RunStatus], str | None]:
+    """Return runs newest first, and the last run that was looked at if the window ended first.
 
-    Walks the primary key backwards, or `runs_troubled`.
+    Outputs of more than LISTED_BYTES are left out, and all payloads beyond the first `limit_bytes` together: their
+    runs are for the next page. Walks the primary key backwards, or `runs_troubled`.
     """
     within: list[sa.ColumnElement[bool]] = []
     if request.states and _TROUBLED.issuperset(request.states):
@@ -51,8 +55,25 @@ async def list_runs(pool: Pool, namespace: str, request: ListRuns, *, limit: int
         asked.append(sa.func.coalesce(window.c.labels.contains(sa.cast(wanted, JSONB)), sa.false()))
     if request.since is not None:
         asked.append(_microseconds("r.created_at") >= request.since)
-    rows, end = await _matching(pool, window, _status_columns, sa.and_(*asked), limit=limit)
+    payloads = _listed_payloads(window.c, limit_bytes)
+    rows, end = await _matching(pool, window, [_status_columns, *payloads], sa.and_(*asked), limit=limit)
     return [to_status(row) for row in rows], end
+
+
+def _listed_payloads(r: sa.ColumnCollection[str, Any], limit_bytes: int) -> list[sa.ColumnElement[Any]]:
+    """Return the columns of output, error and the size of an output that is left out.
+
+    How long a stored value is, is known without reading it.
+    """
+    size = sa.func.octet_length(r.output)
+    is_long = size > LISTED_BYTES
+    weight = sa.case((is_long, 0), else_=sa.func.coalesce(size, 0)) + sa.func.coalesce(sa.func.octet_length(r.error), 0)
+    fits = sa.func.sum(weight).over(order_by=r.id.desc()) <= limit_bytes
+    return [
+        sa.case((sa.and_(fits, size <= LISTED_BYTES), r.output)),
+        sa.case((fits, r.error)),
+        sa.case((is_long, size)),
+    ]
 
 
 def _window(before: str | None, *within: sa.ColumnElement[bool]) -> sa.Subquery:
@@ -65,14 +86,19 @@ def _window(before: str | None, *within: sa.ColumnElement[bool]) -> sa.Subquery:
 
 
 async def _matching(
-    pool: Pool, window: sa.FromClause, columns: sa.ColumnElement[Any], asked: sa.ColumnElement[bool], *, limit: int
+    pool: Pool,
+    window: sa.FromClause,
+    columns: Sequence[sa.ColumnElement[Any]],
+    asked: sa.ColumnElement[bool],
+    *,
+    limit: int,
 ) -> tuple[list[Sequence[Any]], str | None]:
     """Return the columns of `limit` runs of the window that are as asked, and its last run if it was read to its end.
 
     That run comes with the others in one statement, whatever it is: the window would begin elsewhere in the next one.
     """
     query = (
-        sa.select(asked, sa.cast(window.c.id, sa.Text), window.c.place == SCANNED, columns)
+        sa.select(asked, sa.cast(window.c.id, sa.Text), window.c.place == SCANNED, *columns)
         .where(sa.or_(asked, window.c.place == SCANNED))
         .order_by(window.c.id.desc())
         .limit(limit)
@@ -106,7 +132,7 @@ async def find_ending(
     window = _window(before).alias("r")
     id = sa.cast(window.c.id, sa.Text)
     asked = sa.and_(window.c.namespace == namespace, sa.func.replace(id, "-", "").like("%" + digits))
-    rows, end = await _matching(pool, window, id, asked, limit=limit)
+    rows, end = await _matching(pool, window, [id], asked, limit=limit)
     return [row[0] for row in rows], end
 
 

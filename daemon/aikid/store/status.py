@@ -42,7 +42,7 @@ async def read(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dic
     """Return the runs that exist of `wanted`, pairs of namespace and id."""
     parameters = [Uuids([run_id for _, run_id in wanted]), Texts([namespace for namespace, _ in wanted])]
     cursor = await connection.execute(_STATUS, parameters, prepare=True, binary=True)
-    return {(row[-1], row[0]): to_status(row) for row in await cursor.fetchall()}
+    return {(row[-1], row[0]): to_status(row[:-1]) for row in await cursor.fetchall()}
 
 
 _COUNT: Final = """
@@ -73,10 +73,10 @@ async def due_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[s
 
 
 def to_status(row: Sequence[Any]) -> RunStatus:
-    """Return a row of COLUMNS, which output and error may follow, as it travels."""
+    """Return a row of COLUMNS as it travels; output, error and the size of an output left out may follow."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
     why, tasks, worker, origin_id, *payloads = row[12:]
-    output, error = payloads[:2] if payloads else (None, None)
+    output, error, output_bytes = [*payloads, None, None, None][:3]
     return RunStatus(
         id=id,
         workflow=workflow,
@@ -96,4 +96,5 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         origin_id=origin_id,
         output=NONE if output is None else Raw(output),
         error=NONE if error is None else Raw(error),
+        output_bytes=output_bytes,
     )

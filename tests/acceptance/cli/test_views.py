@@ -119,6 +119,9 @@ def test_runs_are_listed_newest_first_by_filters(aiki, own):
     assert aiki("run", "list", "-o", "ids").lines == [bad, second, first]
     assert aiki("run", "list", "--workflow", "hello", "-o", "ids").lines == [second, first]
     assert aiki("run", "list", "--label", "tenant=a", "-o", "ids").lines == [first]
+    shown, *_, whole = aiki("run", "list", "-o", "json").json["runs"]
+    assert (whole["result"], whole["result_bytes"]) == ("HELLO ADA", None)
+    assert (shown["result"], shown["error"]["task"]) == (None, "break_down")
     assert aiki("run", "list", "--state", "failed,blocked", "-o", "ids").lines == [bad]
     assert aiki("run", "list", "--since", "1h", "--limit", "1", "-o", "json").json["more"] is True
     assert aiki("run", "list", "--state", "cancelled").out == ""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -172,7 +173,7 @@ async def live_through(engine: Engine) -> None:
     again = await engine.claim_one()
     assert await engine.results(unit(again.fence, 1, end=completed())) == ["done"]
     assert (await engine.state(run_id)) is State.COMPLETED
-    assert len(await reads.list_runs(engine.pool, "default", ListRuns(), limit=1000)) > 0
+    assert len(await reads.list_runs(engine.pool, "default", ListRuns(), limit=1000, limit_bytes=1 << 20)) > 0
 
 
 @pytest.mark.parametrize("statement", ["DEALLOCATE ALL", "SET default_transaction_read_only = on", "DISCARD ALL"])
@@ -232,7 +233,8 @@ async def test_a_frozen_postgres_is_answered_in_time_and_used_when_it_is_back(
         try:
             for _ in range(2):
                 hot = [answered_in_time(engine.queued_run()) for _ in range(20)]
-                cold = [answered_in_time(reads.list_runs(engine.pool, "default", ListRuns(), limit=9)) for _ in hot]
+                listing = partial(reads.list_runs, engine.pool, "default", ListRuns(), limit=9, limit_bytes=1 << 20)
+                cold = [answered_in_time(listing()) for _ in hot]
                 await asyncio.gather(*hot, *cold)
         finally:
             server.resume()
