@@ -221,5 +221,9 @@ def _result_of(call: Call[Any] | NamedCall) -> Result | None:
 def _refusal(answer: Enqueued) -> AikiError | None:
     if answer.error is None:
         return None
-    hint = f"aiki status {answer.id}" if answer.error.code == Conflict.code else None
-    return WIRE_ERRORS.get(answer.error.code, AikiError)(answer.error.message, hint=hint)
+    kind = WIRE_ERRORS.get(answer.error.code, AikiError)
+    if kind is not Conflict:
+        return kind(answer.error.message)
+    return Conflict(
+        answer.error.message, hint=f'await client.handle("{answer.id}").status()', command=f"aiki status {answer.id}"
+    )

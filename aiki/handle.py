@@ -64,7 +64,9 @@ class Handle(Generic[R_co]):
                 run = await self._waits.end(self.run_id)
         except TimeoutError as error:
             raise WaitTimeout(
-                f"run {self.run_id} has not ended within {seconds:g} s; it goes on", hint=f"aiki wait {self.run_id}"
+                f"run {self.run_id} has not ended within {seconds:g} s; it goes on",
+                hint="await handle.result()",
+                command=f"aiki wait {self.run_id}",
             ) from error
         if failed := status.error_of(run):
             raise failed

@@ -19,8 +19,9 @@ from msgspec import Raw
 from aiki.core.canonical import Misfit, canonical, digest
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import NotFound, PayloadError, UsageError
+from aiki.core.near import nearest
 from aiki.payload import schema
-from aiki.reads import registered
+from aiki.reads import known_names, registered
 from aiki.task import checked_key
 from aiki.transport import Transport
 from aiki.wire.messages import NewRun, Route
@@ -94,21 +95,34 @@ class RouteBook:
             raise UsageError(f"{workflow[:80]!r} is no workflow's name: names have 1 to 64 of A-Z a-z 0-9 _ -")
         routes = await self._routes(workflow, version)
         if not routes:
-            raise NotFound(
-                f"workflow {workflow!r} is not registered in namespace {self._transport.namespace!r}",
-                hint="check the name, or start a worker that has it: aiki worker start -m MODULE",
-            )
+            raise await self._unknown(workflow)
         known = ", ".join(route.version for route in routes)
         if version is None:
             if len(routes) > 1:
                 raise UsageError(
-                    f"workflow {workflow!r} has several versions ({known})", hint=f"--version {routes[0].version}"
+                    f"workflow {workflow!r} has several versions ({known})",
+                    hint=f'version="{routes[0].version}"',
+                    command=f"--version {routes[0].version}",
                 )
             return routes[0]
         for route in routes:
             if route.version == version:
                 return route
         raise NotFound(f"workflow {workflow!r} has no version {version!r} (registered: {known})")
+
+    async def _unknown(self, workflow: str) -> NotFound:
+        what = f"workflow {workflow!r} is not registered in namespace {self._transport.namespace!r}"
+        if meant := nearest(workflow, await known_names(self._transport)):
+            return NotFound(
+                f"{what}: did you mean {meant!r}?",
+                hint=f'await client.enqueue("{meant}", ...)',
+                command=f"aiki enqueue {meant}",
+            )
+        return NotFound(
+            f"{what}: no worker has ever served it",
+            hint="async with Worker(client, workflows=[...]) as worker: ...",
+            command="aiki worker start -m MODULE",
+        )
 
     async def _routes(self, workflow: str, version: str | None) -> list[Route]:
         asked, routes = self._known.get(workflow, (0.0, []))

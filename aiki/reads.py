@@ -159,7 +159,9 @@ class Runs:
         ids = await _matching(self._transport, reference)
         if not ids:
             raise NotFound(
-                f"no run matches {reference!r} in namespace {self._transport.namespace!r}", hint="aiki run list"
+                f"no run matches {reference!r} in namespace {self._transport.namespace!r}",
+                hint="await client.runs.list()",
+                command="aiki run list",
             )
         if len(ids) > 1:
             raise UsageError(f"{reference!r} matches several runs: {', '.join(ids)}")
@@ -207,6 +209,12 @@ async def registered(transport: Transport, workflow: str | None) -> list[Route]:
         routes += reply.routes
         if (cursor := reply.cursor) is None:
             return routes
+
+
+async def known_names(transport: Transport) -> list[str]:
+    """Return names of workflows that workers have registered: those that fit one reply, for a guess at one."""
+    reply = await transport.call(Workflows())
+    return list(dict.fromkeys(route.workflow for route in reply.routes))
 
 
 async def _matching(transport: Transport, reference: str) -> list[str]:

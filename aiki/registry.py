@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, Final, Self
 
 from aiki.core.errors import AikiError, ConfigError, UsageError
+from aiki.core.near import nearest
 from aiki.workflow import Workflow
 
 _OURS: Final = Path(__file__).parent
@@ -110,11 +111,19 @@ def import_module(name: str) -> ModuleType:
             looked = ", ".join(sys.path[:2])
             raise ConfigError(
                 f"no module named {error.name!r} (looked first in {looked})",
-                hint="is it installed, or is `path` missing in aiki.yaml?",
+                hint=_meant(error.name) or "is it installed, or is `path` missing in aiki.yaml?",
             ) from error
         raise _import_error(name, error) from error
     except (Exception, SystemExit) as error:
         raise _import_error(name, error) from error
+
+
+def _meant(missing: str) -> str | None:
+    """Return the option that names a module which is there, and may be meant by a name that is not."""
+    parent, dot, name = missing.rpartition(".")
+    places = getattr(sys.modules.get(parent), "__path__", ()) if dot else sys.path[:2]
+    near = nearest(name, (info.name for info in pkgutil.iter_modules(places)))
+    return f"-m {parent}{dot}{near}" if near else None
 
 
 def _import_error(name: str, error: BaseException) -> ConfigError:

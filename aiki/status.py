@@ -124,7 +124,9 @@ def error_of(run: messages.RunStatus) -> AikiError | None:
             return RunCancelled(f"run {run.id} was cancelled")
         case State.BLOCKED | State.PAUSED:
             return RunBlocked(
-                f"run {run.id} is {run.state}: {run.why or 'no reason recorded'}", hint=f"aiki run resume {run.id}"
+                f"run {run.id} is {run.state}: {run.why or 'no reason recorded'}",
+                hint="await handle.resume()",
+                command=f"aiki run resume {run.id}",
             )
         case _:
             return None

@@ -1,11 +1,15 @@
 """Own every error that Aiki raises: who erred, whether a retry helps, and its stable wire code.
 
-A message names the thing, its id and the remedy. `hint` is one command or line that can be pasted.
+A message names the thing, its id and the remedy. `hint` is one line that can be pasted where the caller is: into code,
+so a traceback shows it. The command line shows `command` in its place, where there is one: what to type there.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_HINT: Final = "hint: "
+"""What the note of a hint begins with; a note is what a traceback ends with (PEP 678)."""
 
 
 class AikiError(Exception):
@@ -13,10 +17,18 @@ class AikiError(Exception):
 
     code: ClassVar[str] = "internal"
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, command: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.command = command
+        if hint is not None:
+            self.add_note(f"{_HINT}{hint}")
+
+    @property
+    def facts(self) -> list[str]:
+        """What was noted of it beside its hint."""
+        return [note for note in getattr(self, "__notes__", ()) if not note.startswith(_HINT)]
 
 
 class UsageError(AikiError):

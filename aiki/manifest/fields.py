@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from aiki.core.duration import to_seconds
 from aiki.core.errors import UsageError
+from aiki.core.near import nearest
 from aiki.manifest.document import Items, Mapping, Node, Scalar
 from aiki.manifest.variables import Template
 from aiki.wire.subjects import is_token, is_version
@@ -130,7 +131,9 @@ class Fields:
         self._entries = {key.text: (key, value) for key, value in _mapping(node, what).entries}
         for key, _ in self._entries.values():
             if key.text not in known:
-                key.place.refuse(f"unknown key {key} in {what}, and expected {_listed(known)}")
+                meant = nearest(key.text, known)
+                known_words = f", and expected {_listed(known)}" if meant is None else f": did you mean `{meant}`?"
+                key.place.refuse(f"unknown key {key} in {what}{known_words}")
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from aiki.core.errors import ConfigError
+from aiki.core.near import did_you_mean
 from aiki.manifest import fields
 from aiki.manifest.discovery import read
 from aiki.manifest.document import Node, Scalar, read_document
@@ -81,7 +82,8 @@ class Manifest:
             return ClientSettings()
         if name not in self.profiles:
             known = ", ".join(self.profiles) or "none"
-            raise ConfigError(f"{self.file} has no profile {name!r} (it has: {known})")
+            meant = did_you_mean(name, self.profiles, otherwise=f"it has: {known}")
+            raise ConfigError(f"{self.file} has no profile {name!r} ({meant})")
         return self.profiles[name]
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pkgutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aiki.core.errors import ConfigError, UsageError
+from aiki.core.near import nearest
 from aiki.manifest.discovery import FILE_NAME
 from aiki.manifest.format import Manifest, load
 
@@ -63,7 +65,15 @@ def _modules_of(name: str, manifest: Manifest | None, folders: Sequence[Path]) -
     if name.endswith(".py"):
         raise ConfigError(f"{name!r} is a file, and expected a module", hint=f"-m {Path(name).stem}")
     if not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigError(f"{name!r} is neither a name of the manifest nor a dotted module such as myflows.orders")
+        there = [
+            *(manifest.modules if manifest else ()),
+            *(info.name for info in pkgutil.iter_modules(map(str, folders))),
+        ]
+        meant = nearest(name, there)
+        raise ConfigError(
+            f"{name!r} is neither a name of the manifest nor a dotted module such as myflows.orders",
+            hint=meant and f"-m {meant}",
+        )
     if is_program(name):
         raise UsageError(
             f"{name!r} is a program, and expected a module of workflows that others can import",

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from aiki.core.canonical import Misfit
+from aiki.core.near import did_you_mean, nearest
 from aiki.wire.schema import Schema, referred
 
 STEPS: Final = 1_000_000
@@ -166,10 +167,11 @@ class _Check:
 
     # -- of objects
 
-    def required(self, value: dict[str, Any], names: list[str], _: Schema) -> None:
+    def required(self, value: dict[str, Any], names: list[str], schema: Schema) -> None:
         self.spend(len(names))
         if missing := [name for name in names if name not in value]:
-            raise Misfit(f"{_names(missing)} missing")
+            given = nearest(missing[0], (name for name in value if name not in schema.get("properties", {})))
+            raise Misfit(f"{_names(missing)} missing" + (f": is it what {given!r} should be?" if given else ""))
 
     def members(self, value: dict[str, Any], forms: dict[str, Schema], _: Schema) -> None:
         self.members_by(forms.get, value)
@@ -180,7 +182,8 @@ class _Check:
         if isinstance(form, dict):
             self.members_by(lambda name: None if name in known else form, value)
         elif not form and (unknown := [name for name in value if name not in known]):
-            raise Misfit(f"{_names(unknown)} not known (there is only {_listed(known) or 'nothing'})")
+            meant = did_you_mean(unknown[0], known, otherwise=f"there is only {_listed(known) or 'nothing'}")
+            raise Misfit(f"{_names(unknown)} not known ({meant})")
 
     def names(self, value: dict[str, Any], form: Schema | bool, _: Schema) -> None:
         if isinstance(form, dict):

@@ -19,18 +19,19 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True):
     message: str
     hint: str | None = None
     retry_after: float | None = None
+    command: str | None = None
 
     @classmethod
     def of(cls, error: AikiError) -> "ErrorInfo":
         """Return the wire form of `error`."""
         retry_after = error.retry_after if isinstance(error, Overloaded) else None
-        return cls(error.code, error.message, error.hint, retry_after)
+        return cls(error.code, error.message, error.hint, retry_after, error.command)
 
     def to_exception(self) -> AikiError:
         """Return the exception to raise at the caller."""
         if self.code == Overloaded.code:
             return Overloaded(self.message, hint=self.hint, retry_after=self.retry_after or 0.1)
-        return WIRE_ERRORS.get(self.code, AikiError)(self.message, hint=self.hint)
+        return WIRE_ERRORS.get(self.code, AikiError)(self.message, hint=self.hint, command=self.command)
 
 
 class Envelope(msgspec.Struct, Generic[T], omit_defaults=True):

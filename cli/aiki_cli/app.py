@@ -10,7 +10,7 @@ from itertools import pairwise
 import typer
 
 from aiki import UsageError
-from aiki_cli import exits, failures, options
+from aiki_cli import exits, failures, options, slips
 from aiki_cli.commands import completion, dev, enqueue, runs, status, wait, worker
 from aiki_cli.commands.completion import COMPLETE_VARIABLE
 from aiki_cli.output import Mode, is_terminal
@@ -36,6 +36,7 @@ def build(*, markup: bool) -> typer.Typer:
         add_completion=False,
         rich_markup_mode="rich" if markup else None,
         pretty_exceptions_enable=False,
+        suggest_commands=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(options.root)
@@ -67,8 +68,9 @@ def run(arguments: Sequence[str]) -> int:
 def _refused(error: typer.TyperException, arguments: Sequence[str]) -> int:
     """Report arguments that Typer could not read."""
     context: typer.Context | None = getattr(error, "ctx", None)
-    hint = f"{context.command_path} --help" if context else "aiki --help"
-    return failures.report(UsageError(error.format_message(), hint=hint), _mode_in(arguments))
+    if context is None:
+        return failures.report(UsageError(error.format_message(), hint="aiki --help"), _mode_in(arguments))
+    return failures.report(slips.explained(error, context), _mode_in(arguments))
 
 
 def _mode_in(arguments: Sequence[str]) -> Mode:

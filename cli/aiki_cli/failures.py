@@ -47,9 +47,8 @@ def _fact(line: str) -> str:
 def describe(error: BaseException) -> tuple[str, str, str | None]:
     """Return the error's code, message and hint."""
     if isinstance(error, AikiError):
-        notes = getattr(error, "__notes__", [])
         code = error.code if error.code in exits.BY_ERROR_CODE else "internal"
-        return code, "\n".join([str(error), *notes]), error.hint
+        return code, "\n".join([str(error), *error.facts]), error.command or error.hint
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     message = f"a bug in aiki: {type(error).__name__}: {error}{where}"

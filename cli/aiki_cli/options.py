@@ -63,10 +63,15 @@ def root(
     if version:
         typer.echo(f"aiki {__version__}")
         raise typer.Exit
+    group(ctx)
+    ctx.obj = Common(url, namespace, profile, file, output, quiet)
+
+
+def group(ctx: typer.Context) -> None:
+    """Show the help of a group of commands, where none of them was named."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
         raise typer.Exit
-    ctx.obj = Common(url, namespace, profile, file, output, quiet)
 
 
 _COMMON_NAMES: Final = ("url", "namespace", "profile", "file", "output", "quiet")

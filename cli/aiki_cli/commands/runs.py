@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 PAGE_RUNS = 500
 
-app = typer.Typer(name="run", help="Look at runs, and help those that need a person.", no_args_is_help=True)
+app = typer.Typer(name="run", help="Look at runs, and help those that need a person.")
+app.callback(invoke_without_command=True)(options.group)
 
 Reference = Annotated[
     str, typer.Argument(metavar="RUN", help="An id, a part of one, or workflow@key.", autocompletion=suggestions.runs)
@@ -86,6 +87,8 @@ async def _list(session: Session, filters: dict[str, Any], limit: int) -> int:
             cursor = read.cursor
             if cursor is None:
                 break
+        if not found and filters["workflow"] is not None:
+            await _question(session, client, filters["workflow"])
     match out.mode:
         case Mode.JSON:
             out.document({"runs": [to_object(run) for run in found], "more": cursor is not None})
@@ -99,6 +102,15 @@ async def _list(session: Session, filters: dict[str, Any], limit: int) -> int:
         case _:
             show_lines(session, found)
     return exits.OK
+
+
+async def _question(session: Session, client: Client, workflow: str) -> None:
+    """Ask about the name of a workflow that has no runs, if it is not known and another is close to it."""
+    from aiki.core.near import nearest
+
+    names = {known.name for known in await client.workflows.list()}
+    if workflow not in names and (meant := nearest(workflow, names)):
+        session.out.say(f"no workflow {workflow!r} is registered: did you mean {meant!r}?")
 
 
 async def _run_with_input(session: Session, reference: str) -> int:
@@ -179,12 +191,14 @@ def _person() -> str:
 
 def _states(names: list[str] | tuple[()]) -> list[Any]:
     from aiki import State, UsageError
+    from aiki.core.near import did_you_mean
 
     wanted = [name for given in names for name in given.split(",")]
     known = [str(state) for state in State]
     for name in wanted:
         if name not in known:
-            raise UsageError(f"{name!r} is no state, and expected one of {', '.join(known)}")
+            meant = did_you_mean(name, known, otherwise=f"expected one of {', '.join(known)}")
+            raise UsageError(f"{name!r} is no state: {meant}")
     return [State(name) for name in wanted]
 
 

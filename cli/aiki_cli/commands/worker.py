@@ -20,12 +20,8 @@ DEFAULT_START_TIMEOUT = "30s"
 _SAFE_PATH = "-P"
 """Python's option for a process that must not import from its working directory before we say so."""
 
-app = typer.Typer(name="worker", help="Serve workflows.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Serve workflows."""
+app = typer.Typer(name="worker", help="Serve workflows.")
+app.callback(invoke_without_command=True)(options.group)
 
 
 @app.command("start")

@@ -84,7 +84,11 @@ async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int
 
 def no_run(run_id: str, namespace: str) -> NotFound:
     """Return the error for a run that does not exist."""
-    return NotFound(f"there is no run {run_id[:64]!r} in namespace {namespace!r}", hint="aiki run list")
+    return NotFound(
+        f"there is no run {run_id[:64]!r} in namespace {namespace!r}",
+        hint="await client.runs.list()",
+        command="aiki run list",
+    )
 
 
 def _id(run_id: str) -> str:

@@ -125,8 +125,10 @@ def test_runs_are_listed_newest_first_by_filters(aiki, own):
     assert aiki("run", "list", "--state", "failed,blocked", "-o", "ids").lines == [bad]
     assert aiki("run", "list", "--since", "1h", "--limit", "1", "-o", "json").json["more"] is True
     assert aiki("run", "list", "--state", "cancelled").out == ""
-    wrong = aiki("run", "list", "--state", "done")
+    wrong = aiki("run", "list", "--state", "zebra")
     assert (wrong.code, "expected one of scheduled" in wrong.err) == (2, True)
+    assert "did you mean 'completed'?" in aiki("run", "list", "--state", "complete").err
+    assert "did you mean 'failing'?" in aiki("run", "list", "--workflow", "Failing_").err
 
 
 def test_a_run_is_shown_with_its_input_and_its_story(aiki, worker):

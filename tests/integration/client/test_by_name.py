@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 
 import pytest
@@ -41,6 +42,20 @@ async def test_it_runs_the_one_version_there_is(client: Client) -> None:
 async def test_a_workflow_that_nobody_registered_is_not_found(client: Client) -> None:
     with pytest.raises(NotFound, match="nobody-knows-it"):
         await client.enqueue("nobody-knows-it", {})
+
+
+async def test_a_name_that_is_almost_a_workflows_is_asked_about_and_each_caller_has_a_hint_of_its_own(
+    client: Client,
+) -> None:
+    async with Worker(client, workflows=[pay_more]):
+        with pytest.raises(NotFound, match="did you mean 'pay'") as caught:
+            await client.enqueue("Pay_", {})
+        assert caught.value.command == "aiki enqueue pay"
+        assert traceback.format_exception(caught.value)[-1] == 'hint: await client.enqueue("pay", ...)\n'
+        with pytest.raises(PayloadError, match=r"\$\.order: 'id' is missing: is it what 'i_d' should be\?"):
+            await client.enqueue("pay", {"order": {"i_d": "o", "cents": []}, "tip": 1})
+        with pytest.raises(PayloadError, match=r"\$: 'tips' is not known \(did you mean 'tip'\?\)"):
+            await client.enqueue("pay", {"order": {"id": "o", "cents": []}, "tip": 1, "tips": 2})
 
 
 async def test_several_versions_need_one_to_be_named(client: Client) -> None:

@@ -76,7 +76,7 @@ async def test_a_batch_with_refusals_enqueues_the_rest(client: Client) -> None:
     calls = [double.options(idempotency_key=key).bind(2) for key in ("x", "taken", "y")]
     with pytest.raises(Conflict) as caught:
         await client.enqueue_many(calls)
-    assert "1 of 3" in caught.value.__notes__[0]
+    assert "1 of 3" in caught.value.facts[0]
     outcomes = await client.enqueue_batch(calls)
     assert [type(outcome).__name__ for outcome in outcomes] == ["Handle", "Conflict", "Handle"]
 

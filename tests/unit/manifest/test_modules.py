@@ -44,6 +44,15 @@ def test_a_file_is_no_module():
         resolve(["or-ders"], None, [])
 
 
+def test_a_hyphen_asks_for_the_name_or_module_that_is_meant(tmp_path):
+    (tmp_path / "my_flows.py").touch()
+    manifest = parse(b"aiki: 1\nmodules: {all_flows: [my_flows]}", tmp_path / "aiki.yaml")
+    for wrong, meant in (("my-flows", "-m my_flows"), ("all-flows", "-m all_flows")):
+        with pytest.raises(ConfigError) as caught:
+            resolve([wrong], manifest, [tmp_path])
+        assert caught.value.hint == meant
+
+
 @pytest.mark.parametrize("name", ["__main__", "package.__main__"])
 def test_a_program_is_no_module(name, tmp_path):
     with pytest.raises(UsageError, match="is a program, and expected a module") as caught:

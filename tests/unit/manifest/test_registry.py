@@ -91,6 +91,15 @@ def test_a_missing_module_says_where_was_looked(tmp_path, module):
     assert str(tmp_path) in str(caught.value)
 
 
+def test_a_module_that_may_be_meant_is_named(module):
+    module("my_pack.__init__", "")
+    module("my_pack.orders", "")
+    for wrong, meant in (("my_pakc", "-m my_pack"), ("my_pack.order", "-m my_pack.orders")):
+        with pytest.raises(ConfigError) as caught:
+            collect([wrong])
+        assert caught.value.hint == meant
+
+
 def test_a_users_error_is_shown_from_the_users_first_frame_on(module):
     module("broken_inner", "def f():\n    return 1 / 0\n\nf()\n")
     name = module("broken_outer", "import broken_inner\n")

@@ -80,6 +80,16 @@ def test_a_hostile_schema_is_checked_soon_and_does_nothing(
         ({"prefixItems": [{}], "items": {"type": "null"}}, [1, 2], "$[1]: must be null, not 2"),
         ({"required": ["a", "b"]}, {}, "$: 'a', 'b' are missing"),
         ({"properties": {"a": {}}, "additionalProperties": False}, {"b": 1}, "$: 'b' is not known (there is only 'a')"),
+        (
+            {"properties": {"a_b": {}}, "additionalProperties": False},
+            {"a-b": 1},
+            "$: 'a-b' is not known (did you mean 'a_b'?)",
+        ),
+        (
+            {"properties": {"a_b": {}}, "required": ["a_b"]},
+            {"aB": 1},
+            "$: 'a_b' is missing: is it what 'aB' should be?",
+        ),
         ({"additionalProperties": {"type": "null"}}, {"b": 1}, "$.b: must be null, not 1"),
         ({"propertyNames": {"maxLength": 1}}, {"bc": 1}, "$.bc: must have at most 1 characters, not 2"),
         ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "x", "$: must be integer or null, not 'x'"),

@@ -1,0 +1,44 @@
+"""Own the guess at a command or an option that was meant: slips of a letter, and `_` for `-` or a space."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import typer
+from typer.core import TyperGroup
+
+from aiki import UsageError
+from aiki.core.near import nearest
+
+_NO_COMMAND: Final = re.compile(r"No such command '(?P<name>.*)'\.", re.DOTALL)
+"""Typer's words for a command that is not there; it says no more of it."""
+
+
+def explained(error: typer.TyperException, context: typer.Context) -> UsageError:
+    """Return what `error` says of the words that were typed, with the command or option that may be meant."""
+    command, path = context.command, context.command_path
+    option: str | None = getattr(error, "option_name", None)
+    if option is not None:
+        known = [name for parameter in command.get_params(context) for name in parameter.opts if name[:2] == "--"]
+        what = f"there is no option {option} of {path}"
+        return UsageError(_asked(what, nearest(option, known)), hint=f"{path} --help")
+    unknown = _NO_COMMAND.fullmatch(error.format_message())
+    if unknown is None or not isinstance(command, TyperGroup):
+        return UsageError(error.format_message(), hint=f"{path} --help")
+    meant = nearest(unknown["name"], _commands(command))
+    what = f"there is no command {path} {unknown['name']}"
+    return UsageError(_asked(what, meant), hint=f"{path} {meant or '--help'}")
+
+
+def _asked(what: str, meant: str | None) -> str:
+    return what if meant is None else f"{what}: did you mean {meant}?"
+
+
+def _commands(group: TyperGroup, before: str = "") -> Iterator[str]:
+    """Yield the commands of a group and of the groups below it, as they are typed after the group's name."""
+    for name, command in group.commands.items():
+        yield before + name
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, f"{before}{name} ")
