@@ -23,7 +23,8 @@ LONGEST: Final = 365_000 * MICROSECONDS["d"]
 """A thousand years: what is longer is a mistake, and would overflow the database's microseconds."""
 
 _PART: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?)(us|ms|s|m|h|d|w)")
-_FORMS: Final = '"250ms", "20s", "10m", "1h30m", "30d" or a timedelta'
+_NUMBER: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_FORMS: Final = '"250ms", "20s", "10m", "1h30m" or "30d"'
 _SHOWN_CHARS: Final = 60
 
 
@@ -69,7 +70,11 @@ def _parse(text: str) -> int:
 
 
 def _refusal(value: object) -> UsageError:
-    return UsageError(f"{_shown(value)} is not a duration: write {_FORMS}")
+    number = _shown(value).strip("'")
+    what = f"{_shown(value)} is not a duration: write {_FORMS}"
+    if not _NUMBER.fullmatch(number):
+        return UsageError(what, hint='"1h30m", or timedelta(hours=1.5)', command="1h30m")
+    return UsageError(what, hint=f'"{number}s", or timedelta(seconds={number})', command=f"{number}s")
 
 
 def _shown(value: object) -> str:

@@ -75,6 +75,20 @@ def test_what_is_no_duration_is_refused_with_the_forms(value):
         to_microseconds(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "hint", "command"),
+    [
+        (20, '"20s", or timedelta(seconds=20)', "20s"),
+        ("1.5", '"1.5s", or timedelta(seconds=1.5)', "1.5s"),
+        ("soon", '"1h30m", or timedelta(hours=1.5)', "1h30m"),
+    ],
+)
+def test_the_hint_is_code_for_programs_and_a_word_for_the_command_line(value, hint, command):
+    with pytest.raises(UsageError) as refused:
+        to_microseconds(value)
+    assert (refused.value.hint, refused.value.command) == (hint, command)
+
+
 @pytest.mark.parametrize("value", [10**400, 10**5000, "9" * 5000, "9" * 5000 + "s"], ids=["long", "longer", "n", "s"])
 def test_a_number_of_any_length_is_refused_in_few_words(value):
     with pytest.raises(UsageError, match="is not a duration") as refused:
