@@ -12,7 +12,7 @@ import typer
 from aiki import UsageError
 from aiki_cli import exits, failures, options, slips
 from aiki_cli.commands import completion, dev, enqueue, runs, status, wait, worker
-from aiki_cli.commands.completion import COMPLETE_VARIABLE
+from aiki_cli.main import COMPLETE_VARIABLE
 from aiki_cli.output import Mode, is_terminal
 
 _HELP = """Durable workflows: enqueue runs, watch them, serve them.

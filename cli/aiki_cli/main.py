@@ -1,33 +1,61 @@
-"""Own the entry point `aiki`: answer `--version` before anything is imported, else hand over to Typer."""
+"""Own the entry point `aiki`: answer `--version` before anything is imported, else hand over to Typer.
+
+From our first statement to the last Ctrl-C is an exit code, never a traceback: while nothing of the command runs it
+ends the process at once, and so it does in a TAB. A command hears of it as of a KeyboardInterrupt.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from typing import Final, NoReturn
 
 from aiki_cli import __version__
 
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all else here
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Final, NoReturn
+
+COMPLETE_VARIABLE: Final = "_AIKI_COMPLETE"
+"""What the scripts of shells set when they call `aiki` for suggestions."""
 _RUN_USER_CODE: Final = frozenset({"worker", "dev"})
+_INTERRUPTED: Final = 130
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    # Where it is ignored, as in the background of a script, it stays so.
+    obeys = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if obeys:
+        signal.signal(signal.SIGINT, _end_at_once)
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         sys.stdout.write(f"aiki {__version__}\n")
         sys.exit(0)
-    try:
-        from aiki.process.stderr import protect_stderr
-        from aiki_cli.app import run
+    from aiki.process.stderr import protect_stderr
+    from aiki_cli.app import run
 
-        protect_stderr()
+    protect_stderr()
+    try:
+        if obeys and COMPLETE_VARIABLE not in os.environ:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = run(arguments)
-    except KeyboardInterrupt:  # while it was still importing
-        code = 130
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    finally:
+        if obeys:
+            signal.signal(signal.SIGINT, _end_at_once)
     if _RUN_USER_CODE.isdisjoint(arguments):
         _leave(code)
     sys.exit(code)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    """End without another step, but for words that are on their way."""
+    if (stderr := sys.modules.get("aiki.process.stderr")) is not None:
+        stderr.say_last_words()
+    os._exit(_INTERRUPTED)
 
 
 def _leave(code: int) -> NoReturn:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from aiki_cli import options
+from aiki_cli.main import COMPLETE_VARIABLE
 from aiki_cli.session import Session
-
-COMPLETE_VARIABLE: Final = "_AIKI_COMPLETE"
-"""What the scripts set when they call `aiki` for suggestions."""
 
 
 class Shell(StrEnum):
