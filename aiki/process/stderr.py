@@ -11,18 +11,17 @@ Both stand in `sys.stderr`, so they hold for logs, warnings and tracebacks too, 
 from __future__ import annotations
 
 import atexit
-import io
 import os
-import select
 import sys
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+from typing import TYPE_CHECKING, Final
+
+from aiki.process.streams import STDERR, Forgiving, as_text, open_missing
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-STDERR: Final = 2
 WAITING_BYTES: Final = 1_000_000
 """What may wait for a reader; beyond it words are dropped."""
 LAST_WORDS_SECONDS: Final = 0.5
@@ -30,16 +29,9 @@ LAST_WORDS_SECONDS: Final = 0.5
 
 
 def protect_stderr() -> None:
-    """Let no write to stderr raise from now on, whatever has become of it.
-
-    Standard descriptors that are closed are opened on nothing: else the next socket would become our stderr.
-    """
-    for descriptor in (0, 1, STDERR):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free one, which is this one
-    sys.stderr = _text(_Forgiving())
+    """Let no write to stderr raise from now on, whatever has become of it."""
+    open_missing()
+    sys.stderr = as_text(Forgiving(STDERR), sys.stderr)
 
 
 def detach_stderr() -> None:
@@ -48,7 +40,7 @@ def detach_stderr() -> None:
     if _detached is None:
         _detached = _Detached()
         atexit.register(say_last_words)
-    sys.stderr = _text(_detached)
+    sys.stderr = as_text(_detached, sys.stderr)
 
 
 def say_last_words() -> None:
@@ -57,35 +49,11 @@ def say_last_words() -> None:
         _detached.settle(LAST_WORDS_SECONDS)
 
 
-class _Forgiving(io.RawIOBase):
-    """Writes to stderr; what cannot be written is lost."""
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        rest = memoryview(data).cast("B")
-        size = len(rest)
-        while rest:
-            try:
-                rest = rest[os.write(STDERR, rest) :]
-            except BlockingIOError:  # somebody who shares it has made it so
-                select.select([], [STDERR], [])
-            except OSError:
-                break
-        return size
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return STDERR
-
-    def isatty(self) -> bool:
-        return os.isatty(STDERR)
-
-
-class _Detached(_Forgiving):
+class _Detached(Forgiving):
     """Takes words at once; its thread writes them."""
 
     def __init__(self) -> None:
+        super().__init__(STDERR)
         self._pid = os.getpid()
         self._queue: SimpleQueue[bytes] = SimpleQueue()
         # Reentrant: a signal's handler may speak in the middle of a word of ours.
@@ -128,9 +96,3 @@ class _Detached(_Forgiving):
 
 
 _detached: _Detached | None = None
-
-
-def _text(raw: io.RawIOBase) -> TextIO:
-    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"  # there is none where it was closed
-    # It is what Python makes of an unbuffered stream; typeshed knows only buffered ones.
-    return io.TextIOWrapper(cast(Any, raw), encoding=encoding, errors="backslashreplace", line_buffering=True)

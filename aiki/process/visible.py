@@ -49,6 +49,12 @@ def json_text(text: str) -> str:
     return _IN_JSON.sub(_json_escape, text)
 
 
+def json_escaped(text: str) -> str:
+    """Return every character of `text` as JSON escapes it: `\\u00e4`, and two of them beyond the first plane."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
+
+
 def _escape(match: re.Match[str]) -> str:
     char = match[0]
     code = ord(char)
@@ -58,8 +64,4 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _json_escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    return json_escaped(match[0])

@@ -10,8 +10,10 @@ from itertools import pairwise
 import typer
 
 from aiki import UsageError
+from aiki.process.stdout import lost
 from aiki_cli import exits, failures, options, slips
 from aiki_cli.commands import completion, dev, enqueue, runs, status, wait, worker
+from aiki_cli.failures import UnwritableOutput
 from aiki_cli.main import COMPLETE_VARIABLE
 from aiki_cli.output import Mode, is_terminal
 
@@ -51,7 +53,20 @@ def build(*, markup: bool) -> typer.Typer:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run `aiki` with `arguments` and return the exit code."""
+    """Run `aiki` with `arguments` and return the exit code.
+
+    A result that stdout did not take makes an error of a success; of a failure it changes nothing. A reader that has
+    gone has seen enough.
+    """
+    code = _run(arguments)
+    error = lost()
+    if error is None or isinstance(error, BrokenPipeError):
+        return code
+    status = failures.report(UnwritableOutput(f"stdout could not be written ({error.strerror})"), _mode_in(arguments))
+    return code or status
+
+
+def _run(arguments: Sequence[str]) -> int:
     # Boxes belong on a screen: in a CI log plain text reads better.
     app = build(markup=is_terminal(sys.stdout))
     if COMPLETE_VARIABLE in os.environ:

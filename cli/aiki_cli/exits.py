@@ -18,6 +18,8 @@ BAD_DATA: Final = 65
 NO_INPUT: Final = 66
 UNREACHABLE: Final = 69
 BUG: Final = 70
+UNWRITABLE: Final = 74
+"""Stdout did not take a result."""
 TRY_AGAIN: Final = 75
 DENIED: Final = 77
 CONFIG: Final = 78
@@ -41,6 +43,7 @@ BY_ERROR_CODE: Final = {
     "run_cancelled": RUN_CANCELLED,
     "run_blocked": HELD,
     "no_input": NO_INPUT,
+    "no_output": UNWRITABLE,
 }
 """The exit code of each error by its stable wire code; any other error is a bug of ours."""
 

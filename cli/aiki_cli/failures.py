@@ -20,6 +20,12 @@ class UnreadableInput(AikiError):
     code: ClassVar[str] = "no_input"
 
 
+class UnwritableOutput(AikiError):
+    """Stdout did not take what stands there for a result."""
+
+    code: ClassVar[str] = "no_output"
+
+
 def report(error: BaseException, mode: Mode) -> int:
     """Write `error` to stderr in the mode's form, and return the exit code."""
     code, message, hint = describe(error)

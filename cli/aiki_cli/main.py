@@ -6,6 +6,7 @@ ends the process at once, and so it does in a TAB. A command hears of it as of a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ COMPLETE_VARIABLE: Final = "_AIKI_COMPLETE"
 """What the scripts of shells set when they call `aiki` for suggestions."""
 _RUN_USER_CODE: Final = frozenset({"worker", "dev"})
 _INTERRUPTED: Final = 130
+_UNWRITABLE: Final = 74
 
 
 def main() -> NoReturn:
@@ -31,12 +33,15 @@ def main() -> NoReturn:
         signal.signal(signal.SIGINT, _end_at_once)
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
-        sys.stdout.write(f"aiki {__version__}\n")
-        sys.exit(0)
+        sys.exit(_say_version())
+    _speak_utf8()
     from aiki.process.stderr import protect_stderr
-    from aiki_cli.app import run
+    from aiki.process.stdout import protect_stdout
 
     protect_stderr()
+    protect_stdout()
+    from aiki_cli.app import run
+
     try:
         if obeys and COMPLETE_VARIABLE not in os.environ:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,6 +61,29 @@ def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
     if (stderr := sys.modules.get("aiki.process.stderr")) is not None:
         stderr.say_last_words()
     os._exit(_INTERRUPTED)
+
+
+def _say_version() -> int:
+    """Say the version and return the exit code; past `sys.stdout`, which would fail once more at the end."""
+    try:
+        os.write(1, f"aiki {__version__}\n".encode())
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        with contextlib.suppress(OSError):  # nobody is there
+            os.write(2, f"error: stdout could not be written ({error.strerror})\n".encode())
+        return _UNWRITABLE
+    return 0
+
+
+def _speak_utf8() -> None:
+    """Start once more in UTF-8 where Python takes arguments and file names for ASCII.
+
+    It does so in the C locale if it was told not to help itself (PYTHONUTF8=0). Not a second time: an option may
+    overrule the variable.
+    """
+    if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606 - ourselves
 
 
 def _leave(code: int) -> NoReturn:

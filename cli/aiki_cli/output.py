@@ -1,4 +1,4 @@
-"""Own the two streams: stdout carries the result alone, stderr the talk.
+"""Own the two streams: stdout carries the result alone, stderr the talk. No write to them raises (`aiki.process`).
 
 The shape of a result is chosen once (`-o`): tables for people on a terminal, TSV off it. Rich is imported only to draw.
 Whatever goes out here is escaped here, or when it is put into a table: no command can forget it.
@@ -13,10 +13,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from aiki.process.stdout import lost
 from aiki_cli.text import coloured, lines, one_line, to_json, tsv_cell
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+
+class NobodyReads(Exception):
+    """Stdout takes nothing more, so a view that goes on until somebody leaves has come to its end."""
 
 
 class Mode(StrEnum):
@@ -50,6 +55,16 @@ class Output:
         """Write one line of the result, and flush it: whoever reads a pipe sees it now."""
         sys.stdout.write(lines(line) + "\n")
         sys.stdout.flush()
+
+    @property
+    def gone(self) -> bool:
+        """Whether stdout takes nothing more."""
+        return lost() is not None
+
+    def go_on(self) -> None:
+        """Raise NobodyReads once stdout takes nothing more. For what only shows: what acts goes on to its end."""
+        if self.gone:
+            raise NobodyReads
 
     def document(self, value: object) -> None:
         """Write one JSON document; indented for people, on one line for programs."""

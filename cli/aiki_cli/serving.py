@@ -21,6 +21,7 @@ from aiki.manifest import prepare_path
 from aiki.process.parent import watch_parent
 from aiki.process.signals import end_at_once, obeying
 from aiki.process.stderr import detach_stderr
+from aiki.process.stdout import leave_to_user_code
 from aiki.registry import collect
 from aiki_cli import exits
 from aiki_cli.child import say_ready
@@ -52,6 +53,7 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     Denied if NATS refuses for so long, then or later.
     """
     detach_stderr()
+    leave_to_user_code()
     log_to_stderr(quiet=session.common.quiet)
     prepare_path(options.folders)
     registry = collect(modules)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiki.process.signals import obeying
 from aiki_cli import exits, failures
-from aiki_cli.output import Mode, Output
+from aiki_cli.output import Mode, NobodyReads, Output
 from aiki_cli.secrets import refuse_secret_flag
 
 if TYPE_CHECKING:
@@ -111,12 +110,8 @@ def finish(session: Session, body: Callable[[], int | None]) -> int:
     """Run a command's body and return the exit code for whatever came of it."""
     try:
         refuse_secret_flag(session.common.url)
-        code = body() or exits.OK
-        if sys.stdout is not None:  # it was closed before we began: no result has been written then
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python flushes stdout once more at exit: let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return body() or exits.OK
+    except NobodyReads:
         return exits.OK
     except KeyboardInterrupt:
         return _interrupted(session, exits.INTERRUPTED)
@@ -124,7 +119,6 @@ def finish(session: Session, body: Callable[[], int | None]) -> int:
         return _interrupted(session, exits.of_signal(error.number))
     except Exception as error:  # noqa: BLE001 - the edge of the program: every error becomes an exit code
         return failures.report(_single(error), session.out.mode)
-    return code
 
 
 class Terminated(BaseException):

@@ -40,6 +40,7 @@ async def show_summary(session: Session, *, watch: bool) -> int:
         elif not session.out.live:
             while True:
                 _show(session, latest)
+                session.out.go_on()
                 await asyncio.sleep(WATCH_SECONDS)
                 latest = await client.runs.summary()
         else:
@@ -47,6 +48,7 @@ async def show_summary(session: Session, *, watch: bool) -> int:
 
             with Live(get_renderable=lambda: _table(latest), console=console(), refresh_per_second=2):
                 while True:
+                    session.out.go_on()
                     await asyncio.sleep(WATCH_SECONDS)
                     latest = await client.runs.summary()
     return exits.OK

@@ -1,7 +1,8 @@
 """Own the process: command line, log, signals and exit codes. What the daemon does is `app`'s.
 
-Exit codes: 0 stopped as asked, 2 usage, 69 Postgres or NATS unreachable, 70 a bug, 77 refused by either, 78
-configuration, and 130 or 143 if a second SIGINT or SIGTERM, or the end of the stop timeout, cut the stop short.
+Exit codes: 0 stopped as asked, 2 usage, 69 Postgres or NATS unreachable, 70 a bug, 74 stdout did not take the result,
+77 refused by either, 78 configuration, and 130 or 143 if a second SIGINT or SIGTERM, or the end of the stop timeout,
+cut the stop short.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from aiki.core.errors import ConfigError, Denied, Unavailable
 from aiki.process.parent import watch_parent
 from aiki.process.signals import end_at_once, obeying
 from aiki.process.stderr import detach_stderr, protect_stderr
+from aiki.process.stdout import lost, protect_stdout
 from aikid.config import OPTIONS, PREFIX, Loaded, Settings, load, sources_note
 from aikid.logs import configure
 from aikid.threads import in_thread
@@ -32,6 +34,7 @@ log = logging.getLogger("aikid")
 
 UNAVAILABLE: Final = 69
 INTERNAL: Final = 70
+UNWRITABLE: Final = 74
 DENIED: Final = 77
 CONFIGURATION: Final = 78
 READY_VARIABLE: Final = "AIKI_READY_FD"
@@ -45,8 +48,12 @@ _CHECK_SECONDS: Final = 5.0
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `aikid` and exit."""
     protect_stderr()
+    protect_stdout()
     words = sys.argv[1:] if arguments is None else arguments
-    flags = vars(_parser().parse_args(words))
+    try:
+        flags = vars(_parser().parse_args(words))
+    except SystemExit as end:  # after its help, its version, or a word of what is wrong
+        sys.exit(end.code or _unwritten())
     command = flags.pop("command")
     os.umask(0o077)  # whatever we make is for us alone, unless it says otherwise
     addresses = _given(words, os.environ)
@@ -66,11 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         log.warning("%s", warning)
     match command:
         case "check":
-            sys.exit(_run(_check(loaded), settings))
+            sys.exit(_run(_check(loaded), settings) or _unwritten())
         case "migrate":
-            sys.exit(_run(_migrate(settings), settings))
+            sys.exit(_run(_migrate(settings), settings) or _unwritten())
         case _:
             sys.exit(_run(_serve(settings), settings))
+
+
+def _unwritten() -> int:
+    """Return the exit code for what stdout has taken of a result, and say so if it did not take all."""
+    error = lost()
+    if error is None or isinstance(error, BrokenPipeError):
+        return 0
+    sys.stderr.write(f"error: stdout could not be written ({error.strerror})\n")
+    return UNWRITABLE
 
 
 def _given(words: Sequence[str], environ: Mapping[str, str]) -> list[str]:

@@ -154,6 +154,7 @@ async def _history(session: Session, reference: str) -> int:
         else:
             async for entry in entries:
                 _entry_line(session, entry)
+                session.out.go_on()
     return exits.OK
 
 

@@ -66,6 +66,7 @@ async def _watch(session: Session, client: Client, run_ids: Sequence[str]) -> li
         async for run in _changes(client, run_ids):
             latest[run.run_id] = run
             _show_change(session, run)
+            session.out.go_on()
         return [latest[run_id] for run_id in run_ids]
 
     from rich.live import Live
@@ -79,6 +80,7 @@ async def _watch(session: Session, client: Client, run_ids: Sequence[str]) -> li
     with Live(get_renderable=view, console=console(), refresh_per_second=4):
         async for run in _changes(client, run_ids):
             latest[run.run_id] = run
+            session.out.go_on()
     return [latest[run_id] for run_id in run_ids]
 
 

@@ -61,7 +61,7 @@ async def wait_for(
     try:
         for finished in asyncio.as_completed(waiting):
             codes.append(_show(session, await finished, alone=len(waiting) == 1))
-            if first_only:
+            if first_only or session.out.gone:
                 break
     finally:
         for task in waiting:
