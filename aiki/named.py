@@ -1,8 +1,8 @@
 """Own enqueue by name: a call that holds no code, checked against what workers have registered.
 
-The JSON Schema of a workflow's parameters catches most wrong payloads before anything is written; the worker checks
-again, against the types themselves, when the run arrives. The schema comes from whoever may register one, and is read
-as a stranger's (see `wire.schema` and `payload.schema`).
+The JSON Schema of a workflow's parameters catches most wrong payloads before anything is written, and tells what a
+number or a table's cell stands for; the worker checks again, against the types themselves, when the run arrives. The
+schema comes from whoever may register one, and is read as a stranger's (see `wire.schema` and `payload.schema`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import NotFound, PayloadError, UsageError
 from aiki.core.near import nearest
 from aiki.payload import schema
+from aiki.payload.reading import read
 from aiki.reads import known_names, registered
 from aiki.task import checked_key
 from aiki.transport import Transport
@@ -36,7 +37,7 @@ PATH_CHARS: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedCall:
-    """A workflow by name with its payload: one JSON object of the workflow's parameters.
+    """A workflow by name with its payload: one JSON object of the workflow's parameters, and Decimals for Decimals.
 
     `version` may be left out while exactly one is registered. Options mean what they mean in `Workflow.options()`.
     """
@@ -65,10 +66,10 @@ class RouteBook:
         route = await self._resolve(call.workflow, call.version)
         if not isinstance(call.payload, Mapping):
             raise PayloadError(f"$: the payload of {call.workflow!r} must be a JSON object of its parameters")
-        data = _encode(call.payload, call.workflow)
-        plain = msgspec.json.decode(data)
         form = self._schema(route)
         try:
+            data = _encode(_read(call.payload, form), call.workflow)
+            plain = msgspec.json.decode(data)
             schema.check(plain, form)
         except Misfit as misfit:
             at, place = f"${misfit.path[:PATH_CHARS]}", f"in the payload of {route.workflow!r} {route.version}"
@@ -150,6 +151,13 @@ def _parsed(route: Route) -> Schema:
             f"the schema that was registered for {route.workflow!r} {route.version} is refused: {error}",
             hint="restart its workers, with this version of aiki: they register it anew",
         ) from error
+
+
+def _read(payload: Mapping[str, Any], form: Schema) -> Any:
+    try:
+        return read(payload, form)
+    except RecursionError:
+        return payload  # the encoder says how deep it may be
 
 
 def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:

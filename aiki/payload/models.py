@@ -6,6 +6,7 @@ Who has a model has imported pydantic; who has none should not wait for it.
 import re
 import sys
 from collections.abc import Iterator, MutableSet, Set
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, get_args, get_origin
 
 import msgspec
@@ -15,6 +16,7 @@ from aiki.payload.annotations import Refused
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pydantic.json_schema import GenerateJsonSchema
 
 _SETS: Final = (set, frozenset, Set, MutableSet)
 
@@ -57,10 +59,23 @@ def schema(kind: type) -> dict[str, Any]:
         raise NotImplementedError(f"{kind} is no type that Aiki stores")
     # Named after the model, so that they meet no others there.
     prefix = re.sub(r"\W", "_", f"{kind.__module__}_{kind.__qualname__}")
-    made = kind.model_json_schema(ref_template=f"#/$defs/{prefix}_{{model}}")
+    made = kind.model_json_schema(ref_template=f"#/$defs/{prefix}_{{model}}", schema_generator=_generator())
     if "$defs" in made:
         made["$defs"] = {f"{prefix}_{name}": part for name, part in made["$defs"].items()}
     return made
+
+
+@cache
+def _generator() -> "type[GenerateJsonSchema]":
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generator(GenerateJsonSchema):
+        """Says of a Decimal that it is one, as msgspec does: a number would arrive as a float."""
+
+        def decimal_schema(self, schema: Any) -> dict[str, Any]:
+            return {"type": "string", "format": "decimal"}
+
+    return Generator
 
 
 def take_definitions(part: Any, definitions: dict[str, Any]) -> Any:

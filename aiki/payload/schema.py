@@ -12,6 +12,7 @@ import contextlib
 import operator
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from itertools import islice, repeat
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -28,6 +29,7 @@ _FORMATS: Final[dict[str, Callable[[str], object]]] = {
     "date-time": datetime.fromisoformat,
     "date": date.fromisoformat,
     "uuid": UUID,
+    "decimal": lambda text: _decimal(text),
 }
 _TYPES: Final[dict[str, Callable[[Any], bool]]] = {
     "string": lambda value: isinstance(value, str),
@@ -229,6 +231,13 @@ def _format(_: _Check, value: str, name: str, _schema: Schema) -> None:
             read(value)
         except ValueError:
             raise _Unlike(f"a {name}", value) from None
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(text) from None
 
 
 def _is_multiple(value: float, step: float) -> bool:

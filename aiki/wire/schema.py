@@ -12,7 +12,7 @@ expression, and a match may take for ever. The worker, whose own it is, does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -80,6 +80,32 @@ def referred(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Schema | Non
         return None
     found: Schema = root["$defs"][reference.removeprefix(_DEFINITIONS)]
     return found
+
+
+def types(schema: Mapping[str, Any]) -> Sequence[str]:
+    """Return the types that a schema names; none if it says constants, or nothing."""
+    given = schema.get("type", ())
+    return (given,) if isinstance(given, str) else given
+
+
+def names_type(schema: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a schema names a type."""
+    return name in types(schema)
+
+
+def is_open(schema: Mapping[str, Any]) -> bool:
+    """Tell whether a schema that refers to no other takes values of every type."""
+    return not {"type", "enum", "const"} & schema.keys()
+
+
+def is_decimal(schema: Mapping[str, Any]) -> bool:
+    """Tell whether a schema has a Decimal, which is text."""
+    return schema.get("format") == "decimal" and names_type(schema, "string")
+
+
+def takes_any_text(schema: Mapping[str, Any]) -> bool:
+    """Tell whether a schema takes text, of no special form."""
+    return names_type(schema, "string") and not {"format", "enum", "const"} & schema.keys()
 
 
 def reduced(schema: Any, definitions: Mapping[str, Any] | None = None) -> Schema:

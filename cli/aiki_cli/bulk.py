@@ -74,7 +74,8 @@ def _count(rows: Rows, source: str) -> int:
     if bad:
         mistakes = _listed([(row.line, row.error) for row in bad])
         raise PayloadError(
-            "\n".join([f"{len(bad):,} of {total:,} rows in {source} are wrong; none was sent", *mistakes])
+            "\n".join([f"{len(bad):,} of {total:,} rows in {source} are wrong; none was sent", *mistakes]),
+            hint=next((row.error.hint for row in bad if row.error.hint), None),
         )
     return total
 

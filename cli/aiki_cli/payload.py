@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Iterable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from aiki import PayloadError, UsageError
+from aiki.payload.typed import loads
 
 Payload = dict[str, Any]
+
+_KINDS: Final[dict[type, str]] = {
+    dict: "an object",
+    list: "an array",
+    str: "text",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+}
 
 _PAIR: Final = re.compile(r"(?P<path>[^=]*?)(?P<sign>:?=)(?P<value>.*)", re.DOTALL)
 
@@ -18,7 +26,7 @@ _PAIR: Final = re.compile(r"(?P<path>[^=]*?)(?P<sign>:?=)(?P<value>.*)", re.DOTA
 def parse_object(text: str, *, source: str) -> Payload:
     """Return the JSON object in `text`. Raises PayloadError, which names `source`."""
     try:
-        value = _loads(text)
+        value = loads(text.removeprefix("\ufeff"))
     except ValueError as error:
         raise PayloadError(f"{source} is not JSON: {error}") from error
     except RecursionError as error:
@@ -40,18 +48,25 @@ def with_pairs(base: Payload, pairs: Iterable[str]) -> Payload:
         match = _PAIR.fullmatch(pair)
         if match is None or not match["path"]:
             raise UsageError(f"{pair!r} is no pair, and expected name=text, name:=json or a.b=text")
-        value = match["value"] if match["sign"] == "=" else parse_value(match["value"], source=pair)
-        put(base, match["path"], value)
+        put(base, match["path"], match["value"] if match["sign"] == "=" else _json_of(match["value"], pair))
     return base
 
 
 def parse_value(text: str, *, source: str) -> object:
     """Return the JSON value in `text`. Raises PayloadError, which names `source`."""
     try:
-        value = _loads(text)
+        value = loads(text)
     except (ValueError, RecursionError) as error:
-        raise PayloadError(f"{source!r}: {text!r} is not JSON ({error})", hint="name=text for plain text") from error
+        raise PayloadError(f"{source!r}: {text!r} is not JSON ({error})") from error
     return value
+
+
+def _json_of(text: str, pair: str) -> object:
+    try:
+        return parse_value(text, source=pair)
+    except PayloadError as error:
+        error.hint = "name=text for plain text"
+        raise
 
 
 def put(payload: Payload, path: str, value: object) -> None:
@@ -72,9 +87,7 @@ def key_in(payload: Payload, path: str) -> str:
     value: object = payload
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
+    if (isinstance(value, str) and value) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)
     raise PayloadError(f"the key field {path!r} is {_kind(value)}, and expected text or a whole number")
 
@@ -91,32 +104,8 @@ def labels_of(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def _kind(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "text", bool: "a boolean", int: "a number", float: "a number"}
+    if value is None:
+        return "missing"
     if value == "":
         return "empty"
-    return names.get(type(value), "missing" if value is None else "null")
-
-
-def _loads(text: str) -> object:
-    """Return the JSON value in `text`; what JSON does not say clearly is refused rather than guessed at."""
-    return json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant, parse_int=_integer)
-
-
-def _members(pairs: list[tuple[str, Any]]) -> Payload:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"an object has the member {twice!r} twice")
-    return made
-
-
-def _integer(digits: str) -> int:
-    limit = sys.get_int_max_str_digits()
-    if limit and len(digits) > limit:
-        raise ValueError(f"a number of {len(digits):,} digits; the limit is {limit:,}")
-    return int(digits)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    return next(name for kind, name in _KINDS.items() if isinstance(value, kind))

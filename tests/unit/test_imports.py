@@ -47,7 +47,7 @@ FLOORS = (
 )
 INNER = ("aiki.core", "aiki.wire", "aiki.execution", "aiki.nats", "aiki.transport", "aiki.worker")
 """What the command line may not reach into: it lives on what any user can import."""
-RULES_OF_ALL = ("aiki.core.addresses", "aiki.core.near", "aiki.core.ownership")
+RULES_OF_ALL = ("aiki.core.addresses", "aiki.core.encoding", "aiki.core.near", "aiki.core.ownership")
 """How every program of ours behaves: no knowledge of how Aiki works."""
 
 OWNERS = {

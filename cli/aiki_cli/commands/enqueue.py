@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aiki import PayloadError, UsageError
 from aiki_cli import exits, options, payload, suggestions
-from aiki_cli.failures import UnreadableInput
+from aiki_cli.inputs import read_text
 from aiki_cli.output import Mode, is_terminal
 from aiki_cli.session import Session
 from aiki_cli.text import to_json
@@ -169,16 +168,10 @@ def _base(session: Session, source: str | None) -> payload.Payload:
     if source == "-":
         if is_terminal(sys.stdin):
             session.out.say("reading JSON from the terminal; Ctrl-D ends it")
-        return payload.parse_object(sys.stdin.read(), source="stdin")
+        return payload.parse_object(read_text("-"), source="stdin")
     if not source.startswith("@"):
         return payload.parse_object(source, source="the payload")
-    try:
-        text = Path(source[1:]).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UnreadableInput(f"cannot read {source[1:]} ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UnreadableInput(f"{source[1:]} is not UTF-8 text") from error
-    return payload.parse_object(text, source=source[1:])
+    return payload.parse_object(read_text(source[1:]), source=source[1:])
 
 
 def _moment(text: str | None) -> datetime | None:

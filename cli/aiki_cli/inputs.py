@@ -1,0 +1,40 @@
+"""Own what commands read: files that were named, and stdin."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import IO, cast
+
+from aiki.core.encoding import NotUtf8, decode
+from aiki_cli.failures import UnreadableInput
+
+
+def stdin() -> IO[bytes]:
+    """Return stdin. Raises UnreadableInput if it was closed when we began."""
+    if sys.stdin is None:
+        raise UnreadableInput("cannot read stdin (it is closed)", hint="name a file, or pipe something into it")
+    return cast("IO[bytes]", sys.stdin.buffer)
+
+
+def read_text(source: str) -> str:
+    """Return what stands in a file, or with `-` what stdin brings. Raises UnreadableInput."""
+    name = "stdin" if source == "-" else source
+    try:
+        raw = stdin().read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise UnreadableInput(f"cannot read {name} ({error.strerror})") from error
+    try:
+        return decode(raw)
+    except NotUtf8 as error:
+        raise UnreadableInput(f"{name}, line {error.line}: {error.reason}", hint=in_utf8(error, source)) from error
+
+
+def in_utf8(error: NotUtf8, source: str) -> str | None:
+    """Return the command that turns a file into UTF-8; of stdin nobody knows where it came from."""
+    if source == "-":
+        return None
+    path = Path(source)
+    made = path.with_name(f"{path.stem}-utf8{path.suffix}")
+    return f"iconv -f {error.encoding} -t UTF-8 {shlex.quote(source)} > {shlex.quote(str(made))}"
