@@ -11,6 +11,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -29,6 +30,7 @@ from aiki.wire.messages import Claimed, ClaimReply, OpenSession, Page, Route, Un
 from aiki.wire.packing import payload_misfit
 from aiki.worker.claims import Asked, Claims, Pace
 from aiki.worker.clock import DatabaseClock
+from aiki.worker.interrupts import obeying_ctrl_c
 from aiki.worker.inventory import Inventory
 from aiki.worker.recorder import TURN_RUNS, Recorder
 from aiki.worker.session import Session, SessionCallbacks
@@ -110,6 +112,8 @@ class Worker:
         self._denied: Denied | None = None
         """Why it has to end, if NATS has refused it for too long."""
         self._emptied = asyncio.Event()
+        self._interrupts = ExitStack()
+        """Holds Ctrl-C from `run()` to the end of the drain."""
         self._background: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -159,6 +163,7 @@ class Worker:
         try:
             await self._close()
         finally:
+            self._interrupts.close()
             await self._shared.leave()
 
     async def _close(self) -> None:
@@ -185,8 +190,12 @@ class Worker:
         self._settings.close()
 
     async def run(self) -> None:
-        """Serve until `stop()`. Raises what made claiming impossible, and Denied if NATS goes on refusing us."""
+        """Serve until `stop()`. Raises what made claiming impossible, and Denied if NATS goes on refusing us.
+
+        Ctrl-C stops it too, where it is awaited by the main task of `asyncio.run()`; a second one ends the process.
+        """
         assert self._claiming is not None, "a Worker runs inside its `async with` block"
+        self._interrupts.enter_context(obeying_ctrl_c(self.stop, drain_seconds=self._drain_seconds))
         stopped = asyncio.ensure_future(self._stopped.wait())
         try:
             await asyncio.wait([stopped, self._claiming], return_when=asyncio.FIRST_COMPLETED)
