@@ -55,7 +55,7 @@ PLAUSIBLE: Final[Mapping[str, Pick]] = {
     "key": one_of("task:x:0000:1", "timer::1", "order-1", ""),
     "digest": one_of("0" * 32, "f" * 32, "x"),
     "reference": one_of("echo@order-1", IDS[0], IDS[0][:8], "%", "_"),
-    "cursor": one_of("", "0", "1:2", "MTow", IDS[0]),
+    "cursor": one_of("", "0", "1:2", "MTow", IDS[0], f"1.{IDS[0]}"),
     "limit": one_of(1, 2, 100, 200),
     "epoch": one_of(0, 1, 2),
     "base": one_of(0, 1, 2),

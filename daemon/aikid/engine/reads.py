@@ -41,6 +41,7 @@ from aikid.engine.status import RunKey
 from aikid.store import journal, sessions, story
 from aikid.store import reads as store
 from aikid.store.pool import Connection, Pool, Priority
+from aikid.store.reads import Mark
 from aikid.store.story import Line, Place
 
 _FOUND: Final = 10
@@ -51,6 +52,8 @@ _TRIES_MAX: Final = 5_000
 _ROUTES_MAX: Final = 500
 _ROWS_MAX: Final = 5_000
 _CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
+_MARK: Final = re.compile(r"([0-9]{1,16})\.([0-9a-f-]{36})")
+"""After which run a page begins: when it was stored, in microseconds, and its id."""
 _COUNTED: Final = re.compile(r"([0-9a-f-]{36})?\+([0-9]{1,9})")
 """How far a summary has come: after which run its window begins, and how many of its counts were told."""
 _REPLY_BYTES: Final = 256
@@ -151,23 +154,35 @@ async def _find(pool: Pool, namespace: str, reference: str, *, before: str | Non
         first, last = digits.ljust(32, "0"), digits.ljust(32, "f")
         if found := await store.find_between(pool, namespace, first, last, limit=_FOUND):
             return found, None
-    before = before if before is None else _id(before)
-    return await store.find_ending(pool, namespace, digits, before=before, limit=_FOUND)
+    mark = None if before is None else _mark(before)
+    found, end = await store.find_ending(pool, namespace, digits, before=mark, limit=_FOUND)
+    return found, end and _told(end)
 
 
 async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> ListReply:
-    if request.cursor is not None:
-        _id(request.cursor)
+    before = None if request.cursor is None else _mark(request.cursor)
     if any("\0" in text for pair in request.labels.items() for text in pair) or "\0" in (request.workflow or ""):
         raise UsageError("a filter holds NUL")
     if request.since is not None and not -(1 << 62) < request.since < 1 << 62:
         raise UsageError("`since` is out of range")
     limit = min(max(request.limit, 1), _LIST_MAX)
-    found, end = await store.list_runs(pool, namespace, request, limit=limit + 1, limit_bytes=room)
+    found, end = await store.list_runs(pool, namespace, request, before=before, limit=limit + 1, limit_bytes=room)
     counted = await status.counted(pool, {(namespace, run.id): run for run in found[:limit]})
     runs = [status.within(run, room) for run in (await explain(pool, counted)).values()]
     kept = runs[: fitting(map(weights.of_status, runs), room - _REPLY_BYTES)]
-    return ListReply(kept, kept[-1].id if len(kept) < len(found) else end)
+    if len(kept) < len(found):
+        end = Mark(kept[-1].created_at, kept[-1].id)
+    return ListReply(kept, end and _told(end))
+
+
+def _mark(cursor: str) -> Mark:
+    if (told := _MARK.fullmatch(cursor)) is None:
+        raise UsageError("the cursor of a list is what an earlier page gave")
+    return Mark(int(told[1]), _id(told[2]))
+
+
+def _told(mark: Mark) -> str:
+    return f"{mark.created}.{mark.id}"
 
 
 async def _story(pool: Pool, namespace: str, request: History, room: int) -> HistoryReply:

@@ -7,7 +7,8 @@ one begins: no request holds its connection for longer because the table has gro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from msgspec import Raw
@@ -24,6 +25,9 @@ from aikid.store.tables import routes, runs, sessions
 
 SCANNED: Final = 200_000
 """Runs that one request looks at: what an ordinary disk and core read well within a second."""
+LAST_TIME: Final = 10**16 - 1
+"""In microseconds since EPOCH: long after all that is stored, and what `datetime` can hold."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TROUBLED: Final = frozenset({State.BLOCKED, State.FAILED, State.RETRYING})
 """States that the index `runs_troubled` holds, and no other."""
 _status_columns: Final[sa.ColumnElement[Any]] = sa.literal_column(COLUMNS)
@@ -33,18 +37,27 @@ def _microseconds(column: str) -> sa.ColumnElement[int]:
     return sa.literal_column(MICROSECONDS.format(column), sa.BigInteger)
 
 
+class Mark(NamedTuple):
+    """Where a run stands among those that are listed: when it was stored, in microseconds, and its id."""
+
+    created: int
+    id: str
+
+
 async def list_runs(
-    pool: Pool, namespace: str, request: ListRuns, *, limit: int, limit_bytes: int
-) -> tuple[list[RunStatus], str | None]:
+    pool: Pool, namespace: str, request: ListRuns, *, before: Mark | None = None, limit: int, limit_bytes: int
+) -> tuple[list[RunStatus], Mark | None]:
     """Return runs newest first, and the last run that was looked at if the window ended first.
 
     Outputs of more than LISTED_BYTES are left out, and all payloads beyond the first `limit_bytes` together: their
-    runs are for the next page. Walks the primary key backwards, or `runs_troubled`.
+    runs are for the next page. Walks `runs_created` or `runs_troubled` backwards.
     """
     within: list[sa.ColumnElement[bool]] = []
     if request.states and _TROUBLED.issuperset(request.states):
         within = [runs.c.namespace == namespace, runs.c.state.in_(sorted(_TROUBLED))]
-    window = _window(request.cursor, *within).alias("r")
+    if request.since is not None:
+        within.append(runs.c.created_at >= _time(min(max(request.since, 0), LAST_TIME)))
+    window = _window(before, *within).alias("r")
     asked = [window.c.namespace == namespace]
     if request.states:
         asked.append(window.c.state.in_([state.value for state in request.states]))
@@ -53,8 +66,6 @@ async def list_runs(
     if request.labels:
         wanted = sa.literal(encode(request.labels).decode(), sa.Text)
         asked.append(sa.func.coalesce(window.c.labels.contains(sa.cast(wanted, JSONB)), sa.false()))
-    if request.since is not None:
-        asked.append(_microseconds("r.created_at") >= request.since)
     payloads = _listed_payloads(window.c, limit_bytes)
     rows, end = await _matching(pool, window, [_status_columns, *payloads], sa.and_(*asked), limit=limit)
     return [to_status(row) for row in rows], end
@@ -68,7 +79,7 @@ def _listed_payloads(r: sa.ColumnCollection[str, Any], limit_bytes: int) -> list
     size = sa.func.octet_length(r.output)
     is_long = size > LISTED_BYTES
     weight = sa.case((is_long, 0), else_=sa.func.coalesce(size, 0)) + sa.func.coalesce(sa.func.octet_length(r.error), 0)
-    fits = sa.func.sum(weight).over(order_by=r.id.desc()) <= limit_bytes
+    fits = sa.func.sum(weight).over(order_by=(r.created_at.desc(), r.id.desc())) <= limit_bytes
     return [
         sa.case((sa.and_(fits, size <= LISTED_BYTES), r.output)),
         sa.case((fits, r.error)),
@@ -76,13 +87,18 @@ def _listed_payloads(r: sa.ColumnCollection[str, Any], limit_bytes: int) -> list
     ]
 
 
-def _window(before: str | None, *within: sa.ColumnElement[bool]) -> sa.Subquery:
-    """Return the SCANNED newest runs that are older than `before`, each with its place from 1 on."""
-    place = sa.func.row_number().over(order_by=runs.c.id.desc()).label("place")
-    query = sa.select(runs, place).where(*within)
+def _window(before: Mark | None, *within: sa.ColumnElement[bool]) -> sa.Subquery:
+    """Return the SCANNED newest runs that are older than `before`, each with its place from 1 on.
+
+    Which run is newer, the database's clock says. Ids are the callers': one whose clock is a day behind would hide its
+    runs.
+    """
+    order = (runs.c.created_at.desc(), runs.c.id.desc())
+    query = sa.select(runs, sa.func.row_number().over(order_by=order).label("place")).where(*within)
     if before is not None:
-        query = query.where(runs.c.id < sa.cast(before, runs.c.id.type))
-    return query.order_by(runs.c.id.desc()).limit(SCANNED).subquery()
+        mark = sa.tuple_(_time(before.created), sa.cast(before.id, runs.c.id.type))
+        query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < mark)
+    return query.order_by(*order).limit(SCANNED).subquery()
 
 
 async def _matching(
@@ -92,20 +108,25 @@ async def _matching(
     asked: sa.ColumnElement[bool],
     *,
     limit: int,
-) -> tuple[list[Sequence[Any]], str | None]:
+) -> tuple[list[Sequence[Any]], Mark | None]:
     """Return the columns of `limit` runs of the window that are as asked, and its last run if it was read to its end.
 
     That run comes with the others in one statement, whatever it is: the window would begin elsewhere in the next one.
     """
+    mark = (_microseconds("r.created_at"), sa.cast(window.c.id, sa.Text))
     query = (
-        sa.select(asked, sa.cast(window.c.id, sa.Text), window.c.place == SCANNED, *columns)
+        sa.select(asked, window.c.place == SCANNED, *mark, *columns)
         .where(sa.or_(asked, window.c.place == SCANNED))
-        .order_by(window.c.id.desc())
+        .order_by(window.c.created_at.desc(), window.c.id.desc())
         .limit(limit)
     )
     rows = await pool.read(query)
-    end = rows[-1][1] if rows and rows[-1][2] else None
-    return [row[3:] for row in rows if row[0]], end
+    end = Mark(*rows[-1][2:4]) if rows and rows[-1][1] else None
+    return [row[4:] for row in rows if row[0]], end
+
+
+def _time(microseconds: int) -> sa.ColumnElement[datetime]:
+    return sa.literal(EPOCH + timedelta(microseconds=microseconds), runs.c.created_at.type)
 
 
 async def find_by_key(pool: Pool, namespace: str, workflow: str, key: str) -> list[str]:
@@ -126,8 +147,8 @@ async def find_between(pool: Pool, namespace: str, first: str, last: str, *, lim
 
 
 async def find_ending(
-    pool: Pool, namespace: str, digits: str, *, before: str | None, limit: int
-) -> tuple[list[str], str | None]:
+    pool: Pool, namespace: str, digits: str, *, before: Mark | None, limit: int
+) -> tuple[list[str], Mark | None]:
     """Return ids that end with `digits` (no hyphens), and the last run that was looked at if the window ended first."""
     window = _window(before).alias("r")
     id = sa.cast(window.c.id, sa.Text)

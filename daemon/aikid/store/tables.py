@@ -76,10 +76,13 @@ sa.Index("runs_running", runs.c.session_id, postgresql_where=sa.text("state = 'r
 sa.Index(
     "runs_key", runs.c.namespace, runs.c.workflow, runs.c.key, unique=True, postgresql_where=sa.text("key IS NOT NULL")
 )
+# Lists are in the order in which runs were stored. New ones come last, so this grows at its right end alone.
+sa.Index("runs_created", runs.c.created_at, runs.c.id)
 # What a person looks for is rare: this keeps `aiki run list --state failed` off the millions that completed.
 sa.Index(
     "runs_troubled",
     runs.c.namespace,
+    runs.c.created_at,
     runs.c.id,
     postgresql_where=sa.text("state IN ('blocked', 'failed', 'retrying')"),
 )

@@ -258,7 +258,7 @@ async def test_references_find_runs(transport: Transport) -> None:
 async def test_lists_are_filtered_and_paged(transport: Transport) -> None:
     runs = [new_run(labels={"n": str(n % 2)}, workflow=f"flow-{n % 3}") for n in range(12)]
     await transport.call(Enqueue(runs))
-    ids = sorted((run.id for run in runs), reverse=True)
+    ids = [run.id for run in reversed(runs)]
     found: list[str] = []
     cursor = None
     while True:
@@ -277,6 +277,26 @@ async def test_lists_are_filtered_and_paged(transport: Transport) -> None:
         (ListRuns(since=4_000_000_000_000_000), 0),
     ):
         assert len((await transport.call(request)).runs) == count
+
+
+async def test_a_list_goes_by_the_databases_clock_and_not_by_the_callers(transport: Transport) -> None:
+    """A client's clock is in its ids: one that is a day behind, or ahead, would hide its runs or others'."""
+    runs = [new_run(id=new_id(hours=hours)) for hours in (0, 24, -24, 0, -24, 24)]
+    for run in runs:
+        await transport.call(Enqueue([run]))
+    newest_first = [run.id for run in reversed(runs)]
+    first = await transport.call(ListRuns(limit=4))
+    rest = await transport.call(ListRuns(limit=4, cursor=first.cursor))
+    assert [run.id for run in first.runs + rest.runs] == newest_first
+    since = first.runs[2].created_at
+    assert [run.id for run in (await transport.call(ListRuns(since=since))).runs] == newest_first[:3]
+
+
+@pytest.mark.parametrize("cursor", ["", "1", str(new_id()), f"1.{'f' * 36}", f"-1.{new_id()}", f"{10**17}.{new_id()}"])
+async def test_a_cursor_of_nobody_is_refused(transport: Transport, cursor: str) -> None:
+    with pytest.raises(UsageError):
+        await transport.call(ListRuns(cursor=cursor))
+    assert not (await transport.call(ListRuns(cursor=f"{10**16 - 1}.{new_id()}", since=-5))).runs
 
 
 async def test_the_story_of_a_run_is_in_order(transport: Transport) -> None:
