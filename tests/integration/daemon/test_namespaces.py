@@ -124,6 +124,8 @@ async def ours(database: str) -> AsyncIterator[Ours]:
 
 NOTHING: dict[str, Any] = {"runs": []}
 NOT_FOUND, CONFLICT = "not_found", "conflict"
+LATER = 4_000_000_000_000_000
+"""A time after all of these runs, in microseconds."""
 Row = tuple[Request[Any], Request[Any], object]
 ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     # By operation: what we ask for, what a stranger asks beside it, and what the stranger is to be told.
@@ -139,7 +141,7 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     "list": lambda o: [
         (ListRuns(), ListRuns(), NOTHING),
         (ListRuns(), ListRuns(workflow=FLOW, labels=o.queued.labels), NOTHING),
-        (ListRuns(), ListRuns(states=[State.BLOCKED], cursor="f" * 8 + o.blocked[8:]), NOTHING),
+        (ListRuns(), ListRuns(states=[State.BLOCKED], cursor=f"{LATER}.{o.blocked}"), NOTHING),
     ],
     "history": lambda o: [(History(run_id), History(run_id), NOT_FOUND) for run_id in o.ids],
     "input": lambda o: [(Input(run_id), Input(run_id), NOT_FOUND) for run_id in o.ids],
