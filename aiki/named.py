@@ -16,9 +16,10 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Raw
 
-from aiki.core.canonical import Misfit, canonical, digest
+from aiki.core.canonical import canonical, digest
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import NotFound, PayloadError, UsageError
+from aiki.core.misfit import Misfit
 from aiki.core.near import nearest
 from aiki.payload import schema
 from aiki.payload.reading import read

@@ -56,7 +56,7 @@ class Task(Generic[P, R]):
         """Where a plain `def` runs; an `async def` runs on the worker's loop."""
         self.at_most_once = at_most_once
         self.idempotency_key: str | None = None
-        self.parameters = Parameters.of(fn, owner=owner, scope=scope)
+        self.parameters = Parameters.of(fn, owner=owner, scope=scope, exact=True)
         self.result = Result.of(fn, owner=owner, scope=scope)
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn

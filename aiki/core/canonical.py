@@ -7,7 +7,7 @@ never change: journals hold its digests. A new form gets a new prefix.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from json import JSONDecodeError, loads
 from math import isfinite
@@ -15,14 +15,17 @@ from typing import Any, Final
 
 import msgspec
 
+from aiki.core.bases import plain
 from aiki.core.errors import PayloadError
+from aiki.core.misfit import Misfit
+from aiki.core.texts import text_of
 
 NESTING: Final = 200
 """Levels of arrays and objects in a payload."""
 
-_PATH_CHARS: Final = 200
 _DIGEST: Final = blake2b(b"aiki.c1\0", digest_size=16)
 _EXACT: Final = float(2**53)
+_JSON: Final = (dict, list, float, str, int)
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _AS_ARRAYS: Final = bytes.maketrans(b"{}", b"[]")
@@ -32,25 +35,6 @@ _WORTHWHILE: Final = 0.75
 
 encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 """Encode a value whose floats and keys are already those of form c1; its errors are told by `encoding_error`."""
-
-
-class Misfit(Exception):
-    """A value that cannot be stored, and where it stands. Inside Aiki only: callers get a PayloadError."""
-
-    def __init__(self, reason: str, path: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.path = path
-
-    def inside(self, step: str) -> "Misfit":
-        """Return the same with one step of the path put in front: `.name` or `[0]`."""
-        self.path = step + self.path
-        return self
-
-    def to_error(self, owner: str) -> PayloadError:
-        """Return what the user sees."""
-        path = self.path if len(self.path) <= _PATH_CHARS else f"{self.path[:_PATH_CHARS]}…"
-        return PayloadError(f"{owner}: {self.reason} at `${path}`")
 
 
 def canonical(value: Any, *, owner: str = "canonical form") -> bytes:
@@ -99,26 +83,25 @@ def parse(text: bytes | str, *, limit: int) -> Any:
     return value
 
 
-def json_value(value: Any, *, c1: bool, levels: int = NESTING) -> Any:
-    """Return `value` as JSON, checked; with `c1` its floats are those of form c1. Tuples become lists.
+def json_value(value: Any, *, c1: bool, exact: bool = False, levels: int = NESTING) -> Any:
+    """Return `value` as JSON, checked; with `c1` its floats are those of form c1. What is returned may share parts.
 
-    Raises Misfit on what JSON cannot hold. A set, a date or an object is refused, not turned into something else: it
-    would come back as another type. What is returned may share parts with `value`.
+    Raises Misfit on what JSON cannot hold. A tuple, a set, a date or an object is refused, not turned into something
+    else: it would come back as another type. What is of a subclass becomes plain, or with `exact` is refused.
     """
     kind = type(value)
     if kind is str or kind is int or kind is bool or value is None:
         return value
-    if isinstance(value, float):
+    if kind is float:
         return float_value(value, c1=c1)
-    if isinstance(value, (dict, list, tuple)) and levels == 0:
+    if kind is not dict and kind is not list:
+        base = next((base for base in _JSON if isinstance(value, base)), None)
+        if base is None:
+            raise _no_json(value)
+        return json_value(plain(base, value, exact=exact), c1=c1, exact=exact, levels=levels)
+    if levels == 0:
         raise Misfit(f"more than {NESTING} levels of arrays and objects (or a value that contains itself)")
-    if isinstance(value, dict):
-        return _json_object(value, c1, levels - 1)
-    if isinstance(value, (list, tuple)):
-        return _json_array(value, c1, levels - 1)
-    if isinstance(value, (str, int)):  # their subclasses, such as StrEnum
-        return value
-    raise Misfit(f"a {kind.__qualname__} is not JSON (annotate it with its type)")
+    return (_json_object if kind is dict else _json_array)(value, c1, exact, levels - 1)
 
 
 def float_value(value: float, *, c1: bool) -> float | int:
@@ -161,48 +144,66 @@ def encoding_error(error: Exception, value: Any) -> Misfit:
     if isinstance(error, RecursionError):
         return Misfit(f"more than {NESTING} levels of arrays and objects (or a value that contains itself)")
     if isinstance(error, UnicodeEncodeError):
-        return Misfit("text with a lone surrogate, which UTF-8 cannot hold,", _surrogate_path(value) or "")
-    return Misfit(str(error))
+        reason = "text with a lone surrogate, which UTF-8 cannot hold,"
+        return Misfit(reason, _path_to(value, lambda part: isinstance(part, str) and _has_surrogate(part)) or "")
+    return Misfit(str(error), _path_to(value, lambda part: type(part) is int and _has_too_many_digits(part)) or "")
 
 
-def _json_object(value: dict[Any, Any], c1: bool, levels: int) -> dict[str, Any]:
+def _no_json(value: Any) -> Misfit:
+    if isinstance(value, tuple):
+        return Misfit("a tuple would come back as a list", hint="pass list(value), or annotate it: tuple[int, ...]")
+    return Misfit(f"a {type(value).__qualname__} is not JSON (annotate it with its type)")
+
+
+def _json_object(value: dict[Any, Any], c1: bool, exact: bool, levels: int) -> dict[str, Any]:
     made: dict[str, Any] = {}
     name: Any = None
     try:
         for name, member in value.items():
             if not isinstance(name, str):
                 raise Misfit(f"a key of type {type(name).__qualname__} is not JSON (annotate the dict with its types)")
-            made[name] = json_value(member, c1=c1, levels=levels)
+            key = name if type(name) is str else plain(str, name, exact=exact)
+            made[key] = json_value(member, c1=c1, exact=exact, levels=levels)
     except Misfit as misfit:
-        raise misfit.inside(f".{name}") from None
+        raise misfit.inside(f".{text_of(name)}") from None
+    if len(made) != len(value):
+        raise Misfit("a dict with two keys that are the same text in JSON")
     return made
 
 
-def _json_array(value: "list[Any] | tuple[Any, ...]", c1: bool, levels: int) -> list[Any]:
+def _json_array(value: list[Any], c1: bool, exact: bool, levels: int) -> list[Any]:
     made: list[Any] = []
     try:
         for item in value:
-            made.append(json_value(item, c1=c1, levels=levels))  # noqa: PERF401 - the length names the item that fails
+            made.append(json_value(item, c1=c1, exact=exact, levels=levels))  # noqa: PERF401 - the length names the item that fails
     except Misfit as misfit:
         raise misfit.inside(f"[{len(made)}]") from None
     return made
 
 
-def _surrogate_path(value: Any) -> str | None:
-    if isinstance(value, str):
-        return "" if _has_surrogate(value) else None
+def _path_to(value: Any, is_culprit: Callable[[Any], bool]) -> str | None:
+    if is_culprit(value):
+        return ""
     steps: Iterable[tuple[str, Any]] = ()
     if isinstance(value, dict):
-        if any(isinstance(name, str) and _has_surrogate(name) for name in value):
+        if any(map(is_culprit, value)):
             return ""
         steps = ((f".{name}", member) for name, member in value.items())
     elif isinstance(value, (list, tuple)):
         steps = ((f"[{index}]", item) for index, item in enumerate(value))
     for step, member in steps:
-        path = _surrogate_path(member)
+        path = _path_to(member, is_culprit)
         if path is not None:
             return step + path
     return None
+
+
+def _has_too_many_digits(number: int) -> bool:
+    try:
+        str(number)
+    except ValueError:
+        return True
+    return False
 
 
 def _has_surrogate(text: str) -> bool:

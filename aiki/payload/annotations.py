@@ -4,8 +4,23 @@ import ast
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, TypeVarTuple, get_args, get_type_hints
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec.inspect
 
@@ -16,6 +31,8 @@ if TYPE_CHECKING:
 else:
     Json = Any
 """Any JSON value, as an annotation. It is checked to be JSON; nothing more is known about it."""
+
+_REBUILT: Final = (Union, UnionType, list, tuple, dict)
 
 Scope: TypeAlias = Mapping[str, Any] | None
 """Names of the place where a function was defined, beyond its module's: those of an enclosing function."""
@@ -64,8 +81,23 @@ def tree(annotation: Any) -> msgspec.inspect.Type:
         return msgspec.inspect.type_info(annotation)
     except NameError as error:
         raise Unresolved(error.name or str(error)) from None
-    except TypeError as error:
+    except (TypeError, NotImplementedError) as error:
         raise Refused(_reworded(annotation, str(error))) from None
+
+
+def with_ints(annotation: Any) -> Any:
+    """Return the annotation with `int | float` for `float`, also inside lists and the like: so 3 is read as 3 again.
+
+    A float's place takes an int, as for type checkers. Only the fields of classes, and numbers with constraints, remain
+    floats: there 3 is read as the 3.0 that equals it.
+    """
+    if annotation is float:
+        return int | float
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    made = tuple(map(with_ints, arguments)) if origin in _REBUILT else arguments
+    if made == arguments:
+        return annotation
+    return reduce(or_, made) if origin in (Union, UnionType) else origin[made]
 
 
 def check_signature(fn: Callable[..., Any], signature: inspect.Signature, *, skip: int, owner: str) -> None:
@@ -121,6 +153,10 @@ def _reworded(annotation: Any, message: str) -> str:
         objects = "dict-like" in message or "dataclass" in message
         remedy = "make them msgspec.Struct classes with tag=True" if objects else "wrap each in a dataclass of its own"
         return f"{union} holds types that look the same in JSON: choose one of them, or {remedy}"
+    if "Enums must contain" in message or "Integer values >" in message:
+        return f"{annotation}: an enum's values must be all text, or all whole numbers below 2**63, to be told in JSON"
+    if "InitVar" in message:
+        return f"{annotation}: it is made of its fields alone when it is read: make its `InitVar` a plain field"
     if "custom type" in message:
         return f"{annotation} mixes a pydantic model with other types: only `Model | None` can be told apart"
     return message

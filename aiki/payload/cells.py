@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import chain, islice
 from typing import Any, Final
 
-from aiki.core.canonical import Misfit
+from aiki.core.misfit import Misfit
 from aiki.payload.typed import Cell, Number, loads, shortened
 from aiki.wire.schema import Schema, is_decimal, is_open, takes_any_text, types
 

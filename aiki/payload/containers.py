@@ -1,12 +1,13 @@
 """Own the lowering of what holds values: lists, dicts and objects, each with the path to what does not fit."""
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from aiki.core.canonical import Misfit
+from aiki.core.bases import plain
+from aiki.core.misfit import Misfit
+from aiki.core.texts import text_of
 from aiki.payload.defaults import IsDefault
 from aiki.payload.scalars import Lower, unexpected
 
@@ -23,13 +24,14 @@ class Member:
     is_default: IsDefault | None
 
 
-def each(lower_item: Lower) -> Lower:
-    """Return the lowering of an array whose items are lowered by `lower_item`."""
+def each(lower_item: Lower, kind: type, *, exact: bool) -> Lower:
+    """Return the lowering of an array, a `kind` whose items are lowered by `lower_item`."""
 
     def lower(value: Any) -> list[Any]:
         made: list[Any] = []
+        items = _sequence(value, kind, exact)
         try:
-            for item in _sequence(value):
+            for item in items:
                 made.append(lower_item(item))  # noqa: PERF401 - the length names the item that fails
         except Misfit as misfit:
             raise misfit.inside(f"[{len(made)}]") from None
@@ -38,22 +40,37 @@ def each(lower_item: Lower) -> Lower:
     return lower
 
 
-def scalar_list(check: Lower) -> Lower:
-    """Return the lowering of an array whose items msgspec checks."""
-    return lambda value: check(_sequence(value))
+def plain_items(cls: type, kind: type, check: Lower | None, lower_each: Lower, *, exact: bool) -> Lower:
+    """Return the lowering of an array of text, ints, bools or None: `check` by msgspec is all that `cls` needs.
+
+    Arrays that hold anything else are lowered by `lower_each`.
+    """
+
+    def lower(value: Any) -> Any:
+        value = _sequence(value, kind, exact)
+        if [*map(type, value)].count(cls) == len(value):
+            return value if check is None else check(value)
+        return lower_each(value)
+
+    return lower
 
 
-def _sequence(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
+def _sequence(value: Any, kind: type, exact: bool) -> Any:
+    if type(value) is kind:
         return value
-    raise unexpected("list", value)
+    if isinstance(value, kind):
+        return plain(kind, value, exact=exact)
+    if isinstance(value, (list, tuple)):
+        got = type(value).__qualname__
+        raise Misfit(f"expected {kind.__name__}, got {got}", hint=f"pass {kind.__name__}(value), or annotate a {got}")
+    raise unexpected(kind.__name__, value)
 
 
-def fixed_tuple(lowers: list[Lower]) -> Lower:
+def fixed_tuple(lowers: list[Lower], *, exact: bool) -> Lower:
     """Return the lowering of a tuple with one type per item."""
 
     def lower(value: Any) -> list[Any]:
-        if len(_sequence(value)) != len(lowers):
+        if len(_sequence(value, tuple, exact)) != len(lowers):
             raise Misfit(f"expected {len(lowers)} items, got {len(value)}")
         made: list[Any] = []
         try:
@@ -66,47 +83,64 @@ def fixed_tuple(lowers: list[Lower]) -> Lower:
     return lower
 
 
-def mapping(lower_key: Lower, lower_value: Lower, exact: type | None = None) -> Lower:
-    """Return the lowering of a dict; keys become the text that JSON holds. Values of the class `exact` need none."""
+def mapping(lower_key: Lower, lower_value: Lower, of_values: type | None = None, *, exact: bool) -> Lower:
+    """Return the lowering of a dict; keys become the text that JSON holds.
+
+    Values of the class `of_values` need none.
+    """
 
     def lower(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise unexpected("dict", value)
+        given = _dict(value, "dict", exact)
         made: dict[str, Any] = {}
         key: Any = None
         try:
-            for key, item in value.items():
-                name = key if type(key) is str else str(msgspec.to_builtins(lower_key(key), str_keys=True))
-                made[name] = item if type(item) is exact else lower_value(item)
+            for key, item in given.items():
+                name = key if type(key) is str else _key_text(lower_key(key))
+                made[name] = item if type(item) is of_values else lower_value(item)
         except Misfit as misfit:
-            raise misfit.inside(f".{key}") from None
-        if len(made) != len(value):
+            raise misfit.inside(f".{text_of(key)}") from None
+        if len(made) != len(given):
             raise Misfit("a dict with two keys that are the same text in JSON")
         return made
 
     return lower
 
 
-def typed_dict(cls: type, members: list[Member]) -> Lower:
+def _key_text(key: Any) -> str:
+    text = msgspec.to_builtins(key, str_keys=True)
+    if isinstance(text, (str, int)) and not isinstance(text, bool):
+        return str(text)
+    raise Misfit(f"the key {text} is text in JSON, and would not come back as it is", hint="use keys of text")
+
+
+def _dict(value: Any, expected: str, exact: bool) -> dict[Any, Any]:
+    if type(value) is dict:
+        return value
+    if isinstance(value, dict):
+        made: dict[Any, Any] = plain(dict, value, exact=exact)
+        return made
+    raise unexpected(expected, value)
+
+
+def typed_dict(cls: type, members: list[Member], *, exact: bool) -> Lower:
     """Return the lowering of a TypedDict. `members` may be filled in later."""
+    by_name: dict[str, Member] = {}
 
     def lower(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise unexpected(cls.__qualname__, value)
+        if not by_name:
+            by_name.update((member.name, member) for member in members)
+        given = _dict(value, cls.__qualname__, exact)
         made: dict[str, Any] = {}
-        name = ""
+        name: Any = ""
         try:
-            for member in members:
-                name = member.name
-                if name in value:
-                    made[member.json_name] = member.lower(value[name])
-                elif member.required:
-                    raise Misfit("required key is missing")
+            for name, item in given.items():
+                if (member := by_name.get(name)) is None:
+                    raise Misfit(f"{cls.__qualname__} has no such key, so it would be lost")
+                made[member.json_name] = member.lower(item)
         except Misfit as misfit:
-            raise misfit.inside(f".{name}") from None
-        if len(made) != len(value):
-            unknown = sorted(value.keys() - {member.name for member in members}, key=str)
-            raise Misfit(f"{cls.__qualname__} has no key {unknown[0]!r}, so it would be lost")
+            raise misfit.inside(f".{text_of(name)}") from None
+        if missing := [member.name for member in members if member.required and member.name not in given]:
+            raise Misfit("required key is missing", f".{missing[0]}")
         return made
 
     return lower
@@ -160,15 +194,14 @@ def array_of(cls: type, tag: Any, members: list[Member]) -> Lower:
 
 
 def checked(cls: type, lower: Lower) -> Lower:
-    """Return `lower` for instances of `cls`, and of subclasses that have no further fields."""
+    """Return `lower` for instances of `cls` itself: what it reads is a `cls` again, and never a subclass of it."""
 
     def checked(value: Any) -> Any:
         if type(value) is not cls:
             if not isinstance(value, cls):
                 raise unexpected(cls.__qualname__, value)
-            if _field_names(type(value)) != _field_names(cls):
-                name = type(value).__qualname__
-                raise Misfit(f"{name} has more fields than the declared {cls.__qualname__}, and they would be lost")
+            name = type(value).__qualname__
+            raise Misfit(f"the {name} would arrive as a {cls.__qualname__}", hint=f"annotate it with {name}")
         return lower(value)
 
     return checked
@@ -186,13 +219,3 @@ def one_of(lowers: dict[type, Lower]) -> Lower:
         return found(value)
 
     return lower
-
-
-def _field_names(cls: Any) -> Iterable[str]:
-    if issubclass(cls, msgspec.Struct):
-        return tuple(cls.__struct_fields__)
-    if dataclasses.is_dataclass(cls):
-        return tuple(field.name for field in dataclasses.fields(cls))
-    if hasattr(cls, "__attrs_attrs__"):
-        return tuple(field.name for field in cls.__attrs_attrs__)
-    return tuple(getattr(cls, "model_fields", getattr(cls, "_fields", ())))

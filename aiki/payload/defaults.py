@@ -6,7 +6,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec.inspect as mi
 
-from aiki.core.canonical import Misfit, encode_sorted
+from aiki.core.canonical import encode_sorted
+from aiki.core.misfit import Misfit
 from aiki.payload.scalars import Lower
 
 IsDefault: TypeAlias = Callable[[Any], bool]

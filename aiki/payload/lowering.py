@@ -12,48 +12,56 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_origin
 import msgspec
 import msgspec.inspect as mi
 
-from aiki.core.canonical import Misfit, json_value
+from aiki.core.canonical import json_value
+from aiki.core.misfit import Misfit
 from aiki.payload import containers, models, scalars
 from aiki.payload.annotations import Refused, tree
 from aiki.payload.containers import Member
 from aiki.payload.defaults import IsDefault, default_test, same_form
+from aiki.payload.fragile import is_fragile
 from aiki.payload.scalars import PLAIN, SCALARS, Lower, is_constrained
 
 ObjectNode: TypeAlias = mi.StructType | mi.DataclassType | mi.NamedTupleType
 
-C_CHECKED: Final = (mi.StrType, mi.IntType, mi.BoolType, mi.NoneType, mi.LiteralType)
+C_CHECKED: Final = (mi.StrType, mi.IntType, mi.BoolType, mi.NoneType)
 _NO_DEFAULT: Final = msgspec.NODEFAULT
 
 
 class Lowering(NamedTuple):
-    """What is known of an annotation: both lowerings, and the class whose own instances need none, if there is one."""
+    """What is known of an annotation: both lowerings, and the class whose own instances need none, if there is one.
+
+    What is `fragile` may become another value when it is read, so that its encoder has to look.
+    """
 
     node: mi.Type
     whole: Lower
     c1: Lower
     exact: type | None
+    fragile: bool
 
 
-def lowering(annotation: Any) -> Lowering:
+def lowering(annotation: Any, *, exact: bool = False) -> Lowering:
     """Return how values of the annotation are lowered; the functions raise Misfit.
 
-    Raises Refused if such values cannot be stored, Unresolved if it names what is not defined.
+    With `exact` an instance of a subclass is refused where its plain value would be stored. Raises Refused if such
+    values cannot be stored, Unresolved if the annotation names what is not defined.
     """
     try:
-        return _remembered(annotation)
+        return _remembered(annotation, exact)
     except TypeError:  # an annotation that cannot be hashed
-        return _lowering(annotation)
+        return _lowering(annotation, exact)
 
 
 @lru_cache(maxsize=1024)
-def _remembered(annotation: Any) -> Lowering:
+def _remembered(annotation: Any, exact: bool) -> Lowering:
     # Many tasks share few types, and reading a type takes longer than encoding a thousand of its values.
-    return _lowering(annotation)
+    return _lowering(annotation, exact)
 
 
-def _lowering(annotation: Any) -> Lowering:
+def _lowering(annotation: Any, exact: bool) -> Lowering:
     node = tree(annotation)
-    return Lowering(node, _Compiler(c1=False).lower(node), _Compiler(c1=True).lower(node), _exact_class(node))
+    whole, c1 = (_Compiler(c1=c1, exact=exact).lower(node) for c1 in (False, True))
+    return Lowering(node, whole, c1, _exact_class(node), is_fragile(node))
 
 
 def _exact_class(node: mi.Type) -> type | None:
@@ -63,8 +71,9 @@ def _exact_class(node: mi.Type) -> type | None:
 class _Compiler:
     """Turns descriptions into functions, each described object once, so that recursive types end."""
 
-    def __init__(self, c1: bool) -> None:
+    def __init__(self, *, c1: bool, exact: bool) -> None:
         self.c1 = c1
+        self.exact = exact
         self.made: dict[int, tuple[mi.Type, Lower]] = {}
 
     def lower(self, node: mi.Type) -> Lower:
@@ -89,52 +98,56 @@ class _Compiler:
             case mi.ListType() | mi.VarTupleType():
                 return self._list(node)
             case mi.TupleType():
-                return containers.fixed_tuple([self.lower(item) for item in node.item_types])
+                return containers.fixed_tuple([self.lower(item) for item in node.item_types], exact=self.exact)
             case mi.DictType():
                 return self._dict(node)
             case mi.EnumType():
-                return scalars.instance_of(node.cls)
+                return scalars.member_of(node.cls)
             case mi.LiteralType():
-                return scalars.converted(node)
+                return scalars.literal(node, exact=self.exact)
             case mi.SetType() | mi.FrozenSetType():
                 raise Refused("a set has no order, so it cannot be stored and replayed: use a list")
             case _:
                 raise Refused(f"{type(node).__name__.removesuffix('Type')} is no type that Aiki stores")
 
     def _json(self) -> Lower:
-        c1 = self.c1
-        return lambda value: json_value(value, c1=c1)
+        c1, exact = self.c1, self.exact
+        return lambda value: json_value(value, c1=c1, exact=exact)
 
     def _scalar(self, node: mi.Type) -> Lower:
+        exact = self.exact
         match node:
             case mi.IntType():
-                lower: Lower = scalars.integer
+                lower: Lower = scalars.integer(exact=exact)
             case mi.FloatType():
-                lower = scalars.c1_float if self.c1 else scalars.plain_float
+                lower = scalars.real(c1=self.c1, exact=exact)
             case mi.DecimalType():
-                lower = scalars.decimal
+                lower = scalars.decimal(exact=exact)
             case mi.DateTimeType() | mi.TimeType():
-                lower = scalars.clock(SCALARS[type(node)])
+                lower = scalars.clock(SCALARS[type(node)], exact=exact)
             case mi.DateType():
-                lower = scalars.date
+                lower = scalars.date(exact=exact)
             case _:
-                lower = scalars.instance_of(SCALARS[type(node)])
+                lower = scalars.instance_of(SCALARS[type(node)], exact=exact)
         return scalars.constrained(node, lower) if is_constrained(node) else lower
 
     def _list(self, node: mi.ListType | mi.VarTupleType) -> Lower:
-        if isinstance(node.item_type, C_CHECKED):
-            return containers.scalar_list(scalars.converted(node))
-        lower = containers.each(self.lower(node.item_type))
+        kind = list if isinstance(node, mi.ListType) else tuple
+        item = node.item_type
+        lower = containers.each(self.lower(item), kind, exact=self.exact)
+        if isinstance(item, C_CHECKED):
+            check = scalars.converted(node) if is_constrained(item) else None
+            lower = containers.plain_items(SCALARS[type(item)], kind, check, lower, exact=self.exact)
         return scalars.constrained(node, lower) if is_constrained(node) else lower
 
     def _dict(self, node: mi.DictType) -> Lower:
-        if isinstance(node.key_type, mi.FloatType):
-            raise Refused("a dict with float keys cannot be stored: use text or integers")
+        _refuse_keys(node.key_type)
         if type(node.key_type) is mi.AnyType:
-            lower_key: Lower = scalars.instance_of(str)
+            lower_key: Lower = scalars.instance_of(str, exact=self.exact)
         else:
             lower_key = self.lower(node.key_type)
-        return containers.mapping(lower_key, self.lower(node.value_type), _exact_class(node.value_type))
+        of_values = _exact_class(node.value_type)
+        return containers.mapping(lower_key, self.lower(node.value_type), of_values, exact=self.exact)
 
     def _shared(self, node: ObjectNode | mi.TypedDictType) -> Lower:
         if id(node) in self.made:
@@ -146,7 +159,7 @@ class _Compiler:
         members: list[Member] = []
         cls = get_origin(node.cls) or node.cls
         if isinstance(node, mi.TypedDictType):
-            lower = containers.typed_dict(cls, members)
+            lower = containers.typed_dict(cls, members, exact=self.exact)
         elif isinstance(node, mi.NamedTupleType) or (isinstance(node, mi.StructType) and node.array_like):
             lower = containers.array_of(cls, getattr(node, "tag", None), members)
         else:
@@ -191,13 +204,27 @@ class _Compiler:
         c1 = self.c1
         if models.is_model(cls):
             models.refuse_sets(cls)
-            return containers.checked(cls, lambda value: models.dump(value, c1=c1))
+            respelled = models.is_respelled(cls)
+            return containers.checked(cls, lambda value: models.dump(value, c1=c1, respelled=respelled))
         if cls is object:
             raise Refused("`object` says nothing about the value: write its type, or aiki.Json")
         name = getattr(cls, "__qualname__", str(cls))
         if name in ("Callable", "Coroutine", "Awaitable", "FunctionType"):
             raise Refused("a function cannot be stored: pass data, and call the function inside the task")
         raise Refused(f"{name} is no type that Aiki stores: use a dataclass, a msgspec.Struct or a pydantic model")
+
+
+def _refuse_keys(node: mi.Type) -> None:
+    """Refuse what JSON's text cannot be read as again."""
+    match node:
+        case mi.Metadata():
+            _refuse_keys(node.type)
+        case mi.FloatType():
+            raise Refused("a dict with float keys cannot be stored: use text or integers")
+        case mi.BoolType() | mi.NoneType() | mi.ByteArrayType() | mi.TupleType() | mi.VarTupleType() | mi.ListType():
+            raise Refused("a dict with such keys cannot be stored, JSON has text alone: use a list of pairs")
+        case _:
+            pass
 
 
 def _classes(node: mi.Type) -> Iterable[type]:

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from aiki.core.canonical import Misfit, encode_sorted, encoding_error
-from aiki.core.errors import UsageError
+from aiki.core.canonical import encode_sorted, encoding_error
+from aiki.core.errors import PayloadError, UsageError
+from aiki.core.misfit import Misfit
 from aiki.payload import annotations, models
 from aiki.payload.annotations import Refused, Scope, Unresolved
+from aiki.payload.arrival import AS_IT_IS, check_arrival
 from aiki.payload.defaults import IsDefault, default_test
 from aiki.payload.lowering import lowering
 from aiki.payload.result import SMALL_BYTES, check_size, decoding_error
@@ -25,7 +27,7 @@ _ABSENT: Final = msgspec.UNSET
 _ENCODING_ERRORS: Final = (UnicodeEncodeError, RecursionError, ValueError, TypeError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Field:
     """One parameter: its two lowerings, and the class whose instances need none."""
 
@@ -35,7 +37,9 @@ class _Field:
     lower_c1: Lower
     is_default: IsDefault | None
     required: bool
+    default: Any
     annotation: Any
+    fragile: bool
 
 
 class _Plan:
@@ -53,6 +57,7 @@ class _Plan:
         self.fields = fields
         self.defaults = defaults
         """The lowered defaults: what `encode` writes for what was not given."""
+        self.fragile = {place: field for place, field in _places(fields).items() if field.fragile}
         self.shape = shape
         self.decoder = msgspec.json.Decoder(shape, dec_hook=models.load)
         self.names = tuple(field.name for field in fields)
@@ -71,21 +76,30 @@ class Parameters:
     """The named parameters of a function as one JSON object."""
 
     @classmethod
-    def of(cls, fn: Callable[..., Any], *, skip: int = 0, owner: str, scope: Scope = None) -> "Parameters":
+    def of(
+        cls, fn: Callable[..., Any], *, skip: int = 0, owner: str, scope: Scope = None, exact: bool = False
+    ) -> "Parameters":
         """Return the parameters of `fn` without the first `skip`; `owner` names the task or workflow in messages.
+
+        With `exact`, for arguments that a body passes, what the function gets is of the very class that was passed, or
+        the call is refused. Without, they may come from anywhere, as JSON, and what the annotation says is what it
+        gets: the equal base of a subclass, a float for an int.
 
         Raises UsageError that names a parameter which cannot be used. Annotations that name what is not defined yet
         are read at first use; `scope` holds further names for them.
         """
         signature = inspect.signature(fn)
         annotations.check_signature(fn, signature, skip=skip, owner=owner)
-        made = cls(fn, list(signature.parameters.values())[skip:], owner, scope)
+        made = cls(fn, list(signature.parameters.values())[skip:], owner, scope, exact=exact)
         with suppress(Unresolved):  # a class further down in the module, say: asked for again at first use
             made.__dict__["_plan"] = made._compile()
             made._scope = None
         return made
 
-    def __init__(self, fn: Callable[..., Any], parameters: list[inspect.Parameter], owner: str, scope: Scope) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], parameters: list[inspect.Parameter], owner: str, scope: Scope, *, exact: bool
+    ) -> None:
+        self._exact = exact
         self._fn = fn
         self._parameters = parameters
         self._owner = owner
@@ -178,7 +192,7 @@ class Parameters:
         defaults: dict[str, Any] = {}
         for parameter in self._parameters:
             try:
-                field = _field(parameter, hints[parameter.name])
+                field = _field(parameter, hints[parameter.name], exact=self._exact)
                 if not field.required:
                     defaults[field.name] = field.lower(parameter.default)
             except Refused as refused:
@@ -207,7 +221,23 @@ class Parameters:
         if len(data) > SMALL_BYTES:
             check_size(data, f"the payload of {self._owner}")
         # What would fail on arrival fails here: a length, a range, a model's validator.
+        if plan.fragile:
+            return data, self._read_again(plan, data, dict(self._bound(plan, args, kwargs)))
         return data, self._decode(plan, data)
+
+    def _read_again(self, plan: _Plan, data: bytes, passed: dict[_Field, Any]) -> msgspec.Struct:
+        """Return what arrives, if it is what was passed, also for a default."""
+        try:
+            decoded = self._decode(plan, data)
+        except PayloadError as error:
+            error.hint = AS_IT_IS
+            raise
+        for place, field in plan.fragile.items():
+            try:
+                check_arrival(passed.get(field, field.default), getattr(decoded, place), exact=self._exact)
+            except Misfit as misfit:
+                raise misfit.inside(f".{field.name}").to_error(self._owner) from None
+        return decoded
 
     def _bound(self, plan: _Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[tuple[_Field, Any]]:
         """Pair the given arguments with their fields."""
@@ -249,8 +279,8 @@ def _arguments(plan: _Plan, decoded: msgspec.Struct) -> tuple[tuple[Any, ...], d
     return tuple(named.pop(name) for name in plan.positional_only if name in named), named
 
 
-def _field(parameter: inspect.Parameter, annotation: Any) -> _Field:
-    found = lowering(annotation)
+def _field(parameter: inspect.Parameter, annotation: Any, *, exact: bool) -> _Field:
+    found = lowering(annotation, exact=exact)
     required = parameter.default is parameter.empty
     return _Field(
         name=parameter.name,
@@ -259,8 +289,14 @@ def _field(parameter: inspect.Parameter, annotation: Any) -> _Field:
         lower_c1=found.c1,
         is_default=None if required else default_test(found.node, found.c1, parameter.default),
         required=required,
-        annotation=annotation,
+        default=parameter.default,
+        annotation=annotations.with_ints(annotation) if exact else annotation,
+        fragile=found.fragile,
     )
+
+
+def _places(fields: list[_Field]) -> dict[str, _Field]:
+    return {f"p{index}": field for index, field in enumerate(fields)}
 
 
 def _shape(name: str, fields: list[_Field]) -> type[msgspec.Struct]:
@@ -269,7 +305,7 @@ def _shape(name: str, fields: list[_Field]) -> type[msgspec.Struct]:
     Its own field names are neutral, because Python would mangle a parameter such as `__id`. What is absent becomes
     UNSET, so that the function's own default is used, were it mutable or not.
     """
-    places = {f"p{index}": field for index, field in enumerate(fields)}
+    places = _places(fields)
     return msgspec.defstruct(
         name,
         [(place, f.annotation) if f.required else (place, f.annotation, _ABSENT) for place, f in places.items()],

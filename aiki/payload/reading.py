@@ -15,7 +15,7 @@ from itertools import chain, repeat
 from math import isfinite
 from typing import Any, Final
 
-from aiki.core.canonical import Misfit
+from aiki.core.misfit import Misfit
 from aiki.payload.cells import value_of
 from aiki.payload.typed import Cell, Number, shortened
 from aiki.wire.schema import Schema, is_decimal, is_open, names_type, referred, takes_any_text

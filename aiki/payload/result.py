@@ -7,15 +7,18 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from aiki.core.canonical import Misfit, encoding_error, nests_too_deep
+from aiki.core.canonical import encoding_error, nests_too_deep
 from aiki.core.errors import PayloadError
+from aiki.core.misfit import Misfit
+from aiki.core.texts import text_of
 from aiki.payload import annotations, models
 from aiki.payload.annotations import Refused, Scope, Unresolved
+from aiki.payload.arrival import AS_IT_IS, check_arrival
 from aiki.payload.lowering import lowering
 from aiki.payload.scalars import Lower
 from aiki.wire.limits import NESTING, PAYLOAD_BYTES
 
-_Codec: TypeAlias = "tuple[Lower, type | None, msgspec.json.Decoder[Any]]"
+_Codec: TypeAlias = "tuple[Lower, type | None, msgspec.json.Decoder[Any], bool]"
 
 _encode: Final = msgspec.json.Encoder().encode
 SMALL_BYTES: Final = NESTING
@@ -47,15 +50,18 @@ class Result:
 
     def encode(self, value: Any) -> bytes:
         """Return the value as JSON. Raises PayloadError if it does not fit its annotation or a limit."""
-        lower, exact, _ = self._plan
+        lower, exact, _, fragile = self._plan
+        lowered = value
         try:
             if type(value) is not exact:
-                value = lower(value)
-            data = _encode(value)
+                lowered = lower(value)
+            data = _encode(lowered)
+            if fragile:
+                check_arrival(value, self._read_again(data), exact=False)
         except Misfit as misfit:
             raise misfit.to_error(f"result of {self._owner}") from None
         except (UnicodeEncodeError, RecursionError, ValueError, TypeError) as error:
-            raise encoding_error(error, value).to_error(f"result of {self._owner}") from None
+            raise encoding_error(error, lowered).to_error(f"result of {self._owner}") from None
         if len(data) > SMALL_BYTES:
             check_size(data, f"result of {self._owner}")
         return data
@@ -67,6 +73,13 @@ class Result:
             return decoder.decode(raw)
         except Exception as error:
             raise decoding_error(error, f"result of {self._owner}") from error
+
+    def _read_again(self, data: bytes) -> Any:
+        try:
+            return self.decode(data)
+        except PayloadError as error:
+            error.hint = AS_IT_IS
+            raise
 
     @cached_property
     def _plan(self) -> _Codec:
@@ -81,7 +94,8 @@ class Result:
             found = lowering(annotation)
         except Refused as refused:
             raise annotations.unusable(self._owner, self._fn, "return", str(refused)) from None
-        return found.whole, found.exact, msgspec.json.Decoder(annotation, dec_hook=models.load)
+        decoder = msgspec.json.Decoder(annotations.with_ints(annotation), dec_hook=models.load)
+        return found.whole, found.exact, decoder, found.fragile
 
 
 def check_size(data: bytes, what: str) -> None:
@@ -100,6 +114,6 @@ def decoding_error(error: Exception, what: str) -> PayloadError:
     if isinstance(error, RecursionError):
         return PayloadError(f"{what} has more than {NESTING} levels of arrays and objects")
     if not isinstance(error, (msgspec.DecodeError, UnicodeDecodeError)):
-        return PayloadError(f"{what}: {type(error).__name__}: {error}")
+        return PayloadError(f"{what}: {type(error).__name__}: {text_of(error)}")
     reason, _, path = str(error).partition(" - at `")
     return PayloadError(f"{what}: {reason[:1].lower()}{reason[1:]} at `{path or '$`'}")

@@ -17,7 +17,7 @@ from itertools import islice, repeat
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from aiki.core.canonical import Misfit
+from aiki.core.misfit import Misfit
 from aiki.core.near import did_you_mean, nearest
 from aiki.wire.schema import Schema, referred
 
@@ -67,12 +67,7 @@ def without_defaults(value: Any, schema: Any, root: Schema) -> Any:
 
 
 def _is_default(member: Any, schema: Any) -> bool:
-    return (
-        isinstance(schema, dict)
-        and "default" in schema
-        and type(schema["default"]) is type(member)
-        and bool(schema["default"] == member)
-    )
+    return isinstance(schema, dict) and "default" in schema and _is_same(member, schema["default"])
 
 
 class _Enough(Exception):

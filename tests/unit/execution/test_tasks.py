@@ -66,7 +66,8 @@ def calling(chosen: Task[Any, Any], *args: Any) -> Workflow[Any, Any]:
     @workflow(name="calling", version="1")
     async def calls(run: WorkflowRun) -> list[Any]:
         try:
-            return [await chosen.run(run, *args)]
+            result = await chosen.run(run, *args)
+            return [list(result) if isinstance(result, tuple) else result]
         except TaskFailed as error:
             return [type(error).__name__, error.type, error.message, error.attempts]
 

@@ -13,7 +13,8 @@ import pytest
 from pydantic import BaseModel
 
 from aiki import Json
-from aiki.core.canonical import Misfit, canonical
+from aiki.core.canonical import canonical
+from aiki.core.misfit import Misfit
 from aiki.payload import Parameters, schema
 from aiki.payload.reading import read
 from aiki.payload.typed import Cell, Number, loads

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -33,6 +34,21 @@ class Shelf:
     bags: list[Bag]
 
 
+class Ordinal(enum.Enum):
+    A = 1
+    B = "b"
+
+
+class Huge(enum.IntEnum):
+    A = 2**70
+
+
+@dataclass
+class Scaled:
+    a: int
+    scale: InitVar[int] = 2
+
+
 @dataclass
 class Sloppy:
     count: int = None  # type: ignore[assignment]
@@ -55,6 +71,12 @@ def an_untagged_struct(x: Circle | Item) -> None: ...
 def a_model_or_else(x: Address | int) -> None: ...
 def a_set_inside(x: Shelf) -> None: ...
 def float_keys(x: dict[float, int]) -> None: ...
+def bool_keys(x: dict[bool, int]) -> None: ...
+def tuple_keys(x: list[dict[tuple[int, int], int]]) -> None: ...
+def no_keys(x: dict[None, int]) -> None: ...
+def an_enum_of_both(x: Ordinal) -> None: ...
+def a_huge_enum(x: list[Huge]) -> None: ...
+def an_init_var(x: Scaled) -> None: ...
 def bad_default(x: int = "1") -> None: ...  # type: ignore[assignment]
 def bad_field_default(x: Sloppy) -> None: ...
 def nan_default(x: float = float("nan")) -> None: ...
@@ -89,6 +111,12 @@ class Service:
         (a_model_or_else, "parameter `x`.*only `Model | None`"),
         (a_set_inside, "parameter `x`.*field `bags` of Shelf: field `things` of Bag: a set has no order"),
         (float_keys, "parameter `x`.*float keys"),
+        (bool_keys, "parameter `x`.*JSON has text alone: use a list of pairs"),
+        (tuple_keys, "parameter `x`.*JSON has text alone: use a list of pairs"),
+        (no_keys, "parameter `x`.*JSON has text alone: use a list of pairs"),
+        (an_enum_of_both, "parameter `x`.*Ordinal.*all text, or all whole numbers"),
+        (a_huge_enum, "parameter `x`.*all text, or all whole numbers"),
+        (an_init_var, "parameter `x`.*Scaled.*make its `InitVar` a plain field"),
         (bad_default, "parameter `x`.*default does not fit its annotation: expected int, got str"),
         (bad_field_default, "parameter `x`.*field `count` of Sloppy: its default does not fit.*expected int, got None"),
         (nan_default, "parameter `x`.*nan is not a number"),

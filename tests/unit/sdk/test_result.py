@@ -22,12 +22,12 @@ def result(annotation):
     [
         (str, "a", b'"a"'),
         (None, None, b"null"),
-        (float, 1, b"1.0"),
+        (float, 1, b"1"),
         (float, 2.5, b"2.5"),
         (int, 10**30, b"1" + b"0" * 30),
         (Money | None, Money(1), b'{"cents":1,"currency":"EUR"}'),
         (Point, Point(1.0), b"[1.0,0.0]"),
-        (dict[str, Any], {"a": (1, 2)}, b'{"a":[1,2]}'),
+        (dict[str, Any], {"a": [1, 2]}, b'{"a":[1,2]}'),
         (Customer, Customer(fullName="n"), b'{"fullName":"n","addresses":[],"weight":1.0}'),
         (tuple[int, ...], (1, 2), b"[1,2]"),
     ],
@@ -35,12 +35,8 @@ def result(annotation):
 def test_a_result_is_stored_whole_and_comes_back_as_declared(annotation, value, raw):
     of = result(annotation)
     assert of.encode(value) == raw
-    if annotation != dict[str, Any]:
-        assert of.decode(raw) == value
-
-
-def test_tuples_in_json_come_back_as_lists():
-    assert result(Json).decode(result(Json).encode((1, (2,)))) == [1, [2]]
+    assert of.decode(raw) == value
+    assert type(of.decode(raw)) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +45,7 @@ def test_tuples_in_json_come_back_as_lists():
         (str, 1, r"result of task 'fn': expected str, got int at `\$`"),
         (None, 1, "expected None, got int"),
         (Item, Item("x", price=float("inf")), r"inf is not a number.*\$\.price"),
+        (Json, [1, (2,)], r"a tuple would come back as a list at `\$\[1\]`"),
         (Json, {"a": b"x"}, r"a bytes is not JSON.*\$\.a"),
         (str, "\ud800", "lone surrogate"),
         (str, "x" * (PAYLOAD_BYTES - 1), "262,145 bytes"),

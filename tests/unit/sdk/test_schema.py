@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiki.core.canonical import NESTING, Misfit
+from aiki.core.canonical import NESTING
 from aiki.core.errors import PayloadError
+from aiki.core.misfit import Misfit
 from aiki.payload import Parameters
 from aiki.payload.schema import check, without_defaults
 from aiki.wire import schema
