@@ -27,9 +27,10 @@ from msgspec.structs import replace
 from aiki.core.errors import AikiError
 from aiki.core.failpoints import failpoint
 from aiki.core.words import failed_try
+from aiki.execution.child import Raised, raised
 from aiki.execution.failures import encode_failure
 from aiki.execution.lease import Lease, NotStarted
-from aiki.execution.processes import ProcessFailure, Raised, raised
+from aiki.execution.processes import ProcessFailure
 from aiki.execution.tries import TaskTimeout, Try, start_try
 from aiki.run import TaskRun
 from aiki.wire.messages import NULL, Attempt, Failure

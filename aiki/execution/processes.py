@@ -1,53 +1,47 @@
 """Own the processes that run `executor="process"` tasks: spawned, used again, and killed at a timeout.
 
-A child imports the module of the task, finds the task by its qualified name, and is told nothing but the JSON of the
-arguments and who is running; what comes back is the JSON of the result, or a `Failure`. Nothing is pickled but names
-and numbers.
-The child cannot see the lease, so it is told until when it may begin, by the clock that both share, and looks there as
-the last thing before the body: before, it may have had to start, and to import the task's module.
-A child ends with its parent, however that came to its end, and whatever the child is doing then.
+A child is told the module of the task, its qualified name, the JSON of the arguments and who is running; what comes
+back is the JSON of the result, or a `Failure`. Nothing is pickled but names and numbers. `child` is the other side.
+
+A task begins in two steps: a child says that it could begin, and then gets leave. One that ends before its leave has
+begun nothing, and another one takes its place: an idle child that the system has killed costs nobody an attempt.
+What a child and its tasks have started ends with it, and it ends with its parent, however that came to its end.
 """
 
 from __future__ import annotations
 
-import importlib
+import atexit
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any, Final, cast
+from signal import Signals
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from aiki.core.duration import to_seconds
-from aiki.core.errors import PayloadError, RetryAfter, UsageError
-from aiki.core.retry import Retry
-from aiki.execution.failures import failure_of
+from aiki.core.errors import UsageError
+from aiki.execution.child import FAILED, NOT_STARTED, READY, Raised, Work, serve
 from aiki.execution.lease import Lease, NotStarted
-from aiki.process.parent import end_with
-from aiki.run import TaskRun, enter_task
-from aiki.wire.codec import decoder, encode
-from aiki.wire.messages import Failure
+from aiki.execution.threads import Threads
+from aiki.process.group import end_group, is_ended
+from aiki.process.stops import stops_held_back
+from aiki.run import TaskRun
+from aiki.wire.codec import decoder
 
 if TYPE_CHECKING:
     from aiki.task import Task
 
+PREPARE_SECONDS: Final = 300.0
+"""For a child to start, and to import the task's module; one that takes longer hangs there."""
+_LOOK_SECONDS: Final = 1.0
+"""How often to look whether a child lives that says nothing."""
 _JOIN_SECONDS: Final = 5.0
-_OK: Final = b"+"
-_FAILED: Final = b"-"
-_NOT_STARTED: Final = b"0"
-Work = tuple[str, str, bytes, Retry, str, str, str, int]
-"""module, qualified name, arguments, retry, run id, origin id, key, attempt"""
-
-
-class Raised(msgspec.Struct):
-    """What was raised in a child, and what its class meant for a retry: the class itself does not come back."""
-
-    failure: Failure
-    final: bool
-    retry_after: float | None
+_STARTS: Final = 3
+"""Children that may end one after the other before a task begins; then the task, or its module, is what ends them."""
+_NEVER: Final = 0.0
 
 
 class ProcessFailure(Exception):
@@ -68,75 +62,143 @@ class Child:
     def __init__(self, context: Any) -> None:
         ours, theirs = context.Pipe()
         self._pipe: Connection[Any, Any] = ours
-        self._process: BaseProcess = context.Process(target=_serve, args=(theirs,), name="aiki-task", daemon=True)
-        self._process.start()
+        self._process: BaseProcess = context.Process(target=serve, args=(theirs,), name="aiki-task", daemon=True)
+        with stops_held_back():
+            self._process.start()
         theirs.close()
+        assert self._process.pid is not None
+        self._pid = self._process.pid
 
-    def ask(self, work: Work, lease: Lease) -> bytes:
-        """Send the work and wait for its answer. Raises ProcessDied if the child ends instead."""
-        try:
-            self._pipe.send((work, lease.certain_until))
-            return self._pipe.recv_bytes()
-        except (EOFError, OSError):
-            self._process.join(_JOIN_SECONDS)
-            raise ProcessDied(f"the task's process ended with exit code {self._process.exitcode}") from None
+    def prepare(self, work: Work) -> bytes:
+        """Send the work; return READY once it could begin, or the answer that it never can. Raises ProcessDied."""
+        return self._ask(work, PREPARE_SECONDS)
+
+    def begin(self, certain_until: float) -> bytes:
+        """Let the task begin, if the lease is still certain then; return its answer. Raises ProcessDied."""
+        return self._ask(certain_until)
 
     def is_alive(self) -> bool:
         """Tell whether the child runs."""
-        return self._process.is_alive()
+        ended = is_ended(self._pid)
+        return self._process.is_alive() if ended is None else not ended
 
     def kill(self) -> None:
-        """End the child at once, whatever it does."""
-        self._process.kill()
+        """End the child at once with all that it has started, whatever they do."""
+        end_group(self._pid)
 
-    def close(self) -> None:
-        """Let the child end, and collect it."""
+    def dismiss(self) -> None:
+        """Tell the child that nothing more comes."""
         self._pipe.close()
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Give a dismissed child `seconds` to end by itself; then end what is left of its group, and collect it."""
+        self._pipe.close()
+        self._ends_within(seconds)
+        end_group(self._pid)
         self._process.join(_JOIN_SECONDS)
-        if self._process.exitcode is None:
-            self._process.kill()
-            self._process.join(_JOIN_SECONDS)
+
+    def _ask(self, message: Any, seconds: float | None = None) -> bytes:
+        with suppress(EOFError, OSError):  # its exit code tells more
+            self._pipe.send(message)
+            if self._answers_within(seconds):
+                return self._pipe.recv_bytes()
+        raise ProcessDied(f"the task's process {self._last_words()}")
+
+    def _answers_within(self, seconds: float | None) -> bool:
+        """Wait for an answer; the end of the pipe does not do, since what a task has started may hold it open."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while not self._pipe.poll(_LOOK_SECONDS):
+            overdue = deadline is not None and time.monotonic() > deadline
+            if (overdue or not self.is_alive()) and not self._pipe.poll():
+                return False
+        return True
+
+    def _ends_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.is_alive():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def _last_words(self) -> str:
+        """Return how the child came to its end; it is over and collected then."""
+        ended = self._ends_within(_JOIN_SECONDS)
+        self.close()
+        code = self._process.exitcode
+        if not ended or code is None:
+            return "did not answer, and was killed"
+        if code == -Signals.SIGKILL:
+            return "was killed by SIGKILL, which is what the system does when memory is short"
+        with suppress(ValueError):
+            return f"was ended by {Signals(-code).name}"
+        return f"ended with exit code {code}"
 
 
 class Processes:
-    """At most `limit` children, made as they are needed."""
+    """At most `limit` children, made as they are needed, and a thread for each that waits for it.
+
+    Whoever waits for a child waits in the queue of `threads`, and so takes no thread from plain tasks.
+    """
 
     def __init__(self, limit: int | None = None) -> None:
+        self.threads = Threads(limit or os.cpu_count() or 1)
         self._context = multiprocessing.get_context("spawn")
-        self._free = threading.BoundedSemaphore(limit or os.cpu_count() or 1)
         self._lock = threading.Lock()
         self._idle: list[Child] = []
+        self._busy: set[Child] = set()
+        self._closed = False
+        self._is_tied = False
+        """Whether our exit ends the children."""
 
     def close(self) -> None:
-        """End the idle children."""
+        """End all children: those at work at once."""
+        self.threads.close()
+        atexit.unregister(self.close)
         with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, []
+            for child in self._busy:
+                child.kill()  # whoever has borrowed it gives it back
         for child in idle:
-            child.close()
+            child.dismiss()
+        deadline = time.monotonic() + _JOIN_SECONDS
+        for child in idle:
+            child.close(deadline - time.monotonic())
 
     def borrow(self) -> Child:
-        """Return a child for one job; blocks while all are busy. Give it back by `give_back`."""
-        self._free.acquire()
+        """Return a child for one job; to be called in one of `threads`. Give it back by `give_back`.
+
+        Raises NotStarted once this is closed.
+        """
         with self._lock:
             while self._idle:
                 child = self._idle.pop()
                 if child.is_alive():
+                    self._busy.add(child)
                     return child
                 child.close()  # it died between two jobs, and shall cost nobody an attempt
-        try:
-            return Child(self._context)
-        except BaseException:
-            self._free.release()
-            raise
+        child = Child(self._context)
+        with self._lock:
+            if not self._is_tied:
+                self._is_tied = True
+                # Comes before multiprocessing's own, which would wait for children that pass over its SIGTERM.
+                atexit.register(self.close)
+            self._busy.add(child)
+            if not self._closed:
+                return child
+        self.give_back(child, usable=False)
+        raise NotStarted
 
     def give_back(self, child: Child, *, usable: bool) -> None:
         """Take a child back after its job; one that was killed or died is collected."""
-        if usable:
-            with self._lock:
+        with self._lock:
+            usable = usable and not self._closed
+            self._busy.discard(child)
+            if usable:
                 self._idle.append(child)
-        else:
+        if not usable:
             child.close()
-        self._free.release()
 
 
 class ProcessJob:
@@ -149,40 +211,29 @@ class ProcessJob:
         run, origin = who
         self._processes = processes
         self._lease = lease
-        self._work = (*_address(task), arguments, task.retry, run.run_id, origin, run.key, run.attempt)
+        self._work: Work = (*_address(task), arguments, task.retry, run.run_id, origin, run.key, run.attempt)
         self._lock = threading.Lock()
         self._child: Child | None = None
         self._killed = False
 
     def run(self, ready: Callable[[], None]) -> bytes:
-        """Return the encoded result; `ready` is called once there is a child, before the work is sent to it.
+        """Return the encoded result; `ready` is called once a child could begin, before it gets leave.
 
         Raises ProcessFailure, NotStarted, or ProcessDied if the child ended or was killed.
         """
-        child = self._processes.borrow()
-        usable = True
+        child, answer = self._prepared()
+        usable = False
         try:
-            ready()
-            self._take(child)
-            usable = False
-            answer = child.ask(self._work, self._lease)
+            if answer == READY:
+                answer = child.begin(self._leave(ready))
             usable = True
         finally:
-            with self._lock:
-                usable = usable and not (self._killed and self._child is child)
-                self._child = None
-            self._processes.give_back(child, usable=usable)
-        if answer == _NOT_STARTED:
+            self._give_back(child, usable=usable)
+        if answer == NOT_STARTED:
             raise NotStarted
-        if answer[:1] == _OK:
-            return answer[1:]
-        raise ProcessFailure(decoder(Raised).decode(answer[1:]))
-
-    def _take(self, child: Child) -> None:
-        with self._lock:
-            if self._killed:
-                raise NotStarted
-            self._child = child
+        if answer[:1] == FAILED:
+            raise ProcessFailure(decoder(Raised).decode(answer[1:]))
+        return answer[1:]
 
     def kill(self) -> None:
         """End the child, if it is at this job."""
@@ -190,6 +241,46 @@ class ProcessJob:
             self._killed = True
             if self._child is not None:
                 self._child.kill()
+
+    def _leave(self, ready: Callable[[], None]) -> float:
+        try:
+            ready()
+        except NotStarted:
+            return _NEVER  # the child waits for a word, and can be used again after this one
+        return self._lease.certain_until
+
+    def _prepared(self) -> tuple[Child, bytes]:
+        """Return a child that could begin, or has said that it cannot; those that end before are replaced."""
+        for _ in range(_STARTS - 1):
+            with suppress(ProcessDied):
+                return self._prepare()
+        return self._prepare()
+
+    def _prepare(self) -> tuple[Child, bytes]:
+        if self._killed:
+            raise NotStarted
+        child = self._processes.borrow()
+        if not self._take(child):
+            self._processes.give_back(child, usable=True)
+            raise NotStarted
+        try:
+            return child, child.prepare(self._work)
+        except BaseException:
+            self._give_back(child, usable=False)
+            raise
+
+    def _take(self, child: Child) -> bool:
+        """Let `kill` reach the child, unless it came before; tell which."""
+        with self._lock:
+            if not self._killed:
+                self._child = child
+            return not self._killed
+
+    def _give_back(self, child: Child, *, usable: bool) -> None:
+        with self._lock:
+            usable = usable and not (self._killed and self._child is child)
+            self._child = None
+        self._processes.give_back(child, usable=usable)
 
 
 def _address(task: Task[Any, Any]) -> tuple[str, str]:
@@ -200,47 +291,3 @@ def _address(task: Task[Any, Any]) -> tuple[str, str]:
             hint="define it at the top of its module, where another process can import it",
         )
     return module, name
-
-
-def _serve(pipe: Connection[Any, Any]) -> None:
-    """Answer one piece of work after another until the parent closes the pipe or dies."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        end_with(parent.sentinel)
-    while True:
-        try:
-            work, certain_until = pipe.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
-            return
-        pipe.send_bytes(_answer(work, Lease(certain_until=certain_until)))
-
-
-def _answer(work: Work, lease: Lease) -> bytes:
-    module, name, arguments, retry, run_id, origin, key, attempt = work
-    task: Any = None
-    try:
-        task = _find(module, name)
-        enter_task(TaskRun(run_id=run_id, origin_id=origin, key=key, attempt=attempt))
-        args, kwargs = task.parameters.decode(arguments)
-        return _OK + bytes(task.result.encode(lease.begin(task.fn, args, kwargs)))
-    except NotStarted:
-        return _NOT_STARTED
-    except BaseException as error:  # noqa: BLE001 - whatever user code raises is the task's failure
-        return _FAILED + encode(raised(error, None if task is None else retry))
-
-
-def raised(error: BaseException, retry: Retry | None) -> Raised:
-    """Return what the parent is to know of `error`. Without `retry` (no task was found) it is final."""
-    try:
-        delay = to_seconds(cast(Any, error.delay)) if isinstance(error, RetryAfter) else None
-    except UsageError as unusable:
-        return Raised(failure_of(unusable), final=True, retry_after=None)
-    final = retry is None or isinstance(error, PayloadError) or not retry.retries(error)
-    return Raised(failure_of(error), final, delay)
-
-
-def _find(module: str, name: str) -> Any:
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found

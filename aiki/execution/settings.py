@@ -27,6 +27,6 @@ class Settings:
     processes: Processes = field(default_factory=Processes)
 
     def close(self) -> None:
-        """End idle threads and processes; what still works ends with its task."""
+        """End idle threads and all processes; a thread that still works ends with its task."""
         self.threads.close()
         self.processes.close()

@@ -24,6 +24,7 @@ from aiki.run import TaskRun, enter_task
 if TYPE_CHECKING:
     from aiki.execution.calls import Call
     from aiki.execution.settings import Settings
+    from aiki.execution.threads import Threads
 
 OnEnd: TypeAlias = Callable[[bytes | BaseException], None]
 OnReady: TypeAlias = Callable[[threading.Event], None]
@@ -131,8 +132,8 @@ class ThreadTry:
         "_on_end",
         "_on_ready",
         "_permit",
-        "_settings",
         "_start",
+        "_threads",
         "_timeout",
         "_timer",
         "_work",
@@ -147,10 +148,10 @@ class ThreadTry:
         loop: asyncio.AbstractEventLoop,
         on_end: OnEnd,
         on_ready: OnReady | None,
-        settings: Settings,
+        threads: Threads,
         kill: Callable[[], None] | None,
     ) -> None:
-        """`work` runs in the thread, inside `context`; `kill` ends it if anything can.
+        """`work` runs in one of `threads`, inside `context`; `kill` ends it if anything can.
 
         With `on_ready` the body begins only once the event is set that it gets. The timeout counts from the begin.
         """
@@ -165,8 +166,8 @@ class ThreadTry:
         self._context = context
         self._timeout = timeout
         self._timer: asyncio.TimerHandle | None = None
-        self._settings = settings
-        self._job = settings.threads.submit(self._run_in_thread)
+        self._threads = threads
+        self._job = threads.submit(self._run_in_thread)
 
     @property
     def ended(self) -> bool:
@@ -240,7 +241,7 @@ class ThreadTry:
         if self._kill is not None:
             self._kill()  # its thread then ends by itself
         else:
-            self._settings.threads.abandon(self._job)
+            self._threads.abandon(self._job)
 
 
 Try: TypeAlias = AsyncTry | ThreadTry
@@ -270,9 +271,10 @@ def start_try(
         return AsyncTry(call, run, timeout=timeout, context=context, loop=loop, on_end=on_end, lease=lease)
     work: Work = partial(_work_in_thread, call, run, lease)
     kill: Callable[[], None] | None = None
+    threads = settings.threads
     if task.executor == "process":
         job = ProcessJob(settings.processes, task, call.encoded_arguments(), (run, origin_id), lease)
-        work, kill = job.run, job.kill
+        work, kill, threads = job.run, job.kill, settings.processes.threads
     return ThreadTry(
         work,
         timeout=timeout,
@@ -280,7 +282,7 @@ def start_try(
         loop=loop,
         on_end=on_end,
         on_ready=on_ready,
-        settings=settings,
+        threads=threads,
         kill=kill,
     )
 

@@ -44,12 +44,15 @@ def watch_parent(on_end: Callable[[], None]) -> None:
 
 
 def end_with(descriptor: int) -> None:
-    """End this process at once when the other end of a pipe is closed, even while code holds the interpreter's lock.
+    """End this process, and the group that it leads, at once when the other end of a pipe is closed.
 
-    Then no thread of ours can run; but the kernel tells of the closed pipe by SIGIO, and its default is our end
-    (on Linux; elsewhere the thread must do).
+    That is so even while code holds the interpreter's lock. Then no thread of ours can run; but the kernel tells of the
+    closed pipe by a signal: on Linux by one that nothing ignores, elsewhere by SIGIO, whose default is the end.
     """
-    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    leads = os.getpgrp() == os.getpid()
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpid() if leads else os.getpid())
+    if sys.platform == "linux":
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
     threading.Thread(target=_end_with, args=(descriptor,), name="aiki-parent", daemon=True).start()
 

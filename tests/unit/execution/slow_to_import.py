@@ -3,6 +3,7 @@
 import multiprocessing
 import time
 
+from aiki.core.retry import Retry
 from aiki.task import task
 from tests.unit.execution.brink_tasks import body
 
@@ -13,3 +14,8 @@ if multiprocessing.parent_process() is not None:
 @task(executor="process")
 def in_slow_process(path: str, fails: int) -> None:
     body(path, fails)
+
+
+@task(executor="process", retry=Retry.none(), timeout="450ms")
+def quick_in_slow_process() -> str:
+    return "done"

@@ -61,16 +61,15 @@ def stop(world: World) -> None:
 def test_one_that_waits_for_its_thread_or_child_is_not_on_record(
     of: Task[Any, Any], cut: Callable[[World], None], path: str
 ) -> None:
-    settings = Settings(threads=Threads(1 if of is once_in_thread else 2), processes=Processes(1))
+    settings = Settings(threads=Threads(1), processes=Processes(1))
     release = threading.Event()
 
     def hold() -> None:
-        child = settings.processes.borrow()
         release.wait()
-        settings.processes.give_back(child, usable=True)
 
     async def main() -> None:
         settings.threads.submit(hold)
+        settings.processes.threads.submit(hold)
         world = world_of(of, path, settings=settings)
         execution = world.claim()
         assert execution._attempts.running

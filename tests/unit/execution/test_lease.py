@@ -144,11 +144,9 @@ def blocked_thread(settings: Settings, release: threading.Event) -> None:
 
 def taken_child(settings: Settings, release: threading.Event) -> None:
     def hold() -> None:
-        child = settings.processes.borrow()
         release.wait()
-        settings.processes.give_back(child, usable=True)
 
-    threading.Thread(target=hold, daemon=True).start()
+    settings.processes.threads.submit(hold)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +156,7 @@ def test_a_try_that_waited_past_its_lease_does_not_begin(
     of: Task[Any, Any], busy: Callable[[Settings, threading.Event], None], path: str
 ) -> None:
     """All threads, or children, are at work when it is started, and the lease is lost before one is free."""
-    settings = Settings(threads=Threads(1 if of is in_thread else 2), processes=Processes(1))
+    settings = Settings(threads=Threads(1), processes=Processes(1))
     release = threading.Event()
 
     async def main() -> None:

@@ -57,6 +57,35 @@ def test_a_child_of_multiprocessing_ends_with_a_killed_parent_whatever_it_is_at(
     wait_until_sync(lambda: not is_alive(child), 5, what="the end of the child")
 
 
+def test_what_a_leader_has_started_ends_with_a_killed_parent_too(tmp_path: Path) -> None:
+    """It ignores the signal by which the kernel tells of input elsewhere, as each program in Go does."""
+    (tmp_path / "child.py").write_text(
+        textwrap.dedent("""
+        import multiprocessing, os, signal, subprocess, sys, time
+        from aiki.process.group import lead
+        from aiki.process.parent import end_with
+
+        def serve():
+            lead()
+            end_with(multiprocessing.parent_process().sentinel)
+            signal.signal(signal.SIGIO, signal.SIG_IGN)
+            program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+            print(os.getpid(), program.pid, flush=True)
+            sum(range(10**12))
+
+        if __name__ == "__main__":
+            child = multiprocessing.get_context("spawn").Process(target=serve)
+            child.start()
+            child.join()
+        """)
+    )
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "child.py")], stdout=subprocess.PIPE, text=True)
+    pids = [int(word) for word in first_line(parent).split()]
+    parent.kill()
+    parent.communicate()
+    wait_until_sync(lambda: not any(is_alive(pid) for pid in pids), 5, what="the end of both")
+
+
 WATCHES = """
     import os, sys, threading
     from aiki.process.parent import watch_parent
