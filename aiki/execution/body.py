@@ -30,6 +30,7 @@ from msgspec import Raw
 from aiki.core.errors import UsageError
 from aiki.execution.calls import Call, CallTable
 from aiki.execution.divergence import explain
+from aiki.execution.faults import Faults, of_context, tell_unseen
 from aiki.execution.journal import PATCH, Journal
 from aiki.execution.loop import RunLoop, Stepping, Timer
 from aiki.execution.unwinding import unwind, waiting_lines
@@ -79,6 +80,7 @@ class Body:
         "abandoned",
         "diff",
         "error",
+        "faults",
         "leaving",
         "loop",
         "outcome",
@@ -93,15 +95,17 @@ class Body:
         started_at: int,
         origin_id: str,
         on_entry: Callable[[Entry], None],
-        on_problem: Callable[[dict[str, Any]], None],
+        on_fault: Callable[[str, str], None],
     ) -> None:
         """`start` returns the body's coroutine; `started_at` is the time of the run's first claim."""
-        self.loop: RunLoop = RunLoop(started_at, salt=_salt(origin_id), on_problem=on_problem)  # type: ignore[abstract]  # refused methods are added by name
+        self.loop: RunLoop = RunLoop(started_at, salt=_salt(origin_id), on_problem=self._on_problem)  # type: ignore[abstract]  # refused methods are added by name
         self._stepping = Stepping(self.loop)
         self.outcome = Outcome.RUNNING
         self.result: Any = None
         self.error: BaseException | None = None
         self.diff = ""
+        self.faults = Faults(on_fault)
+        """What it did wrong without failing by it."""
         self.leaving = 0
         """While the body is unwound: 1 + the durable calls that its `finally` blocks tried since."""
         self._start: Callable[[], Any] | None = start
@@ -364,13 +368,18 @@ class Body:
 
     # -- private: ends
 
+    def _on_problem(self, context: dict[str, Any]) -> None:
+        if not self.leaving:  # then nobody is to await anything any more
+            self.faults.add(*of_context(context), silent=self.replaying())
+
     def _finish(self, main: asyncio.Task[Any]) -> None:
+        error = asyncio.CancelledError("the body cancelled itself") if main.cancelled() else main.exception()
         if self._journal.remaining and not self._journal.drop_patches():
             self._diverge(f"the body ended with {self._journal.remaining} recorded outcomes left")
-        elif main.cancelled():
-            self._end(Outcome.RAISED)
-            self.error = asyncio.CancelledError("the body cancelled itself")
-        elif (error := main.exception()) is not None:
+            return
+        self._went_live = True  # a run ends once: what it comes to was not told before
+        tell_unseen(self.loop)
+        if error is not None:
             self._end(Outcome.RAISED)
             self.error = error
         else:

@@ -10,6 +10,7 @@ from aiki.core.errors import AikiError, PayloadError, UsageError
 from aiki.core.states import Event
 from aiki.execution.body import Body, Outcome
 from aiki.execution.failures import encode_failure, failure_of
+from aiki.execution.faults import Faults, tell_unseen, unawaited
 from aiki.wire.limits import ENTRIES_HARD, JOURNAL_BYTES_HARD, WHY_CHARS
 from aiki.wire.messages import End
 from aiki.wire.packing import check_payload
@@ -19,26 +20,26 @@ if TYPE_CHECKING:
 
 
 def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
-    """Return the end of a run whose body has ended.
+    """Return the end of a run whose body has ended; what it did wrong on the way is the reason.
 
     A result that does not fit its type, or a message of `room` bytes, fails the run.
     """
     if body.outcome is Outcome.DIVERGED:
         return blocked(body.diff)
     if body.error is not None:
-        return failed(body.error)
+        return failed(body.error, body.faults)
     assert body.outcome is Outcome.RETURNED, body.outcome
     try:
         output = workflow.result.encode(body.result)
         check_payload(len(output), f"the result of workflow {workflow.name!r}", room=room)
-        return End(Event.COMPLETE, output=Raw(output))
+        return End(Event.COMPLETE, output=Raw(output), why=_faults(body.faults))
     except AikiError as error:
-        return failed(error)
+        return failed(unawaited(body.result) or error, body.faults)
 
 
-def failed(error: BaseException) -> End:
-    """Return the end of a run that failed by `error`."""
-    return End(Event.FAIL, error=Raw(encode_failure(failure_of(error))))
+def failed(error: BaseException, faults: Faults | None = None) -> End:
+    """Return the end of a run that failed by `error`, with the faults of its body."""
+    return End(Event.FAIL, error=Raw(encode_failure(failure_of(error))), why=_faults(faults))
 
 
 def blocked(why: str) -> End:
@@ -53,12 +54,14 @@ def unreadable(error: AikiError) -> End:
     return blocked(f"its journal cannot be read: {error.message}")
 
 
-def deadlock(lines: list[str]) -> UsageError:
-    """Return the error of a body that waits, at `lines`, for what cannot come."""
-    return UsageError(
-        "the workflow body waits for something that can never come: it waits at " + "; ".join(lines),
+def deadlock(body: Body) -> End:
+    """Return the end of a run whose body waits for what cannot come."""
+    tell_unseen(body.loop)
+    error = UsageError(
+        "the workflow body waits for something that can never come: it waits at " + "; ".join(body.waiting_lines()),
         hint="wait for tasks, timers, or for what another branch of the same body does",
     )
+    return failed(error, body.faults)
 
 
 def too_large(entries: int, size: int) -> UsageError:
@@ -69,8 +72,13 @@ def too_large(entries: int, size: int) -> UsageError:
     )
 
 
+def _faults(faults: Faults | None) -> str | None:
+    return _cut(f"the body has faults: {faults}") if faults else None
+
+
 def _cut(why: str) -> str:
-    """Leave out the middle of a long text: a diff ends with what to do."""
+    """Leave out the middle of a long text: a diff ends with what to do. What cannot be stored is escaped."""
+    why = why.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
     if len(why) <= WHY_CHARS:
         return why
     half = WHY_CHARS // 2 - 4

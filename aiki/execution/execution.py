@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiki.core.errors import AikiError, UsageError
 from aiki.core.states import Event
-from aiki.execution import ends, failures
+from aiki.execution import ends
 from aiki.execution.attempts import Attempts
 from aiki.execution.body import Body, Outcome
 from aiki.execution.journal import Journal
@@ -232,7 +232,7 @@ class Execution:
             started_at=claimed.started_at,
             origin_id=claimed.origin_id,
             on_entry=self._on_entry,
-            on_problem=self._on_problem,
+            on_fault=self._on_fault,
         )
         run = body.loop.workflow_run = WorkflowRun(
             body,
@@ -305,7 +305,7 @@ class Execution:
         elif self._too_large:
             self._end_with(ends.failed(ends.too_large(self._journal_length, self._journal_bytes)))
         elif not more and body.is_deadlocked():
-            self._end_with(ends.failed(ends.deadlock(body.waiting_lines())))
+            self._end_with(ends.deadlock(body))
         return more
 
     def _on_entry(self, entry: Entry) -> None:
@@ -321,10 +321,8 @@ class Execution:
                 self.fence.run_id, self._journal_length, self._journal_bytes, ENTRIES_HARD, JOURNAL_BYTES_HARD,
             )  # fmt: skip
 
-    def _on_problem(self, context: dict[str, Any]) -> None:
-        body = self._body
-        if body is not None and not body.replaying():
-            _logger.warning("run %s: %s", self.fence.run_id, failures.told(context))
+    def _on_fault(self, fault: str, details: str) -> None:
+        _logger.warning("run %s: %s%s", self.fence.run_id, fault, details and f"\n{details}")
 
     # -- private: tasks
 

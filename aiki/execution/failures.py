@@ -8,7 +8,7 @@ from __future__ import annotations
 import traceback
 from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -76,12 +76,6 @@ def _is_plain(error: BaseException) -> bool:
             return False
         here = here.__cause__ or here.__context__
     return True
-
-
-def told(context: dict[str, Any]) -> str:
-    """Return what a loop's exception handler was told, with the traceback if there is one."""
-    error = context.get("exception")
-    return "\n".join([str(context.get("message")), *([failure_of(error).traceback] if error is not None else [])])
 
 
 def encode_failure(failure: Failure) -> bytes:

@@ -27,7 +27,7 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final, TypeVarTuple, Unpack
 
 from aiki.core.errors import UsageError
@@ -38,6 +38,8 @@ Ts = TypeVarTuple("Ts")
 MICROSECONDS: Final = 1_000_000
 LAST_DATE: Final = 253_402_214_400_000_000
 """The last day of the year 9999 as it begins in UTC: later ones cannot be shown in every time zone."""
+_CREATE_TASK: Final = asyncio.create_task.__code__
+"""By whom most branches are made whose failure nobody need see: gather and groups look at theirs."""
 _LONGEST_SECONDS: Final = 1e12
 """Enough to reach the last date from any other."""
 
@@ -87,6 +89,9 @@ class Handle(asyncio.Handle):
 
 class RunTask(AsyncioTask[Any]):
     """An asyncio task of the body. Its hash is its number in the run, so sets of tasks iterate alike on replay."""
+
+    made_at: tuple[CodeType, int] | None = None
+    """Whose code has made it, and by which of its instructions: from there its line can be told."""
 
     def __init__(self, coro: Any, number: int, **options: Any) -> None:
         self._number = number  # first of all: Task.__init__ puts the task into a WeakSet
@@ -193,6 +198,7 @@ class RunLoop(asyncio.AbstractEventLoop):
     def kill(self) -> None:
         """Make the loop inert for ever."""
         self.dead = True
+        self._on_problem = _ignore
         self.ready.clear()
         self._held.clear()
         self._made_ahead.clear()
@@ -270,6 +276,8 @@ class RunLoop(asyncio.AbstractEventLoop):
             return listed
         self._number += 1
         task = RunTask(coro, self._number, loop=self, name=name, context=context, **options)
+        if caller.f_code is _CREATE_TASK and (maker := caller.f_back) is not None:
+            task.made_at = maker.f_code, maker.f_lasti
         self.tasks.append(task)
         if len(self.tasks) > self._prune_tasks_at:
             self.tasks = [task for task in self.tasks if not task.done()]
@@ -351,6 +359,10 @@ class RunLoop(asyncio.AbstractEventLoop):
                 self._timers_by_key[key] = pending
             else:
                 del self._timers_by_key[key]
+
+
+def _ignore(context: dict[str, Any]) -> None:
+    """Tell nobody: the run has left memory."""
 
 
 def _refuse(name: str) -> Callable[..., Any]:

@@ -31,7 +31,6 @@ def unwind(body: Body) -> list[str]:
     """Close every coroutine of the body and make its loop inert; return the lines of those that refused."""
     loop = body.loop
     refused: list[str] = []
-    _tell_unseen(loop)
     if not loop.ready and all(task.done() for task in loop.tasks):
         loop.kill()
         return refused
@@ -58,14 +57,6 @@ def unwind(body: Body) -> list[str]:
 def waiting_lines(loop: RunLoop) -> list[str]:
     """Return where each task that has not ended waits: `file:line in function` of the user's innermost line."""
     return list(dict.fromkeys(_line_of(task) for task in loop.tasks if not task.done()))
-
-
-def _tell_unseen(loop: RunLoop) -> None:
-    """Report what branches raised that nobody awaited: the loop holds its tasks, so asyncio itself does not."""
-    for task in loop.tasks:
-        if task.done() and not task.cancelled() and getattr(task, "_log_traceback", False):
-            context = {"message": "a branch raised and nobody awaited it", "exception": task.exception()}
-            loop.call_exception_handler(context)
 
 
 def _close(body: Body, task: asyncio.Task[Any]) -> list[str]:

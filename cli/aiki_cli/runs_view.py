@@ -150,6 +150,7 @@ def span(length: timedelta) -> str:
 def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
     ended = run.finished_at
     started = run.started_at
+    has_result = run.result is not None or not run.why  # one that is not shown has a reason, and so may any other
     return [
         ("run", run.run_id),
         ("retry of", run.origin_id if run.origin_id != run.run_id else None),
@@ -165,7 +166,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("priority", str(run.priority) if run.priority else None),
         ("why", run.why),
         ("error", _error(run) if run.error else None),
-        ("result", to_json(run.result, indent=2) if run.state == "completed" and not run.why else None),
+        ("result", to_json(run.result, indent=2) if run.state == "completed" and has_result else None),
     ]
 
 

@@ -73,6 +73,10 @@ async def bad_result(run: WorkflowRun, kind: str) -> int:
     return {"text": "x", "nan": float("nan"), "none": None}[kind]  # type: ignore[return-value]  # the mistake
 
 
+async def bad_task_of_a_branch(run: WorkflowRun) -> None:
+    await misbehave.run(run, "object")
+
+
 @workflow(name="body")
 async def body(run: WorkflowRun, kind: str) -> Json:  # noqa: C901 - a list of mistakes
     match kind:
@@ -106,6 +110,10 @@ async def body(run: WorkflowRun, kind: str) -> Json:  # noqa: C901 - a list of m
                     await run.sleep("1h")
                 except BaseException:  # noqa: BLE001 - the mistake
                     pass
+        case "forgotten":
+            echo.run(run, 1)  # type: ignore[unused-coroutine]  # the mistake
+            asyncio.create_task(bad_task_of_a_branch(run))  # noqa: RUF006 - the mistake
+            await run.sleep("100ms")
         case "plain call":
             return await echo(1)
     return "went through"

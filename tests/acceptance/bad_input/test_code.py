@@ -96,6 +96,19 @@ def test_a_body_that_blocks_is_logged_with_its_line_and_completes(aiki, worker):
     worker.wait_for_log("its workflow body has blocked the worker")
 
 
+def test_what_a_body_forgets_is_logged_and_stands_in_its_history_beside_its_result(aiki, worker):
+    run_id = aiki("enqueue", "body", "kind=forgotten").out.strip()
+    assert aiki("wait", run_id, "--timeout", "20s").json == "went through"
+    worker.wait_for_log(f"run {run_id}: task 'echo' was called and never awaited")
+    told = aiki("run", "history", run_id, "-o", "json").json["history"][-1]["reason"]
+    assert re.search(r"task 'echo' was called and never awaited.* at \S+flows\.py:[0-9]+ in body", told)
+    assert re.search(r"made at \S+flows\.py:[0-9]+ in body failed and nobody awaited it: TaskFailed", told)
+    shown = aiki("run", "show", run_id, "-o", "json").json
+    assert shown["result"] == "went through"
+    assert "never awaited" in shown["why"]
+    assert "never awaited" in aiki("run", "history", run_id).out
+
+
 def test_a_body_that_cannot_be_unwound_is_logged_and_others_go_on(aiki, worker):
     run_id = aiki("enqueue", "body", "kind=swallow").out.strip()
     worker.wait_for_log(f"run {run_id}: its body cannot be unwound")
