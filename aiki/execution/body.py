@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from aiki.core.errors import UsageError
+from aiki.execution.audit import watch
 from aiki.execution.calls import Call, CallTable
 from aiki.execution.divergence import explain
 from aiki.execution.faults import Faults, of_context, tell_unseen
@@ -98,6 +99,7 @@ class Body:
         on_fault: Callable[[str, str], None],
     ) -> None:
         """`start` returns the body's coroutine; `started_at` is the time of the run's first claim."""
+        watch()
         self.loop: RunLoop = RunLoop(started_at, salt=_salt(origin_id), on_problem=self._on_problem)  # type: ignore[abstract]  # refused methods are added by name
         self._stepping = Stepping(self.loop)
         self.outcome = Outcome.RUNNING

@@ -1,4 +1,4 @@
-"""Own what a body does wrong without failing by it: what it calls and never awaits, and failures that nobody sees.
+"""Own what a body does wrong without failing by it: what it calls and never awaits, failures that nobody sees, I/O.
 
 Each is logged at once with its line, as long as the body does what it has not done before. In the run's history it is
 the reason of the run's end, and nothing else: the claim that ends a run has gone through the whole body, replayed or
@@ -25,7 +25,7 @@ from typing import Any, Final
 from aiki.core.errors import UsageError
 from aiki.execution.failures import failure_of
 from aiki.execution.loop import RunLoop, RunTask
-from aiki.execution.unwinding import is_internal
+from aiki.execution.unwinding import is_internal, place_of
 from aiki.run import WorkflowRun
 from aiki.task import Task
 
@@ -89,15 +89,11 @@ def _place(task: RunTask, error: BaseException) -> str:
         code, instruction = task.made_at
         return f"{name}() made at {code.co_filename}:{_line(code, instruction)} in {code.co_name}"
     places = [place for place in traceback.walk_tb(error.__traceback__) if not is_internal(place[0].f_code.co_filename)]
-    return f"{name}() that broke at {_shown(*places[-1])}" if places else f"{name}()"
+    return f"{name}() that broke at {place_of(*places[-1])}" if places else f"{name}()"
 
 
 def _line(code: CodeType, instruction: int) -> int | None:
     return next((line for start, end, line in code.co_lines() if start <= instruction < end), None)
-
-
-def _shown(frame: FrameType, line: int) -> str:
-    return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
 
 
 # -- what is never awaited
@@ -148,7 +144,7 @@ def _users_lines(frame: FrameType | None) -> Iterator[str]:
     """Yield `file:line in function` of the user's frames, innermost first."""
     while frame is not None and frame.f_code is not RunLoop.run_ready.__code__:
         if not is_internal(frame.f_code.co_filename):
-            yield _shown(frame, frame.f_lineno)
+            yield place_of(frame, frame.f_lineno)
         frame = frame.f_back
 
 

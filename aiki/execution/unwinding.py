@@ -97,7 +97,7 @@ def _innermost_line(coroutine: Any) -> str:
     for awaited in _chain(coroutine):
         frame = _frame_of(awaited)
         if frame is not None and not is_internal(frame.f_code.co_filename):
-            best = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+            best = place_of(frame, frame.f_lineno)
     return best
 
 
@@ -111,6 +111,11 @@ def _chain(awaited: Any) -> Iterator[Any]:
     while awaited is not None:
         yield awaited
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+
+
+def place_of(frame: FrameType, line: int) -> str:
+    """Return `file:line in function`."""
+    return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
 
 
 def is_internal(filename: str) -> bool:
