@@ -31,8 +31,8 @@ _SCHEME: Final = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 _PAIR: Final = re.compile(r"\w+\s*=")
 _UNKNOWN: Final = re.compile(r'invalid connection option "(\w+)"')
 _KNOWN: Final = frozenset(option.keyword.decode() for option in Conninfo.get_defaults())
-_SYNONYMS: Final = frozenset({"ssl"})
-"""What libpq takes in URLs alone, for the sake of other drivers."""
+_SYNONYM: Final = "ssl=true"
+"""What libpq takes in URLs alone, for the sake of JDBC."""
 _NUMBERS: Final = frozenset(
     {"connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
 )
@@ -93,7 +93,7 @@ def _check_query(url: str) -> None:
         raise ValueError(f"{_EXPECTED}; in a password write {PERCENT_ENCODED}")
     # The ports first: where one is no number, a password without its host may have brought the `?`.
     _check_numbers(_parsed(before))
-    _check_names(unquote(pair.partition("=")[0]) for pair in query.split("&") if pair)
+    _check_names(unquote(pair.partition("=")[0]) for pair in query.split("&") if pair not in {"", _SYNONYM})
 
 
 def _parsed(address: str) -> dict[str, str]:
@@ -108,7 +108,7 @@ def _parsed(address: str) -> dict[str, str]:
 
 def _check_names(names: Iterable[str]) -> None:
     for name in names:
-        if name not in _KNOWN | _SYNONYMS:
+        if name not in _KNOWN:
             near = get_close_matches(name, _KNOWN, 1)
             remedy = f"did you mean {near[0]}?" if near else "leave it out"
             raise ValueError(f"parameters that libpq knows, and {name[:40]!r} is none: {remedy}")

@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from aiki.core.errors import ConfigError
 from aikid.store import requirements
 from aikid.store.address import parameters
+from aikid.store.options import MIGRATION, as_words
 from aikid.store.refusals import of_failure
 from aikid.store.tables import SCHEMA
 
@@ -62,7 +63,7 @@ def check(database_url: str) -> None:
 
 def engine(database_url: str) -> sa.Engine:
     """Return SQLAlchemy's way to the database, without a pool. Raises ConfigError if the URL names no Postgres."""
-    given = parameters(database_url)
+    given = parameters(database_url, options=as_words(MIGRATION))
     return sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**given), poolclass=sa.NullPool)
 
 

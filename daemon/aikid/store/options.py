@@ -38,6 +38,8 @@ COLD: Final[Options] = {
     "idle_in_transaction_session_timeout": "10s",
     "jit": "off",
 }
+MIGRATION: Final[Options] = {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+"""A migration takes as long as its tables are large; what a role has for short statements must not end it."""
 _ASK: Final = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name"
 
 

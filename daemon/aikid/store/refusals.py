@@ -46,7 +46,7 @@ _REFUSALS: Final = (
     _Refusal('role ".*" does not exist|authentication failed|no password supplied|no such user', Denied, _LOGIN),
     _Refusal("pg_hba.conf|not permitted to log in|valid client cert|permission denied for database", Denied, _ENTRY),
     _Refusal("session is read-only|read-only transaction", Denied, _WRITABLE),
-    _Refusal("configuration parameter|(value for|to set) parameter", ConfigError, _OPTIONS),
+    _Refusal("(configuration|value for|to set) parameter|command-line argument", ConfigError, _OPTIONS),
     _Refusal("permission denied|must be owner", Denied, _OWNER),
     _Refusal('(database "|no such database: )(?P<name>[^"]*)("? does not exist|$)', ConfigError, _DATABASE),
     _Refusal("too many c|connection slots are reserved", Unavailable, _FEWER),

@@ -82,6 +82,12 @@ def test_a_schema_that_was_made_for_the_role_is_enough(given: Database) -> None:
     migrate.upgrade(given.guest)
 
 
+def test_what_a_role_has_for_short_statements_ends_no_migration(given: Database) -> None:
+    for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        given.run(f"ALTER DATABASE {{0}} SET {name} = '1ms'")
+    migrate.upgrade(given.owner)
+
+
 def test_a_schema_of_another_role_needs_rights_and_no_more(given: Database) -> None:
     migrate.upgrade(given.owner)
     steps = {

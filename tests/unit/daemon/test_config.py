@@ -110,6 +110,7 @@ def test_nats_may_be_a_cluster() -> None:
         ("AIKI_DATABASE_URL", '"postgresql://db/aiki"', "it begins with postgresql://"),
         ("AIKI_DATABASE_URL", "postgresql://db/aiki?pgbouncer=true", "'pgbouncer' is none: leave it out"),
         ("AIKI_DATABASE_URL", "postgresql://db/aiki?sslmod=require", "did you mean sslmode?"),
+        ("AIKI_DATABASE_URL", "postgresql+asyncpg://db/aiki?ssl=require", "'ssl' is none"),
         ("AIKI_DATABASE_URL", "host=db pooling=on", "'pooling' is none"),
         (
             "AIKI_DATABASE_URL",
