@@ -7,7 +7,7 @@ Each method is written out for its types; a test holds them against the async on
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -170,12 +170,7 @@ class BlockingClient:
 
 
 @contextmanager
-def connect(
-    url: str | None = None, *, namespace: str | None = None, timeout: Duration = "2s"
-) -> Generator[BlockingClient, None, None]:
-    """Connect on a thread of its own, and close both at the end of the block."""
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Client.connect(url, namespace=namespace, timeout=timeout)) as client,
-    ):
+def connect(connection: AbstractAsyncContextManager[Client]) -> Generator[BlockingClient, None, None]:
+    """Open a connection on a thread of its own, and close both at the end of the block."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(connection) as client:
         yield BlockingClient(client, portal)

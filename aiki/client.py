@@ -19,6 +19,8 @@ from aiki.core.duration import to_seconds
 from aiki.core.errors import WIRE_ERRORS, AikiError, Conflict, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.core.ids import parse_run_id
+from aiki.core.keyfiles import FilePath, key_files
+from aiki.core.variables import variable
 from aiki.handle import Handle
 from aiki.named import NamedCall, RouteBook
 from aiki.reads import RegisteredWorkflows, Runs
@@ -64,17 +66,30 @@ class Client:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, url: str | None = None, *, namespace: str | None = None, timeout: Duration = "2s"
+        cls,
+        url: str | None = None,
+        *,
+        namespace: str | None = None,
+        timeout: Duration = "2s",
+        creds: FilePath | None = None,
+        tls_ca: FilePath | None = None,
+        tls_cert: FilePath | None = None,
+        tls_key: FilePath | None = None,
     ) -> AsyncGenerator[Client, None]:
         """Connect, and close at the end of the block.
 
-        `url` defaults to AIKI_URL, then nats://127.0.0.1:4222; `namespace` to AIKI_NAMESPACE, then `default`.
-        Raises Unavailable if no aikid answers there within `timeout`, and Denied if NATS refuses us then; a wait of
-        more than 2 s is logged.
+        `url` is one address or several with commas between them, and defaults to AIKI_URL, then nats://127.0.0.1:4222;
+        `namespace` to AIKI_NAMESPACE, then `default`. `creds` is a credentials file (a user's JWT and seed), `tls_ca`
+        the authorities to trust in place of the system's, `tls_cert` and `tls_key` our own certificate; each defaults
+        to its variable, such as AIKI_CREDS. The files are read anew at each reconnect.
+        Raises Unavailable if no aikid answers there within `timeout`, Denied if NATS refuses us then or its certificate
+        cannot be trusted, and ConfigError if a file cannot be used; a wait of more than 2 s is logged.
         """
+        given = {"creds": creds, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
         transport = await reach(
-            url or os.environ.get("AIKI_URL") or DEFAULT_URL,
-            namespace=namespace or os.environ.get("AIKI_NAMESPACE") or "default",
+            url or variable(os.environ, "AIKI_URL") or DEFAULT_URL,
+            key_files(given, os.environ),
+            namespace=namespace or variable(os.environ, "AIKI_NAMESPACE") or "default",
             name="aiki-client",
             seconds=to_seconds(timeout),
         )
@@ -89,12 +104,21 @@ class Client:
 
     @classmethod
     def blocking(
-        cls, url: str | None = None, *, namespace: str | None = None, timeout: Duration = "2s"
+        cls,
+        url: str | None = None,
+        *,
+        namespace: str | None = None,
+        timeout: Duration = "2s",
+        creds: FilePath | None = None,
+        tls_ca: FilePath | None = None,
+        tls_cert: FilePath | None = None,
+        tls_key: FilePath | None = None,
     ) -> AbstractContextManager[BlockingClient]:
-        """Connect for code without an event loop: `with Client.blocking() as client`."""
+        """Connect for code without an event loop: `with Client.blocking() as client`. It takes what `connect` takes."""
         from aiki.blocking import connect
 
-        return connect(url, namespace=namespace, timeout=timeout)
+        keys = {"creds": creds, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
+        return connect(cls.connect(url, namespace=namespace, timeout=timeout, **keys))
 
     # -- enqueue
 

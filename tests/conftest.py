@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.authority import Authority
 from tests.servers import Aikid, Aikids, Nats, Postgres
 from tests.waiting import patient
 
@@ -110,6 +111,13 @@ def make_nats() -> Iterator[Callable[[], Nats]]:
     """Call it for a nats-server of the test's own, which may be killed, frozen and wiped."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(servers.running_nats())
+
+
+@pytest.fixture(scope="session")
+def authority() -> Iterator[Authority]:
+    """An authority that no system trusts."""
+    with servers.server_folder() as folder:
+        yield Authority(folder, "authority")
 
 
 @pytest.fixture

@@ -195,7 +195,8 @@ class _Configured(NatsProgram):
         """Write the configuration with what is changed in it."""
         config = self.store / "nats.conf"
         changed = {**json.loads(config.read_text()), **self.settings}
-        config.write_text(json.dumps({name: value for name, value in changed.items() if value is not None}))
+        kept = {name: value for name, value in changed.items() if value is not None}
+        config.write_text(json.dumps(kept, ensure_ascii=False))  # it knows no \u escapes
 
 
 class Nats(_Served):

@@ -49,6 +49,12 @@ class ConfigError(AikiError):
     code = "config"
 
 
+class FileUnreadable(ConfigError):
+    """A file that was named cannot be read."""
+
+    code = "no_input"
+
+
 class NotFound(AikiError):
     """The run, workflow or version does not exist in this namespace."""
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from aiki.core import keyfiles
 from aiki.core.errors import ConfigError
 from aiki.core.near import did_you_mean
+from aiki.core.variables import trimmed
 from aiki.manifest import fields
 from aiki.manifest.discovery import read
 from aiki.manifest.document import Node, Scalar, read_document
@@ -28,10 +30,11 @@ _PROJECT_KEYS: Final = (*_SHARED_KEYS, "path", "client", "profiles")
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """How to reach Aiki; not expanded yet."""
+    """How to reach Aiki; not expanded yet. `keys` are the files of `core.keyfiles`, by their names."""
 
     url: Template | None = None
     namespace: Template | None = None
+    keys: Mapping[str, Template] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,19 @@ class Manifest:
         chosen = self._profile(profile).namespace or self.client.namespace
         if chosen is None:
             return None
-        value = chosen.expand(environment)
+        value = trimmed(chosen.expand(environment))
         if not is_token(value):
             chosen.place.refuse(f"the namespace {value!r}, and expected a name of 1 to 64 of A-Z a-z 0-9 _ -")
         return value
+
+    def key_file(self, name: str, environment: Mapping[str, str], *, profile: str | None = None) -> Path | None:
+        """Return the file of that name in the profile, else in `client:`; None if neither has one, or it is empty.
+
+        It is relative to the manifest. Raises ConfigError if the profile is unknown or a variable is not set.
+        """
+        chosen = self._profile(profile).keys.get(name) or self.client.keys.get(name)
+        file = trimmed(chosen.expand(environment)) if chosen else ""
+        return self.file.parent / Path(file).expanduser() if file else None
 
     def _profile(self, name: str | None) -> ClientSettings:
         if name is None:
@@ -169,11 +181,12 @@ def _lifespan(node: Node) -> str:
 
 
 def _client(node: Node) -> ClientSettings:
-    client = Fields(node, "url", "namespace", "creds", "tls_ca", what="`client`")
-    client.not_yet("creds", fields.template)
-    client.not_yet("tls_ca", fields.template)
+    client = Fields(node, "url", "namespace", *keyfiles.NAMES, what="`client`")
+    given = {name: client.optional(name, fields.template) for name in keyfiles.NAMES}
     return ClientSettings(
-        url=client.optional("url", fields.template), namespace=client.optional("namespace", fields.template)
+        url=client.optional("url", fields.template),
+        namespace=client.optional("namespace", fields.template),
+        keys={name: template for name, template in given.items() if template is not None},
     )
 
 

@@ -6,17 +6,30 @@ nats-py opens the door of a server (`entry`); what comes through it anybody may 
 """
 
 from aiki.nats.connection import Connection, Subscription
-from aiki.nats.errors import Away, NatsError, NoReply, NoResponders, Refused, TooLarge
+from aiki.nats.errors import (
+    Away,
+    KeysUnusable,
+    NatsError,
+    NoReply,
+    NoResponders,
+    OnlyStored,
+    Refused,
+    TooLarge,
+    Untrusted,
+)
 from aiki.nats.frames import Message
 
 __all__ = [
     "Away",
     "Connection",
+    "KeysUnusable",
     "Message",
     "NatsError",
     "NoReply",
     "NoResponders",
+    "OnlyStored",
     "Refused",
     "Subscription",
     "TooLarge",
+    "Untrusted",
 ]

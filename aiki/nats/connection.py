@@ -21,8 +21,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aiki.nats import servers
-from aiki.nats.errors import Away, NatsError, NoReply, NoResponders, Refused, TooLarge
+from aiki.core import servers
+from aiki.core.keyfiles import KeyFiles
+from aiki.nats.errors import (
+    Away,
+    KeysUnusable,
+    NatsError,
+    NoReply,
+    NoResponders,
+    OnlyStored,
+    Refused,
+    TooLarge,
+    Untrusted,
+)
 from aiki.nats.frames import Info, Message
 from aiki.nats.link import Link
 from aiki.nats.refusals import Refusals
@@ -37,6 +48,9 @@ ASK_AGAIN_SECONDS: Final = 0.5
 """How often subscriptions are asked for that were refused."""
 FLUSH_SECONDS: Final = 2.0
 _NOBODY: Final = "503"
+_STORED: Final = re.compile(rb'\{(?:"error":\{"code":\d[^}]*\},)?"stream":"([^"]*)"')
+"""What JetStream answers whoever publishes what one of its streams takes in, also if that is full. Daemons begin with
+`ok`, or with an error whose code is a word; the API of JetStream with `type`."""
 _CREDENTIALS: Final = "credentials"
 _DENIED: Final = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.IGNORECASE)
 _BLANK: Final = re.compile(r"[\s\0]")
@@ -62,16 +76,25 @@ class Subscription:
 class Connection:
     """A connection to the servers of one cluster. With `echo=False` it does not hear itself.
 
-    Raises ValueError for addresses that are none.
+    Each of `urls` may name several servers. Raises ValueError for addresses that are none.
     """
 
-    def __init__(self, urls: Sequence[str], *, name: str, echo: bool = True, outage: Outage | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        name: str,
+        keys: KeyFiles | None = None,
+        echo: bool = True,
+        outage: Outage | None = None,
+    ) -> None:
         self.on_return: list[Callable[[], None]] = []
         """Called when the connection or a subscription is back: what was pushed meanwhile is lost."""
         self.refusals = Refusals()
-        self._given = [servers.parse(url) for url in urls]
+        self._given = [server for url in urls for server in servers.parse(url)]
         random.shuffle(self._given)
         self._name = name
+        self._keys = keys or KeyFiles()
         self._echo = echo
         self._outage = outage or Outage(log, "NATS", level=logging.DEBUG)
         self._link: Link | None = None
@@ -86,6 +109,8 @@ class Connection:
         self._inbox = self.new_inbox()
         """Where replies come."""
         self._tokens = itertools.count()
+        self._stored: dict[str, str] = {}
+        """By the same token: the stream that has taken the request in."""
         self._waiting: dict[str, tuple[str, asyncio.Future[Message]]] = {}
         """Requests without a reply, by the last token of their reply subject: what they were sent to, and who waits."""
         self._replies = self.subscribe(f"{self._inbox}.*", self._on_reply)
@@ -153,8 +178,9 @@ class Connection:
     async def request(self, subject: str, data: bytes = b"", *, seconds: float, vital: bool = False) -> Message:
         """Return the reply. With `vital` a refusal to publish there is one of `refusals`.
 
-        Raises NoResponders, NoReply after `seconds`, Refused if we may not publish there or get no replies, TooLarge,
-        or Away, also when the connection is lost meanwhile.
+        A stream's word that it has stored the request is no reply: streams may take in more than their owners know.
+        Raises NoResponders, NoReply after `seconds` (OnlyStored, if there was such a word), Refused if we may not
+        publish there or get no replies, TooLarge, or Away, also when the connection is lost meanwhile.
         """
         if self._replies in self._denied:
             raise Refused("replies cannot be received: their subject is not permitted")
@@ -167,20 +193,37 @@ class Connection:
             await self.publish(subject, data, reply=f"{self._inbox}.{token}")
             message = await replied
         except Refused as error:
-            if vital:
+            if vital and self._link is not None:  # else it is our credentials that are refused
                 self.refusals.begin(subject, str(error))
             raise
-        except NoReply:
+        except NoReply as error:
             self.refusals.end(subject)
+            if token in self._stored:
+                raise OnlyStored(f"the stream {self._stored[token]} stores what is sent to {subject}") from error
             raise
         finally:
             overdue.cancel()
             del self._waiting[token]
+            self._stored.pop(token, None)
         if self.refusals:
             self.refusals.end(subject)
         if message.status == _NOBODY:
             raise NoResponders(f"nobody listens on {subject}")
         return message
+
+    async def check_publish(self, subject: str, data: bytes = b"") -> None:
+        """Publish, and return when the server has dealt with it. Raises Refused if it may not be, else NatsError."""
+        token = f"{next(self._tokens):x}"
+        denied: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[token] = subject, denied
+        try:
+            await self.publish(subject, data)
+            await self.flush()
+        finally:
+            del self._waiting[token]
+            error = denied.exception() if denied.done() else None
+        if error is not None:
+            raise error
 
     async def flush(self, *, seconds: float = FLUSH_SECONDS) -> None:
         """Return when the server has dealt with all that was sent before, subscriptions too. Raises NatsError."""
@@ -229,8 +272,13 @@ class Connection:
             log.exception("a message on %r was not dealt with: a bug", message.subject)
 
     def _on_reply(self, message: Message) -> None:
-        _, replied = self._waiting.get(message.subject[len(self._inbox) + 1 :], (None, None))
-        if replied is not None and not replied.done():
+        token = message.subject[len(self._inbox) + 1 :]
+        _, replied = self._waiting.get(token, (None, None))
+        if replied is None or replied.done():
+            return
+        if stored := _STORED.match(message.data):
+            self._stored[token] = stored[1].decode(errors="replace")
+        else:
             replied.set_result(message)
 
     # -- the link
@@ -283,7 +331,7 @@ class Connection:
         away: Away | None = None
         for server in self.servers:
             try:
-                return await Link.open(server, name=self._name, echo=self._echo)
+                return await Link.open(server, self._keys, name=self._name, echo=self._echo)
             except Refused as error:
                 refused = error
             except Away as error:
@@ -310,7 +358,8 @@ class Connection:
         self._why = reason
         if isinstance(reason, Refused):
             self.refusals.begin(_CREDENTIALS, str(reason))
-            self._outage.goes_on(f"it refuses us: {reason}")
+            ours = isinstance(reason, Untrusted | KeysUnusable)
+            self._outage.goes_on(f"we cannot enter: {reason}" if ours else f"it refuses us: {reason}")
         else:
             # Nobody is there who could refuse.
             self.refusals.clear()

@@ -12,33 +12,45 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 
-from aiki.core.errors import AikiError
-from aiki.nats.errors import Away, Refused
+from aiki.core.errors import ConfigError
+from aiki.nats import keyring
+from aiki.nats.errors import Away, KeysUnusable, NatsError, Refused, Untrusted
 from aiki.nats.frames import Info
 
 if TYPE_CHECKING:
     from nats.aio.transport import Transport
 
-    from aiki.nats.servers import Server
+    from aiki.core.keyfiles import KeyFiles
+    from aiki.core.servers import Server
+    from aiki.nats.keyring import Login
 
 OPEN_SECONDS: Final = 2
 """For each step of a server's way of letting us in; `link` bounds them together."""
+READ_BYTES: Final = 64 * 1024
 _AUTHENTICATION: Final = re.compile(r"authorization|authentication (?!timeout)|not trusted", re.IGNORECASE)
 """What a server calls a refusal of credentials: also `User Authentication Expired` and `… Revoked`."""
 
 
-async def enter(server: Server, *, name: str, echo: bool) -> tuple[Transport, Info]:
+async def enter(server: Server, keys: KeyFiles, *, name: str, echo: bool) -> tuple[Transport, Info]:
     """Return the stream of a server that has let us in, and what it says of itself.
 
-    Raises Refused if it does not take our credentials, Away for all else, and TimeoutError.
+    Raises Refused if it does not take our credentials, Untrusted if we do not take its certificate, KeysUnusable if we
+    have none to show, Away for all else, and TimeoutError.
     """
-    client = _Entrant(server)
+    try:
+        login, tls = keyring.login(keys), keyring.tls_context(keys)
+    except ConfigError as error:
+        raise KeysUnusable(error) from error
+    client = _Entrant(server, keys)
     try:
         await client.connect(
             server.url,
@@ -47,17 +59,16 @@ async def enter(server: Server, *, name: str, echo: bool) -> tuple[Transport, In
             allow_reconnect=False,
             connect_timeout=OPEN_SECONDS,
             error_cb=_ignore,
+            tls=tls,
             tls_hostname=server.name,
-            user=server.credentials.user or None,
-            password=server.credentials.password or None,
-            token=server.credentials.token or None,
+            **_presented(server, login),
         )
         entered = client.stream, client.info
     except BaseException as error:
         client.leave()
-        if isinstance(error, Exception) and not isinstance(error, TimeoutError | AikiError):
+        if isinstance(error, Exception) and not isinstance(error, TimeoutError | NatsError):
             # Whatever nats-py makes of what a stranger says: it is no server that we can use.
-            raise _told(server, error) from error
+            raise _told(client, error, login) from error
         raise
     return entered
 
@@ -70,16 +81,22 @@ def is_refusal(reason: str) -> bool:
 class _Entrant(Client):
     """A client that tries one server, once, and does nothing more."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, keys: KeyFiles) -> None:
         super().__init__()
-        self._server = server
+        self.server = server
+        self._keys = keys
 
     @property
     def stream(self) -> Transport:
         """The bytes behind the door. Raises Away if it has not opened."""
         if self._transport is None or not self.is_connected:
-            raise Away(f"{self._server} has not let us in")
+            raise Away(f"{self.server} has not let us in")
         return self._transport
+
+    @property
+    def has_shown_certificate(self) -> bool:
+        """Whether the server has asked for our certificate, and we have one."""
+        return bool(self._server_info.get("tls_verify")) and self._keys.tls_cert is not None
 
     @property
     def info(self) -> Info:
@@ -93,14 +110,23 @@ class _Entrant(Client):
 
     async def _select_next_server(self) -> None:
         self._current_server = self._server_pool[0]
-        await self._connect_to_server(self._current_server)
+        self._transport = _Stream()  # type: ignore[no-untyped-call]
+        await self._transport.connect(self._current_server.uri, buffer_size=READ_BYTES, connect_timeout=OPEN_SECONDS)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        # Before our credentials are sent: where the address insists on TLS they must not go in the clear.
-        if self._server.tls and not info.get("tls_required"):
+        # Before our credentials are sent: where TLS is insisted on they must not go in the clear.
+        if (self.server.tls or self._keys.insist_on_tls) and not info.get("tls_required"):
             if not info.get("tls_available"):
-                raise nats.errors.Error("it offers no TLS, and its URL says tls://")
+                raise Away(f"{self.server}: it offers no TLS, and {self._tls_reason} for it")
             info["tls_required"] = True
+        if info.get("tls_required") and info.get("tls_verify") and self._keys.tls_cert is None:
+            raise Refused(f"{self.server} asks for a certificate of ours, and tls_cert (AIKI_TLS_CERT) gives none")
+
+    @property
+    def _tls_reason(self) -> str:
+        if self.server.tls:
+            return "its URL asks"
+        return "tls_ca asks" if self._keys.tls_ca else "tls_cert asks"
 
     async def _read_loop(self) -> None:
         """Leave the stream to `link`."""
@@ -112,12 +138,45 @@ class _Entrant(Client):
         """Leave the stream to `link`."""
 
 
-def _told(server: Server, error: Exception) -> Away | Refused:
+class _Stream(TcpTransport):
+    """A stream that knows when it has become one of TLS."""
+
+    async def connect_tls(self, *args: Any, **options: Any) -> None:
+        """Speak TLS from now on."""
+        await super().connect_tls(*args, **options)
+        assert self._io_writer is not None
+        transport = self._io_writer.transport
+        if (protocol := transport.get_protocol()) is None:
+            raise ConnectionResetError("the server has ended the connection")
+        # Else its reader cannot pause it, and asyncio complains when it ends.
+        protocol.connection_made(transport)
+
+
+def _presented(server: Server, login: Login | None) -> dict[str, Any]:
+    """Return what we say of ourselves, in nats-py's words."""
+    of_url = server.credentials
+    if login is not None and login.jwt:
+        return {"user_jwt_cb": lambda: login.jwt.encode(), "signature_cb": login.sign, "token": of_url.token or None}
+    if login is not None:
+        return {"nkeys_seed_str": login.seed, "token": of_url.token or None}
+    if of_url.token:
+        return {"token": of_url.token}
+    return {"user": of_url.user, "password": of_url.password} if of_url.user else {}
+
+
+def _told(client: _Entrant, error: Exception, login: Login | None) -> Away | Refused:
+    server = client.server
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Untrusted(f"the certificate of {server}: {error.verify_message}")
     reason = getattr(error, "strerror", None) or str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    if isinstance(error, OSError) and client.has_shown_certificate:
+        # TLS 1.3: what the server thinks of it comes when we already speak, if it comes at all.
+        return Refused(f"{server} ends the connection at our certificate (tls_cert): does it trust who signed that?")
     if isinstance(error, ConnectionError) and error.errno:
         reason = os.strerror(error.errno)  # asyncio's words for it repeat the address
     if isinstance(error, nats.errors.Error) and is_refusal(reason):
-        return Refused(reason)
+        expired = login.expired(datetime.now(UTC)) if login else ""
+        return Refused(f"{reason} ({expired})" if expired else reason)
     return Away(f"{server}: {reason}")
 
 

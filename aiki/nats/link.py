@@ -21,7 +21,8 @@ from aiki.nats.frames import BrokenStream, Frame, Frames, Info, Message, Ping, P
 if TYPE_CHECKING:
     from nats.aio.transport import Transport
 
-    from aiki.nats.servers import Server
+    from aiki.core.keyfiles import KeyFiles
+    from aiki.core.servers import Server
 
 OPEN_SECONDS: Final = 2.0
 """For one server to greet and to let us in."""
@@ -63,11 +64,11 @@ class Link:
         self._silent_pings = 0
 
     @classmethod
-    async def open(cls, server: Server, *, name: str, echo: bool) -> Link:
+    async def open(cls, server: Server, keys: KeyFiles, *, name: str, echo: bool) -> Link:
         """Return a link to a server that has let us in. Raises Away or Refused."""
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                return cls(*await enter(server, name=name, echo=echo))
+                return cls(*await enter(server, keys, name=name, echo=echo))
         except TimeoutError as error:
             raise Away(f"{server} does not answer") from error
 

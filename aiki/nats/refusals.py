@@ -13,6 +13,8 @@ class Refusals:
         self._since: dict[str, tuple[float, str, str]] = {}
         """By what is refused: since when, and the server's first and last words for it."""
         self._began = asyncio.Event()
+        self._over = asyncio.Event()
+        self._over.set()
 
     def __bool__(self) -> bool:
         """Tell whether anything is refused."""
@@ -23,14 +25,21 @@ class Refusals:
         since, first, _ = self._since.get(what, (time.monotonic(), reason, ""))
         self._since[what] = since, first, reason
         self._began.set()
+        self._over.clear()
 
     def end(self, what: str) -> None:
         """Take note that `what` is granted."""
         self._since.pop(what, None)
+        self._tell_if_over()
 
     def clear(self) -> None:
         """Forget all: nobody is there who could refuse."""
         self._since.clear()
+        self._tell_if_over()
+
+    async def over(self) -> None:
+        """Return when nothing is refused."""
+        await self._over.wait()
 
     async def lasting(self, seconds: float) -> str:
         """Return why, once something has been refused for so long on end: how it began, and what is said now."""
@@ -44,3 +53,7 @@ class Refusals:
                 # Only the first words tell of an expiry: who comes back with what has expired hears of a violation.
                 return first if first == last else f"{first}, and now {last}"
             await asyncio.sleep(left)
+
+    def _tell_if_over(self) -> None:
+        if not self._since:
+            self._over.set()

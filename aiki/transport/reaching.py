@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from aiki.core.errors import Unavailable
+from aiki.core.keyfiles import KeyFiles
 from aiki.outages import Outage
 from aiki.transport.transport import CONNECT_SECONDS, Transport, log
 from aiki.wire.messages import Status
@@ -16,17 +19,19 @@ LEAST_SECONDS: Final = 0.5
 """Whoever gives less time, or none at all, still means to try."""
 
 
-async def reach(url: str, *, namespace: str, name: str, seconds: float) -> Transport:
+async def reach(url: str, keys: KeyFiles, *, namespace: str, name: str, seconds: float) -> Transport:
     """Return a connection on which a daemon has answered.
 
-    Raises ConfigError for a bad URL, Unavailable (Denied, if NATS refuses us) if none has within `seconds`. It is
-    tried once in any case.
+    Raises ConfigError for a bad URL or files of `keys` that cannot be used, Unavailable (Denied, if NATS refuses us) if
+    none has within `seconds`. It is tried once in any case.
     """
     deadline = time.monotonic() + seconds
     outage = Outage(log, "aikid")
     while True:
         try:
-            transport = await _answered(url, namespace, name, deadline)
+            transport = await _answered(
+                partial(Transport.connect, url, keys=keys, namespace=namespace, name=name), deadline
+            )
         except Unavailable as error:
             left = deadline - time.monotonic()
             if left <= PAUSE_SECONDS:
@@ -39,8 +44,8 @@ async def reach(url: str, *, namespace: str, name: str, seconds: float) -> Trans
             return transport
 
 
-async def _answered(url: str, namespace: str, name: str, deadline: float) -> Transport:
-    transport = await Transport.connect(url, namespace=namespace, name=name, seconds=_seconds_until(deadline))
+async def _answered(connect: Callable[..., Awaitable[Transport]], deadline: float) -> Transport:
+    transport = await connect(seconds=_seconds_until(deadline))
     try:
         await transport.call(Status([]), seconds=_seconds_until(deadline))
     except BaseException:

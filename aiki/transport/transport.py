@@ -27,7 +27,8 @@ from aiki.core.errors import (
     Unsupported,
     UsageError,
 )
-from aiki.nats import Connection, NatsError, NoReply, NoResponders, Refused
+from aiki.core.keyfiles import KeyFiles
+from aiki.nats import Connection, KeysUnusable, NatsError, NoReply, NoResponders, OnlyStored, Refused, Untrusted
 from aiki.outages import Outage
 from aiki.transport.hints import Hint, HintPulls
 from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered
@@ -42,7 +43,8 @@ CALL_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 2.0
 
 START_HINT: Final = "aiki dev"
-CREDENTIALS_HINT: Final = "set the credentials (AIKI_URL) or the server's permissions right"
+CREDENTIALS_HINT: Final = "set the credentials (AIKI_URL, AIKI_CREDS) or the server's permissions right"
+TRUST_HINT: Final = "export AIKI_TLS_CA=ca.pem   (who signed the server's certificate, which must name the URL's host)"
 
 log = logging.getLogger("aiki.transport")
 
@@ -50,8 +52,9 @@ log = logging.getLogger("aiki.transport")
 class Transport:
     """A connection for one namespace. Reconnects by itself for ever; a call says `Unavailable` at its deadline."""
 
-    def __init__(self, connection: Connection, *, url: str, namespace: str) -> None:
+    def __init__(self, connection: Connection, *, url: str, keys: KeyFiles, namespace: str) -> None:
         self.url = url
+        self.keys = keys
         self.namespace = namespace
         self._nats = connection
         self._outage = Outage(log, "aikid", away="does not serve us", back="serves us again")
@@ -72,6 +75,7 @@ class Transport:
         cls,
         url: str = DEFAULT_URL,
         *,
+        keys: KeyFiles | None = None,
         namespace: str = "default",
         name: str = "aiki",
         seconds: float = CONNECT_SECONDS,
@@ -79,24 +83,25 @@ class Transport:
     ) -> Transport:
         """Connect to NATS. A `quiet` connection says nothing when NATS goes: another one of this process does.
 
-        Raises ConfigError for a bad URL, Unavailable if nothing answers there within `seconds`, and Denied at once if
-        the credentials are refused.
+        Raises ConfigError for a bad URL or a file of `keys` that cannot be used, Unavailable if nothing answers there
+        within `seconds`, and Denied at once if the credentials are refused, or we do not trust the server.
         """
         if not subjects.is_token(namespace):
             raise ConfigError(f"namespace {namespace!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
+        keys = keys or KeyFiles()
         try:
             level = logging.DEBUG if quiet else logging.WARNING
-            connection = Connection([url], name=name, outage=Outage(log, "NATS", level=level))
+            connection = Connection([url], keys=keys, name=name, outage=Outage(log, "NATS", level=level))
         except ValueError as error:
             raise ConfigError(
-                f"{shown(url)!r} is not a NATS URL",
+                f"{shown(url)!r} is not a NATS URL: expected {error}",
                 hint=f"write it like {DEFAULT_URL}; in a password {PERCENT_ENCODED}",
             ) from error
         try:
             await connection.connect(seconds=seconds)
         except NatsError as error:
             raise _unreachable(url, error) from error
-        return cls(connection, url=url, namespace=namespace)
+        return cls(connection, url=url, keys=keys, namespace=namespace)
 
     async def close(self) -> None:
         """Close the connection; what was published before is sent."""
@@ -158,6 +163,11 @@ class Transport:
                 f"no aikid serves namespace {self.namespace!r} at {shown(self.url)}",
                 hint=f"start one: {START_HINT}   (or: aikid)",
             ) from error
+        except OnlyStored as error:
+            raise Unavailable(
+                f"no aikid has replied to {request.op!r} from {shown(self.url)}: {error}",
+                hint=f"start one: {START_HINT}   (or: aikid); that stream should not take in {subjects.PREFIX}.>",
+            ) from error
         except NoReply as error:
             self._silence.met()
             raise Unanswered(
@@ -196,8 +206,12 @@ class Transport:
         return pulls
 
 
-def _unreachable(url: str, error: NatsError) -> Unavailable:
+def _unreachable(url: str, error: NatsError) -> AikiError:
     reason = hide(str(error), url)
+    if isinstance(error, KeysUnusable):
+        return type(error.error)(reason, hint=error.error.hint)
+    if isinstance(error, Untrusted):
+        return Denied(f"NATS at {shown(url)} cannot be trusted: {reason}", hint=TRUST_HINT)
     if isinstance(error, Refused):
         return Denied(f"NATS at {shown(url)} refuses us: {reason}", hint=CREDENTIALS_HINT)
     return Unavailable(

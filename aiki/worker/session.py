@@ -20,6 +20,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -75,8 +76,9 @@ class Session:
         """`transport` says where to connect to, and is not used; `opening` is what a session is opened by."""
         self.lease = Lease(opening.id, opening.ttl)
         """The lease in force, or the one that is being opened: it is not certain then."""
-        self._url = transport.url
-        self._namespace = transport.namespace
+        self._connect = partial(
+            Transport.connect, transport.url, keys=transport.keys, namespace=transport.namespace, quiet=True
+        )
         self._opening = opening
         self.inventory = inventory
         self._callbacks = callbacks
@@ -139,9 +141,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._keeper = asyncio.current_task()
         try:
-            transport = await Transport.connect(
-                self._url, namespace=self._namespace, name=f"aiki-lease-{self._opening.worker}", quiet=True
-            )
+            transport = await self._connect(name=f"aiki-lease-{self._opening.worker}")
         except AikiError as error:
             self._tell_opened(error)
             return

@@ -14,13 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from aiki import AikiError, Client, ConfigError, Unavailable, UsageError
+from aiki import AikiError, ConfigError, Unavailable, UsageError
 from aiki.core.ownership import objection, trusted_owners
 from aiki.manifest import module_folders, resolve
 from aiki.process.stderr import detach_stderr
@@ -30,7 +29,7 @@ from aiki_cli.commands.worker import DEFAULT_RUNS, worker_command, worker_enviro
 from aiki_cli.fleet import Fleet
 from aiki_cli.output import Output
 from aiki_cli.runs_view import span
-from aiki_cli.session import Session
+from aiki_cli.session import KEY_NAMES, Session
 from aiki_cli.sources import Sources
 from aiki_cli.text import to_json
 
@@ -73,9 +72,8 @@ def _fleet(
     session: Session, daemon: Child, url: str, modules: Sequence[str], folders: Sequence[Path], example: str | None
 ) -> Fleet:
     runs = (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
-    command = worker_command(
-        Session(replace(session.common, url=None)), modules, runs=runs, drain_seconds=DRAIN_SECONDS
-    )
+    ours = Session(session.common.at_our_own())
+    command = worker_command(ours, modules, runs=runs, drain_seconds=DRAIN_SECONDS)
     # Not as a flag: every user of the machine can read those.
     environment = {**worker_environment(), "AIKI_URL": url}
 
@@ -102,7 +100,7 @@ def _wanted_port(url: str | None) -> int | None:
     if os.environ.get("AIKI_NATS_PORT"):
         return None
     with contextlib.suppress(ValueError):  # no port, or no URL: nobody is asked to connect to it
-        parts = urlsplit(url or "")
+        parts = urlsplit(url if "://" in (url or "") else f"//{url}")
         if parts.hostname in {"127.0.0.1", "localhost"} and parts.port:
             return parts.port
     return DEFAULT_PORT
@@ -117,6 +115,7 @@ def _start_daemon(out: Output, port: int | None) -> Child:
         command += ["--nats-port", str(port if _is_free(port) else 0)]
     # They name servers of somebody else's, and here we run our own.
     foreign = {"AIKI_DATABASE_URL", "AIKI_DATABASE_URL_FILE", "AIKI_NATS_URL", "AIKI_NATS_URL_FILE"}
+    foreign |= {f"AIKI_{name.upper()}" for name in KEY_NAMES}
     environment = {name: value for name, value in os.environ.items() if name not in foreign}
     return Child(command, environment=environment, on_line=partial(out.pass_on, "aikid"))
 
@@ -144,7 +143,7 @@ def _run_example(session: Session, url: str, example: str) -> None:
 
 
 async def _enqueue_example(session: Session, url: str, example: str) -> None:
-    async with Client.connect(url, namespace=session.namespace()) as client:
+    async with Session(session.common.at_our_own(url)).connect() as client:
         handle = await client.enqueue(example, {"name": "Ada"})
         result = await handle.result(timeout="30s")
         run = await handle.status()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, Final, ParamSpec, get_type_hints
@@ -30,6 +31,24 @@ Profile = Annotated[
     str | None,
     typer.Option("--profile", metavar="NAME", help="A profile of the manifest. (AIKI_PROFILE)", rich_help_panel=_PANEL),
 ]
+Creds = Annotated[
+    str | None,
+    typer.Option("--creds", metavar="FILE", help="Credentials for NATS. (AIKI_CREDS)", rich_help_panel=_PANEL),
+]
+TlsCa = Annotated[
+    str | None,
+    typer.Option(
+        "--tls-ca", metavar="FILE", help="Who signs NATS's certificate. (AIKI_TLS_CA)", rich_help_panel=_PANEL
+    ),
+]
+TlsCert = Annotated[
+    str | None,
+    typer.Option("--tls-cert", metavar="FILE", help="Our own certificate. (AIKI_TLS_CERT)", rich_help_panel=_PANEL),
+]
+TlsKey = Annotated[
+    str | None,
+    typer.Option("--tls-key", metavar="FILE", help="Its key. (AIKI_TLS_KEY)", rich_help_panel=_PANEL),
+]
 File = Annotated[
     Path | None,
     typer.Option(
@@ -54,6 +73,10 @@ def root(
     url: Url = None,
     namespace: Namespace = None,
     profile: Profile = None,
+    creds: Creds = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     file: File = None,
     output: OutputMode = None,
     quiet: Quiet = False,
@@ -64,7 +87,7 @@ def root(
         typer.echo(f"aiki {__version__}")
         raise typer.Exit
     group(ctx)
-    ctx.obj = Common(url, namespace, profile, file, output, quiet)
+    ctx.obj = Common(url, namespace, profile, creds, tls_ca, tls_cert, tls_key, file, output, quiet)
 
 
 def group(ctx: typer.Context) -> None:
@@ -74,7 +97,7 @@ def group(ctx: typer.Context) -> None:
         raise typer.Exit
 
 
-_COMMON_NAMES: Final = ("url", "namespace", "profile", "file", "output", "quiet")
+_COMMON_NAMES: Final = tuple(field.name for field in fields(Common))
 
 
 def _common_parameters() -> list[inspect.Parameter]:

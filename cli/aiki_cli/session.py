@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from aiki.core.variables import variable
 from aiki.process.signals import obeying
 from aiki_cli import exits, failures
 from aiki_cli.output import Mode, NobodyReads, Output
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+KEY_NAMES: Final = ("creds", "tls_ca", "tls_cert", "tls_key")
+"""The files that open NATS, by the name that each has everywhere."""
+
 
 @dataclass(frozen=True)
 class Common:
@@ -30,20 +34,27 @@ class Common:
     url: str | None = None
     namespace: str | None = None
     profile: str | None = None
+    creds: str | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     file: Path | None = None
     output: Mode | None = None
     quiet: bool = False
 
+    @property
+    def keys(self) -> Mapping[str, str | None]:
+        """The files that open NATS, by name; an empty one says that there is none."""
+        return {name: getattr(self, name) for name in KEY_NAMES}
+
+    def at_our_own(self, url: str | None = None) -> Common:
+        """Return these options for a server that we run ourselves: it asks for no keys."""
+        return replace(self, url=url, creds="", tls_ca="", tls_cert="", tls_key="")
+
     def over(self, other: Common) -> Common:
         """Return these options, with those of `other` where these say nothing."""
-        return Common(
-            url=self.url or other.url,
-            namespace=self.namespace or other.namespace,
-            profile=self.profile or other.profile,
-            file=self.file or other.file,
-            output=self.output or other.output,
-            quiet=self.quiet or other.quiet,
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(other, **{name: value for name, value in given.items() if value not in (None, False)})
 
 
 class Session:
@@ -66,27 +77,36 @@ class Session:
     @property
     def profile(self) -> str | None:
         """The profile that was chosen."""
-        return self.common.profile or os.environ.get("AIKI_PROFILE") or None
+        return self.common.profile or variable(os.environ, "AIKI_PROFILE")
 
     def url(self) -> str | None:
         """Return the address to connect to; None leaves it to the SDK's default. Raises ConfigError."""
-        if given := self.common.url or os.environ.get("AIKI_URL"):
+        if given := self.common.url or variable(os.environ, "AIKI_URL"):
             return given
         manifest = self._manifest_with_profile()
         return manifest.url(os.environ, profile=self.profile) if manifest else None
 
     def namespace(self) -> str | None:
         """Return the namespace; None leaves it to the SDK's default. Raises ConfigError."""
-        if given := self.common.namespace or os.environ.get("AIKI_NAMESPACE"):
+        if given := self.common.namespace or variable(os.environ, "AIKI_NAMESPACE"):
             return given
         manifest = self._manifest_with_profile()
         return manifest.namespace(os.environ, profile=self.profile) if manifest else None
+
+    def key_file(self, name: str) -> Path | str | None:
+        """Return the file of that name; None leaves it to the SDK, which finds none. Raises ConfigError."""
+        given = self.common.keys[name]
+        if given is not None or (given := variable(os.environ, f"AIKI_{name.upper()}")):
+            return given
+        manifest = self._manifest_with_profile()
+        return manifest.key_file(name, os.environ, profile=self.profile) if manifest else None
 
     def connect(self, *, timeout: str = "2s") -> AbstractAsyncContextManager[Client]:
         """Return the connection, to be opened. Raises ConfigError; opening it raises Unavailable after `timeout`."""
         from aiki import Client
 
-        return Client.connect(self.url(), namespace=self.namespace(), timeout=timeout)
+        keys = {name: self.key_file(name) for name in KEY_NAMES}
+        return Client.connect(self.url(), namespace=self.namespace(), timeout=timeout, **keys)
 
     def run(self, command: Callable[[], Coroutine[Any, Any, T]], *, fast: bool = False) -> T:
         """Run `command` to its end and return what it returns; a signal ends it: SIGHUP 129, Ctrl-C 130, SIGTERM 143.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from aiki_cli.session import Common, Session
+from aiki_cli.session import KEY_NAMES, Common, Session
 
 if TYPE_CHECKING:
     from aiki import Client
@@ -66,8 +66,8 @@ def _known(
     ctx: typer.Context, kind: str, ask: Callable[[Client], Coroutine[Any, Any, list[Suggestion]]]
 ) -> list[Suggestion]:
     """Return what the daemon said at most FRESH_SECONDS ago, or says now."""
-    given = ctx.params.get
-    session = Session(Common(given("url"), given("namespace"), given("profile"), given("file")))
+    where: dict[str, Any] = {name: ctx.params.get(name) for name in ("url", "namespace", "profile", "file", *KEY_NAMES)}
+    session = Session(Common(**where))
     try:
         place = _cache_file(session, kind)
         with contextlib.suppress(OSError, ValueError):

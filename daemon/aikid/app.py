@@ -30,7 +30,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.pool = Pool(settings.database_url, size=settings.pool_size)
-        self.bus = Bus(settings.nats_url, on_return=self._on_nats_return)
+        self.bus = Bus(settings.nats_url, settings.keys, on_return=self._on_nats_return)
         self.offerer = Offerer(self.pool, self.bus)
         self.watchers = Watchers()
         self.news = News(self.pool, self.bus, self.watchers)
@@ -59,13 +59,17 @@ class App:
                     await self.bus.listen(self.news.on_news)
                     await self.bus.serve(self.api.accept)
                     if started is not None:
-                        started.set()
+                        loops.append(group.create_task(self._tell(started)))
                     raise await self.bus.denied(self._settings.start_timeout_seconds)
                 finally:
                     await self._stop(serving, loops)
         finally:
             await self.bus.aclose()
             await self.pool.aclose()
+
+    async def _tell(self, started: asyncio.Event) -> None:
+        await self.bus.granted()
+        started.set()
 
     def _on_nats_return(self) -> None:
         # It may be another server of the cluster.

@@ -13,8 +13,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiki.core.addresses import hide
-from aiki.core.errors import ConfigError, Denied, Unavailable
-from aiki.nats import Connection, Message, NatsError, NoResponders, Refused, Subscription
+from aiki.core.errors import AikiError, ConfigError, Denied, Unavailable
+from aiki.core.keyfiles import KeyFiles
+from aiki.nats import (
+    Connection,
+    KeysUnusable,
+    Message,
+    NatsError,
+    NoResponders,
+    Refused,
+    Subscription,
+    Untrusted,
+)
 from aiki.outages import Outage
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
@@ -27,7 +37,10 @@ OLDEST_SERVER: Final = (2, 10)
 _ACK_SECONDS: Final = 5
 _API_SECONDS: Final = 2.0
 _INBOX: Final = "_INBOX."
-_NOBODY: Final = f"{subjects.PREFIX}.nobody"
+_REFUSED_HINT: Final = "set the credentials (AIKI_NATS_URL, AIKI_CREDS) or the server's permissions right"
+_OVERLAP: Final = "subjects overlap"
+"""What JetStream says if a stream of somebody else's takes in our subjects."""
+_TRUST_HINT: Final = "export AIKI_TLS_CA=ca.pem   (who signed the server's certificate, which must name the URL's host)"
 HINT_STREAM_BYTES: Final = 32 * 1024 * 1024
 """What hints may take on NATS's disk, those too that strangers publish."""
 HINT_BYTES: Final = 64
@@ -68,10 +81,13 @@ class ConsumerState:
 class Bus:
     """One connection to NATS. `on_return` is called after each reconnect."""
 
-    def __init__(self, url: str, *, on_return: Callable[[], None]) -> None:
+    def __init__(self, url: str, keys: KeyFiles, *, on_return: Callable[[], None], quiet: bool = False) -> None:
+        """A `quiet` one leaves it to others to say that NATS is away."""
         self._url = url
-        urls = [part.strip() for part in url.split(",")]
-        self._nats = Connection(urls, name="aikid", echo=False, outage=Outage(log, "NATS"))
+        outage = Outage(log, "NATS", level=logging.DEBUG if quiet else logging.WARNING)
+        self._nats = Connection([url], keys=keys, name="aikid", echo=False, outage=outage)
+        self._nobody = self._nats.new_inbox()
+        """Where nobody listens, and a daemon must be able to reply."""
         self._nats.on_return.append(on_return)
         self._jetstream = JetStream(self._nats, seconds=_API_SECONDS)
         self._serving: Subscription | None = None
@@ -90,40 +106,62 @@ class Bus:
     async def answers(self) -> bool:
         """Tell whether callers can reach this daemon: NATS answers within a second, and refuses nothing.
 
-        A frozen server looks connected for up to 30 s. So it is asked on a subject that nobody serves: the server
-        itself says so.
+        A frozen server looks connected for up to 30 s. So it is asked on a caller's kind of subject that nobody serves:
+        the server itself says so, or that replies are not permitted.
         """
-        if self._nats.refusals:
-            return False
         try:
-            await self._nats.request(_NOBODY, seconds=1)
+            await self._nats.request(self._nobody, seconds=1, vital=True)
         except NoResponders:
-            return True
+            return not self._nats.refusals
         except NatsError:
             return False
-        return True
+        return not self._nats.refusals
 
     async def connect(self, *, seconds: float) -> None:
-        """Connect. Raises Unavailable if nothing answers within `seconds`, Denied at once if we are refused.
+        """Connect. Raises Unavailable if nothing answers within `seconds`, Denied at once if we or it are refused.
 
-        Raises ConfigError if the server takes too little to work with, or is too old.
+        Raises ConfigError if a file of keys cannot be used, or the server takes too little to work with or is too old.
         """
         try:
             await self._nats.connect(seconds=seconds)
-        except Refused as error:
-            raise Denied(f"NATS refuses our credentials: {error}", hint="is AIKI_NATS_URL right?") from error
         except NatsError as error:
-            raise Unavailable(f"NATS cannot be reached: {hide(str(error), self._url)}") from error
+            raise self._told(error, "NATS refuses our credentials") from error
         check_server(self._nats.max_payload)
         _refuse_older(self._nats.server_version)
+
+    async def check_rights(self) -> None:
+        """Return if NATS permits what a daemon publishes; nobody takes anything in. Raises Denied, or Unavailable.
+
+        A refusal to subscribe shows by itself (`denied`), and so does one to reply; others would only cost time.
+        """
+        try:
+            for subject in (self._nobody, f"$JS.API.STREAM.INFO.{subjects.HINT_STREAM}", subjects.news("-", "-")):
+                await self._nats.check_publish(subject)
+            # Larger than the stream takes: it is no hint.
+            await self._nats.check_publish(subjects.hint("-", "-", "-"), bytes(HINT_BYTES + 1))
+        except NatsError as error:
+            raise self._told(error, "NATS does not permit what a daemon needs") from error
+
+    async def granted(self) -> None:
+        """Return when the server refuses nothing that this daemon cannot do without."""
+        await self._nats.refusals.over()
 
     async def denied(self, seconds: float) -> Denied:
         """Return the error to end with, once the server has refused for so long what this daemon cannot do without."""
         reason = await self._nats.refusals.lasting(seconds)
-        return Denied(
-            f"NATS has refused us for {seconds:g} s: {reason}",
-            hint="set the credentials (AIKI_NATS_URL) or the server's permissions right",
-        )
+        return Denied(f"NATS has refused us for {seconds:g} s: {reason}", hint=_REFUSED_HINT)
+
+    def _told(self, error: NatsError, refused: str) -> AikiError:
+        reason = hide(str(error), self._url)
+        match error:
+            case KeysUnusable():
+                return type(error.error)(reason, hint=error.error.hint)
+            case Untrusted():
+                return Denied(f"NATS cannot be trusted: {reason}", hint=_TRUST_HINT)
+            case Refused():
+                return Denied(f"{refused}: {reason}", hint=_REFUSED_HINT)
+            case _:
+                return Unavailable(f"NATS cannot be reached: {reason}")
 
     async def serve(self, on_request: Callable[[str, str, bytes], bytes | None]) -> None:
         """Receive requests as a member of the queue group of all daemons: subject, reply subject, data.
@@ -191,7 +229,7 @@ class Bus:
         try:
             await self._jetstream.ask(f"STREAM.CREATE.{subjects.HINT_STREAM}", _STREAM)
         except JetStreamRefused as error:
-            if error.code == BAD_REQUEST:
+            if error.code == BAD_REQUEST and _OVERLAP not in str(error):
                 # Another daemon was first, with the same settings or, after an upgrade, slightly others.
                 return False
             raise

@@ -21,7 +21,10 @@ from typing import Any, Final
 
 from aiki.core.addresses import holds_secret
 from aiki.core.errors import ConfigError
-from aikid.values import bare, boolean, choice, database_url, folder, integer, nats_url, seconds
+from aiki.core.keyfiles import NAMES as KEY_NAMES
+from aiki.core.keyfiles import KeyFiles
+from aiki.core.variables import trimmed, variable
+from aikid.values import boolean, choice, database_url, file, folder, integer, nats_url, seconds
 
 PREFIX: Final = "AIKI_"
 DEFAULT_NATS_PORT: Final = 4222
@@ -37,6 +40,11 @@ class Settings:
     """Empty with `embedded`, until its Postgres has been started."""
     nats_url: str = field(repr=False)
     """One address, or several with commas between them."""
+    creds: Path | None = None
+    """With the other three: the files that open NATS, as `core.keyfiles` tells; they are read at each reconnect."""
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     pool_size: int = 6
     """Connections for hot statements; a few more serve lists and status reads."""
     embedded: bool = False
@@ -50,6 +58,11 @@ class Settings:
     """How long a graceful stop may take."""
     log_level: str = "info"
     log_format: str = "auto"
+
+    @property
+    def keys(self) -> KeyFiles:
+        """The files that open NATS."""
+        return KeyFiles(self.creds, self.tls_ca, self.tls_cert, self.tls_key)
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,10 @@ class Option:
 OPTIONS: Final[tuple[Option, ...]] = (
     Option("database_url", database_url, "Postgres; with a password only by AIKI_DATABASE_URL or file", "URL", True),
     Option("nats_url", nats_url, "NATS (default nats://127.0.0.1:4222)", "URL", True),
+    Option("creds", file, "credentials file for NATS: the JWT and the seed of a user", "FILE"),
+    Option("tls_ca", file, "who signs NATS's certificate (default: those that the system trusts)", "FILE"),
+    Option("tls_cert", file, "our own certificate, where NATS asks for one", "FILE"),
+    Option("tls_key", file, "its key", "FILE"),
     Option("pool_size", integer(1, 100), "connections to Postgres for hot statements (default 6)", "N"),
     Option("embedded", boolean, "run a Postgres and a nats-server of our own, on data that survives restarts"),
     Option("data_dir", folder, "where --embedded keeps its data (default .aiki)", "DIR"),
@@ -142,11 +159,11 @@ def _find(
                 hint=f"set {option.variable}, or {option.variable}_FILE to a file that holds the URL",
             )
         return option.flag, by_flag
-    if by_variable := bare(environ.get(option.variable, "")):
+    if by_variable := variable(environ, option.variable):
         return option.variable, by_variable
     by_file = environ.get(f"{option.variable}_FILE") if option.secret else None
     if by_file:
-        return f"{option.variable}_FILE ({by_file})", bare(_read(Path(by_file), f"{option.variable}_FILE"))
+        return f"{option.variable}_FILE ({by_file})", trimmed(_read(Path(by_file), f"{option.variable}_FILE"))
     if option.name in file:
         return f"{config}: {option.name}", file[option.name]
     return None
@@ -162,10 +179,10 @@ def _parse(option: Option, raw: object, origin: str) -> Any:
 
 def _complete(values: dict[str, Any], origins: Mapping[str, str]) -> Settings:
     if values.get("embedded"):
-        for name in ("database_url", "nats_url"):
+        for name in ("database_url", "nats_url", *KEY_NAMES):
             if name in values:
                 raise ConfigError(
-                    f"{origins[name]} names a server, and {origins['embedded']} asks for one of our own",
+                    f"{origins[name]} is for a server elsewhere, and {origins['embedded']} asks for one of our own",
                     hint=f"drop one of the two: unset {_BY_NAME[name].variable}, or run without --embedded",
                 )
         return Settings(**values, database_url="", nats_url="")

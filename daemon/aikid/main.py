@@ -1,7 +1,8 @@
 """Own the process: command line, log, signals and exit codes. What the daemon does is `app`'s.
 
-Exit codes: 0 stopped as asked, 2 usage, 69 Postgres or NATS unreachable, 70 a bug, 74 stdout did not take the result,
-77 refused by either, 78 configuration, and 130 or 143 if a second SIGINT or SIGTERM, or the end of the stop timeout,
+Exit codes: 0 stopped as asked, 2 usage, 66 a file that was named cannot be read, 69 Postgres or NATS unreachable, 70 a
+bug, 74 stdout did not take the result, 77 refused by either, 78 configuration, and 130 or 143 if a second SIGINT or
+SIGTERM, or the end of the stop timeout,
 cut the stop short.
 """
 
@@ -21,7 +22,7 @@ from signal import Signals
 from typing import Any, Final, NoReturn
 
 from aiki.core.addresses import hide, shown
-from aiki.core.errors import ConfigError, Denied, Unavailable
+from aiki.core.errors import ConfigError, Denied, FileUnreadable, Unavailable
 from aiki.process.parent import watch_parent
 from aiki.process.signals import end_at_once, obeying
 from aiki.process.stderr import detach_stderr, protect_stderr
@@ -32,6 +33,7 @@ from aikid.threads import in_thread
 
 log = logging.getLogger("aikid")
 
+NO_INPUT: Final = 66
 UNAVAILABLE: Final = 69
 INTERNAL: Final = 70
 UNWRITABLE: Final = 74
@@ -204,6 +206,8 @@ def _run(work: Coroutine[Any, Any, None], settings: Settings) -> int:
 def _report(error: BaseException) -> int:
     """Log why the process ends, and return its exit code."""
     match error:
+        case FileUnreadable():
+            code = NO_INPUT
         case ConfigError():
             code = CONFIGURATION
         case Denied():

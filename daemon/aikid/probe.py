@@ -46,9 +46,12 @@ async def open_pool(settings: Settings) -> None:
 
 
 async def wait_for_nats(settings: Settings) -> None:
-    """Return once a NATS server lets us in. Raises Unavailable if none does in time, Denied if one refuses us then."""
+    """Return once a NATS server lets us in and permits what a daemon needs.
+
+    Raises Unavailable if none does in time, Denied if one refuses us then, ConfigError if our keys cannot be used.
+    """
     await _until_available(
-        lambda: _enter(settings.nats_url),
+        lambda: _enter(settings),
         what="NATS",
         seconds=settings.start_timeout_seconds,
         hint="is it running, and is AIKI_NATS_URL right? `aikid check` tells; `aikid --embedded` brings its own",
@@ -79,9 +82,10 @@ async def _until_available(attempt: Callable[[], Awaitable[None]], *, what: str,
         await asyncio.sleep(_TRY_SECONDS)
 
 
-async def _enter(nats_url: str) -> None:
-    bus = Bus(nats_url, on_return=lambda: None)
+async def _enter(settings: Settings) -> None:
+    bus = Bus(settings.nats_url, settings.keys, on_return=lambda: None, quiet=True)
     try:
         await bus.connect(seconds=_TRY_SECONDS)
+        await bus.check_rights()
     finally:
         await bus.aclose()

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
-from aiki.core.addresses import PERCENT_ENCODED, is_cut_short
+from aiki.core import servers
 from aiki.core.duration import to_seconds
 from aiki.core.errors import AikiError
-
-NATS_SCHEMES: Final = ("nats", "tls")
+from aiki.core.variables import trimmed
 
 
 def text(value: object) -> str:
@@ -20,11 +17,6 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("text")
     return value
-
-
-def bare(value: str) -> str:
-    """Return what a file or a variable holds without the white space and byte order mark that editors put around it."""
-    return value.strip().strip("\ufeff").strip()
 
 
 def boolean(value: object) -> bool:
@@ -88,29 +80,18 @@ def database_url(value: object) -> str:
     # Here, since the command line must work, and tell, where the driver is not installed.
     from aikid.store import address
 
-    given = bare(text(value))
+    given = trimmed(text(value))
     address.read(given)
     return given
 
 
 def nats_url(value: object) -> str:
     """Return the URL of a NATS server, or several with commas between them."""
-    expected = "a URL such as nats://nats.example.com:4222, or several with commas between them"
-    for one in text(value).split(","):
-        if _split(one.strip(), NATS_SCHEMES, expected).hostname is None:
-            raise ValueError(f"{expected}; this one names no host")
-    return text(value)
+    url = trimmed(text(value))
+    servers.parse(url)
+    return url
 
 
-def _split(value: object, schemes: tuple[str, ...], expected: str) -> SplitResult:
-    if is_cut_short(text(value)):
-        raise ValueError(f"{expected}; in a password write {PERCENT_ENCODED}")
-    try:
-        parts = urlsplit(text(value))
-        if parts.port == 0:
-            raise ValueError("port 0")
-    except ValueError as error:
-        raise ValueError(expected) from error
-    if parts.scheme not in schemes:
-        raise ValueError(f"{expected} (it begins with {' or '.join(f'{name}://' for name in schemes)})")
-    return parts
+def file(value: object) -> Path:
+    """Return the path of a file, which may come later."""
+    return Path(trimmed(text(value))).expanduser()

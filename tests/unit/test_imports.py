@@ -47,12 +47,19 @@ FLOORS = (
 )
 INNER = ("aiki.core", "aiki.wire", "aiki.execution", "aiki.nats", "aiki.transport", "aiki.worker")
 """What the command line may not reach into: it lives on what any user can import."""
-RULES_OF_ALL = ("aiki.core.addresses", "aiki.core.encoding", "aiki.core.near", "aiki.core.ownership")
+RULES_OF_ALL = (
+    "aiki.core.addresses",
+    "aiki.core.encoding",
+    "aiki.core.near",
+    "aiki.core.ownership",
+    "aiki.core.variables",
+)
 """How every program of ours behaves: no knowledge of how Aiki works."""
 
 OWNERS = {
     # third party -> the only places of ours that may import it
     "nats": ("aiki.nats.entry", "aiki.nats.link"),
+    "nkeys": ("aiki.nats.keyring",),
     "sqlalchemy": ("aikid.store",),
     "psycopg": ("aikid.store",),
     "alembic": ("aikid.store",),

@@ -99,6 +99,8 @@ def worker_command(
         ("--file", common.file),
     ):
         command += [flag, str(value)] if value else []
+    for name, file in common.keys.items():
+        command += [f"--{name.replace('_', '-')}", file] if file is not None else []
     return [*command, "--quiet"] if common.quiet else command
 
 

@@ -41,7 +41,7 @@ profiles:
     unset = aiki("status", "--profile", "live", env=without_url)
     assert (unset.code, "LIVE_URL is not set" in unset.err) == (78, True)
     assert aiki("status", "--profile", "none", env=live).code == 78
-    assert aiki("status", "--profile", "none").code == 0, "the environment says all, so no profile is needed"
+    assert aiki("status", "--profile", "none").code == 78, "the environment says where, but not what opens it"
     assert aiki("status", "--url", "nats://127.0.0.1:2", "--profile", "live", env=live).code == 69
 
 

@@ -10,6 +10,7 @@ import asyncio
 import pytest
 
 from aiki.core.errors import ConfigError
+from aiki.core.keyfiles import KeyFiles
 from aiki.wire.packing import payload_bytes
 from aikid.bus import Bus
 from tests import servers
@@ -62,7 +63,7 @@ async def test_a_server_that_is_too_old_is_refused(version: str, is_taken: bool)
         writer.close()
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        bus = Bus(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}", on_return=lambda: None)
+        bus = Bus(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}", KeyFiles(), on_return=lambda: None)
         if is_taken:
             await bus.connect(seconds=patient(5))
         else:

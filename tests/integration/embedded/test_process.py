@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import servers
+from tests.authority import Authority
 from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import Nats, Postgres, Program
 from tests.waiting import patient
@@ -97,11 +98,55 @@ def test_credentials_that_nats_refuses_end_it_with_77_and_a_hint(run: Run, datab
         assert "wr0ng" not in daemon.logged()
 
 
+def test_a_server_whose_authority_is_unknown_ends_it_with_77_and_a_hint(
+    run: Run, database: str, make_nats: Callable[[], Nats], authority: Authority, tmp_path: Path
+) -> None:
+    nats = make_nats()
+    nats.restart_with(tls=authority.sign("daemons-nats").of_a_server)
+    ours = {"AIKI_DATABASE_URL": database, "AIKI_NATS_URL": nats.url}
+    for arguments in ([], ["check"]):
+        daemon = run(*arguments, "--start-timeout", "500ms", **ours)
+        assert daemon.wait() == 77
+        assert "NATS cannot be trusted: the certificate of 127.0.0.1:" in daemon.logged()
+        assert "export AIKI_TLS_CA=ca.pem" in daemon.logged()
+        assert "Traceback" not in daemon.logged()
+    daemon = run("--tls-ca", str(tmp_path / "none.pem"), **ours)
+    assert daemon.wait() == 66
+    assert f"tls_ca: cannot read {tmp_path / 'none.pem'}: No such file" in daemon.logged()
+    daemon = run(**ours, AIKI_TLS_CA=f"{authority.file}\n")
+    daemon.wait_for_log(READY)
+    assert daemon.terminate() == 0
+    assert "WARNING" not in daemon.logged().upper()
+
+
+@pytest.mark.parametrize(
+    ("permissions", "said"),
+    [
+        ({"publish": {"deny": ["_INBOX.>"]}}, 'Publish to "_INBOX.'),
+        ({"publish": {"deny": ["$JS.>"]}}, 'Publish to "$JS.API.'),
+        ({"publish": {"deny": ["aiki.>"]}}, 'Publish to "aiki.v1.'),
+        ({"publish": {"deny": ["aiki.v1.*.run.>"]}}, 'Publish to "aiki.v1.'),
+        ({"subscribe": {"deny": ["aiki.v1.*.api.>"]}}, 'Subscription to "aiki.v1.'),
+        ({"subscribe": {"deny": ["_INBOX.>"]}}, 'Subscription to "_INBOX.'),
+    ],
+)
+def test_a_permission_that_a_daemon_needs_is_missed_before_it_is_ready(
+    run: Run, database: str, guarded: Nats, permissions: dict[str, Any], said: str
+) -> None:
+    guarded.guard(permissions=permissions)
+    daemon = run("--start-timeout", "1s", "--log-format", "text", AIKI_DATABASE_URL=database, AIKI_NATS_URL=guarded.url)
+    assert daemon.wait() == 77
+    assert f"Permissions Violation for {said}" in daemon.logged()
+    assert "server's permissions right" in daemon.logged()
+    assert READY not in daemon.logged()
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         pytest.param({"password": "two"}, id="credentials"),
         pytest.param({"permissions": {"subscribe": {"deny": ["aiki.v1.*.api.>"]}}}, id="permissions"),
+        pytest.param({"permissions": {"publish": {"deny": ["_INBOX.>"]}}}, id="replies"),
     ],
 )
 def test_what_nats_refuses_for_the_start_timeout_ends_a_running_daemon_with_77(

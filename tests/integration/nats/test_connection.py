@@ -15,9 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import nats as nats_py
 import pytest
 
-from aiki.nats import Away, Connection, Message, NatsError, NoReply, NoResponders, Refused, TooLarge
+from aiki.nats import (
+    Away,
+    Connection,
+    Message,
+    NatsError,
+    NoReply,
+    NoResponders,
+    OnlyStored,
+    Refused,
+    TooLarge,
+    Untrusted,
+)
 from aiki.nats import link as links
 from aiki.outages import Outage
 from tests.servers import Nats, free_port
@@ -220,6 +232,34 @@ async def test_requests_whose_replies_are_not_permitted_are_refused_at_once(guar
         assert (await connection.request("test.echo", b"", seconds=patient(2))).data == b""
 
 
+async def test_whether_something_may_be_published_is_told_without_a_listener(guarded: Nats) -> None:
+    async with connected(guarded.url) as connection:
+        await connection.check_publish("test.echo")
+        await guard(guarded, permissions={"publish": ["_INBOX.>"]})
+        with pytest.raises(Refused, match=r'Publish to "test\.echo"'):
+            await connection.check_publish("test.echo")
+        await connection.check_publish(connection.new_inbox())
+        assert not connection.refusals
+
+
+@pytest.mark.parametrize("most_bytes", [-1, 1], ids=["stores", "stores nothing so large"])
+async def test_a_stream_that_takes_requests_in_does_not_answer_them(
+    make_nats: Callable[[], Nats], most_bytes: int
+) -> None:
+    nats = make_nats()
+    other = await nats_py.connect(nats.url)
+    await other.jetstream().add_stream(name="ALL", subjects=["test.>"], max_msg_size=most_bytes)
+    async with connected(nats.url) as server, connected(nats.url) as client:
+        with pytest.raises(OnlyStored, match=r"the stream ALL stores what is sent to test\.echo"):
+            await client.request("test.echo", b"nobody", seconds=0.3)
+        echo(server, "test.echo")
+        await server.flush()
+        for _ in range(20):
+            assert (await client.request("test.echo", b"here", seconds=patient(2))).data == b"here"
+        assert not client._stored
+    await other.close()
+
+
 async def test_a_user_who_is_taken_away_for_long_is_reported_once_it_has_lasted(guarded: Nats) -> None:
     async with connected(guarded.url) as connection:
         await guard(guarded, user="somebody")
@@ -397,7 +437,7 @@ async def test_tls_is_spoken_where_the_server_asks_for_it(
     for scheme in ("nats", "tls"):
         url = encrypted.url.replace("nats://", f"{scheme}://")
         stranger = Connection([url], name="test")
-        with pytest.raises(Away, match="certificate"):
+        with pytest.raises(Untrusted, match="certificate"):
             await stranger.connect(seconds=0.2)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     assert ssl.get_default_verify_paths().cafile == str(certificate[0])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
-from functools import partialmethod
 from pathlib import Path
 
 import pytest
-from nats.aio.client import Client
 
+from aiki.core.keyfiles import KeyFiles
 from aiki.nats import Connection, Refused
-from aiki.nats.entry import _Entrant
 from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import Nats
 from tests.waiting import patient, wait_until
@@ -26,11 +25,8 @@ def operator() -> Operator:
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where nats-py finds credentials on our way in; no address can name a file, so it is told here."""
-    path = tmp_path / "user.creds"
-    monkeypatch.setattr(_Entrant, "connect", partialmethod(Client.connect, user_credentials=path), raising=False)
-    return path
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "user.creds"
 
 
 def fill(file: Path, credentials: str) -> None:
@@ -50,7 +46,7 @@ def nats(make_nats: Callable[[], Nats], operator: Operator) -> Nats:
 async def connection(nats: Nats, operator: Operator, file: Path) -> AsyncIterator[Connection]:
     """A connection by credentials from the file that soon expire."""
     fill(file, operator.credentials(seconds=patient(2)))
-    made = Connection([nats.url], name="test")
+    made = Connection([nats.url], keys=KeyFiles(creds=file), name="test")
     await made.connect(seconds=patient(3))
     yield made
     await made.close()
@@ -73,8 +69,11 @@ async def test_what_has_expired_is_told_though_the_server_soon_calls_it_a_violat
         try:
             connection.send("test.lost", b"")
         except Refused as error:
-            return str(error) == "Authorization Violation"
+            return str(error).startswith("Authorization Violation (what ")
         return False
 
     await wait_until(is_called_a_violation)
-    assert await connection.refusals.lasting(0) == f"{EXPIRED}, and now Authorization Violation"
+    told = await connection.refusals.lasting(0)
+    assert re.fullmatch(
+        rf"{EXPIRED}, and now Authorization Violation \(what .*user\.creds holds expired at .* UTC\)", told
+    )

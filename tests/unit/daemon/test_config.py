@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aiki.core.errors import ConfigError
+from aiki.core.keyfiles import KeyFiles
 from aikid.config import OPTIONS, Settings, load
 
 DATABASE = "postgresql://aiki@db/aiki"
@@ -89,9 +90,16 @@ def test_a_variable_of_white_space_is_as_good_as_none() -> None:
     assert load({}, {**GIVEN, "AIKI_NATS_URL": " \n"}).settings.nats_url == "nats://127.0.0.1:4222"
 
 
-def test_nats_may_be_a_cluster() -> None:
-    urls = "nats://a:4222,tls://b:4222"
-    assert load({}, {**GIVEN, "AIKI_NATS_URL": urls}).settings.nats_url == urls
+@pytest.mark.parametrize("urls", ["nats://a:4222,tls://b:4222", "127.0.0.1:4222", "nats://user:s3cret%40@a,b:4223"])
+def test_nats_may_be_a_cluster(urls: str) -> None:
+    assert load({}, {**GIVEN, "AIKI_NATS_URL": f"\ufeff{urls}\r\n"}).settings.nats_url == urls
+
+
+def test_the_files_that_open_nats_have_the_names_that_clients_give_them(tmp_path: Path) -> None:
+    file = write(tmp_path, 'creds = "~/a.creds"\ntls_ca = "of-file.pem"')
+    variables = {**GIVEN, "AIKI_TLS_CA": "ca.pem\n", "AIKI_TLS_CERT": "tls.crt", "AIKI_CONFIG": file}
+    keys = load({"tls_key": "tls.key"}, variables).settings.keys
+    assert keys == KeyFiles(Path.home() / "a.creds", Path("ca.pem"), Path("tls.crt"), Path("tls.key"))
 
 
 @pytest.mark.parametrize(
@@ -121,8 +129,8 @@ def test_nats_may_be_a_cluster() -> None:
         ("AIKI_NATS_URL", "nats://aiki:1/cret@a", "%2F for /"),
         ("AIKI_DATABASE_URL", "postgresql://one:5432,two:http/aiki", "a URL such as"),
         ("AIKI_DATABASE_URL", "postgresql://one:5432,/aiki", "has no name"),
-        ("AIKI_NATS_URL", "127.0.0.1:4222", "nats://"),
-        ("AIKI_NATS_URL", "nats://a:4222,b:4222", "nats://"),
+        ("AIKI_NATS_URL", "aiki:s3cret@127.0.0.1:4222", "it begins with nats:// or tls://"),
+        ("AIKI_NATS_URL", "nats://a:4222,ws://b:80", "WebSocket is not spoken here"),
         ("AIKI_NATS_URL", "nats://a:99999", "a URL such as"),
         ("AIKI_POOL_SIZE", "0", "a whole number from 1 to 100, got '0'"),
         ("AIKI_POOL_SIZE", "six", "a whole number from 1 to 100, got 'six'"),
@@ -180,8 +188,9 @@ def test_without_a_database_the_way_out_is_shown() -> None:
 
 
 def test_embedded_and_a_server_of_your_own_contradict_each_other() -> None:
-    assert "AIKI_DATABASE_URL names a server, and --embedded" in refusal({"embedded": True})
-    assert "AIKI_NATS_URL names" in refusal({"embedded": True}, {"AIKI_NATS_URL": "nats://a"})
+    assert "AIKI_DATABASE_URL is for a server elsewhere, and --embedded" in refusal({"embedded": True})
+    assert "AIKI_CREDS is for" in refusal({"embedded": True}, {"AIKI_CREDS": "a.creds"})
+    assert "AIKI_NATS_URL is for" in refusal({"embedded": True}, {"AIKI_NATS_URL": "nats://a"})
 
 
 @pytest.mark.parametrize(

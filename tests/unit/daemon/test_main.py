@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from aiki.core.errors import ConfigError, Denied, Overloaded, Unavailable
+from aiki.core.errors import ConfigError, Denied, FileUnreadable, Overloaded, Unavailable
 from aikid.config import OPTIONS, Settings
 from aikid.main import _leaves, _parser, _report, _run, main
 from aikid.threads import in_thread
@@ -44,6 +44,7 @@ def test_the_command_line_ends_with_the_usual_codes(
     ("error", "code"),
     [
         (ConfigError("x"), 78),
+        (FileUnreadable("x"), 66),
         (Unavailable("x"), 69),
         (Overloaded("x"), 69),
         (Denied("x"), 77),

@@ -41,6 +41,19 @@ def test_a_full_manifest_is_read(tmp_path):
     assert manifest.url({"AIKI_PROD_URL": "nats://prod"}, profile="prod") == "nats://prod"
 
 
+def test_files_that_open_nats_lie_beside_the_manifest_unless_told():
+    client = "client: {creds: my.creds, tls_ca: '${CA:-}', tls_cert: ~/tls.crt}"
+    manifest = read(f"aiki: 1\n{client}\nprofiles: {{p: {{client: {{creds: '${{CREDS}}'}}}}}}")
+    assert manifest.key_file("creds", {}) == Path("/p/my.creds")
+    assert manifest.key_file("creds", {"CREDS": "/run/live.creds\n"}, profile="p") == Path("/run/live.creds")
+    assert manifest.key_file("tls_ca", {}) is None
+    assert manifest.key_file("tls_ca", {"CA": "ca.pem"}) == Path("/p/ca.pem")
+    assert manifest.key_file("tls_cert", {}, profile="p") == Path.home() / "tls.crt"
+    assert manifest.key_file("tls_key", {}) is None
+    with pytest.raises(ConfigError, match="CREDS is not set"):
+        manifest.key_file("creds", {}, profile="p")
+
+
 def test_the_path_is_the_manifests_folder_unless_told(tmp_path):
     assert read("aiki: 1", tmp_path).path == (tmp_path.resolve(),)
 
@@ -94,8 +107,13 @@ BAD = [
     ("aiki: 1\nclient: {uri: x}", 2, 10, "unknown key `uri` in `client`: did you mean `url`?"),
     ("aiki: 1\nclient: {url: '${A'}", 2, 15, "unfinished reference"),
     ("aiki: 1\nclient: {url: '${}'}", 2, 15, "unfinished reference"),
-    ("aiki: 1\nclient: {creds: a.creds}", 2, 10, "`creds` in `client` is not yet supported"),
-    ("aiki: 1\nclient: {tls_ca: ca.pem}", 2, 10, "`tls_ca` in `client` is not yet supported"),
+    ("aiki: 1\nclient: {creds: [a.creds]}", 2, 17, "a list, and expected text"),
+    (
+        "aiki: 1\nclient: {ca: ca.pem}",
+        2,
+        10,
+        "unknown key `ca` in `client`, and expected url, namespace, creds, tls_ca",
+    ),
     ("aiki: 1\nprofiles: {p: {worker: {}}}", 2, 16, "unknown key `worker` in a profile, and expected client"),
     ("aiki: 1\nworkflows: {w: {timeout: 30d}}", 2, 17, "`timeout` in a workflow's settings is not yet supported"),
     ("aiki: 1\nworkflows: {w: {timeout: 30 days}}", 2, 26, "expected a duration"),

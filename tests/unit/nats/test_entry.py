@@ -29,7 +29,7 @@ def test_what_is_overridden_is_called_on_the_way_in(name: str) -> None:
     assert f"self.{name}(" in way_in
 
 
-@pytest.mark.parametrize("name", ["_connect_to_server", "_server_info", "_server_pool", "_transport", "is_connected"])
+@pytest.mark.parametrize("name", ["_server_info", "_server_pool", "_transport", "is_connected"])
 def test_what_is_used_is_there(name: str) -> None:
     assert hasattr(Client(), name)
 
