@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 
 from aiki.core.errors import AikiError, ConfigError, UsageError
 from aiki.core.near import nearest
+from aiki.process.imports import first_folders, hiding
 from aiki.workflow import Workflow
 
 _OURS: Final = Path(__file__).parent
@@ -108,7 +109,7 @@ def import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            looked = ", ".join(sys.path[:2])
+            looked = ", ".join(first_folders() or sys.path[:2])
             raise ConfigError(
                 f"no module named {error.name!r} (looked first in {looked})",
                 hint=_meant(error.name) or "is it installed, or is `path` missing in aiki.yaml?",
@@ -121,13 +122,14 @@ def import_module(name: str) -> ModuleType:
 def _meant(missing: str) -> str | None:
     """Return the option that names a module which is there, and may be meant by a name that is not."""
     parent, dot, name = missing.rpartition(".")
-    places = getattr(sys.modules.get(parent), "__path__", ()) if dot else sys.path[:2]
+    places = getattr(sys.modules.get(parent), "__path__", ()) if dot else first_folders() or sys.path[:2]
     near = nearest(name, (info.name for info in pkgutil.iter_modules(places)))
     return f"-m {parent}{dot}{near}" if near else None
 
 
 def _import_error(name: str, error: BaseException) -> ConfigError:
-    return ConfigError(f"cannot import {name!r}\n{user_traceback(error).rstrip()}")
+    hint = f"rename {' and '.join(hidden)}: Python's own code imports it as its own" if (hidden := hiding()) else None
+    return ConfigError(f"cannot import {name!r}\n{user_traceback(error).rstrip()}", hint=hint)
 
 
 def user_traceback(error: BaseException) -> str:

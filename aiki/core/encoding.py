@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from shlex import quote
 from typing import Final
 
 _MARK: Final = b"\xef\xbb\xbf"
@@ -26,6 +28,11 @@ class NotUtf8(ValueError):
         self.line = line
         self.reason = reason
         self.encoding = encoding
+
+    def remedy(self, file: Path) -> str:
+        """Return the command that turns the file into UTF-8, under another name."""
+        made = file.with_name(f"{file.stem}-utf8{file.suffix}")
+        return f"iconv -f {self.encoding} -t UTF-8 {quote(str(file))} > {quote(str(made))}"
 
 
 def decode(raw: bytes) -> str:

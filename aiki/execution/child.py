@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final, cast
@@ -25,6 +26,7 @@ from aiki.core.retry import Retry
 from aiki.execution.failures import failure_of
 from aiki.execution.lease import Lease, NotStarted
 from aiki.process.group import lead
+from aiki.process.imports import look_first_in
 from aiki.process.parent import end_with
 from aiki.process.stops import leave_stops_to_parent
 from aiki.run import TaskRun, enter_task
@@ -57,8 +59,12 @@ def raised(error: BaseException, retry: Retry | None) -> Raised:
     return Raised(failure_of(error), final, delay)
 
 
-def serve(pipe: Connection[Any, Any]) -> None:
-    """Answer one piece of work after another until the parent closes the pipe or dies."""
+def serve(pipe: Connection[Any, Any], folders: Sequence[str]) -> None:
+    """Answer one piece of work after another until the parent closes the pipe or dies.
+
+    Modules are looked for as the parent does, in `folders` first: all that this one needs of Python's stands already.
+    """
+    look_first_in(folders)
     lead()
     parent = multiprocessing.parent_process()
     assert parent is not None, "serve() is what a spawned process does"

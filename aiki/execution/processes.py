@@ -27,6 +27,7 @@ from aiki.execution.child import FAILED, NOT_STARTED, READY, Raised, Work, serve
 from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.threads import Threads
 from aiki.process.group import end_group, is_ended
+from aiki.process.imports import first_folders
 from aiki.process.stops import stops_held_back
 from aiki.run import TaskRun
 from aiki.wire.codec import decoder
@@ -62,7 +63,9 @@ class Child:
     def __init__(self, context: Any) -> None:
         ours, theirs = context.Pipe()
         self._pipe: Connection[Any, Any] = ours
-        self._process: BaseProcess = context.Process(target=serve, args=(theirs,), name="aiki-task", daemon=True)
+        self._process: BaseProcess = context.Process(
+            target=serve, args=(theirs, first_folders()), name="aiki-task", daemon=True
+        )
         with stops_held_back():
             self._process.start()
         theirs.close()

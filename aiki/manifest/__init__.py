@@ -11,7 +11,7 @@ from aiki.manifest.discovery import FILE_NAME, Source, find
 if TYPE_CHECKING:
     from aiki.manifest.fields import seconds
     from aiki.manifest.format import ClientSettings, Manifest, WorkerSettings, load, parse
-    from aiki.manifest.modules import module_folders, prepare_path, resolve
+    from aiki.manifest.modules import module_folders, resolve
 
 __all__ = [
     "FILE_NAME",
@@ -23,7 +23,6 @@ __all__ = [
     "load",
     "module_folders",
     "parse",
-    "prepare_path",
     "resolve",
     "seconds",
 ]
@@ -35,7 +34,6 @@ _LATER: Final = {
     "load": "format",
     "module_folders": "modules",
     "parse": "format",
-    "prepare_path": "modules",
     "resolve": "modules",
     "seconds": "fields",
 }

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 import yaml
 
 from aiki.core.addresses import hide
+from aiki.core.encoding import NotUtf8, decode
 from aiki.core.errors import ConfigError
 from aiki.manifest.discovery import MANIFEST_BYTES
 
@@ -86,10 +87,9 @@ def read_document(raw: bytes, file: Path) -> Mapping:
     if len(raw) > MANIFEST_BYTES:
         start.refuse(f"the manifest is too long, and expected at most {MANIFEST_BYTES:,} bytes")
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        Place(file, line, 1).refuse(f"byte {error.start} is not UTF-8, and expected UTF-8 text")
+        text = decode(raw)
+    except NotUtf8 as error:
+        Place(file, error.line, 1).refuse(error.reason, hint=error.remedy(file))
     root = _compose(text, file)
     if root is None:
         start.refuse("the manifest is empty, and expected `aiki: 1` as its first line")

@@ -5,7 +5,6 @@ It finds modules and imports none.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import pkgutil
 import sys
@@ -16,21 +15,12 @@ from aiki.core.errors import ConfigError, UsageError
 from aiki.core.near import nearest
 from aiki.manifest.discovery import FILE_NAME
 from aiki.manifest.format import Manifest, load
+from aiki.process.imports import behind_pythons_own
 
 
 def module_folders(manifest: Manifest | None, directory: Path) -> list[Path]:
     """Return the folders where modules are looked for first: the working directory, and the manifest's `path`."""
     return list(dict.fromkeys([directory.resolve(), *(manifest.path if manifest else ())]))
-
-
-def prepare_path(folders: Sequence[Path]) -> None:
-    """Put `folders` first on `sys.path`, for good.
-
-    Only what is about to import the user's modules may do so, and last of all: what we import ourselves comes from
-    there too from now on.
-    """
-    sys.path[:] = _with_first(folders)
-    importlib.invalidate_caches()
 
 
 def resolve(names: Sequence[str], manifest: Manifest | None, folders: Sequence[Path]) -> list[str]:
@@ -52,11 +42,6 @@ def resolve(names: Sequence[str], manifest: Manifest | None, folders: Sequence[P
 def is_program(module: str) -> bool:
     """Tell whether a dotted name is that of a program: importing it would run it, or find the one that runs."""
     return "__main__" in module.split(".")
-
-
-def _with_first(folders: Sequence[Path]) -> list[str]:
-    entries = [str(folder) for folder in folders]
-    return entries + [entry for entry in sys.path if entry not in entries]
 
 
 def _modules_of(name: str, manifest: Manifest | None, folders: Sequence[Path]) -> Sequence[str]:
@@ -93,7 +78,7 @@ def _shipped_manifest(package: str, folders: Sequence[Path]) -> Path | None:
     if "." in package:
         return None  # finding a dotted name imports its parents: leave that to the import itself
     before = sys.path[:]
-    sys.path[:] = _with_first(folders)
+    sys.path[:] = behind_pythons_own([str(folder) for folder in folders])
     try:
         spec = importlib.util.find_spec(package)
     except ValueError:

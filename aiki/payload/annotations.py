@@ -166,7 +166,7 @@ def _type_checking_imports(fn: Callable[..., Any]) -> set[str]:
     """Return the names that the module of `fn` imports under `if TYPE_CHECKING:`."""
     module = sys.modules.get(fn.__module__)
     try:
-        source = Path(str(getattr(module, "__file__", ""))).read_text(encoding="utf-8")
+        source = Path(str(getattr(module, "__file__", ""))).read_bytes()
         blocks = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.If)]
     except (OSError, SyntaxError, ValueError):
         return set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import IO, cast
@@ -28,13 +27,9 @@ def read_text(source: str) -> str:
     try:
         return decode(raw)
     except NotUtf8 as error:
-        raise UnreadableInput(f"{name}, line {error.line}: {error.reason}", hint=in_utf8(error, source)) from error
+        raise UnreadableInput(f"{name}, line {error.line}: {error.reason}", hint=remedy(error, source)) from error
 
 
-def in_utf8(error: NotUtf8, source: str) -> str | None:
-    """Return the command that turns a file into UTF-8; of stdin nobody knows where it came from."""
-    if source == "-":
-        return None
-    path = Path(source)
-    made = path.with_name(f"{path.stem}-utf8{path.suffix}")
-    return f"iconv -f {error.encoding} -t UTF-8 {shlex.quote(source)} > {shlex.quote(str(made))}"
+def remedy(error: NotUtf8, source: str) -> str | None:
+    """Return how to make UTF-8 of a file; of stdin nobody knows where it came from."""
+    return None if source == "-" else error.remedy(Path(source))

@@ -35,11 +35,13 @@ def main() -> NoReturn:
     if arguments in (["--version"], ["-V"]):
         sys.exit(_say_version())
     _speak_utf8()
+    from aiki.process.environment import trim_variables
     from aiki.process.stderr import protect_stderr
     from aiki.process.stdout import protect_stdout
 
     protect_stderr()
     protect_stdout()
+    trim_variables(os.environ)
     from aiki_cli.app import run
 
     try:

@@ -24,7 +24,7 @@ from aiki.core.encoding import NotUtf8, decoded_lines
 from aiki.payload.typed import Cell
 from aiki.task import checked_key
 from aiki_cli.failures import UnreadableInput
-from aiki_cli.inputs import in_utf8, stdin
+from aiki_cli.inputs import remedy, stdin
 from aiki_cli.payload import Payload, key_in, parse_object, parse_value, put
 
 MEMORY_BYTES: Final = 16 * 1024 * 1024
@@ -69,7 +69,7 @@ class Rows:
             for line, found in self._found(decoded_lines(self.stream)):
                 yield self._row(line, found)
         except NotUtf8 as error:
-            yield BadRow(error.line, PayloadError(error.reason, hint=in_utf8(error, self.source)))
+            yield BadRow(error.line, PayloadError(error.reason, hint=remedy(error, self.source)))
 
     def _found(self, lines: Iterator[str]) -> Iterator[tuple[int, str | Payload | AikiError]]:
         """Yield the text of each JSON line, the cells of each row of CSV by their names, or what is wrong there."""

@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 
 from aiki import Worker
 from aiki.lifespan import load_lifespan
-from aiki.manifest import prepare_path
+from aiki.process.imports import look_first_in
 from aiki.process.parent import watch_parent
 from aiki.process.signals import end_at_once, obeying
 from aiki.process.stderr import detach_stderr
@@ -26,7 +26,7 @@ from aiki.registry import collect
 from aiki_cli import exits
 from aiki_cli.child import say_ready
 from aiki_cli.logs import log_to_stderr
-from aiki_cli.session import Session
+from aiki_cli.session import Session, uvloop_factory
 
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 OVERTIME_SECONDS: Final = 15.0
@@ -55,7 +55,8 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     detach_stderr()
     leave_to_user_code()
     log_to_stderr(quiet=session.common.quiet)
-    prepare_path(options.folders)
+    uvloop_factory()  # imported before a module of users may have its name
+    look_first_in([str(folder) for folder in options.folders])
     registry = collect(modules)
     lifespan = load_lifespan(options.lifespan) if options.lifespan else None
 

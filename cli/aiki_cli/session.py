@@ -115,7 +115,7 @@ class Session:
         """
         import asyncio
 
-        with asyncio.Runner(loop_factory=_uvloop_factory() if fast else None) as runner:
+        with asyncio.Runner(loop_factory=uvloop_factory() if fast else None) as runner:
             return runner.run(_until_terminated(command()))
 
     def _manifest_with_profile(self) -> Manifest | None:
@@ -177,7 +177,8 @@ async def _until_terminated(command: Awaitable[T]) -> T:
             raise
 
 
-def _uvloop_factory() -> Callable[[], Any] | None:
+def uvloop_factory() -> Callable[[], Any] | None:
+    """Return what makes uvloop's loops; None if it is not installed."""
     try:
         import uvloop
     except ImportError:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiki.core.addresses import holds_secret
+from aiki.core.encoding import NotUtf8, decode
 from aiki.core.errors import ConfigError
 from aiki.core.keyfiles import NAMES as KEY_NAMES
 from aiki.core.keyfiles import KeyFiles
@@ -210,10 +211,11 @@ def _read_file(path: Path) -> dict[str, object]:
 
 def _read(path: Path, what: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"cannot read {what} {path}: {reason}") from error
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read {what} {path}: {error.strerror}") from error
+    except NotUtf8 as error:
+        raise ConfigError(f"cannot read {what} {path}, line {error.line}: {error.reason}") from error
 
 
 def _refuse_slips(environ: Mapping[str, str]) -> None:

@@ -23,6 +23,7 @@ from typing import Any, Final, NoReturn
 
 from aiki.core.addresses import hide, shown
 from aiki.core.errors import ConfigError, Denied, FileUnreadable, Unavailable
+from aiki.process.environment import trim_variables
 from aiki.process.parent import watch_parent
 from aiki.process.signals import end_at_once, obeying
 from aiki.process.stderr import detach_stderr, protect_stderr
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `aikid` and exit."""
     protect_stderr()
     protect_stdout()
+    trim_variables(os.environ)
     words = sys.argv[1:] if arguments is None else arguments
     try:
         flags = vars(_parser().parse_args(words))

@@ -104,7 +104,7 @@ def test_an_ambiguous_reference_lists_the_runs(aiki, worker):
         ("none.jsonl", None, [], 66, "cannot read none.jsonl"),
         ("a.jsonl", b'{"value": 1}\nnot json\n[1]\n', [], 65, "line 2: the row is not JSON"),
         ("b.jsonl", b'{"value": 1, "value": 2}\n', [], 65, "line 1: the row is not JSON: an object has the member"),
-        ("c.jsonl", b'{"value": "\xff"}\n', [], 65, "line 1: not UTF-8"),
+        ("c.jsonl", b'{"value": "\xff"}\n', [], 65, "line 1: the byte 0xff is not UTF-8"),
         ("d.csv", b"value\n1\n", ["--key-field", "id"], 65, "line 2: the key field 'id' is missing"),
         ("e.csv", b"value\n1,2\n", [], 65, "line 2: 2 cells, and expected 1"),
         ("f.csv", b"value,value\n1,2\n", [], 65, "line 1: the header has"),

@@ -171,6 +171,16 @@ def test_nonsense_in_the_file_is_refused_and_the_file_named(tmp_path: Path, text
     assert expected in told
 
 
+def test_the_file_may_come_from_windows_and_a_wrong_byte_is_named_by_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "aikid.toml"
+    file.write_bytes(b"\xef\xbb\xbfpool_size = 7\r\nlog_level = 'debug'\r\n")
+    assert load({"config": str(file)}, GIVEN).settings.pool_size == 7
+    file.write_bytes(b"pool_size = 7\r\nlog_level = '\xe4'\r\n")
+    assert f"{file}, line 2: the byte 0xe4 is not UTF-8" in refusal({"config": str(file)})
+    file.write_bytes("pool_size = 7".encode("utf-16"))
+    assert "line 1: it is UTF-16, and expected UTF-8" in refusal({"config": str(file)})
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert "cannot read the configuration file" in refusal({"config": str(tmp_path / "none.toml")})
 

@@ -133,7 +133,9 @@ BAD = [
     ("aiki: {", 1, 8, "not valid YAML"),
     ("aiki: 1\n\tmodules: {}", 2, 1, "not valid YAML"),
     ("aiki: 1\nproject: \x00", 1, 1, "not valid YAML"),
-    (b"aiki: 1\nproject: \xff", 2, 1, "is not UTF-8"),
+    (b"aiki: 1\nproject: \xff", 2, 1, "the byte 0xff is not UTF-8"),
+    (b"\xef\xbb\xbfaiki: 1\r\n\r\nproject: \xff", 3, 1, "the byte 0xff is not UTF-8"),
+    ("aiki: 1".encode("utf-16"), 1, 1, "it is UTF-16, and expected UTF-8"),
     ("aiki: 1\n#" + "x" * 256 * 1024, 1, 1, "and expected at most 262,144"),
     ("x: " + "[" * 5000, 1, 35, "nested deeper than 32 levels"),
 ]

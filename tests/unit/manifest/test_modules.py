@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from aiki.core.errors import ConfigError, UsageError
-from aiki.manifest import load, module_folders, parse, prepare_path, resolve
+from aiki.manifest import load, module_folders, parse, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +77,9 @@ def test_a_package_may_ship_its_own_manifest(tmp_path):
     assert str(tmp_path) not in sys.path
 
 
-def test_the_working_directory_and_the_path_come_first(tmp_path):
+def test_the_folders_are_the_working_directory_and_the_path(tmp_path):
     (tmp_path / "src").mkdir()
     (tmp_path / "work").mkdir()
     manifest = parse(b"aiki: 1\npath: [src]", tmp_path / "aiki.yaml")
     folders = module_folders(manifest, tmp_path / "work")
-    prepare_path(folders)
-    assert sys.path[:2] == [str(tmp_path / "work"), str(tmp_path / "src")]
     assert folders == [tmp_path / "work", tmp_path / "src"]
