@@ -1,1 +1,8 @@
-complete --command aiki --no-files --arguments "(env _AIKI_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) aiki)" --condition "env _AIKI_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) aiki"
+function __aiki_complete
+    set -lx _AIKI_COMPLETE complete_fish
+    set -lx _TYPER_COMPLETE_FISH_ACTION $argv[1]
+    set -lx _TYPER_COMPLETE_ARGS (commandline -cp)
+    aiki 2>/dev/null
+end
+
+complete --command aiki --no-files --arguments '(__aiki_complete get-args)' --condition '__aiki_complete is-args'

@@ -1,7 +1,7 @@
-"""Own what TAB offers: workflow names, runs and states; what the daemon says is kept for a while.
+"""Own what TAB offers: workflows with their payloads' members, runs, states and modules; what the daemon says is kept.
 
 A TAB must never wait long, never write anything but its suggestions, and never fail: without an answer there are none.
-Shells evaluate a part of what they are offered (zsh by `eval`, bash by globbing), so nothing but plain words is.
+Our scripts evaluate nothing of what is offered; but scripts of others may, so nothing but plain words is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from aiki_cli import payload_fields
 from aiki_cli.session import KEY_NAMES, Common, Session
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 FRESH_SECONDS: Final = 30.0
 WAIT_SECONDS: Final = 1.0
 RUNS: Final = 50
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.+-]+")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.+-]+(:?=)?")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,150}")
 _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9_.+, -]")
 
 Suggestion = tuple[str, str]
@@ -41,6 +43,37 @@ def workflow_names(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
 def runs(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
     """Suggest the newest runs."""
     return _matching(_known(ctx, "runs", _ask_runs), incomplete)
+
+
+def payload_members(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Suggest what the payload of the workflow that was named may hold, up to the value: `name=`, `order.cents:=`."""
+    workflow, version = str(ctx.params.get("workflow")), ctx.params.get("version")
+    if not _NAME.fullmatch(f"{workflow}-{version}"):
+        return []
+
+    async def ask(client: Client) -> list[Suggestion]:
+        known = [info for info in await client.workflows.list(workflow) if version in {None, info.version}]
+        return payload_fields.words(known[0].parameters) if known else []
+
+    given = {pair.partition("=")[0].rstrip(":") for pair in ctx.params.get("pairs") or ()}
+    offered = _matching(_known(ctx, f"members-{workflow}-{version}", ask), incomplete)
+    return [(word, about) for word, about in offered if word.rstrip(":=") not in given]
+
+
+def modules(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Suggest the names of the manifest, and the modules and packages where they would be looked for."""
+    import pkgutil
+
+    from aiki.manifest import module_folders
+
+    try:
+        manifest = Session(_common(ctx)).manifest
+        folders = [str(folder) for folder in module_folders(manifest, Path.cwd())]
+    except Exception:  # noqa: BLE001 - a TAB never fails
+        return []
+    named = dict.fromkeys(manifest.modules, f"of {manifest.file.name}") if manifest else {}
+    there = {info.name: "a package" if info.ispkg else "a module" for info in pkgutil.iter_modules(folders)}
+    return _matching(list({**there, **named}.items()), incomplete)
 
 
 def states(incomplete: str) -> list[str]:
@@ -66,8 +99,7 @@ def _known(
     ctx: typer.Context, kind: str, ask: Callable[[Client], Coroutine[Any, Any, list[Suggestion]]]
 ) -> list[Suggestion]:
     """Return what the daemon said at most FRESH_SECONDS ago, or says now."""
-    where: dict[str, Any] = {name: ctx.params.get(name) for name in ("url", "namespace", "profile", "file", *KEY_NAMES)}
-    session = Session(Common(**where))
+    session = Session(_common(ctx))
     try:
         place = _cache_file(session, kind)
         with contextlib.suppress(OSError, ValueError):
@@ -84,6 +116,11 @@ def _known(
     except Exception:  # noqa: BLE001 - a TAB never fails
         return []
     return found
+
+
+def _common(ctx: typer.Context) -> Common:
+    where: dict[str, Any] = {name: ctx.params.get(name) for name in ("url", "namespace", "profile", "file", *KEY_NAMES)}
+    return Common(**where)
 
 
 async def _answer(session: Session, ask: Callable[[Client], Coroutine[Any, Any, list[Suggestion]]]) -> list[Suggestion]:

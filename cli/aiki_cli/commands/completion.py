@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aiki_cli import options
-from aiki_cli.main import COMPLETE_VARIABLE
+from aiki_cli import options, shell_scripts
 from aiki_cli.session import Session
 
 
@@ -39,8 +38,5 @@ def prepare() -> None:
 
 def script(shell: Shell) -> str:
     """Return the script of `shell`; it asks `aiki` itself for each completion."""
-    # Documented for packagers, though not in an __all__.
-    from typer.completion import get_completion_script  # type: ignore[attr-defined]
-
-    # Named by the shell that was asked for: Typer's own option would take the shell it runs in.
-    return get_completion_script(prog_name="aiki", complete_var=COMPLETE_VARIABLE, shell=shell.value) + "\n"
+    scripts = {Shell.BASH: shell_scripts.BASH, Shell.ZSH: shell_scripts.ZSH, Shell.FISH: shell_scripts.FISH}
+    return scripts[shell].lstrip("\n")

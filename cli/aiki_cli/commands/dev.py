@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aiki_cli import options
+from aiki_cli import options, suggestions
 from aiki_cli.session import Session
 
 
@@ -15,7 +15,13 @@ def dev(
     session: Session,
     modules: Annotated[
         list[str] | None,
-        typer.Option("-m", "--module", metavar="NAME", help="A name of the manifest, or a module. May repeat."),
+        typer.Option(
+            "-m",
+            "--module",
+            metavar="NAME",
+            help="A name of the manifest, or a module. May repeat.",
+            autocompletion=suggestions.modules,
+        ),
     ] = None,
     example: Annotated[
         str | None, typer.Option("--example", metavar="hello", help="Write an example and run it.")

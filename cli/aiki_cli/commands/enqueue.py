@@ -39,7 +39,11 @@ def enqueue(
     ],
     pairs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=TEXT | NAME:=JSON]...", help="Members of the payload; a.b=text is nested."),
+        typer.Argument(
+            metavar="[NAME=TEXT | NAME:=JSON]...",
+            help="Members of the payload; a.b=text is nested.",
+            autocompletion=suggestions.payload_members,
+        ),
     ] = None,
     base: Annotated[
         str | None,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from aiki_cli import options
+from aiki_cli import options, suggestions
 from aiki_cli.session import Session
 
 DEFAULT_RUNS = 100
@@ -30,7 +30,13 @@ def start(
     session: Session,
     modules: Annotated[
         list[str] | None,
-        typer.Option("-m", "--module", metavar="NAME", help="A name of the manifest, or a module. May repeat."),
+        typer.Option(
+            "-m",
+            "--module",
+            metavar="NAME",
+            help="A name of the manifest, or a module. May repeat.",
+            autocompletion=suggestions.modules,
+        ),
     ] = None,
     max_concurrent_runs: Annotated[
         int | None, typer.Option("--max-concurrent-runs", min=1, help="Runs that move at a time; 100 by default.")
