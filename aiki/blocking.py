@@ -1,5 +1,6 @@
 """Own the client for code without an event loop: the async client on a thread of its own, behind one portal.
 
+In a fork the portal has another client, so nothing here keeps one, nor what belongs to one, from call to call.
 It is no second API: a call goes through as it is, its coroutines are awaited and its generators walked on the portal.
 Each method is written out for its types; a test holds them against the async ones, so that none is forgotten.
 """
@@ -7,15 +8,15 @@ Each method is written out for its types; a test holds them against the async on
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-
 from aiki.client import Client
+from aiki.core.errors import UsageError
 from aiki.handle import Handle
+from aiki.portal import Connect, Portal
 
 if TYPE_CHECKING:
     from aiki.call import Call
@@ -31,29 +32,42 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-def _walk(portal: BlockingPortal, items: AsyncGenerator[T, None]) -> Iterator[T]:
+def _walk(portal: Portal, items: AsyncGenerator[T, None]) -> Iterator[T]:
+    client = portal.client
     try:
         while True:
+            if portal.client is not client:
+                raise UsageError("a fork cannot go on with what was begun before it", hint="begin anew in the fork")
             try:
-                yield portal.call(anext, items)
+                yield portal.call(lambda: anext(items))
             except StopAsyncIteration:
                 return
     finally:
-        portal.call(items.aclose)
+        if portal.serves(client):
+            portal.call(items.aclose)
 
 
 class BlockingHandle(Generic[R]):
     """A `Handle` whose methods block."""
 
-    def __init__(self, handle: Handle[R], portal: BlockingPortal) -> None:
+    def __init__(self, handle: Handle[R], portal: Portal) -> None:
         self.run_id = handle.run_id
         self.created = handle.created
         """False if an earlier run with the same idempotency key was found instead."""
-        self._handle = handle
+        self._held = handle
+        self._client = portal.client
         self._portal = portal
 
     def __repr__(self) -> str:
         return f"BlockingHandle({self.run_id!r})"
+
+    @property
+    def _handle(self) -> Handle[R]:
+        client = self._portal.client
+        if client is not self._client:
+            self._held = client.handle(self.run_id, result=self._held.result_type)
+            self._client = client
+        return self._held
 
     def status(self) -> RunStatus:
         """Return the run as it is now. Raises NotFound."""
@@ -75,9 +89,12 @@ class BlockingHandle(Generic[R]):
 class BlockingRuns:
     """The runs of the client's namespace; as `Runs`."""
 
-    def __init__(self, runs: Runs, portal: BlockingPortal) -> None:
-        self._runs = runs
+    def __init__(self, portal: Portal) -> None:
         self._portal = portal
+
+    @property
+    def _runs(self) -> Runs:
+        return self._portal.client.runs
 
     def status(self, run_ids: Iterable[str]) -> list[RunStatus]:
         """Return the runs in the order asked. Raises NotFound if one does not exist."""
@@ -123,9 +140,12 @@ class BlockingRuns:
 class BlockingWorkflows:
     """The workflows that workers have registered in the client's namespace; as `RegisteredWorkflows`."""
 
-    def __init__(self, workflows: RegisteredWorkflows, portal: BlockingPortal) -> None:
-        self._workflows = workflows
+    def __init__(self, portal: Portal) -> None:
         self._portal = portal
+
+    @property
+    def _workflows(self) -> RegisteredWorkflows:
+        return self._portal.client.workflows
 
     def list(self, name: str | None = None) -> list[WorkflowInfo]:
         """Return all versions of all workflows, or of one."""
@@ -133,13 +153,17 @@ class BlockingWorkflows:
 
 
 class BlockingClient:
-    """A `Client` whose methods block. `aio` is the async client, for code on the portal's loop."""
+    """A `Client` whose methods block. It may be used in threads and, made before a fork, in the fork as well."""
 
-    def __init__(self, client: Client, portal: BlockingPortal) -> None:
-        self.aio = client
-        self.runs = BlockingRuns(client.runs, portal)
-        self.workflows = BlockingWorkflows(client.workflows, portal)
+    def __init__(self, portal: Portal) -> None:
+        self.runs = BlockingRuns(portal)
+        self.workflows = BlockingWorkflows(portal)
         self._portal = portal
+
+    @property
+    def aio(self) -> Client:
+        """The async client of this process, for code on the portal's loop."""
+        return self._portal.client
 
     @overload
     def enqueue(self, call: Call[R], /) -> BlockingHandle[R]: ...
@@ -170,7 +194,10 @@ class BlockingClient:
 
 
 @contextmanager
-def connect(connection: AbstractAsyncContextManager[Client]) -> Generator[BlockingClient, None, None]:
-    """Open a connection on a thread of its own, and close both at the end of the block."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(connection) as client:
-        yield BlockingClient(client, portal)
+def connect(opening: Connect) -> Generator[BlockingClient, None, None]:
+    """Connect as `opening` does on a thread of its own, and close both at the end of the block."""
+    portal = Portal(opening)
+    try:
+        yield BlockingClient(portal)
+    finally:
+        portal.close()

@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, overload
 
 import anyio
@@ -118,7 +119,7 @@ class Client:
         from aiki.blocking import connect
 
         keys = {"creds": creds, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
-        return connect(cls.connect(url, namespace=namespace, timeout=timeout, **keys))
+        return connect(partial(cls.connect, url, namespace=namespace, timeout=timeout, **keys))
 
     # -- enqueue
 
@@ -173,6 +174,7 @@ class Client:
 
         Raises the first error of a payload that does not fit, before anything is sent.
         """
+        self.transport.check_loop()
         bound = list(calls)
         runs = [await self._to_new_run(call) for call in bound]
         answers: list[Enqueued | None] = [None] * len(runs)
@@ -204,6 +206,7 @@ class Client:
         return Handle(run_id, self.transport, self._waits, result=result)
 
     async def _enqueue_one(self, call: Call[Any] | NamedCall) -> Handle[Any]:
+        self.transport.check_loop()
         answer = await self._enqueues.add(await self._to_new_run(call))
         if error := _refusal(answer):
             raise error

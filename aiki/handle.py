@@ -45,6 +45,11 @@ class Handle(Generic[R_co]):
     def __repr__(self) -> str:
         return f"Handle({self.run_id!r})"
 
+    @property
+    def result_type(self) -> Result | None:
+        """What reads the run's result, if its type is known."""
+        return self._result
+
     async def status(self) -> RunStatus:
         """Return the run as it is now. Raises NotFound."""
         found = await waits.read(self._transport, [self.run_id])

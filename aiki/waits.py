@@ -81,6 +81,7 @@ class Waits:
 
     async def end(self, run_id: str) -> RunStatus:
         """Return the run as soon as it has ended or needs a person. Raises NotFound for an unknown run."""
+        self._transport.check_loop()
         future: asyncio.Future[RunStatus] = asyncio.get_running_loop().create_future()
         waiting = self._ends.setdefault(run_id, [])
         waiting.append(future)
@@ -96,6 +97,7 @@ class Waits:
 
     async def changes(self, run_id: str) -> AsyncGenerator[RunStatus, None]:
         """Yield the run as it is now, then again at each change, until it has ended. Raises NotFound."""
+        self._transport.check_loop()
         queue: asyncio.Queue[RunStatus | AikiError] = asyncio.Queue()
         watching = self._queues.setdefault(run_id, [])
         watching.append(queue)

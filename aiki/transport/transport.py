@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
+from asyncio import _get_running_loop
 from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
@@ -57,8 +59,15 @@ class Transport:
         self.keys = keys
         self.namespace = namespace
         self._nats = connection
+        self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
         self._outage = Outage(log, "aikid", away="does not serve us", back="serves us again")
         self._silence = Silence()
+
+    def check_loop(self) -> None:
+        """Raise UsageError if this is another loop than the one it was made on: no answer would ever come here."""
+        if _get_running_loop() is not self._loop:  # in a fork there is none, or another
+            raise _out_of_place(forked=os.getpid() != self._pid)
 
     @property
     def on_return(self) -> list[Callable[[], None]]:
@@ -127,6 +136,7 @@ class Transport:
         answers; in a hurry if somebody did not answer lately. With `repeat=False` there is one attempt of `seconds`.
         What does not fit a message is not sent: it raises PayloadError.
         """
+        self.check_loop()
         try:
             data = codec.encode(request)
         except UnicodeEncodeError as error:
@@ -204,6 +214,18 @@ class Transport:
         pulls = HintPulls(self._nats, self.namespace, on_hint, on_over)
         await pulls.open()
         return pulls
+
+
+def _out_of_place(*, forked: bool) -> UsageError:
+    if forked:
+        return UsageError(
+            "this client was connected before this process was forked, and its connection is not shared by forks",
+            hint="connect in the fork: async with Client.connect() as client: ...  (Client.blocking() does so itself)",
+        )
+    return UsageError(
+        "this client was connected on another event loop; each asyncio.run() makes one of its own",
+        hint="connect where it is used: async with Client.connect() as client: ...  (Client.blocking() needs no loop)",
+    )
 
 
 def _unreachable(url: str, error: NatsError) -> AikiError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -24,6 +25,17 @@ async def double(run: WorkflowRun, n: int) -> int:
 def blocking(aikid: Aikid, namespace: str) -> Iterator[BlockingClient]:
     with Client.blocking(aikid.nats_url, namespace=namespace) as client:
         yield client
+
+
+@contextmanager
+def serving(client: BlockingClient) -> Iterator[None]:
+    """Have a worker on the client's own loop."""
+    worker = Worker(client.aio, workflows=[double])
+    client._portal.call(worker.__aenter__)
+    try:
+        yield
+    finally:
+        client._portal.call(worker.__aexit__, None, None, None)
 
 
 def methods(kind: type) -> dict[str, list[inspect.Parameter]]:
@@ -65,7 +77,7 @@ def test_each_method_answers_at_once(blocking: BlockingClient) -> None:
     refused = blocking.enqueue_batch([double.options(idempotency_key="a").bind(5)])[0]
     assert (again.run_id, first.created, again.created) == (first.run_id, True, False)
     assert isinstance(refused, AikiError)
-    with blocking._portal.wrap_async_context_manager(Worker(blocking.aio, workflows=[double])):
+    with serving(blocking):
         assert first.result(timeout=ENOUGH) == 8
         (info,) = blocking.workflows.list("double")
         assert info.live
