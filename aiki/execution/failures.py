@@ -5,6 +5,7 @@ Its text is the user's code, and so may raise anything or never end: it is taken
 
 from __future__ import annotations
 
+import builtins
 import traceback
 from functools import partial
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from aiki.core.errors import AikiError, TaskFailed
+from aiki.core.errors import AikiError, RunFailed, TaskFailed
 from aiki.core.texts import PLAIN, guarded
 from aiki.execution.unwinding import is_internal
 from aiki.wire.codec import encode
@@ -25,9 +26,17 @@ _SHORT_CHARS: Final = ERROR_BYTES // (4 * 6) - 50
 _TRACEBACK_BYTES: Final = ERROR_BYTES - 3 * _MESSAGE_CHARS - 1_000
 _GROUP_LEVELS: Final = 20
 _PLAIN_LINKS: Final = 20
-_PLAIN_TEXTS: Final = frozenset({BaseException.__str__, KeyError.__str__})
-_OWN: Final = ("__getattribute__", "args", "__cause__", "__context__")
-"""What a class whose errors are plain has from BaseException."""
+_PLAIN_TEXTS: Final = frozenset({BaseException.__str__, KeyError.__str__, TaskFailed.__str__, RunFailed.__str__})
+_KNOWN: Final = frozenset(
+    {*(kind for kind in vars(builtins).values() if isinstance(kind, type)), TaskFailed, RunFailed}
+)
+_READ: Final = frozenset(
+    {
+        *("__getattribute__", "__getattr__", "__class__", "__dict__", "__str__", "__repr__", "args"),
+        *("__cause__", "__context__", "__suppress_context__", "__traceback__", "__notes__"),
+    }
+)
+"""What is looked for when an error is read: a class of the user's may have any of it."""
 
 
 def failure_of(error: BaseException, *, task: str | None = None, attempts: int = 0, unknown: bool = False) -> Failure:
@@ -37,7 +46,7 @@ def failure_of(error: BaseException, *, task: str | None = None, attempts: int =
     """
     if isinstance(error, TaskFailed):
         task, attempts = error.task, error.attempts
-    failure = Failure(type(error).__name__, "", task=task, attempts=attempts, unknown=unknown)
+    failure = Failure(_name(error), "", task=task, attempts=attempts, unknown=unknown)
     read = partial(_read, error, failure)
     why = read() if _is_plain(error) else guarded(read)
     if why is not None:
@@ -49,33 +58,38 @@ def failure_of(error: BaseException, *, task: str | None = None, attempts: int =
 
 def _read(error: BaseException, failure: Failure) -> None:
     """Fill in what is read of the error, what matters most first."""
-    failure.type = _cut(type(error).__name__, _TYPE_CHARS)
     failure.message = _cut(_text(error), _MESSAGE_CHARS)
     failure.traceback = _traceback(error)
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        failure.cause = _cut(f"{type(cause).__name__}: {_text(cause)}", _MESSAGE_CHARS)
+    if (cause := _cause(error)) is not None:
+        failure.cause = _cut(f"{_name(cause)}: {_text(cause)}", _MESSAGE_CHARS)
 
 
 def _is_plain(error: BaseException) -> bool:
     """Tell whether no user code runs when the error is read: it has Python's own text, and so have its causes."""
-    links = 0
     here: BaseException | None = error
-    while here is not None:
-        kind = type(here)
-        links += 1
-        if (
-            links > _PLAIN_LINKS
-            or kind.__str__ not in _PLAIN_TEXTS
-            or any(getattr(kind, name) is not getattr(BaseException, name) for name in _OWN)
-            # Python looks for what else its object has, to suggest another name.
-            or issubclass(kind, AttributeError)
-            or hasattr(here, "__notes__")
-            or not all(type(part) in PLAIN for part in here.args)
-        ):
+    for _ in range(_PLAIN_LINKS):
+        if here is None:
+            return True
+        if not _is_plain_class(type(here)) or hasattr(here, "__notes__"):
             return False
-        here = here.__cause__ or here.__context__
-    return True
+        if not all(type(part) in PLAIN for part in here.args):
+            return False
+        here = here.__context__ if here.__cause__ is None else here.__cause__
+    return False
+
+
+def _is_plain_class(kind: type) -> bool:
+    # An AttributeError's text is its own, but Python looks for what else its object has, to suggest another name.
+    if type(kind) is not type or kind.__str__ not in _PLAIN_TEXTS or issubclass(kind, AttributeError):
+        return False
+    return not any(_READ & vars(cls).keys() for cls in kind.__mro__ if cls not in _KNOWN)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    # Not by its truth: an error may have a length.
+    if error.__cause__ is not None:
+        return error.__cause__
+    return None if error.__suppress_context__ else error.__context__
 
 
 def encode_failure(failure: Failure) -> bytes:
@@ -95,11 +109,17 @@ def encode_failure(failure: Failure) -> bytes:
     )
 
 
+def _name(error: BaseException) -> str:
+    # A metaclass may say otherwise, by code of its own.
+    name: str = vars(type)["__name__"].__get__(type(error))
+    return _cut(name, _TYPE_CHARS)
+
+
 def _text(error: BaseException, levels: int = _GROUP_LEVELS) -> str:
     try:
         text = _members(error, levels) if isinstance(error, BaseExceptionGroup) else str(error)
     except BaseException as broken:  # noqa: BLE001 - a broken __str__ must not hide the error
-        return f"(its text cannot be read: {type(broken).__name__} was raised)"
+        return f"(its text cannot be read: {_name(broken)} was raised)"
     if isinstance(error, AikiError) and error.hint:
         text = f"{text} ({error.hint})"
     # A lone surrogate cannot be stored; and a subclass of str could have an `encode` of its own.
@@ -110,7 +130,7 @@ def _members(group: BaseExceptionGroup[BaseException], levels: int) -> str:
     """Return what went wrong in the branches: the group's own text only counts them."""
     if levels == 0:
         return f"{group.message}: …"
-    inside = "; ".join(f"{type(error).__name__}: {_text(error, levels - 1)}" for error in group.exceptions)
+    inside = "; ".join(f"{_name(error)}: {_text(error, levels - 1)}" for error in group.exceptions)
     return f"{group.message}: {inside}"
 
 

@@ -70,6 +70,42 @@ class OwnArguments(Exception):
         raise KeyboardInterrupt
 
 
+class Empty(Exception):
+    def __len__(self) -> int:
+        return 0
+
+
+class NoTruth(Exception):
+    def __bool__(self) -> bool:
+        raise SystemExit
+
+
+class Asks(Exception):
+    def __getattr__(self, name: str) -> Any:
+        raise KeyboardInterrupt
+
+
+class OwnNotes(Exception):
+    @property
+    def __notes__(self) -> Any:  # type: ignore[override]
+        raise SystemExit
+
+
+class NameRaises(type):
+    @property
+    def __name__(cls) -> Any:  # type: ignore[override]
+        raise KeyboardInterrupt
+
+
+class OddlyNamed(Exception, metaclass=NameRaises): ...
+
+
+def caused_by(cause: BaseException) -> BaseException:
+    error = ValueError("caused")
+    error.__cause__ = cause
+    return error
+
+
 def group_of(levels: int) -> BaseException:
     error: Exception = ValueError("innermost")
     for _ in range(levels):
@@ -97,6 +133,9 @@ def goes_round() -> BaseException:
         (ValueError(Argument()), "(its text cannot be read: KeyboardInterrupt was raised)"),
         (OwnArguments(), ""),
         (noted(), "noted"),
+        pytest.param(Asks("asks"), "asks", id="asks"),
+        (OwnNotes("own"), "own"),
+        (caused_by(NoTruth("x")), "caused"),
         (goes_round(), "goes round"),
         (group_of(2), "g: ExceptionGroup: g: ValueError: innermost"),
         (ExceptionGroup("g", [Interrupts()]), "g: Interrupts: (its text cannot be read: KeyboardInterrupt was raised)"),
@@ -116,6 +155,14 @@ def test_an_error_whose_text_never_ends_is_stored_soon(error: Exception, monkeyp
     assert failure.type == type(error).__name__
     assert failure.message in ("x", "(its text cannot be read: it took longer than 0.05 s)")
     assert "test_failures.py" in failure.traceback
+
+
+def test_the_name_of_a_class_is_told_whatever_its_metaclass_does() -> None:
+    assert failure_of(caught(OddlyNamed("x"))).type == "OddlyNamed"
+
+
+def test_a_cause_is_told_whatever_its_truth() -> None:
+    assert failure_of(caught(caused_by(Empty("why")))).cause == "Empty: why"
 
 
 def test_a_group_of_any_depth_is_stored() -> None:
