@@ -54,7 +54,7 @@ def check_arrival(passed: Any, arrived: Any, *, exact: bool) -> None:
     elif not _are_equal(passed, arrived):
         raise _other(passed)
     elif isinstance(passed, (datetime.datetime, datetime.time)):
-        check_clock(passed, exact=exact)
+        check_clock(passed)
 
 
 def _check_classes(passed: Any, other: type, exact: bool) -> None:

@@ -127,14 +127,18 @@ def clock(cls: type, *, exact: bool) -> Lower:
         made = lower_plain(value)
         if made.tzinfo is datetime.UTC and not made.fold:
             return made
-        check_clock(made, exact=exact)
+        check_clock(made)
         return made
 
     return lower
 
 
-def check_clock(value: datetime.datetime | datetime.time, *, exact: bool) -> None:
-    """Raise Misfit if RFC 3339 cannot hold what a datetime or time says. With `exact` a zone is no mere offset."""
+def check_clock(value: datetime.datetime | datetime.time) -> None:
+    """Raise Misfit if RFC 3339 cannot hold what a datetime or time says: an offset of whole minutes, and no more.
+
+    A zone that has no one offset (Europe/Berlin) is refused: by its offset of today alone, half a year later is
+    another hour.
+    """
     cls, hint = type(value).__name__, _TO_UTC if isinstance(value, datetime.datetime) else _NO_ZONE
     if value.fold:
         # The second of two equal hours: by the offset alone it would not even equal itself.
@@ -147,7 +151,7 @@ def check_clock(value: datetime.datetime | datetime.time, *, exact: bool) -> Non
     if offset % _MINUTE:
         # RFC 3339 has no seconds in an offset: they would be lost without a word.
         raise Misfit(f"an offset of {offset}, which RFC 3339 cannot hold", hint=hint)
-    if exact and value.tzinfo.utcoffset(None) is None:
+    if value.tzinfo.utcoffset(None) is None:
         raise Misfit(f"the zone {shown(value.tzinfo)} would arrive as the offset {offset} alone", hint=hint)
 
 

@@ -424,7 +424,7 @@ def test_a_secret_is_in_no_message():
         assert "hunter2" not in f"{refused.value} {refused.value.hint}"
 
 
-def test_a_zone_in_a_model_is_no_mere_offset_for_a_task():
+def test_a_zone_in_a_model_is_no_mere_offset():
     berlin = Numbers(real=1.0, at=datetime.datetime(2024, 7, 1, tzinfo=ZoneInfo("Europe/Berlin")))
     with pytest.raises(PayloadError, match=r"the zone .*Europe/Berlin.* at `\$\.value\.at`"):
         arrive(Numbers, berlin)
