@@ -34,9 +34,12 @@ from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import CloseSession, End, Fence, OpenSession, Record, RenewSession, Route, SessionReply, Unit
 from aiki.wire.packing import next_ids, openings
 from aiki.worker.inventory import Inventory
+from aiki.worker.standstill import LOOK_SECONDS, Standstill
 
 CERTAIN: Final = 0.8
 """The part of the TTL for which a renewal is trusted."""
+STOOD_STILL: Final = 0.5
+"""The part of a lease for which a standstill is what has cost it: the rest is the third until the next renewal."""
 STALL_SECONDS: Final = 300.0
 """A main loop that has not ticked for so long is dead: the process ends, so that its runs go elsewhere."""
 RETRY_SECONDS: Final = 0.5
@@ -95,6 +98,7 @@ class Session:
         """Set on the thread while the daemon has not been told of a route that was added."""
         self._opened: asyncio.Future[None] | None = None
         self._thread: threading.Thread | None = None
+        self._standstill = Standstill(boottime())
         self._tick = boottime()
         self._ticking: asyncio.TimerHandle | None = None
 
@@ -151,6 +155,7 @@ class Session:
                 return
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tell_added(transport))
+                group.create_task(self._look())
                 while True:
                     await self._renew(transport, group)
         finally:
@@ -238,7 +243,7 @@ class Session:
                 unheld = self.inventory.give_back(reply.unlisted)
                 self._giving_back = group.create_task(self._give_back(unheld, transport))
             return
-        log.warning("the session was lost; all its claims are dropped and a new one is opened")
+        self._say_lost(lease, self._standstill.take())
         self._lose()
         await self._open(transport, again=True)
 
@@ -246,8 +251,25 @@ class Session:
         self.lease.ttl_seconds = reply.ttl
         self.lease.certain_until = sent + CERTAIN * reply.ttl
         self._uncertainty.is_over()
+        self._standstill.take()
         self._renewal_at = sent + reply.ttl / 3
         self._callbacks.on_reply(reply.now)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._standstill.look(boottime())
+
+    def _say_lost(self, lease: Lease, stood_still: float) -> None:
+        dropped = "the session was lost; all its claims are dropped and a new one is opened"
+        if stood_still < STOOD_STILL * lease.ttl_seconds:
+            log.warning("%s", dropped)
+            return
+        log.warning(
+            "%s: for %.1f s nothing else of this process ran, since it was frozen or a task held Python's interpreter"
+            ' lock (the GIL); such a task is one for @task(executor="process")',
+            dropped, stood_still,
+        )  # fmt: skip
 
     def _lose(self) -> None:
         lost = self.lease

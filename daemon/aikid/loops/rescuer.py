@@ -76,7 +76,7 @@ class Rescuer:
             taken += await self._take(Lost.ORPHANS)
         if taken:
             failpoint("rescuer.before_tell")
-            log.warning("workers died: %d runs were taken from them", len(taken))
+            log.warning("workers died or lost their leases: %d runs were taken from them", len(taken))
             await tell(taken, offerer=self._offerer, waker=self._waker, news=self._news)
         elif swept.closed_seconds is not None and swept.closed_seconds < _UNTOLD_SECONDS:
             # Whoever took that session's runs may have died or frozen before it told of them.

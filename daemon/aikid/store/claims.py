@@ -38,8 +38,8 @@ _PICK_MANY: Final = f"""
   ORDER BY {_ORDER} LIMIT %(limit)s - (SELECT count(*) FROM suspect) FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 # The session is locked first, FOR KEY SHARE: renewals pass, the rescuer's FOR UPDATE does not, so a session that is
-# being buried gets no runs. Runs are locked with SKIP LOCKED and wait for nobody. A run that killed its worker twice
-# comes alone: at most one such suspect per session.
+# being buried gets no runs. Runs are locked with SKIP LOCKED and wait for nobody. A run that has cost two leases comes
+# alone: at most one such suspect per session.
 _CLAIM: Final = f"""
 WITH live AS MATERIALIZED (
   SELECT s.id, s.worker FROM aiki.sessions s

@@ -132,9 +132,10 @@ WITH lost AS MATERIALIZED (
       WHEN '{Event.BACK_OFF}' THEN '{target(Event.BACK_OFF)}' WHEN '{Event.RELEASE}' THEN '{target(Event.RELEASE)}'
       ELSE '{target(Event.RESCUE)}' END,
     due_at = CASE d.event WHEN '{Event.BACK_OFF}' THEN now() + interval '1 second' * power(2, d.crashes - 1) END,
-    why = CASE d.event WHEN '{Event.CRASH_LOOP}' THEN
-        'crash_loop: it killed its worker ' || d.crashes || ' times without progress'
-      WHEN '{Event.BACK_OFF}' THEN 'its worker died ' || d.crashes || ' times without progress' END
+    why = CASE d.event WHEN '{Event.CRASH_LOOP}' THEN 'crash_loop: its worker lost its lease ' || d.crashes ||
+        ' times without progress: it died, or a task of the run held Python''s interpreter lock for longer'
+        ' than the lease; @task(executor="process") keeps such a task from its worker'
+      WHEN '{Event.BACK_OFF}' THEN 'its worker lost its lease ' || d.crashes || ' times without progress' END
   FROM decided d WHERE r.id = d.id
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.due_at, d.event, d.worker, d.length
 ), told AS (
