@@ -24,6 +24,7 @@ from aiki.core.keyfiles import FilePath, key_files
 from aiki.core.variables import variable
 from aiki.handle import Handle
 from aiki.named import NamedCall, RouteBook
+from aiki.process.spawned import is_importing_main
 from aiki.reads import RegisteredWorkflows, Runs
 from aiki.run_ids import RunIds
 from aiki.transport import DEFAULT_URL, Transport, reach
@@ -87,6 +88,11 @@ class Client:
         cannot be trusted, and ConfigError if a file cannot be used; a wait of more than 2 s is logged.
         """
         given = {"creds": creds, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
+        if is_importing_main():
+            raise UsageError(
+                "a process that is to run tasks imports the program's main module, which would connect here once more",
+                hint='if __name__ == "__main__": asyncio.run(main())',
+            )
         transport = await reach(
             url or variable(os.environ, "AIKI_URL") or DEFAULT_URL,
             key_files(given, os.environ),

@@ -28,6 +28,7 @@ from aiki.execution.lease import Lease, NotStarted
 from aiki.process.group import lead
 from aiki.process.imports import look_first_in
 from aiki.process.parent import end_with
+from aiki.process.spawned import begin
 from aiki.process.stops import leave_stops_to_parent
 from aiki.run import TaskRun, enter_task
 from aiki.wire.codec import encode
@@ -65,6 +66,7 @@ def serve(pipe: Connection[Any, Any], folders: Sequence[str]) -> None:
     Modules are looked for as the parent does, in `folders` first: all that this one needs of Python's stands already.
     """
     look_first_in(folders)
+    begin()
     lead()
     parent = multiprocessing.parent_process()
     assert parent is not None, "serve() is what a spawned process does"

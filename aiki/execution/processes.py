@@ -28,6 +28,7 @@ from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.threads import Threads
 from aiki.process.group import end_group, is_ended
 from aiki.process.imports import first_folders
+from aiki.process.spawned import TASK_PROCESS
 from aiki.process.stops import stops_held_back
 from aiki.run import TaskRun
 from aiki.wire.codec import decoder
@@ -64,7 +65,7 @@ class Child:
         ours, theirs = context.Pipe()
         self._pipe: Connection[Any, Any] = ours
         self._process: BaseProcess = context.Process(
-            target=serve, args=(theirs, first_folders()), name="aiki-task", daemon=True
+            target=serve, args=(theirs, first_folders()), name=TASK_PROCESS, daemon=True
         )
         with stops_held_back():
             self._process.start()
@@ -74,11 +75,11 @@ class Child:
 
     def prepare(self, work: Work) -> bytes:
         """Send the work; return READY once it could begin, or the answer that it never can. Raises ProcessDied."""
-        return self._ask(work, PREPARE_SECONDS)
+        return self._ask(work, "before the task began; its stderr may tell why", PREPARE_SECONDS)
 
     def begin(self, certain_until: float) -> bytes:
         """Let the task begin, if the lease is still certain then; return its answer. Raises ProcessDied."""
-        return self._ask(certain_until)
+        return self._ask(certain_until, "in the middle of it")
 
     def is_alive(self) -> bool:
         """Tell whether the child runs."""
@@ -100,12 +101,12 @@ class Child:
         end_group(self._pid)
         self._process.join(_JOIN_SECONDS)
 
-    def _ask(self, message: Any, seconds: float | None = None) -> bytes:
+    def _ask(self, message: Any, when: str, seconds: float | None = None) -> bytes:
         with suppress(EOFError, OSError):  # its exit code tells more
             self._pipe.send(message)
             if self._answers_within(seconds):
                 return self._pipe.recv_bytes()
-        raise ProcessDied(f"the task's process {self._last_words()}")
+        raise ProcessDied(f"the task's process {self._last_words()} {when}")
 
     def _answers_within(self, seconds: float | None) -> bool:
         """Wait for an answer; the end of the pipe does not do, since what a task has started may hold it open."""
@@ -132,7 +133,7 @@ class Child:
         if not ended or code is None:
             return "did not answer, and was killed"
         if code == -Signals.SIGKILL:
-            return "was killed by SIGKILL, which is what the system does when memory is short"
+            return "was killed by SIGKILL (as the system does when memory is short)"
         with suppress(ValueError):
             return f"was ended by {Signals(-code).name}"
         return f"ended with exit code {code}"

@@ -13,6 +13,26 @@ from tests.servers import descendants, is_alive
 from tests.waiting import patient, wait_until_sync
 
 
+APART = """
+import time
+from pathlib import Path
+from aiki import Retry, WorkflowRun, task, workflow
+
+
+@task(executor="process", retry=Retry.none())
+def hold(gate: str) -> str:
+    Path(gate + ".begun").touch()
+    while not Path(gate).exists():
+        time.sleep(0.02)
+    return "open"
+
+
+@workflow(name="apart", version="1")
+async def apart(run: WorkflowRun, gate: str) -> str:
+    return await hold.run(run, gate)
+"""
+
+
 @pytest.fixture
 def own(namespace):
     """Variables of a namespace of the test's own."""
@@ -120,6 +140,24 @@ def test_a_worker_tells_of_its_runs_unless_it_is_to_be_quiet(aiki, start, flows,
         f"failing {bad} failed: TaskFailed: ",
     ):
         talkative.wait_for_log(line)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_its_processes_drains_like_one_to_the_worker_alone(aiki, start, flows, own, number):
+    """As from a terminal to its foreground group, or from an init to its control group."""
+    (flows / "apart.py").write_text(APART)
+    worker = start("worker", "start", "-m", "apart", "--drain", "20s", env=own)
+    worker.wait_for_log("serves")
+    gate = flows / "gate"
+    run_id = aiki("enqueue", "apart", f"gate={gate}", env=own).lines[0]
+    wait_until_sync((flows / "gate.begun").exists, what="the task in its process")
+    for pid in (worker.pid, *descendants(worker.pid)):
+        os.kill(pid, number)
+    worker.wait_for_log("draining")
+    gate.touch()
+    assert worker.wait() == 0
+    assert aiki("status", run_id, "-o", "json", env=own).json["tasks"] == 1
+    assert "Traceback" not in worker.logged()
 
 
 def test_a_second_sigint_gives_up_at_once(aiki, start, flows, own):

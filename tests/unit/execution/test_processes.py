@@ -125,7 +125,7 @@ def test_a_fork_of_a_task_answers_nothing_for_it(settings: Settings) -> None:
 
 @pytest.mark.parametrize(
     ("how", "words"),
-    [("exit", "ended with exit code 7"), ("abort", "was ended by SIGABRT"), ("kill", "was killed by SIGKILL, which")],
+    [("exit", "ended with exit code 7"), ("abort", "was ended by SIGABRT"), ("kill", "was killed by SIGKILL (as")],
 )
 def test_the_end_of_a_child_in_the_middle_of_a_task_is_named(how: str, words: str, settings: Settings) -> None:
     error = call(family_tasks.ends, how, settings=settings)
@@ -159,7 +159,7 @@ def test_a_child_that_ends_before_its_task_begins_costs_no_attempt(
 
 
 def test_a_module_that_ends_each_child_that_imports_it_fails_the_task(settings: Settings) -> None:
-    assert "ended with exit code 9" in call(never, settings=settings)["message"]
+    assert "ended with exit code 9 before the task began" in call(never, settings=settings)["message"]
 
 
 def test_the_end_of_the_worker_ends_children_at_work(tmp_path: Path) -> None:

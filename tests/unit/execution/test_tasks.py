@@ -404,7 +404,7 @@ def test_a_process_task_is_killed_at_its_timeout(settings: Settings, tmp_path: P
 
 def test_a_process_that_dies_is_a_failed_attempt(settings: Settings) -> None:
     output = finish_outside(calling(process_tasks.die), settings)
-    assert output == '["TaskFailed","ProcessDied","the task\'s process ended with exit code 3",2]'
+    assert output == '["TaskFailed","ProcessDied","the task\'s process ended with exit code 3 in the middle of it",2]'
 
 
 def test_a_process_that_died_between_two_tasks_costs_no_attempt(settings: Settings) -> None:
