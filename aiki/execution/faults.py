@@ -1,10 +1,11 @@
 """Own what a body does wrong without failing by it: what it calls and never awaits, failures that nobody sees, I/O.
 
-Each is logged at once with its line, as long as the body does what it has not done before. In the run's history it is
-the reason of the run's end, and nothing else: the claim that ends a run has gone through the whole body, replayed or
-not, so it alone knows every fault of it; a line for each, written when it is found, would come again with each claim
-that replays, or need an entry that replay must find. So it costs a run without faults nothing, on the way and at the
-end. A run that never ends says in its worker's log alone what it does wrong.
+Each is logged with its line when it is found, if the body does then what it has not done before. (A branch's failure is
+nobody's only when nobody can look at it any more, which is often the body's end.) In the run's history it is the reason
+of the run's end, and nothing else: the claim that ends a run has gone through the whole body, replayed or not, so it
+alone knows every fault of it; a line for each, written when it is found, would come again with each claim that replays,
+or need an entry that replay must find. So it costs a run without faults nothing, on the way and at the end. What a run
+that never ends does wrong stands in its workers' logs alone.
 
 Python tells of a coroutine that was never awaited when it is dropped, by a function of `warnings` that has no public
 name. It is wrapped: in a body, whose durable call would silently not have happened, it is a fault; elsewhere, and while

@@ -19,11 +19,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from aiki.core.states import Event
-from aiki.execution import audit
+from aiki.execution import Settings, audit
 from aiki.run import WorkflowRun
 from aiki.task import task
 from aiki.workflow import workflow
 from tests.model.execution_host import World, simulate
+from tests.waiting import patient
+
+PATIENT = Settings(slow_step_seconds=patient(30))
+"""That this machine is slow is no news."""
 
 
 def reason_of(does: Callable[[], object]) -> str | None:
@@ -33,7 +37,7 @@ def reason_of(does: Callable[[], object]) -> str | None:
         does()
 
     async def main() -> str | None:
-        end = await World(flow).finish()
+        end = await World(flow, settings=PATIENT).finish()
         assert end.event is Event.COMPLETE, bytes(end.error)
         return end.why
 
@@ -107,7 +111,7 @@ def test_it_is_logged_once_for_each_line_and_not_again_on_replay(caplog: pytest.
         await run.sleep("1s")
 
     async def main() -> None:
-        world = World(reads)
+        world = World(reads, settings=PATIENT)
         world.claim()
         await world.settle(until=lambda: len(world.journal) == 2)
         world.crash()

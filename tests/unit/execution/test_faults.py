@@ -21,6 +21,7 @@ from aiki.run import WorkflowRun
 from aiki.task import task
 from aiki.workflow import workflow
 from tests.model.execution_host import World, simulate
+from tests.waiting import patient
 
 Body = Callable[[WorkflowRun], Awaitable[Any]]
 
@@ -43,13 +44,17 @@ async def logs(run: WorkflowRun, line: str) -> None:
     await run.sleep("1s")
 
 
-def reason_of(body: Body, *, event: Event = Event.COMPLETE, **options: Any) -> str | None:
+def reason_of(body: Body, *, event: Event = Event.COMPLETE, linger_seconds: float = 10) -> str | None:
+    settings = Settings(
+        linger_seconds=linger_seconds, slow_step_seconds=patient(30)
+    )  # that this machine is slow is no news
+
     @workflow(name="faulty", version="1")
     async def faulty(run: WorkflowRun) -> None:
         await body(run)
 
     async def main() -> str | None:
-        end = await World(faulty, **options).finish()
+        end = await World(faulty, settings=settings).finish()
         assert end.event is event, bytes(end.error)
         return end.why
 
@@ -262,7 +267,7 @@ def test_the_reason_holds_every_fault_of_a_run_whose_claims_replay_while_each_is
         asyncio.create_task(fails())  # noqa: RUF006 - the mistake
         await step.run(run, 1)
 
-    reason = str(reason_of(body, settings=Settings(linger_seconds=0)))
+    reason = str(reason_of(body, linger_seconds=0))
     assert [says in reason for says in ("task 'step'", "WorkflowRun.sleep()", "KeyError")] == [True] * 3
     assert len(caplog.records) == 3
 
