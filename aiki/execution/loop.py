@@ -132,7 +132,8 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._prune_tasks_at = 16
         self.repeats = 0
         """How often repeats were taken up since the last delivery, which sets it to 0."""
-        self._held: list[asyncio.Handle] = []
+        self._repeats_made: list[asyncio.Handle] = []
+        self._repeats_held: list[asyncio.Handle] = []
         self._number = salt
         self._reached = 0.0
         self._made_ahead: dict[Any, AsyncioTask[Any]] = {}
@@ -149,24 +150,16 @@ class RunLoop(asyncio.AbstractEventLoop):
 
         Raises SystemExit and KeyboardInterrupt of user code.
         """
-        ready, held = self.ready, self._held
+        ready, made, held = self.ready, self._repeats_made, self._repeats_held
         count = 0
         while ready and count < limit:
             handle = ready.popleft()
             count += 1
             if not handle._cancelled:  # noqa: SLF001 - BaseEventLoop does the same with its handles
                 handle._run()  # noqa: SLF001
-            if held and self.repeats < REPEATS and not is_repeat(handle):
-                self.repeats += 1
-                ready.extend(held)
-                held.clear()
+            if made or held:
+                self._keep_back(handle)
         return count
-
-    def hold(self, handle: asyncio.Handle) -> None:
-        """Keep back `handle`, a repeat that was made ready last, until one that is no repeat has run."""
-        if self.ready and self.ready[-1] is handle:
-            self.ready.pop()
-            self._held.append(handle)
 
     def next_timer(self) -> Timer | None:
         """Return the pending timer that is due first."""
@@ -200,7 +193,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self.dead = True
         self._on_problem = _ignore
         self.ready.clear()
-        self._held.clear()
+        self._repeats_held.clear()
         self._made_ahead.clear()
         self._timers.clear()
         self._timers_by_key.clear()
@@ -214,6 +207,10 @@ class RunLoop(asyncio.AbstractEventLoop):
         handle = Handle(callback, args, self, context)
         self.ready.append(handle)
         return handle
+
+    def repeat_later(self, handle: asyncio.Handle) -> None:
+        """Take note that `handle`, which was made ready last, only repeats a cancellation."""
+        self._repeats_made.append(handle)
 
     def call_soon_threadsafe(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
@@ -310,6 +307,18 @@ class RunLoop(asyncio.AbstractEventLoop):
             self._prune_timers()
 
     # -- private
+
+    def _keep_back(self, ran: asyncio.Handle) -> None:
+        """Keep back the repeat that a repeat has made, until a handle of another kind has run."""
+        made, held = self._repeats_made, self._repeats_held
+        if is_repeat(ran):
+            if made and self.ready and self.ready[-1] is made[-1]:
+                held.append(self.ready.pop())
+        elif self.repeats < REPEATS and held:
+            self.repeats += 1
+            self.ready.extend(held)
+            held.clear()
+        made.clear()
 
     def _listed(self, coro: Any, caller: FrameType) -> AsyncioTask[Any] | None:
         """Return the task of a coroutine in a list for `as_completed`, whose tasks start in the order of the list."""

@@ -6,9 +6,9 @@ that waits in asyncio's TaskGroup for a cleanup, would go round all that time: t
 after a great many turns, which replay must repeat, and the run would never leave memory and cost a core.
 
 A repeat does something only if something has changed since the last one, and in a body nothing changes but by handles:
-so a run's loop keeps a repeat back until another handle has run. Where each repeat wakes somebody who only waits again
-it gives up after REPEATS of them, until the next outcome is delivered. So a branch may go on waiting that anyio alone
-would cancel for the 201st time. The change is made for the whole process; loops that are no run's do as ever.
+so a run's loop keeps the repeat of a repeat back until another handle has run. Where each repeat wakes somebody who
+only waits again it gives up after REPEATS of them, until the next outcome is delivered. So a branch may go on waiting
+that anyio alone would cancel for the 201st time. The change is made for the whole process; other loops do as ever.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _deliver: Final = CancelScope._deliver_cancellation  # noqa: SLF001 - anyio has 
 
 
 @wraps(_deliver)
-def _deliver_and_rest(scope: CancelScope, origin: CancelScope) -> bool:
+def _deliver_and_tell(scope: CancelScope, origin: CancelScope) -> bool:
     again = _deliver(scope, origin)
     if again and origin is scope and scope._cancel_handle is not None:  # noqa: SLF001
-        hold = getattr(_get_running_loop(), "hold", None)
-        if hold is not None:
-            hold(scope._cancel_handle)  # noqa: SLF001
+        note = getattr(_get_running_loop(), "repeat_later", None)
+        if note is not None:
+            note(scope._cancel_handle)  # noqa: SLF001
     return again
 
 
 def is_repeat(handle: asyncio.Handle) -> bool:
     """Tell whether the handle is a scope's that cancels once more."""
-    return getattr(getattr(handle, "_callback", None), "__func__", None) is _deliver_and_rest
+    return getattr(getattr(handle, "_callback", None), "__func__", None) is _deliver_and_tell
 
 
-CancelScope._deliver_cancellation = _deliver_and_rest  # type: ignore[assignment,method-assign]  # noqa: SLF001
+CancelScope._deliver_cancellation = _deliver_and_tell  # type: ignore[assignment,method-assign]  # noqa: SLF001

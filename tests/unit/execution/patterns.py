@@ -127,6 +127,21 @@ async def sets_a_deadline_later_on(run: WorkflowRun) -> list[bool]:
     return [later.cancelled_caught, scope.cancelled_caught]
 
 
+@returns(["cut at once", "cleanup", True])
+async def cancels_its_own_scope(run: WorkflowRun) -> list[Any]:
+    out: list[Any] = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await anyio.lowlevel.checkpoint()
+        except asyncio.CancelledError:
+            out.append("cut at once")
+            with anyio.CancelScope(shield=True):
+                out.append(await nap.run(run, "cleanup", 20))
+            raise
+    return [*out, scope.cancelled_caught]
+
+
 # -- anyio's task groups
 
 
