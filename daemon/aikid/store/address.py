@@ -47,7 +47,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "target_session_attrs": "read-write",
 }
 """What the address and the environment may say otherwise."""
-_ALWAYS: Final = r"-c default_transaction_isolation=read\ committed"
 
 
 def parameters(address: str, *, options: str = "") -> dict[str, Any]:
@@ -60,7 +59,7 @@ def parameters(address: str, *, options: str = "") -> dict[str, Any]:
         _check_numbers(given)
     except ValueError as error:
         raise ConfigError(f"the address of the database: expected {error}") from None
-    joined = " ".join(filter(None, (given.get("options"), _ALWAYS, options)))
+    joined = " ".join(filter(None, (given.get("options"), options)))
     several = {"connect_timeout": CONNECT_SECONDS} if _has_several_hosts(given) else {}
     return {**_DEFAULTS, **given, **several, "client_encoding": "UTF8", "options": joined}
 

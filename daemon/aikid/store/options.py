@@ -15,10 +15,12 @@ from aiki.core.errors import ConfigError
 
 Options = Mapping[str, str]
 
+_EVERYWHERE: Final[Options] = {"default_transaction_isolation": "read committed"}
 # The plans of hot statements are made once and must stay good while tables grow from empty to millions, which they do
 # long before the first ANALYZE: always nested loops into an index, never a scan of what looks small. `lock_timeout`
 # bounds a wait for a row; the statement is then repeated whole.
 HOT: Final[Options] = {
+    **_EVERYWHERE,
     "synchronous_commit": "on",
     "lock_timeout": "200ms",
     "statement_timeout": "4s",
@@ -33,19 +35,26 @@ HOT: Final[Options] = {
     "random_page_cost": "1.1",
 }
 COLD: Final[Options] = {
+    **_EVERYWHERE,
     "statement_timeout": "4s",
     "lock_timeout": "1s",
     "idle_in_transaction_session_timeout": "10s",
     "jit": "off",
 }
-MIGRATION: Final[Options] = {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+MIGRATION: Final[Options] = {
+    **_EVERYWHERE,
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
 """A migration takes as long as its tables are large; what a role has for short statements must not end it."""
 _ASK: Final = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name"
 
 
 def as_words(options: Options) -> str:
     """Return the options as libpq's parameter `options` takes them."""
-    return " ".join(f"-c {name}={value}" for name, value in options.items())
+    words = (f"{name}={value}".replace(" ", r"\ ") for name, value in options.items())
+    return " ".join(f"-c {word}" for word in words)
 
 
 async def check(connection: AsyncConnection[tuple[Any, ...]], options: Options) -> None:

@@ -194,10 +194,11 @@ async def test_of_several_hosts_each_is_told_of(postgres: Postgres) -> None:
 async def test_a_pooler_that_drops_our_settings_is_refused_until_the_role_has_them(given: Database) -> None:
     migrate.upgrade(given.owner)
     given.run(f"GRANT USAGE ON SCHEMA aiki TO {ROLE}")
+    given.run("ALTER DATABASE {0} SET default_transaction_isolation = serializable")
     with running_pooler(given.guest) as pooler:
         await opened(pooler.url)
         pooler.ignores_options = True
-        with pytest.raises(ConfigError, match="lock_timeout is 0, not 200ms") as refused:
+        with pytest.raises(ConfigError, match="serializable, not read committed, lock_timeout is 0") as refused:
             await opened(pooler.url)
         given.run(*str(refused.value.hint).partition(": ")[2].split("; "))
         await opened(pooler.url)
