@@ -24,7 +24,10 @@ _OWNER: Final = (
 _ENTRY: Final = "let it in: by pg_hba.conf, GRANT CONNECT ON DATABASE …, ALTER ROLE … LOGIN, or a client certificate"
 _OPTIONS: Final = "look at `options` in the address (or PGOPTIONS)"
 _WRITABLE: Final = "give the address of the primary; or ALTER ROLE … SET default_transaction_read_only = off"
-_POOLER: Final = "connect to Postgres itself, or let the pooler ignore it: we say then what the role needs instead"
+_POOLER: Final = (
+    "connect to Postgres itself, or let the pooler ignore it (PgBouncer: ignore_startup_parameters = options);"
+    " what the role needs instead is said then"
+)
 _TLS: Final = "set sslrootcert= to the authority's certificate, or the host to the certificate's name"
 _FEWER: Final = "each aikid takes pool_size (6) connections and up to 4 more: --pool-size 2, or raise the limit"
 _LOGIN: Final = "set user and password right: in the address, by PGUSER and PGPASSWORD, or in a passfile"
