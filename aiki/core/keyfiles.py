@@ -6,15 +6,19 @@ the daemon's settings, `--creds` and AIKI_CREDS.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from aiki.core.variables import variable
+from aiki.core.errors import ConfigError
+from aiki.core.variables import trimmed, variable
 
 FilePath: TypeAlias = str | PathLike[str]
+# PEM and credentials files begin so; a seed, and a JWT.
+_KEYS: Final = re.compile(r"-----BEGIN |[\r\n]|^S[A-Z2-7]{57}$|^ey[\w-]+\.[\w-]+\.[\w-]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,21 @@ def variable_of(name: str) -> str:
 
 
 def key_files(given: Mapping[str, FilePath | None], environment: Mapping[str, str]) -> KeyFiles:
-    """Return the files that are given by name, each else by its variable. An empty name says that there is none."""
+    """Return the files that are given by name, each else by its variable. An empty name says that there is none.
+
+    Raises ConfigError as `key_file` does.
+    """
     variables = {name: variable(environment, variable_of(name)) for name in NAMES}
     chosen = {name: variables[name] if given.get(name) is None else given[name] for name in NAMES}
-    return KeyFiles(**{name: Path(file).expanduser() for name, file in chosen.items() if file})
+    return KeyFiles(**{name: key_file(name, file) for name, file in chosen.items() if file})
+
+
+def key_file(name: str, file: FilePath) -> Path:
+    """Return the path of the file. Raises ConfigError, and repeats nothing, if it is what such a file should hold."""
+    text = trimmed(fspath(file))
+    if _KEYS.search(text):
+        raise ConfigError(
+            f"{name}: it is given the keys themselves, and expected the name of a file that holds them",
+            hint=f"write them to a file for yourself alone: umask 077; printenv {variable_of(name)} > {name}.txt",
+        )
+    return Path(text).expanduser()

@@ -87,7 +87,7 @@ class Manifest:
         """
         chosen = self._profile(profile).keys.get(name) or self.client.keys.get(name)
         file = trimmed(chosen.expand(environment)) if chosen else ""
-        return self.file.parent / Path(file).expanduser() if file else None
+        return self.file.parent / keyfiles.key_file(name, file) if file else None
 
     def _profile(self, name: str | None) -> ClientSettings:
         if name is None:

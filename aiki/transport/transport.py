@@ -30,6 +30,7 @@ from aiki.core.errors import (
     UsageError,
 )
 from aiki.core.keyfiles import KeyFiles
+from aiki.core.variables import trimmed
 from aiki.nats import Connection, KeysUnusable, NatsError, NoReply, NoResponders, OnlyStored, Refused, Untrusted
 from aiki.outages import Outage
 from aiki.transport.hints import Hint, HintPulls
@@ -97,7 +98,7 @@ class Transport:
         """
         if not subjects.is_token(namespace):
             raise ConfigError(f"namespace {namespace!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
-        keys = keys or KeyFiles()
+        url, keys = trimmed(url), keys or KeyFiles()
         try:
             level = logging.DEBUG if quiet else logging.WARNING
             connection = Connection([url], keys=keys, name=name, outage=Outage(log, "NATS", level=level))

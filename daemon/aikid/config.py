@@ -25,7 +25,7 @@ from aiki.core.errors import ConfigError
 from aiki.core.keyfiles import NAMES as KEY_NAMES
 from aiki.core.keyfiles import KeyFiles
 from aiki.core.variables import trimmed, variable
-from aikid.values import boolean, choice, database_url, file, folder, integer, nats_url, seconds
+from aikid.values import boolean, choice, database_url, folder, integer, key_file, nats_url, seconds
 
 PREFIX: Final = "AIKI_"
 DEFAULT_NATS_PORT: Final = 4222
@@ -101,10 +101,10 @@ class Option:
 OPTIONS: Final[tuple[Option, ...]] = (
     Option("database_url", database_url, "Postgres; with a password only by AIKI_DATABASE_URL or file", "URL", True),
     Option("nats_url", nats_url, "NATS (default nats://127.0.0.1:4222)", "URL", True),
-    Option("creds", file, "credentials file for NATS: the JWT and the seed of a user", "FILE"),
-    Option("tls_ca", file, "who signs NATS's certificate (default: those that the system trusts)", "FILE"),
-    Option("tls_cert", file, "our own certificate, where NATS asks for one", "FILE"),
-    Option("tls_key", file, "its key", "FILE"),
+    Option("creds", key_file("creds"), "credentials file for NATS: the JWT and the seed of a user", "FILE"),
+    Option("tls_ca", key_file("tls_ca"), "who signs NATS's certificate (default: whom the system trusts)", "FILE"),
+    Option("tls_cert", key_file("tls_cert"), "our own certificate, where NATS asks for one", "FILE"),
+    Option("tls_key", key_file("tls_key"), "its key", "FILE"),
     Option("pool_size", integer(1, 100), "connections to Postgres for hot statements (default 6)", "N"),
     Option("embedded", boolean, "run a Postgres and a nats-server of our own, on data that survives restarts"),
     Option("data_dir", folder, "where --embedded keeps its data (default .aiki)", "DIR"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from aiki.core import servers
+from aiki.core import keyfiles, servers
 from aiki.core.duration import to_seconds
 from aiki.core.errors import AikiError
 from aiki.core.variables import trimmed
@@ -92,6 +92,6 @@ def nats_url(value: object) -> str:
     return url
 
 
-def file(value: object) -> Path:
-    """Return the path of a file, which may come later."""
-    return Path(trimmed(text(value))).expanduser()
+def key_file(name: str) -> Callable[[object], Path]:
+    """Return a function that takes the name of a file of keys, which may come later."""
+    return lambda value: keyfiles.key_file(name, text(value))

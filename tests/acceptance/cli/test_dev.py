@@ -66,7 +66,8 @@ def test_the_example_has_a_result_and_ctrl_c_ends_all(dev, folder):
     assert len(everyone) >= 4
     assert not any(is_alive(pid) for pid in everyone)
 
-    second = dev(AIKI_URL=address(first))
+    # What opens a server elsewhere is not for this one.
+    second = dev(AIKI_URL=address(first), AIKI_CREDS="elsewhere.creds", AIKI_TLS_CA="elsewhere.pem")
     second.wait_for_log('→ "Hello, Ada!"', 60)
     assert "stays as it is" in second.logged()
     assert address(second) == address(first), "terminals that had the address still have it"

@@ -95,6 +95,12 @@ def test_nats_may_be_a_cluster(urls: str) -> None:
     assert load({}, {**GIVEN, "AIKI_NATS_URL": f"\ufeff{urls}\r\n"}).settings.nats_url == urls
 
 
+def test_keys_in_place_of_a_files_name_are_not_repeated() -> None:
+    told = refusal(environ={**GIVEN, "AIKI_CREDS": "-----BEGIN NATS USER JWT-----\neyS3cret"})
+    assert told.startswith("creds: it is given the keys themselves")
+    assert "eyS3cret" not in told
+
+
 def test_the_files_that_open_nats_have_the_names_that_clients_give_them(tmp_path: Path) -> None:
     file = write(tmp_path, 'creds = "~/a.creds"\ntls_ca = "of-file.pem"')
     variables = {**GIVEN, "AIKI_TLS_CA": "ca.pem\n", "AIKI_TLS_CERT": "tls.crt", "AIKI_CONFIG": file}

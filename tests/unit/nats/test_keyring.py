@@ -115,6 +115,17 @@ def test_what_is_given_wins_over_variables_and_an_empty_word_says_that_there_is_
     assert found == KeyFiles(creds=Path("of-variable.creds"), tls_cert=Path("tls.crt"))
 
 
+@pytest.mark.parametrize("name", ["creds", "tls_ca", "tls_key"])
+def test_keys_in_place_of_a_files_name_are_not_repeated(name: str, credentials: str) -> None:
+    jwt, seed = (line for line in credentials.splitlines() if line.startswith(("ey", "SU")))
+    for keys in (credentials, jwt, f" {seed}\n", f"-----BEGIN PRIVATE KEY----- {seed}"):
+        with pytest.raises(ConfigError, match=f"^{name}: it is given the keys themselves") as caught:
+            key_files({}, {f"AIKI_{name.upper()}": keys})
+        for told in (str(caught.value), caught.value.hint):
+            assert seed[2:] not in str(told)
+            assert jwt[2:] not in str(told)
+
+
 def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"tls_key: .* expected tls_cert beside it"):
         tls_context(KeyFiles(tls_key=tmp_path / "tls.key"))
