@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from os import PathLike, fspath
 from pathlib import Path
@@ -66,4 +67,7 @@ def key_file(name: str, file: FilePath) -> Path:
             f"{name}: it is given the keys themselves, and expected the name of a file that holds them",
             hint=f"write them to a file for yourself alone: umask 077; printenv {variable_of(name)} > {name}.txt",
         )
-    return Path(text).expanduser()
+    path = Path(text)
+    with suppress(RuntimeError):  # there is no such home: as it stands it will not be found
+        path = path.expanduser()
+    return path

@@ -27,7 +27,7 @@ _OTHERS: Final = {
     "https": "HTTP is for watching a nats-server: take its nats:// or tls:// port",
 }
 _NEXT_URL: Final = re.compile(r",(?=\s*[A-Za-z][A-Za-z0-9+.-]*://)")
-_REST: Final = re.compile(r"(?:(?P<user>[^\s:/?#@\[\]]*)(?P<secret>:[^\s/?#@]*)?@)?(?P<hosts>[^/?#@]+)/?")
+_REST: Final = re.compile(r"(?:(?P<user>[^\s:/?#@\[\]]*)(?P<secret>:[^\r\n/?#@]*)?@)?(?P<hosts>[^/?#@]+)/?")
 _HOST: Final = re.compile(r"(?:\[(?P<six>[^\]\s]+)\]|(?P<name>[^\s:/?#@\[\]%]+))(?::(?P<port>\d{0,5}))?")
 
 
@@ -108,7 +108,7 @@ def _servers(url: str) -> Iterator[Server]:
         raise ValueError(f"{EXPECTED} (it begins with {' or '.join(f'{name}://' for name in SCHEMES)})")
     parts = _REST.fullmatch(rest)
     if parts is None:
-        raise ValueError(f"{EXPECTED}; nothing follows the port")
+        raise ValueError(f"{EXPECTED}; a host and a port, and nothing behind them")
     credentials = _credentials(parts["user"], parts["secret"])
     for host in parts["hosts"].split(","):
         if host.strip():

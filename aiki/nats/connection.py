@@ -211,17 +211,26 @@ class Connection:
             raise NoResponders(f"nobody listens on {subject}")
         return message
 
-    async def check_publish(self, subject: str, data: bytes = b"") -> None:
-        """Publish, and return when the server has dealt with it. Raises Refused if it may not be, else NatsError."""
+    async def check_publish(
+        self, subject: str, data: bytes = b"", *, seconds: float = FLUSH_SECONDS, vital: bool = False
+    ) -> None:
+        """Publish, and return when the server has dealt with it. With `vital` a refusal is one of `refusals`.
+
+        Raises Refused if that may not be published, NoReply if the server does not answer within `seconds`, or Away.
+        """
         token = f"{next(self._tokens):x}"
         denied: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[token] = subject, denied
         try:
             await self.publish(subject, data)
-            await self.flush()
+            await self.flush(seconds=seconds)
         finally:
             del self._waiting[token]
             error = denied.exception() if denied.done() else None
+        if vital and error is not None:
+            self.refusals.begin(subject, str(error))
+        elif vital:
+            self.refusals.end(subject)
         if error is not None:
             raise error
 

@@ -1,6 +1,7 @@
 """Own how a nats-server lets us in: nats-py's client, from the address to the server's first PONG.
 
-The connection, TLS, the greeting and all forms of credentials are nats-py's. What comes behind is not: its reading loop
+The connection, TLS, the greeting and all forms of credentials are nats-py's; their files are `keyring`'s, since nats-py
+reads for ever in one that holds no JWT, and keeps the line ends of Windows. What comes behind is not: its reading loop
 ends for good at a subject, a reply subject or a status that is not UTF-8, at a header block without a first line and at
 the answer to a ping that was given up; it closes for good when credentials are refused, forgets subscriptions that
 permissions took, and each message costs it a task's turn. So its tasks never begin, and `link` has the stream.

@@ -7,7 +7,9 @@ ends and byte order marks are as the systems that they came through left them. N
 from __future__ import annotations
 
 import codecs
+import os
 import ssl
+import stat
 from base64 import b64encode, urlsafe_b64decode
 from binascii import Error as NotBase64
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ FILE_BYTES: Final = 4 * 1024 * 1024
 _SEED: Final = "SU"
 _SEED_LENGTH: Final = 58
 _JWT_PARTS: Final = 3
+_of_pipes: Final[dict[Path, bytes]] = {}
+"""What can be read but once: in shells, `--creds <(command)`."""
 _DER: Final = b"\x30"
 
 
@@ -116,9 +120,14 @@ def _trusting(file: Path) -> ssl.SSLContext:
 
 
 def _read(file: Path, name: str) -> bytes:
+    if file in _of_pipes:
+        return _of_pipes[file]
     try:
         with file.open("rb") as stream:
-            return stream.read(FILE_BYTES)
+            raw = stream.read(FILE_BYTES)
+            if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+                _of_pipes[file] = raw
+            return raw
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no path"
         raise FileUnreadable(f"{name}: cannot read {file}: {reason}") from error

@@ -20,7 +20,6 @@ from aiki.nats import (
     KeysUnusable,
     Message,
     NatsError,
-    NoResponders,
     Refused,
     Subscription,
     Untrusted,
@@ -106,13 +105,10 @@ class Bus:
     async def answers(self) -> bool:
         """Tell whether callers can reach this daemon: NATS answers within a second, and refuses nothing.
 
-        A frozen server looks connected for up to 30 s. So it is asked on a caller's kind of subject that nobody serves:
-        the server itself says so, or that replies are not permitted.
+        A frozen server looks connected for up to 30 s. So it is asked, and whether we may reply to callers with it.
         """
         try:
-            await self._nats.request(self._nobody, seconds=1, vital=True)
-        except NoResponders:
-            return not self._nats.refusals
+            await self._nats.check_publish(self._nobody, seconds=1, vital=True)
         except NatsError:
             return False
         return not self._nats.refusals

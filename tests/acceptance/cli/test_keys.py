@@ -5,6 +5,7 @@ from __future__ import annotations
 import nats as nats_py
 import pytest
 
+from aiki import Client
 from tests.operator import HOUR_SECONDS, Operator
 
 
@@ -66,6 +67,8 @@ def test_an_authority_is_given_in_one_form_everywhere(aiki, start, start_aikid, 
     fleet.wait_for_log("serves")
     done = aiki("enqueue", "hello", "--wait", env={**where, "AIKI_TLS_CA": str(authority.file)})
     assert (done.code, done.out, done.err) == (0, '"HELLO ADA"\n', "")
+    with Client.blocking(nats.url, namespace=where["AIKI_NAMESPACE"], tls_ca=authority.file) as client:
+        assert len(client.runs.list().runs) == 1
     (flows / "aiki.yaml").write_text("aiki: 1\nclient: {tls_ca: ca.pem}")
     (flows / "ca.pem").write_bytes(authority.file.read_bytes())
     assert aiki("status", env=where).code == 0

@@ -238,7 +238,12 @@ async def test_whether_something_may_be_published_is_told_without_a_listener(gua
         await guard(guarded, permissions={"publish": ["_INBOX.>"]})
         with pytest.raises(Refused, match=r'Publish to "test\.echo"'):
             await connection.check_publish("test.echo")
-        await connection.check_publish(connection.new_inbox())
+        assert not connection.refusals
+        with pytest.raises(Refused):
+            await connection.check_publish("test.echo", vital=True)
+        assert connection.refusals
+        await guard(guarded)
+        await connection.check_publish("test.echo", vital=True)
         assert not connection.refusals
 
 

@@ -57,7 +57,7 @@ def test_any_user_and_password_can_be_percent_encoded(user: str, password: str) 
     assert server.credentials == Credentials(token=user)
 
 
-@pytest.mark.parametrize("sign", "!$&'()*+,;=[]^_`{|}~:%-.")
+@pytest.mark.parametrize("sign", " !$&'()*+,;=[]^_`{|}~:%-.")
 def test_a_sign_that_ends_no_password_need_not_be_encoded(sign: str) -> None:
     (server,) = parse(f"nats://user:a{sign}b@a")
     assert server.credentials.password == f"a{sign}b"
@@ -79,14 +79,17 @@ def test_a_sign_that_ends_no_password_need_not_be_encoded(sign: str) -> None:
         ("nats://user:s3#cret@a", "%23 for #"),
         ("nats://user:s3%ffcret@a", "is not percent-encoded UTF-8"),
         ("nats://user:s3cret", "a port is a number"),
-        ("nats://[user:s3cret@a", "nothing follows the port"),
+        ("nats://[user:s3cret@a", "nothing behind them"),
+        ("nats://", "nothing behind them"),
+        ("nats://user:s3\ncret@a", "nothing behind them"),
+        ("nats://a nats://b", "it begins with nats:// or tls://"),
         ("nats://a:0", "a number from 1 to 65535"),
         ("nats://a:65536", "a number from 1 to 65535"),
         ("nats://a:http", "a port is a number"),
         ("nats://::1:4222", "an IPv6 address stands in brackets"),
         ("nats://[a]:4222", "only an IPv6 address stands in brackets"),
-        ("nats://a:4222/path", "nothing follows the port"),
-        ("nats://a:4222?tls=true", "nothing follows the port"),
+        ("nats://a:4222/path", "nothing behind them"),
+        ("nats://a:4222?tls=true", "nothing behind them"),
         ('"nats://a:4222"', "it begins with nats:// or tls://"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def test_credentials_are_read_as_they_come(file: Path, credentials: str, left) -
     assert found is not None
     assert found.jwt in credentials.splitlines()
     assert found.seed in credentials.splitlines()
+
+
+def test_what_can_be_read_but_once_is_kept(credentials: str) -> None:
+    reads, writes = os.pipe()
+    os.write(writes, credentials.encode())
+    os.close(writes)
+    file = Path(f"/dev/fd/{reads}")
+    assert login(KeyFiles(creds=file)) == login(KeyFiles(creds=file))
+    os.close(reads)
 
 
 def test_a_seed_alone_is_enough(file: Path, credentials: str) -> None:
@@ -124,6 +134,10 @@ def test_keys_in_place_of_a_files_name_are_not_repeated(name: str, credentials: 
         for told in (str(caught.value), caught.value.hint):
             assert seed[2:] not in str(told)
             assert jwt[2:] not in str(told)
+
+
+def test_the_home_of_nobody_is_no_home() -> None:
+    assert key_files({"creds": "~nobody-here/a.creds"}, {}) == KeyFiles(creds=Path("~nobody-here/a.creds"))
 
 
 def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
