@@ -4,6 +4,8 @@ A number where the schema has a Decimal goes as text, with the digits that were 
 Decimal, so that both have one digest. Elsewhere it is the float that JSON makes of it, and refused where nothing
 declares a float and none says the same digits. A cell of a table is read by the type at its place (`payload.cells`).
 Whatever else does not fit the schema is left to `payload.schema`.
+
+The schema comes from a stranger: no more than STEPS parts of it are looked at, and from there on nothing is known.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from aiki.payload.cells import value_of
 from aiki.payload.typed import Cell, Number, shortened
 from aiki.wire.schema import Schema, is_decimal, is_open, names_type, referred, takes_any_text
 
+STEPS: Final = 300_000
+"""Parts of a schema that are looked at for one payload: less than a second."""
 _IN_PLACE: Final = ("anyOf", "oneOf", "allOf")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
@@ -37,6 +41,7 @@ class _Reader:
 
     def __init__(self, root: Schema) -> None:
         self._root = root
+        self._left = STEPS
 
     def value(self, value: Any, schemas: Sequence[Schema]) -> Any:
         """Return what the value is, where any of the schemas may hold."""
@@ -56,10 +61,11 @@ class _Reader:
     def _object(self, value: dict[Any, Any], leaves: Sequence[Schema]) -> dict[Any, Any]:
         made: dict[Any, Any] = {}
         if len(leaves) > 1:
-            leaves = [leaf for leaf in leaves if _has_tags_of(leaf, value)]
+            leaves = [leaf for leaf in leaves if self._may_take(_tags(leaf)) and _has_tags_of(leaf, value)]
         name: Any = None
         try:
             for name, member in value.items():
+                leaves = leaves if self._may_take(len(leaves)) else []
                 forms = [form for leaf in leaves if isinstance(form := _form_of(leaf, name), dict)]
                 if isinstance(member, Cell) and member == "" and forms:
                     required = any(name in leaf.get("required", ()) for leaf in leaves)
@@ -81,6 +87,7 @@ class _Reader:
         by_place = [chain(leaf.get("prefixItems", ()), repeat(leaf.get("items"))) for leaf in leaves]
         try:
             for item in value:
+                by_place = by_place if self._may_take(len(by_place)) else []
                 forms = [form for forms in by_place if isinstance(form := next(forms), dict)]
                 made.append(self.value(item, forms))
         except Misfit as misfit:
@@ -90,10 +97,12 @@ class _Reader:
     def _leaves(self, schemas: Sequence[Schema]) -> list[Schema]:
         """Return the schemas and those that they refer to and choose from, as far as they say something themselves.
 
-        There is an end to them: `wire.schema` bounds how many apply to one value.
+        There is an end to them: no schema applies by way of itself.
         """
-        waiting, found = list(schemas), []
+        waiting, found = list({id(schema): schema for schema in schemas}.values()), []
         for schema in waiting:
+            if not self._may_take(_parts(schema)):
+                return []
             inner = [one for keyword in _IN_PLACE for one in schema.get(keyword, ())]
             if (target := referred(schema, self._root)) is not None:
                 inner.append(target)
@@ -101,6 +110,19 @@ class _Reader:
             if not inner or "type" in schema:
                 found.append(schema)
         return found
+
+    def _may_take(self, steps: int) -> bool:
+        self._left -= steps
+        return self._left >= 0
+
+
+def _parts(schema: Schema) -> int:
+    """Return how many parts of a schema looking at it takes, beside the schemas inside it."""
+    return 1 + len(schema.get("enum", ())) + len(schema.get("required", ()))
+
+
+def _tags(leaf: Schema) -> int:
+    return sum(map(_parts, leaf.get("properties", {}).values()))
 
 
 def _has_tags_of(leaf: Schema, value: dict[Any, Any]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,6 +21,8 @@ from aiki.payload import Parameters, schema
 from aiki.payload.reading import read
 from aiki.payload.typed import Cell, Number, loads
 from aiki.wire.schema import parse
+from tests.hostile_schemas import HARMLESS
+from tests.waiting import patient
 
 
 class Colour(StrEnum):
@@ -199,3 +203,23 @@ def test_what_contains_itself_is_left_to_the_encoder() -> None:
     payload["value"] = payload
     with pytest.raises(RecursionError):
         read(payload, {})
+
+
+@pytest.mark.parametrize(("form", "payload"), HARMLESS.values(), ids=HARMLESS)
+def test_a_hostile_schema_is_read_by_soon(form: dict[str, Any], payload: dict[str, Any]) -> None:
+    parsed = parse(msgspec.json.encode(form))
+    began = time.monotonic()
+    with suppress(Misfit):
+        read(payload, parsed)
+    assert time.monotonic() - began < patient(2)
+
+
+def test_schemas_that_apply_in_ever_more_ways_are_read_by_soon() -> None:
+    inner: dict[str, Any] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/A"}}
+    form = {"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [inner] * 100}}}
+    payload: Any = Cell("5")
+    for _ in range(50):
+        payload = {"a": payload, "b": [Number("1.5")] * 100}
+    began = time.monotonic()
+    assert read(payload, parse(msgspec.json.encode(form)))["a"]["b"] == [1.5] * 100
+    assert time.monotonic() - began < patient(2)
