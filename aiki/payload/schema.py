@@ -168,7 +168,7 @@ class _Check:
         self.spend(len(names))
         if missing := [name for name in names if name not in value]:
             given = nearest(missing[0], (name for name in value if name not in schema.get("properties", {})))
-            raise Misfit(f"{_names(missing)} missing" + (f": is it what {given!r} should be?" if given else ""))
+            raise Misfit(f"{_names(missing)} missing" + (f" (is it what {given!r} should be?)" if given else ""))
 
     def members(self, value: dict[str, Any], forms: dict[str, Schema], _: Schema) -> None:
         self.members_by(forms.get, value)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from aiki.process.spans import spoken
-from aiki_cli.output import columns
+from aiki_cli.output import columns, console, is_terminal
 from aiki_cli.text import lines, one_line, to_json
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from aiki import RunStatus
 
 TSV_COLUMNS: Final = "id state workflow version created_at started_at finished_at due_at attempt tasks key why"
+_WIDE: Final = 110
+"""Columns of a screen from which on there is room for whole ids."""
 _SIGNS: Final = {
     "completed": ("✓", "green"),
     "failed": ("✗", "red"),
@@ -87,11 +90,12 @@ def local(moment: datetime) -> datetime:
 
 
 def table(runs: Sequence[RunStatus]) -> RenderableType:
-    """Return runs as lines for people."""
+    """Return runs as lines for people; where the screen is narrow, with the ends of their ids, which name them too."""
     now = datetime.now(UTC)
+    width = console().width
     rows = [
         [
-            run.run_id,
+            run.run_id if width >= _WIDE else run.run_id.rpartition("-")[2],
             state_text(run.state),
             f"{run.workflow} {run.version}",
             span(now - run.created_at),
@@ -99,7 +103,7 @@ def table(runs: Sequence[RunStatus]) -> RenderableType:
         ]
         for run in runs
     ]
-    return columns(rows, ["RUN", "STATE", "WORKFLOW", "AGE", ""])
+    return columns(rows, ["RUN", "STATE", "WORKFLOW", "AGE", ""], last_is_cut=is_terminal(sys.stdout))
 
 
 def page(run: RunStatus, *, payload: object = ...) -> RenderableType:
@@ -133,7 +137,7 @@ def summary(run: RunStatus, now: datetime) -> str:
     if run.error is not None:
         return _error(run)
     if run.due_at is not None and run.due_at > now:
-        due = f"goes on in {span(run.due_at - now)}"
+        due = f"{'again' if run.state == 'running' else 'goes on'} in {span(run.due_at - now)}"
         return f"{due} ({run.why})" if run.why else due
     if run.why:
         return run.why
@@ -156,7 +160,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("retry of", run.origin_id if run.origin_id != run.run_id else None),
         ("created", _moment(run.created_at, now)),
         ("started", _moment(started, now)),
-        ("goes on", _moment(run.due_at, now)),
+        ("again" if run.state == "running" else "goes on", _moment(run.due_at, now)),
         ("finished", f"{_moment(ended, now)}, after {span(ended - (started or run.created_at))}" if ended else None),
         ("tasks", str(run.tasks) if run.tasks else None),
         ("attempt", str(run.attempt) if run.attempt > 1 else None),

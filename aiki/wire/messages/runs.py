@@ -96,7 +96,7 @@ class RunStatus(Struct, omit_defaults=True):
     origin_id: str | None = None
     """The first of its retries, if that is another run."""
     tried: Attempt | None = None
-    """The try of one of its tasks that failed and is due again, of a run whose `why` does not say so (in `Status`)."""
+    """The try of one of its tasks that failed and is due again, of a run whose `why` does not say so (not in news)."""
     output_bytes: int | None = None
     """The size of an output that is not here: a list leaves out those of more than LISTED_BYTES."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aiki_cli import exits, options, suggestions
+from aiki_cli.following import changes
 from aiki_cli.output import Mode
 from aiki_cli.references import find_all
 from aiki_cli.runs_view import page, table, to_cells, to_object
@@ -63,7 +62,7 @@ async def _watch(session: Session, client: Client, run_ids: Sequence[str]) -> li
     """Show each change until all runs have ended; a run that needs a person counts as ended."""
     latest: dict[str, RunStatus] = {}
     if not session.out.live:
-        async for run in _changes(client, run_ids):
+        async for run in changes(client, run_ids):
             latest[run.run_id] = run
             _show_change(session, run)
             session.out.go_on()
@@ -78,34 +77,10 @@ async def _watch(session: Session, client: Client, run_ids: Sequence[str]) -> li
         return page(runs[0]) if len(run_ids) == 1 and runs else table(runs)
 
     with Live(get_renderable=view, console=console(), refresh_per_second=4):
-        async for run in _changes(client, run_ids):
+        async for run in changes(client, run_ids):
             latest[run.run_id] = run
             session.out.go_on()
     return [latest[run_id] for run_id in run_ids]
-
-
-async def _changes(client: Client, run_ids: Sequence[str]) -> AsyncIterator[RunStatus]:
-    """Yield the status of any of the runs as it changes, until none of them can move by itself."""
-    news: asyncio.Queue[RunStatus | None] = asyncio.Queue()
-
-    async def follow(run_id: str) -> None:
-        async with aclosing(client.handle(run_id).watch()) as changes:
-            async for run in changes:
-                news.put_nowait(run)
-                if exits.of_state(run.state) != exits.STILL_GOING:
-                    break
-        news.put_nowait(None)
-
-    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-        tasks = [group.create_task(follow(run_id)) for run_id in run_ids]
-        stack.callback(lambda: [task.cancel() for task in tasks])
-        left = len(tasks)
-        while left:
-            run = await news.get()
-            if run is None:
-                left -= 1
-            else:
-                yield run
 
 
 def _show_change(session: Session, run: RunStatus) -> None:

@@ -168,7 +168,8 @@ async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> Lis
     limit = min(max(request.limit, 1), _LIST_MAX)
     found, end = await store.list_runs(pool, namespace, request, before=before, limit=limit + 1, limit_bytes=room)
     counted = await status.counted(pool, {(namespace, run.id): run for run in found[:limit]})
-    runs = [status.within(run, room) for run in (await explain(pool, counted)).values()]
+    explained = await status.tried(pool, await explain(pool, counted))
+    runs = [status.within(run, room) for run in explained.values()]
     kept = runs[: fitting(map(weights.of_status, runs), room - _REPLY_BYTES)]
     if len(kept) < len(found):
         end = Mark(kept[-1].created_at, kept[-1].id)

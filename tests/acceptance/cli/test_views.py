@@ -75,6 +75,16 @@ def test_a_watch_writes_a_line_per_change_until_the_end(aiki, start, worker, flo
     assert "running" in states
 
 
+def test_a_watch_says_which_task_is_tried_again_and_why(aiki, start, worker):
+    run_id = aiki("enqueue", "stumbling").lines[0]
+    watch = start("status", run_id, "--watch")
+    wait_until_sync(lambda: "task stumble" in watch.printed(), what="the wait for the retry")
+    run = dict(zip(COLUMNS, watch.printed().splitlines()[-1].split("\t"), strict=True))
+    assert (run["state"], run["why"]) == ("running", "task stumble failed at attempt 1: TimeoutError: no answer")
+    assert run["due_at"] > run["started_at"]
+    assert watch.terminate(signal.SIGINT) == 130
+
+
 def test_ctrl_c_detaches_and_cancels_nothing(aiki, start, worker, flows):
     gate = flows / "gate"
     run_id = aiki("enqueue", "held", f"gate={gate}").lines[0]

@@ -52,7 +52,7 @@ async def test_a_name_that_is_almost_a_workflows_is_asked_about_and_each_caller_
             await client.enqueue("Pay_", {})
         assert caught.value.command == "aiki enqueue pay"
         assert traceback.format_exception(caught.value)[-1] == 'hint: await client.enqueue("pay", ...)\n'
-        with pytest.raises(PayloadError, match=r"\$\.order: 'id' is missing: is it what 'i_d' should be\?"):
+        with pytest.raises(PayloadError, match=r"\$\.order: 'id' is missing \(is it what 'i_d' should be\?\)"):
             await client.enqueue("pay", {"order": {"i_d": "o", "cents": []}, "tip": 1})
         with pytest.raises(PayloadError, match=r"\$: 'tips' is not known \(did you mean 'tip'\?\)"):
             await client.enqueue("pay", {"order": {"id": "o", "cents": []}, "tip": 1, "tips": 2})

@@ -366,6 +366,8 @@ async def test_the_status_of_a_running_run_says_which_task_is_tried_again(client
             return status if status.why else None
 
         status: Any = await wait_until(tried, what="the wait before the next try")
+        (listed,) = (await client.runs.list(states=[State.RUNNING])).runs
     assert (status.state, status.why) == (State.RUNNING, "task flaky failed at attempt 1: OSError: not yet")
     assert status.due_at is not None
     assert timedelta() < status.due_at - status.created_at
+    assert (listed.why, listed.due_at) == (status.why, status.due_at)
