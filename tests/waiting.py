@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from inspect import isawaitable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 import anyio
 
@@ -39,12 +39,16 @@ def wait_until_sync(condition: Callable[[], T], seconds: float = 10.0, *, what: 
     return value
 
 
-async def wait_until(condition: Callable[[], T | Awaitable[T]], seconds: float = 10.0, *, what: str | None = None) -> T:
+@overload
+async def wait_until(condition: Callable[[], Awaitable[T]], seconds: float = 10.0, *, what: str | None = None) -> T: ...
+@overload
+async def wait_until(condition: Callable[[], T], seconds: float = 10.0, *, what: str | None = None) -> T: ...
+async def wait_until(condition: Callable[[], Any], seconds: float = 10.0, *, what: str | None = None) -> Any:
     """Return the first truthy value of `condition`, sync or async. Raises AssertionError as `wait_until_sync` does."""
     deadline = time.monotonic() + patient(seconds)
     while True:
         found = condition()
-        value: T = await found if isawaitable(found) else found
+        value = await found if isawaitable(found) else found
         if value:
             return value
         if time.monotonic() > deadline:

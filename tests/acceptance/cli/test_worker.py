@@ -12,7 +12,6 @@ from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import descendants, is_alive
 from tests.waiting import patient, wait_until_sync
 
-
 APART = """
 import time
 from pathlib import Path
