@@ -14,6 +14,7 @@ from aikid.store import migrate, requirements
 from aikid.store.pool import Pool
 from tests.pooler import running_pooler
 from tests.servers import USER, Aikids, Postgres, Program, running_nats
+from tests.waiting import patient
 
 pytestmark = pytest.mark.anyio
 
@@ -224,7 +225,7 @@ def test_a_daemon_ends_with_a_sentence_and_a_code(given: Database, start_aikid: 
             ("check", {"database_url": pooler.url, "nats_url": nats.url}, 78, "ignores `options`"),
             ("check", {"nats_url": wrong}, 77, "NATS refuses our credentials"),
         ]
-        soon = {"AIKI_START_TIMEOUT": "300ms"}
+        soon = {"AIKI_START_TIMEOUT": f"{patient(1):g}s"}
         started = [start_aikid(arguments=[word], env=soon, start=False, **at) for word, at, _, _ in expected]
         for daemon in started:
             Program.start(daemon)
