@@ -198,7 +198,8 @@ class Parameters:
             except Refused as refused:
                 raise annotations.unusable(self._owner, self._fn, parameter.name, str(refused)) from None
             except Misfit as misfit:
-                reason = f"its default does not fit its annotation: {misfit.reason}"
+                hint = f" ({misfit.hint})" if misfit.hint else ""
+                reason = f"its default does not fit its annotation: {misfit.reason}{hint}"
                 raise annotations.unusable(self._owner, self._fn, parameter.name, reason) from None
             fields.append(field)
         return _Plan(self._parameters, fields, defaults, _shape(self._fn.__name__, fields))

@@ -19,7 +19,7 @@ from aiki.run import WorkflowRun
 from aiki.task import task
 from aiki.workflow import workflow
 from tests.unit.sdk import guarded
-from tests.unit.sdk.shapes import Address, Circle, Item, Money, Nested, Order, Validated
+from tests.unit.sdk.shapes import Address, Circle, Item, Money, Name, Nested, Order, Validated
 
 T = TypeVar("T")
 
@@ -78,6 +78,7 @@ def an_enum_of_both(x: Ordinal) -> None: ...
 def a_huge_enum(x: list[Huge]) -> None: ...
 def an_init_var(x: Scaled) -> None: ...
 def bad_default(x: int = "1") -> None: ...  # type: ignore[assignment]
+def default_of_a_subclass(x: str = Name.A) -> None: ...
 def bad_field_default(x: Sloppy) -> None: ...
 def nan_default(x: float = float("nan")) -> None: ...
 def a_model_with_a_set(x: Nested) -> None: ...
@@ -118,6 +119,10 @@ class Service:
         (a_huge_enum, "parameter `x`.*all text, or all whole numbers"),
         (an_init_var, "parameter `x`.*Scaled.*make its `InitVar` a plain field"),
         (bad_default, "parameter `x`.*default does not fit its annotation: expected int, got str"),
+        (
+            default_of_a_subclass,
+            r"parameter `x`.*the Name would arrive as a plain str \(pass value\.value, or annotate",
+        ),
         (bad_field_default, "parameter `x`.*field `count` of Sloppy: its default does not fit.*expected int, got None"),
         (nan_default, "parameter `x`.*nan is not a number"),
         (a_model_with_a_set, "parameter `x`.*field `tags` of Tagged: a set has no order"),
