@@ -49,7 +49,7 @@ def check_arrival(passed: Any, arrived: Any, *, exact: bool) -> None:
     elif (parts := _parts_of(kind)) is not None:
         _check_parts(parts(passed), parts(arrived), exact)
     elif isinstance(passed, dict):
-        _check_keys(passed, arrived)
+        _check_keys(passed, arrived, exact)
         _check_parts(_members(passed, passed), _members(passed, arrived), exact)
     elif not _are_equal(passed, arrived):
         raise _other(passed)
@@ -85,10 +85,11 @@ def _check_parts(passed: Parts, arrived: Parts, exact: bool) -> None:
         raise misfit.inside(step) from None
 
 
-def _check_keys(passed: dict[Any, Any], arrived: dict[Any, Any]) -> None:
+def _check_keys(passed: dict[Any, Any], arrived: dict[Any, Any], exact: bool) -> None:
     kinds = {key: type(key) for key in arrived}
     for key in passed:
-        if kinds.pop(key, None) is not type(key):
+        kind = kinds.pop(key, None)
+        if kind is not type(key) and (exact or kind not in BASES or not isinstance(key, kind)):
             raise Misfit("a key that is text in JSON, and would not come back as it is", f".{text_of(key)}")
     if kinds:
         raise Misfit("it would arrive with a key more", f".{text_of(next(iter(kinds)))}")

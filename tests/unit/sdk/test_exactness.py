@@ -97,6 +97,16 @@ class Measured:
     values: list[float]
 
 
+@dataclass
+class Counted:
+    """Runs code of its own when it is read."""
+
+    count: int
+
+    def __post_init__(self) -> None:
+        self.count = abs(self.count)
+
+
 SUBCLASSES: list[tuple[Any, Any, Any]] = [
     (str, Text("x"), "x"),
     (str, Name.A, "a"),
@@ -125,6 +135,7 @@ SUBCLASSES: list[tuple[Any, Any, Any]] = [
     (dict[str, int], collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
     (dict[str, int], collections.defaultdict(int, a=1), {"a": 1}),
     (dict[str, list[int]], collections.Counter(), {}),
+    (dict[str, Counted], {Name.A: Counted(1)}, {"a": Counted(1)}),
     (Movie, collections.OrderedDict(year=1, title="x"), {"year": 1, "title": "x"}),
     (Json, Text("x"), "x"),
     (Json, {"a": [Name.A, Level.LOW, Real(1.5)]}, {"a": ["a", 1, 1.5]}),
