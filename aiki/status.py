@@ -65,7 +65,10 @@ class RunStatus:
     """The size of a result that is left out, since it is too long for a list."""
     error: messages.Failure | None = None
     why: str | None = None
-    """Why it is blocked, queued with nobody to run it, or shown without its result; which task of it is tried again."""
+    """Why it is blocked, queued with nobody to run it, or shown without its result; which task of it is tried again.
+
+    Of a run that has ended, what its body did wrong without failing by it.
+    """
     worker: str | None = None
 
     @property

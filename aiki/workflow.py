@@ -180,6 +180,11 @@ def workflow(fn: Any = None, /, *, name: str | None = None, version: str = "1") 
     objects (theirs is by memory address, unless they define `__hash__`), of coroutines, of bare `asyncio.Future()`,
     or of `asyncio.all_tasks()`: use a list or a dict.
 
+    I/O belongs into tasks. In a body asyncio's is refused. `open()`, sockets, processes and SQLite are told with their
+    line, in the worker's log and in the run's history, as a call that is never awaited and a branch whose failure
+    nobody sees are. Python tells nobody of reading and writing what is open already, `os.stat()`, the environment,
+    clocks, random numbers, and drivers in C: nothing of these repeats on replay, and nothing warns of it.
+
     A run belongs to the name and version it was enqueued with, for ever; workers serve the versions they have.
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), the name is not
     made of 1 to 64 letters, digits, `_` and `-`, or the version is no text of 1 to 32 of letters, digits, `_ . + -`.
