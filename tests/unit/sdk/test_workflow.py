@@ -28,7 +28,12 @@ def test_a_workflow_has_a_name_a_version_and_the_parameters_after_the_run():
     assert (empty.name, empty.version) == ("empty", "1")
     assert list(process.parameters.schema()["properties"]) == ["item", "express"]
     assert bytes(empty.bind().to_new_run("r").input) == b"{}"
-    assert not callable(process)
+
+
+def test_a_workflow_cannot_be_called_and_says_what_can_be_done_with_it():
+    with pytest.raises(UsageError, match="workflow 'process-order' was called like a function") as refused:
+        process(None, Item("x"))  # type: ignore[operator]  # the mistake this test is about
+    assert str(refused.value.hint).startswith("await process.enqueue(client, ...)")
 
 
 def test_a_call_is_the_request_to_enqueue_it():
