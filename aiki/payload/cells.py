@@ -36,6 +36,8 @@ _DOUBTS: Final = (
     (re.compile(r"[0-9][,.'\s][0-9]{3}\b|[0-9],[0-9]"), "it may hold a mark of thousands, or of a fraction"),
     (re.compile("[0-9]+[/.][0-9]+[/.][0-9]+"), "the day or the month may stand first"),
 )
+_BEGINNINGS_OF_JSON: Final = ("{", "[", '"')
+"""What nobody begins mere text with. Numbers, true and null may be meant either way."""
 _SHOWN_CONSTANTS: Final = 10
 
 
@@ -63,6 +65,8 @@ def _readings(cell: str, leaf: Schema) -> Iterator[Any]:
     if constants := _constants(leaf):
         yield from (one for one in constants if cell == (one if isinstance(one, str) else json.dumps(one)))
     elif is_open(leaf):
+        if not cell.lstrip().startswith(_BEGINNINGS_OF_JSON):
+            yield cell
         yield from _json(cell, leaf)
     else:
         for name in types(leaf):
@@ -127,7 +131,7 @@ def _words(leaf: Schema) -> Iterator[str]:
     if constants := _constants(leaf):
         yield from (shortened(repr(one)) for one in islice(constants, _SHOWN_CONSTANTS))
     elif is_open(leaf):
-        yield 'JSON (which has text in quotes: "so")'
+        yield "JSON"
     else:
         _, words = _FORMATS.get(leaf.get("format", ""), (None, ""))
         yield from (words or _NAMES[name] for name in types(leaf) if name in _NAMES)
