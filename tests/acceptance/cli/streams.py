@@ -12,9 +12,12 @@ import termios
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from tests.servers import descendants
 from tests.waiting import patient
+
+_CLOSED: Final = {"closed": (2,), "no stdout": (1,), "no stdin": (0,), "no streams": (0, 1, 2)}
 
 
 class Stderr:
@@ -33,11 +36,9 @@ class Stderr:
 
     def prepare(self) -> None:
         """Do what only the new process can do."""
-        if self.kind == "closed":
-            os.close(2)
-        elif self.kind == "no stdout":
-            os.close(1)
-        elif self.kind == "terminal":
+        for descriptor in _CLOSED.get(self.kind, ()):
+            os.close(descriptor)
+        if self.kind == "terminal":
             fcntl.ioctl(2, termios.TIOCSCTTY, 0)
 
     def leave(self) -> None:

@@ -14,7 +14,7 @@ from tests.acceptance.cli.streams import Command, Stderr
 from tests.servers import Nats, clean_environment, descendants, is_alive
 from tests.waiting import wait_until_sync
 
-HARMS = ["gone", "full", "closed", "disk", "no stdout"]
+HARMS = ["gone", "full", "closed", "disk", "no stdin", "no stdout", "no streams"]
 Serve = Callable[..., Command]
 
 
