@@ -28,7 +28,8 @@ class AikiError(Exception):
     @property
     def facts(self) -> list[str]:
         """What was noted of it beside its hint."""
-        return [note for note in getattr(self, "__notes__", ()) if not note.startswith(_HINT)]
+        notes = getattr(self, "__notes__", ())
+        return [note for note in notes if isinstance(note, str) and not note.startswith(_HINT)]
 
 
 class UsageError(AikiError):

@@ -45,6 +45,11 @@ async def hold(gate: str) -> str:
     return "open"
 
 
+@workflow(name="hello", version="1")
+async def hello(run: WorkflowRun, name: str = "Ada", times: int = 1) -> str:
+    return " ".join([await shout.run(run, f"hello {name}") for _ in range(times)])
+
+
 @task(retry=Retry.fixed(max_attempts=2, delay="4.5s"))
 async def stumble() -> None:
     raise TimeoutError("no answer")
@@ -53,11 +58,6 @@ async def stumble() -> None:
 @workflow(name="stumbling", version="1")
 async def stumbling(run: WorkflowRun) -> None:
     await stumble.run(run)
-
-
-@workflow(name="hello", version="1")
-async def hello(run: WorkflowRun, name: str = "Ada", times: int = 1) -> str:
-    return " ".join([await shout.run(run, f"hello {name}") for _ in range(times)])
 
 
 @workflow(name="failing", version="1")
