@@ -45,7 +45,7 @@ def refused(aiki, postgres: Postgres):
         (65, "$.order: 'cents' is missing", ["order", "order.id=1"]),
         (65, "$: 'extra' is not known", ["order", "order.id=1", "order.cents:=1", "extra=1"]),
         (65, "NaN is no JSON", ["echo", "-p", '{"value": NaN}']),
-        (65, "inf is not a number", ["echo", "-p", '{"value": 1e999}']),
+        (65, "1e999 is too large for a float", ["echo", "-p", '{"value": 1e999}']),
         (65, "the member 'value' twice", ["echo", "-p", '{"value": 1, "value": 2}']),
         (65, "lone surrogate", ["echo", "-p", '{"value": "\\ud800"}']),
         (65, "lone surrogate", ["echo", b"value=\xff"]),
