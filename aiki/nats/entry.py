@@ -22,7 +22,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
-from aiki.core.errors import ConfigError
+from aiki.core.errors import AikiError, ConfigError
 from aiki.nats import keyring
 from aiki.nats.errors import Away, KeysUnusable, NatsError, Refused, Untrusted
 from aiki.nats.frames import Info
@@ -67,7 +67,7 @@ async def enter(server: Server, keys: KeyFiles, *, name: str, echo: bool) -> tup
         entered = client.stream, client.info
     except BaseException as error:
         client.leave()
-        if isinstance(error, Exception) and not isinstance(error, TimeoutError | NatsError):
+        if isinstance(error, Exception) and not isinstance(error, TimeoutError | NatsError | AikiError):
             # Whatever nats-py makes of what a stranger says: it is no server that we can use.
             raise _told(client, error, login) from error
         raise
