@@ -38,8 +38,8 @@ class Source:
     raw: bytes
 
 
-def find(named: Path | None, environment: Mapping[str, str], directory: Path) -> Source | None:
-    """Return the manifest, or None if none was named and the folders from `directory` upward hold none.
+def find(named: Path | None, environment: Mapping[str, str], directory: Path | None) -> Source | None:
+    """Return the manifest, or None if none was named and the folders from `directory` upward, if any, hold none.
 
     The search ends at a repository's root, at home, and where something is mounted. Raises ConfigError if the file
     cannot be read, or was only found and may be a stranger's.
@@ -48,6 +48,8 @@ def find(named: Path | None, environment: Mapping[str, str], directory: Path) ->
         return read(named)
     if from_environment := environment.get("AIKI_MANIFEST"):
         return read(Path(from_environment))
+    if directory is None:
+        return None
     trusted = trusted_owners()
     for folder in _upward(directory.resolve(), _homes(environment)):
         if source := _found_in(folder, trusted):

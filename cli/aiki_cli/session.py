@@ -71,7 +71,7 @@ class Session:
         """The manifest, if there is one. Raises ConfigError if it is wrong, or was found and may be a stranger's."""
         from aiki import manifest
 
-        source = manifest.find(self.common.file, os.environ, Path.cwd())
+        source = manifest.find(self.common.file, os.environ, _working_directory())
         return manifest.parse(source.raw, source.file) if source else None
 
     @property
@@ -124,6 +124,14 @@ class Session:
         if self.profile and self.manifest is None:
             raise ConfigError(f"the profile {self.profile!r} was asked for, and there is no manifest with profiles")
         return self.manifest
+
+
+def _working_directory() -> Path | None:
+    """Return the working directory; None if it was deleted under the shell."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def finish(session: Session, body: Callable[[], int | None]) -> int:
