@@ -47,6 +47,7 @@ STEADY_SECONDS: Final = 5.0
 ASK_AGAIN_SECONDS: Final = 0.5
 """How often subscriptions are asked for that were refused."""
 FLUSH_SECONDS: Final = 2.0
+CANCEL_SECONDS: Final = 0.1
 _NOBODY: Final = "503"
 _STORED: Final = re.compile(rb'\{(?:"error":\{"code":\d[^}]*\},)?"stream":"([^"]*)"')
 """What JetStream answers whoever publishes what one of its streams takes in, also if that is full. Daemons begin with
@@ -147,7 +148,7 @@ class Connection:
         """Send what was published, and close."""
         for task in (self._keeper, self._asking):
             if task is not None:
-                task.cancel()
+                await _cancel(task)
         if self._link is not None:
             link, self._link = self._link, None
             await link.close()
@@ -328,6 +329,11 @@ class Connection:
             link = await self._open()
         except (Refused, Away) as error:
             self._miss(error)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            # Nobody has ended this task: it is one of nats-py's own that was cancelled.
+            self._miss(Away("entering was broken off"))
         except Exception:
             log.exception("connecting to NATS failed: a bug")
         else:
@@ -429,6 +435,13 @@ class Connection:
                 self._outage.is_over()
             if granted:
                 self._returned()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel the task until it ends: nats-py's wait_for() swallows a cancellation on Python 3.11 (bpo-37658)."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_SECONDS)
 
 
 def _give_up(replied: asyncio.Future[Message]) -> None:
