@@ -27,9 +27,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let a whole test take longer by the factor, too (pytest-timeout)."""
     if config.option.timeout is None:
         config.option.timeout = patient(float(config.getini("timeout")))
+    # Under nohup, or in the background of a script, children would ignore them, too: what is caught is not handed down.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        # Under nohup children would ignore it, too, and some are hung up on here. What is caught is not handed down.
         signal.signal(signal.SIGHUP, lambda *_: None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
