@@ -12,6 +12,9 @@ from typing import Final
 
 SECONDS: Final = 1.0
 """Text takes microseconds; a lease, which nobody may renew while we wait, lasts a second or more."""
+FIRST_PAUSE: Final = 0.05
+LAST_PAUSE: Final = 1.0
+"""Between two interruptions of a reading that is to end, in seconds."""
 PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
 """Classes whose text is Python's own work: no user code runs."""
 
@@ -29,7 +32,8 @@ def shown(value: object) -> str:
 def guarded(read: Callable[[], None]) -> str | None:
     """Call `read`, which may run user code; return why it did not come to its end, or None.
 
-    It runs in another thread. If it does not end in time it is told to, and left: it may then not touch what we use.
+    It runs in another thread. If it does not end in time it is left, and told to end until it does: it may then not
+    touch what we use.
     """
     reading = _Reading(read)
     try:
@@ -75,8 +79,15 @@ class _Reading(threading.Thread):
         """Return why the reading did not come to its end in time, or None."""
         if self._ended.wait(SECONDS):
             return self._why
-        self._interrupt()
+        threading.Thread(target=self._end, name="aiki-text-end", daemon=True).start()
         return f"it took longer than {SECONDS:g} s"
+
+    def _end(self) -> None:
+        """Interrupt it until it ends: `traceback` for one catches what a text raises, and takes the next one."""
+        pause = FIRST_PAUSE  # before the first, too: whoever gave up looks now at what was read so far
+        while not self._ended.wait(pause):
+            self._interrupt()
+            pause = min(2 * pause, LAST_PAUSE)
 
     def _interrupt(self) -> None:
         """Raise SystemExit in the thread, if it is at Python code: a loop in it would take the GIL again and again."""

@@ -67,7 +67,7 @@ def test_connecting_gives_up_within_three_seconds_whoever_is_there(aiki, nats: N
         (5, "no run matches 'echo@none'", ["status", "echo@none"]),
         (2, "lone surrogate", ["status", b"echo@\xff"]),
         (2, "'odd' is no state", ["run", "list", "--state", "odd"]),
-        (2, "No such command", ["frobnicate"]),
+        (2, "there is no command aiki frobnicate", ["frobnicate"]),
         (78, "is not a NATS URL", ["status", "--url", "http://127.0.0.1"]),
         (78, "'bad-name!' is neither", ["worker", "start", "-m", "bad-name!"]),
         (2, "'__main__' is a program", ["worker", "start", "-m", "__main__"]),

@@ -52,7 +52,7 @@ async def grown(run: WorkflowRun, size: int) -> str:
 async def collects(run: WorkflowRun, size: int, parts: int) -> int:
     """Leaves memory after all its results, so that its journal is read again, page by page."""
     found = await asyncio.gather(*(swell.run(run, size, number) for number in range(parts)))
-    await run.sleep("60ms")
+    await run.sleep("400ms")
     return sum(map(len, found))
 
 

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def runs_with(engine: Engine, *lengths: int) -> list[str]:
-    """Return queued runs that were claimed before, by id, with so many entries in their journals."""
-    runs = sorted([await engine.queued_run() for _ in lengths])
+    """Return queued runs that were claimed before, oldest first, with so many entries in their journals."""
+    runs = [await engine.queued_run() for _ in lengths]
     await engine.execute("UPDATE aiki.runs SET epoch = 1, started_at = now()")
     for run_id, length in zip(runs, lengths, strict=True):
         await engine.execute(

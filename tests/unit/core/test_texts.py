@@ -1,5 +1,6 @@
 """The text of a user's object is taken whatever its methods do, and soon."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -64,7 +65,20 @@ def test_text_that_never_ends_is_given_up(monkeypatch, never):
 def test_a_loop_in_a_text_is_ended(monkeypatch):
     monkeypatch.setattr(texts, "SECONDS", 0.01)
     assert "it took longer" in texts.text_of(Says(spin))
-    wait_until_sync(lambda: not [thread for thread in threading.enumerate() if thread.name == "aiki-text"])
+    wait_until_sync(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("aiki-text")])
+
+
+def test_a_loop_is_ended_though_its_end_is_caught_and_the_next_begins(monkeypatch):
+    """As in a traceback of many errors, whose texts are each taken in a `try` of its own."""
+    monkeypatch.setattr(texts, "SECONDS", 0.01)
+
+    def read() -> None:
+        for _ in range(5):
+            with contextlib.suppress(BaseException):
+                spin()
+
+    assert texts.guarded(read) == "it took longer than 0.01 s"
+    wait_until_sync(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("aiki-text")])
 
 
 def test_text_of_a_subclass_of_str_becomes_plain():
