@@ -7,6 +7,7 @@ import itertools
 import anyio
 import pytest
 
+from aiki.core.duration import to_seconds
 from tests.chaos.cluster import LEASES, PATIENCE, Cluster
 from tests.chaos.flows import blocks, held
 from tests.waiting import ENOUGH, patient, wait_until
@@ -20,9 +21,12 @@ ALIVE = "SELECT worker FROM aiki.sessions WHERE namespace = %(ns)s AND closed_at
 
 @pytest.mark.parametrize("lease", LEASES)
 async def test_runs_that_were_given_back_are_not_begun_by_their_late_reply(served: Cluster, lease: str) -> None:
-    """A renewal names them, they are released, another worker has them to the end: then the reply comes."""
+    """A renewal names them, they are released, another worker has them to the end: then the reply comes.
+
+    Until the other has them, the first may claim them again, and again they are given back after a part of the lease.
+    """
     proxy = served.proxy()
-    served.worker("", "--lease", lease, url=proxy.url)
+    served.worker("", "--lease", lease, "--slots", "2", url=proxy.url)
     async with served.client() as client:
         await (await served.enqueue(client)).result(timeout=ENOUGH)
         proxy.hold("claim")
@@ -30,7 +34,8 @@ async def test_runs_that_were_given_back_are_not_begun_by_their_late_reply(serve
         await wait_until(lambda: served.query(CLAIMED), what="claims whose reply is held back")
         served.worker("", "--lease", lease)
         count = len(served.expected.results)
-        await wait_until(lambda: len(served.query(ENDED)) == count, PATIENCE, what="what the other worker does")
+        enough = PATIENCE + 3 * to_seconds(lease)
+        await wait_until(lambda: len(served.query(ENDED)) == count, enough, what="what the other worker does")
         proxy.let_go("claim")
         await served.load(client, count + 8)
         summary = await served.finish(client)
