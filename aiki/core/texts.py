@@ -12,7 +12,7 @@ from typing import Final
 
 SECONDS: Final = 1.0
 """Text takes microseconds; a lease, which nobody may renew while we wait, lasts a second or more."""
-FIRST_PAUSE: Final = 0.05
+FIRST_PAUSE: Final = 0.5
 LAST_PAUSE: Final = 1.0
 """Between two interruptions of a reading that is to end, in seconds."""
 PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
