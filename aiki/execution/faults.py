@@ -8,9 +8,9 @@ or need an entry that replay must find. So it costs a run without faults nothing
 that never ends does wrong stands in its workers' logs alone.
 
 Python tells of a coroutine that was never awaited when it is dropped, by a function of `warnings` that has no public
-name. It is wrapped: in a body, whose durable call would silently not have happened, it is a fault; elsewhere, and while
-a run leaves memory with what it had still to await, nothing changes and nothing is said. What a body drops when one of
-its functions has returned has no line any more; then the innermost line that goes on is named.
+name. It is wrapped, where Python has it: in a body, whose durable call would silently not have happened, it is a fault;
+elsewhere, and while a run leaves memory with what it had still to await, nothing changes and nothing is said. What a
+body drops when one of its functions has returned has no line any more; then the innermost line that goes on is named.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def unawaited(result: Any) -> UsageError | None:
     return UsageError(message, hint="return await ...")
 
 
-_warn: Final[Callable[[Any], None]] = vars(warnings)["_warn_unawaited_coroutine"]
+_warn: Final[Any] = vars(warnings).get("_warn_unawaited_coroutine")
 
 
 def _tell_unawaited(coroutine: CoroutineType[Any, Any, Any]) -> None:
@@ -149,4 +149,5 @@ def _users_lines(frame: FrameType | None) -> Iterator[str]:
         frame = frame.f_back
 
 
-vars(warnings)["_warn_unawaited_coroutine"] = _tell_unawaited
+if _warn is not None:
+    vars(warnings)["_warn_unawaited_coroutine"] = _tell_unawaited

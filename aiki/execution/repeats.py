@@ -9,26 +9,26 @@ A repeat does something only if something has changed since the last one, and in
 so a run's loop keeps the repeat of a repeat back until another handle has run. Where each repeat wakes somebody who
 only waits again it gives up after REPEATS of them, until the next outcome is delivered. So a branch may go on waiting
 that anyio alone would cancel for the 201st time. The change is made for the whole process; other loops do as ever.
+With an anyio that has no such method any more nothing is changed: a body then goes round as it would without us.
 """
 
 from __future__ import annotations
 
 import asyncio
 from asyncio import _get_running_loop
-from functools import wraps
-from typing import Final
+from typing import Any, Final
 
 from anyio._backends._asyncio import CancelScope
 
 REPEATS: Final = 200
 """Few enough for a body to rest before it counts as one that spins."""
 
-_deliver: Final = CancelScope._deliver_cancellation  # noqa: SLF001 - anyio has no other place where it repeats
+_deliver: Final[Any] = vars(CancelScope).get("_deliver_cancellation")
+"""Where anyio repeats; it has no public name."""
 
 
-@wraps(_deliver)
 def _deliver_and_tell(scope: CancelScope, origin: CancelScope) -> bool:
-    again = _deliver(scope, origin)
+    again: bool = _deliver(scope, origin)
     if again and origin is scope and scope._cancel_handle is not None:  # noqa: SLF001
         note = getattr(_get_running_loop(), "repeat_later", None)
         if note is not None:
@@ -41,4 +41,5 @@ def is_repeat(handle: asyncio.Handle) -> bool:
     return getattr(getattr(handle, "_callback", None), "__func__", None) is _deliver_and_tell
 
 
-CancelScope._deliver_cancellation = _deliver_and_tell  # type: ignore[assignment,method-assign]  # noqa: SLF001
+if _deliver is not None:
+    CancelScope._deliver_cancellation = _deliver_and_tell  # type: ignore[assignment,method-assign]  # noqa: SLF001

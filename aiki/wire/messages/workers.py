@@ -28,8 +28,9 @@ class SessionReply(Struct, omit_defaults=True):
 class OpenSession(Request[SessionReply]):
     """Open a worker session and register its routes. Idempotent by `id`, a UUID made by the worker.
 
-    The first request names all that it serves. Schemas that do not fit it are brought by further requests of the same
-    id, which change nothing else. `alive` is false if a session of this id has ended: make a new id.
+    The first request names all that it serves. Further requests of the same id bring schemas that did not fit it, and
+    routes that are served from then on, too; they do not renew it. `alive` is false if a session of this id has ended:
+    make a new id.
     """
 
     op = "session_open"

@@ -7,9 +7,10 @@ import pytest
 
 from aiki.core.errors import Conflict, NotFound
 from aiki.core.states import Event, State
-from aiki.wire.messages import End, Resume
+from aiki.wire.messages import End, OpenSession, Resume, Route
 from aikid.app import App
 from aikid.engine import resume
+from aikid.engine.sessions import open_session
 from aikid.store import rescue, sessions
 from aikid.store.pool import Priority
 from aikid.store.rescue import Lost
@@ -262,3 +263,20 @@ async def test_resume_queues_a_blocked_run_and_only_such(engine: Engine) -> None
         await resume.resume(engine.pool, "default", Resume(new_id()))
     with pytest.raises(NotFound):
         await resume.resume(engine.pool, "elsewhere", Resume(run_id))
+
+
+async def test_a_living_session_serves_what_a_repeat_names_beside_and_an_ended_one_does_not(engine: Engine) -> None:
+    async def opened(*workflows: str) -> bool:
+        request = OpenSession(session, "worker-1", [Route(workflow, "1") for workflow in workflows])
+        return (await open_session(engine.pool, engine.routes, engine.namespace, request)).alive
+
+    async def serves() -> list[tuple[Any, ...]]:
+        return await engine.execute("SELECT workflow FROM aiki.session_routes ORDER BY workflow")
+
+    session = new_id()
+    assert await opened("a")
+    assert await opened("a", "b")
+    assert await serves() == [("a",), ("b",)]
+    await engine.close(session)
+    assert not await opened("c")
+    assert ("c",) not in await serves()
