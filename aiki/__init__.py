@@ -7,7 +7,6 @@ module of workflows, and the command line, start quickly.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aiki.call import Call
 from aiki.core.errors import (
     AikiError,
     ConfigError,
@@ -32,18 +31,19 @@ from aiki.core.errors import (
 )
 from aiki.core.retry import Retry
 from aiki.core.states import State
+from aiki.definitions.call import Call
+from aiki.definitions.task import Task, task
+from aiki.definitions.workflow import Workflow, workflow
+from aiki.inside.workflow_run import WorkflowRun, task_run
 from aiki.payload import Json
-from aiki.run import WorkflowRun, task_run
-from aiki.task import Task, task
-from aiki.workflow import Workflow, workflow
 
 if TYPE_CHECKING:
-    from aiki.blocking import BlockingClient, BlockingHandle
-    from aiki.client import Client
-    from aiki.handle import Handle
-    from aiki.named import NamedCall
-    from aiki.status import RunStatus
-    from aiki.stored import Unreadable
+    from aiki.client.blocking import BlockingClient, BlockingHandle
+    from aiki.client.client import Client
+    from aiki.client.named import NamedCall
+    from aiki.definitions.handle import Handle
+    from aiki.definitions.status import RunStatus
+    from aiki.definitions.stored import Unreadable
     from aiki.worker import Worker
 
 __all__ = [
@@ -88,13 +88,13 @@ __all__ = [
 ]
 
 _LATER = {
-    "BlockingClient": "aiki.blocking",
-    "BlockingHandle": "aiki.blocking",
-    "Client": "aiki.client",
-    "Handle": "aiki.handle",
-    "NamedCall": "aiki.named",
-    "RunStatus": "aiki.status",
-    "Unreadable": "aiki.stored",
+    "BlockingClient": "aiki.client.blocking",
+    "BlockingHandle": "aiki.client.blocking",
+    "Client": "aiki.client.client",
+    "Handle": "aiki.definitions.handle",
+    "NamedCall": "aiki.client.named",
+    "RunStatus": "aiki.definitions.status",
+    "Unreadable": "aiki.definitions.stored",
     "Worker": "aiki.worker",
 }
 

@@ -38,7 +38,7 @@ from aiki.execution.unwinding import unwind, waiting_lines
 from aiki.wire.messages import NULL, Entry
 
 if TYPE_CHECKING:
-    from aiki.task import Task
+    from aiki.definitions.task import Task
 
 SPIN: Final = 1_000
 """Handles without rest before an outcome is let into a body that can still move."""

@@ -18,7 +18,7 @@ from aiki.wire.codec import decoder
 from aiki.wire.messages import Failure
 
 if TYPE_CHECKING:
-    from aiki.task import Task
+    from aiki.definitions.task import Task
 
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 

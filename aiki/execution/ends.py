@@ -16,7 +16,7 @@ from aiki.wire.messages import End
 from aiki.wire.packing import check_payload
 
 if TYPE_CHECKING:
-    from aiki.workflow import Workflow
+    from aiki.definitions.workflow import Workflow
 
 
 def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any, Final
 from aiki.core.errors import AikiError, UsageError
 from aiki.core.states import Event
 from aiki.execution import ends
-from aiki.execution.attempts import Attempts
 from aiki.execution.body import Body, Outcome
 from aiki.execution.journal import Journal
 from aiki.execution.outbox import Outbox
+from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.watchdog import Step, watchdog
-from aiki.run import WorkflowRun
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.limits import ENTRIES_HARD, ENTRIES_SOFT, JOURNAL_BYTES_HARD, JOURNAL_BYTES_SOFT
 from aiki.wire.messages import Claimed, End, Entry, Page, PageReply, Recorded, Unit
 
 if TYPE_CHECKING:
+    from aiki.definitions.workflow import Workflow
     from aiki.execution.calls import Call
     from aiki.execution.host import Host
     from aiki.execution.lease import Lease
     from aiki.execution.settings import Settings
-    from aiki.workflow import Workflow
 
 _logger = logging.getLogger("aiki.execution")
 SECOND: Final = 1_000_000

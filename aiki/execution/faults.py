@@ -24,11 +24,11 @@ from types import CodeType, CoroutineType, FrameType
 from typing import Any, Final
 
 from aiki.core.errors import UsageError
+from aiki.definitions.task import Task
 from aiki.execution.failures import failure_of
 from aiki.execution.loop import RunLoop, RunTask
 from aiki.execution.unwinding import is_internal, place_of
-from aiki.run import WorkflowRun
-from aiki.task import Task
+from aiki.inside.workflow_run import WorkflowRun
 
 KEPT: Final = 10
 """Faults of one body that are told; one that goes wrong in a loop does so for ever."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiki.execution.processes import Processes
-from aiki.execution.threads import Threads
+from aiki.execution.tasks.processes import Processes
+from aiki.execution.tasks.threads import Threads
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from aiki.nats.errors import (
 from aiki.nats.frames import Info, Message
 from aiki.nats.link import Link
 from aiki.nats.refusals import Refusals
-from aiki.outages import Outage
+from aiki.process.outages import Outage
 
 PAUSE_SECONDS: Final = 0.1
 PAUSE_SECONDS_MAX: Final = 1.0

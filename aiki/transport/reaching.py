@@ -10,7 +10,7 @@ from typing import Final
 
 from aiki.core.errors import Unavailable
 from aiki.core.keyfiles import KeyFiles
-from aiki.outages import Outage
+from aiki.process.outages import Outage
 from aiki.transport.transport import CONNECT_SECONDS, Transport, log
 from aiki.wire.messages import Status
 

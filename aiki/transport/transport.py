@@ -32,7 +32,7 @@ from aiki.core.errors import (
 from aiki.core.keyfiles import KeyFiles
 from aiki.core.variables import trimmed
 from aiki.nats import Connection, KeysUnusable, NatsError, NoReply, NoResponders, OnlyStored, Refused, Untrusted
-from aiki.outages import Outage
+from aiki.process.outages import Outage
 from aiki.transport.hints import Hint, HintPulls
 from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered
 from aiki.wire import codec, subjects

@@ -28,7 +28,7 @@ from msgspec.structs import replace
 from aiki.core.errors import FINAL, AikiError, Denied
 from aiki.core.states import Event
 from aiki.execution.lease import Lease, boottime
-from aiki.outages import Outage
+from aiki.process.outages import Outage
 from aiki.transport import Transport
 from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import CloseSession, End, Fence, OpenSession, Record, RenewSession, Route, SessionReply, Unit

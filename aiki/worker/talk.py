@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from aiki import stored
 from aiki.core.states import Event
 from aiki.core.words import task_of
+from aiki.definitions import stored
 from aiki.process.spans import spoken
 from aiki.process.visible import one_line
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from aiki.client import Client
+from aiki.client.client import Client
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import AikiError, Denied, NotFound, PayloadError, UsageError
+from aiki.definitions.lifespan import Lifespan, Shared
+from aiki.definitions.registry import Registry
 from aiki.execution import Execution, Lease, Settings
 from aiki.execution.order import HASH_SEED_VARIES
-from aiki.lifespan import Lifespan, Shared
-from aiki.registry import Registry
 from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import Claimed, ClaimReply, OpenSession, Page, Route, Unit
 from aiki.wire.packing import payload_misfit
@@ -39,7 +39,7 @@ from aiki.worker.talk import Talk
 from aiki.worker.talk import log as runs_log
 
 if TYPE_CHECKING:
-    from aiki.workflow import Workflow
+    from aiki.definitions.workflow import Workflow
 
 STOP_SECONDS: Final = 5.0
 """After the drain time: how long runs get to record and give back what they hold."""

@@ -11,11 +11,12 @@ import typer
 
 from aiki import UsageError
 from aiki.process.stdout import lost
-from aiki_cli import exits, failures, options, slips
+from aiki_cli import exits, failures, options
 from aiki_cli.commands import completion, dev, enqueue, runs, status, wait, worker
 from aiki_cli.failures import UnwritableOutput
 from aiki_cli.main import COMPLETE_VARIABLE
-from aiki_cli.output import Mode, is_terminal
+from aiki_cli.view.output import Mode, is_terminal
+from aiki_cli.words import slips
 
 _HELP = """Durable workflows: enqueue runs, watch them, serve them.
 

@@ -8,10 +8,11 @@ import traceback
 from typing import ClassVar
 
 from aiki import AikiError
-from aiki_cli import exits, text
-from aiki_cli.output import Mode
-from aiki_cli.secrets import without_secrets
-from aiki_cli.text import to_json
+from aiki_cli import exits
+from aiki_cli.view import text
+from aiki_cli.view.output import Mode
+from aiki_cli.view.secrets import without_secrets
+from aiki_cli.view.text import to_json
 
 
 class UnreadableInput(AikiError):

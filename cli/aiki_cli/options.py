@@ -12,8 +12,8 @@ from typing import Annotated, Any, Concatenate, Final, ParamSpec, get_type_hints
 import typer
 
 from aiki_cli import __version__
-from aiki_cli.output import Mode
 from aiki_cli.session import Common, Session, finish
+from aiki_cli.view.output import Mode
 
 P = ParamSpec("P")
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from aiki.core.variables import variable
 from aiki.process.signals import obeying
 from aiki_cli import exits, failures
-from aiki_cli.output import Mode, NobodyReads, Output
-from aiki_cli.secrets import refuse_secret_flag
+from aiki_cli.view.output import Mode, NobodyReads, Output
+from aiki_cli.view.secrets import refuse_secret_flag
 
 if TYPE_CHECKING:
     from aiki import Client

@@ -17,6 +17,7 @@ import msgspec
 
 from aiki.core.errors import AikiError, Overloaded, PayloadError, Unsupported, UsageError
 from aiki.core.failpoints import failpoint
+from aiki.rules.checking import check_request, is_uuid
 from aiki.wire import codec
 from aiki.wire.limits import MESSAGE_BYTES, WATCH_SECONDS
 from aiki.wire.messages import (
@@ -35,18 +36,17 @@ from aiki.wire.subjects import is_token
 from aikid.batch import Batcher, Budget
 from aikid.bus import Bus, may_reply
 from aikid.engine import claims, reads, status
+from aikid.engine import control as resuming
 from aikid.engine import enqueue as enqueueing
 from aikid.engine import record as recording
-from aikid.engine import resume as resuming
 from aikid.engine import sessions as leases
-from aikid.engine.checks import check_request, is_uuid
 from aikid.engine.routes import Routes
-from aikid.engine.watch import Watchers
-from aikid.loops.offerer import Offerer
 from aikid.loops.rescuer import tell
 from aikid.loops.waker import Waker
-from aikid.news import News
 from aikid.store.pool import BadData, Pool
+from aikid.tell.news import News
+from aikid.tell.offerer import Offerer
+from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid.api")
 

@@ -12,12 +12,12 @@ from aikid.api import Api, Services
 from aikid.bus import Bus
 from aikid.config import Settings
 from aikid.engine.routes import Routes
-from aikid.engine.watch import Watchers
-from aikid.loops.offerer import Offerer
 from aikid.loops.rescuer import Rescuer
 from aikid.loops.waker import Waker
-from aikid.news import News
 from aikid.store.pool import Pool
+from aikid.tell.news import News
+from aikid.tell.offerer import Offerer
+from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid")
 

@@ -24,7 +24,7 @@ from aiki.nats import (
     Subscription,
     Untrusted,
 )
-from aiki.outages import Outage
+from aiki.process.outages import Outage
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
 from aiki.wire.packing import check_server, room_of

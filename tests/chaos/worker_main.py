@@ -9,8 +9,8 @@ import signal
 from dataclasses import replace
 
 from aiki import Client, Worker
-from aiki.execution.processes import Processes
-from aiki.execution.threads import Threads
+from aiki.execution.tasks.processes import Processes
+from aiki.execution.tasks.threads import Threads
 from tests.chaos.flows import ALL, SLOTS
 
 

@@ -19,10 +19,10 @@ from msgspec import Raw
 from aiki.core.errors import AikiError
 from aiki.core.states import Event, apply, target
 from aiki.core.states import State as RunState
+from aiki.definitions.workflow import Workflow
 from aiki.execution import Execution, Lease, Settings, body
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import NULL, Attempt, Claimed, End, Entry, Fence, Page, PageReply, Recorded, Unit
-from aiki.workflow import Workflow
 
 R = TypeVar("R")
 EPOCH = 1_700_000_000_000_000

@@ -15,11 +15,11 @@ from typing import Any
 
 import anyio
 
-from aiki import run as aiki_run
 from aiki.core.errors import Conflict, Fatal, TaskFailed
 from aiki.core.retry import Retry
-from aiki.run import WorkflowRun
-from aiki.task import Task, task
+from aiki.definitions.task import Task, task
+from aiki.inside import workflow_run as aiki_run
+from aiki.inside.workflow_run import WorkflowRun
 
 CALM = (
     ["call"] * 6

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 import pytest
 
 from aiki.core.states import State
+from aiki.definitions.workflow import workflow
 from aiki.execution import Settings
 from aiki.execution.body import Body
-from aiki.run import WorkflowRun
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Entry
-from aiki.workflow import workflow
 from tests.model.execution_host import World, interrupting, simulate
 from tests.model.execution_programs import RACY, Interpreter, Node, Outside, make_tasks, program
 

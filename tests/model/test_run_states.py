@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from aiki.core.errors import Conflict
 from aiki.core.states import ENQUEUED, TERMINAL, TRANSITIONS, Event, State, apply
 from aiki.wire.messages import End, Fence, Resume, Unit
-from aikid.engine import resume
+from aikid.engine import control as resume
 from tests.integration.daemon.engine import Engine, entry, new_run
 from tests.servers import Postgres
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_type
 
-from aiki.blocking import BlockingClient, BlockingHandle
-from aiki.call import Call
-from aiki.client import Client
+from aiki.client.blocking import BlockingClient, BlockingHandle
+from aiki.client.client import Client
+from aiki.client.runs import HistoryEntry, RunPage
 from aiki.core.retry import Retry
-from aiki.handle import Handle
-from aiki.reads import HistoryEntry, RunPage
-from aiki.registry import Registry
-from aiki.run import WorkflowRun, task_run
-from aiki.status import RunStatus
-from aiki.task import AsyncTask, SyncTask, task
+from aiki.definitions.call import Call
+from aiki.definitions.handle import Handle
+from aiki.definitions.registry import Registry
+from aiki.definitions.status import RunStatus
+from aiki.definitions.task import AsyncTask, SyncTask, task
+from aiki.definitions.workflow import Workflow, workflow
+from aiki.inside.workflow_run import WorkflowRun, task_run
 from aiki.worker import Worker
-from aiki.workflow import Workflow, workflow
 
 
 @dataclass

@@ -1,11 +1,11 @@
 """Planted mistakes: type checkers must report each line marked `# E`, and no other. Never executed."""
 
-from aiki.blocking import BlockingClient
-from aiki.client import Client
-from aiki.run import WorkflowRun, task_run
-from aiki.task import task
+from aiki.client.blocking import BlockingClient
+from aiki.client.client import Client
+from aiki.definitions.task import task
+from aiki.definitions.workflow import workflow
+from aiki.inside.workflow_run import WorkflowRun, task_run
 from aiki.worker import Worker
-from aiki.workflow import workflow
 from tests.typing.flows import Order, charge, count, process, ship
 
 

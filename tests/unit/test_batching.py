@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from aiki.batching import Batcher
+from aiki.client.batching import Batcher
 
 
 def test_what_is_added_while_a_batch_is_in_flight_travels_together() -> None:

@@ -1,4 +1,4 @@
-"""The layers of design section 3: imports go inward only."""
+"""The layers of design section 3: imports go inward only, and no two files import each other."""
 
 import ast
 from collections.abc import Iterator
@@ -9,42 +9,66 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"aiki": ROOT / "aiki", "aiki_cli": ROOT / "cli" / "aiki_cli", "aikid": ROOT / "daemon" / "aikid"}
 
+_VALUES = ("aiki.core", "aiki.wire", "aiki.payload")
+_DECLARED = (*_VALUES, "aiki.inside", "aiki.definitions")
+
 FLOORS = (
     # (the importing package, what of ours it may import); the longest matching prefix counts
     ("aiki.process", ("aiki.process",)),
     ("aiki.core", ("aiki.core",)),
     ("aiki.wire", ("aiki.core", "aiki.wire")),
-    ("aiki.outages", ()),
-    ("aiki.nats", ("aiki.core", "aiki.nats", "aiki.outages")),
+    ("aiki.rules", ("aiki.core", "aiki.wire", "aiki.rules")),
+    ("aiki.nats", ("aiki.core", "aiki.process.outages", "aiki.nats")),
+    ("aiki.payload", _VALUES),
+    ("aiki.inside", (*_VALUES, "aiki.inside")),
+    ("aiki.definitions", (*_DECLARED, "aiki.process")),
+    ("aiki.execution", (*_DECLARED, "aiki.process", "aiki.execution")),
+    ("aiki.transport", ("aiki.core", "aiki.wire", "aiki.process", "aiki.nats", "aiki.transport")),
+    ("aiki.client", (*_DECLARED, "aiki.process", "aiki.transport", "aiki.client")),
+    ("aiki.worker", (*_DECLARED, "aiki.process", "aiki.transport", "aiki.client", "aiki.execution", "aiki.worker")),
+    ("aiki", ("aiki",)),
+    ("aikid.store", ("aiki.core", "aiki.wire", "aiki.process.outages", "aikid.store")),
+    ("aikid.engine", ("aiki.core", "aiki.wire", "aiki.rules", "aikid.store", "aikid.engine")),
     (
-        "aiki.execution",
+        "aikid.tell",
         (
-            "aiki.core",
-            "aiki.wire",
-            "aiki.process",
-            "aiki.execution",
-            "aiki.payload",
-            "aiki.run",
-            "aiki.task",
-            "aiki.workflow",
+            *("aiki.core", "aiki.wire", "aiki.process.outages"),
+            *("aikid.engine", "aikid.store", "aikid.bus", "aikid.jetstream", "aikid.tell"),
         ),
     ),
-    ("aiki.payload", ("aiki.core", "aiki.wire", "aiki.payload")),
-    ("aiki", ("aiki",)),
-    ("aikid.store", ("aiki.core", "aiki.wire", "aiki.outages", "aikid.store")),
-    ("aikid.engine", ("aiki.core", "aiki.wire", "aikid.store", "aikid.engine")),
     (
         "aikid.loops",
         (
-            *("aiki.core", "aiki.wire", "aiki.outages"),
-            *("aikid.engine", "aikid.store", "aikid.bus", "aikid.jetstream", "aikid.news", "aikid.loops"),
+            *("aiki.core", "aiki.wire", "aiki.process.outages"),
+            *("aikid.engine", "aikid.store", "aikid.bus", "aikid.jetstream", "aikid.tell", "aikid.loops"),
         ),
     ),
-    ("aikid.bus", ("aiki.core", "aiki.wire", "aiki.nats", "aiki.outages", "aikid.bus", "aikid.jetstream")),
+    ("aikid.bus", ("aiki.core", "aiki.wire", "aiki.nats", "aiki.process.outages", "aikid.bus", "aikid.jetstream")),
     ("aikid.jetstream", ("aiki.nats", "aikid.jetstream")),
-    ("aikid", ("aiki.core", "aiki.wire", "aiki.process", "aikid")),
+    ("aikid", ("aiki.core", "aiki.wire", "aiki.rules", "aiki.process", "aikid")),
     ("aiki_cli", ("aiki", "aiki_cli")),
 )
+PENDING = {
+    "aiki.definitions.handle": "aiki.client",
+    "aiki.definitions.workflow": "aiki.client",
+    "aikid.engine.record": "aikid.tell",
+}
+"""Still to be turned round."""
+PENDING_CIRCLES = (
+    {"aiki.definitions.task", "aiki.inside.workflow_run"},
+    {
+        *("aiki.client.blocking", "aiki.client.client", "aiki.client.named", "aiki.client.portal"),
+        *("aiki.definitions.call", "aiki.definitions.workflow"),
+    },
+    {
+        *("aiki.execution.audit", "aiki.execution.body", "aiki.execution.failures", "aiki.execution.faults"),
+        "aiki.execution.unwinding",
+    },
+    {"aiki.execution.execution", "aiki.execution.host"},
+    {"aiki_cli.app", "aiki_cli.main"},
+)
+"""Still to be cut open."""
+
 INNER = ("aiki.core", "aiki.wire", "aiki.execution", "aiki.nats", "aiki.transport", "aiki.worker")
 """What the command line may not reach into: it lives on what any user can import."""
 RULES_OF_ALL = (
@@ -115,7 +139,8 @@ def test_imports_go_inward_only(name: str, path: Path) -> None:
         top = imported.partition(".")[0]
         if top in PACKAGES:
             # `from aiki import x` of the root itself stands for the names below it, which are yielded too.
-            assert imported in PACKAGES or is_within(imported, allowed), f"{name} imports {imported}"
+            may = (*allowed, PENDING[name]) if name in PENDING else allowed
+            assert imported in PACKAGES or is_within(imported, may), f"{name} imports {imported}"
         elif top in OWNERS:
             assert is_within(name, OWNERS[top]), f"{name} imports {imported}, which only {OWNERS[top]} may"
 
@@ -126,3 +151,46 @@ def test_imports_go_inward_only(name: str, path: Path) -> None:
 def test_the_command_line_uses_only_the_public_sdk(name: str, path: Path) -> None:
     for imported in imports(name, path):
         assert not is_within(imported, INNER) or is_within(imported, RULES_OF_ALL), f"{name} imports {imported}"
+
+
+def graph() -> dict[str, set[str]]:
+    """Return which of our files each of them imports, for types, late or early."""
+    files = dict(modules())
+    found: dict[str, set[str]] = {}
+    for name, path in files.items():
+        nodes = [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        named = (
+            {alias.name for alias in node.names}
+            if isinstance(node, ast.Import)
+            else {known for alias in node.names if (known := file_of(f"{node.module}.{alias.name}", files))}
+            for node in nodes
+        )
+        found[name] = {one for names in named for one in names if one in files and one != name}
+    return found
+
+
+def file_of(name: str, files: dict[str, Path]) -> str | None:
+    """Return the file that `from module import name` reads: the name itself if it is one, else the module."""
+    return name if name in files else name.rpartition(".")[0]
+
+
+def test_no_two_files_import_each_other() -> None:
+    files = graph()
+    reach = {name: reachable(name, files) for name in files}
+    circles = {
+        frozenset(other for other in reach[name] if name in reach[other]) for name in files if name in reach[name]
+    }
+    assert not [sorted(circle) for circle in circles if not any(circle <= known for known in PENDING_CIRCLES)]
+
+
+def reachable(name: str, files: dict[str, set[str]]) -> set[str]:
+    """Return what `name` imports, and what that imports, and so on."""
+    seen: set[str] = set()
+    to_look = [name]
+    while to_look:
+        new = files[to_look.pop()] - seen
+        seen |= new
+        to_look += new
+    return seen

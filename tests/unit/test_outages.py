@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from aiki.outages import Outage
+from aiki.process.outages import Outage
 
 log = logging.getLogger("tests.outages")
 

@@ -2,8 +2,8 @@
 
 import uuid
 
+from aiki.client.run_ids import RunIds
 from aiki.core.ids import uuid7
-from aiki.run_ids import RunIds
 
 
 def test_ids_of_one_source_grow() -> None:

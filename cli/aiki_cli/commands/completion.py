@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from aiki_cli import options, shell_scripts
+from aiki_cli import options
 from aiki_cli.session import Session
+from aiki_cli.words import shell_scripts
 
 
 class Shell(StrEnum):

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from aiki_cli import options, suggestions
+from aiki_cli import options
 from aiki_cli.session import Session
+from aiki_cli.words import suggestions
 
 
 @options.command
@@ -31,6 +32,6 @@ def dev(
 
     aiki dev --example hello
     """
-    from aiki_cli.dev_servers import run_dev
+    from aiki_cli.processes.dev_servers import run_dev
 
     return run_dev(session, modules or (), example)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiki import PayloadError, UsageError
-from aiki_cli import exits, options, payload, suggestions
-from aiki_cli.inputs import read_text
-from aiki_cli.output import Mode, is_terminal
+from aiki_cli import exits, options
 from aiki_cli.session import Session
-from aiki_cli.text import to_json
+from aiki_cli.view.output import Mode, is_terminal
+from aiki_cli.view.text import to_json
+from aiki_cli.words import payload, suggestions
+from aiki_cli.words.inputs import read_text
 
 if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall
@@ -114,7 +115,7 @@ def enqueue(
                 "--from takes its payloads and keys from the rows, and does not wait",
                 hint=f"aiki enqueue {workflow} --from {rows} --key-field NAME -o ids | xargs aiki wait",
             )
-        from aiki_cli.bulk import enqueue_rows
+        from aiki_cli.commands.enqueue_rows import enqueue_rows
 
         return enqueue_rows(session, rows, key_field=key_field, run_options=run_options)
     if key_field is not None:

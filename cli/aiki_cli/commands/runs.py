@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiki_cli import exits, options, payload, story_view, suggestions
+from aiki_cli import exits, options
 from aiki_cli.commands.status import show_lines
-from aiki_cli.output import Mode
-from aiki_cli.references import find_all
-from aiki_cli.runs_view import page, state_text, table, to_object
 from aiki_cli.session import Session
-from aiki_cli.text import to_json
+from aiki_cli.view import story as story_view
+from aiki_cli.view.output import Mode
+from aiki_cli.view.runs import page, state_text, table, to_object
+from aiki_cli.view.text import to_json
+from aiki_cli.words import payload, suggestions
+from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
-    from aiki.reads import HistoryEntry
+    from aiki.client.runs import HistoryEntry
 
 PAGE_RUNS = 500
 

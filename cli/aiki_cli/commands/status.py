@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiki_cli import exits, options, suggestions
+from aiki_cli import exits, options
 from aiki_cli.following import changes
-from aiki_cli.output import Mode
-from aiki_cli.references import find_all
-from aiki_cli.runs_view import page, table, to_cells, to_object
 from aiki_cli.session import Session
-from aiki_cli.text import to_json
+from aiki_cli.view.output import Mode
+from aiki_cli.view.runs import page, table, to_cells, to_object
+from aiki_cli.view.text import to_json
+from aiki_cli.words import suggestions
+from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,7 +40,7 @@ def status(
     Of the summary: workflow, version, state, runs.
     """
     if not references:
-        from aiki_cli.summary import show_summary
+        from aiki_cli.view.summary import show_summary
 
         return session.run(lambda: show_summary(session, watch=watch))
     return session.run(lambda: _status(session, references, watch=watch, exit_status=exit_status))
@@ -70,7 +71,7 @@ async def _watch(session: Session, client: Client, run_ids: Sequence[str]) -> li
 
     from rich.live import Live
 
-    from aiki_cli.output import console
+    from aiki_cli.view.output import console
 
     def view() -> RenderableType:
         runs = [latest[run_id] for run_id in run_ids if run_id in latest]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from aiki import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, WaitTimeout
-from aiki_cli import exits, failures, options, suggestions
-from aiki_cli.output import Mode
-from aiki_cli.references import find_all
+from aiki_cli import exits, failures, options
 from aiki_cli.session import Session
-from aiki_cli.text import to_json
+from aiki_cli.view.output import Mode
+from aiki_cli.view.text import to_json
+from aiki_cli.words import suggestions
+from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
     from aiki import Client

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from aiki_cli import options, suggestions
+from aiki_cli import options
 from aiki_cli.session import Session
+from aiki_cli.words import suggestions
 
 DEFAULT_RUNS = 100
 DEFAULT_DRAIN = "30s"
@@ -83,7 +84,7 @@ def start(
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
         command = [sys.executable, _SAFE_PATH, *sys.orig_argv[1:]]
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
-    from aiki_cli.serving import WorkerOptions, serve
+    from aiki_cli.processes.serving import WorkerOptions, serve
 
     lifespan = session.manifest.worker.lifespan if session.manifest else None
     return serve(session, names, WorkerOptions(folders, runs, drain_seconds, lease, start_timeout, lifespan, worker_id))
@@ -119,9 +120,9 @@ def _run_fleet(
     session: Session, command: Sequence[str], processes: int, drain_seconds: float, folders: Sequence[Path] | None
 ) -> int:
     from aiki.process.stderr import detach_stderr
-    from aiki_cli.child import Child, say_ready
-    from aiki_cli.fleet import Fleet
-    from aiki_cli.sources import Sources
+    from aiki_cli.processes.child import Child, say_ready
+    from aiki_cli.processes.fleet import Fleet
+    from aiki_cli.processes.sources import Sources
 
     detach_stderr()
     return Fleet(

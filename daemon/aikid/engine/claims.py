@@ -10,13 +10,13 @@ from msgspec.structs import replace
 
 from aiki.core.errors import UsageError
 from aiki.core.failpoints import failpoint
+from aiki.rules.checking import is_uuid
 from aiki.wire import weights
 from aiki.wire.codec import encode
 from aiki.wire.limits import CLAIM_RUNS, PAGE_BYTES
 from aiki.wire.messages import Attempt, Claim, Claimed, ClaimReply, Entry, Fence
 from aiki.wire.packing import fitting, too_large
 from aiki.wire.subjects import is_token
-from aikid.engine.checks import is_uuid
 from aikid.store import claims as store
 from aikid.store import journal
 from aikid.store.claims import ClaimedRow

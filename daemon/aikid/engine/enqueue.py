@@ -9,10 +9,10 @@ from hashlib import sha256
 
 from aiki.core.errors import AikiError, Conflict, Unavailable, UsageError
 from aiki.core.failpoints import failpoint
+from aiki.rules.checking import check_run
 from aiki.wire.codec import encode
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun, Refusal
-from aikid.engine.checks import check_run
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
 from aikid.store.enqueue import Inserted, RunRow, Stored

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from aiki.core.errors import NotFound, Unsupported, UsageError
 from aiki.core.states import Event, State, target
+from aiki.rules.checking import is_uuid
 from aiki.wire import weights
 from aiki.wire.limits import PAGE_BYTES
 from aiki.wire.messages import (
@@ -35,7 +36,6 @@ from aiki.wire.messages import (
 )
 from aiki.wire.packing import fitting, too_large
 from aikid.engine import status
-from aikid.engine.checks import is_uuid
 from aikid.engine.routes import RouteKey
 from aikid.engine.status import RunKey
 from aikid.store import journal, sessions, story

@@ -13,15 +13,15 @@ from msgspec import Raw
 from aiki.core.errors import PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.core.states import Event, State, sources, target
+from aiki.rules.checking import MICROSECONDS_MAX, check_payload, is_text, is_uuid
 from aiki.wire.limits import ENTRIES_HARD
 from aiki.wire.messages import Attempt, End, Recorded, Unit
 from aiki.wire.subjects import is_token
-from aikid.engine.checks import MICROSECONDS_MAX, check_payload, is_text, is_uuid
 from aikid.engine.routes import RouteKey
-from aikid.engine.watch import Ended, Watchers
 from aikid.store import journal as store
 from aikid.store.journal import Standing, Wrote
 from aikid.store.pool import BadData, Connection, Pool, Priority
+from aikid.tell.watchers import Ended, Watchers
 
 DONE: Final = Recorded("done")
 FENCED: Final = Recorded("fenced", "the claim no longer holds this run")

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiki.core.errors import AikiError, PayloadError, UsageError
+from aiki.rules.checking import is_text, is_uuid
 from aiki.wire import schema
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
 from aiki.wire.schema import BadSchema
 from aiki.wire.subjects import is_token, is_version
-from aikid.engine.checks import is_text, is_uuid
 from aikid.engine.routes import Routes
 from aikid.store import rescue
 from aikid.store import sessions as store

@@ -18,12 +18,12 @@ from aiki.core.errors import Unavailable
 from aiki.core.failpoints import failpoint
 from aiki.core.states import State, target
 from aikid.bus import Bus
-from aikid.loops.offerer import Offerer
 from aikid.loops.waker import Waker
-from aikid.news import News
 from aikid.store import rescue as store
 from aikid.store.pool import Pool, Priority
 from aikid.store.rescue import Lost, Rescued
+from aikid.tell.news import News
+from aikid.tell.offerer import Offerer
 
 log = logging.getLogger("aikid.rescuer")
 

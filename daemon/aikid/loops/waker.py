@@ -13,10 +13,10 @@ from typing import Final
 
 from aiki.core.errors import Unavailable
 from aiki.core.failpoints import failpoint
-from aikid.loops.offerer import Offerer
-from aikid.news import News
 from aikid.store import sweeps as store
 from aikid.store.pool import Pool, Priority
+from aikid.tell.news import News
+from aikid.tell.offerer import Offerer
 
 log = logging.getLogger("aikid.waker")
 

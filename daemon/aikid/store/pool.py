@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 
 from aiki.core.errors import Unavailable
-from aiki.outages import Outage
+from aiki.process.outages import Outage
 from aikid.store import fates, options
 from aikid.store.address import parameters
 from aikid.store.connections import Connection, Connections, Priority, cut

@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 
 from aiki.process.visible import lines
 from aiki_cli import app
-from aiki_cli.output import Mode
+from aiki_cli.view.output import Mode
 from tests.servers import Nats
 from tests.waiting import patient
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from aiki_cli.bulk import BATCH_ROWS
+from aiki_cli.commands.enqueue_rows import BATCH_ROWS
 from tests.acceptance.cli.conftest import AIKI
 from tests.waiting import patient
 

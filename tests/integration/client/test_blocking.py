@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from aiki import AikiError, Client, Handle, UsageError, Worker, WorkflowRun, workflow
-from aiki.blocking import BlockingClient, BlockingHandle, BlockingRuns, BlockingWorkflows
-from aiki.reads import RegisteredWorkflows, Runs
+from aiki.client.blocking import BlockingClient, BlockingHandle, BlockingRuns, BlockingWorkflows
+from aiki.client.runs import RegisteredWorkflows, Runs
 from tests.servers import Aikid
 from tests.waiting import ENOUGH
 

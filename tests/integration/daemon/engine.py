@@ -37,10 +37,10 @@ from aiki.wire.messages import (
 )
 from aikid.engine import claims, enqueue, record, sessions, status
 from aikid.engine.routes import Routes
-from aikid.engine.watch import Watchers
 from aikid.store import rescue, sweeps
 from aikid.store.pool import Pool, Priority
 from aikid.store.rescue import Lost, Rescued, Swept
+from aikid.tell.watchers import Watchers
 from tests.waiting import wait_until
 
 WORKFLOW, VERSION = "flow", "1.0"

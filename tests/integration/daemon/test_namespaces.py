@@ -44,7 +44,7 @@ from aiki.wire.subjects import HINT_STREAM
 from aikid.app import App
 from aikid.engine import claims
 from aikid.engine.record import FENCED
-from aikid.loops.offerer import _in_turn
+from aikid.tell.offerer import _in_turn
 from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.engine import Engine, completed, entry, new_id, new_run, running_engine, unit
 from tests.servers import Nats

@@ -9,7 +9,7 @@ from aiki.core.errors import Conflict, NotFound
 from aiki.core.states import Event, State
 from aiki.wire.messages import End, OpenSession, Resume, Route
 from aikid.app import App
-from aikid.engine import resume
+from aikid.engine import control as resume
 from aikid.engine.sessions import open_session
 from aikid.store import rescue, sessions
 from aikid.store.pool import Priority

@@ -31,7 +31,7 @@ from aiki.nats import (
     Untrusted,
 )
 from aiki.nats import link as links
-from aiki.outages import Outage
+from aiki.process.outages import Outage
 from tests.servers import Nats, free_port
 from tests.waiting import patient, wait_until
 

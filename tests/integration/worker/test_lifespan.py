@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aiki import Client, ConfigError, Retry, TaskFailed, UsageError, Worker, WorkflowRun, task, task_run, workflow
-from aiki import lifespan as lifespans
+from aiki.definitions import lifespan as lifespans
 from aiki.wire.messages import Claim
 from tests.waiting import ENOUGH, wait_until
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from aiki_cli.logs import Lines
+from aiki_cli.processes.logs import Lines
 
 
 def shown(level: int, message: str, *, error: bool = False) -> str:

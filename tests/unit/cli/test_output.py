@@ -12,10 +12,10 @@ import aiki
 from aiki import AikiError, Conflict, NotFound, Overloaded, State, Unavailable, UsageError
 from aiki_cli import exits, failures
 from aiki_cli.failures import UnreadableInput
-from aiki_cli.output import Mode, Output
-from aiki_cli.runs_view import span
-from aiki_cli.sources import Sources
-from aiki_cli.text import tsv_cell
+from aiki_cli.processes.sources import Sources
+from aiki_cli.view.output import Mode, Output
+from aiki_cli.view.runs import span
+from aiki_cli.view.text import tsv_cell
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from aiki import PayloadError, UsageError
 from aiki.payload.typed import Cell, Number
 from aiki_cli.failures import UnreadableInput
-from aiki_cli.payload import Payload, key_in, labels_of, parse_object, with_pairs
-from aiki_cli.rows import BadRow, Row, Rows, open_rows
+from aiki_cli.words.payload import Payload, key_in, labels_of, parse_object, with_pairs
+from aiki_cli.words.rows import BadRow, Row, Rows, open_rows
 
 
 def test_pairs_are_text_json_or_nested_and_override_the_base():

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from aiki import WorkflowRun, workflow
-from aiki_cli.payload_fields import MOST, words
+from aiki_cli.words.payload_fields import MOST, words
 
 
 @dataclass

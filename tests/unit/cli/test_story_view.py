@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from aiki import State
-from aiki.reads import HistoryEntry
-from aiki_cli.story_view import table, to_object
+from aiki.client.runs import HistoryEntry
+from aiki_cli.view.story import table, to_object
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FAILURE = {"type": "TimeoutError", "message": "no answer", "traceback": "Traceback ..."}

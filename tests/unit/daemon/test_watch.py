@@ -8,7 +8,7 @@ import pytest
 
 from aiki.core.states import State
 from aiki.wire.messages import RunStatus, Watch
-from aikid.engine.watch import RUN_MAX, Watchers
+from aikid.tell.watchers import RUN_MAX, Watchers
 
 pytestmark = pytest.mark.anyio
 

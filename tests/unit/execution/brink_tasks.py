@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aiki.task import task
+from aiki.definitions.task import task
 
 
 def write(path: str, word: str) -> None:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 
 from aiki.core.retry import Retry
-from aiki.task import task
+from aiki.definitions.task import task
 
 if multiprocessing.parent_process() is not None:
     os._exit(9)

@@ -14,7 +14,7 @@ from pathlib import Path
 from signal import Signals
 
 from aiki.core.retry import Retry
-from aiki.task import task
+from aiki.definitions.task import task
 
 ONCE = Retry.none()
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(1000)"]

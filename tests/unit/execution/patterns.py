@@ -12,8 +12,8 @@ import anyio
 
 from aiki.core.errors import TaskFailed
 from aiki.core.retry import Retry
-from aiki.run import WorkflowRun
-from aiki.task import task
+from aiki.definitions.task import task
+from aiki.inside.workflow_run import WorkflowRun
 
 Body = Callable[[WorkflowRun], Awaitable[Any]]
 B = TypeVar("B", bound=Body)

@@ -5,8 +5,8 @@ import time
 
 from aiki.core.errors import Fatal
 from aiki.core.retry import Retry
-from aiki.run import task_run
-from aiki.task import task
+from aiki.definitions.task import task
+from aiki.inside.workflow_run import task_run
 
 
 @task(executor="process")

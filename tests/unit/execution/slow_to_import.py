@@ -4,7 +4,7 @@ import multiprocessing
 import time
 
 from aiki.core.retry import Retry
-from aiki.task import task
+from aiki.definitions.task import task
 from tests.unit.execution.brink_tasks import body
 
 if multiprocessing.parent_process() is not None:

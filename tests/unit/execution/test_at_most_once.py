@@ -13,13 +13,13 @@ import pytest
 
 from aiki.core.errors import TaskOutcomeUnknown
 from aiki.core.states import Event
+from aiki.definitions.task import Task, task
+from aiki.definitions.workflow import workflow
 from aiki.execution import Settings
-from aiki.execution.processes import Processes
-from aiki.execution.threads import Threads
-from aiki.run import WorkflowRun
-from aiki.task import Task, task
+from aiki.execution.tasks.processes import Processes
+from aiki.execution.tasks.threads import Threads
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import NULL
-from aiki.workflow import workflow
 from tests.model.execution_host import World, simulate
 from tests.unit.execution.brink_tasks import once_in_coroutine, once_in_process, once_in_thread, words
 from tests.waiting import wait_until

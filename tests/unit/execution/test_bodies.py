@@ -19,11 +19,11 @@ import pytest
 
 from aiki.core.errors import UsageError
 from aiki.core.states import Event, State
+from aiki.definitions.task import task
+from aiki.definitions.workflow import workflow
 from aiki.execution.loop import LAST_DATE
-from aiki.run import WorkflowRun, current_body
-from aiki.task import task
+from aiki.inside.workflow_run import WorkflowRun, current_body
 from aiki.wire.messages import End
-from aiki.workflow import workflow
 from tests.model.execution_host import World, simulate
 
 Body = Callable[[WorkflowRun], Coroutine[Any, Any, Any]]

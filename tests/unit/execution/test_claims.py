@@ -12,13 +12,13 @@ import pytest
 from aiki.core.errors import TaskFailed
 from aiki.core.retry import Retry
 from aiki.core.states import Event, State
+from aiki.definitions.task import task
+from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings, ends, execution
-from aiki.run import WorkflowRun, task_run
-from aiki.task import task
+from aiki.inside.workflow_run import WorkflowRun, task_run
 from aiki.wire.limits import WHY_CHARS
 from aiki.wire.messages import Recorded, Unit
 from aiki.wire.packing import too_large
-from aiki.workflow import Workflow, workflow
 from tests.model.execution_host import EPOCH, World, simulate
 
 SECOND = 1_000_000

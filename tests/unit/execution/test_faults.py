@@ -15,11 +15,11 @@ import pytest
 
 from aiki.core.retry import Retry
 from aiki.core.states import Event
+from aiki.definitions.task import task
+from aiki.definitions.workflow import workflow
 from aiki.execution import Settings
 from aiki.execution.faults import KEPT
-from aiki.run import WorkflowRun
-from aiki.task import task
-from aiki.workflow import workflow
+from aiki.inside.workflow_run import WorkflowRun
 from tests.model.execution_host import World, simulate
 from tests.waiting import patient
 

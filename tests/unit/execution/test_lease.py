@@ -15,13 +15,14 @@ import pytest
 import aiki.execution
 from aiki.core.retry import Retry
 from aiki.core.states import Event
-from aiki.execution import Lease, Settings, attempts
+from aiki.definitions.task import Task, task
+from aiki.definitions.workflow import workflow
+from aiki.execution import Lease, Settings
 from aiki.execution.lease import boottime
-from aiki.execution.processes import Processes
-from aiki.execution.threads import Threads
-from aiki.run import WorkflowRun
-from aiki.task import Task, task
-from aiki.workflow import workflow
+from aiki.execution.tasks import attempts
+from aiki.execution.tasks.processes import Processes
+from aiki.execution.tasks.threads import Threads
+from aiki.inside.workflow_run import WorkflowRun
 from tests.model.execution_host import World
 from tests.unit.execution.brink_tasks import in_coroutine, in_process, in_thread, words, write
 from tests.unit.execution.slow_to_import import in_slow_process

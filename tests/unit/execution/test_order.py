@@ -15,11 +15,11 @@ import pytest
 
 from aiki.core.retry import Retry
 from aiki.core.states import State
+from aiki.definitions.task import task
+from aiki.definitions.workflow import workflow
 from aiki.execution.loop import RunLoop
-from aiki.run import WorkflowRun
-from aiki.task import task
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
-from aiki.workflow import workflow
 from tests.model.execution_host import World, simulate
 
 BRANCHES = 24

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from aiki.core.states import Event
+from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings
-from aiki.run import WorkflowRun
-from aiki.workflow import Workflow, workflow
+from aiki.inside.workflow_run import WorkflowRun
 from tests.model.execution_host import World, simulate
 from tests.unit.execution.patterns import PATTERNS, Body
 

@@ -14,12 +14,12 @@ import pytest
 
 from aiki.core.retry import Retry
 from aiki.core.states import Event
+from aiki.definitions.task import Task, task
+from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings
-from aiki.execution.processes import Child, Processes
-from aiki.execution.threads import Threads
-from aiki.run import WorkflowRun
-from aiki.task import Task, task
-from aiki.workflow import Workflow, workflow
+from aiki.execution.tasks.processes import Child, Processes
+from aiki.execution.tasks.threads import Threads
+from aiki.inside.workflow_run import WorkflowRun
 from tests.model.execution_host import World
 from tests.servers import is_alive
 from tests.unit.execution import family_tasks

@@ -15,12 +15,12 @@ import pytest
 from aiki.core.errors import Conflict, TaskFailed
 from aiki.core.retry import Retry
 from aiki.core.states import Event, State
+from aiki.definitions.task import Task, task
+from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import divergence
 from aiki.execution.body import SPIN
-from aiki.run import WorkflowRun
-from aiki.task import Task, task
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
-from aiki.workflow import Workflow, workflow
 from tests.model.execution_host import EPOCH, World, simulate
 
 calls: list[str] = []

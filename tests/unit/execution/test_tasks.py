@@ -20,12 +20,12 @@ import pytest
 from aiki.core.errors import Fatal, RetryAfter, TaskFailed, TaskOutcomeUnknown, UsageError
 from aiki.core.retry import Retry
 from aiki.core.states import Event, State
+from aiki.definitions.task import Task, task
+from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings
-from aiki.execution.threads import Threads
-from aiki.run import TaskRun, WorkflowRun, task_run
-from aiki.task import Task, task
+from aiki.execution.tasks.threads import Threads
+from aiki.inside.workflow_run import TaskRun, WorkflowRun, task_run
 from aiki.wire.messages import NULL, End
-from aiki.workflow import Workflow, workflow
 from tests.model.execution_host import EPOCH, World, simulate
 from tests.unit.execution import process_tasks
 from tests.waiting import patient

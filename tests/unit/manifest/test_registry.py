@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from aiki.core.errors import ConfigError, UsageError
+from aiki.definitions.registry import Registry, collect, place
 from aiki.process.imports import look_first_in
-from aiki.registry import Registry, collect, place
 
 FLOW = """\
 from aiki import WorkflowRun, workflow

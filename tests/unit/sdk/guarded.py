@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aiki.run import WorkflowRun
+    from aiki.inside.workflow_run import WorkflowRun
     from tests.unit.sdk.shapes import Item
     from tests.unit.sdk.shapes import Money as Cash
 

@@ -14,8 +14,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, SecretBytes, SecretStr
 
 from aiki.core.errors import PayloadError
+from aiki.definitions.task import task
 from aiki.payload import Parameters
-from aiki.task import task
 
 T = TypeVar("T")
 UTC = datetime.UTC

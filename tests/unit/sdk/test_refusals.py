@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from aiki.core.errors import UsageError
-from aiki.run import WorkflowRun
-from aiki.task import task
-from aiki.workflow import workflow
+from aiki.definitions.task import task
+from aiki.definitions.workflow import workflow
+from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.sdk import guarded
 from tests.unit.sdk.shapes import Address, Circle, Item, Money, Name, Nested, Order, Validated
 

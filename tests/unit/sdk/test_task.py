@@ -11,8 +11,8 @@ import pytest
 
 from aiki.core.errors import UsageError
 from aiki.core.retry import DEFAULT_RETRY, Retry
-from aiki.run import WorkflowRun
-from aiki.task import AsyncTask, SyncTask, task
+from aiki.definitions.task import AsyncTask, SyncTask, task
+from aiki.inside.workflow_run import WorkflowRun
 
 
 @task

@@ -6,10 +6,10 @@ import pytest
 
 from aiki.core.canonical import digest
 from aiki.core.errors import PayloadError, UsageError
-from aiki.run import WorkflowRun
+from aiki.definitions.workflow import workflow
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire import codec
 from aiki.wire.messages import NewRun
-from aiki.workflow import workflow
 from tests.unit.sdk.shapes import Item, Money
 
 

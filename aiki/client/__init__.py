@@ -1,0 +1,1 @@
+"""An application's door to Aiki: enqueue runs, hold them, read them."""

@@ -1,0 +1,203 @@
+"""Own the client for code without an event loop: the async client on a thread of its own, behind one portal.
+
+In a fork the portal has another client, so nothing here keeps one, nor what belongs to one, from call to call.
+It is no second API: a call goes through as it is, its coroutines are awaited and its generators walked on the portal.
+Each method is written out for its types; a test holds them against the async ones, so that none is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from aiki.client.client import Client
+from aiki.client.portal import Connect, Portal
+from aiki.core.errors import UsageError
+from aiki.definitions.handle import Handle
+
+if TYPE_CHECKING:
+    from aiki.client.named import NamedCall
+    from aiki.client.runs import HistoryEntry, NamespaceSummary, RegisteredWorkflows, RunPage, Runs, WorkflowInfo
+    from aiki.core.duration import Duration
+    from aiki.core.errors import AikiError
+    from aiki.core.states import State
+    from aiki.definitions.call import Call
+    from aiki.definitions.status import RunStatus
+    from aiki.payload import Result
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+def _walk(portal: Portal, items: AsyncGenerator[T, None]) -> Iterator[T]:
+    client = portal.client
+    try:
+        while True:
+            if portal.client is not client:
+                raise UsageError("a fork cannot go on with what was begun before it", hint="begin anew in the fork")
+            try:
+                yield portal.call(lambda: anext(items))
+            except StopAsyncIteration:
+                return
+    finally:
+        if portal.serves(client):
+            portal.call(items.aclose)
+
+
+class BlockingHandle(Generic[R]):
+    """A `Handle` whose methods block."""
+
+    def __init__(self, handle: Handle[R], portal: Portal) -> None:
+        self.run_id = handle.run_id
+        self.created = handle.created
+        """False if an earlier run with the same idempotency key was found instead."""
+        self._held = handle
+        self._client = portal.client
+        self._portal = portal
+
+    def __repr__(self) -> str:
+        return f"BlockingHandle({self.run_id!r})"
+
+    @property
+    def _handle(self) -> Handle[R]:
+        client = self._portal.client
+        if client is not self._client:
+            self._held = client.handle(self.run_id, result=self._held.result_type)
+            self._client = client
+        return self._held
+
+    def status(self) -> RunStatus:
+        """Return the run as it is now. Raises NotFound."""
+        return self._portal.call(self._handle.status)
+
+    def result(self, *, timeout: Duration | None = None) -> R:
+        """Wait for the run's end and return its result; raises as `Handle.result`."""
+        return self._portal.call(partial(self._handle.result, timeout=timeout))
+
+    def resume(self) -> RunStatus:
+        """Queue the run again; as `Handle.resume`."""
+        return self._portal.call(self._handle.resume)
+
+    def watch(self) -> Iterator[RunStatus]:
+        """Yield the run's status now and after each change, the last one being its end."""
+        return _walk(self._portal, self._handle.watch())
+
+
+class BlockingRuns:
+    """The runs of the client's namespace; as `Runs`."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+
+    @property
+    def _runs(self) -> Runs:
+        return self._portal.client.runs
+
+    def status(self, run_ids: Iterable[str]) -> list[RunStatus]:
+        """Return the runs in the order asked. Raises NotFound if one does not exist."""
+        return self._portal.call(self._runs.status, run_ids)
+
+    def list(
+        self,
+        *,
+        states: Iterable[State] = (),
+        workflow: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """Return a page of runs, newest first, without their results."""
+        asked = partial(
+            self._runs.list, states=states, workflow=workflow, labels=labels, since=since, limit=limit, cursor=cursor
+        )
+        return self._portal.call(asked)
+
+    def history(self, run_id: str) -> Iterator[HistoryEntry]:
+        """Yield the run's story from its birth. Raises NotFound."""
+        return _walk(self._portal, self._runs.history(run_id))
+
+    def input(self, run_id: str) -> Any:
+        """Return the payload that the run was enqueued with. Raises NotFound."""
+        return self._portal.call(self._runs.input, run_id)
+
+    def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+        """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
+        return self._portal.call(partial(self._runs.resume, run_id, actor=actor))
+
+    def find(self, reference: str) -> str:
+        """Return the id of the run that is meant; as `Runs.find`."""
+        return self._portal.call(self._runs.find, reference)
+
+    def summary(self) -> NamespaceSummary:
+        """Return how many runs are in which state, and how many workers are alive."""
+        return self._portal.call(self._runs.summary)
+
+
+class BlockingWorkflows:
+    """The workflows that workers have registered in the client's namespace; as `RegisteredWorkflows`."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+
+    @property
+    def _workflows(self) -> RegisteredWorkflows:
+        return self._portal.client.workflows
+
+    def list(self, name: str | None = None) -> list[WorkflowInfo]:
+        """Return all versions of all workflows, or of one."""
+        return self._portal.call(self._workflows.list, name)
+
+
+class BlockingClient:
+    """A `Client` whose methods block. It may be used in threads and, made before a fork, in the fork as well."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.runs = BlockingRuns(portal)
+        self.workflows = BlockingWorkflows(portal)
+        self._portal = portal
+
+    @property
+    def aio(self) -> Client:
+        """The async client of this process, for code on the portal's loop."""
+        return self._portal.client
+
+    @overload
+    def enqueue(self, call: Call[R], /) -> BlockingHandle[R]: ...
+    @overload
+    def enqueue(
+        self, workflow: str, payload: Mapping[str, Any] | None = None, /, **options: Any
+    ) -> BlockingHandle[Any]: ...
+    def enqueue(self, call: Any, payload: Mapping[str, Any] | None = None, /, **options: Any) -> BlockingHandle[Any]:
+        """Enqueue one run; as `Client.enqueue`."""
+        return BlockingHandle(self._portal.call(partial(self.aio.enqueue, call, payload, **options)), self._portal)
+
+    def enqueue_many(self, calls: Iterable[Call[R]], /) -> list[BlockingHandle[R]]:
+        """Enqueue many runs in few commits; as `Client.enqueue_many`."""
+        return [
+            BlockingHandle(handle, self._portal) for handle in self._portal.call(self.aio.enqueue_many, list(calls))
+        ]
+
+    def enqueue_batch(self, calls: Iterable[Call[Any] | NamedCall], /) -> list[BlockingHandle[Any] | AikiError]:
+        """Enqueue many runs and return a handle or a refusal for each; as `Client.enqueue_batch`."""
+        return [
+            BlockingHandle(outcome, self._portal) if isinstance(outcome, Handle) else outcome
+            for outcome in self._portal.call(self.aio.enqueue_batch, list(calls))
+        ]
+
+    def handle(self, run_id: str, /, *, result: Result | None = None) -> BlockingHandle[Any]:
+        """Return a handle of a run by its id; nobody is asked."""
+        return BlockingHandle(self.aio.handle(run_id, result=result), self._portal)
+
+
+@contextmanager
+def connect(opening: Connect) -> Generator[BlockingClient, None, None]:
+    """Connect as `opening` does on a thread of its own, and close both at the end of the block."""
+    portal = Portal(opening)
+    try:
+        yield BlockingClient(portal)
+    finally:
+        portal.close()

@@ -1,0 +1,172 @@
+"""Own enqueue by name: a call that holds no code, checked against what workers have registered.
+
+The JSON Schema of a workflow's parameters catches most wrong payloads before anything is written, and tells what a
+number or a table's cell stands for; the worker checks again, against the types themselves, when the run arrives. The
+schema comes from whoever may register one, and is read as a stranger's (see `wire.schema` and `payload.schema`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Raw
+
+from aiki.client.runs import known_names, registered
+from aiki.core.canonical import canonical, digest
+from aiki.core.duration import Duration, to_microseconds
+from aiki.core.errors import NotFound, PayloadError, UsageError
+from aiki.core.misfit import Misfit
+from aiki.core.near import nearest
+from aiki.definitions.task import checked_key
+from aiki.definitions.workflow import checked_labels, checked_priority, checked_start
+from aiki.payload import schema
+from aiki.payload.reading import read
+from aiki.transport import Transport
+from aiki.wire.messages import NewRun, Route
+from aiki.wire.schema import BadSchema, Schema, parse
+from aiki.wire.subjects import is_token
+
+CACHE_SECONDS: Final = 10.0
+SCHEMAS: Final = 100
+PATH_CHARS: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedCall:
+    """A workflow by name with its payload: one JSON object of the workflow's parameters, and Decimals for Decimals.
+
+    `version` may be left out while exactly one is registered. Options mean what they mean in `Workflow.options()`.
+    """
+
+    workflow: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    version: str | None = None
+    idempotency_key: str | None = None
+    on_conflict: Literal["error", "existing"] = "error"
+    priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    delay: Duration | None = None
+    start_at: datetime | None = None
+
+
+class RouteBook:
+    """The routes that workers have registered, as far as this client has asked; a route is kept for 10 s."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._known: dict[str, tuple[float, list[Route]]] = {}
+        self._schemas: dict[bytes, Schema] = {}
+
+    async def to_new_run(self, call: NamedCall, run_id: str) -> NewRun:
+        """Return the run to enqueue. Raises NotFound, UsageError or PayloadError before anything is sent."""
+        route = await self._resolve(call.workflow, call.version)
+        if not isinstance(call.payload, Mapping):
+            raise PayloadError(f"$: the payload of {call.workflow!r} must be a JSON object of its parameters")
+        form = self._schema(route)
+        try:
+            data = _encode(_read(call.payload, form), call.workflow)
+            plain = msgspec.json.decode(data)
+            schema.check(plain, form)
+        except Misfit as misfit:
+            at, place = f"${misfit.path[:PATH_CHARS]}", f"in the payload of {route.workflow!r} {route.version}"
+            raise PayloadError(f"{at}: {misfit.reason}, {place}") from None
+        keyed = call.idempotency_key is not None
+        if call.delay is not None and call.start_at is not None:
+            raise UsageError("`delay` and `start_at` exclude each other")
+        return NewRun(
+            id=run_id,
+            workflow=call.workflow,
+            version=route.version,
+            input=Raw(data),
+            key=checked_key(call.idempotency_key),
+            digest=digest(canonical(schema.without_defaults(plain, form, form))) if keyed else None,
+            on_conflict=call.on_conflict,
+            priority=checked_priority(call.priority),
+            labels=checked_labels(call.labels),
+            delay=None if call.delay is None else to_microseconds(call.delay),
+            start_at=None if call.start_at is None else checked_start(call.start_at),
+        )
+
+    async def _resolve(self, workflow: str, version: str | None) -> Route:
+        if not is_token(workflow):
+            raise UsageError(f"{workflow[:80]!r} is no workflow's name: names have 1 to 64 of A-Z a-z 0-9 _ -")
+        routes = await self._routes(workflow, version)
+        if not routes:
+            raise await self._unknown(workflow)
+        known = ", ".join(route.version for route in routes)
+        if version is None:
+            if len(routes) > 1:
+                raise UsageError(
+                    f"workflow {workflow!r} has several versions ({known})",
+                    hint=f'version="{routes[0].version}"',
+                    command=f"--version {routes[0].version}",
+                )
+            return routes[0]
+        for route in routes:
+            if route.version == version:
+                return route
+        raise NotFound(f"workflow {workflow!r} has no version {version!r} (registered: {known})")
+
+    async def _unknown(self, workflow: str) -> NotFound:
+        what = f"workflow {workflow!r} is not registered in namespace {self._transport.namespace!r}"
+        if meant := nearest(workflow, await known_names(self._transport)):
+            return NotFound(
+                f"{what}: did you mean {meant!r}?",
+                hint=f'await client.enqueue("{meant}", ...)',
+                command=f"aiki enqueue {meant}",
+            )
+        return NotFound(
+            f"{what}: no worker has ever served it",
+            hint="async with Worker(client, workflows=[...]) as worker: ...",
+            command="aiki worker start -m MODULE",
+        )
+
+    async def _routes(self, workflow: str, version: str | None) -> list[Route]:
+        asked, routes = self._known.get(workflow, (0.0, []))
+        fresh = time.monotonic() - asked < CACHE_SECONDS
+        # What is not known may have been registered a moment ago: only a find is worth keeping.
+        if not fresh or not routes or (version is not None and all(route.version != version for route in routes)):
+            routes = await registered(self._transport, workflow)
+            self._known[workflow] = time.monotonic(), routes
+        return routes
+
+    def _schema(self, route: Route) -> Schema:
+        key = bytes(route.parameters)
+        if key not in self._schemas:
+            if len(self._schemas) >= SCHEMAS:
+                self._schemas.clear()
+            self._schemas[key] = _parsed(route) if key else {}
+        return self._schemas[key]
+
+
+def _parsed(route: Route) -> Schema:
+    try:
+        return parse(bytes(route.parameters))
+    except BadSchema as error:
+        raise PayloadError(
+            f"the schema that was registered for {route.workflow!r} {route.version} is refused: {error}",
+            hint="restart its workers, with this version of aiki: they register it anew",
+        ) from error
+
+
+def _read(payload: Mapping[str, Any], form: Schema) -> Any:
+    try:
+        return read(payload, form)
+    except RecursionError:
+        return payload  # the encoder says how deep it may be
+
+
+def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:
+    canonical(
+        payload, owner=f"the payload of {workflow!r}"
+    )  # refuses NaN, lone surrogates, keys that are not text, and too deep nesting
+    try:
+        data = msgspec.json.encode(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayloadError(f"$: the payload of {workflow!r} is not JSON: {error}") from error
+    return data

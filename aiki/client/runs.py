@@ -1,0 +1,244 @@
+"""Own a client's reading of runs and workflows: lists, histories, counts, and the one act beside them, resume."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from aiki.client import waits
+from aiki.core import words
+from aiki.core.errors import NotFound, UsageError
+from aiki.core.states import State
+from aiki.definitions import status, stored
+from aiki.definitions.status import RunStatus, to_datetime, to_microseconds
+from aiki.transport import Transport
+from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Resume, Route, Summary, Workflows
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """One page of runs, newest first. `cursor` asks for the next page; None after the last."""
+
+    runs: list[RunStatus]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One line of a run's story: a change of state, a recorded outcome (`entry`), or a try that failed (`attempt`)."""
+
+    at: datetime
+    event: str
+    state: State | None = None
+    reason: str | None = None
+    actor: str | None = None
+    key: str | None = None
+    ok: bool | None = None
+    value: Any = None
+    attempt: int | None = None
+    """Of a try: its number, from 1."""
+    due_at: datetime | None = None
+    """Of a try: when the next one is due."""
+
+    @property
+    def task(self) -> str | None:
+        """The name of the task that the line is about."""
+        return None if self.key is None else words.task_of(self.key)
+
+    @property
+    def timer(self) -> timedelta | datetime | None:
+        """The length of the timer that the line is about, or its date if it was made for one."""
+        match None if self.key is None else words.timer_of(self.key):
+            case ("for", microseconds):
+                return timedelta(microseconds=microseconds)
+            case ("until", microseconds):
+                return to_datetime(microseconds)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCount:
+    """How many runs of a workflow's version are in a state."""
+
+    workflow: str
+    version: str
+    state: State
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSummary:
+    """The namespace at a glance."""
+
+    counts: list[RouteCount]
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInfo:
+    """A workflow's version that workers have registered. `parameters` is the JSON Schema of its payload."""
+
+    name: str
+    version: str
+    parameters: Any
+    tasks: list[str]
+    live: bool
+    """Whether a live worker serves it now."""
+
+
+class Runs:
+    """The runs of the client's namespace."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def status(self, run_ids: Iterable[str]) -> list[RunStatus]:
+        """Return the runs in the order asked. Raises NotFound if one does not exist."""
+        wanted = list(run_ids)
+        found = await waits.read(self._transport, wanted)
+        for run_id in wanted:
+            if run_id not in found:
+                raise NotFound(f"run {run_id} does not exist in namespace {self._transport.namespace!r}")
+        return [status.from_wire(found[run_id]) for run_id in wanted]
+
+    async def list(
+        self,
+        *,
+        states: Iterable[State] = (),
+        workflow: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """Return a page of runs, newest first. It is not empty if there is one.
+
+        A result of more than 4 KiB is left out, and `result_bytes` says its size.
+        """
+        request = ListRuns(
+            states=list(states),
+            workflow=workflow,
+            labels=dict(labels or {}),
+            since=None if since is None else to_microseconds(since),
+            limit=limit,
+            cursor=cursor,
+        )
+        reply = await self._transport.call(request)
+        while not reply.runs and reply.cursor is not None:
+            reply = await self._transport.call(replace(request, cursor=reply.cursor))
+        return RunPage([status.from_wire(run) for run in reply.runs], reply.cursor)
+
+    async def history(self, run_id: str) -> AsyncGenerator[HistoryEntry, None]:
+        """Yield the run's story from its birth. Raises NotFound."""
+        cursor: str | None = None
+        while True:
+            reply = await self._transport.call(History(run_id, cursor))
+            for item in reply.items:
+                yield _entry(item)
+            if reply.cursor is None:
+                return
+            cursor = reply.cursor
+
+    async def input(self, run_id: str) -> Any:
+        """Return the payload that the run was enqueued with; as `Unreadable` if it cannot be read. Raises NotFound."""
+        return stored.read((await self._transport.call(Input(run_id))).input)
+
+    async def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+        """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
+        return status.from_wire((await self._transport.call(Resume(run_id, actor))).run)
+
+    async def find(self, reference: str) -> str:
+        """Return the id of a run named by its id, a prefix or suffix of it (8 characters or more), or `workflow@key`.
+
+        Raises NotFound, or UsageError if several runs match.
+        """
+        ids = await _matching(self._transport, reference)
+        if not ids:
+            raise NotFound(
+                f"no run matches {reference!r} in namespace {self._transport.namespace!r}",
+                hint="await client.runs.list()",
+                command="aiki run list",
+            )
+        if len(ids) > 1:
+            raise UsageError(f"{reference!r} matches several runs: {', '.join(ids)}")
+        return ids[0]
+
+    async def summary(self) -> NamespaceSummary:
+        """Return how many runs are in which state, by workflow and version, and how many workers are alive."""
+        counts: Counter[tuple[str, str, State]] = Counter()
+        cursor: str | None = None
+        while True:
+            reply = await self._transport.call(Summary(cursor))
+            counts.update({(row.workflow, row.version, row.state): row.runs for row in reply.rows})
+            if (cursor := reply.cursor) is None:
+                return NamespaceSummary(
+                    [RouteCount(*route, runs) for route, runs in sorted(counts.items())], reply.workers
+                )
+
+
+class RegisteredWorkflows:
+    """The workflows that workers have registered in the client's namespace."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def list(self, name: str | None = None) -> list[WorkflowInfo]:
+        """Return all versions of all workflows, or of one."""
+        return [
+            WorkflowInfo(
+                route.workflow,
+                route.version,
+                stored.read(route.parameters),
+                route.task_names,
+                route.live,
+            )
+            for route in await registered(self._transport, name)
+        ]
+
+
+async def registered(transport: Transport, workflow: str | None) -> list[Route]:
+    """Return the routes that workers have registered, of one workflow or all, in as many requests as it takes."""
+    routes: list[Route] = []
+    cursor: str | None = None
+    while True:
+        reply = await transport.call(Workflows(workflow, cursor))
+        routes += reply.routes
+        if (cursor := reply.cursor) is None:
+            return routes
+
+
+async def known_names(transport: Transport) -> list[str]:
+    """Return names of workflows that workers have registered: those that fit one reply, for a guess at one."""
+    reply = await transport.call(Workflows())
+    return list(dict.fromkeys(route.workflow for route in reply.routes))
+
+
+async def _matching(transport: Transport, reference: str) -> list[str]:
+    """Return the ids that match, up to the page with the second: more make it no more ambiguous."""
+    ids: list[str] = []
+    cursor: str | None = None
+    while True:
+        reply = await transport.call(Find(reference, cursor))
+        ids += reply.ids
+        if (cursor := reply.cursor) is None or len(ids) > 1:
+            return ids
+
+
+def _entry(item: HistoryItem) -> HistoryEntry:
+    return HistoryEntry(
+        at=to_datetime(item.at),
+        event=item.event,
+        state=item.state,
+        reason=item.reason,
+        actor=item.actor,
+        key=item.key,
+        ok=item.ok,
+        value=stored.read(item.value),
+        attempt=item.attempt,
+        due_at=None if item.due_at is None else to_datetime(item.due_at),
+    )

@@ -1,0 +1,1 @@
+"""What users declare, and what they get for it. No I/O."""

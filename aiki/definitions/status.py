@@ -1,0 +1,135 @@
+"""Own what a reader sees of a run: `RunStatus` with aware datetimes, and the errors that a run's end stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aiki.core.errors import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, UsageError
+from aiki.core.states import TERMINAL, State
+from aiki.core.words import failed_try, task_of
+from aiki.definitions import stored
+from aiki.wire import messages
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """Return the aware UTC datetime of a time on the wire; exact, unlike floats.
+
+    A time that no datetime can hold is the last one that it can (or the first).
+    """
+    try:
+        return EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return LAST if microseconds > 0 else FIRST
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Return the time on the wire of an aware datetime. Raises UsageError for a naive one."""
+    if moment.tzinfo is None:
+        raise UsageError(f"{moment.isoformat()} has no time zone; use an aware datetime")
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus:
+    """A run at the time it was read."""
+
+    run_id: str
+    origin_id: str
+    """The first of its retries, if it is one; else `run_id`."""
+    workflow: str
+    version: str
+    state: State
+    attempt: int
+    """How many times a worker has taken it up."""
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    due_at: datetime | None = None
+    """When a scheduled, sleeping or retrying run goes on, or a task of a running one is tried again."""
+    key: str | None = None
+    priority: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+    tasks: int = 0
+    """Task outcomes recorded so far."""
+    result: Any = None
+    """The result as plain JSON types, if the run completed; a typed one comes from `Handle.result()`.
+
+    One that cannot be read is an `Unreadable`: its raw text.
+    """
+    result_bytes: int | None = None
+    """The size of a result that is left out, since it is too long for a list."""
+    error: messages.Failure | None = None
+    why: str | None = None
+    """Why it is blocked, queued with nobody to run it, or shown without its result; which task of it is tried again.
+
+    Of a run that has ended, what its body did wrong without failing by it.
+    """
+    worker: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is terminal."""
+        return self.state in TERMINAL
+
+
+def from_wire(run: messages.RunStatus) -> RunStatus:
+    """Return the public form of a status on the wire."""
+    due_at, why = (run.due_at, run.why) if run.tried is None else _due(run.tried)
+
+    def moment(value: int | None) -> datetime | None:
+        return None if value is None else to_datetime(value)
+
+    return RunStatus(
+        run_id=run.id,
+        origin_id=run.origin_id or run.id,
+        workflow=run.workflow,
+        version=run.version,
+        state=run.state,
+        attempt=run.attempt,
+        created_at=to_datetime(run.created_at),
+        started_at=moment(run.started_at),
+        finished_at=moment(run.finished_at),
+        due_at=moment(due_at),
+        key=run.key,
+        priority=run.priority,
+        labels=run.labels,
+        tasks=run.tasks,
+        result=stored.read(run.output),
+        result_bytes=run.output_bytes,
+        error=stored.read_failure(run.error),
+        why=why,
+        worker=run.worker,
+    )
+
+
+def _due(tried: messages.Attempt) -> tuple[int | None, str | None]:
+    """Return when a task is tried again, and why."""
+    failure = stored.read_failure(tried.error) or messages.Failure("Unknown", "no error was recorded")
+    return tried.next_at, failed_try(task_of(tried.key), tried.attempt, type=failure.type, message=failure.message)
+
+
+def error_of(run: messages.RunStatus) -> AikiError | None:
+    """Return the error that `Handle.result()` raises for this state; None if it completed or goes on."""
+    match run.state:
+        case State.COMPLETED if not run.output:
+            return PayloadError(f"run {run.id} completed, and its result cannot be read: {run.why}")
+        case State.FAILED:
+            cause = stored.read_failure(run.error) or messages.Failure("Unknown", run.why or "no error was recorded")
+            return RunFailed(
+                cause.message, run_id=run.id, type=cause.type, traceback=cause.traceback, cause=cause.cause
+            )
+        case State.CANCELLED:
+            return RunCancelled(f"run {run.id} was cancelled")
+        case State.BLOCKED | State.PAUSED:
+            return RunBlocked(
+                f"run {run.id} is {run.state}: {run.why or 'no reason recorded'}",
+                hint="await handle.resume()",
+                command=f"aiki run resume {run.id}",
+            )
+        case _:
+            return None

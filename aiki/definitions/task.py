@@ -1,0 +1,263 @@
+"""Own `@task`: a durable step, which is a function, how it is retried, and how its input and result are stored."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import unicodedata
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
+
+from aiki.core.duration import Duration, to_seconds
+from aiki.core.errors import UsageError
+from aiki.core.retry import DEFAULT_RETRY, Retry
+from aiki.inside.workflow_run import current_body
+from aiki.payload import Parameters, Result
+from aiki.payload.annotations import Scope, local_scope, place
+from aiki.wire.limits import KEY_CHARS
+from aiki.wire.subjects import is_token
+
+if TYPE_CHECKING:
+    from aiki.inside.workflow_run import WorkflowRun
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Executor = Literal["thread", "process"]
+
+_UNCHANGED: Final[Any] = object()
+
+
+class Task(Generic[P, R]):
+    """A durable step. `.run(run, ...)` in a workflow's body; called directly it is the plain function."""
+
+    is_async: bool
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        name: str,
+        retry: Retry,
+        timeout: float | None,
+        total_timeout: float | None,
+        executor: Executor,
+        at_most_once: bool,
+        scope: Scope = None,
+    ) -> None:
+        owner = f"task {name!r}"
+        self.fn = fn
+        self.name = name
+        self.retry = retry
+        self.timeout = timeout
+        """Seconds that one attempt may take."""
+        self.total_timeout = total_timeout
+        """Seconds that all attempts together may take."""
+        self.executor: Executor = executor
+        """Where a plain `def` runs; an `async def` runs on the worker's loop."""
+        self.at_most_once = at_most_once
+        self.idempotency_key: str | None = None
+        self.parameters = Parameters.of(fn, owner=owner, scope=scope, exact=True)
+        self.result = Result.of(fn, owner=owner, scope=scope)
+        self.__doc__ = fn.__doc__
+        self.__wrapped__ = fn
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+    # `async def`, not `-> Coroutine[Any, Any, R]`: with that mypy types gather() of two as Future[Any].
+    async def run(self, run: WorkflowRun, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the task durably and return its result, which is recorded once.
+
+        Raises TaskFailed in the workflow when the task gave up, TaskOutcomeUnknown if it is `at_most_once` and its
+        worker died in it, Conflict if its idempotency key was used in this run with another input, UsageError outside
+        of the body that `run` belongs to.
+        """
+        try:
+            calls = run._calls  # noqa: SLF001 - the execution behind the public run
+        except AttributeError:
+            raise self._without_run(run) from None
+        result: R = await calls.call(self, args, kwargs)
+        return result
+
+    def options(
+        self,
+        *,
+        idempotency_key: str | None = _UNCHANGED,
+        retry: Retry = _UNCHANGED,
+        timeout: Duration | None = _UNCHANGED,
+        total_timeout: Duration | None = _UNCHANGED,
+    ) -> Self:
+        """Return the same task with options set. Raises UsageError on values that make no sense.
+
+        Calls of one run with the same `idempotency_key` share one execution. The timeouts are those of `@task`.
+        """
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        if idempotency_key is not _UNCHANGED:
+            made.idempotency_key = checked_key(idempotency_key)
+        if retry is not _UNCHANGED:
+            made.retry = _checked_retry(retry)
+        if timeout is not _UNCHANGED:
+            made.timeout = _positive_seconds("timeout", timeout)
+        if total_timeout is not _UNCHANGED:
+            made.total_timeout = _positive_seconds("total_timeout", total_timeout)
+        return made
+
+    def _without_run(self, given: object) -> UsageError:
+        name = getattr(self.fn, "__name__", self.name)
+        return UsageError(
+            f"task {self.name!r} was given {_described(given)} where the workflow's run belongs, as the first argument",
+            hint=f"await {name}.run(run, ...)   # `run` is the first parameter of the workflow's function",
+        )
+
+    def _refuse_in_body(self) -> None:
+        if current_body() is not None:
+            raise UsageError(
+                f"task {self.name!r} was called directly in a workflow: its result would not be durable",
+                hint=f"await {getattr(self.fn, '__name__', self.name)}.run(run, ...)",
+            )
+
+
+# A call without any argument is refused in our own words, too. Type checkers read the signature above.
+vars(Task)["run"].__defaults__ = (None,)
+
+
+class AsyncTask(Task[P, R]):
+    """A task written as `async def`."""
+
+    is_async = True
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the plain function. Raises UsageError inside a workflow's body."""
+        self._refuse_in_body()
+        result: R = await self.fn(*args, **kwargs)
+        return result
+
+
+class SyncTask(Task[P, R]):
+    """A task written as a plain `def`; it runs in a thread, or a process."""
+
+    is_async = False
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the plain function. Raises UsageError inside a workflow's body."""
+        self._refuse_in_body()
+        result: R = self.fn(*args, **kwargs)
+        return result
+
+
+class TaskDecorator(Protocol):
+    """What `task(...)` with options returns."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
+
+
+@overload
+def task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+@overload
+def task(fn: Callable[P, R], /) -> SyncTask[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    retry: Retry = DEFAULT_RETRY,
+    timeout: Duration | None = None,
+    total_timeout: Duration | None = None,
+    executor: Executor = "thread",
+    at_most_once: bool = False,
+) -> TaskDecorator: ...
+def task(
+    fn: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    retry: Retry = DEFAULT_RETRY,
+    timeout: Duration | None = None,
+    total_timeout: Duration | None = None,
+    executor: Executor = "thread",
+    at_most_once: bool = False,
+) -> Any:
+    """Make a durable task of a function, as `@task` or `@task(...)`.
+
+    `name` stands in journals: changing it diverges runs in flight. `timeout` bounds one attempt, `total_timeout` all of
+    them together with the waits between. `executor="process"` is for a plain `def` that holds the GIL or must be
+    killable.
+
+    The start of an `at_most_once` task goes on record right before its body begins, and it is never begun again. If
+    its worker dies or loses its lease from there on, nobody can tell how far it came, or whether it came to begin at
+    all: its caller gets TaskOutcomeUnknown. What its worker still knows not to have begun (it drained, or the lease
+    was uncertain for a while) is taken back and begun later.
+
+    Raises UsageError if the function's signature cannot be stored (the message names the parameter), if the name is not
+    made of 1 to 64 letters, digits, `_` and `-`, or if an option makes no sense.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Task[Any, Any]:
+        made_name = checked_name("task", function, name)
+        kind = AsyncTask if inspect.iscoroutinefunction(function) else SyncTask
+        if executor not in ("thread", "process") or (kind is AsyncTask and executor == "process"):
+            raise UsageError(f"task {made_name!r}: executor={executor!r} is for plain `def` tasks: thread or process")
+        return kind(
+            function,
+            name=made_name,
+            retry=_checked_retry(retry),
+            timeout=_positive_seconds("timeout", timeout),
+            total_timeout=_positive_seconds("total_timeout", total_timeout),
+            executor=executor,
+            at_most_once=at_most_once,
+            scope=scope,
+        )
+
+    scope = local_scope(1)
+    return decorate if fn is None else decorate(fn)
+
+
+def checked_name(kind: str, fn: Any, name: Any) -> str:
+    """Return the name of a task or workflow. Raises UsageError if `fn` is no plain function or the name is no token."""
+    if not isinstance(fn, types.FunctionType):
+        raise UsageError(f"@{kind} needs a function, not {fn!r}")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise UsageError(f"@{kind} cannot be used on the generator {place(fn)}: return a list")
+    made = fn.__name__ if name is None else name
+    if not isinstance(made, str) or not is_token(made):
+        raise UsageError(f"{made!r} cannot name {kind} {place(fn)}: use 1 to 64 of A-Z a-z 0-9 _ -")
+    return made
+
+
+def checked_key(key: Any) -> str | None:
+    """Return the idempotency key. Raises UsageError if it is empty, too long or holds what cannot be stored."""
+    if key is None:
+        return None
+    if not isinstance(key, str) or not is_storable(key, least=1):
+        shown = repr(key) if len(repr(key)) <= 60 else f"({len(key):,} characters)"
+        raise UsageError(f"idempotency_key={shown}: it must be 1 to {KEY_CHARS} characters, without control characters")
+    return key
+
+
+def is_storable(text: str, *, least: int) -> bool:
+    """Tell whether `text`, a key or a label's value, is not too long and fits a line of output and UTF-8."""
+    if not least <= len(text) <= KEY_CHARS:
+        return False
+    return text.isprintable() or not any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
+
+
+def _described(given: object) -> str:
+    return "nothing" if given is None else f"a value of type {type(given).__name__}"
+
+
+def _checked_retry(retry: Retry) -> Retry:
+    if not isinstance(retry, Retry):
+        raise UsageError(f"retry={retry!r}: it must be a Retry", hint='Retry.jittered(max_attempts=3, base_delay="1s")')
+    return retry
+
+
+def _positive_seconds(option: str, value: Duration | None) -> float | None:
+    if value is None:
+        return None
+    seconds = to_seconds(value)
+    if seconds <= 0:
+        raise UsageError(f"{option}={value!r}: it must be longer than nothing (None for no limit)")
+    return seconds

@@ -1,0 +1,298 @@
+"""Own one try of a task: on the worker's loop, in a thread, or in a process, with its timeout.
+
+A try ends once, by `on_end(result)`: the encoded result as bytes, or the exception. A try that was cancelled does
+not report. SystemExit and KeyboardInterrupt from user code are failures like any other.
+
+Each try can be recalled until its body begins: whether it has is decided once, so that a body which was said not to
+have begun never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from aiki.execution.lease import Lease, NotStarted
+from aiki.execution.tasks.processes import ProcessJob
+from aiki.inside.workflow_run import TaskRun, enter_task
+
+if TYPE_CHECKING:
+    from aiki.execution.calls import Call
+    from aiki.execution.settings import Settings
+    from aiki.execution.tasks.threads import Threads
+
+OnEnd: TypeAlias = Callable[[bytes | BaseException], None]
+OnReady: TypeAlias = Callable[[threading.Event], None]
+"""Gets what the try waits for now that it has all that its body needs."""
+Work: TypeAlias = Callable[[Callable[[], None]], bytes]
+"""What a thread does for a try. It gets a function to call once it has all that the body needs."""
+CANCEL_GRACE_SECONDS: Final = 5.0
+"""How long a coroutine that timed out may go on cleaning up before it is given up."""
+
+# A task that never waits then needs no turn of the loop. Before 3.12 asyncio cannot do it safely: what runs in the
+# first step may ask for the current task.
+_EAGERLY: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
+class TaskTimeout(TimeoutError):
+    """A try of a task took longer than its timeout."""
+
+
+class AsyncTry:
+    """A coroutine on the worker's loop."""
+
+    __slots__ = ("_begun", "_call", "_expired", "_lease", "_loop", "_on_end", "_task", "_timer")
+
+    def __init__(
+        self,
+        call: Call,
+        run: TaskRun,
+        *,
+        timeout: float | None,
+        context: Context,
+        loop: asyncio.AbstractEventLoop,
+        on_end: OnEnd,
+        lease: Lease,
+    ) -> None:
+        self._call = call
+        self._lease = lease
+        self._begun = False
+        self._on_end: OnEnd | None = on_end
+        self._expired: float | None = None
+        self._loop = loop
+        self._timer = None if timeout is None else loop.call_later(timeout, self._expire, timeout)
+        # Named by its key: that tells more than a number, and asyncio need not make one up.
+        self._task: asyncio.Task[None] = asyncio.Task(
+            self._run(run), loop=loop, name=call.key, context=context.copy(), **_EAGERLY
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has reported, or never will."""
+        return self._on_end is None
+
+    def cancel(self) -> None:
+        """Cancel the coroutine and never report."""
+        self._on_end = None
+        self._stop_timer()
+        self._task.cancel()
+
+    def recall(self) -> bool:
+        """Cancel it if its body has not begun, and tell whether that is so."""
+        if self._begun:
+            return False
+        self.cancel()
+        return True
+
+    async def _run(self, run: TaskRun) -> None:
+        result: bytes | BaseException
+        try:
+            enter_task(run)
+            task = self._call.task
+            args, kwargs = self._call.arguments()
+            body = self._lease.begin(task.fn, args, kwargs)
+            self._begun = True
+            result = task.result.encode(await body)
+        except BaseException as error:  # noqa: BLE001 - the boundary of user code
+            result = error
+            if self._expired is not None and isinstance(error, asyncio.CancelledError):
+                result = _timeout_error(self._expired)
+        self._end(result)
+
+    def _end(self, result: bytes | BaseException) -> None:
+        self._stop_timer()
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(result)
+
+    def _expire(self, timeout: float) -> None:
+        self._expired = timeout
+        self._timer = self._loop.call_later(CANCEL_GRACE_SECONDS, self._end, _timeout_error(timeout))
+        self._task.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class ThreadTry:
+    """A plain function in a thread, or a process that a thread waits for."""
+
+    __slots__ = (
+        "_context",
+        "_job",
+        "_kill",
+        "_loop",
+        "_on_end",
+        "_on_ready",
+        "_permit",
+        "_start",
+        "_threads",
+        "_timeout",
+        "_timer",
+        "_work",
+    )
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        timeout: float | None,
+        context: Context,
+        loop: asyncio.AbstractEventLoop,
+        on_end: OnEnd,
+        on_ready: OnReady | None,
+        threads: Threads,
+        kill: Callable[[], None] | None,
+    ) -> None:
+        """`work` runs in one of `threads`, inside `context`; `kill` ends it if anything can.
+
+        With `on_ready` the body begins only once the event is set that it gets. The timeout counts from the begin.
+        """
+        self._work = work
+        self._kill = kill
+        self._on_end: OnEnd | None = on_end
+        self._on_ready = on_ready
+        self._permit = None if on_ready is None else threading.Event()
+        self._start = threading.Lock()
+        """Who locks it, once and for ever, has decided: the thread that the body begins, others that it never does."""
+        self._loop = loop
+        self._context = context
+        self._timeout = timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._threads = threads
+        self._job = threads.submit(self._run_in_thread)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has reported, or never will."""
+        return self._on_end is None
+
+    def cancel(self) -> None:
+        """Give the thread up, or kill its process, and never report."""
+        self._on_end = None
+        self._start.acquire(blocking=False)
+        if self._permit is not None:
+            self._permit.set()
+        self._stop()
+
+    def recall(self) -> bool:
+        """Cancel it if its body has not begun, and tell whether that is so."""
+        if not self._start.acquire(blocking=False):
+            return False
+        self.cancel()
+        return True
+
+    def _run_in_thread(self) -> None:
+        result: bytes | BaseException
+        try:
+            result = self._context.run(self._work, self._ready)
+        except BaseException as error:  # noqa: BLE001 - the boundary of user code
+            result = error
+        self._tell_loop(self._end, result)
+
+    def _ready(self) -> None:
+        """Return when the body may begin. Raises NotStarted if the try was recalled."""
+        if self._on_ready is not None and self._permit is not None:
+            self._tell_loop(self._tell_ready, self._on_ready, self._permit)
+            self._permit.wait()
+        if not self._start.acquire(blocking=False):
+            raise NotStarted
+        if self._timeout is not None:
+            self._tell_loop(self._start_timer, self._timeout)
+
+    def _tell_loop(self, callback: Callable[..., object], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise  # else the worker has ended, and nobody is left to tell
+
+    def _tell_ready(self, on_ready: OnReady, permit: threading.Event) -> None:
+        if self._on_end is not None:
+            on_ready(permit)
+
+    def _start_timer(self, timeout: float) -> None:
+        if self._on_end is not None:
+            self._timer = self._loop.call_later(timeout, self._expire, timeout)
+
+    def _expire(self, timeout: float) -> None:
+        on_end, self._on_end = self._on_end, None
+        self._stop()
+        if on_end is not None:
+            on_end(_timeout_error(timeout))
+
+    def _end(self, result: bytes | BaseException) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(result)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._kill is not None:
+            self._kill()  # its thread then ends by itself
+        else:
+            self._threads.abandon(self._job)
+
+
+Try: TypeAlias = AsyncTry | ThreadTry
+
+
+def start_try(
+    call: Call,
+    run: TaskRun,
+    *,
+    origin_id: str,
+    timeout: float | None,
+    context: Context,
+    loop: asyncio.AbstractEventLoop,
+    on_end: OnEnd,
+    on_ready: OnReady | None,
+    settings: Settings,
+    lease: Lease,
+) -> Try:
+    """Start one try of the call's task where the task wants to run. `timeout` is in seconds.
+
+    If the lease is not certain when the body would begin, the try ends with NotStarted. With `on_ready` a plain
+    function begins only after leave; a coroutine is ready at once. Raises UsageError if a process task cannot be found
+    by another process, PayloadError if its arguments do not fit.
+    """
+    task = call.task
+    if task.is_async:
+        return AsyncTry(call, run, timeout=timeout, context=context, loop=loop, on_end=on_end, lease=lease)
+    work: Work = partial(_work_in_thread, call, run, lease)
+    kill: Callable[[], None] | None = None
+    threads = settings.threads
+    if task.executor == "process":
+        job = ProcessJob(settings.processes, task, call.encoded_arguments(), (run, origin_id), lease)
+        work, kill, threads = job.run, job.kill, settings.processes.threads
+    return ThreadTry(
+        work,
+        timeout=timeout,
+        context=context.copy(),
+        loop=loop,
+        on_end=on_end,
+        on_ready=on_ready,
+        threads=threads,
+        kill=kill,
+    )
+
+
+def _work_in_thread(call: Call, run: TaskRun, lease: Lease, ready: Callable[[], None]) -> bytes:
+    enter_task(run)
+    args, kwargs = call.arguments()
+    ready()
+    return call.task.result.encode(lease.begin(call.task.fn, args, kwargs))
+
+
+def _timeout_error(timeout: float) -> TaskTimeout:
+    return TaskTimeout(f"no result within {timeout:g} s")

@@ -1,0 +1,1 @@
+"""What a body and a task see while they run."""

@@ -1,0 +1,225 @@
+"""Own what user code sees while it runs: `WorkflowRun` in a workflow's body, `task_run()` in a task.
+
+Neither holds state of its own: a body's run asks its execution through `Calls`, which `aiki.execution` implements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from asyncio import _get_running_loop
+from collections.abc import Awaitable, Mapping, MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+from aiki.core.duration import Duration, to_microseconds
+from aiki.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from aiki.definitions.task import Task
+
+T = TypeVar("T")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_logger = logging.getLogger("aiki.run")
+
+
+class Calls(Protocol):
+    """What a WorkflowRun needs from the execution that runs its body. Everything here is the same on replay."""
+
+    def call(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
+        """Run the task durably; raises TaskFailed when it gave up, Conflict when its key means another input."""
+        ...
+
+    def now(self) -> int:
+        """Return the time of the last delivery, in microseconds since the epoch."""
+        ...
+
+    async def sleep(self, delay_us: int) -> None:
+        """Wait on a durable timer."""
+        ...
+
+    async def sleep_until(self, when_us: int) -> None:
+        """Wait on a durable timer for a date."""
+        ...
+
+    def random(self) -> float:
+        """Return the next number in [0, 1) of the run's own generator."""
+        ...
+
+    def uuid(self) -> uuid.UUID:
+        """Return the next UUIDv4 of the run's own generator."""
+        ...
+
+    def patched(self, change_id: str) -> bool:
+        """Tell whether the run is to take the new side of the change."""
+        ...
+
+    def replaying(self) -> bool:
+        """Tell whether the body is still doing what it did before in another process."""
+        ...
+
+
+class RunLog(logging.LoggerAdapter[logging.Logger]):
+    """A logger for workflow bodies: silent on replay, so each line appears once; records carry `run_id`."""
+
+    def __init__(self, calls: Calls, *, run_id: str, workflow: str) -> None:
+        super().__init__(_logger, {"run_id": run_id, "workflow": workflow})
+        self._calls = calls
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's own name
+        """Tell whether a line of this level would be written now."""
+        return not self._calls.replaying() and super().isEnabledFor(level)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the run's fields to the record, beside those of the caller."""
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+class WorkflowRun:
+    """The first argument of every workflow: the run as its body sees it.
+
+    `origin_id` is the first of its retries, so it is the same over all of them; `run_id` is this run.
+    """
+
+    __slots__ = ("_calls", "_input", "_log", "idempotency_key", "labels", "origin_id", "run_id", "version", "workflow")
+
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        run_id: str,
+        origin_id: str,
+        workflow: str,
+        version: str,
+        input: msgspec.Raw,
+        idempotency_key: str | None,
+        labels: Mapping[str, str],
+    ) -> None:
+        self._calls = calls
+        self._log: RunLog | None = None
+        self.run_id = run_id
+        self.origin_id = origin_id
+        self.workflow = workflow
+        self.version = version
+        self._input = input
+        self.idempotency_key = idempotency_key
+        self.labels = labels
+
+    def __repr__(self) -> str:
+        return f"<WorkflowRun {self.run_id} of {self.workflow} {self.version}>"
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """The input as it was enqueued, by parameter name: plain JSON, a fresh copy each time."""
+        read: dict[str, Any] = msgspec.json.decode(self._input)
+        return read
+
+    @property
+    def log(self) -> RunLog:
+        """A logger that is silent on replay."""
+        if self._log is None:
+            self._log = RunLog(self._calls, run_id=self.run_id, workflow=self.workflow)
+        return self._log
+
+    def now(self) -> datetime:
+        """Return the run's time: that of the last outcome delivered to it, aware, in UTC."""
+        return _EPOCH + timedelta(microseconds=self._calls.now())
+
+    async def sleep(self, delay: Duration) -> None:
+        """Wait durably for a timedelta or text such as "10m"; a long wait holds no worker.
+
+        Raises UsageError if the text is no duration.
+        """
+        await self._calls.sleep(to_microseconds(delay))
+
+    async def sleep_until(self, when: datetime) -> None:
+        """Wait durably until `when`, an aware datetime; a date in the past does not wait.
+
+        Raises UsageError if `when` is no datetime, or has no time zone.
+        """
+        if not _is_aware(when):
+            raise UsageError(
+                f"sleep_until() needs a datetime with a time zone, not {when!r}",
+                hint="await run.sleep_until(run.now() + timedelta(hours=1))",
+            )
+        await self._calls.sleep_until((when - _EPOCH) // timedelta(microseconds=1))
+
+    def random(self) -> float:
+        """Return a number in [0, 1) that is the same on replay."""
+        return self._calls.random()
+
+    def uuid(self) -> uuid.UUID:
+        """Return a random UUID that is the same on replay."""
+        return self._calls.uuid()
+
+    def patched(self, change_id: str) -> bool:
+        """Tell whether to take the new code: true for runs that first come here after the change was deployed.
+
+        `if run.patched("add-fraud-check"): await check.run(run, order)` lets runs in flight go on as they began.
+        """
+        return self._calls.patched(change_id)
+
+
+def _is_aware(when: Any) -> bool:
+    return isinstance(when, datetime) and when.utcoffset() is not None
+
+
+def current_body() -> WorkflowRun | None:
+    """Return the run whose workflow body is calling, or None outside of workflow bodies."""
+    # The loop and not a context variable: a context is inherited by whatever a body starts, its loop is not.
+    run = getattr(_get_running_loop(), "workflow_run", None)
+    return run if isinstance(run, WorkflowRun) else None
+
+
+class TaskRun:
+    """A try of a task as the task itself sees it."""
+
+    __slots__ = ("_origin_id", "_shared", "attempt", "key", "run_id")
+
+    def __init__(self, *, run_id: str, origin_id: str, key: str, attempt: int, shared: Any = None) -> None:
+        self.run_id = run_id
+        self.key = key
+        self.attempt = attempt
+        self._origin_id = origin_id
+        self._shared = shared
+
+    def shared(self, kind: type[T], /) -> T:
+        """Return what the worker's lifespan made for its tasks. Raises UsageError if that is no `kind`.
+
+        A task in a thread may use of it what is safe in threads; one with `executor="process"` has nothing.
+        """
+        if isinstance(self._shared, kind):
+            return self._shared
+        found = "nothing" if self._shared is None else f"a {type(self._shared).__name__}"
+        raise UsageError(
+            f"this task shares {found}, and no {kind.__name__}",
+            hint="Worker(lifespan=...), or `worker: {lifespan: ...}` in aiki.yaml, makes what tasks share; "
+            'a task with executor="process" has a process of its own',
+        )
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key for services that refuse doubles: the same over attempts, crashes and retries of the run."""
+        return hashlib.blake2b(f"{self._origin_id}:0:{self.key}".encode(), digest_size=16).hexdigest()
+
+
+_task_run: ContextVar[TaskRun] = ContextVar("aiki_task_run")
+
+
+def task_run() -> TaskRun:
+    """Return what the running task is told about itself. Raises UsageError outside of a task."""
+    try:
+        return _task_run.get()
+    except LookupError:
+        raise UsageError("task_run() is for the inside of a task that a run started") from None
+
+
+def enter_task(run: TaskRun) -> None:
+    """Make `run` what `task_run()` returns in the current context."""
+    _task_run.set(run)

@@ -1,0 +1,1 @@
+"""What `aiki dev` and `aiki worker start` start and watch."""

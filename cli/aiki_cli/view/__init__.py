@@ -1,0 +1,1 @@
+"""A value becomes what a person or a script sees."""

@@ -1,0 +1,188 @@
+"""Own how a run is shown: as JSON, as cells of TSV, as a line and as a page for people."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from aiki.process.spans import spoken
+from aiki_cli.view.output import columns, console, is_terminal
+from aiki_cli.view.text import lines, one_line, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from aiki import RunStatus
+
+TSV_COLUMNS: Final = "id state workflow version created_at started_at finished_at due_at attempt tasks key why"
+_WIDE: Final = 110
+"""Columns of a screen from which on there is room for whole ids."""
+_SIGNS: Final = {
+    "completed": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "cancelled": ("⊘", "yellow"),
+    "blocked": ("!", "red"),
+    "paused": ("‖", "yellow"),
+    "running": ("●", "cyan"),
+    "queued": ("○", "default"),
+    "scheduled": ("◷", "default"),
+    "sleeping": ("◷", "blue"),
+    "waiting": ("…", "blue"),
+    "retrying": ("↻", "yellow"),
+}
+
+
+def to_object(run: RunStatus) -> dict[str, Any]:
+    """Return the run as a JSON object; members that say nothing are null, so that scripts find them all."""
+    error = None
+    if run.error is not None:
+        error = {
+            "type": run.error.type,
+            "message": run.error.message,
+            "task": run.error.task,
+            "attempts": run.error.attempts or None,
+            "cause": run.error.cause,
+            "traceback": run.error.traceback or None,
+        }
+    return {
+        "id": run.run_id,
+        "origin_id": run.origin_id,
+        "workflow": run.workflow,
+        "version": run.version,
+        "state": str(run.state),
+        "attempt": run.attempt,
+        "created_at": utc(run.created_at),
+        "started_at": utc(run.started_at),
+        "finished_at": utc(run.finished_at),
+        "due_at": utc(run.due_at),
+        "key": run.key,
+        "priority": run.priority,
+        "labels": run.labels,
+        "tasks": run.tasks,
+        "result": run.result,
+        "result_bytes": run.result_bytes,
+        "error": error,
+        "why": run.why,
+        "worker": run.worker,
+    }
+
+
+def to_cells(run: RunStatus) -> list[object]:
+    """Return the run's cells of TSV, in the order of TSV_COLUMNS."""
+    shown = to_object(run)
+    return [shown[name] for name in TSV_COLUMNS.split()]
+
+
+def utc(moment: datetime | None) -> str | None:
+    """Return RFC 3339 text in UTC, with microseconds."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def local(moment: datetime) -> datetime:
+    """Return the moment in the time of this machine, or as it is if that lies beyond what a datetime can hold."""
+    try:
+        return moment.astimezone()
+    except OverflowError:
+        return moment
+
+
+def table(runs: Sequence[RunStatus]) -> RenderableType:
+    """Return runs as lines for people; where the screen is narrow, with the ends of their ids, which name them too."""
+    now = datetime.now(UTC)
+    width = console().width
+    rows = [
+        [
+            run.run_id if width >= _WIDE else run.run_id.rpartition("-")[2],
+            state_text(run.state),
+            f"{run.workflow} {run.version}",
+            span(now - run.created_at),
+            summary(run, now),
+        ]
+        for run in runs
+    ]
+    return columns(rows, ["RUN", "STATE", "WORKFLOW", "AGE", ""], last_is_cut=is_terminal(sys.stdout))
+
+
+def page(run: RunStatus, *, payload: object = ...) -> RenderableType:
+    """Return all that is known of one run, for people; with its input, if that is given."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    now = datetime.now(UTC)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(run, now):
+        if value:
+            facts.add_row(name, lines(value))
+    if payload is not ...:
+        facts.add_row("input", to_json(payload, indent=2))
+    title = Text.assemble(
+        (state_text(run.state), _SIGNS.get(run.state, ("", "default"))[1]), one_line(f"  {run.workflow} {run.version}")
+    )
+    return Group(title, facts)
+
+
+def state_text(state: str) -> str:
+    """Return the state with its sign: never colour alone."""
+    return f"{_SIGNS.get(state, ('?', ''))[0]} {state}"
+
+
+def summary(run: RunStatus, now: datetime) -> str:
+    """Return what matters most about a run in its state."""
+    if run.error is not None:
+        return _error(run)
+    if run.due_at is not None and run.due_at > now:
+        due = f"{'again' if run.state == 'running' else 'goes on'} in {span(run.due_at - now)}"
+        return f"{due} ({run.why})" if run.why else due
+    if run.why:
+        return run.why
+    if run.finished_at is not None:
+        return f"in {span(run.finished_at - (run.started_at or run.created_at))}"
+    return f"on {run.worker}" if run.worker else ""
+
+
+def span(length: timedelta) -> str:
+    """Return a span of time as people say it."""
+    return spoken(length.total_seconds())
+
+
+def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
+    ended = run.finished_at
+    started = run.started_at
+    has_result = run.result is not None or not run.why  # one that is not shown has a reason, and so may any other
+    return [
+        ("run", run.run_id),
+        ("retry of", run.origin_id if run.origin_id != run.run_id else None),
+        ("created", _moment(run.created_at, now)),
+        ("started", _moment(started, now)),
+        ("again" if run.state == "running" else "goes on", _moment(run.due_at, now)),
+        ("finished", f"{_moment(ended, now)}, after {span(ended - (started or run.created_at))}" if ended else None),
+        ("tasks", str(run.tasks) if run.tasks else None),
+        ("attempt", str(run.attempt) if run.attempt > 1 else None),
+        ("worker", run.worker),
+        ("key", run.key),
+        ("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items())),
+        ("priority", str(run.priority) if run.priority else None),
+        ("why", run.why),
+        ("error", _error(run) if run.error else None),
+        ("result", to_json(run.result, indent=2) if run.state == "completed" and has_result else None),
+    ]
+
+
+def _error(run: RunStatus) -> str:
+    if run.error is None:
+        return ""
+    task = f"task {run.error.task}: " if run.error.task else ""
+    return f"{task}{run.error.type}: {run.error.message}"
+
+
+def _moment(moment: datetime | None, now: datetime) -> str | None:
+    if moment is None:
+        return None
+    distance = f"{span(now - moment)} ago" if moment <= now else f"in {span(moment - now)}"
+    return f"{local(moment):%Y-%m-%d %H:%M:%S} ({distance})"

@@ -1,0 +1,86 @@
+"""Own how a line of a run's story is shown: complete as JSON and TSV, and for people in words, cut to the screen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from aiki_cli.view.output import columns
+from aiki_cli.view.runs import local, span, state_text, utc
+from aiki_cli.view.text import shortened, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from aiki.client.runs import HistoryEntry
+
+TSV_COLUMNS: Final = "at event state key ok reason actor value"
+_VALUE_CHARS: Final = 1_000
+"""More than a screen is wide: what is beyond would only be cut."""
+
+
+def to_object(entry: HistoryEntry) -> dict[str, Any]:
+    """Return all of the line; members that say nothing are null, so that scripts find them all."""
+    return {
+        "at": utc(entry.at),
+        "event": entry.event,
+        "state": entry.state and str(entry.state),
+        "key": entry.key,
+        "task": entry.task,
+        "attempt": entry.attempt,
+        "due_at": utc(entry.due_at),
+        "ok": entry.ok,
+        "reason": entry.reason,
+        "actor": entry.actor,
+        "value": entry.value,
+    }
+
+
+def to_cells(entry: HistoryEntry) -> list[object]:
+    """Return the line's cells of TSV, in the order of TSV_COLUMNS."""
+    shown = to_object(entry)
+    return [shown[name] for name in TSV_COLUMNS.split()]
+
+
+def table(entries: Sequence[HistoryEntry]) -> RenderableType:
+    """Return a story for people, one line each, however narrow the screen is."""
+    return columns([_words(entry) for entry in entries], ["AT", "EVENT", "STATE", "WHAT"], last_is_cut=True)
+
+
+def _words(entry: HistoryEntry) -> list[str]:
+    moment = f"{local(entry.at):%H:%M:%S.%f}"[:-3]
+    return [moment, _event(entry), state_text(entry.state) if entry.state else "", _what(entry)]
+
+
+def _event(entry: HistoryEntry) -> str:
+    if entry.event == "attempt" and entry.attempt is not None:
+        return f"attempt {entry.attempt}"
+    if entry.event != "entry":
+        return entry.event
+    if entry.task is None:
+        return "entry" if entry.timer is None else "timer"
+    return "task" if entry.ok else "task failed"
+
+
+def _what(entry: HistoryEntry) -> str:
+    """Return what the line is about: the task with its outcome, the timer with its length, else its reason."""
+    if entry.timer is not None:
+        length = entry.timer
+        return span(length) if isinstance(length, timedelta) else f"until {local(length):%Y-%m-%d %H:%M:%S}"
+    parts = [entry.task or entry.key, _outcome(entry), entry.reason, f"by {entry.actor}" if entry.actor else None]
+    if entry.event == "attempt" and entry.due_at is not None:
+        parts.append(f"(again after {span(entry.due_at - entry.at)})")
+    return "  ".join(part for part in parts if part)
+
+
+def _outcome(entry: HistoryEntry) -> str | None:
+    value = entry.value
+    if value is None:
+        return None
+    if entry.ok:
+        return "→ " + shortened(to_json(value), _VALUE_CHARS)
+    if isinstance(value, dict) and {"type", "message"} <= value.keys():
+        return "✗ " + shortened(f"{value['type']}: {value['message']}", _VALUE_CHARS)
+    return "✗ " + shortened(to_json(value), _VALUE_CHARS)

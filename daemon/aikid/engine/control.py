@@ -1,0 +1,35 @@
+"""Let a person queue a blocked or retrying run again."""
+
+from __future__ import annotations
+
+from aiki.core.errors import Conflict, UsageError
+from aiki.core.states import State
+from aiki.rules.checking import is_text, is_uuid
+from aiki.wire.messages import Resume, ResumeReply
+from aikid.engine.reads import no_run
+from aikid.engine.routes import RouteKey
+from aikid.engine.status import read
+from aikid.store import control as store
+from aikid.store.pool import Connection, Pool, Priority
+
+
+async def resume(pool: Pool, namespace: str, request: Resume) -> tuple[RouteKey | None, ResumeReply]:
+    """Queue the run; return its route if it was not queued before, and the reply.
+
+    Raises NotFound, Conflict if its state forbids it, UsageError, Unavailable.
+    """
+    if not is_uuid(request.id):
+        raise UsageError(f"run id {request.id[:64]!r} is not a UUID in its canonical form")
+    if request.actor is not None and not is_text(request.actor, chars=256):
+        raise UsageError("`actor` must be 1 to 256 characters without NUL")
+
+    async def work(connection: Connection) -> tuple[RouteKey | None, ResumeReply]:
+        route = await store.resume(connection, namespace, request.id, request.actor)
+        found = await read(connection, [(namespace, request.id)])
+        if (run := found.get((namespace, request.id))) is None:
+            raise no_run(request.id, namespace)
+        if route is None and run.state is not State.QUEUED:
+            raise Conflict(f"run {run.id} is {run.state.value}: only a blocked or retrying run can be resumed")
+        return (None if route is None else (namespace, *route)), ResumeReply(run)
+
+    return await pool.run(work, priority=Priority.CLAIM)

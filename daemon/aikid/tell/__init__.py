@@ -1,0 +1,1 @@
+"""After the commit: who is told of what it changed. Best effort."""

@@ -1,0 +1,148 @@
+"""Tell watchers and the other daemons what has changed, best effort, after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from aiki.core.errors import Unavailable
+from aiki.core.states import target
+from aiki.wire import subjects, weights
+from aiki.wire.codec import decode, encode
+from aiki.wire.limits import BATCH_RUNS
+from aiki.wire.messages import RunNews, RunStatus
+from aiki.wire.packing import parts
+from aikid.bus import Bus
+from aikid.engine import status
+from aikid.store.pool import Pool
+from aikid.store.status import UNCOUNTED
+from aikid.tell.watchers import QUIET_STATES, Ended, RunKey, Watchers
+
+log = logging.getLogger("aikid.news")
+
+_PUSH_BYTES: Final = 256
+"""A push beside its runs."""
+_FORGET_SECONDS: Final = 15.0
+_HEARD_MAX: Final = 100_000
+
+
+class Heard(msgspec.Struct, array_like=True):
+    """What daemons tell each other: these runs have changed; `end` says that ends-only watchers care."""
+
+    ids: list[str]
+    end: bool
+
+
+class News:
+    """Pushes `RunNews` to inboxes of watchers at this daemon, and passes the word to the others."""
+
+    def __init__(self, pool: Pool, bus: Bus, watchers: Watchers) -> None:
+        self._pool = pool
+        self._bus = bus
+        self._watchers = watchers
+        self._heard: set[RunKey] = set()
+        self._hearing = asyncio.Event()
+
+    async def ended(self, namespace: str, ended: Sequence[Ended]) -> None:
+        """Tell of claims that ended by one commit; most need no read."""
+        told: list[RunStatus] = []
+        unknown: list[str] = []
+        loud: list[str] = []
+        quiet: list[str] = []
+        for one in ended:
+            run_id, end = one.unit.fence.run_id, one.unit.end
+            is_end = end is not None and target(end.event) in QUIET_STATES
+            (loud if is_end else quiet).append(run_id)
+            if (known := self._watchers.after_end(namespace, one)) is not None:
+                told.append(known)
+            elif self._watchers.wants(namespace, run_id, end=is_end):
+                unknown.append(run_id)
+        await self._push(namespace, told)
+        await self._read_and_push([(namespace, run_id) for run_id in unknown])
+        await self._pass_on(namespace, loud, end=True)
+        await self._pass_on(namespace, quiet, end=False)
+
+    async def changed(self, namespace: str, ids: Sequence[str], *, end: bool = False) -> None:
+        """Tell of runs that changed otherwise: claimed, queued, rescued, resumed."""
+        await self._read_and_push([(namespace, i) for i in ids if self._watchers.wants(namespace, i, end=end)])
+        await self._pass_on(namespace, ids, end=end)
+
+    def on_news(self, subject: str, data: bytes) -> None:
+        """Take note of what another daemon changed; `run` reads what is watched here."""
+        try:
+            heard = decode(data, Heard)
+        except msgspec.MsgspecError:
+            return
+        namespace = subject.split(".")[2]
+        wanted = [(namespace, i) for i in heard.ids if self._watchers.wants(namespace, i, end=heard.end)]
+        if wanted and len(self._heard) < _HEARD_MAX:
+            self._heard.update(wanted)
+            self._hearing.set()
+
+    async def run(self) -> None:
+        """Read and push what other daemons changed, and forget watchers whose time is over, until cancelled."""
+        forget_at = self._time() + _FORGET_SECONDS
+        while True:
+            # Not wait_for(): see Offerer.run.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(forget_at):
+                    await self._hearing.wait()
+            if self._time() >= forget_at:
+                for _ in self._watchers.forget_expired():
+                    await asyncio.sleep(0)
+                forget_at = self._time() + _FORGET_SECONDS
+            self._hearing.clear()
+            heard, self._heard = self._heard, set()
+            try:
+                await self._read_and_push(list(heard))
+            except Exception:
+                log.exception("news of %d runs was lost: a bug", len(heard))
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _read_and_push(self, runs: Sequence[RunKey]) -> None:
+        for start in range(0, len(runs), BATCH_RUNS):
+            try:
+                found = await status.statuses(self._pool, runs[start : start + BATCH_RUNS])
+            except Unavailable as error:
+                # Their watchers will ask.
+                self._pool.outage.goes_on(error)
+                return
+            by_namespace: dict[str, list[RunStatus]] = defaultdict(list)
+            for (namespace, _), one in found.items():
+                by_namespace[namespace].append(one)
+            for namespace, statuses in by_namespace.items():
+                await self._push(namespace, statuses)
+
+    async def _push(self, namespace: str, statuses: Sequence[RunStatus]) -> None:
+        if not statuses:
+            return
+        for inbox, told in self._watchers.told(namespace, statuses).items():
+            for news in _pages(told, room=self._bus.room - _PUSH_BYTES):
+                await self._bus.publish(inbox, encode(news))
+
+    async def _pass_on(self, namespace: str, ids: Sequence[str], *, end: bool) -> None:
+        for start in range(0, len(ids), BATCH_RUNS):
+            some = list(ids[start : start + BATCH_RUNS])
+            await self._bus.publish(subjects.news(namespace, some[0]), encode(Heard(some, end)))
+
+
+def _pages(told: list[RunStatus], *, room: int) -> Iterator[RunNews]:
+    """Yield pushes that fit `room`; runs too large to push, or not looked at to the end, are only named."""
+    small = [run for run in told if run.tasks != UNCOUNTED]
+    if len(small) == len(told) and sum(map(weights.of_status, told)) <= room:
+        yield RunNews(told)
+        return
+    small = [run for run in small if weights.of_status(run) <= room]
+    named = {run.id for run in told}.difference(run.id for run in small)
+    for runs in parts(small, weights.of_status, room):
+        yield RunNews(list(runs))
+    for ids in parts(list(named), lambda _: weights.ID_BYTES, room):
+        yield RunNews([], list(ids))
