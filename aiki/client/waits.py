@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from aiki.core.errors import FINAL, AikiError, NotFound
-from aiki.core.states import HELD, TERMINAL
+from aiki.core.states import SETTLED, TERMINAL
 from aiki.transport import Transport
 from aiki.wire import codec
 from aiki.wire.limits import BATCH_RUNS, WATCH_SECONDS
@@ -31,7 +31,6 @@ TRUST_SECONDS: Final = 1.0
 """For so long an enqueue is trusted to bring the end of its run: the daemon that watches may have died."""
 CALL_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.5
-AWAITED: Final = TERMINAL | HELD
 EXPECTED_RUNS: Final = 1024
 """Runs that are watched from their enqueue although nobody waits yet."""
 
@@ -204,7 +203,7 @@ class Waits:
                 continue
             if isinstance(news, AikiError):
                 future.set_exception(news)
-            elif news.state in AWAITED:
+            elif news.state in SETTLED:
                 future.set_result(news)
         for queue in self._queues.get(run_id, ()):
             queue.put_nowait(news)

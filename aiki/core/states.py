@@ -1,7 +1,7 @@
-"""Own the life of a run: its states, the events that move it, and nothing else.
+"""Own the life of a run: its states, the moves between them, and nothing else.
 
 `TRANSITIONS` is the only source of legality. The daemon derives the `WHERE state IN (...)` of each
-UPDATE from `sources()`, so SQL and Python cannot drift apart. Each event has exactly one target state.
+UPDATE from `sources()`, so SQL and Python cannot drift apart. Each move has exactly one target state.
 """
 
 from enum import StrEnum
@@ -25,7 +25,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Event(StrEnum):
+class Move(StrEnum):
     """What happens to a run; the names also stand in `run_history.event`."""
 
     DUE = "due"
@@ -46,53 +46,55 @@ class Event(StrEnum):
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 HELD: Final = frozenset({State.BLOCKED, State.PAUSED})
 """States that only a person or a deploy can end."""
+SETTLED: Final = TERMINAL | HELD
+"""States in which whoever waits for a run's end is told: it will not go on by itself."""
 
 ENQUEUED: Final = "enqueued"
-"""The history's word for a run's birth: the one event without a source state."""
+"""The history's word for a run's birth: the one move without a source state."""
 
-TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
-    (State.SCHEDULED, Event.DUE): State.QUEUED,
-    (State.SLEEPING, Event.DUE): State.QUEUED,
-    (State.RETRYING, Event.DUE): State.QUEUED,
-    (State.QUEUED, Event.CLAIM): State.RUNNING,
+TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
+    (State.SCHEDULED, Move.DUE): State.QUEUED,
+    (State.SLEEPING, Move.DUE): State.QUEUED,
+    (State.RETRYING, Move.DUE): State.QUEUED,
+    (State.QUEUED, Move.CLAIM): State.RUNNING,
     # What a claim may end in. Each is written under the fence (run_id, epoch, claim_id).
-    (State.RUNNING, Event.RELEASE): State.QUEUED,
-    (State.RUNNING, Event.SLEEP): State.SLEEPING,
-    (State.RUNNING, Event.RETRY): State.RETRYING,
-    (State.RUNNING, Event.DIVERGE): State.BLOCKED,
-    (State.RUNNING, Event.OVERSIZE): State.BLOCKED,
-    (State.RUNNING, Event.COMPLETE): State.COMPLETED,
-    (State.RUNNING, Event.FAIL): State.FAILED,
+    (State.RUNNING, Move.RELEASE): State.QUEUED,
+    (State.RUNNING, Move.SLEEP): State.SLEEPING,
+    (State.RUNNING, Move.RETRY): State.RETRYING,
+    (State.RUNNING, Move.DIVERGE): State.BLOCKED,
+    (State.RUNNING, Move.OVERSIZE): State.BLOCKED,
+    (State.RUNNING, Move.COMPLETE): State.COMPLETED,
+    (State.RUNNING, Move.FAIL): State.FAILED,
     # What the rescuer does to a run whose worker's lease has run out.
-    (State.RUNNING, Event.RESCUE): State.QUEUED,
-    (State.RUNNING, Event.BACK_OFF): State.RETRYING,
-    (State.RUNNING, Event.CRASH_LOOP): State.BLOCKED,
-    (State.BLOCKED, Event.RESUME): State.QUEUED,
+    (State.RUNNING, Move.RESCUE): State.QUEUED,
+    (State.RUNNING, Move.BACK_OFF): State.RETRYING,
+    (State.RUNNING, Move.CRASH_LOOP): State.BLOCKED,
+    (State.BLOCKED, Move.RESUME): State.QUEUED,
     # A person may cut short the wait before a retry after crashes or failures.
-    (State.RETRYING, Event.RESUME): State.QUEUED,
+    (State.RETRYING, Move.RESUME): State.QUEUED,
 }
 
 
 class IllegalTransition(ValueError):
-    """The event cannot happen to a run in this state."""
+    """The move cannot happen to a run in this state."""
 
 
-def apply(state: State, event: Event) -> State:
-    """Return the state after `event`. Raises IllegalTransition where TRANSITIONS has no such pair."""
+def apply(state: State, move: Move) -> State:
+    """Return the state after `move`. Raises IllegalTransition where TRANSITIONS has no such pair."""
     try:
-        return TRANSITIONS[state, event]
+        return TRANSITIONS[state, move]
     except KeyError:
-        raise IllegalTransition(f"a run that is {state} cannot {event}") from None
+        raise IllegalTransition(f"a run that is {state} cannot {move}") from None
 
 
 @cache
-def sources(event: Event) -> frozenset[State]:
-    """Return the states in which `event` is legal: what a guarded UPDATE asks for."""
-    return frozenset(state for state, happening in TRANSITIONS if happening is event)
+def sources(move: Move) -> frozenset[State]:
+    """Return the states in which `move` is legal: what a guarded UPDATE asks for."""
+    return frozenset(state for state, happening in TRANSITIONS if happening is move)
 
 
 @cache
-def target(event: Event) -> State:
-    """Return the one state that `event` leads to, whatever it started from."""
-    (state,) = {after for (_, happening), after in TRANSITIONS.items() if happening is event}
+def target(move: Move) -> State:
+    """Return the one state that `move` leads to, whatever it started from."""
+    (state,) = {after for (_, happening), after in TRANSITIONS.items() if happening is move}
     return state

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from aiki.core.errors import AikiError, PayloadError, UsageError
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.execution.body import Body, Outcome
 from aiki.execution.failures import encode_failure, failure_of
 from aiki.execution.faults import Faults, tell_unseen, unawaited
@@ -32,25 +32,25 @@ def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
     try:
         output = workflow.result.encode(body.result)
         check_payload(len(output), f"the result of workflow {workflow.name!r}", room=room)
-        return End(Event.COMPLETE, output=Raw(output), why=_faults(body.faults))
+        return End(Move.COMPLETE, output=Raw(output), why=_faults(body.faults))
     except AikiError as error:
         return failed(unawaited(body.result) or error, body.faults)
 
 
 def failed(error: BaseException, faults: Faults | None = None) -> End:
     """Return the end of a run that failed by `error`, with the faults of its body."""
-    return End(Event.FAIL, error=Raw(encode_failure(failure_of(error))), why=_faults(faults))
+    return End(Move.FAIL, error=Raw(encode_failure(failure_of(error))), why=_faults(faults))
 
 
 def blocked(why: str) -> End:
     """Return the end of a claim whose run needs a person."""
-    return End(Event.DIVERGE, why=_cut(why))
+    return End(Move.DIVERGE, why=_cut(why))
 
 
 def unreadable(error: AikiError) -> End:
     """Return the end of a claim whose journal cannot be brought to a worker: a person must make that possible."""
     if isinstance(error, PayloadError):
-        return End(Event.OVERSIZE, why=_cut(f"oversize: {error.message}; {error.hint}"))
+        return End(Move.OVERSIZE, why=_cut(f"oversize: {error.message}; {error.hint}"))
     return blocked(f"its journal cannot be read: {error.message}")
 
 

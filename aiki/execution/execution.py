@@ -14,7 +14,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from aiki.core.errors import AikiError, UsageError
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.execution import ends
 from aiki.execution.body import Body, Outcome
 from aiki.execution.journal import Journal
@@ -134,7 +134,7 @@ class Execution:
 
     def decline(self, why: str) -> None:
         """Give the run back in place of starting it."""
-        self._stop_with(End(Event.RELEASE, why=why))
+        self._stop_with(End(Move.RELEASE, why=why))
 
     def on_page(self, page: PageReply) -> None:
         """Take in a page of the journal, or of tries, that was asked for."""
@@ -194,7 +194,7 @@ class Execution:
             self._leave_for_later()
             self._flush()
         elif self._body is None:
-            self._stop_with(End(Event.RELEASE))
+            self._stop_with(End(Move.RELEASE))
         else:
             self._advance()
 
@@ -205,7 +205,7 @@ class Execution:
             return
         if self._attempts.running or self._attempts.waiting or self._next_wake() is None or not self._at_rest():
             self._attempts.recall()
-            self._stop_with(End(Event.RELEASE))
+            self._stop_with(End(Move.RELEASE))
         else:
             self._leave_for_later()
             self._flush()
@@ -357,13 +357,13 @@ class Execution:
     def _at_rest(self) -> bool:
         return self._body is not None and not self._scheduled and self._flown is None and not self._outbox
 
-    def _next_wake(self) -> tuple[int, Event] | None:
+    def _next_wake(self) -> tuple[int, Move] | None:
         """Return when the run can move next by itself, and what it is waiting for until then."""
         timer = None if self._body is None else self._body.next_timer()
         retry = self._attempts.next_retry_at()
         if timer is not None and (retry is None or timer.when_us <= retry):
-            return timer.when_us, Event.SLEEP
-        return None if retry is None else (retry, Event.RETRY)
+            return timer.when_us, Move.SLEEP
+        return None if retry is None else (retry, Move.RETRY)
 
     def _rest(self, more: bool) -> None:
         """The body is at rest: if no task moves either, linger, leave memory, or give the claim up.
@@ -378,7 +378,7 @@ class Execution:
         if self._draining:
             attempts.recall()  # those that have come back since: they found the lease uncertain
             if more or attempts.waiting or self._next_wake() is None:
-                self._end_with(End(Event.RELEASE))
+                self._end_with(End(Move.RELEASE))
             else:
                 self._leave_for_later()
             return
@@ -387,7 +387,7 @@ class Execution:
         wake = self._next_wake()
         assert wake is not None, "a body at rest waits for something"
         seconds = (wake[0] - self._host.now()) / SECOND
-        limit = self._settings.linger_seconds if wake[1] is Event.SLEEP else self._settings.inline_retry_seconds
+        limit = self._settings.linger_seconds if wake[1] is Move.SLEEP else self._settings.inline_retry_seconds
         if seconds > limit:
             self._leave_for_later()
         elif seconds > 0 and self._flown is None and not self._outbox:
@@ -455,17 +455,17 @@ class Execution:
         """Give back a run whose journal holds another outcome than the body went on with: it is to be replayed."""
         _logger.warning("run %s: another outcome stands in its journal; it is replayed", self.fence.run_id)
         self._outbox.give_up(unit)
-        if self._end is not None and self._end.event is Event.RELEASE:
+        if self._end is not None and self._end.move is Move.RELEASE:
             self.drop()
             return
         self._end = None
-        self._stop_with(End(Event.RELEASE, why="another outcome stands in its journal"))
+        self._stop_with(End(Move.RELEASE, why="another outcome stands in its journal"))
 
     def _on_refused(self, unit: Unit, reason: str) -> None:
         _logger.error("run %s: the daemon refused what it wrote: %s", self.fence.run_id, reason)
         self._outbox.give_up(unit)
         self._attempts.cancel_all()
-        if self._end is not None and self._end.event is Event.FAIL and not unit.entries:
+        if self._end is not None and self._end.move is Move.FAIL and not unit.entries:
             self.drop()  # not even its failure can be written: the lease's end or a person decides
             return
         self._end = None
@@ -473,7 +473,7 @@ class Execution:
 
     def _finish(self) -> None:
         self._over = True
-        self._end_with(End(Event.RELEASE) if self._end is None else self._end)
+        self._end_with(End(Move.RELEASE) if self._end is None else self._end)
         if self._body is not None:
             for line in self._body.leave():
                 _logger.error(

@@ -53,7 +53,7 @@ class Recorder:
     def submit(self, execution: Execution, unit: Unit) -> None:
         """Send the unit; `execution.on_recorded` gets its answer."""
         if unit.end is not None:
-            failpoint(f"worker.before_{unit.end.event}")
+            failpoint(f"worker.before_{unit.end.move}")
         self._ready.append((execution, unit))
         if self._idle_lanes and not self._launching:
             self._launching = True

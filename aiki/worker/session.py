@@ -26,7 +26,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from aiki.core.errors import FINAL, AikiError, Denied
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.execution.lease import Lease, boottime
 from aiki.process.outages import Outage
 from aiki.transport import Transport
@@ -281,7 +281,7 @@ class Session:
 
     async def _give_back(self, unheld: list[Fence], transport: Transport) -> None:
         """Release runs that the daemon counts as ours and that no claim here holds (promise P1)."""
-        units = [Unit(fence, 0, [], [], End(Event.RELEASE, why="the claim's reply was lost")) for fence in unheld]
+        units = [Unit(fence, 0, [], [], End(Move.RELEASE, why="the claim's reply was lost")) for fence in unheld]
         for first in range(0, len(units), CLAIM_RUNS):
             try:
                 await transport.call(Record(units[first : first + CLAIM_RUNS]), seconds=self.lease.reply_seconds)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.core.words import task_of
 from aiki.definitions import stored
 from aiki.process.spans import spoken
@@ -79,15 +79,15 @@ class Talk:
             self._tell(claimed, f"task {task_of(entry.key)} gave up: {_reason(entry.value)}")
 
     def _ended(self, claimed: Claimed, end: End) -> None:
-        match end.event:
-            case Event.COMPLETE if self._usual.has_room("runs completed"):
+        match end.move:
+            case Move.COMPLETE if self._usual.has_room("runs completed"):
                 self._tell(claimed, f"completed in {spoken((self._now() - claimed.started_at) / _SECOND)}")
-            case Event.SLEEP if self._usual.has_room("runs fell asleep"):
+            case Move.SLEEP if self._usual.has_room("runs fell asleep"):
                 assert end.due_at is not None
                 self._tell(claimed, f"sleeps for {spoken((end.due_at - self._now()) / _SECOND)}")
-            case Event.FAIL if self._troubles.has_room("runs failed"):
+            case Move.FAIL if self._troubles.has_room("runs failed"):
                 self._tell(claimed, f"failed: {_reason(end.error)}")
-            case Event.DIVERGE | Event.OVERSIZE if self._troubles.has_room("runs were blocked"):
+            case Move.DIVERGE | Move.OVERSIZE if self._troubles.has_room("runs were blocked"):
                 self._tell(claimed, f"is blocked: {_short((end.why or '').partition(chr(10))[0])}")
             case _:
                 pass  # counted; or it was given back, or waits for a try, of which all is said

@@ -15,11 +15,11 @@ from typing import Any, Final
 import msgspec
 import psycopg
 
-from aiki.core.states import TERMINAL, Event, State, target
+from aiki.core.states import TERMINAL, Move, State, target
 from tests.chaos.ledger import Effect
 
-ENDS: Final = {Event.COMPLETE: State.COMPLETED, Event.FAIL: State.FAILED}
-CUT_OFF: Final = frozenset({Event.RESCUE, Event.BACK_OFF, Event.CRASH_LOOP})
+ENDS: Final = {Move.COMPLETE: State.COMPLETED, Move.FAIL: State.FAILED}
+CUT_OFF: Final = frozenset({Move.RESCUE, Move.BACK_OFF, Move.CRASH_LOOP})
 """How a claim ends whose worker died or was cut off; only after these may a task body that began run again."""
 LEFT: Final = ("its worker left",)
 """Reasons of a release that cuts a worker off as well: it closed its session and still held the run."""
@@ -176,7 +176,7 @@ def _once(evidence: Evidence, expected: Expected) -> Iterable[str]:
         if row.event in ENDS:
             ends[row.run_id].append(row.event)
     for run in evidence.runs:
-        if State(run.state) in TERMINAL and [target(Event(event)) for event in ends[run.id]] != [run.state]:
+        if State(run.state) in TERMINAL and [target(Move(event)) for event in ends[run.id]] != [run.state]:
             yield f"P4 {run.id}: it is {run.state}, and its history ends {ends[run.id]}"
         if run.id in expected.results and run.output != expected.results[run.id]:
             yield f"P4 {run.id}: its result is {run.output!r}, not {expected.results[run.id]!r}"
@@ -223,7 +223,7 @@ def _repeats(evidence: Evidence, periods: Mapping[str, Sequence[Period]], draine
             if before is None or after is None:
                 continue
             left = before.reason in LEFT or before.worker in drained
-            cut_off = before.end in CUT_OFF or (before.end == Event.RELEASE and left)
+            cut_off = before.end in CUT_OFF or (before.end == Move.RELEASE and left)
             if before is after or not cut_off:
                 yield (
                     f"P3 {run_id}: {key} began at {first.at} by {first.worker} and again at {second.at} by"
@@ -275,7 +275,7 @@ def _periods(history: Sequence[HistoryRow]) -> dict[str, list[Period]]:
     for row in history:
         if claim is not None and claim.run_id == row.run_id:
             periods[row.run_id].append(Period(claim.actor, claim.committed, row.committed, row.event, row.reason))
-        claim = row if row.event == Event.CLAIM else None
+        claim = row if row.event == Move.CLAIM else None
     return periods
 
 

@@ -17,7 +17,7 @@ import pytest
 from msgspec import Raw
 
 from aiki.core.errors import AikiError
-from aiki.core.states import Event, apply, target
+from aiki.core.states import Move, apply, target
 from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
 from aiki.execution import Execution, Lease, Settings, body
@@ -124,7 +124,7 @@ class World:
         self.journal: list[Entry] = []
         self.attempts: list[Attempt] = []
         self.end: End | None = None
-        self.ends: list[Event] = []
+        self.ends: list[Move] = []
         self.units: list[Unit] = []
         self.lingered = 0
         self.epoch = 0
@@ -178,8 +178,8 @@ class World:
         """Claim the run and start it."""
         assert self.execution is None
         if self.state in (RunState.SLEEPING, RunState.RETRYING):
-            self.state = apply(self.state, Event.DUE)
-        self.state = apply(self.state, Event.CLAIM)
+            self.state = apply(self.state, Move.DUE)
+        self.state = apply(self.state, Move.CLAIM)
         self.epoch += 1
         claimed = Claimed(
             Fence(self.run_id, self.epoch, f"claim-{self.epoch}"),
@@ -211,7 +211,7 @@ class World:
             self.write(unit)
         execution.drop()
         if self.state is RunState.RUNNING:
-            self.state = apply(self.state, Event.RESCUE)
+            self.state = apply(self.state, Move.RESCUE)
 
     async def settle(self, *, until: Callable[[], bool] | None = None) -> None:
         """Wait until the claim is over, or `until` holds."""
@@ -254,9 +254,9 @@ class World:
             self._write_attempt(row)
         if unit.end is not None:
             self.end = unit.end
-            self.ends.append(unit.end.event)
-            self.state = apply(self.state, unit.end.event)
-            assert self.state is target(unit.end.event)
+            self.ends.append(unit.end.move)
+            self.state = apply(self.state, unit.end.move)
+            assert self.state is target(unit.end.move)
 
     def _write_attempt(self, row: Attempt) -> None:
         """Keep a row beside the log. Only a start may stand there already: then it is what came of that."""

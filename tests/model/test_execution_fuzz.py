@@ -145,7 +145,7 @@ async def replay_whole(case: Case) -> None:
     assert len(case.outside.started) == started, "the replay started a task"
     assert len(world.journal) == length, "the replay recorded something"
     assert world.end is not None
-    assert (world.end.event, bytes(world.end.output)) == (end.event, bytes(end.output))
+    assert (world.end.move, bytes(world.end.output)) == (end.move, bytes(end.output))
 
 
 @contextmanager

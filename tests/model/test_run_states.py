@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from aiki.core.errors import Conflict
-from aiki.core.states import ENQUEUED, TERMINAL, TRANSITIONS, Event, State, apply
+from aiki.core.states import ENQUEUED, TERMINAL, TRANSITIONS, Move, State, apply
 from aiki.wire.messages import End, Fence, Resume, Unit
 from aikid.engine import control as resume
 from tests.integration.daemon.engine import Engine, entry, new_run
 from tests.servers import Postgres
 
-ENDS = (Event.RELEASE, Event.SLEEP, Event.RETRY, Event.DIVERGE, Event.COMPLETE, Event.FAIL)
+ENDS = (Move.RELEASE, Move.SLEEP, Move.RETRY, Move.DIVERGE, Move.COMPLETE, Move.FAIL)
 EPOCH_US = 1_000_000
 EVERYTHING = b"""
 SELECT id::text, state, finished_at IS NOT NULL,
@@ -52,7 +52,7 @@ class ModelRun:
     last: tuple[Unit, Fence] | None = None
     """The unit that ended the last claim, and its fence: repeating it is `done` while nobody claimed again."""
 
-    def happens(self, event: Event) -> None:
+    def happens(self, event: Move) -> None:
         self.state = apply(self.state, event)
         self.story.append(event.value)
 
@@ -114,18 +114,18 @@ class Runs(RuleBasedStateMachine):
         assert len(claimed) == min(limit, len(queued)) or len(queued) > len(claimed) >= 0
         for one in claimed:
             run = self.runs[one.fence.run_id]
-            run.happens(Event.CLAIM)
+            run.happens(Move.CLAIM)
             assert [e.key for e in one.entries] == [f"task:{name}:0:0" for name in run.journal]
             run.session, run.fence, run.last = session, one.fence, None
 
     @precondition(lambda self: self.running())
     @rule(data=st.data(), which=st.integers(0, 1), entries=st.integers(0, 3), end=st.none() | st.sampled_from(ENDS))
-    def record(self, data: Any, which: int, entries: int, end: Event | None) -> None:
+    def record(self, data: Any, which: int, entries: int, end: Move | None) -> None:
         run_id = data.draw(st.sampled_from(self.running()))
         run = self.runs[run_id]
         assert run.fence is not None
         names = [f"t{len(run.journal) + n}" for n in range(entries)]
-        due = EPOCH_US if end in (Event.SLEEP, Event.RETRY) else None
+        due = EPOCH_US if end in (Move.SLEEP, Move.RETRY) else None
         unit = Unit(run.fence, len(run.journal), [entry(n) for n in names], [], End(end, due_at=due) if end else None)
         for daemon in (self.daemons[which], self.daemons[1 - which]):
             assert self.do(daemon.results(unit)) == ["done"]
@@ -138,7 +138,7 @@ class Runs(RuleBasedStateMachine):
 
     @precondition(lambda self: self.zombies)
     @rule(data=st.data(), end=st.none() | st.sampled_from(ENDS))
-    def a_zombie_writes(self, data: Any, end: Event | None) -> None:
+    def a_zombie_writes(self, data: Any, end: Move | None) -> None:
         _, fence, base = data.draw(st.sampled_from(self.zombies))
         unit = Unit(fence, base, [entry("zombie")], [], End(end, due_at=EPOCH_US) if end else None)
         assert self.do(self.daemons[0].results(unit))[0] in ("fenced", "conflict")
@@ -158,7 +158,7 @@ class Runs(RuleBasedStateMachine):
         parked = (State.SCHEDULED, State.SLEEPING, State.RETRYING)
         assert set(woken) == {run_id for run_id, run in self.runs.items() if run.state in parked}
         for run_id in woken:
-            self.runs[run_id].happens(Event.DUE)
+            self.runs[run_id].happens(Move.DUE)
 
     @precondition(lambda self: self.sessions)
     @rule(data=st.data(), which=st.integers(0, 1), politely=st.booleans())
@@ -168,10 +168,10 @@ class Runs(RuleBasedStateMachine):
         held = {run_id for run_id in self.running() if self.runs[run_id].session == session}
         if politely:
             assert set(self.do(self.daemons[which].close(session))) == held
-            events = dict.fromkeys(held, Event.RELEASE)
+            events = dict.fromkeys(held, Move.RELEASE)
         else:
             self.do(self.daemons[which].expire(session))
-            events = {one.id: one.event for one in self.do(self.daemons[which].rescue())}
+            events = {one.id: one.move for one in self.do(self.daemons[which].rescue())}
             assert set(events) == held
         for run_id, event in events.items():
             self.runs[run_id].happens(event)
@@ -183,9 +183,9 @@ class Runs(RuleBasedStateMachine):
         run_id = data.draw(st.sampled_from(sorted(self.runs)))
         run = self.runs[run_id]
         work = resume.resume(self.daemons[which].pool, "default", Resume(run_id))
-        if (run.state, Event.RESUME) in TRANSITIONS:
+        if (run.state, Move.RESUME) in TRANSITIONS:
             assert self.do(work)[0] is not None
-            run.happens(Event.RESUME)
+            run.happens(Move.RESUME)
             run.last = None
         elif run.state is State.QUEUED:
             assert self.do(work)[0] is None

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 
-from aiki.core.states import HELD, TERMINAL, TRANSITIONS, Event, IllegalTransition, State, apply, sources, target
+from aiki.core.states import HELD, TERMINAL, TRANSITIONS, IllegalTransition, Move, State, apply, sources, target
 
 
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
-def test_an_event_moves_a_run_as_the_table_says_or_not_at_all(state: State, event: Event) -> None:
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Move)))
+def test_an_event_moves_a_run_as_the_table_says_or_not_at_all(state: State, event: Move) -> None:
     if (state, event) in TRANSITIONS:
         assert apply(state, event) is TRANSITIONS[state, event]
         assert state in sources(event)
@@ -23,13 +23,13 @@ def test_a_terminal_run_never_comes_back(state: State) -> None:
     assert not [pair for pair in TRANSITIONS if pair[0] is state]
 
 
-@pytest.mark.parametrize("event", Event)
-def test_each_event_has_one_target(event: Event) -> None:
+@pytest.mark.parametrize("event", Move)
+def test_each_event_has_one_target(event: Move) -> None:
     assert target(event) in State
 
 
 def test_only_a_person_ends_a_held_state() -> None:
-    assert {event for state, event in TRANSITIONS if state in HELD} == {Event.RESUME}
+    assert {event for state, event in TRANSITIONS if state in HELD} == {Move.RESUME}
 
 
 def test_every_live_state_leads_to_an_end() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct
 
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, ROUTES, UNIT_ITEMS, WHY_CHARS
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.runs import Route
@@ -149,9 +149,9 @@ class Claim(Request[ClaimReply]):
 
 
 class End(Struct, omit_defaults=True):
-    """How a claim ends: `event` is release, sleep, retry, diverge, oversize, complete or fail."""
+    """How a claim ends: `move` is release, sleep, retry, diverge, oversize, complete or fail."""
 
-    event: Event
+    move: Move
     output: Raw = NONE
     error: Raw = NONE
     due_at: int | None = None

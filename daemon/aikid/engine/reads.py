@@ -10,7 +10,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from aiki.core.errors import NotFound, Unsupported, UsageError
-from aiki.core.states import Event, State, target
+from aiki.core.states import Move, State, target
 from aiki.rules.checking import is_uuid
 from aiki.wire import weights
 from aiki.wire.limits import PAGE_BYTES
@@ -45,7 +45,7 @@ from aikid.store.reads import Mark
 from aikid.store.story import Line, Place
 
 _FOUND: Final = 10
-_EVENTS: Final = frozenset(event.value for event in Event)
+_EVENTS: Final = frozenset(event.value for event in Move)
 _LIST_MAX: Final = 1000
 _STORY_ITEMS: Final = 500
 _TRIES_MAX: Final = 5_000
@@ -223,7 +223,7 @@ def _place(cursor: str | None) -> Place:
 
 
 def _state_after(event: str) -> State | None:
-    return target(Event(event)) if event in _EVENTS else None
+    return target(Move(event)) if event in _EVENTS else None
 
 
 async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> SummaryReply:

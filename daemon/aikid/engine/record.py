@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from aiki.core.errors import PayloadError
 from aiki.core.failpoints import failpoint
-from aiki.core.states import Event, State, sources, target
+from aiki.core.states import Move, State, sources, target
 from aiki.rules.checking import MICROSECONDS_MAX, check_payload, is_text, is_uuid
 from aiki.wire.limits import ENTRIES_HARD
 from aiki.wire.messages import Attempt, End, Recorded, Unit
@@ -32,13 +32,13 @@ _KEY_CHARS: Final = 1024
 _INDEXED_BYTES: Final = 2048
 """A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
 _INTS: Final = range(1 << 31)
-_ENDS: Final = frozenset(event for event in Event if State.RUNNING in sources(event)) - {
-    Event.RESCUE,
-    Event.BACK_OFF,
-    Event.CRASH_LOOP,
+_ENDS: Final = frozenset(event for event in Move if State.RUNNING in sources(event)) - {
+    Move.RESCUE,
+    Move.BACK_OFF,
+    Move.CRASH_LOOP,
 }
 """How a claim may end: what happens to a running run, but for what only the rescuer does."""
-_PARKING: Final = frozenset(event for event in _ENDS if target(event) in sources(Event.DUE))
+_PARKING: Final = frozenset(event for event in _ENDS if target(event) in sources(Move.DUE))
 """Ends after which the run goes on at `due_at`."""
 
 
@@ -182,8 +182,8 @@ def _judge(unit: Unit, standing: Standing | None) -> Recorded:
         if standing.state is not State.RUNNING:
             return FENCED
         return DONE if standing.length >= unit.base + len(unit.entries) else CONFLICT
-    ended = (standing.event, standing.why, standing.due_at, standing.output, standing.error)
-    return DONE if ended == (end.event, end.why, end.due_at, _hash(end.output), _hash(end.error)) else CONFLICT
+    ended = (standing.move, standing.why, standing.due_at, standing.output, standing.error)
+    return DONE if ended == (end.move, end.why, end.due_at, _hash(end.output), _hash(end.error)) else CONFLICT
 
 
 def _hash(payload: Raw) -> bytes | None:
@@ -233,10 +233,10 @@ def _check_attempt(attempt: Attempt, room: int) -> None:
 
 
 def _check_end(end: End, room: int) -> None:
-    if end.event not in _ENDS:
-        raise PayloadError(f"a claim cannot end by {end.event.value!r}")
-    if end.due_at is None and end.event in _PARKING:
-        raise PayloadError(f"{end.event.value!r} needs `due_at`")
+    if end.move not in _ENDS:
+        raise PayloadError(f"a claim cannot end by {end.move.value!r}")
+    if end.due_at is None and end.move in _PARKING:
+        raise PayloadError(f"{end.move.value!r} needs `due_at`")
     if end.due_at is not None and not 0 <= end.due_at <= MICROSECONDS_MAX:
         raise PayloadError("`due_at` is out of range")
     if output := bytes(end.output):

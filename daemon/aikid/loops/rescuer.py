@@ -96,13 +96,13 @@ class Rescuer:
 
 async def tell(taken: Sequence[Rescued], *, offerer: Offerer, waker: Waker, news: News) -> None:
     """Tell of runs that were taken from their worker: hints for those that are queued, and news."""
-    queued = [one for one in taken if target(one.event) is State.QUEUED]
+    queued = [one for one in taken if target(one.move) is State.QUEUED]
     await offerer.queued(Counter((one.namespace, one.workflow, one.version) for one in queued))
     for one in taken:
         if one.due_seconds is not None:
             waker.due_in(one.due_seconds)
     for namespace in {one.namespace for one in taken}:
         mine = [one for one in taken if one.namespace == namespace]
-        blocked = {one.id for one in mine if target(one.event) is State.BLOCKED}
+        blocked = {one.id for one in mine if target(one.move) is State.BLOCKED}
         await news.changed(namespace, list(blocked), end=True)
         await news.changed(namespace, [one.id for one in mine if one.id not in blocked])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aiki.core.states import Event, State, target
+from aiki.core.states import Move, State, target
 from aiki.wire.messages import Claim
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
@@ -64,7 +64,7 @@ WITH live AS MATERIALIZED (
     r.labels, r.crash_count
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, event, actor)
-  SELECT id, history_seq, '{Event.CLAIM}', (SELECT worker FROM live) FROM claimed
+  SELECT id, history_seq, '{Move.CLAIM}', (SELECT worker FROM live) FROM claimed
 )
 SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("now()")},
   (SELECT count(*) FROM wanted) > (SELECT count(*) FROM claimed)
@@ -133,7 +133,7 @@ async def claim(connection: Connection, namespace: str, request: Claim, *, limit
     return Taken(alive, now, more, [ClaimedRow(*row[3:]) for row in rows if row[3] is not None])
 
 
-def _giving_up(event: Event) -> str:
+def _giving_up(event: Move) -> str:
     return f"""
 WITH given_up AS (
   UPDATE aiki.runs r SET state = '{target(event)}', why = %(why)s, session_id = NULL, history_seq = r.history_seq + 1
@@ -148,8 +148,8 @@ SELECT id, history_seq, '{event}', %(reason)s FROM given_up
 """
 
 
-_RELEASE: Final = _giving_up(Event.RELEASE)
-_BLOCK: Final = _giving_up(Event.OVERSIZE)
+_RELEASE: Final = _giving_up(Move.RELEASE)
+_BLOCK: Final = _giving_up(Move.OVERSIZE)
 
 
 async def release(connection: Connection, namespace: str, run_ids: Sequence[str], claim_id: str) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiki.core.states import Event, sources, target
+from aiki.core.states import Move, sources, target
 from aikid.store.pool import Connection
 from aikid.store.sql import quoted
 
 # One row by its primary key; waits at most for the statement that is changing it.
 _RESUME: Final = f"""
 WITH freed AS (
-  UPDATE aiki.runs r SET state = '{target(Event.RESUME)}', due_at = NULL, why = NULL, claim_id = NULL,
+  UPDATE aiki.runs r SET state = '{target(Move.RESUME)}', due_at = NULL, why = NULL, claim_id = NULL,
     crash_count = 0, finished_at = NULL, history_seq = r.history_seq + 1
-  WHERE r.id = %s AND r.namespace = %s AND r.state IN ({quoted(sources(Event.RESUME))})
+  WHERE r.id = %s AND r.namespace = %s AND r.state IN ({quoted(sources(Move.RESUME))})
   RETURNING r.id, r.history_seq, r.workflow, r.version
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event, actor) SELECT id, history_seq, '{Event.RESUME}', %s FROM freed
+  INSERT INTO aiki.run_history (run_id, seq, event, actor) SELECT id, history_seq, '{Move.RESUME}', %s FROM freed
 )
 SELECT workflow, version FROM freed
 """

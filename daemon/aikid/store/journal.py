@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from aiki.core.states import TERMINAL, Event, State, target
+from aiki.core.states import TERMINAL, Move, State, target
 from aiki.wire.messages import NULL, Attempt, Entry, Unit
 from aikid.store import prepared
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
@@ -65,7 +65,7 @@ _RECORD: Final = f"""
   UPDATE aiki.runs r SET state = f.target, output = f.output, error = f.error, why = f.why,
     due_at = 'epoch'::timestamptz + f.due_us * interval '1 microsecond',
     finished_at = CASE WHEN f.target IN ({quoted(TERMINAL)}) THEN now() END,
-    crash_count = CASE WHEN f.event = '{Event.RELEASE}' THEN r.crash_count ELSE 0 END,
+    crash_count = CASE WHEN f.event = '{Move.RELEASE}' THEN r.crash_count ELSE 0 END,
     session_id = NULL, history_seq = r.history_seq + 1
   FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
   RETURNING r.id, r.history_seq, f.event, f.why, f.length
@@ -76,12 +76,12 @@ _RECORD: Final = f"""
 SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL
 UNION ALL
 SELECT f.n, {MICROSECONDS.format("f.started_at")}, CASE WHEN f.counted THEN {TASKS.format(run_id="f.id")} END,
-  CASE WHEN f.event = '{Event.RELEASE}' THEN f.workflow END, CASE WHEN f.event = '{Event.RELEASE}' THEN f.version END
+  CASE WHEN f.event = '{Move.RELEASE}' THEN f.workflow END, CASE WHEN f.event = '{Move.RELEASE}' THEN f.version END
 FROM fit f
 """
 
 
-_TARGETS: Final = {event: target(event).value for event in Event}
+_TARGETS: Final = {event: target(event).value for event in Move}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,8 @@ def _fence_arrays(namespaces: Sequence[str], units: Sequence[Unit]) -> list[Arra
 def _end_arrays(units: Sequence[Unit], counted: Sequence[bool]) -> list[Array]:
     ends = [unit.end for unit in units]
     return [
-        Texts([end.event if end else None for end in ends]),
-        Texts([_TARGETS[end.event] if end else None for end in ends]),
+        Texts([end.move if end else None for end in ends]),
+        Texts([_TARGETS[end.move] if end else None for end in ends]),
         Blobs([bytes(end.output) or None if end else None for end in ends]),
         Blobs([bytes(end.error) or None if end else None for end in ends]),
         Ints([end.due_at if end else None for end in ends]),
@@ -192,7 +192,7 @@ class Standing:
     epoch: int
     claim_id: str | None
     length: int
-    event: str | None
+    move: str | None
     why: str | None
     due_at: int | None
     output: bytes | None
@@ -207,7 +207,7 @@ SELECT r.namespace, r.id::text, r.state, r.epoch, r.claim_id,
 FROM unnest(%b, %b) AS t(namespace, id) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
 LEFT JOIN LATERAL (
   SELECT h.event, h.reason FROM aiki.run_history h WHERE h.run_id = r.id AND h.seq > (
-    SELECT max(c.seq) FROM aiki.run_history c WHERE c.run_id = r.id AND c.event = '{Event.CLAIM}')
+    SELECT max(c.seq) FROM aiki.run_history c WHERE c.run_id = r.id AND c.event = '{Move.CLAIM}')
   ORDER BY h.seq LIMIT 1
 ) AS h ON true
 """

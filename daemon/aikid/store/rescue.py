@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from aiki.core.states import Event, State, target
+from aiki.core.states import Move, State, target
 from aikid.store.pool import Connection
 
 CRASHES_SUSPECT: Final = 2
@@ -40,7 +40,7 @@ class Rescued:
     workflow: str
     version: str
     id: str
-    event: Event
+    move: Move
     due_seconds: float | None
 
 
@@ -122,26 +122,26 @@ WITH lost AS MATERIALIZED (
   SELECT m.*, CASE WHEN is_left THEN crash_count WHEN length > crash_length THEN 1 ELSE crash_count + 1 END AS crashes
   FROM measured m
 ), decided AS MATERIALIZED (
-  SELECT d.*, CASE WHEN is_left THEN '{Event.RELEASE}' WHEN crashes >= {CRASHES_MAX} THEN '{Event.CRASH_LOOP}'
-    WHEN crashes >= {CRASHES_SUSPECT} THEN '{Event.BACK_OFF}' ELSE '{Event.RESCUE}' END AS event
+  SELECT d.*, CASE WHEN is_left THEN '{Move.RELEASE}' WHEN crashes >= {CRASHES_MAX} THEN '{Move.CRASH_LOOP}'
+    WHEN crashes >= {CRASHES_SUSPECT} THEN '{Move.BACK_OFF}' ELSE '{Move.RESCUE}' END AS event
   FROM judged d
 ), moved AS (
   UPDATE aiki.runs r SET session_id = NULL, history_seq = r.history_seq + 1, crash_count = d.crashes,
     crash_length = CASE WHEN d.is_left THEN r.crash_length ELSE d.length END,
-    state = CASE d.event WHEN '{Event.CRASH_LOOP}' THEN '{target(Event.CRASH_LOOP)}'
-      WHEN '{Event.BACK_OFF}' THEN '{target(Event.BACK_OFF)}' WHEN '{Event.RELEASE}' THEN '{target(Event.RELEASE)}'
-      ELSE '{target(Event.RESCUE)}' END,
-    due_at = CASE d.event WHEN '{Event.BACK_OFF}' THEN now() + interval '1 second' * power(2, d.crashes - 1) END,
-    why = CASE d.event WHEN '{Event.CRASH_LOOP}' THEN 'crash_loop: its worker lost its lease ' || d.crashes ||
+    state = CASE d.event WHEN '{Move.CRASH_LOOP}' THEN '{target(Move.CRASH_LOOP)}'
+      WHEN '{Move.BACK_OFF}' THEN '{target(Move.BACK_OFF)}' WHEN '{Move.RELEASE}' THEN '{target(Move.RELEASE)}'
+      ELSE '{target(Move.RESCUE)}' END,
+    due_at = CASE d.event WHEN '{Move.BACK_OFF}' THEN now() + interval '1 second' * power(2, d.crashes - 1) END,
+    why = CASE d.event WHEN '{Move.CRASH_LOOP}' THEN 'crash_loop: its worker lost its lease ' || d.crashes ||
         ' times without progress: it died, or a task of the run held Python''s interpreter lock for longer'
         ' than the lease; @task(executor="process") keeps such a task from its worker'
-      WHEN '{Event.BACK_OFF}' THEN 'its worker lost its lease ' || d.crashes || ' times without progress' END
+      WHEN '{Move.BACK_OFF}' THEN 'its worker lost its lease ' || d.crashes || ' times without progress' END
   FROM decided d WHERE r.id = d.id
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.due_at, d.event, d.worker, d.length
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, event, reason, journal_length)
   SELECT id, history_seq, event,
-    CASE event WHEN '{Event.RELEASE}' THEN 'its worker left' ELSE 'worker ' || worker || ' lost its lease' END, length
+    CASE event WHEN '{Move.RELEASE}' THEN 'its worker left' ELSE 'worker ' || worker || ' lost its lease' END, length
   FROM moved
 )
 SELECT namespace, workflow, version, id::text, event, extract(epoch FROM due_at - now())::float8 FROM moved
@@ -162,7 +162,7 @@ async def take(connection: Connection, lost: Lost, *of: str) -> list[Rescued]:
 
 
 def _rescued(namespace: str, workflow: str, version: str, id: str, event: str, due: float | None) -> Rescued:
-    return Rescued(namespace, workflow, version, id, Event(event), due)
+    return Rescued(namespace, workflow, version, id, Move(event), due)
 
 
 # What ended sessions served goes first: whoever looks for one that serves a route must not walk over them for long.

@@ -8,13 +8,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from aiki.core.states import Event, State, sources
+from aiki.core.states import Move, State, sources
 from aiki.wire.messages import NONE, Attempt, RunStatus
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
-_PARKED: Final = sources(Event.DUE)
+_PARKED: Final = sources(Move.DUE)
 _labels = msgspec.json.Decoder(dict[str, str])
 _times = ", ".join(MICROSECONDS.format(f"r.{name}") for name in ("created_at", "started_at", "finished_at", "due_at"))
 UNCOUNTED: Final = -1

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aikid.store.pool import Pool
 from aikid.store.sql import MICROSECONDS
 from aikid.store.tables import attempts, journal, run_history
@@ -83,7 +83,7 @@ async def read(pool: Pool, run_id: str, *, after: Place, limit: int, limit_bytes
 
 def _transitions(run_id: str) -> sa.Select[Any]:
     h = run_history.c
-    is_claim = h.event == Event.CLAIM.value
+    is_claim = h.event == Move.CLAIM.value
     claims = sa.func.count().filter(is_claim).over(order_by=h.seq)
     return sa.select(
         sa.func.coalesce(sa.func.max(h.journal_length).over(order_by=h.seq), 0).label("length"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiki.core.states import Event, State, sources, target
+from aiki.core.states import Move, State, sources, target
 from aikid.store.pool import Connection
 from aikid.store.sql import quoted
 
@@ -45,17 +45,17 @@ async def routes(connection: Connection) -> list[tuple[str, str, str]]:
     return await cursor.fetchall()
 
 
-_PARKED: Final = quoted(sources(Event.DUE))
+_PARKED: Final = quoted(sources(Move.DUE))
 # `runs_due` from the left; SKIP LOCKED: several daemons share the rows and none waits.
 _WAKE: Final = f"""
 WITH due AS MATERIALIZED (
   SELECT r.id FROM aiki.runs r WHERE r.state IN ({_PARKED}) AND r.due_at <= now()
   ORDER BY r.due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 ), woken AS (
-  UPDATE aiki.runs r SET state = '{target(Event.DUE)}', why = NULL, history_seq = r.history_seq + 1
+  UPDATE aiki.runs r SET state = '{target(Move.DUE)}', why = NULL, history_seq = r.history_seq + 1
   FROM due WHERE r.id = due.id RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event) SELECT id, history_seq, '{Event.DUE}' FROM woken
+  INSERT INTO aiki.run_history (run_id, seq, event) SELECT id, history_seq, '{Move.DUE}' FROM woken
 )
 SELECT namespace, workflow, version, id::text FROM woken
 """

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from aiki.core.errors import Unavailable
-from aiki.core.states import target
+from aiki.core.states import SETTLED, target
 from aiki.wire import subjects, weights
 from aiki.wire.codec import decode, encode
 from aiki.wire.limits import BATCH_RUNS
@@ -22,7 +22,7 @@ from aikid.bus import Bus
 from aikid.engine import status
 from aikid.store.pool import Pool
 from aikid.store.status import UNCOUNTED
-from aikid.tell.watchers import QUIET_STATES, Ended, RunKey, Watchers
+from aikid.tell.watchers import Ended, RunKey, Watchers
 
 log = logging.getLogger("aikid.news")
 
@@ -57,7 +57,7 @@ class News:
         quiet: list[str] = []
         for one in ended:
             run_id, end = one.unit.fence.run_id, one.unit.end
-            is_end = end is not None and target(end.event) in QUIET_STATES
+            is_end = end is not None and target(end.move) in SETTLED
             (loud if is_end else quiet).append(run_id)
             if (known := self._watchers.after_end(namespace, one)) is not None:
                 told.append(known)

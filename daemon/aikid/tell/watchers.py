@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from aiki.core.states import HELD, TERMINAL, State, target
+from aiki.core.states import SETTLED, TERMINAL, State, target
 from aiki.wire.messages import NONE, NewRun, RunStatus, Unit, Watch
 
 RunKey = tuple[str, str]
@@ -28,8 +28,6 @@ RUN_MAX: Final = 100
 """Inboxes at one run."""
 _KEPT_CHARS: Final = 1_000
 _LOOKED_AT: Final = 5_000
-QUIET_STATES: Final = TERMINAL | HELD
-"""What a watcher that waits for the end is told of."""
 
 
 @dataclass(slots=True)  # not frozen: one is made per run, and that would cost four times as much
@@ -121,7 +119,7 @@ class Watchers:
         watched = self._runs.get((namespace, run_id))
         if watched is None or watched.status is None or ended.tasks is None:
             return None
-        state = target(end.event)
+        state = target(end.move)
         return replace(
             watched.status,
             state=state,
@@ -146,7 +144,7 @@ class Watchers:
                 continue
             watched.keep(status)
             for inbox, (until, ends_only) in watched.inboxes.items():
-                if until >= now and (not ends_only or status.state in QUIET_STATES):
+                if until >= now and (not ends_only or status.state in SETTLED):
                     news.setdefault(inbox, []).append(status)
             if status.state in TERMINAL:
                 self._forget(key)

@@ -13,7 +13,7 @@ import psycopg
 from msgspec import Raw
 
 from aiki.core.ids import uuid7
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
     Attempt,
@@ -68,7 +68,7 @@ def unit(
 
 
 def completed(output: bytes = b'"done"') -> End:
-    return End(Event.COMPLETE, output=Raw(output))
+    return End(Move.COMPLETE, output=Raw(output))
 
 
 class Engine:

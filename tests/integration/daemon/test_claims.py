@@ -7,7 +7,7 @@ import pytest
 from msgspec import Raw
 
 from aiki.core.errors import UsageError
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.wire import codec
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import End
@@ -33,7 +33,7 @@ async def test_a_run_is_claimed_once_however_many_ask(engine: Engine, rival: Eng
 async def test_the_best_run_is_claimed_first(engine: Engine) -> None:
     started = await engine.queued_run(priority=-5)
     run = await engine.claim_one()
-    await engine.record(unit(run.fence, end=End(Event.RELEASE)))
+    await engine.record(unit(run.fence, end=End(Move.RELEASE)))
     batch = [new_run(), new_run(priority=7), new_run(priority=-1), new_run(priority=7), new_run()]
     await engine.enqueue(*batch)
     order = [run.fence.run_id for run in await engine.claim(await engine.session())]
@@ -105,7 +105,7 @@ async def test_a_claim_skips_rows_that_another_holds(engine: Engine) -> None:
 async def test_the_reply_carries_the_journal_of_a_run_that_began(engine: Engine) -> None:
     await engine.queued_run(labels={"tenant": "a"}, key="k", digest="0" * 32)
     first = await engine.claim_one()
-    await engine.record(unit(first.fence, 0, entry("a"), entry("b"), end=End(Event.SLEEP, due_at=1)))
+    await engine.record(unit(first.fence, 0, entry("a"), entry("b"), end=End(Move.SLEEP, due_at=1)))
     await engine.wake()
     again = await engine.claim_one()
     assert [one.key for one in again.entries] == ["task:a:0:0", "task:b:0:0"]
@@ -129,7 +129,7 @@ async def test_a_long_journal_comes_in_pages(engine: Engine) -> None:
     large = Raw(b'"' + b"x" * 100_000 + b'"')
     for base in range(6):
         await engine.record(unit(first.fence, base, entry(f"t{base}", large)))
-    await engine.record(unit(first.fence, 6, end=End(Event.RELEASE)))
+    await engine.record(unit(first.fence, 6, end=End(Move.RELEASE)))
     again = await engine.claim_one()
     assert (len(again.entries), again.length) == (2, 6)
     assert len(codec.encode(again)) < MESSAGE_BYTES
@@ -170,7 +170,7 @@ async def test_a_claim_whose_reply_was_lost_is_found_by_the_renewal(engine: Engi
     await engine.execute("UPDATE aiki.runs SET claimed_at = now() - interval '11 s'")
     assert (await engine.renew(session, lost.fence.claim_id)).unlisted == []
     assert (await engine.renew(session, "another")).unlisted == [lost.fence]
-    await engine.record(unit(lost.fence, end=End(Event.RELEASE)))
+    await engine.record(unit(lost.fence, end=End(Move.RELEASE)))
     assert (await engine.renew(session)).unlisted == []
 
 

@@ -12,7 +12,7 @@ import pytest
 from nats.aio.client import Client
 
 from aiki.core.errors import AikiError, Unavailable
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.transport import Transport
 from aiki.wire import codec, subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
@@ -148,7 +148,7 @@ async def test_a_short_sleep_takes_as_long_as_it_says(start_aikid: Aikids, trans
     await transport.call(Watch([run.id], inbox, 30.0, ends_only=False))
     reply = await transport.call(RenewSession(session, [one.fence.claim_id]))
     began = time.monotonic()
-    await transport.call(Record([unit(one.fence, end=End(Event.SLEEP, due_at=reply.now + 100_000))]))
+    await transport.call(Record([unit(one.fence, end=End(Move.SLEEP, due_at=reply.now + 100_000))]))
     await asyncio.wait_for(queued.wait(), patient(5))
     # A poll would take up to a second; the bound leaves room for a busy machine.
     assert time.monotonic() - began < patient(0.6)

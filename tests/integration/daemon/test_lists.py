@@ -7,7 +7,7 @@ import json
 import pytest
 from msgspec import Raw
 
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.wire.codec import encode
 from aiki.wire.limits import LISTED_BYTES
 from aiki.wire.messages import End, ListReply, ListRuns, RunStatus
@@ -42,7 +42,7 @@ async def test_a_list_holds_errors_and_results_of_at_most_4_kib(engine: Engine) 
     error = Raw(b'{"type":"E","message":"m"}')
     await ended(engine, completed(small))
     await ended(engine, completed(large))
-    await ended(engine, End(Event.FAIL, error=error))
+    await ended(engine, End(Move.FAIL, error=error))
     ((failed, without, whole),) = await listed(engine)
     assert (bytes(whole.output), whole.output_bytes) == (small, None)
     assert (bytes(without.output), without.output_bytes) == (b"", LISTED_BYTES + 1)

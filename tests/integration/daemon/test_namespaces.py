@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from nats import connect
 from nats.aio.client import Client as Connection
 
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.wire.messages import (
     REQUESTS,
     Attempt,
@@ -110,7 +110,7 @@ async def ours(database: str) -> AsyncIterator[Ours]:
         failed = Attempt(f"task:{SECRET}:0:0", 1, Raw(b'{"type":"E","message":"secret-error"}'))
         units = (
             unit(running.fence, 0, RECORDED, attempts=[failed]),
-            unit(blocked.fence, end=End(Event.DIVERGE, why=f"{SECRET}-why")),
+            unit(blocked.fence, end=End(Move.DIVERGE, why=f"{SECRET}-why")),
             unit(ended.fence, end=completed(b'"secret-output"')),
         )
         assert await engine.results(*units) == ["done"] * 3
@@ -164,7 +164,7 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
             unit(o.running.fence, 0, RECORDED),
             unit(o.running.fence, 1, entry("b")),
             unit(o.running.fence, end=completed()),
-            unit(Fence(o.blocked, 1, o.claim_id), end=End(Event.RELEASE)),
+            unit(Fence(o.blocked, 1, o.claim_id), end=End(Move.RELEASE)),
         )
     ],
     "page": lambda o: [(Page(run_id, 0), Page(run_id, 0), NOT_FOUND) for run_id in o.ids],

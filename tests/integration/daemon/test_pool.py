@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 
 from aiki.core.errors import Unavailable
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.wire.messages import End, ListRuns
 from aikid.store import migrate, reads
 from aikid.store.fates import Fate, of_code
@@ -169,7 +169,7 @@ async def live_through(engine: Engine) -> None:
     run = await engine.claim_one()
     assert run.fence.run_id == run_id
     assert await engine.results(unit(run.fence, 0, entry("a"))) == ["done"]
-    assert await engine.results(unit(run.fence, 1, end=End(Event.RELEASE))) == ["done"]
+    assert await engine.results(unit(run.fence, 1, end=End(Move.RELEASE))) == ["done"]
     again = await engine.claim_one()
     assert await engine.results(unit(again.fence, 1, end=completed())) == ["done"]
     assert (await engine.state(run_id)) is State.COMPLETED

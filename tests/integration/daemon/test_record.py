@@ -6,7 +6,7 @@ import random
 import pytest
 from msgspec import Raw
 
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.wire.limits import ENTRIES_HARD
 from aiki.wire.messages import Attempt, End, Entry, Fence, Recorded, Unit
 from aikid.engine.record import ROUNDS, record
@@ -105,25 +105,25 @@ async def test_another_outcome_at_the_same_place_is_a_conflict(engine: Engine) -
 
 OUTPUT, ERROR = Raw(b'"done"'), Raw(b'{"type":"E","message":"m"}')
 ENDS = {
-    Event.COMPLETE: End(Event.COMPLETE, OUTPUT),
-    Event.FAIL: End(Event.FAIL, error=ERROR),
-    Event.SLEEP: End(Event.SLEEP, due_at=4_000_000_000_000_000),
-    Event.DIVERGE: End(Event.DIVERGE, why="nondeterminism: a diff"),
-    Event.RELEASE: End(Event.RELEASE),
+    Move.COMPLETE: End(Move.COMPLETE, OUTPUT),
+    Move.FAIL: End(Move.FAIL, error=ERROR),
+    Move.SLEEP: End(Move.SLEEP, due_at=4_000_000_000_000_000),
+    Move.DIVERGE: End(Move.DIVERGE, why="nondeterminism: a diff"),
+    Move.RELEASE: End(Move.RELEASE),
 }
 OTHERS = [
     *ENDS.values(),
-    End(Event.COMPLETE, Raw(b'"done" ')),
-    End(Event.COMPLETE),
-    End(Event.FAIL, error=OUTPUT),
-    End(Event.SLEEP, due_at=4_000_000_000_000_001),
-    End(Event.DIVERGE, why="crash_loop"),
-    End(Event.RELEASE, why="its reply was lost"),
+    End(Move.COMPLETE, Raw(b'"done" ')),
+    End(Move.COMPLETE),
+    End(Move.FAIL, error=OUTPUT),
+    End(Move.SLEEP, due_at=4_000_000_000_000_001),
+    End(Move.DIVERGE, why="crash_loop"),
+    End(Move.RELEASE, why="its reply was lost"),
 ]
 
 
 @pytest.mark.parametrize("event", ENDS)
-async def test_a_repeat_that_ends_otherwise_is_a_conflict(engine: Engine, rival: Engine, event: Event) -> None:
+async def test_a_repeat_that_ends_otherwise_is_a_conflict(engine: Engine, rival: Engine, event: Move) -> None:
     await engine.queued_run()
     fence = (await engine.claim_one()).fence
     first = unit(fence, 0, entry("a"), end=ENDS[event])
@@ -139,7 +139,7 @@ async def test_a_repeat_that_ends_otherwise_is_a_conflict(engine: Engine, rival:
 
 async def test_a_true_repeat_is_done_also_when_the_run_has_been_woken(engine: Engine) -> None:
     await engine.queued_run()
-    first = unit((await engine.claim_one()).fence, 0, entry("a"), end=End(Event.SLEEP, due_at=1))
+    first = unit((await engine.claim_one()).fence, 0, entry("a"), end=End(Move.SLEEP, due_at=1))
     assert await engine.results(first) == ["done"]
     await engine.wake()
     assert await engine.results(first) == ["done"]
@@ -233,8 +233,8 @@ async def test_a_bad_unit_is_refused_alone(engine: Engine) -> None:
     assert await engine.results(*units) == ["done", "done", "refused", "done", "refused", "done", "done"]
 
 
-@pytest.mark.parametrize("event", [Event.RESCUE, Event.CRASH_LOOP, Event.BACK_OFF, Event.CLAIM, Event.DUE])
-async def test_a_claim_cannot_end_by_what_is_not_its_own(engine: Engine, event: Event) -> None:
+@pytest.mark.parametrize("event", [Move.RESCUE, Move.CRASH_LOOP, Move.BACK_OFF, Move.CLAIM, Move.DUE])
+async def test_a_claim_cannot_end_by_what_is_not_its_own(engine: Engine, event: Move) -> None:
     await engine.queued_run()
     run = await engine.claim_one()
     assert await engine.results(unit(run.fence, 0, end=End(event, due_at=1))) == ["refused"]
@@ -257,7 +257,7 @@ async def test_attempts_stand_beside_the_journal(engine: Engine) -> None:
     assert await engine.results(unit(run.fence, attempts=[start])) == ["done"]
     assert await engine.results(unit(run.fence, attempts=[failure])) == ["done"]
     # A repeat that comes late must not take the failure back.
-    assert await engine.results(unit(run.fence, attempts=[start], end=End(Event.RELEASE))) == ["done"]
+    assert await engine.results(unit(run.fence, attempts=[start], end=End(Move.RELEASE))) == ["done"]
     again = await engine.claim_one()
     # What went wrong is for the run's story alone; that it did, a claim must know.
     assert [(a.attempt, bytes(a.error), a.next_at) for a in again.attempts] == [(1, b"{}", 77)]
@@ -302,9 +302,9 @@ LONG = "\U0001f600" * 513
         Attempt("k", 1, next_at=1 << 62),
         Attempt("k", 1, next_at=1 << 70),
         Attempt("k", 1, Raw(b"1e999")),
-        End(Event.COMPLETE, output=Raw(b"1" * 5000)),
-        End(Event.COMPLETE, output=Raw(b'"\xff"')),
-        End(Event.SLEEP, due_at=1 << 60),
+        End(Move.COMPLETE, output=Raw(b"1" * 5000)),
+        End(Move.COMPLETE, output=Raw(b'"\xff"')),
+        End(Move.SLEEP, due_at=1 << 60),
     ],
 )
 async def test_what_could_not_be_stored_or_read_is_refused_without_asking_postgres(

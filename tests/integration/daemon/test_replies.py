@@ -9,7 +9,7 @@ import pytest
 from msgspec import Raw
 
 from aiki.core.errors import PayloadError
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.wire import codec
 from aiki.wire.messages import (
     Attempt,
@@ -97,7 +97,7 @@ async def test_tries_that_do_not_fit_a_claim_are_read_in_pages(engine: Engine) -
     await engine.queued_run()
     run = await engine.claim_one()
     failures = [Attempt(f"task:{n:0>64}:0:0", 1, Raw(b'{"type":"E","message":"m"}'), 77) for n in range(1000)]
-    await engine.record(unit(run.fence, attempts=failures, end=End(Event.RELEASE)))
+    await engine.record(unit(run.fence, attempts=failures, end=End(Move.RELEASE)))
     reply = await engine.claim_reply(await engine.session())
     assert len(codec.encode_reply(reply)) > ROOM
     light, _ = await claims.lighten(engine.pool, engine.namespace, reply, room=ROOM)

@@ -14,7 +14,7 @@ from msgspec import Raw
 from nats.aio.client import Client
 
 from aiki.core.errors import NotFound, UsageError
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.transport import Transport
 from aiki.wire import codec, subjects
 from aiki.wire.limits import MESSAGE_BYTES
@@ -163,7 +163,7 @@ FIELDS: dict[str, Any] = {
             NUMBER,
             st.lists(st.tuples(TEXT, st.booleans(), JSON, NUMBER, st.none() | NUMBER), max_size=2),
             st.lists(st.tuples(TEXT, NUMBER, JSON, st.none() | NUMBER), max_size=2),
-            st.none() | st.fixed_dictionaries({"event": st.sampled_from(list(Event))}, optional={"due_at": NUMBER}),
+            st.none() | st.fixed_dictionaries({"event": st.sampled_from(list(Move))}, optional={"due_at": NUMBER}),
         ),
         max_size=2,
     ),
@@ -237,7 +237,7 @@ async def test_a_watcher_of_all_changes_hears_each(transport: Transport) -> None
     run = new_run()
     await transport.call(Enqueue([run]))
     await transport.call(Watch([run.id], inbox, 30.0, ends_only=False))
-    for end in (End(Event.SLEEP, due_at=1), completed()):
+    for end in (End(Move.SLEEP, due_at=1), completed()):
         await wait_until(lambda: not states or states[-1] is State.QUEUED)
         (claimed,) = (await transport.call(Claim(session, uuid.uuid4().hex, [("flow", "1.0")], 5), repeat=False)).runs
         # What is told is read after the claim was answered: a record that is faster would be told in its place.
@@ -310,7 +310,7 @@ async def test_the_story_of_a_run_is_in_order(transport: Transport) -> None:
     (claimed,) = reply.runs
     outcome = entry("a", at=reply.now + 1)
     await transport.call(Record([unit(claimed.fence, 0, outcome)]))
-    await transport.call(Record([unit(claimed.fence, 1, end=End(Event.DIVERGE, why="nondeterminism: a diff"))]))
+    await transport.call(Record([unit(claimed.fence, 1, end=End(Move.DIVERGE, why="nondeterminism: a diff"))]))
     await transport.call(Resume(run.id, actor="alice"))
     items = (await transport.call(History(run.id))).items
     assert [item.event for item in items] == ["enqueued", "claim", "entry", "diverge", "resume"]

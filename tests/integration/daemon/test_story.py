@@ -3,7 +3,7 @@
 import pytest
 from msgspec import Raw
 
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import Attempt, End, Fence, History, HistoryReply
 from aikid.engine import reads
@@ -36,7 +36,7 @@ async def claim(engine: Engine) -> Fence:
 async def test_a_claim_never_stands_before_its_enqueue(engine: Engine) -> None:
     """Their commits may have begun in the other order; so may a claim and the end of the one before."""
     run_id = await engine.queued_run()
-    assert await engine.results(unit(await claim(engine), 0, entry("a"), end=End(Event.RELEASE))) == ["done"]
+    assert await engine.results(unit(await claim(engine), 0, entry("a"), end=End(Move.RELEASE))) == ["done"]
     assert await engine.results(unit(await claim(engine), 1, entry("b"), end=completed())) == ["done"]
     await engine.execute("UPDATE aiki.run_history SET at = at - seq * interval '1 s'")
     expected = ["enqueued", "claim", "entry a", "release", "claim", "entry b", "complete"]
@@ -49,7 +49,7 @@ async def test_tries_stand_in_the_claim_that_made_them(engine: Engine) -> None:
     tried = [Attempt("task:b:0:0", 1, FAILED, 77)]
     assert await engine.results(unit(fence, 0, entry("a"), attempts=tried)) == ["done"]
     tried = [Attempt("task:b:0:0", 2, FAILED, 77), Attempt("task:c:0:0", 1, FAILED, 77)]
-    assert await engine.results(unit(fence, 1, attempts=tried, end=End(Event.RETRY, due_at=1))) == ["done"]
+    assert await engine.results(unit(fence, 1, attempts=tried, end=End(Move.RETRY, due_at=1))) == ["done"]
     await engine.wake()
     fence = await claim(engine)
     tried = [Attempt("task:b:0:0", 3, FAILED, 77)]
@@ -70,7 +70,7 @@ async def test_what_a_dead_worker_recorded_stands_before_its_rescue(engine: Engi
     await engine.rescue()
     fence = await claim(engine)
     # It gives the run back without having seen its journal, as after a reply that was lost.
-    await engine.record(unit(fence, 0, end=End(Event.RELEASE)))
+    await engine.record(unit(fence, 0, end=End(Move.RELEASE)))
     await engine.record(unit(await claim(engine), 2, entry("c")))
     expected = ["enqueued", "claim", "entry a", "entry b", "rescue", "claim", "release", "claim", "entry c"]
     assert words(await lines(engine, run_id)) == expected
@@ -87,7 +87,7 @@ async def test_pages_are_exact_while_the_run_goes_on(engine: Engine, limit: int)
         fence = await claim(engine)
         await engine.record(unit(fence, 2 * claims, entry(f"e{claims}"), attempts=[Attempt(f"task:t{claims}:0:0", 1)]))
         found += await story.read(engine.pool, run_id, after=found[-1].place, limit=limit, limit_bytes=1 << 20)
-        await engine.record(unit(fence, 2 * claims + 1, entry(f"f{claims}"), end=End(Event.RELEASE)))
+        await engine.record(unit(fence, 2 * claims + 1, entry(f"f{claims}"), end=End(Move.RELEASE)))
     while page := await story.read(engine.pool, run_id, after=found[-1].place, limit=limit, limit_bytes=1 << 20):
         found += page
     assert found == await lines(engine, run_id)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aiki.core.errors import Conflict, NotFound
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.wire.messages import End, OpenSession, Resume, Route
 from aikid.app import App
 from aikid.engine import control as resume
@@ -20,7 +20,7 @@ from tests.waiting import patient, wait_until
 pytestmark = pytest.mark.anyio
 
 
-async def crash(engine: Engine, run_id: str, *entries: str, base: int = 0) -> Event:
+async def crash(engine: Engine, run_id: str, *entries: str, base: int = 0) -> Move:
     """Let a worker claim the run, record entries and die; return what the rescuer made of it."""
     session = await engine.session()
     await engine.execute("UPDATE aiki.runs SET due_at = now() WHERE state = 'retrying'")
@@ -31,12 +31,12 @@ async def crash(engine: Engine, run_id: str, *entries: str, base: int = 0) -> Ev
         assert await engine.results(unit(run.fence, base, *map(entry, entries))) == ["done"]
     await engine.expire(session)
     (rescued,) = await engine.rescue()
-    return rescued.event
+    return rescued.move
 
 
 async def test_the_runs_of_a_dead_worker_are_queued_again(engine: Engine) -> None:
     run_id = await engine.queued_run()
-    assert await crash(engine, run_id) is Event.RESCUE
+    assert await crash(engine, run_id) is Move.RESCUE
     assert await engine.state(run_id) is State.QUEUED
     assert await engine.history(run_id) == ["enqueued", "claim", "rescue"]
     assert await engine.rescue() == []
@@ -45,7 +45,7 @@ async def test_the_runs_of_a_dead_worker_are_queued_again(engine: Engine) -> Non
 async def test_a_run_that_kills_its_workers_backs_off_and_is_blocked(engine: Engine) -> None:
     run_id = await engine.queued_run()
     events = [await crash(engine, run_id) for _ in range(5)]
-    assert events == [Event.RESCUE, Event.BACK_OFF, Event.BACK_OFF, Event.BACK_OFF, Event.CRASH_LOOP]
+    assert events == [Move.RESCUE, Move.BACK_OFF, Move.BACK_OFF, Move.BACK_OFF, Move.CRASH_LOOP]
     status = await engine.status(run_id)
     assert status.state is State.BLOCKED
     # Whether it died or was only held up the daemon cannot know: it says what it has seen, and what helps.
@@ -74,8 +74,8 @@ async def test_progress_forgives_crashes(engine: Engine) -> None:
     run_id = await engine.queued_run()
     await crash(engine, run_id)
     events = [await crash(engine, run_id, f"t{base}", base=base) for base in range(6)]
-    assert set(events) == {Event.RESCUE}
-    assert await crash(engine, run_id) is Event.BACK_OFF
+    assert set(events) == {Move.RESCUE}
+    assert await crash(engine, run_id) is Move.BACK_OFF
 
 
 async def test_closing_a_session_queues_its_runs_at_once_and_fences_it(engine: Engine) -> None:
@@ -107,7 +107,7 @@ async def hold_many(engine: Engine, count: int) -> str:
 async def test_of_very_many_runs_a_closed_session_leaves_some_to_the_rescuer(engine: Engine) -> None:
     session = await hold_many(engine, rescue.TAKEN + 10)
     assert len(await engine.close(session)) == rescue.TAKEN
-    assert {one.event for one in await engine.rescue()} == {Event.RELEASE}
+    assert {one.move for one in await engine.rescue()} == {Move.RELEASE}
     assert await engine.execute("SELECT DISTINCT state FROM aiki.runs") == [("queued",)]
 
 
@@ -176,7 +176,7 @@ async def test_the_next_sweep_goes_on_where_another_was_cut_off(engine: Engine, 
         assert await engine.results(unit(run.fence, 0, entry("a"))) == ["fenced"]
     assert await engine.state(run_id) is State.RUNNING
     (rescued,) = await rival.rescue()
-    assert (rescued.id, rescued.event) == (run_id, Event.RESCUE)
+    assert (rescued.id, rescued.move) == (run_id, Move.RESCUE)
 
 
 async def test_a_worker_that_left_is_no_crash_whoever_takes_its_runs(engine: Engine, rival: Engine) -> None:
@@ -187,7 +187,7 @@ async def test_a_worker_that_left_is_no_crash_whoever_takes_its_runs(engine: Eng
         await engine.claim_one(session)
         await engine.pool.run(lambda c, s=session: sessions.close(c, "default", s), priority=Priority.LEASE)  # type: ignore[misc]
         (left,) = await rival.rescue()
-        assert (left.id, left.event) == (run_id, Event.RELEASE)
+        assert (left.id, left.move) == (run_id, Move.RELEASE)
     assert await engine.state(run_id) is State.QUEUED
 
 
@@ -205,7 +205,7 @@ async def test_progress_that_is_committed_while_the_rescuer_waits_for_it_counts(
             (run_id,),
         )
         await recording.commit()
-    assert [one.event for one in await rescuing] == [Event.RESCUE]
+    assert [one.move for one in await rescuing] == [Move.RESCUE]
 
 
 async def test_a_running_run_without_a_session_is_found(engine: Engine) -> None:
@@ -241,7 +241,7 @@ async def test_the_time_between_two_sweeps_is_no_gap_even_for_the_shortest_lease
 async def test_a_sleeping_run_wakes_when_it_is_due(engine: Engine) -> None:
     run_id = await engine.queued_run()
     run = await engine.claim_one()
-    await engine.record(unit(run.fence, end=End(Event.SLEEP, due_at=await now(engine) + 60_000_000)))
+    await engine.record(unit(run.fence, end=End(Move.SLEEP, due_at=await now(engine) + 60_000_000)))
     assert (await engine.state(run_id), await engine.wake()) == (State.SLEEPING, [])
     await engine.execute("UPDATE aiki.runs SET due_at = now()")
     assert await engine.wake() == [run_id]
@@ -253,7 +253,7 @@ async def test_resume_queues_a_blocked_run_and_only_such(engine: Engine) -> None
     run = await engine.claim_one()
     with pytest.raises(Conflict):
         await resume.resume(engine.pool, "default", Resume(run_id))
-    await engine.record(unit(run.fence, end=End(Event.DIVERGE, why="nondeterminism: …")))
+    await engine.record(unit(run.fence, end=End(Move.DIVERGE, why="nondeterminism: …")))
     assert (await engine.status(run_id)).why == "nondeterminism: …"
     route, reply = await resume.resume(engine.pool, "default", Resume(run_id, "alice"))
     assert (route, reply.run.state, reply.run.why) == (("default", "flow", "1.0"), State.QUEUED, None)

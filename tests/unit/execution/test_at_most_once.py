@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aiki.core.errors import TaskOutcomeUnknown
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import workflow
 from aiki.execution import Settings
@@ -100,7 +100,7 @@ def test_one_whose_announcement_is_under_way_is_taken_back(
         await wait_until(lambda: execution._outbox.sent, what="the announcement")
         cut(world)
         await world.settle()
-        assert world.ends == [Event.RELEASE]
+        assert world.ends == [Move.RELEASE]
         assert [(row.attempt, b"NotStarted" in bytes(row.error)) for row in world.attempts] == [(1, True)]
         end = await world.finish()
         assert bytes(end.output) == b'"done"'

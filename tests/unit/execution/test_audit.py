@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.execution import Settings, audit
@@ -38,7 +38,7 @@ def reason_of(does: Callable[[], object]) -> str | None:
 
     async def main() -> str | None:
         end = await World(flow, settings=PATIENT).finish()
-        assert end.event is Event.COMPLETE, bytes(end.error)
+        assert end.move is Move.COMPLETE, bytes(end.error)
         return end.why
 
     return simulate(main())

@@ -18,7 +18,7 @@ import anyio.to_thread
 import pytest
 
 from aiki.core.errors import UsageError
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.execution.loop import LAST_DATE
@@ -68,7 +68,7 @@ def end_of(body: Body) -> End:
 
 def failure_of(body: Body) -> str:
     end = end_of(body)
-    assert end.event is Event.FAIL
+    assert end.move is Move.FAIL
     return bytes(end.error).decode()
 
 
@@ -123,7 +123,7 @@ def test_a_thread_cannot_call_into_a_body() -> None:
         thread.start()
         thread.join()
 
-    assert end_of(body).event is Event.COMPLETE
+    assert end_of(body).move is Move.COMPLETE
     assert "a thread cannot be used" in seen[0]
 
 
@@ -138,7 +138,7 @@ def test_a_future_of_another_loop_fails_the_run() -> None:
         return await World(flow).finish()
 
     end = simulate(main())
-    assert end.event is Event.FAIL
+    assert end.move is Move.FAIL
     assert b"different loop" in bytes(end.error)
 
 
@@ -222,7 +222,7 @@ def test_a_durable_call_outside_of_the_body_is_refused_while_the_run_lives_and_a
             await call(runs[0])
         return end
 
-    assert simulate(main()).event is Event.COMPLETE
+    assert simulate(main()).move is Move.COMPLETE
 
 
 def test_a_durable_call_in_the_body_of_another_run_is_refused() -> None:
@@ -240,7 +240,7 @@ def test_a_durable_call_in_the_body_of_another_run_is_refused() -> None:
         return [await World(borrows).finish(), await World(borrows).finish()]
 
     first, second = simulate(main())
-    assert first.event is Event.COMPLETE
+    assert first.move is Move.COMPLETE
     assert b"quick.run() was called outside of the body" in bytes(second.error)
 
 
@@ -254,7 +254,7 @@ def test_current_body_is_the_run_in_a_body_and_nothing_in_a_task() -> None:
         assert await looks.run(run)
 
     assert current_body() is None
-    assert end_of(body).event is Event.COMPLETE
+    assert end_of(body).move is Move.COMPLETE
 
 
 # -- how a body fails
@@ -348,7 +348,7 @@ def test_a_wait_for_nothing_is_no_deadlock_while_a_task_is_awaited() -> None:
 
         await asyncio.gather(sets(), event.wait())
 
-    assert end_of(body).event is Event.COMPLETE
+    assert end_of(body).move is Move.COMPLETE
 
 
 def test_a_body_that_spins_still_gets_its_outcomes() -> None:
@@ -364,7 +364,7 @@ def test_a_body_that_spins_still_gets_its_outcomes() -> None:
             await asyncio.sleep(0)
         await behind
 
-    assert end_of(body).event is Event.COMPLETE
+    assert end_of(body).move is Move.COMPLETE
 
 
 def test_a_body_that_blocks_is_logged_with_its_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from aiki.core.errors import TaskFailed
 from aiki.core.retry import Retry
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings, ends, execution
@@ -69,7 +69,7 @@ def test_an_input_that_does_not_fit_fails_the_run() -> None:
     async def main() -> None:
         world = World(works, b'{"times":["soon"]}')
         end = await world.finish()
-        assert end.event is Event.FAIL
+        assert end.move is Move.FAIL
         assert b'"type":"PayloadError"' in bytes(end.error)
         assert b"$.times[0]" in bytes(end.error)
 
@@ -99,7 +99,7 @@ def test_a_short_sleep_is_waited_in_memory_without_a_slot() -> None:
         assert world.lingered == 1
         assert world.units == []
         await world.finish()
-        assert (world.epoch, world.lingered, world.ends) == (1, 2, [Event.COMPLETE])
+        assert (world.epoch, world.lingered, world.ends) == (1, 2, [Move.COMPLETE])
 
     simulate(main())
 
@@ -113,7 +113,7 @@ def test_a_long_sleep_leaves_memory_in_one_commit_with_what_came_before() -> Non
         assert world.end is not None
         assert world.end.due_at == EPOCH + 3601 * SECOND
         end = await world.finish()
-        assert end.event is Event.COMPLETE
+        assert end.move is Move.COMPLETE
 
     simulate(main())
 
@@ -137,7 +137,7 @@ def test_a_run_with_a_task_at_work_is_not_suspended() -> None:
         assert world.execution is not None
         world.execution.suspend()
         await world.finish()
-        assert world.ends == [Event.COMPLETE]
+        assert world.ends == [Move.COMPLETE]
         assert world.lingered == 0
 
     simulate(main())
@@ -153,7 +153,7 @@ def test_draining_lets_a_task_end_and_releases_before_the_next() -> None:
         world.execution.drain()
         await world.settle()
         assert events == ["start 5", "end 5"]
-        assert world.ends == [Event.RELEASE]
+        assert world.ends == [Move.RELEASE]
         assert len(world.journal) == 1
         await world.finish()
         assert events == ["start 5", "end 5", "start 6", "end 6"]
@@ -167,7 +167,7 @@ def test_draining_lets_a_run_complete_whose_last_task_ends() -> None:
         assert world.execution is not None
         world.execution.drain()
         await world.settle()
-        assert world.ends == [Event.COMPLETE]
+        assert world.ends == [Move.COMPLETE]
 
     simulate(main())
 
@@ -178,7 +178,7 @@ def test_draining_suspends_a_run_that_lingers() -> None:
         assert world.execution is not None
         world.execution.drain()
         await world.settle()
-        assert world.ends == [Event.SLEEP]
+        assert world.ends == [Move.SLEEP]
 
     simulate(main())
 
@@ -190,7 +190,7 @@ def test_stopping_cancels_tasks_and_releases_at_once() -> None:
         world.execution.stop()
         await world.settle()
         assert events == ["start 1", "end 1", "start 50", "cancel 50"]
-        assert world.ends == [Event.RELEASE]
+        assert world.ends == [Move.RELEASE]
         assert len(world.journal) == 1
         assert world.attempts == []
         await world.finish()
@@ -209,7 +209,7 @@ def test_a_run_whose_journal_is_still_read_is_released(method: str) -> None:
         assert world.execution is not None
         getattr(world.execution, method)()
         await world.settle()
-        assert world.ends == [Event.RELEASE]
+        assert world.ends == [Move.RELEASE]
         await world.finish()
 
     simulate(main())
@@ -255,7 +255,7 @@ def test_a_run_whose_journal_holds_another_outcome_is_given_back(*, forever: boo
         world.claim()
         await world.settle()
         assert events == ["start 1", "end 1"]
-        assert world.ends == ([] if forever else [Event.RELEASE])
+        assert world.ends == ([] if forever else [Move.RELEASE])
         assert world.journal == []
 
     simulate(main())
@@ -269,7 +269,7 @@ def test_a_run_whose_record_is_refused_fails_with_the_reason() -> None:
         world = World(works, b'{"times":[1,50]}')
         world.before_record = refuse
         end = await world.finish()
-        assert end.event is Event.FAIL
+        assert end.move is Move.FAIL
         assert b"bad data" in bytes(end.error)
         assert world.journal == []
 
@@ -294,7 +294,7 @@ def test_a_result_that_fits_no_message_fails_its_task_and_the_run_goes_on() -> N
     async def main() -> None:
         world = World(catches, b'{"size":40000}', message_bytes=64 * 1024)
         end = await world.finish()
-        assert end.event is Event.COMPLETE
+        assert end.move is Move.COMPLETE
         assert bytes(end.output).startswith(b"\"the result of task 'large' has 40,002 bytes")
         assert b"max_payload of 65,536" in bytes(end.output)
 
@@ -308,7 +308,7 @@ def test_a_runs_own_result_that_fits_no_message_fails_it() -> None:
 
     async def main() -> None:
         end = await World(large, message_bytes=64 * 1024).finish()
-        assert end.event is Event.FAIL
+        assert end.move is Move.FAIL
         assert b"the result of workflow 'large' has 40,002 bytes" in bytes(end.error)
         assert b"max_payload of 65,536" in bytes(end.error)
 
@@ -324,7 +324,7 @@ def test_a_journal_that_cannot_be_brought_blocks_the_run() -> None:
         world.page_length = 1
         world.refuse_page = too_large("entry 2", 100_000, room=64 * 1024)
         end = await world.finish()
-        assert end.event is Event.OVERSIZE
+        assert end.move is Move.OVERSIZE
         assert "max_payload of 65,536" in (end.why or "")
         assert "raise max_payload" in (end.why or "")
 
@@ -371,7 +371,7 @@ def test_a_journal_beyond_the_hard_limit_fails_the_run(monkeypatch: pytest.Monke
     async def main() -> None:
         world = World(works, b'{"times":[0,0,0,0,0,0,0]}')
         end = await world.finish()
-        assert end.event is Event.FAIL
+        assert end.move is Move.FAIL
         assert b"UsageError" in bytes(end.error)
         assert b"split its work" in bytes(end.error)
         assert len(world.journal) == 4

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from aiki.core.retry import Retry
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.execution import Settings
@@ -44,7 +44,7 @@ async def logs(run: WorkflowRun, line: str) -> None:
     await run.sleep("1s")
 
 
-def reason_of(body: Body, *, event: Event = Event.COMPLETE, linger_seconds: float = 10) -> str | None:
+def reason_of(body: Body, *, event: Move = Move.COMPLETE, linger_seconds: float = 10) -> str | None:
     settings = Settings(
         linger_seconds=linger_seconds, slow_step_seconds=patient(30)
     )  # that this machine is slow is no news
@@ -55,7 +55,7 @@ def reason_of(body: Body, *, event: Event = Event.COMPLETE, linger_seconds: floa
 
     async def main() -> str | None:
         end = await World(faulty, settings=settings).finish()
-        assert end.event is event, bytes(end.error)
+        assert end.move is event, bytes(end.error)
         return end.why
 
     return simulate(main())
@@ -132,7 +132,7 @@ def test_a_deadlock_by_a_branch_that_was_never_awaited_names_it() -> None:
         makes_ready()
         await ready.wait()
 
-    assert "makes_ready() was called and never awaited" in str(reason_of(body, event=Event.FAIL))
+    assert "makes_ready() was called and never awaited" in str(reason_of(body, event=Move.FAIL))
 
 
 def test_what_is_awaited_after_the_run_has_left_memory_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
@@ -247,7 +247,7 @@ def test_a_body_that_fails_tells_its_failure_and_its_faults_apart() -> None:
         step.run(run, 1)
         await breaks.run(run)
 
-    reason = reason_of(body, event=Event.FAIL)
+    reason = reason_of(body, event=Move.FAIL)
     assert "task 'step'" in str(reason)
     assert "breaks" not in str(reason)
 

@@ -14,7 +14,7 @@ import pytest
 
 import aiki.execution
 from aiki.core.retry import Retry
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import workflow
 from aiki.execution import Lease, Settings
@@ -113,7 +113,7 @@ def test_a_body_begins_only_right_after_a_certain_look(
 
     async def main() -> None:
         end = await world_of(made, path, fails, settings, lease).finish()
-        assert end.event is Event.COMPLETE, bytes(end.error)
+        assert end.move is Move.COMPLETE, bytes(end.error)
 
     asyncio.run(main())
     seen = words(path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings
 from aiki.inside.workflow_run import WorkflowRun
@@ -33,7 +33,7 @@ def flow_of(body: Body) -> Workflow[[], Any]:
 async def ends(world: World) -> Any:
     """Finish the run; return its output, when it took no longer than its timers and went round for nothing."""
     end = await world.finish()
-    assert end.event is Event.COMPLETE, bytes(end.error).decode()
+    assert end.move is Move.COMPLETE, bytes(end.error).decode()
     assert [entry.key for entry in world.journal if entry.turns is not None] == []
     assert world.now() - world.started < LONGEST * 1_000_000
     return json.loads(bytes(end.output))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aiki.core.retry import Retry
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings
@@ -63,7 +63,7 @@ def finish(flow: Workflow[Any, Any], settings: Settings) -> Any:
     async def main() -> Any:
         async with asyncio.timeout(patient(20)):
             end = await World(flow, settings=settings).finish()
-        return json.loads(bytes(end.output if end.event is Event.COMPLETE else end.error))
+        return json.loads(bytes(end.output if end.move is Move.COMPLETE else end.error))
 
     return asyncio.run(main())
 

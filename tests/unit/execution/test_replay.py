@@ -14,7 +14,7 @@ import pytest
 
 from aiki.core.errors import Conflict, TaskFailed
 from aiki.core.retry import Retry
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import divergence
@@ -63,7 +63,7 @@ def run(
 
 def output(world: World) -> str:
     assert world.end is not None
-    assert world.end.event is Event.COMPLETE, failure_of(world.end)
+    assert world.end.move is Move.COMPLETE, failure_of(world.end)
     return bytes(world.end.output).decode()
 
 
@@ -190,7 +190,7 @@ def diff_between(old: Workflow[Any, Any], new: Workflow[Any, Any]) -> str:
     calls.clear()
     end = again(world, new).end
     assert end is not None
-    assert end.event is Event.DIVERGE
+    assert end.move is Move.DIVERGE
     assert calls == [], "a task was started before the divergence was told"
     return end.why or ""
 

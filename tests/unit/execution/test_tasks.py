@@ -19,7 +19,7 @@ import pytest
 
 from aiki.core.errors import Fatal, RetryAfter, TaskFailed, TaskOutcomeUnknown, UsageError
 from aiki.core.retry import Retry
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings
@@ -78,7 +78,7 @@ def finish(flow: Workflow[Any, Any], **options: Any) -> tuple[World, str]:
     async def main() -> tuple[World, str]:
         world = World(flow, **options)
         end = await world.finish()
-        assert end.event is Event.COMPLETE, bytes(end.error)
+        assert end.move is Move.COMPLETE, bytes(end.error)
         return world, bytes(end.output).decode()
 
     return simulate(main())
@@ -87,7 +87,7 @@ def finish(flow: Workflow[Any, Any], **options: Any) -> tuple[World, str]:
 def finish_outside(flow: Workflow[Any, Any], settings: Settings) -> str:
     """The same in real time, for threads and processes."""
     end = end_outside(flow, settings)
-    assert end.event is Event.COMPLETE, bytes(end.error)
+    assert end.move is Move.COMPLETE, bytes(end.error)
     return bytes(end.output).decode()
 
 
@@ -124,7 +124,7 @@ def test_a_long_delay_suspends_the_run_in_the_commit_of_the_attempt() -> None:
     flaky = Flaky(ValueError("one"), retry=Retry.fixed(2, "1h"))
     world, output = finish(calling(flaky.task))
     assert output == '["done"]'
-    assert world.ends == [Event.RETRY, Event.COMPLETE]
+    assert world.ends == [Move.RETRY, Move.COMPLETE]
     first = world.units[0]
     assert (len(first.attempts), len(first.entries)) == (1, 0)
     assert first.end is not None
@@ -192,7 +192,7 @@ def test_a_run_ends_whatever_the_text_of_its_error_does(settings: Settings) -> N
         raise Interrupts
 
     end = end_outside(fails, settings)
-    assert end.event is Event.FAIL
+    assert end.move is Move.FAIL
     assert b"KeyboardInterrupt was raised" in bytes(end.error)
 
 
@@ -217,7 +217,7 @@ def test_a_result_whose_class_exits_when_it_is_read_fails_the_run(settings: Sett
         await makes.run(run)
 
     end = end_outside(takes, settings)
-    assert end.event is Event.FAIL
+    assert end.move is Move.FAIL
     assert b"SystemExit" in bytes(end.error)
 
 
@@ -487,7 +487,7 @@ def test_an_announced_task_that_was_stopped_before_it_began_begins_at_the_next_c
         return world
 
     world = simulate(main())
-    assert world.ends == [Event.RELEASE, Event.COMPLETE]
+    assert world.ends == [Move.RELEASE, Move.COMPLETE]
     assert len(flaky.tries) == 1
 
 

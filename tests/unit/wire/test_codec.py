@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiki.core.errors import AikiError, Conflict, NotFound, Overloaded
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.wire import codec, subjects
 from aiki.wire.messages import NONE, REQUESTS, Claim, End, Enqueue, Entry, Fence, NewRun, Record, RecordReply, Unit
 
@@ -49,7 +49,7 @@ def test_a_payload_crosses_the_wire_byte_by_byte(payload: bytes) -> None:
 
 
 def test_a_unit_without_payloads_leaves_them_out() -> None:
-    unit = Unit(Fence("r", 1, "c"), 0, [Entry("k", True, msgspec.Raw(b"1"), 5)], [], End(Event.RELEASE))
+    unit = Unit(Fence("r", 1, "c"), 0, [Entry("k", True, msgspec.Raw(b"1"), 5)], [], End(Move.RELEASE))
     data = codec.encode(Record([unit]))
     assert b"output" not in data
     decoded = codec.decoder(Record).decode(data).units[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from aiki.core.errors import PayloadError
-from aiki.core.states import Event, State
+from aiki.core.states import Move, State
 from aiki.wire import codec, packing, weights
 from aiki.wire.limits import ERROR_BYTES, KEY_CHARS, LABELS, MESSAGE_BYTES, PAYLOAD_BYTES
 from aiki.wire.messages import (
@@ -80,7 +80,7 @@ def test_the_largest_payload_fits_every_message_that_must_carry_it(max_payload: 
         **carried,
     )
     entry = Entry("\1" * KEY_CHARS, False, largest, TIME, 2**31)
-    end = End(Event.COMPLETE, output=largest)
+    end = End(Move.COMPLETE, output=largest)
     for message in (
         Enqueue([run], "_INBOX." + "x" * 249),
         codec.Envelope(ok=ClaimReply(TIME, runs=[claimed], more=True)),
@@ -148,7 +148,7 @@ def weighs_enough(thing: object, weight: int) -> bool:
 labels = st.dictionaries(st.text("abc", min_size=1, max_size=64), text, max_size=3)
 entries = st.builds(Entry, text, st.booleans(), raw, st.integers(0, TIME), st.none() | small)
 attempts = st.builds(Attempt, text, small, raw, st.none() | st.integers(0, TIME))
-ends = st.builds(End, st.sampled_from(Event), raw, raw, st.none() | st.integers(0, TIME), st.none() | text)
+ends = st.builds(End, st.sampled_from(Move), raw, raw, st.none() | st.integers(0, TIME), st.none() | text)
 
 
 @given(raw, st.none() | text, labels)
@@ -190,7 +190,7 @@ def test_lines_and_routes_weigh_no_less_than_they_take(a: str, b: str, c: str, v
 
 
 def test_an_absent_payload_weighs_nothing() -> None:
-    assert weights.of_end(None) == weights.of_end(End(Event.COMPLETE, output=NONE)) == weights.of_text(None) == 0
+    assert weights.of_end(None) == weights.of_end(End(Move.COMPLETE, output=NONE)) == weights.of_text(None) == 0
 
 
 # -- cutting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from aiki.core.states import Event
+from aiki.core.states import Move
 from aiki.wire.codec import encode
 from aiki.wire.messages import NULL, Attempt, Claimed, End, Entry, Failure, Fence, Unit
 from aiki.worker.talk import LINES, Talk
@@ -39,14 +39,14 @@ async def talk(said: list[str], anyio_backend: str) -> Talk:
 async def test_a_run_is_told_from_its_start_to_its_end(talk: Talk, said: list[str]) -> None:
     talk.began(claimed())
     talk.recorded(claimed(), unit(attempts=[Attempt("task:charge:5f:1", 2, BROKEN, NOW + 1_500_000)]))
-    talk.recorded(claimed(), unit(end=End(Event.SLEEP, due_at=NOW + 600_000_000)))
+    talk.recorded(claimed(), unit(end=End(Move.SLEEP, due_at=NOW + 600_000_000)))
     talk.began(claimed(2))
     talk.recorded(
         claimed(2), unit(entries=[Entry("task:ship@o-1", False, BROKEN, NOW), Entry("timer:1", True, NULL, 0)])
     )
-    talk.recorded(claimed(2), unit(end=End(Event.FAIL, error=BROKEN)))
-    talk.recorded(claimed(2), unit(end=End(Event.COMPLETE, output=NULL)))
-    talk.recorded(claimed(2), unit(end=End(Event.DIVERGE, why="the code asks for b\nthe journal holds a")))
+    talk.recorded(claimed(2), unit(end=End(Move.FAIL, error=BROKEN)))
+    talk.recorded(claimed(2), unit(end=End(Move.COMPLETE, output=NULL)))
+    talk.recorded(claimed(2), unit(end=End(Move.DIVERGE, why="the code asks for b\nthe journal holds a")))
     assert said == [
         "order run-1 started",
         r"order run-1 task charge failed at attempt 2, again in 1.5 s: TimeoutError: no answer\nfor long",
@@ -61,16 +61,16 @@ async def test_a_run_is_told_from_its_start_to_its_end(talk: Talk, said: list[st
 
 async def test_what_is_no_news_has_no_line(talk: Talk, said: list[str]) -> None:
     announced, taken_back = Attempt("task:a:5f:1", 1, NULL), Attempt("task:a:5f:1", 1, BROKEN)
-    talk.recorded(claimed(), unit(attempts=[announced, taken_back], end=End(Event.RELEASE)))
-    talk.recorded(claimed(), unit(end=End(Event.RETRY, due_at=NOW + 1)))
+    talk.recorded(claimed(), unit(attempts=[announced, taken_back], end=End(Move.RELEASE)))
+    talk.recorded(claimed(), unit(end=End(Move.RETRY, due_at=NOW + 1)))
     assert said == []
 
 
 async def test_more_than_anybody_reads_is_one_line_a_second(talk: Talk, said: list[str]) -> None:
     for _ in range(2_000):
         talk.began(claimed())
-        talk.recorded(claimed(), unit(end=End(Event.COMPLETE, output=NULL)))
-    talk.recorded(claimed(), unit(end=End(Event.FAIL, error=BROKEN)))
+        talk.recorded(claimed(), unit(end=End(Move.COMPLETE, output=NULL)))
+    talk.recorded(claimed(), unit(end=End(Move.FAIL, error=BROKEN)))
     assert len(said) == LINES + 1
     assert said[-1] == r"order run-1 failed: TimeoutError: no answer\nfor long", "what goes wrong is not crowded out"
     await wait_until(lambda: len(said) > LINES + 1, what="the counts of the second")
