@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,7 +24,6 @@ from aiki.wire.messages import (
     Claim,
     CloseSession,
     OpenSession,
-    RecordReply,
     Request,
     Resume,
     Status,
@@ -40,12 +38,10 @@ from aikid.engine import control as resuming
 from aikid.engine import enqueue as enqueueing
 from aikid.engine import record as recording
 from aikid.engine import sessions as leases
+from aikid.engine.changes import Done
 from aikid.engine.routes import Routes
-from aikid.loops.rescuer import tell
-from aikid.loops.waker import Waker
 from aikid.store.pool import BadData, Pool
-from aikid.tell.news import News
-from aikid.tell.offerer import Offerer
+from aikid.tell.teller import Teller
 from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid.api")
@@ -73,9 +69,7 @@ class Services:
     bus: Bus
     routes: Routes
     watchers: Watchers
-    offerer: Offerer
-    waker: Waker
-    news: News
+    teller: Teller
 
 
 Flush = Callable[[list[Call]], Awaitable[None]]
@@ -150,8 +144,12 @@ class Api:
 
     async def _reply(self, calls: Sequence[Call], replies: Sequence[object]) -> None:
         for call, reply in zip(calls, replies, strict=True):
-            data = codec.encode_error(reply) if isinstance(reply, AikiError) else codec.encode_reply(reply)
-            await self._send(call, data)
+            if isinstance(reply, bytes):
+                await self._send(call, reply)
+            else:
+                await self._send(
+                    call, codec.encode_error(reply) if isinstance(reply, AikiError) else codec.encode_reply(reply)
+                )
 
     async def _send(self, call: Call, data: bytes) -> None:
         # Replies are packed to fit; what cannot be (one huge value) must be told, or its caller would wait for ever.
@@ -181,69 +179,38 @@ class Api:
 
     async def _enqueue(self, calls: list[Call]) -> None:
         s = self._s
-        watching = [call for call in calls if self._watch_from_birth(call)]
+        for call in calls:
+            self._watch_from_birth(call)
         requests = [(call.namespace, call.request) for call in calls]
         done = await enqueueing.enqueue(s.pool, s.routes, requests, room=s.bus.room)
-        for call in watching:
-            s.watchers.born(call.namespace, call.request.runs, done.now, done.others)
-        if not failpoint("enqueue.before_reply"):
-            await self._reply(calls, done.replies)
-        failpoint("enqueue.before_hint")
-        if done.due_seconds is not None:
-            s.waker.due_in(done.due_seconds)
-        await s.offerer.queued(done.queued)
+        await self._answer(calls, done, "enqueue")
 
-    def _watch_from_birth(self, call: Call) -> bool:
+    def _watch_from_birth(self, call: Call) -> None:
         request = call.request
-        if request.inbox is None or not may_reply(request.inbox):
-            return False
-        ids = [run.id for run in request.runs if is_uuid(run.id)]
-        self._s.watchers.watch(call.namespace, Watch(ids, request.inbox, WATCH_SECONDS))
-        return True
+        if request.inbox is not None and may_reply(request.inbox):
+            ids = [run.id for run in request.runs if is_uuid(run.id)]
+            self._s.watchers.watch(call.namespace, Watch(ids, request.inbox, WATCH_SECONDS))
 
     async def _claim(self, calls: list[Call]) -> None:
         (call,) = calls
         s = self._s
-        room = s.bus.room
         if not isinstance(call.request, Claim):
-            await self._reply(calls, [await reads.page(s.pool, call.namespace, call.request, room=room)])
+            await self._reply(calls, [await reads.page(s.pool, call.namespace, call.request, room=s.bus.room)])
             return
-        reply = await claims.claim(s.pool, call.namespace, call.request, room=room)
-        data = codec.encode_reply(reply)
-        blocked: list[str] = []
-        if len(data) > room:
-            reply, blocked = await claims.lighten(s.pool, call.namespace, reply, room=room)
-            data = codec.encode_reply(reply)
-        if not (reply.runs and failpoint("claim.before_reply")):
-            await self._send(call, data)
-        taken = Counter((run.workflow, run.version) for run in reply.runs)
-        s.offerer.claimed(call.namespace, taken, more=reply.more)
-        if reply.runs:
-            await s.news.changed(call.namespace, [run.fence.run_id for run in reply.runs])
-        if blocked:
-            await s.news.changed(call.namespace, blocked, end=True)
+        done = await claims.answer(s.pool, call.namespace, call.request, room=s.bus.room)
+        await self._answer(calls, done, "claim" if done.changes.claimed else "")
 
     async def _record(self, calls: list[Call]) -> None:
         s = self._s
-        units = [unit for call in calls for unit in call.request.units]
-        spaces = [call.namespace for call in calls for _ in call.request.units]
-        done = await recording.record(s.pool, units, spaces, s.watchers, room=s.bus.room)
-        replies: list[RecordReply | AikiError] = []
-        place = 0
-        for call in calls:
-            size = len(call.request.units)
-            outcomes = [outcome for outcome in done.outcomes[place : place + size] if outcome is not None]
-            complete = len(outcomes) == size
-            replies.append(RecordReply(done.now, outcomes) if complete else _overloaded(call.request.op))
-            place += size
-        if not failpoint("record.before_reply"):
-            await self._reply(calls, replies)
-        failpoint("record.before_hint")
-        if done.due_seconds is not None:
-            s.waker.due_in(done.due_seconds)
-        for namespace, ended in done.ended.items():
-            await s.news.ended(namespace, ended)
-        await s.offerer.queued(done.queued)
+        requests = [(call.namespace, call.request) for call in calls]
+        await self._answer(calls, await recording.record(s.pool, requests, s.watchers, room=s.bus.room), "record")
+
+    async def _answer(self, calls: list[Call], done: Done[Any], point: str = "") -> None:
+        self._s.teller.before_replies(done.changes)
+        if not failpoint(f"{point}.before_reply"):
+            await self._reply(calls, done.replies)
+        failpoint(f"{point}.before_hint")
+        await self._s.teller.tell(done.changes)
 
     async def _renew(self, calls: list[Call]) -> None:
         pairs = [(call.namespace, call.request) for call in calls]
@@ -258,15 +225,9 @@ class Api:
             case OpenSession() as request:
                 await self._reply(calls, [await leases.open_session(s.pool, s.routes, call.namespace, request)])
             case Resume() as request:
-                route, resumed = await resuming.resume(s.pool, call.namespace, request)
-                await self._reply(calls, [resumed])
-                if route is not None:
-                    await s.offerer.queued({route: 1})
-                    await s.news.changed(call.namespace, [request.id])
+                await self._answer(calls, await resuming.resume(s.pool, call.namespace, request))
             case CloseSession() as request:
-                reply, taken = await leases.close_session(s.pool, call.namespace, request)
-                await self._reply(calls, [reply])
-                await tell(taken, offerer=s.offerer, waker=s.waker, news=s.news)
+                await self._answer(calls, await leases.close_session(s.pool, call.namespace, request))
 
     async def _look(self, calls: list[Call]) -> None:
         """Read for many Status and Watch calls at once."""

@@ -17,6 +17,7 @@ from aikid.loops.waker import Waker
 from aikid.store.pool import Pool
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
+from aikid.tell.teller import Teller
 from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid")
@@ -35,9 +36,10 @@ class App:
         self.watchers = Watchers()
         self.news = News(self.pool, self.bus, self.watchers)
         self.waker = Waker(self.pool, self.offerer, self.news)
-        self.rescuer = Rescuer(self.pool, self.bus, offerer=self.offerer, waker=self.waker, news=self.news)
+        self.teller = Teller(self.watchers, self.news, self.offerer, due_in=self.waker.due_in)
+        self.rescuer = Rescuer(self.pool, self.bus, self.offerer, self.teller)
         self.routes = Routes(self.pool, self.offerer.met)
-        self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, self.offerer, self.waker, self.news))
+        self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, self.teller))
 
     async def run(self, *, started: asyncio.Event | None = None) -> None:
         """Serve until cancelled; then finish what was accepted, and stop. `started` is set when requests are served.

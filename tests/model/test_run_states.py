@@ -184,11 +184,11 @@ class Runs(RuleBasedStateMachine):
         run = self.runs[run_id]
         work = resume.resume(self.daemons[which].pool, "default", Resume(run_id))
         if (run.state, Move.RESUME) in TRANSITIONS:
-            assert self.do(work)[0] is not None
+            assert self.do(work).changes.queued
             run.happens(Move.RESUME)
             run.last = None
         elif run.state is State.QUEUED:
-            assert self.do(work)[0] is None
+            assert not self.do(work).changes.queued
         else:
             with pytest.raises(Conflict):
                 self.do(work)

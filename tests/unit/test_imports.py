@@ -51,7 +51,6 @@ FLOORS = (
 PENDING = {
     "aiki.definitions.handle": "aiki.client",
     "aiki.definitions.workflow": "aiki.client",
-    "aikid.engine.record": "aikid.tell",
 }
 """Still to be turned round."""
 PENDING_CIRCLES = (

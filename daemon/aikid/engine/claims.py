@@ -12,11 +12,12 @@ from aiki.core.errors import UsageError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import is_uuid
 from aiki.wire import weights
-from aiki.wire.codec import encode
+from aiki.wire.codec import encode, encode_reply
 from aiki.wire.limits import CLAIM_RUNS, PAGE_BYTES
 from aiki.wire.messages import Attempt, Claim, Claimed, ClaimReply, Entry, Fence
 from aiki.wire.packing import fitting, too_large
 from aiki.wire.subjects import is_token
+from aikid.engine.changes import Changes, Done
 from aikid.store import claims as store
 from aikid.store import journal
 from aikid.store.claims import ClaimedRow
@@ -36,6 +37,26 @@ def check_claim(request: Claim) -> None:
         raise UsageError(f"a claim takes 1 to {CLAIM_RUNS} runs, not {request.limit}")
     if any("\0" in part for route in request.routes for part in route):
         raise UsageError("a route's name holds NUL")
+
+
+async def answer(pool: Pool, namespace: str, request: Claim, *, room: int) -> Done[bytes]:
+    """Claim for a worker; return the reply as it is sent, made lighter if it would not fit `room`.
+
+    Raises UsageError and Unavailable.
+    """
+    reply = await claim(pool, namespace, request, room=room)
+    data = encode_reply(reply)
+    changes = Changes()
+    if len(data) > room:
+        reply, blocked = await lighten(pool, namespace, reply, room=room)
+        data = encode_reply(reply)
+        changes.settled[namespace] += blocked
+    for run in reply.runs:
+        changes.claimed[namespace, run.workflow, run.version] += 1
+        changes.changed[namespace].append(run.fence.run_id)
+    if reply.more:
+        changes.more.update(changes.claimed)
+    return Done([data], changes)
 
 
 async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> ClaimReply:

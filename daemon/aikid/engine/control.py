@@ -6,15 +6,15 @@ from aiki.core.errors import Conflict, UsageError
 from aiki.core.states import State
 from aiki.rules.checking import is_text, is_uuid
 from aiki.wire.messages import Resume, ResumeReply
+from aikid.engine.changes import Changes, Done
 from aikid.engine.reads import no_run
-from aikid.engine.routes import RouteKey
 from aikid.engine.status import read
 from aikid.store import control as store
 from aikid.store.pool import Connection, Pool, Priority
 
 
-async def resume(pool: Pool, namespace: str, request: Resume) -> tuple[RouteKey | None, ResumeReply]:
-    """Queue the run; return its route if it was not queued before, and the reply.
+async def resume(pool: Pool, namespace: str, request: Resume) -> Done[ResumeReply]:
+    """Queue the run, if it was not queued before.
 
     Raises NotFound, Conflict if its state forbids it, UsageError, Unavailable.
     """
@@ -23,13 +23,17 @@ async def resume(pool: Pool, namespace: str, request: Resume) -> tuple[RouteKey 
     if request.actor is not None and not is_text(request.actor, chars=256):
         raise UsageError("`actor` must be 1 to 256 characters without NUL")
 
-    async def work(connection: Connection) -> tuple[RouteKey | None, ResumeReply]:
+    async def work(connection: Connection) -> Done[ResumeReply]:
         route = await store.resume(connection, namespace, request.id, request.actor)
         found = await read(connection, [(namespace, request.id)])
         if (run := found.get((namespace, request.id))) is None:
             raise no_run(request.id, namespace)
         if route is None and run.state is not State.QUEUED:
             raise Conflict(f"run {run.id} is {run.state.value}: only a blocked or retrying run can be resumed")
-        return (None if route is None else (namespace, *route)), ResumeReply(run)
+        changes = Changes()
+        if route is not None:
+            changes.queued[namespace, *route] += 1
+            changes.changed[namespace].append(run.id)
+        return Done([ResumeReply(run)], changes)
 
     return await pool.run(work, priority=Priority.CLAIM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,27 +12,16 @@ from aiki.rules.checking import check_run
 from aiki.wire.codec import encode
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun, Refusal
+from aikid.engine.changes import Born, Changes, Done
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
 from aikid.store.enqueue import Inserted, RunRow, Stored
 from aikid.store.pool import Connection, Pool, Priority
 
 
-@dataclass(frozen=True, slots=True)
-class EnqueueDone:
-    """The replies in order, and what the rest of the daemon should know: new runs per route, the first due time.
-
-    `now` is the database's clock, when the new runs were born; `others` are runs that were not born queued then.
-    """
-
-    replies: list[EnqueueReply | AikiError]
-    queued: Counter[RouteKey]
-    due_seconds: float | None
-    now: int
-    others: frozenset[str]
-
-
-async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue]], *, room: int) -> EnqueueDone:
+async def enqueue(
+    pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue]], *, room: int
+) -> Done[EnqueueReply | AikiError]:
     """Carry out all calls, pairs of namespace and request, in one commit. Raises Unavailable.
 
     A run that no claim's reply of `room` bytes could bring to a worker is refused.
@@ -53,13 +41,17 @@ async def enqueue(pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue
                 rows.append(_row(namespace, run))
                 places.append((number, place))
         answers.append(answer)
+    if not rows:
+        return Done([_reply(answer) for answer in answers])
     wrote = await _write(pool, routes, rows, [calls[n][1].runs[p] for n, p in places])
     for (number, place), result in zip(places, wrote.results, strict=True):
         answer_list = answers[number]
         assert isinstance(answer_list, list)
         answer_list[place] = result
-    replies = [_reply(answer) for answer in answers]
-    return EnqueueDone(replies, wrote.queued, wrote.inserted.due_seconds, wrote.inserted.now, wrote.others)
+    changes = Changes(born=[Born(calls, wrote.inserted.now, wrote.others)], due_seconds=wrote.inserted.due_seconds)
+    for route in wrote.queued:
+        changes.queued[route] += 1
+    return Done([_reply(answer) for answer in answers], changes)
 
 
 def _reply(answer: list[Enqueued | None] | AikiError) -> EnqueueReply | AikiError:
@@ -94,17 +86,15 @@ def _row(namespace: str, run: NewRun) -> RunRow:
 
 @dataclass(frozen=True, slots=True)
 class _Wrote:
-    """The outcome of each row, how many wait by route, and the ids that were not born queued."""
+    """The outcome of each row, the route of each run that waits now, and the ids that were not born queued."""
 
     results: list[Enqueued]
     inserted: Inserted
-    queued: Counter[RouteKey]
+    queued: list[RouteKey]
     others: frozenset[str]
 
 
 async def _write(pool: Pool, routes: Routes, rows: Sequence[RunRow], runs: Sequence[NewRun]) -> _Wrote:
-    if not rows:
-        return _Wrote([], Inserted(None, frozenset(), None, 0), Counter(), frozenset())
     # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
     await routes.learn({_route(row) for row in rows})
 
@@ -113,7 +103,7 @@ async def _write(pool: Pool, routes: Routes, rows: Sequence[RunRow], runs: Seque
         inserted = await store.insert(connection, rows)
         if inserted.made is not None:
             return await _tell_apart(connection, rows, runs, inserted)
-        queued = Counter(_route(row) for row in rows if row.id not in inserted.later)
+        queued = [_route(row) for row in rows if row.id not in inserted.later]
         return _Wrote([Enqueued(row.id) for row in rows], inserted, queued, inserted.later)
 
     return await pool.run(work, priority=Priority.ENQUEUE)
@@ -136,7 +126,7 @@ async def _tell_apart(
     }
     born = (inserted.made or frozenset()) - inserted.later
     others = frozenset(row.id for row in rows if row.id not in born)
-    return _Wrote(results, inserted, Counter(waiting.values()), others)
+    return _Wrote(results, inserted, list(waiting.values()), others)
 
 
 def _route(row: RunRow) -> RouteKey:

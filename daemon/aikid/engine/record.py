@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
 from msgspec import Raw
 
-from aiki.core.errors import PayloadError
+from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.core.states import Move, State, sources, target
 from aiki.rules.checking import MICROSECONDS_MAX, check_payload, is_text, is_uuid
 from aiki.wire.limits import ENTRIES_HARD
-from aiki.wire.messages import Attempt, End, Recorded, Unit
+from aiki.wire.messages import Attempt, End, Record, Recorded, RecordReply, Unit
 from aiki.wire.subjects import is_token
-from aikid.engine.routes import RouteKey
+from aikid.engine.changes import Changes, Done, Ended, RunKey
 from aikid.store import journal as store
 from aikid.store.journal import Standing, Wrote
 from aikid.store.pool import BadData, Connection, Pool, Priority
-from aikid.tell.watchers import Ended, Watchers
 
 DONE: Final = Recorded("done")
 FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
 CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
 ROUNDS: Final = 4
 """Different units of one run in a batch. Workers have one in flight: there are two, a late repeat and the next one."""
+_RETRY_SECONDS: Final = 0.2
 _KEY_CHARS: Final = 1024
 _INDEXED_BYTES: Final = 2048
 """A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
@@ -42,39 +41,41 @@ _PARKING: Final = frozenset(event for event in _ENDS if target(event) in sources
 """Ends after which the run goes on at `due_at`."""
 
 
-@dataclass(slots=True)
-class RecordDone:
-    """The outcome of each unit in order, the database's clock, and what the rest of the daemon should know.
-
-    Without an outcome is what was not written: more units of its run met in one batch than can be.
-    """
-
-    outcomes: list[Recorded | None]
-    now: int = 0
-    ended: dict[str, list[Ended]] = field(default_factory=lambda: defaultdict(list))
-    """Claims that ended, by namespace."""
-    queued: Counter[RouteKey] = field(default_factory=Counter)
-    """Runs that were released."""
-    due_seconds: float | None = None
-    """Until the first of the runs that were suspended is due."""
-
-
 async def record(
-    pool: Pool, units: Sequence[Unit], namespaces: Sequence[str], watchers: Watchers, *, room: int
-) -> RecordDone:
-    """Write all units that hold, and say of each what became of it. Raises Unavailable.
+    pool: Pool, calls: Sequence[tuple[str, Record]], watched: Container[RunKey], *, room: int
+) -> Done[RecordReply | AikiError]:
+    """Write all units of calls (namespace and request) that hold, and say of each what became of it.
 
     What no message of `room` bytes could bring to a reader later is refused. Units of one run are written one after the
-    other, equal ones once. What is beyond ROUNDS of them is not written and has no outcome: its caller is to repeat it.
+    other, equal ones once. What is beyond ROUNDS of them is not written, and its whole call is answered with
+    Overloaded: it is to be repeated. Of an end of a run that is `watched` its tasks are counted. Raises Unavailable.
     """
-    batch = _Batch(pool, units, namespaces, watchers, RecordDone([_refusal(unit, room) for unit in units]))
-    outcomes = batch.done.outcomes
+    units = [unit for _, request in calls for unit in request.units]
+    namespaces = [namespace for namespace, request in calls for _ in request.units]
+    batch = _Batch(pool, units, namespaces, watched, [_refusal(unit, room) for unit in units])
+    outcomes = batch.outcomes
     rounds, repeats = _in_rounds(units, namespaces, [place for place, known in enumerate(outcomes) if known is None])
     for places in rounds:
         await batch.write(places)
     for place, first in repeats.items():
         outcomes[place] = outcomes[first]
-    return batch.done
+    return Done(_replies(calls, outcomes, batch.now), batch.changes)
+
+
+def _replies(
+    calls: Sequence[tuple[str, Record]], outcomes: Sequence[Recorded | None], now: int
+) -> list[RecordReply | AikiError]:
+    replies: list[RecordReply | AikiError] = []
+    place = 0
+    for _, request in calls:
+        size = len(request.units)
+        written = [outcome for outcome in outcomes[place : place + size] if outcome is not None]
+        if len(written) == size:
+            replies.append(RecordReply(now, written))
+        else:
+            replies.append(Overloaded("a batch holds too many units of one run", retry_after=_RETRY_SECONDS))
+        place += size
+    return replies
 
 
 def _in_rounds(
@@ -101,13 +102,17 @@ def _in_rounds(
     return rounds, repeats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Batch:
     pool: Pool
     units: Sequence[Unit]
     namespaces: Sequence[str]
-    watchers: Watchers
-    done: RecordDone
+    watched: Container[RunKey]
+    outcomes: list[Recorded | None]
+    """In the order of the units; none for what was not written."""
+    changes: Changes = field(default_factory=Changes)
+    now: int = 0
+    """The database's clock."""
 
     async def write(self, places: list[int]) -> None:
         """Write the units at `places`; halve a batch that Postgres refuses for its data until the bad one is alone."""
@@ -115,19 +120,19 @@ class _Batch:
             wrote = await self.pool.run(lambda c: self._statement(c, places), priority=Priority.RECORD)
         except BadData as error:
             if len(places) == 1:
-                self.done.outcomes[places[0]] = Recorded("refused", str(error))
+                self.outcomes[places[0]] = Recorded("refused", str(error))
                 return
             half = len(places) // 2
             await self.write(places[:half])
             await self.write(places[half:])
             return
-        self.done.now = wrote.now
+        self.now = wrote.now
         undone = []
         for index, place in enumerate(places):
             if (row := wrote.done.get(index)) is None:
                 undone.append(place)
             else:
-                self.done.outcomes[place] = DONE
+                self.outcomes[place] = DONE
                 self._note(place, *row)
         if undone:
             await self.pool.run(lambda c: self._tell_apart(c, undone), priority=Priority.RECORD)
@@ -137,7 +142,7 @@ class _Batch:
         units = [self.units[place] for place in places]
         namespaces = [self.namespaces[place] for place in places]
         counted = [
-            unit.end is not None and (namespace, unit.fence.run_id) in self.watchers
+            unit.end is not None and (namespace, unit.fence.run_id) in self.watched
             for namespace, unit in zip(namespaces, units, strict=True)
         ]
         try:
@@ -146,18 +151,17 @@ class _Batch:
             raise BadData(str(error)) from error
 
     def _note(self, place: int, started_at: int, tasks: int | None, workflow: str | None, version: str | None) -> None:
-        unit, namespace, done = self.units[place], self.namespaces[place], self.done
+        unit, namespace, changes = self.units[place], self.namespaces[place], self.changes
         if (end := unit.end) is None:
             return
         if tasks is not None:
             # The statement counts by its snapshot, which does not hold the entries that it wrote itself.
             tasks += sum(entry.key.startswith("task:") for entry in unit.entries)
-        done.ended[namespace].append(Ended(unit, done.now, started_at, tasks))
+        changes.ended[namespace].append(Ended(unit, self.now, started_at, tasks))
         if workflow is not None and version is not None:
-            done.queued[namespace, workflow, version] += 1
+            changes.queued[namespace, workflow, version] += 1
         if end.due_at is not None:
-            seconds = (end.due_at - done.now) / 1e6
-            done.due_seconds = seconds if done.due_seconds is None else min(seconds, done.due_seconds)
+            changes.due_in((end.due_at - self.now) / 1e6)
 
     async def _tell_apart(self, connection: Connection, places: Sequence[int]) -> None:
         """Say of units that were not written whether they stand already, contradict what stands, or lost their run."""
@@ -165,12 +169,12 @@ class _Batch:
         found = await store.standings(connection, namespaces, [self.units[place].fence.run_id for place in places])
         for place in places:
             standing = found.get((self.namespaces[place], self.units[place].fence.run_id))
-            self.done.outcomes[place] = _judge(self.units[place], standing)
-        repeated = [place for place in places if self.done.outcomes[place] is DONE]
+            self.outcomes[place] = _judge(self.units[place], standing)
+        repeated = [place for place in places if self.outcomes[place] is DONE]
         standing_units = await store.standing_units(connection, [self.units[place] for place in repeated])
         for n, place in enumerate(repeated):
             if n not in standing_units:
-                self.done.outcomes[place] = CONFLICT
+                self.outcomes[place] = CONFLICT
 
 
 def _judge(unit: Unit, standing: Standing | None) -> Recorded:

@@ -12,6 +12,8 @@ from aiki.wire import schema
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
 from aiki.wire.schema import BadSchema
 from aiki.wire.subjects import is_token, is_version
+from aikid.engine.changes import Done
+from aikid.engine.rescue import changes_of
 from aikid.engine.routes import Routes
 from aikid.store import rescue
 from aikid.store import sessions as store
@@ -95,8 +97,8 @@ async def renew_sessions(
     ]
 
 
-async def close_session(pool: Pool, namespace: str, request: CloseSession) -> tuple[SessionReply, list[Rescued]]:
-    """End a session; also return runs that it still held, and what became of them.
+async def close_session(pool: Pool, namespace: str, request: CloseSession) -> Done[SessionReply]:
+    """End a session, and queue the runs again that it still held.
 
     Of very many some are left to the rescuer, as all are if this raises Unavailable. Raises UsageError.
     """
@@ -109,7 +111,7 @@ async def close_session(pool: Pool, namespace: str, request: CloseSession) -> tu
         return await store.now(connection), taken
 
     now, taken = await pool.run(work, priority=Priority.LEASE)
-    return SessionReply(alive=False, now=now), taken
+    return Done([SessionReply(alive=False, now=now)], changes_of(taken))
 
 
 def _held(request: RenewSession) -> Held:

@@ -10,20 +10,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections import Counter
-from collections.abc import Sequence
 from typing import Final
 
 from aiki.core.errors import Unavailable
 from aiki.core.failpoints import failpoint
-from aiki.core.states import State, target
 from aikid.bus import Bus
-from aikid.loops.waker import Waker
+from aikid.engine.rescue import changes_of
 from aikid.store import rescue as store
 from aikid.store.pool import Pool, Priority
 from aikid.store.rescue import Lost, Rescued
-from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
+from aikid.tell.teller import Teller
 
 log = logging.getLogger("aikid.rescuer")
 
@@ -36,12 +33,11 @@ _UNTOLD_SECONDS: Final = 1.5
 class Rescuer:
     """Takes runs from sessions that died."""
 
-    def __init__(self, pool: Pool, bus: Bus, *, offerer: Offerer, waker: Waker, news: News) -> None:
+    def __init__(self, pool: Pool, bus: Bus, offerer: Offerer, teller: Teller) -> None:
         self._pool = pool
         self._bus = bus
         self._offerer = offerer
-        self._waker = waker
-        self._news = news
+        self._teller = teller
 
     async def run(self) -> None:
         """Sweep twice a second until cancelled."""
@@ -77,7 +73,7 @@ class Rescuer:
         if taken:
             failpoint("rescuer.before_tell")
             log.warning("workers died or lost their leases: %d runs were taken from them", len(taken))
-            await tell(taken, offerer=self._offerer, waker=self._waker, news=self._news)
+            await self._teller.tell(changes_of(taken))
         elif swept.closed_seconds is not None and swept.closed_seconds < _UNTOLD_SECONDS:
             # Whoever took that session's runs may have died or frozen before it told of them.
             self._offerer.look()
@@ -92,17 +88,3 @@ class Rescuer:
             taken += some
             if len(some) < store.TAKEN:
                 return taken
-
-
-async def tell(taken: Sequence[Rescued], *, offerer: Offerer, waker: Waker, news: News) -> None:
-    """Tell of runs that were taken from their worker: hints for those that are queued, and news."""
-    queued = [one for one in taken if target(one.move) is State.QUEUED]
-    await offerer.queued(Counter((one.namespace, one.workflow, one.version) for one in queued))
-    for one in taken:
-        if one.due_seconds is not None:
-            waker.due_in(one.due_seconds)
-    for namespace in {one.namespace for one in taken}:
-        mine = [one for one in taken if one.namespace == namespace]
-        blocked = {one.id for one in mine if target(one.move) is State.BLOCKED}
-        await news.changed(namespace, list(blocked), end=True)
-        await news.changed(namespace, [one.id for one in mine if one.id not in blocked])

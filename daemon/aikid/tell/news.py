@@ -20,9 +20,10 @@ from aiki.wire.messages import RunNews, RunStatus
 from aiki.wire.packing import parts
 from aikid.bus import Bus
 from aikid.engine import status
+from aikid.engine.changes import Ended, RunKey
 from aikid.store.pool import Pool
 from aikid.store.status import UNCOUNTED
-from aikid.tell.watchers import Ended, RunKey, Watchers
+from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid.news")
 

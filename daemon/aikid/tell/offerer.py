@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import Final
@@ -85,13 +85,13 @@ class Offerer:
             offered = self._routes.setdefault(route, _Offered())
             await self._publish(route, offered, min(count, HINTS_PER_ROUTE - offered.hints))
 
-    def claimed(self, namespace: str, counts: Mapping[tuple[str, str], int], *, more: bool) -> None:
-        """Take note of claims: their hints are used up. `more` says that further runs wait."""
-        for (workflow, version), count in counts.items():
-            offered = self._routes.setdefault((namespace, workflow, version), _Offered())
+    def claimed(self, counts: Mapping[RouteKey, int], *, more: Container[RouteKey]) -> None:
+        """Take note of claims: their hints are used up. In `more` are routes of which further runs wait."""
+        for route, count in counts.items():
+            offered = self._routes.setdefault(route, _Offered())
             before = offered.hints
             offered.hints = max(0, offered.hints - count)
-            if more and offered.hints < _LOW <= before:
+            if offered.hints < _LOW <= before and route in more:
                 self._nudged.set()
 
     async def run(self) -> None:

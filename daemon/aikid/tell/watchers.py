@@ -17,10 +17,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from aiki.core.states import SETTLED, TERMINAL, State, target
-from aiki.wire.messages import NONE, NewRun, RunStatus, Unit, Watch
+from aiki.wire.messages import NONE, NewRun, RunStatus, Watch
+from aikid.engine.changes import Ended, RunKey
 
-RunKey = tuple[str, str]
-"""Namespace and run id."""
 SECONDS_MAX: Final = 120.0
 WATCHES_MAX: Final = 200_000
 """Registrations, each an inbox at a run: some 400 bytes, and a kept status as much. A namespace may have half."""
@@ -28,16 +27,6 @@ RUN_MAX: Final = 100
 """Inboxes at one run."""
 _KEPT_CHARS: Final = 1_000
 _LOOKED_AT: Final = 5_000
-
-
-@dataclass(slots=True)  # not frozen: one is made per run, and that would cost four times as much
-class Ended:
-    """A run whose claim ended by a commit. `tasks` counts task outcomes, if someone watched the run before."""
-
-    unit: Unit
-    now: int
-    started_at: int
-    tasks: int | None
 
 
 @dataclass(slots=True)
@@ -62,7 +51,7 @@ class Watchers:
         """Registrations by namespace."""
         self._total = 0
 
-    def __contains__(self, run: RunKey) -> bool:
+    def __contains__(self, run: object) -> bool:
         return run in self._runs
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from msgspec import Raw
 
+from aiki.core.errors import AikiError
 from aiki.core.ids import uuid7
 from aiki.core.states import Move, State
 from aiki.wire.limits import MESSAGE_BYTES
@@ -28,6 +29,7 @@ from aiki.wire.messages import (
     Fence,
     NewRun,
     OpenSession,
+    Record,
     Recorded,
     RenewSession,
     Route,
@@ -110,8 +112,8 @@ class Engine:
         return reply
 
     async def close(self, session: str) -> list[str]:
-        _, taken = await sessions.close_session(self.pool, self.namespace, CloseSession(session))
-        return [one.id for one in taken]
+        done = await sessions.close_session(self.pool, self.namespace, CloseSession(session))
+        return [*done.changes.changed[self.namespace], *done.changes.settled[self.namespace]]
 
     async def claim_reply(
         self, session: str, *, limit: int = 10, routes: Sequence[tuple[str, str]] = ((WORKFLOW, VERSION),)
@@ -127,8 +129,11 @@ class Engine:
         return run
 
     async def record(self, *units: Unit) -> list[Recorded]:
-        done = await record.record(self.pool, units, [self.namespace] * len(units), self.watchers, room=self.room)
-        return [outcome for outcome in done.outcomes if outcome is not None]
+        done = await record.record(self.pool, [(self.namespace, Record(list(units)))], self.watchers, room=self.room)
+        (reply,) = done.replies
+        if isinstance(reply, AikiError):
+            raise reply
+        return reply.units
 
     async def results(self, *units: Unit) -> list[str]:
         return [one.result for one in await self.record(*units)]

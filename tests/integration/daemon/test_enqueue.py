@@ -137,11 +137,12 @@ async def test_what_is_told_of_new_runs_is_what_the_statement_did(engine: Engine
         engine.watchers.watch("default", Watch([run.id], "_INBOX.x", 60.0))
     runs = [*at_once, *later, known, at_once[0]]
     done = await enqueue.enqueue(engine.pool, engine.routes, [("default", Enqueue(runs))], room=engine.room)
-    assert done.queued == {("default", "flow", "1.0"): 3}
-    assert done.others == {run.id for run in (*later, known)}
+    assert done.changes.queued == {("default", "flow", "1.0"): 3}
+    (born,) = done.changes.born
+    assert born.others == {run.id for run in (*later, known)}
     assert [await engine.state(run.id) for run in at_once] == [State.QUEUED] * 3
-    assert 3599 < (done.due_seconds or 0) <= 3600
-    engine.watchers.born("default", runs, done.now, done.others)
+    assert 3599 < (done.changes.due_seconds or 0) <= 3600
+    engine.watchers.born("default", runs, born.now, born.others)
     watched = {run_id: one.status for (_, run_id), one in engine.watchers._runs.items()}
     assert {run_id for run_id, status in watched.items() if status is not None} == {run.id for run in at_once}
 
@@ -153,7 +154,7 @@ async def test_a_repeat_tells_again_of_a_run_that_still_waits(engine: Engine) ->
     assert (await engine.claim_one()).fence.run_id == runs.id
     again = Enqueue([waits, runs, later])
     done = await enqueue.enqueue(engine.pool, engine.routes, [("default", again)], room=engine.room)
-    assert done.queued == {("default", "flow", "1.0"): 1}
+    assert done.changes.queued == {("default", "flow", "1.0"): 1}
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import random
 import pytest
 from msgspec import Raw
 
+from aiki.core.errors import Overloaded
 from aiki.core.states import Move, State
 from aiki.wire.limits import ENTRIES_HARD
-from aiki.wire.messages import Attempt, End, Entry, Fence, Recorded, Unit
+from aiki.wire.messages import Attempt, End, Entry, Fence, Record, Recorded, RecordReply, Unit
 from aikid.engine.record import ROUNDS, record
 from tests.integration.daemon.engine import VALUE, Engine, completed, entry, locked, new_id, unit
 
@@ -56,8 +57,11 @@ async def test_units_of_one_run_beyond_what_a_batch_takes_are_left_for_another(e
     await engine.queued_run()
     run = await engine.claim_one()
     units = [unit(run.fence, base, entry(str(base))) for base in range(ROUNDS + 2)]
-    done = await record(engine.pool, units, [engine.namespace] * len(units), engine.watchers, room=engine.room)
-    assert done.outcomes == [Recorded("done")] * ROUNDS + [None, None]
+    calls = [(engine.namespace, Record([unit])) for unit in units]
+    done = await record(engine.pool, calls, (), room=engine.room)
+    written = [reply.units for reply in done.replies if isinstance(reply, RecordReply)]
+    assert written == [[Recorded("done")]] * ROUNDS
+    assert [type(reply) for reply in done.replies[ROUNDS:]] == [Overloaded, Overloaded]
     assert await engine.results(*units[ROUNDS:]) == ["done", "done"]
 
 
@@ -314,11 +318,5 @@ async def test_what_could_not_be_stored_or_read_is_refused_without_asking_postgr
     fence = Fence(new_id(), 1, "claim")
     entries = [bad] if isinstance(bad, Entry) else []
     attempts = [bad] if isinstance(bad, Attempt) else []
-    done = await record(
-        engine.pool,
-        [Unit(fence, 0, entries, attempts, bad if isinstance(bad, End) else None)] * 2,
-        [engine.namespace] * 2,
-        engine.watchers,
-        room=engine.room,
-    )
-    assert [outcome and outcome.result for outcome in done.outcomes] == ["refused"] * 2
+    units = [Unit(fence, 0, entries, attempts, bad if isinstance(bad, End) else None)] * 2
+    assert await engine.results(*units) == ["refused"] * 2

@@ -255,9 +255,11 @@ async def test_resume_queues_a_blocked_run_and_only_such(engine: Engine) -> None
         await resume.resume(engine.pool, "default", Resume(run_id))
     await engine.record(unit(run.fence, end=End(Move.DIVERGE, why="nondeterminism: …")))
     assert (await engine.status(run_id)).why == "nondeterminism: …"
-    route, reply = await resume.resume(engine.pool, "default", Resume(run_id, "alice"))
-    assert (route, reply.run.state, reply.run.why) == (("default", "flow", "1.0"), State.QUEUED, None)
-    assert (await resume.resume(engine.pool, "default", Resume(run_id)))[0] is None
+    done = await resume.resume(engine.pool, "default", Resume(run_id, "alice"))
+    (reply,) = done.replies
+    assert (reply.run.state, reply.run.why) == (State.QUEUED, None)
+    assert done.changes.queued == {("default", "flow", "1.0"): 1}
+    assert not (await resume.resume(engine.pool, "default", Resume(run_id))).changes.queued
     assert await engine.history(run_id) == ["enqueued", "claim", "diverge", "resume"]
     with pytest.raises(NotFound):
         await resume.resume(engine.pool, "default", Resume(new_id()))

@@ -1,0 +1,93 @@
+"""Own what a commit changed, as a value: routes queued, runs born, claimed, ended or changed, the next due time.
+
+A use case returns it with its replies; whoever tells of it needs no other word. It says what happened and never whom
+that concerns. One is made for a batch: nothing here is made for a run that would not be anyway.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from aiki.wire.messages import Enqueue, Unit
+from aikid.engine.routes import RouteKey
+
+R = TypeVar("R")
+
+RunKey: TypeAlias = tuple[str, str]
+"""Namespace and run id."""
+
+
+@dataclass(slots=True)  # not frozen: one is made per run, and that would cost four times as much
+class Ended:
+    """A run whose claim ended by a commit. `tasks` counts task outcomes, if someone watched the run before."""
+
+    unit: Unit
+    now: int
+    started_at: int
+    tasks: int | None
+
+
+@dataclass(slots=True)
+class Born:
+    """What was enqueued: the requests with their namespaces, and the database's clock when their new runs were born.
+
+    `others` are the runs among them that were not born queued then: due later, or known before.
+    """
+
+    calls: Sequence[tuple[str, Enqueue]]
+    now: int
+    others: frozenset[str]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one commit changed, or several that are told together."""
+
+    queued: defaultdict[RouteKey, int] = field(default_factory=lambda: defaultdict(int))
+    """How many runs wait for a worker since."""
+    claimed: defaultdict[RouteKey, int] = field(default_factory=lambda: defaultdict(int))
+    """How many runs a worker took."""
+    more: set[RouteKey] = field(default_factory=set)
+    """Routes of claims that left others queued."""
+    ended: defaultdict[str, list[Ended]] = field(default_factory=lambda: defaultdict(list))
+    """Claims that ended as their worker said, by namespace."""
+    changed: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Runs that go on otherwise than before, by namespace."""
+    settled: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Runs that came to an end, or to a stop, without a word of their worker, by namespace."""
+    born: list[Born] = field(default_factory=list)
+    due_seconds: float | None = None
+    """Until the first of the runs that wait for a time is due."""
+
+    def due_in(self, seconds: float | None) -> None:
+        """Take note that a run is due in so many seconds."""
+        if seconds is not None and (self.due_seconds is None or seconds < self.due_seconds):
+            self.due_seconds = seconds
+
+    def add(self, other: Changes) -> None:
+        """Take in what another commit changed."""
+        for mine, more in ((self.queued, other.queued), (self.claimed, other.claimed)):
+            for route, count in more.items():
+                mine[route] += count
+        for namespace, ended in other.ended.items():
+            self.ended[namespace] += ended
+        for runs, others in ((self.changed, other.changed), (self.settled, other.settled)):
+            for namespace, ids in others.items():
+                runs[namespace] += ids
+        self.more |= other.more
+        self.born += other.born
+        self.due_in(other.due_seconds)
+
+
+@dataclass(slots=True)
+class Done(Generic[R]):
+    """What a use case returns: a reply to each of its calls in order, and what the rest of the world should know.
+
+    A reply may be the error to answer with, or bytes if it had to be encoded already.
+    """
+
+    replies: list[R]
+    changes: Changes = field(default_factory=Changes)

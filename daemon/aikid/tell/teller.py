@@ -1,0 +1,57 @@
+"""Tell everybody who cares what a commit changed: the alarm, watchers and other daemons, workers.
+
+Best effort, and after the commit: whatever is lost here is found by who looks, or asks again. So nothing is raised.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from aikid.engine.changes import Born, Changes
+from aikid.tell.news import News
+from aikid.tell.offerer import Offerer
+from aikid.tell.watchers import Watchers
+
+log = logging.getLogger("aikid.tell")
+
+
+class Teller:
+    """The one place that tells. `due_in` sets the alarm of whoever wakes what is due."""
+
+    def __init__(self, watchers: Watchers, news: News, offerer: Offerer, *, due_in: Callable[[float], None]) -> None:
+        self._watchers = watchers
+        self._news = news
+        self._offerer = offerer
+        self._due_in = due_in
+
+    def before_replies(self, changes: Changes) -> None:
+        """Take note of what must be known here before a caller hears of it."""
+        for born in changes.born:
+            self._born(born)
+
+    async def tell(self, changes: Changes) -> None:
+        """Tell of what a commit changed; its callers have been answered."""
+        try:
+            await self._tell(changes)
+        except Exception:
+            log.exception("a change was not told of: a bug")
+
+    async def _tell(self, changes: Changes) -> None:
+        if changes.due_seconds is not None:
+            self._due_in(changes.due_seconds)
+        if changes.claimed:
+            self._offerer.claimed(changes.claimed, more=changes.more)
+        for namespace, ended in changes.ended.items():
+            await self._news.ended(namespace, ended)
+        for namespace, ids in changes.settled.items():
+            await self._news.changed(namespace, ids, end=True)
+        for namespace, ids in changes.changed.items():
+            await self._news.changed(namespace, ids)
+        if changes.queued:
+            await self._offerer.queued(changes.queued)
+
+    def _born(self, born: Born) -> None:
+        for namespace, request in born.calls:
+            if request.inbox is not None:
+                self._watchers.born(namespace, request.runs, born.now, born.others)
