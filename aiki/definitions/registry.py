@@ -7,21 +7,18 @@ in the modules that were named. It must never connect, and never run a workflow.
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from aiki.core.errors import AikiError, ConfigError, UsageError
+from aiki.core.errors import ConfigError, UsageError
+from aiki.core.frames import report, written_at
 from aiki.core.near import nearest
 from aiki.definitions.workflow import Workflow
 from aiki.process.imports import first_folders, hiding
-
-_OURS: Final = Path(__file__).parent
 
 
 class Registry:
@@ -58,8 +55,8 @@ class Registry:
                 self._on_new(workflow)
         elif first.fn is not workflow.fn:
             raise UsageError(
-                f"two workflows are {workflow.name!r} version {workflow.version!r}: {place(first)} and "
-                f"{place(workflow)}; give one another name or version"
+                f"two workflows are {workflow.name!r} version {workflow.version!r}: {written_at(first.fn)} and "
+                f"{written_at(workflow.fn)}; give one another name or version"
             )
         return self
 
@@ -91,12 +88,6 @@ def workflows_of(module: ModuleType) -> list[Workflow[..., Any]]:
     """Return the workflow objects at module level, in order of definition; names for one object count once."""
     found = {id(value): value for value in vars(module).values() if isinstance(value, Workflow)}
     return list(found.values())
-
-
-def place(workflow: Workflow[..., Any]) -> str:
-    """Return `file:line` of the workflow's function."""
-    code = inspect.unwrap(workflow.fn).__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"
 
 
 def import_module(name: str) -> ModuleType:
@@ -133,19 +124,10 @@ def _import_error(name: str, error: BaseException) -> ConfigError:
 
 
 def user_traceback(error: BaseException) -> str:
-    """Return the traceback's text from the first frame outside the import machinery on."""
-    report = traceback.TracebackException.from_exception(error)
-    machinery = {__file__, importlib.__file__}
-    frames = list(report.stack)
-    while frames and (frames[0].filename in machinery or frames[0].filename.startswith("<frozen importlib")):
-        frames.pop(0)
-    if isinstance(error, AikiError):
-        # We refused what the user's line asks for; how we came to do so is no help.
-        while frames and Path(frames[-1].filename).is_relative_to(_OURS):
-            frames.pop()
-    report.stack = traceback.StackSummary.from_list(frames)
-    lines = report.format()
-    return "".join(lines if frames else (line for line in lines if not line.startswith("Traceback ")))
+    """Return the traceback's text from the user's first frame on; the error alone if it went through none."""
+    shown = report(error)
+    lines = shown.format()
+    return "".join(lines if shown.stack else (line for line in lines if not line.startswith("Traceback ")))
 
 
 def _empty(module: ModuleType) -> ConfigError:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Proto
 
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import UsageError
+from aiki.core.frames import place
 from aiki.core.retry import DEFAULT_RETRY, Retry
 from aiki.inside.workflow_run import current_body
 from aiki.payload import Parameters, Result
-from aiki.payload.annotations import Scope, local_scope, place
+from aiki.payload.annotations import Scope, local_scope
 from aiki.wire.limits import KEY_CHARS
 from aiki.wire.subjects import is_token
 

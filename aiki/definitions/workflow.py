@@ -25,11 +25,12 @@ from typing import (
 from aiki.core.canonical import digest
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
+from aiki.core.frames import place
 from aiki.definitions.call import Call
 from aiki.definitions.task import checked_key, checked_name, is_storable
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Parameters, Result
-from aiki.payload.annotations import Scope, Unresolved, hints, local_scope, place
+from aiki.payload.annotations import Scope, Unresolved, hints, local_scope
 from aiki.wire.limits import KEY_CHARS, LABELS
 from aiki.wire.subjects import is_token, is_version
 

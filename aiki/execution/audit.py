@@ -19,8 +19,8 @@ from asyncio import _get_running_loop
 from types import FrameType
 from typing import Any, Final
 
+from aiki.core.frames import is_users, line_of
 from aiki.execution.loop import RunLoop
-from aiki.execution.unwinding import is_internal, place_of
 
 _WATCHED: Final[dict[str, str]] = {
     "open": "open()",
@@ -74,7 +74,7 @@ def _users_line(frame: FrameType | None) -> str | None:
     while frame is not None and frame.f_code is not RunLoop.run_ready.__code__:
         if str(frame.f_globals.get("__name__")).partition(".")[0] in _READERS:
             return None
-        if line is None and not is_internal(frame.f_code.co_filename):
-            line = place_of(frame, frame.f_lineno)
+        if line is None and is_users(frame.f_code.co_filename):
+            line = line_of(frame)
         frame = frame.f_back
     return line

@@ -8,14 +8,13 @@ from __future__ import annotations
 import builtins
 import traceback
 from functools import partial
-from types import TracebackType
 from typing import Final
 
 from msgspec.structs import replace
 
 from aiki.core.errors import AikiError, RunFailed, TaskFailed
+from aiki.core.frames import report, users_part
 from aiki.core.texts import PLAIN, guarded
-from aiki.execution.unwinding import is_internal
 from aiki.wire.codec import encode
 from aiki.wire.limits import ERROR_BYTES
 from aiki.wire.messages import Failure
@@ -52,7 +51,7 @@ def failure_of(error: BaseException, *, task: str | None = None, attempts: int =
     if why is not None:
         # A copy: whoever still reads may go on to write into the other.
         failure = replace(failure, message=failure.message or f"(its text cannot be read: {why})")
-        failure.traceback = failure.traceback or "".join(traceback.format_tb(_users_part(error)))
+        failure.traceback = failure.traceback or "".join(traceback.format_tb(users_part(error)))
     return failure
 
 
@@ -135,37 +134,16 @@ def _members(group: BaseExceptionGroup[BaseException], levels: int) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the traceback from the user's first frame on, its middle cut out if it is long.
-
-    Where Aiki refused a call it ends with the user's line: how we came to refuse it is no help.
-    """
-    trace = _users_part(error)
+    """Return the traceback from the user's first frame on, its middle cut out if it is long."""
     try:
-        report = traceback.TracebackException(type(error), error, trace)
-        _end_with_the_users_line(report)
-        lines = list(report.format())
+        lines = list(report(error).format())
     except BaseException:  # noqa: BLE001 - a broken __repr__ or __str__ again
-        lines = traceback.format_tb(trace)
+        lines = traceback.format_tb(users_part(error))
     text = "".join(lines).encode("utf-8", "backslashreplace")
     if len(text) > _TRACEBACK_BYTES:
         half = _TRACEBACK_BYTES // 2
         text = text[:half] + b"\n  ...\n" + text[-half:]
     return text.decode(errors="ignore")
-
-
-def _users_part(error: BaseException) -> TracebackType | None:
-    trace = error.__traceback__
-    while trace is not None and is_internal(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    return trace
-
-
-def _end_with_the_users_line(report: traceback.TracebackException) -> None:
-    if issubclass(report.exc_type, AikiError):
-        theirs = [place for place, frame in enumerate(report.stack) if not is_internal(frame.filename)]
-        del report.stack[theirs[-1] + 1 if theirs else 0 :]
-    for inside in report.exceptions or ():
-        _end_with_the_users_line(inside)
 
 
 def _cut(text: str, limit: int) -> str:

@@ -16,18 +16,17 @@ body drops when one of its functions has returned has no line any more; then the
 from __future__ import annotations
 
 import sys
-import traceback
 import warnings
 from asyncio import _get_running_loop
-from collections.abc import Callable, Iterator
-from types import CodeType, CoroutineType, FrameType
+from collections.abc import Callable
+from types import CodeType, CoroutineType
 from typing import Any, Final
 
 from aiki.core.errors import UsageError
+from aiki.core.frames import is_users, line_in, users_last_line, users_lines
 from aiki.definitions.task import Task
 from aiki.execution.failures import failure_of
 from aiki.execution.loop import RunLoop, RunTask
-from aiki.execution.unwinding import is_internal, place_of
 from aiki.inside.workflow_run import WorkflowRun
 
 KEPT: Final = 10
@@ -86,11 +85,11 @@ def tell_unseen(loop: RunLoop) -> None:
 def _place(task: RunTask, error: BaseException) -> str:
     """Return the branch's name with the line that has made it, or else with the user's line where it broke."""
     name = getattr(task.get_coro(), "__qualname__", "?")
-    if task.made_at is not None and not is_internal(task.made_at[0].co_filename):
+    if task.made_at is not None and is_users(task.made_at[0].co_filename):
         code, instruction = task.made_at
-        return f"{name}() made at {code.co_filename}:{_line(code, instruction)} in {code.co_name}"
-    places = [place for place in traceback.walk_tb(error.__traceback__) if not is_internal(place[0].f_code.co_filename)]
-    return f"{name}() that broke at {place_of(*places[-1])}" if places else f"{name}()"
+        return f"{name}() made at {line_in(code, _line(code, instruction))}"
+    line = users_last_line(error)
+    return f"{name}() that broke at {line}" if line else f"{name}()"
 
 
 def _line(code: CodeType, instruction: int) -> int | None:
@@ -117,7 +116,8 @@ def _tell_unawaited(coroutine: CoroutineType[Any, Any, Any]) -> None:
     if not isinstance(loop, RunLoop) or _belongs_elsewhere(coroutine, loop):
         _warn(coroutine)
         return
-    line = next(_users_lines(sys._getframe(1)), "an unknown line")  # noqa: SLF001 - documented for this very use
+    frame = sys._getframe(1)  # noqa: SLF001 - documented for this very use
+    line = next(users_lines(frame, outermost=RunLoop.run_ready.__code__), "an unknown line")
     loop.call_exception_handler({"message": f"{_called(coroutine)} at {line}"})
 
 
@@ -139,14 +139,6 @@ def _called(coroutine: CoroutineType[Any, Any, Any]) -> str:
 def _arguments(coroutine: CoroutineType[Any, Any, Any]) -> tuple[Any, ...]:
     frame = coroutine.cr_frame
     return () if frame is None else tuple(frame.f_locals.values())
-
-
-def _users_lines(frame: FrameType | None) -> Iterator[str]:
-    """Yield `file:line in function` of the user's frames, innermost first."""
-    while frame is not None and frame.f_code is not RunLoop.run_ready.__code__:
-        if not is_internal(frame.f_code.co_filename):
-            yield place_of(frame, frame.f_lineno)
-        frame = frame.f_back
 
 
 if _warn is not None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-
+from aiki.core.frames import is_users, line_of
 from aiki.execution.loop import RunLoop, Stepping
 
 if TYPE_CHECKING:
@@ -96,8 +94,8 @@ def _innermost_line(coroutine: Any) -> str:
     best = f"{getattr(coroutine, '__qualname__', 'unknown')}()"
     for awaited in _chain(coroutine):
         frame = _frame_of(awaited)
-        if frame is not None and not is_internal(frame.f_code.co_filename):
-            best = place_of(frame, frame.f_lineno)
+        if frame is not None and is_users(frame.f_code.co_filename):
+            best = line_of(frame)
     return best
 
 
@@ -111,21 +109,3 @@ def _chain(awaited: Any) -> Iterator[Any]:
     while awaited is not None:
         yield awaited
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
-
-
-def place_of(frame: FrameType, line: int) -> str:
-    """Return `file:line in function`."""
-    return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
-
-
-def is_internal(filename: str) -> bool:
-    """Tell whether the file belongs to Aiki, anyio or the standard library rather than to the user."""
-    return filename.startswith(_OWN) or (filename.startswith(_STANDARD) and "site-packages" not in filename)
-
-
-def _folder(module: Any) -> str:
-    return str(Path(module.__file__).parent)
-
-
-_STANDARD: Final = str(Path(asyncio.__file__).parent.parent)
-_OWN: Final = (_folder(anyio), str(Path(__file__).parent.parent), "<frozen")

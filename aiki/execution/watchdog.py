@@ -14,10 +14,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
-from aiki.execution.unwinding import is_internal
+from aiki.core.frames import users_lines
 
 _logger = logging.getLogger("aiki.execution")
 _IDLE_SECONDS: Final = 5.0
@@ -103,7 +102,8 @@ class Watchdog:
                 self._tell(step, now - told)
 
     def _tell(self, step: Step, seconds: float) -> None:
-        line = _user_line(sys._current_frames().get(step.thread))  # noqa: SLF001 - documented for this very use
+        frame = sys._current_frames().get(step.thread)  # noqa: SLF001 - documented for this very use
+        line = next(users_lines(frame, outermost=_OUTERMOST), None)
         if self._current is step and line is not None:
             _logger.warning(
                 "run %s: its workflow body has blocked the worker for %.0f ms at %s; move this into a task",
@@ -111,16 +111,6 @@ class Watchdog:
                 seconds * 1000,
                 line,
             )
-
-
-def _user_line(frame: FrameType | None) -> str | None:
-    """Return the innermost line of the user's code inside the step, or None if none of it runs."""
-    while frame is not None and frame.f_code.co_filename != _OUTERMOST:
-        code = frame.f_code
-        if not is_internal(code.co_filename):
-            return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
-        frame = frame.f_back
-    return None
 
 
 watchdog: Final = Watchdog()

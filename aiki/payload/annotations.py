@@ -25,6 +25,7 @@ from typing import (
 import msgspec.inspect
 
 from aiki.core.errors import UsageError
+from aiki.core.frames import place
 
 if TYPE_CHECKING:
     Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -48,13 +49,6 @@ class Unresolved(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
-
-
-def place(fn: Callable[..., Any]) -> str:
-    """Return where `fn` was written: its name, file and line."""
-    code = getattr(inspect.unwrap(fn), "__code__", None)
-    name = getattr(fn, "__qualname__", repr(fn))
-    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name
 
 
 def local_scope(depth: int) -> Scope:

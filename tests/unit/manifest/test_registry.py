@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from aiki.core.errors import ConfigError, UsageError
-from aiki.definitions.registry import Registry, collect, place
+from aiki.core.frames import written_at
+from aiki.definitions.registry import Registry, collect
 from aiki.process.imports import look_first_in
 
 FLOW = """\
@@ -70,7 +71,7 @@ def test_adding_in_code_refuses_twins_too(module):
     registry.add(first)
     with pytest.raises(UsageError, match="two workflows are 'twin' version '1'"):
         registry.add(second)
-    assert place(first).endswith("code_a.py:3")
+    assert (written_at(first.fn) or "").endswith("code_a.py:3")
 
 
 def test_a_module_without_workflows_is_an_error(module):
