@@ -4,18 +4,19 @@ The connection, TLS, the greeting and all forms of credentials are nats-py's; th
 reads for ever in one that holds no JWT, and keeps the line ends of Windows. What comes behind is not: its reading loop
 ends for good at a subject, a reply subject or a status that is not UTF-8, at a header block without a first line and at
 the answer to a ping that was given up; it closes for good when credentials are refused, forgets subscriptions that
-permissions took, and each message costs it a task's turn. So its tasks never begin, and `link` has the stream.
+permissions took, and each message costs it a task's turn. So its tasks never begin, and the socket becomes `link`'s.
 
 nats-py has no public way to either; `tests/unit/nats/test_entry.py` holds what is overridden here against its release.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import ssl
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import nats.errors
@@ -28,8 +29,6 @@ from aiki.nats.errors import Away, KeysUnusable, NatsError, Refused, Untrusted
 from aiki.nats.frames import Info
 
 if TYPE_CHECKING:
-    from nats.aio.transport import Transport
-
     from aiki.core.keyfiles import KeyFiles
     from aiki.core.servers import Server
     from aiki.nats.keyring import Login
@@ -41,7 +40,7 @@ _AUTHENTICATION: Final = re.compile(r"authorization|authentication (?!timeout)|n
 """What a server calls a refusal of credentials: also `User Authentication Expired` and `… Revoked`."""
 
 
-async def enter(server: Server, keys: KeyFiles, *, name: str, echo: bool) -> tuple[Transport, Info]:
+async def enter(server: Server, keys: KeyFiles, *, name: str, echo: bool) -> tuple[Stream, Info]:
     """Return the stream of a server that has let us in, and what it says of itself.
 
     Raises Refused if it does not take our credentials, Untrusted if we do not take its certificate, KeysUnusable if we
@@ -88,9 +87,9 @@ class _Entrant(Client):
         self._keys = keys
 
     @property
-    def stream(self) -> Transport:
+    def stream(self) -> Stream:
         """The bytes behind the door. Raises Away if it has not opened."""
-        if self._transport is None or not self.is_connected:
+        if not isinstance(self._transport, Stream) or not self.is_connected:
             raise Away(f"{self.server} has not let us in")
         return self._transport
 
@@ -111,7 +110,7 @@ class _Entrant(Client):
 
     async def _select_next_server(self) -> None:
         self._current_server = self._server_pool[0]
-        self._transport = _Stream()  # type: ignore[no-untyped-call]
+        self._transport = Stream()  # type: ignore[no-untyped-call]
         await self._transport.connect(self._current_server.uri, buffer_size=READ_BYTES, connect_timeout=OPEN_SECONDS)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
@@ -139,8 +138,29 @@ class _Entrant(Client):
         """Leave the stream to `link`."""
 
 
-class _Stream(TcpTransport):
-    """A stream that knows when it has become one of TLS."""
+class Stream(TcpTransport):
+    """A stream that knows when it has become one of TLS, and that can be handed over."""
+
+    def hand_over(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, bytes, bool]:
+        """Give all that comes from now on to `protocol`; return what writes to it, what had come, and whether it ended.
+
+        Keep the stream as long as the transport: the end of its writer would be the transport's.
+        """
+        assert self._io_reader is not None
+        assert self._io_writer is not None
+        transport = self._io_writer.transport
+        transport.set_protocol(protocol)
+        reading = self._io_reader.read(READ_BYTES)
+        try:
+            reading.send(None)  # it waits only if there is nothing
+        except StopIteration as read:
+            come: bytes = read.value
+        except OSError:
+            come = b""
+        else:
+            come = b""
+            reading.close()
+        return cast("asyncio.Transport", transport), come, transport.is_closing() or self._io_reader.at_eof()
 
     async def connect_tls(self, *args: Any, **options: Any) -> None:
         """Speak TLS from now on."""

@@ -1,7 +1,8 @@
 """Own one connection to one nats-server, from its entry to its end. It is never mended: a new one is opened.
 
 Whatever is read, and however reading ends, the link ends in one place, with its reason. What is written in one turn of
-the loop leaves in one piece.
+the loop leaves in one piece. What comes is dealt with in the socket's own callback: a task that reads a stream would
+cost each message another turn of the loop.
 """
 
 from __future__ import annotations
@@ -11,25 +12,22 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiki.nats.entry import enter, is_refusal
 from aiki.nats.errors import Away, NatsError, Refused
 from aiki.nats.frames import BrokenStream, Frame, Frames, Info, Message, Ping, Pong, Problem, Unreadable
 
 if TYPE_CHECKING:
-    from nats.aio.transport import Transport
-
     from aiki.core.keyfiles import KeyFiles
     from aiki.core.servers import Server
+    from aiki.nats.entry import Stream
 
 OPEN_SECONDS: Final = 2.0
 """For one server to greet and to let us in."""
 PING_SECONDS: Final = 10.0
 SILENT_PINGS: Final = 2
 """A server that says nothing for so many pings is gone: 20 to 30 s for one that is frozen or behind a dead network."""
-READ_BYTES: Final = 64 * 1024
 WRITE_BYTES: Final = 1024 * 1024
 """After so many bytes a publisher waits until the system has taken them."""
 CLOSE_SECONDS: Final = 1.0
@@ -38,30 +36,37 @@ _PERMISSIONS: Final = re.compile(r"permissions violation", re.IGNORECASE)
 log = logging.getLogger("aiki.nats")
 
 
-class Link:
-    """One connection. Until `serve` nothing is read."""
+class Link(asyncio.Protocol):
+    """One connection. What comes before `serve` concerns the connection alone, since nothing was subscribed to."""
 
-    def __init__(self, stream: Transport, info: Info) -> None:
+    def __init__(self, stream: Stream, info: Info) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[NatsError] = loop.create_future()
         """Done when the connection has ended, with the reason."""
         self.info = info
         self._loop = loop
-        self._stream = stream
+        self._closed: asyncio.Future[None] = loop.create_future()
+        """Done when all that was written is sent or lost, and the socket closed."""
         self._on_message: Callable[[Message], None] | None = None
         self._on_denial: Callable[[str], None] | None = None
-        self._reading: asyncio.Task[None] | None = None
         self._frames = Frames()
         self._reason: NatsError | None = None
         self._pongs: deque[asyncio.Future[None] | None] = deque()
         """Who waits for the answers to our pings, in their order; None for those that only keep the link alive."""
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
-        self._written_bytes = 0
-        """Since the system was last seen to have taken all."""
+        self._taken: asyncio.Future[None] | None = None
+        """While the system has yet to take much of what was written: done when it has."""
         self._pinging: asyncio.TimerHandle | None = None
         self._heard = True
         self._silent_pings = 0
+        self._stream = stream
+        self._transport, come, ended = stream.hand_over(self)
+        self._transport.set_write_buffer_limits(high=WRITE_BYTES)
+        if come:
+            loop.call_soon(self.data_received, come)
+        if ended:
+            loop.call_soon(self.connection_lost, None)
 
     @classmethod
     async def open(cls, server: Server, keys: KeyFiles, *, name: str, echo: bool) -> Link:
@@ -76,8 +81,8 @@ class Link:
         """Hand on messages from now on, and what the server says about permissions."""
         self._on_message = on_message
         self._on_denial = on_denial
-        self._reading = asyncio.create_task(self._read(), name="aiki-nats-link")
-        self._pinging = self._loop.call_later(PING_SECONDS, self._keep_alive)
+        if not self.lost.done():
+            self._pinging = self._loop.call_later(PING_SECONDS, self._keep_alive)
 
     # -- sending
 
@@ -93,16 +98,13 @@ class Link:
     @property
     def is_full(self) -> bool:
         """Whether so much was written that the system should take it first."""
-        return self._written_bytes > WRITE_BYTES
+        return self._taken is not None
 
     async def room(self) -> None:
         """Return when there is room again, or the link is lost."""
-        taken: asyncio.Future[object] = asyncio.ensure_future(self._drained())
-        lost: asyncio.Future[object] = asyncio.shield(self.lost)
-        try:
-            await asyncio.wait([taken, lost], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            taken.cancel()
+        if self._taken is not None:
+            either: list[asyncio.Future[Any]] = [self._taken, self.lost]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
 
     async def ping(self) -> None:
         """Return when the server has dealt with all that was written before. Raises the reason if the link is lost."""
@@ -117,9 +119,7 @@ class Link:
         """Send what was written, and end."""
         self._flush()
         self.abort()
-        with suppress(TimeoutError, OSError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._stream.wait_closed()  # type: ignore[no-untyped-call]  # what was written is sent before
+        await asyncio.wait([self._closed], timeout=CLOSE_SECONDS)
 
     def abort(self, reason: NatsError | None = None) -> None:
         """End at once."""
@@ -127,9 +127,7 @@ class Link:
             return
         if self._pinging is not None:
             self._pinging.cancel()
-        if self._reading is not None:
-            self._reading.cancel()
-        self._stream.close()  # type: ignore[no-untyped-call]
+        self._transport.close()
         reason = reason or self._reason or Away("the connection was closed")
         self.lost.set_result(reason)
         for waiting in self._pongs:
@@ -139,33 +137,38 @@ class Link:
 
     def _flush(self) -> None:
         if self._unsent and not self.lost.done():
-            self._stream.write(b"".join(self._unsent))
-            self._written_bytes += self._unsent_bytes
+            self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
         self._unsent_bytes = 0
 
-    async def _drained(self) -> None:
-        with suppress(OSError):  # it is lost, and reading tells why
-            await self._stream.drain()  # type: ignore[no-untyped-call]
-            self._written_bytes = 0
+    def pause_writing(self) -> None:
+        """Take from asyncio that the system takes no more for now."""
+        self._taken = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Take from asyncio that there is room again."""
+        taken, self._taken = self._taken, None
+        if taken is not None and not taken.done():
+            taken.set_result(None)
 
     # -- receiving
 
-    async def _read(self) -> None:
-        reason: NatsError | None = None
+    def data_received(self, data: bytes) -> None:
+        """Take in what has come."""
+        self._heard = True
         try:
-            while data := await self._stream.read(READ_BYTES):
-                self._heard = True
-                self._receive(data)
+            self._receive(data)
         except BrokenStream as error:
-            reason = Away(f"what came is not NATS: {error}")
-        except OSError as error:
-            reason = Away(error.strerror or str(error))
+            self.abort(Away(f"what came is not NATS: {error}"))
         except Exception as error:
             log.exception("reading from NATS failed: a bug")
-            reason = Away(str(error))
-        finally:
-            self.abort(reason)
+            self.abort(Away(str(error)))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End, however it came: asyncio calls it once."""
+        if not self._closed.done():
+            self._closed.set_result(None)
+        self.abort(Away((isinstance(error, OSError) and error.strerror) or str(error)) if error else None)
 
     def _receive(self, data: bytes) -> None:
         for frame in self._frames.receive(data):
