@@ -30,6 +30,10 @@ SPEED = (
     Metric("p50_ms", "ms p50", most=MOST_TIME),
     Metric("p95_ms", "ms p95", most=MOST_TIME),
     Metric("ms_per_step", "ms a task", most=MOST_TIME),
+    Metric("start_p50_ms", "ms p50 to the start", most=MOST_TIME),
+    Metric("start_p99_ms", "ms p99 to the start"),
+    Metric("end_p50_ms", "ms p50 to the end", most=MOST_TIME),
+    Metric("end_p99_ms", "ms p99 to the end"),
 )
 SECONDS = Metric("seconds", "s", most=MOST_TIME)
 """The speed of a workload that has no other figure for it."""

@@ -1,8 +1,9 @@
 """The workflows that are measured: durable steps that do nothing and return their payload."""
 
 import asyncio
+import time
 
-from aiki import WorkflowRun, task, workflow
+from aiki import Retry, WorkflowRun, task, task_run, workflow
 
 
 @task
@@ -40,3 +41,23 @@ async def holder(run: WorkflowRun, seconds: float) -> None:
 @workflow(name="nobody", version="1")
 async def nobody(run: WorkflowRun, payload: dict[str, str]) -> None:
     """Enqueued only: no bench worker serves it."""
+
+
+@task(retry=Retry.fixed(max_attempts=3, delay="100ms"))
+async def shaky(payload: dict[str, str], failures: int) -> float:
+    """Return when it began, after as many tries as are to fail."""
+    began = time.time()
+    if task_run().attempt <= failures:
+        raise ConnectionError("as it was told")
+    return began
+
+
+@workflow(name="mixed", version="1")
+async def mixed(run: WorkflowRun, payload: dict[str, str], failures: int, sleep_ms: int) -> float:
+    """Return when its first task began, by the clock that all processes of a machine share."""
+    began = await shaky.run(run, payload, 0)
+    if sleep_ms:
+        await run.sleep(f"{sleep_ms}ms")
+    await shaky.run(run, payload, failures)
+    await step.run(run, payload)
+    return began

@@ -1,4 +1,4 @@
-"""Run W1-W5 on Aiki with real servers, beside the ceiling sketch if its path is given, or beside another checkout.
+"""Run W1-W6 on Aiki with real servers, beside the ceiling sketch if its path is given, or beside another checkout.
 
     python -m bench.run [--limit path/to/limit.py] [--repeat 3] [--only W1 W2]
     python -m bench.run --base path/to/checkout [--repeat 5] [--only W1 W2]
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--limit", help="path of the ceiling sketch, limit.py")
     parser.add_argument("--base", type=Path, help="path of another checkout, with its own .venv")
     parser.add_argument("--repeat", type=int, help=f"{REPEAT}; with --base {REPEAT_PAIRS}")
-    parser.add_argument("--only", nargs="*", default=[], help="W1 ... W5, resources")
+    parser.add_argument("--only", nargs="*", default=[], help="W1 ... W6, resources")
     arguments = parser.parse_args()
     if arguments.limit or not arguments.base:
         print(_table(_measure_all(arguments.only, arguments.limit, arguments.repeat or REPEAT)), flush=True)
@@ -97,6 +97,9 @@ def _table(rows: list[Row]) -> str:
 def _line(title: str, mine: dict[str, float], theirs: dict[str, float]) -> str:
     if "figure" in mine:
         figure, name = f"{mine['figure']:.1f}", "figure"
+    elif "end_p50_ms" in mine:
+        start, end = (f"{mine[f'{name}_p50_ms']:.1f}/{mine[f'{name}_p99_ms']:.1f}" for name in ("start", "end"))
+        figure, name = f"p50/p99 to start {start} end {end} ms", "end_p50_ms"
     elif "p50_ms" in mine:
         figure, name = f"p50 {mine['p50_ms']:.2f} p95 {mine['p95_ms']:.2f} ms", "p50_ms"
     elif "ms_per_step" in mine:

@@ -1,13 +1,14 @@
 """Own what is measured: each workload takes a client and returns its figures."""
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiki import Client
-from bench.flows import fan_out, nobody, steps
+from bench.flows import fan_out, mixed, nobody, steps
 
 PAYLOAD = {"a": "x" * 90}
 ONE_BY_ONE_CONCURRENCY = 500
@@ -99,6 +100,42 @@ async def w5_many(client: Client, *, m: int) -> Figures:
     return Figures(m, seconds, m / seconds)
 
 
+async def w6(client: Client, *, r: int, t: int) -> Figures:
+    """A mix for T seconds, R runs a second at times of their own, so that a slow answer delays no other run.
+
+    Payloads of 4 kB, a key each, three tasks in a row; in every tenth run one fails before it succeeds, and every fifth
+    sleeps for 200 ms in between. From the call to the first task's begin, and to the result in the client's hand.
+    """
+    draw = random.Random(6)  # each measurement gets the same mix
+    to_start: list[float] = []
+    to_end: list[float] = []
+
+    async def one(number: int) -> None:
+        payload = {"a": draw.randbytes(2_000).hex()}
+        call = mixed.options(idempotency_key=f"mix-{number}").bind(
+            payload, int(number % 10 == 0), 200 if number % 5 == 1 else 0
+        )
+        sent = time.time()
+        began = await (await client.enqueue(call)).result()
+        to_start.append(1e3 * (began - sent))
+        to_end.append(1e3 * (time.time() - sent))
+
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        due = 0.0
+        for number in range(r * t):
+            due += draw.expovariate(r)
+            if (left := started + due - time.perf_counter()) > 0:
+                await asyncio.sleep(left)
+            tasks.create_task(one(number))
+    quantiles = {
+        f"{name}_p{q}_ms": round(sorted(times)[len(times) * q // 100], 2)
+        for name, times in (("start", to_start), ("end", to_end))
+        for q in (50, 99)
+    }
+    return Figures(r * t, time.perf_counter() - started, None, quantiles)
+
+
 @dataclass(frozen=True)
 class Workload:
     """A workload with its parameters. `limit` is the sketch's workload to compare with, if it has one."""
@@ -126,4 +163,5 @@ WORKLOADS = [
     Workload("W4", w4, {"s": 5000}, ""),
     Workload("W5", w5_one_by_one, {"m": 5000}, "enqueue, 500 at a time", needs_worker=False, limit="W5"),
     Workload("W5", w5_many, {"m": 5000}, "enqueue_many", needs_worker=False, limit="W5"),
+    Workload("W6", w6, {"r": 100, "t": 60}, "mix"),
 ]
