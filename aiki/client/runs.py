@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from aiki.client import waits
-from aiki.core import words
+from aiki.core import keys
 from aiki.core.errors import NotFound, UsageError
 from aiki.core.states import State
 from aiki.definitions import status, stored
@@ -48,12 +48,12 @@ class HistoryEntry:
     @property
     def task(self) -> str | None:
         """The name of the task that the line is about."""
-        return None if self.key is None else words.task_of(self.key)
+        return None if self.key is None else keys.task_of(self.key)
 
     @property
     def timer(self) -> timedelta | datetime | None:
         """The length of the timer that the line is about, or its date if it was made for one."""
-        match None if self.key is None else words.timer_of(self.key):
+        match None if self.key is None else keys.timer_of(self.key):
             case ("for", microseconds):
                 return timedelta(microseconds=microseconds)
             case ("until", microseconds):

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiki.core.errors import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, UsageError
+from aiki.core.keys import task_of
 from aiki.core.states import TERMINAL, State
-from aiki.core.words import failed_try, task_of
+from aiki.core.words import failed_try
 from aiki.definitions import stored
 from aiki.wire import messages
 

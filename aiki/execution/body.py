@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from aiki.core.errors import UsageError
+from aiki.core.keys import PATCH, named
 from aiki.execution.audit import watch
 from aiki.execution.calls import Call, CallTable
 from aiki.execution.divergence import explain
 from aiki.execution.faults import Faults, of_context, tell_unseen
-from aiki.execution.journal import PATCH, Journal
+from aiki.execution.journal import Journal
 from aiki.execution.loop import RunLoop, Stepping, Timer
 from aiki.execution.unwinding import unwind, waiting_lines
 from aiki.wire.messages import NULL, Entry
@@ -184,7 +185,7 @@ class Body:
         self._require_inside("run.patched()")
         known = self._patches.get(change_id)
         if known is None:
-            key = PATCH + change_id
+            key = named(PATCH, change_id)
             if self._journal.take_patch(key):
                 known = True
             elif self._journal.remaining:

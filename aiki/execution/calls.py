@@ -1,7 +1,7 @@
 """Own the durable calls that a body has made: their keys, who waits for them, and which stand open.
 
-Keys are content-addressed: `task:name:digest:n`, n counting the calls of this name and input in the run; with an
-idempotency key `task:name@key`, which all its callers share.
+The grammar of keys is that of `aiki.core.keys`. Calls of one name and input are counted in the run; those with one
+idempotency key are one call, which all its callers share.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aiki.core import keys
 from aiki.core.canonical import digest
 from aiki.core.errors import Conflict, TaskFailed, TaskOutcomeUnknown
 from aiki.wire.codec import decoder
@@ -104,16 +105,15 @@ class CallTable:
         """
         form = task.parameters.canonical(args, kwargs)
         if task.idempotency_key is not None:
-            return self._share(task, form, now)
-        base = f"task:{task.name}:{digest(form)}"
+            return self._share(keys.shared(keys.TASK, task.name, task.idempotency_key), task, form, now)
+        base = keys.of_input(keys.TASK, task.name, digest(form))
         count = self._counts.get(base, 0) + 1
         self._counts[base] = count
-        call = Call(f"{base}:{count}", task, form, now)
+        call = Call(keys.numbered(base, count), task, form, now)
         self.open[call.key] = call
         return call
 
-    def _share(self, task: Task[Any, Any], form: bytes, now: int) -> Call:
-        key = f"task:{task.name}@{task.idempotency_key}"
+    def _share(self, key: str, task: Task[Any, Any], form: bytes, now: int) -> Call:
         call = self._shared.get(key)
         if call is not None:
             if call.form != form:

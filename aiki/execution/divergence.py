@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from aiki.execution.journal import PATCH, Journal
+from aiki.core.keys import kind_of, said_in, task_of
+from aiki.execution.journal import Journal
 from aiki.execution.order import HASH_SEED_VARIES
 
 if TYPE_CHECKING:
@@ -35,26 +36,17 @@ def explain(what: str, journal: Journal, asked: Iterable[Call], waiting: list[st
     return "\n".join(lines)
 
 
-def task_name(key: str) -> str | None:
-    """Return the task's name in a key, or None if it is the key of something else."""
-    if not key.startswith("task:"):
-        return None
-    return key[len("task:") :].split("@", 1)[0].split(":", 1)[0]
-
-
 def _recorded(index: int, entry: Entry) -> str:
     number = f"entry {index + 1}"
-    kind, _, rest = entry.key.partition(":")
-    if kind == "timer":
-        return f"{number}: a timer of {rest} s"
-    if kind == "until":
-        return f"{number}: a timer until {rest} µs"
-    if entry.key.startswith(PATCH):
-        return f"{number}: patched({rest!r})"
+    match kind_of(entry.key), said_in(entry.key):
+        case "timer", seconds:
+            return f"{number}: a timer of {seconds} s"
+        case "until", moment:
+            return f"{number}: a timer until {moment} µs"
+        case "patch", change_id:
+            return f"{number}: patched({change_id!r})"
     value = bytes(entry.value).decode(errors="replace")
-    return (
-        f"{number}: task {task_name(entry.key)} [{entry.key}] {'returned' if entry.ok else 'failed:'} {_short(value)}"
-    )
+    return f"{number}: task {task_of(entry.key)} [{entry.key}] {'returned' if entry.ok else 'failed:'} {_short(value)}"
 
 
 def _asked(call: Call) -> str:
@@ -62,7 +54,7 @@ def _asked(call: Call) -> str:
 
 
 def _advice(recorded: list[Entry], new: list[Call]) -> str:
-    names = {task_name(entry.key) for entry in recorded}
+    names = {task_of(entry.key) for entry in recorded}
     changed = sorted({call.task.name for call in new if call.task.name in names})
     if changed:
         return (

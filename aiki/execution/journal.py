@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from aiki.core.keys import PATCH, beginning
 from aiki.wire.messages import Entry
 
-PATCH: Final = "patch:"
+PATCHES: Final = beginning(PATCH)
 
 
 class Journal:
@@ -29,7 +30,7 @@ class Journal:
         for index, entry in enumerate(self._entries):
             assert entry is not None
             self._counts[entry.key] = self._counts.get(entry.key, 0) + 1
-            if entry.key.startswith(PATCH):
+            if entry.key.startswith(PATCHES):
                 self._patches[entry.key] = index
 
     def __contains__(self, key: object) -> bool:

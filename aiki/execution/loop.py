@@ -5,7 +5,7 @@ so "nothing in this run can move" is exactly "its ready queue is empty", and the
 in every process. Everything that asyncio offers on top of futures, tasks and timers works inside it unchanged.
 
 Time is whole microseconds inside, because a journal entry's `at` is; `time()` shows seconds, as asyncio wants.
-Timers carry keys made from their delay (`timer:0.25`) or their date (`until:...`), not from the order in which they
+Timers carry keys made from their delay or their date, not from the order in which they
 were made: a timeout that never fired leaves no trace, and adding one disturbs no recorded timer of another length.
 
 A clock in floats may fall short of the date that a timer was made for, by less than its microsecond. Whoever looks
@@ -30,6 +30,7 @@ from contextvars import Context, copy_context
 from types import CodeType, FrameType
 from typing import Any, Final, TypeVarTuple, Unpack
 
+from aiki.core import keys
 from aiki.core.errors import UsageError
 from aiki.execution.order import ENSURE_FUTURE, RunFuture, coroutines_in_order
 from aiki.execution.repeats import REPEATS, is_repeat
@@ -240,7 +241,7 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def call_until(self, when_us: int, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """Call back at a date rather than after a delay; the key is the date's."""
-        return self._add_timer(when_us, f"until:{when_us}", callback, args, None)
+        return self._add_timer(when_us, keys.until(when_us), callback, args, None)
 
     def time(self) -> float:
         """Return the time of the last delivery, in seconds since the epoch."""
@@ -340,7 +341,7 @@ class RunLoop(asyncio.AbstractEventLoop):
                 raise UsageError("a timer of nan seconds: it is no number", hint='await run.sleep("10m")')
             delay = math.copysign(_LONGEST_SECONDS, delay)
         delay_us = round(delay * MICROSECONDS)
-        key = f"timer:{delay_us / MICROSECONDS:.6f}".rstrip("0").rstrip(".")
+        key = keys.timer(delay_us)
         return self._add_timer(self.now_us + delay_us, key, callback, args, context)
 
     def _add_timer(

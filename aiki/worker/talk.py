@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from aiki.core.keys import task_of
 from aiki.core.states import Move
-from aiki.core.words import task_of
 from aiki.definitions import stored
 from aiki.process.spans import spoken
 from aiki.process.visible import one_line

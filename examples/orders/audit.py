@@ -29,9 +29,8 @@ class Story:
     def recorded(self) -> Iterator[tuple[str, HistoryEntry]]:
         """Yield each committed task outcome with the task's name."""
         for entry in self.history:
-            kind, _, rest = (entry.key or "").partition(":")
-            if entry.event == "entry" and kind == "task":
-                yield rest.partition(":")[0], entry
+            if entry.event == "entry" and (task := entry.task) is not None:
+                yield task, entry
 
     def claimed_again(self) -> datetime | None:
         """Return when another worker took the run up after its own had died; None if it was not in a dying hand."""

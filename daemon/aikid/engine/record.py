@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
+from aiki.core.keys import is_task
 from aiki.core.states import Move, State, sources, target
 from aiki.rules.checking import MICROSECONDS_MAX, check_payload, is_text, is_uuid
 from aiki.wire.limits import ENTRIES_HARD
@@ -156,7 +157,7 @@ class _Batch:
             return
         if tasks is not None:
             # The statement counts by its snapshot, which does not hold the entries that it wrote itself.
-            tasks += sum(entry.key.startswith("task:") for entry in unit.entries)
+            tasks += sum(is_task(entry.key) for entry in unit.entries)
         changes.ended[namespace].append(Ended(unit, self.now, started_at, tasks))
         if workflow is not None and version is not None:
             changes.queued[namespace, workflow, version] += 1

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from aiki.core.keys import TASK, beginning
 from aiki.core.states import Move, State, sources
 from aiki.wire.messages import NONE, Attempt, RunStatus
 from aikid.store.arrays import Texts, Uuids
@@ -15,6 +16,7 @@ from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
 _PARKED: Final = sources(Move.DUE)
+_TASKS: Final = beginning(TASK)
 _labels = msgspec.json.Decoder(dict[str, str])
 _times = ", ".join(MICROSECONDS.format(f"r.{name}") for name in ("created_at", "started_at", "finished_at", "due_at"))
 UNCOUNTED: Final = -1
@@ -22,7 +24,7 @@ UNCOUNTED: Final = -1
 COUNTED: Final = 200
 """Entries of a journal that are looked at in passing."""
 TASKS: Final = f"""
-(SELECT CASE WHEN count(*) <= {COUNTED} THEN count(*) FILTER (WHERE starts_with(j.key, 'task:')) END
+(SELECT CASE WHEN count(*) <= {COUNTED} THEN count(*) FILTER (WHERE starts_with(j.key, '{_TASKS}')) END
   FROM (SELECT o.key FROM aiki.journal o WHERE o.run_id = {{run_id}} LIMIT {COUNTED} + 1) AS j)
 """
 """How many task outcomes a run's journal holds; null if it is longer than COUNTED."""
@@ -45,8 +47,8 @@ async def read(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dic
     return {(row[-1], row[0]): to_status(row[:-1]) for row in await cursor.fetchall()}
 
 
-_COUNT: Final = """
-SELECT t.id::text, (SELECT count(*) FROM aiki.journal j WHERE j.run_id = t.id AND starts_with(j.key, 'task:'))
+_COUNT: Final = f"""
+SELECT t.id::text, (SELECT count(*) FROM aiki.journal j WHERE j.run_id = t.id AND starts_with(j.key, '{_TASKS}'))
 FROM unnest(%b) AS t(id)
 """
 

@@ -1,0 +1,96 @@
+"""Own the grammar of entry keys: what makes one, and what one says. Nothing else looks into a key. Pure.
+
+A key begins with the word of its kind and a colon: `task:name:digest:n` (the n-th call of this name and input in its
+run), `task:name@key` (all calls of this idempotency key), `timer:0.25` (seconds), `until:1700000000000000`
+(microseconds), `patch:change-id`. Names are tokens, so neither sign is in one; what follows `@` may hold anything.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+TASK: Final = "task"
+TIMER: Final = "timer"
+UNTIL: Final = "until"
+PATCH: Final = "patch"
+
+MICROSECONDS: Final = 1_000_000
+_TIMER: Final = re.compile(rf"{TIMER}:([0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)|{UNTIL}:(-?[0-9]{{1,18}})")
+
+
+def beginning(kind: str) -> str:
+    """Return what the keys of a kind begin with, and no others."""
+    return f"{kind}:"
+
+
+_TASKS: Final = beginning(TASK)
+
+# -- making
+
+
+def named(kind: str, name: str) -> str:
+    """Return the key of what one name says."""
+    return f"{kind}:{name}"
+
+
+def of_input(kind: str, name: str, digest: str) -> str:
+    """Return what the keys of all calls with one name and input have in common: `numbered` tells them apart."""
+    return f"{kind}:{name}:{digest}"
+
+
+def numbered(common: str, number: int) -> str:
+    """Return the key of the n-th call, from 1, of one name and input."""
+    return f"{common}:{number}"
+
+
+def shared(kind: str, name: str, key: str) -> str:
+    """Return the key of all calls with the idempotency key `key`."""
+    return f"{kind}:{name}@{key}"
+
+
+def timer(microseconds: int) -> str:
+    """Return the key of a timer of this length."""
+    return f"{TIMER}:{microseconds / MICROSECONDS:.6f}".rstrip("0").rstrip(".")
+
+
+def until(microseconds: int) -> str:
+    """Return the key of a timer for a date, in microseconds since 1970."""
+    return f"{UNTIL}:{microseconds}"
+
+
+# -- reading
+
+
+def kind_of(key: str) -> str:
+    """Return the word of the key's kind; "" if it has none."""
+    kind, colon, _ = key.partition(":")
+    return kind if colon else ""
+
+
+def said_in(key: str) -> str:
+    """Return what follows the key's kind."""
+    return key.partition(":")[2]
+
+
+def name_of(key: str) -> str:
+    """Return the name of what was called: what follows the kind, without a digest and number or an idempotency key."""
+    return said_in(key).partition("@")[0].partition(":")[0]
+
+
+def is_task(key: str) -> bool:
+    """Tell whether the key is that of a task."""
+    return key.startswith(_TASKS)
+
+
+def task_of(key: str) -> str | None:
+    """Return the name of the task that a key of an entry or an attempt stands for; None for any other's."""
+    return name_of(key) if is_task(key) else None
+
+
+def timer_of(key: str) -> tuple[Literal["for", "until"], int] | None:
+    """Return the length or the date, in microseconds, of the timer that a key stands for; None for any other key."""
+    if not (found := _TIMER.fullmatch(key)):
+        return None
+    seconds, moment = found.groups()
+    return ("until", int(moment)) if seconds is None else ("for", round(float(seconds) * MICROSECONDS))
