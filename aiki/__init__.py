@@ -34,7 +34,8 @@ from aiki.core.states import State
 from aiki.definitions.call import Call
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
-from aiki.inside.workflow_run import WorkflowRun, task_run
+from aiki.inside.task_run import task_run
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Json
 
 if TYPE_CHECKING:

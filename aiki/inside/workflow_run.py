@@ -1,31 +1,26 @@
-"""Own what user code sees while it runs: `WorkflowRun` in a workflow's body, `task_run()` in a task.
+"""Own `WorkflowRun`: the run as its body sees it.
 
-Neither holds state of its own: a body's run asks its execution through `Calls`, which `aiki.execution` implements.
+It holds no state of the run: it asks the execution behind it through `Calls`, which `aiki.execution` implements.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import uuid
 from asyncio import _get_running_loop
-from collections.abc import Awaitable, Mapping, MutableMapping
-from contextvars import ContextVar
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
+from aiki.inside.log import RunLog
 
 if TYPE_CHECKING:
     from aiki.definitions.task import Task
 
-T = TypeVar("T")
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_logger = logging.getLogger("aiki.run")
 
 
 class Calls(Protocol):
@@ -62,23 +57,6 @@ class Calls(Protocol):
     def replaying(self) -> bool:
         """Tell whether the body is still doing what it did before in another process."""
         ...
-
-
-class RunLog(logging.LoggerAdapter[logging.Logger]):
-    """A logger for workflow bodies: silent on replay, so each line appears once; records carry `run_id`."""
-
-    def __init__(self, calls: Calls, *, run_id: str, workflow: str) -> None:
-        super().__init__(_logger, {"run_id": run_id, "workflow": workflow})
-        self._calls = calls
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's own name
-        """Tell whether a line of this level would be written now."""
-        return not self._calls.replaying() and super().isEnabledFor(level)
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Add the run's fields to the record, beside those of the caller."""
-        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
-        return msg, kwargs
 
 
 class WorkflowRun:
@@ -124,7 +102,7 @@ class WorkflowRun:
     def log(self) -> RunLog:
         """A logger that is silent on replay."""
         if self._log is None:
-            self._log = RunLog(self._calls, run_id=self.run_id, workflow=self.workflow)
+            self._log = RunLog(self._calls.replaying, run_id=self.run_id, workflow=self.workflow)
         return self._log
 
     def now(self) -> datetime:
@@ -175,51 +153,3 @@ def current_body() -> WorkflowRun | None:
     # The loop and not a context variable: a context is inherited by whatever a body starts, its loop is not.
     run = getattr(_get_running_loop(), "workflow_run", None)
     return run if isinstance(run, WorkflowRun) else None
-
-
-class TaskRun:
-    """A try of a task as the task itself sees it."""
-
-    __slots__ = ("_origin_id", "_shared", "attempt", "key", "run_id")
-
-    def __init__(self, *, run_id: str, origin_id: str, key: str, attempt: int, shared: Any = None) -> None:
-        self.run_id = run_id
-        self.key = key
-        self.attempt = attempt
-        self._origin_id = origin_id
-        self._shared = shared
-
-    def shared(self, kind: type[T], /) -> T:
-        """Return what the worker's lifespan made for its tasks. Raises UsageError if that is no `kind`.
-
-        A task in a thread may use of it what is safe in threads; one with `executor="process"` has nothing.
-        """
-        if isinstance(self._shared, kind):
-            return self._shared
-        found = "nothing" if self._shared is None else f"a {type(self._shared).__name__}"
-        raise UsageError(
-            f"this task shares {found}, and no {kind.__name__}",
-            hint="Worker(lifespan=...), or `worker: {lifespan: ...}` in aiki.yaml, makes what tasks share; "
-            'a task with executor="process" has a process of its own',
-        )
-
-    @property
-    def idempotency_key(self) -> str:
-        """A key for services that refuse doubles: the same over attempts, crashes and retries of the run."""
-        return hashlib.blake2b(f"{self._origin_id}:0:{self.key}".encode(), digest_size=16).hexdigest()
-
-
-_task_run: ContextVar[TaskRun] = ContextVar("aiki_task_run")
-
-
-def task_run() -> TaskRun:
-    """Return what the running task is told about itself. Raises UsageError outside of a task."""
-    try:
-        return _task_run.get()
-    except LookupError:
-        raise UsageError("task_run() is for the inside of a task that a run started") from None
-
-
-def enter_task(run: TaskRun) -> None:
-    """Make `run` what `task_run()` returns in the current context."""
-    _task_run.set(run)

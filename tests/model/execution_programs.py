@@ -18,7 +18,7 @@ import anyio
 from aiki.core.errors import Conflict, Fatal, TaskFailed
 from aiki.core.retry import Retry
 from aiki.definitions.task import Task, task
-from aiki.inside import workflow_run as aiki_run
+from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 
 CALM = (
@@ -144,7 +144,7 @@ class Outside:
     """Keys of tasks that were started although their outcome was in the journal."""
 
     async def act(self, name: str, argument: str) -> str:
-        me = aiki_run.task_run()
+        me = task_run()
         self.started.append(me.key)
         if me.key in self.recorded:
             self.again.append(me.key)

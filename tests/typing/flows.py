@@ -17,7 +17,8 @@ from aiki.definitions.registry import Registry
 from aiki.definitions.status import RunStatus
 from aiki.definitions.task import AsyncTask, SyncTask, task
 from aiki.definitions.workflow import Workflow, workflow
-from aiki.inside.workflow_run import WorkflowRun, task_run
+from aiki.inside.task_run import task_run
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.worker import Worker
 
 

@@ -4,7 +4,8 @@ from aiki.client.blocking import BlockingClient
 from aiki.client.client import Client
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
-from aiki.inside.workflow_run import WorkflowRun, task_run
+from aiki.inside.task_run import task_run
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.worker import Worker
 from tests.typing.flows import Order, charge, count, process, ship
 

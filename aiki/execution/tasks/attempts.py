@@ -32,7 +32,7 @@ from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.tasks.child import Raised, raised
 from aiki.execution.tasks.processes import ProcessFailure
 from aiki.execution.tasks.tries import TaskTimeout, Try, start_try
-from aiki.inside.workflow_run import TaskRun
+from aiki.inside.task_run import TaskRun
 from aiki.wire.messages import NULL, Attempt, Failure
 from aiki.wire.packing import PAYLOAD_BYTES_LEAST, payload_misfit
 

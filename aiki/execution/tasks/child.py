@@ -25,7 +25,7 @@ from aiki.core.errors import PayloadError, RetryAfter, UsageError
 from aiki.core.retry import Retry
 from aiki.execution.failures import failure_of
 from aiki.execution.lease import Lease, NotStarted
-from aiki.inside.workflow_run import TaskRun, enter_task
+from aiki.inside.task_run import TaskRun, enter_task
 from aiki.process.group import lead
 from aiki.process.imports import look_first_in
 from aiki.process.parent import end_with

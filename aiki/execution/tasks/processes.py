@@ -26,7 +26,7 @@ from aiki.core.errors import UsageError
 from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.tasks.child import FAILED, NOT_STARTED, READY, Raised, Work, serve
 from aiki.execution.tasks.threads import Threads
-from aiki.inside.workflow_run import TaskRun
+from aiki.inside.task_run import TaskRun
 from aiki.process.group import end_group, is_ended
 from aiki.process.imports import first_folders
 from aiki.process.spawned import TASK_PROCESS

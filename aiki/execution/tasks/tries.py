@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.tasks.processes import ProcessJob
-from aiki.inside.workflow_run import TaskRun, enter_task
+from aiki.inside.task_run import TaskRun, enter_task
 
 if TYPE_CHECKING:
     from aiki.execution.calls import Call

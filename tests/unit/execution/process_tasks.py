@@ -6,7 +6,7 @@ import time
 from aiki.core.errors import Fatal
 from aiki.core.retry import Retry
 from aiki.definitions.task import task
-from aiki.inside.workflow_run import task_run
+from aiki.inside.task_run import task_run
 
 
 @task(executor="process")

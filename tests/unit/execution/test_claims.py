@@ -15,7 +15,8 @@ from aiki.core.states import Move, State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings, ends, execution
-from aiki.inside.workflow_run import WorkflowRun, task_run
+from aiki.inside.task_run import task_run
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.limits import WHY_CHARS
 from aiki.wire.messages import Recorded, Unit
 from aiki.wire.packing import too_large

@@ -24,7 +24,8 @@ from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Settings
 from aiki.execution.tasks.threads import Threads
-from aiki.inside.workflow_run import TaskRun, WorkflowRun, task_run
+from aiki.inside.task_run import TaskRun, task_run
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import NULL, End
 from tests.model.execution_host import EPOCH, World, simulate
 from tests.unit.execution import process_tasks
