@@ -26,7 +26,7 @@ class State(StrEnum):
 
 
 class Move(StrEnum):
-    """What happens to a run; the names also stand in `run_history.event`."""
+    """What happens to a run; the names also stand in `run_history.move`."""
 
     DUE = "due"
     CLAIM = "claim"

@@ -33,7 +33,7 @@ PATIENCE = 40.0
 """Seconds: how long a scenario may take before it counts as stuck. Good ones take a few."""
 OPEN_RUNS: LiteralString = """
 SELECT r.id::text, r.state, r.workflow, r.epoch, r.due_at::text, r.why, now()::text,
-  (SELECT array_agg(h.event || ' ' || h.at::time::text ORDER BY h.seq) FROM aiki.run_history h WHERE h.run_id = r.id)
+  (SELECT array_agg(h.move || ' ' || h.at::time::text ORDER BY h.seq) FROM aiki.run_history h WHERE h.run_id = r.id)
 FROM aiki.runs r WHERE r.namespace = %(ns)s AND r.state NOT IN ('completed', 'failed', 'cancelled')
 """
 

@@ -130,7 +130,7 @@ def gather(database_url: str, namespace: str, effects: Sequence[Effect]) -> Evid
             "SELECT id::text, workflow, state, key, output FROM aiki.runs WHERE namespace = %s", [namespace]
         ).fetchall()
         history = connection.execute(
-            f"SELECT run_id::text, event, actor, reason, {committed.format('h')} FROM aiki.run_history h"
+            f"SELECT run_id::text, move, actor, reason, {committed.format('h')} FROM aiki.run_history h"
             f" WHERE run_id IN {mine} ORDER BY run_id, seq",
             [namespace],
         ).fetchall()

@@ -32,7 +32,7 @@ async def test_a_claim_whose_reply_was_lost_is_found_by_the_renewal(cluster: Clu
         await handle.result(timeout=ENOUGH)
         assert cluster.reached("claim.before_reply")
         await cluster.finish(client)
-    reasons = [reason for (reason,) in cluster.query("SELECT reason FROM aiki.run_history WHERE event = 'release'")]
+    reasons = [reason for (reason,) in cluster.query("SELECT reason FROM aiki.run_history WHERE move = 'release'")]
     assert "the claim's reply was lost" in reasons
 
 

@@ -17,7 +17,7 @@ from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio
 
-RESCUED = "SELECT count(*) FROM aiki.run_history WHERE event = 'rescue'"
+RESCUED = "SELECT count(*) FROM aiki.run_history WHERE move = 'rescue'"
 
 
 @pytest.mark.parametrize("lease", LEASES)

@@ -90,7 +90,7 @@ async def test_late_replies_bring_no_more_runs_than_there_are_slots(served: Clus
         await wait_until(lambda: len(served.query(CLAIMED)) == 4, PATIENCE, what="a second claim")
         proxy.let_go("claim")
         await wait_until(lambda: worker.name in served.begun("gate"), what="a task at the gate")
-        held_back = "SELECT 1 FROM aiki.run_history WHERE event = 'release'"
+        held_back = "SELECT 1 FROM aiki.run_history WHERE move = 'release'"
         await wait_until(lambda: served.query(held_back), what="what goes back")
         served.open("gate")
         summary = await served.finish(client)

@@ -33,7 +33,7 @@ EPOCH_US = 1_000_000
 EVERYTHING = b"""
 SELECT id::text, state, finished_at IS NOT NULL,
     ARRAY(SELECT key FROM aiki.journal WHERE run_id = runs.id ORDER BY seq),
-    ARRAY(SELECT event FROM aiki.run_history WHERE run_id = runs.id ORDER BY seq)
+    ARRAY(SELECT move FROM aiki.run_history WHERE run_id = runs.id ORDER BY seq)
 FROM aiki.runs
 """
 """One round trip: it is asked after every command."""

@@ -63,7 +63,7 @@ WITH live AS MATERIALIZED (
   RETURNING w.place, r.id, r.epoch, r.history_seq, r.origin_id, r.workflow, r.version, r.input, r.started_at, r.key,
     r.labels, r.crash_count
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event, actor)
+  INSERT INTO aiki.run_history (run_id, seq, move, actor)
   SELECT id, history_seq, '{Move.CLAIM}', (SELECT worker FROM live) FROM claimed
 )
 SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("now()")},
@@ -143,7 +143,7 @@ WITH given_up AS (
     ORDER BY q.id FOR NO KEY UPDATE) AS held
   WHERE r.id = held.id RETURNING r.id, r.history_seq
 )
-INSERT INTO aiki.run_history (run_id, seq, event, reason)
+INSERT INTO aiki.run_history (run_id, seq, move, reason)
 SELECT id, history_seq, '{event}', %(reason)s FROM given_up
 """
 

@@ -16,7 +16,7 @@ WITH freed AS (
   WHERE r.id = %s AND r.namespace = %s AND r.state IN ({quoted(sources(Move.RESUME))})
   RETURNING r.id, r.history_seq, r.workflow, r.version
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event, actor) SELECT id, history_seq, '{Move.RESUME}', %s FROM freed
+  INSERT INTO aiki.run_history (run_id, seq, move, actor) SELECT id, history_seq, '{Move.RESUME}', %s FROM freed
 )
 SELECT workflow, version FROM freed
 """

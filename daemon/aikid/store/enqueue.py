@@ -75,7 +75,7 @@ WITH made AS (
   ON CONFLICT DO NOTHING
   RETURNING id, state, due_at
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event) SELECT id, 0, 'enqueued' FROM made
+  INSERT INTO aiki.run_history (run_id, seq, move) SELECT id, 0, 'enqueued' FROM made
 )
 SELECT CASE WHEN count(*) < (%b)[1] THEN coalesce(array_agg(id::text), '{{}}') END,
   array_agg(id::text) FILTER (WHERE state = '{State.SCHEDULED}'),

@@ -70,7 +70,7 @@ _RECORD: Final = f"""
   FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
   RETURNING r.id, r.history_seq, f.event, f.why, f.length
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event, reason, journal_length)
+  INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT id, history_seq, event, why, length FROM ended
 )
 SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL
@@ -203,11 +203,11 @@ class Standing:
 _STANDING: Final = f"""
 SELECT r.namespace, r.id::text, r.state, r.epoch, r.claim_id,
   coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = r.id), 0),
-  h.event, h.reason, {MICROSECONDS.format("r.due_at")}, sha256(r.output), sha256(r.error)
+  h.move, h.reason, {MICROSECONDS.format("r.due_at")}, sha256(r.output), sha256(r.error)
 FROM unnest(%b, %b) AS t(namespace, id) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
 LEFT JOIN LATERAL (
-  SELECT h.event, h.reason FROM aiki.run_history h WHERE h.run_id = r.id AND h.seq > (
-    SELECT max(c.seq) FROM aiki.run_history c WHERE c.run_id = r.id AND c.event = '{Move.CLAIM}')
+  SELECT h.move, h.reason FROM aiki.run_history h WHERE h.run_id = r.id AND h.seq > (
+    SELECT max(c.seq) FROM aiki.run_history c WHERE c.run_id = r.id AND c.move = '{Move.CLAIM}')
   ORDER BY h.seq LIMIT 1
 ) AS h ON true
 """

@@ -139,7 +139,7 @@ WITH lost AS MATERIALIZED (
   FROM decided d WHERE r.id = d.id
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.due_at, d.event, d.worker, d.length
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event, reason, journal_length)
+  INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT id, history_seq, event,
     CASE event WHEN '{Move.RELEASE}' THEN 'its worker left' ELSE 'worker ' || worker || ' lost its lease' END, length
   FROM moved

@@ -83,14 +83,14 @@ async def read(pool: Pool, run_id: str, *, after: Place, limit: int, limit_bytes
 
 def _transitions(run_id: str) -> sa.Select[Any]:
     h = run_history.c
-    is_claim = h.event == Move.CLAIM.value
+    is_claim = h.move == Move.CLAIM.value
     claims = sa.func.count().filter(is_claim).over(order_by=h.seq)
     return sa.select(
         sa.func.coalesce(sa.func.max(h.journal_length).over(order_by=h.seq), 0).label("length"),
         (_TURNS * claims + sa.case((is_claim, _CLAIM), else_=_OTHER)).label("turn"),
         h.seq.label("nth"),
         _at.label("at"),
-        h.event.label("event"),
+        h.move.label("event"),
         h.reason.label("reason"),
         h.actor.label("actor"),
         _text.label("key"),

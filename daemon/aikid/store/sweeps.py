@@ -55,7 +55,7 @@ WITH due AS MATERIALIZED (
   UPDATE aiki.runs r SET state = '{target(Move.DUE)}', why = NULL, history_seq = r.history_seq + 1
   FROM due WHERE r.id = due.id RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, event) SELECT id, history_seq, '{Move.DUE}' FROM woken
+  INSERT INTO aiki.run_history (run_id, seq, move) SELECT id, history_seq, '{Move.DUE}' FROM woken
 )
 SELECT namespace, workflow, version, id::text FROM woken
 """

@@ -120,7 +120,7 @@ run_history = sa.Table(
     sa.Column("run_id", UUID(), primary_key=True),
     sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
     sa.Column("at", _Time, nullable=False, server_default=_now),
-    sa.Column("event", sa.Text(), nullable=False),
+    sa.Column("move", sa.Text(), nullable=False),
     sa.Column("reason", sa.Text()),
     sa.Column("actor", sa.Text()),
     sa.Column(

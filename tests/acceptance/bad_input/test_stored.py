@@ -37,7 +37,7 @@ def stored(aikid: Aikid) -> Mapping[str, str]:
                 [run_id, 1 << 62, b'["\xff", 1e999]'],
             )
             connection.execute(
-                f"INSERT INTO aiki.run_history (run_id, seq, event, at) VALUES (%s, 0, 'enqueued', {LATE})", [run_id]
+                f"INSERT INTO aiki.run_history (run_id, seq, move, at) VALUES (%s, 0, 'enqueued', {LATE})", [run_id]
             )
     return {"AIKI_NAMESPACE": namespace, "TZ": "Pacific/Kiritimati"}
 

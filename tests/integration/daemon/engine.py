@@ -171,7 +171,7 @@ class Engine:
             return await cursor.fetchall() if cursor.description else []
 
     async def history(self, run_id: str) -> list[str]:
-        rows = await self.execute("SELECT seq, event FROM aiki.run_history WHERE run_id = %s ORDER BY seq", run_id)
+        rows = await self.execute("SELECT seq, move FROM aiki.run_history WHERE run_id = %s ORDER BY seq", run_id)
         assert [seq for seq, _ in rows] == list(range(len(rows)))
         return [event for _, event in rows]
 
