@@ -8,12 +8,13 @@ from typing import Final
 
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.packing import payload_bytes
-from aikid.api import Api, Services
+from aikid.api import Api
 from aikid.bus import Bus
 from aikid.config import Settings
 from aikid.engine.routes import Routes
 from aikid.loops.rescuer import Rescuer
 from aikid.loops.waker import Waker
+from aikid.ops import Services
 from aikid.store.pool import Pool
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer

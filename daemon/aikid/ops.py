@@ -1,0 +1,201 @@
+"""Own the table of operations: for each its request, its lane (budget and priority), and what carries it out.
+
+A use case takes a batch, pairs of namespace and request, and returns a reply to each and what changed. Where it needs
+a word with the watchers too (who asks to be told), that word stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from aiki.core.errors import UsageError
+from aiki.core.failpoints import failpoint
+from aiki.rules.checking import check_request, is_uuid
+from aiki.wire.limits import WATCH_SECONDS
+from aiki.wire.messages import (
+    Claim,
+    CloseSession,
+    Enqueue,
+    Find,
+    History,
+    Input,
+    ListRuns,
+    OpenSession,
+    Page,
+    Record,
+    RenewSession,
+    Request,
+    Resume,
+    Status,
+    StatusReply,
+    Summary,
+    Watch,
+    Workflows,
+)
+from aikid.batch import Budget
+from aikid.bus import Bus, may_reply
+from aikid.engine import claims, control, enqueue, reads, record, sessions, status
+from aikid.engine.changes import Done
+from aikid.engine.routes import Routes
+from aikid.store.pool import Pool
+from aikid.tell.teller import Teller
+from aikid.tell.watchers import Watchers
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What carries requests out."""
+
+    pool: Pool
+    bus: Bus
+    routes: Routes
+    watchers: Watchers
+    teller: Teller
+
+
+Calls: TypeAlias = Sequence[tuple[str, Any]]
+UseCase: TypeAlias = Callable[[Services, Calls], Awaitable[Done[Any]]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: one is looked up for each request
+class Lane:
+    """Where calls wait, and how many of them are carried out at once. Those of one batch have one use case."""
+
+    name: str
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An operation. `rows` is the field that weighs in a batch; `check` refuses a request before it is queued."""
+
+    request: type[Request[Any]]
+    lane: Lane
+    carry_out: UseCase
+    rows: str | None = None
+    check: Callable[[Any], None] = check_request
+
+    @property
+    def name(self) -> str:
+        """What it is called on the wire."""
+        return self.request.op
+
+
+# -- use cases
+
+
+async def _enqueue(s: Services, calls: Calls) -> Done[Any]:
+    for namespace, request in calls:
+        if request.inbox is not None and may_reply(request.inbox):
+            ids = [run.id for run in request.runs if is_uuid(run.id)]
+            s.watchers.watch(namespace, Watch(ids, request.inbox, WATCH_SECONDS))
+    return _unless_lost(await enqueue.enqueue(s.pool, s.routes, calls, room=s.bus.room), "enqueue.before_reply")
+
+
+async def _claim(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    done = await claims.answer(s.pool, namespace, request, room=s.bus.room)
+    return _unless_lost(done, "claim.before_reply") if done.changes.claimed else done
+
+
+async def _page(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await reads.page(s.pool, namespace, request, room=s.bus.room)])
+
+
+async def _record(s: Services, calls: Calls) -> Done[Any]:
+    return _unless_lost(await record.record(s.pool, calls, s.watchers, room=s.bus.room), "record.before_reply")
+
+
+async def _open_session(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await sessions.open_session(s.pool, s.routes, namespace, request)])
+
+
+async def _renew_session(s: Services, calls: Calls) -> Done[Any]:
+    return _unless_lost(Done(await sessions.renew_sessions(s.pool, calls, room=s.bus.room)), "renew.before_reply")
+
+
+async def _close_session(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return await sessions.close_session(s.pool, namespace, request)
+
+
+async def _resume(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return await control.resume(s.pool, namespace, request)
+
+
+async def _look(s: Services, calls: Calls) -> Done[Any]:
+    """Read for many Status and Watch calls at once."""
+    for namespace, request in calls:
+        if isinstance(request, Watch):
+            s.watchers.watch(namespace, request)
+    found = await status.statuses(s.pool, [(namespace, i) for namespace, request in calls for i in request.ids])
+    asked = [(namespace, i) for namespace, request in calls if isinstance(request, Status) for i in request.ids]
+    explained = await reads.explain(s.pool, {key: found[key] for key in asked if key in found})
+    explained = await status.tried(s.pool, explained)
+    replies: list[StatusReply] = []
+    for namespace, request in calls:
+        known = found if isinstance(request, Watch) else explained
+        mine = {i: known[namespace, i] for i in request.ids if (namespace, i) in known}
+        if isinstance(request, Watch):
+            s.watchers.saw(namespace, request.ids, mine)
+        replies.append(status.reply(request.ids, mine, room=s.bus.room))
+    return Done(replies)
+
+
+async def _read(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await reads.answer(s.pool, namespace, request, room=s.bus.room)])
+
+
+def _check_watch(request: Watch) -> None:
+    check_request(request)
+    if not may_reply(request.inbox):
+        raise UsageError("`inbox` must be a subject under _INBOX.")
+
+
+def _unless_lost(done: Done[Any], point: str) -> Done[Any]:
+    """Return what was done, without its replies if a test wants them lost."""
+    if failpoint(point):
+        done.replies.clear()
+    return done
+
+
+# -- the table
+
+# Renewals and records keep claims alive and have lanes of their own; new work and reads come last. A batch's weight is
+# its rows and its bytes by the half KiB, so that large requests make small batches. Whatever one namespace asks for, a
+# lane is left to the others.
+_LEASE: Final = Lane("lease", Budget(lanes=2, limit=1, capacity=1_000, lanes_each=1))
+_RENEWAL: Final = Lane("renewal", Budget(lanes=2, limit=200, capacity=5_000, lanes_each=1))
+_RECORD: Final = Lane("record", Budget(lanes=3, limit=2_500, capacity=10_000, lanes_each=2))
+_CLAIM: Final = Lane("claim", Budget(lanes=3, limit=1, capacity=2_000, lanes_each=2))
+_CONTROL: Final = Lane("control", Budget(lanes=2, limit=1, capacity=200, lanes_each=1))
+_ENQUEUE: Final = Lane("enqueue", Budget(lanes=3, limit=1_250, capacity=10_000, lanes_each=2))
+_LOOK: Final = Lane("look", Budget(lanes=3, limit=1_000, capacity=10_000, lanes_each=2))
+_READ: Final = Lane("read", Budget(lanes=3, limit=1, capacity=200, lanes_each=2))
+
+TABLE: Final = (
+    Op(OpenSession, _LEASE, _open_session),
+    Op(CloseSession, _LEASE, _close_session),
+    Op(RenewSession, _RENEWAL, _renew_session),
+    Op(Record, _RECORD, _record, rows="units"),
+    Op(Claim, _CLAIM, _claim),
+    Op(Page, _CLAIM, _page),
+    Op(Resume, _CONTROL, _resume),
+    Op(Enqueue, _ENQUEUE, _enqueue, rows="runs"),
+    Op(Status, _LOOK, _look, rows="ids"),
+    Op(Watch, _LOOK, _look, rows="ids", check=_check_watch),
+    Op(Find, _READ, _read),
+    Op(ListRuns, _READ, _read),
+    Op(History, _READ, _read),
+    Op(Input, _READ, _read),
+    Op(Summary, _READ, _read),
+    Op(Workflows, _READ, _read),
+)
+OPS: Final = {op.name: op for op in TABLE}
+"""The operations by name."""
