@@ -5,27 +5,27 @@ from __future__ import annotations
 import inspect
 import types
 import unicodedata
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, ClassVar, Final, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import UsageError
 from aiki.core.frames import place
+from aiki.core.keys import TASK
 from aiki.core.retry import DEFAULT_RETRY, Retry
-from aiki.inside.workflow_run import current_body
+from aiki.inside.durable import Ask
+from aiki.inside.workflow_run import WorkflowRun, current_body
 from aiki.payload import Parameters, Result
 from aiki.payload.annotations import Scope, local_scope
 from aiki.wire.limits import KEY_CHARS
 from aiki.wire.subjects import is_token
-
-if TYPE_CHECKING:
-    from aiki.inside.workflow_run import WorkflowRun
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Executor = Literal["thread", "process"]
 
 _UNCHANGED: Final[Any] = object()
+_IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 class Task(Generic[P, R]):
@@ -74,11 +74,10 @@ class Task(Generic[P, R]):
         of the body that `run` belongs to.
         """
         try:
-            calls = run._calls  # noqa: SLF001 - the execution behind the public run
+            body = run._body  # noqa: SLF001 - the execution behind the public run
         except AttributeError:
             raise self._without_run(run) from None
-        result: R = await calls.call(self, args, kwargs)
-        return result
+        return await body.ask(TaskAsk(self, args, kwargs))
 
     def options(
         self,
@@ -121,6 +120,42 @@ class Task(Generic[P, R]):
 
 # A call without any argument is refused in our own words, too. Type checkers read the signature above.
 vars(Task)["run"].__defaults__ = (None,)
+
+
+class TaskAsk(Ask[Awaitable[R]]):
+    """A call of a task: what it was given, and what each of its tries gets of that."""
+
+    kind: ClassVar[str] = TASK
+    task: Task[..., R]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    _encoded: bytes | None = None
+    _copy: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    """The first try's arguments: encoding them has made a copy that nobody else holds."""
+
+    def __str__(self) -> str:
+        return f"{self.task.name}.run()"
+
+    def keep(self) -> None:
+        """Keep what the task is to be called with as it is now: the body may change its objects later."""
+        if not (_are_immutable(self.args) and _are_immutable(self.kwargs.values())):
+            self._encoded, self._copy = self.task.parameters.encode_and_copy(self.args, self.kwargs)
+            self.args, self.kwargs = (), {}
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments for one try: its own copy, so that no try sees what another did to them."""
+        if self._encoded is None:
+            return self.args, self.kwargs
+        if self._copy is not None:
+            copy, self._copy = self._copy, None
+            return copy
+        return self.task.parameters.decode(self._encoded)
+
+    def encoded_arguments(self) -> bytes:
+        """Return the arguments as one JSON object."""
+        if self._encoded is None:
+            self._encoded = self.task.parameters.encode(self.args, self.kwargs)
+        return self._encoded
 
 
 class AsyncTask(Task[P, R]):
@@ -243,6 +278,13 @@ def is_storable(text: str, *, least: int) -> bool:
     if not least <= len(text) <= KEY_CHARS:
         return False
     return text.isprintable() or not any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
+
+
+def _are_immutable(values: Iterable[Any]) -> bool:
+    for value in values:  # noqa: SIM110 - a generator costs more than the loop, and this is on the hot path
+        if type(value) not in _IMMUTABLE:
+            return False
+    return True
 
 
 def _described(given: object) -> str:

@@ -27,8 +27,8 @@ from aiki.wire.messages import Claimed, End, Entry, Page, PageReply, Recorded, U
 
 if TYPE_CHECKING:
     from aiki.definitions.workflow import Workflow
-    from aiki.execution.calls import Call
     from aiki.execution.host import Host
+    from aiki.execution.kind import TaskCall
     from aiki.execution.lease import Lease
     from aiki.execution.settings import Settings
 
@@ -227,7 +227,6 @@ class Execution:
         self._journal_bytes = sum(len(entry.key) + len(bytes(entry.value)) for entry in self._entries)
         journal, self._entries = Journal(self._entries), []
         body = self._body = Body(
-            lambda: workflow.fn(run, *args, **kwargs),
             journal=journal,
             started_at=claimed.started_at,
             origin_id=claimed.origin_id,
@@ -244,6 +243,7 @@ class Execution:
             idempotency_key=claimed.key,
             labels=claimed.labels,
         )
+        body.begin(workflow.fn(run, *args, **kwargs))
         self._advance()
 
     def _advance(self) -> None:
@@ -287,19 +287,18 @@ class Execution:
         """Step the body; tell whether it wants to go on at once."""
         watchdog.begin(self._step)
         try:
-            more = body.pump(self._host.now())
+            more = body.pump(self._host.now(), self._host.seconds)
         finally:
             watchdog.end()
         if more or self._step.spinning_from:
             self._step.paused(body.waiting_lines, more=more)
-        if body.abandoned:
-            for call in body.take_abandoned():
-                self._attempts.cancel(call)
+        for call in body.take_abandoned():
+            call.kind.abandon(call, self._attempts)
         started = body.take_started()
         if started:
             now = self._host.now()
             for call in started:
-                self._attempts.admit(call, now, announce=not self._draining)
+                call.kind.start(call, self._attempts, now, announce=not self._draining)
         if body.outcome is not Outcome.RUNNING:
             self._end_with(ends.of_body(body, self._workflow, room=self._host.room()))
         elif self._too_large:
@@ -326,7 +325,7 @@ class Execution:
 
     # -- private: tasks
 
-    def _on_outcome(self, call: Call | None, ok: bool, value: bytes) -> None:
+    def _on_outcome(self, call: TaskCall | None, ok: bool, value: bytes) -> None:
         """Take in a final outcome, or (without a call) that an attempt has failed."""
         body = self._body
         if self._over or self._end is not None or body is None:

@@ -17,6 +17,10 @@ class Host(Protocol):
         """Return the database's time in microseconds."""
         ...
 
+    def seconds(self) -> float:
+        """Return what a steady clock shows, by which slices of time are measured."""
+        ...
+
     def record(self, execution: Execution, unit: Unit) -> None:
         """Write `unit`, repeating it until it is answered, then call `execution.on_recorded`. One at a time."""
         ...

@@ -1,6 +1,6 @@
 """Own the recorded entries of a run that its body has not yet been given again.
 
-All pages are here before the body's first step: whether a call or a patch is recorded must not depend on where a
+All pages are here before the body's first step: whether a call is recorded must not depend on where a
 page ends. Entries are let go of as they are consumed, so that a page's bytes are freed once it is through.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from aiki.core.keys import PATCH, beginning
+from aiki.core.keys import beginning
+from aiki.execution.kinds import KINDS
 from aiki.wire.messages import Entry
 
-PATCHES: Final = beginning(PATCH)
+_AT_ONCE: Final = tuple(beginning(word) for word, kind in KINDS.items() if kind.at_once)
+_MAY_STAY: Final = tuple(beginning(word) for word, kind in KINDS.items() if kind.may_stay_unasked)
 
 
 class Journal:
     """Recorded entries in their order, each consumed once."""
 
-    __slots__ = ("_counts", "_entries", "_head", "_patches", "length", "remaining")
+    __slots__ = ("_at_once", "_counts", "_entries", "_head", "length", "remaining")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries: list[Entry | None] = list(entries)
@@ -26,12 +28,12 @@ class Journal:
         self.remaining = self.length
         self._head = 0
         self._counts: dict[str, int] = {}
-        self._patches: dict[str, int] = {}
+        self._at_once: dict[str, int] = {}
         for index, entry in enumerate(self._entries):
             assert entry is not None
             self._counts[entry.key] = self._counts.get(entry.key, 0) + 1
-            if entry.key.startswith(PATCHES):
-                self._patches[entry.key] = index
+            if entry.key.startswith(_AT_ONCE):
+                self._at_once[entry.key] = index
 
     def __contains__(self, key: object) -> bool:
         return key in self._counts
@@ -64,21 +66,21 @@ class Journal:
         else:
             del self._counts[entry.key]
 
-    def take_patch(self, key: str) -> bool:
-        """Consume the patch entry `key`; tell whether there was one."""
-        index = self._patches.pop(key, None)
+    def take(self, key: str) -> Entry | None:
+        """Consume the entry `key` of a kind that is decided at once, and return it; None if there is none."""
+        index = self._at_once.pop(key, None)
         if index is None:
-            return False
+            return None
+        entry = self._entries[index]
         self.consume(index)
-        return True
+        return entry
 
-    def drop_patches(self) -> bool:
-        """Consume all patch entries if nothing else is left; tell whether that made room.
-
-        A patch that the code no longer asks for is harmless: only outcomes must be asked for.
-        """
-        if len(self._patches) != self.remaining:
+    def drop_unasked(self) -> bool:
+        """Consume all entries that may stay unasked if nothing else is left; tell whether that made room."""
+        left = list(self.unconsumed())
+        if not left or not all(entry.key.startswith(_MAY_STAY) for _, entry in left):
             return False
-        for key in list(self._patches):
-            self.take_patch(key)
+        for index, entry in left:
+            self._at_once.pop(entry.key, None)
+            self.consume(index)
         return True

@@ -139,6 +139,8 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._reached = 0.0
         self._made_ahead: dict[Any, AsyncioTask[Any]] = {}
         self._on_problem = on_problem
+        self.stepping = Stepping(self)
+        """What makes it the running loop, as a context."""
         self._timers: list[tuple[int, int, Timer]] = []
         self._timers_by_key: dict[str, deque[Timer]] = {}
         self._timers_made = 0
@@ -392,11 +394,10 @@ class Stepping:
     A context manager with slots rather than a generator: it is entered for each delivery.
     """
 
-    __slots__ = ("_finalizer", "_hooks", "_loop", "_outer", "_task")
+    __slots__ = ("_hooks", "_loop", "_outer", "_task")
 
     def __init__(self, loop: RunLoop) -> None:
         self._loop = loop
-        self._finalizer = self._close_generator
 
     def __enter__(self) -> None:
         self._hooks = sys.get_asyncgen_hooks()
@@ -408,7 +409,7 @@ class Stepping:
             if self._task is not None:
                 _leave_task(self._outer, self._task)
         # Generators end with the run: unwinding closes the coroutines that iterate them, and no loop outlives them.
-        sys.set_asyncgen_hooks(None, self._finalizer)
+        sys.set_asyncgen_hooks(None, self._close_generator)
         _set_running_loop(self._loop)
 
     def __exit__(self, *_: object) -> None:

@@ -7,49 +7,97 @@ Before Python 3.13 an async generator that is awaiting cannot be closed from out
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import Future, Task
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiki.core.frames import is_users, line_of
-from aiki.execution.loop import RunLoop, Stepping
-
-if TYPE_CHECKING:
-    from aiki.execution.body import Body
+from aiki.execution.loop import RunLoop
 
 _TRIES: Final = 4
+_REFUSALS: Final = 5
 _HANDLES: Final = 20_000
 _stubborn: list[Any] = []
 """Coroutines that cannot be closed."""
 
 
-def unwind(body: Body) -> list[str]:
-    """Close every coroutine of the body and make its loop inert; return the lines of those that refused."""
-    loop = body.loop
-    refused: list[str] = []
-    if not loop.ready and all(task.done() for task in loop.tasks):
-        loop.kill()
-        return refused
-    with Stepping(loop):
-        for task in reversed(loop.tasks):
-            if not task.done():
-                refused += _close(body, task)
-        # Each asyncio task still has to end. Its coroutine is closed, so no frame of the user's runs any more, but
-        # callbacks do, such as anyio's bookkeeping.
-        loop.dead = True
-        for task in list(loop.tasks):
-            if not task.done():
-                task.cancel()
-        try:
-            loop.run_ready(_HANDLES)
-        finally:
-            for task in loop.tasks:
-                if task.done() and not task.cancelled():
-                    task.exception()  # marks it as seen: nobody is left to read it
+class Unwinding:
+    """The end of one body in memory."""
+
+    __slots__ = ("_loop", "begun")
+
+    def __init__(self, loop: RunLoop) -> None:
+        self._loop = loop
+        self.begun = 0
+        """0 while the body lives; then 1 + the durable calls that a `finally` block has tried since."""
+
+    def begin(self) -> None:
+        """From now on nothing durable can happen."""
+        self.begun = 1
+
+    def refuse(self) -> Any:
+        """Keep a body that is being unwound from a durable call.
+
+        GeneratorExit is raised first, since `finally` blocks then end; one that goes on asking gets a future that never
+        comes: close() then fails, and its line is told.
+        """
+        self.begun += 1
+        if self.begun > _REFUSALS:
+            return Future(loop=self._loop)
+        raise GeneratorExit
+
+    def unwind(self) -> list[str]:
+        """Close every coroutine of the body and make its loop inert; return the lines of those that refused."""
+        loop = self._loop
+        refused: list[str] = []
+        if not loop.ready and all(task.done() for task in loop.tasks):
             loop.kill()
-    return refused
+            return refused
+        with loop.stepping:
+            for task in reversed(loop.tasks):
+                if not task.done():
+                    refused += self._close(task)
+            # Each asyncio task still has to end. Its coroutine is closed, so no frame of the user's runs any more, but
+            # callbacks do, such as anyio's bookkeeping.
+            loop.dead = True
+            for task in list(loop.tasks):
+                if not task.done():
+                    task.cancel()
+            try:
+                loop.run_ready(_HANDLES)
+            finally:
+                for task in loop.tasks:
+                    if task.done() and not task.cancelled():
+                        task.exception()  # marks it as seen: nobody is left to read it
+                loop.kill()
+        return refused
+
+    def _close(self, task: Task[Any]) -> list[str]:
+        """Close the task's coroutine and those it awaits; return the lines of those that will not close.
+
+        Closing the outermost closes them all, unless an inner one refuses: the outer ones then end, and it stays.
+        """
+        lines = []
+        for coroutine in list(_chain(task.get_coro())):
+            if hasattr(coroutine, "close") and not any(self._closes(task, coroutine) for _ in range(_TRIES)):
+                _stubborn.append(coroutine)
+                lines.append(_innermost_line(coroutine))
+        return lines
+
+    def _closes(self, task: Task[Any], coroutine: Any) -> bool:
+        self.begun = 1
+        _enter_task(self._loop, task)
+        try:
+            coroutine.close()
+        except RuntimeError as error:
+            return "ignored GeneratorExit" not in str(error)
+        except BaseException:  # noqa: BLE001 - what a `finally` raises while its run leaves has no reader
+            return True
+        finally:
+            _leave_task(self._loop, task)
+        return True
 
 
 def waiting_lines(loop: RunLoop) -> list[str]:
@@ -57,34 +105,7 @@ def waiting_lines(loop: RunLoop) -> list[str]:
     return list(dict.fromkeys(_line_of(task) for task in loop.tasks if not task.done()))
 
 
-def _close(body: Body, task: asyncio.Task[Any]) -> list[str]:
-    """Close the task's coroutine and those it awaits; return the lines of those that will not close.
-
-    Closing the outermost closes them all, unless an inner one refuses: the outer ones then end, and it stays.
-    """
-    lines = []
-    for coroutine in list(_chain(task.get_coro())):
-        if hasattr(coroutine, "close") and not any(_closes(body, task, coroutine) for _ in range(_TRIES)):
-            _stubborn.append(coroutine)
-            lines.append(_innermost_line(coroutine))
-    return lines
-
-
-def _closes(body: Body, task: asyncio.Task[Any], coroutine: Any) -> bool:
-    body.leaving = 1
-    _enter_task(body.loop, task)
-    try:
-        coroutine.close()
-    except RuntimeError as error:
-        return "ignored GeneratorExit" not in str(error)
-    except BaseException:  # noqa: BLE001 - what a `finally` raises while its run leaves has no reader
-        return True
-    finally:
-        _leave_task(body.loop, task)
-    return True
-
-
-def _line_of(task: asyncio.Task[Any]) -> str:
+def _line_of(task: Task[Any]) -> str:
     return _innermost_line(task.get_coro())
 
 

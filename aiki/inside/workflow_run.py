@@ -1,6 +1,6 @@
 """Own `WorkflowRun`: the run as its body sees it.
 
-It holds no state of the run: it asks the execution behind it through `Calls`, which `aiki.execution` implements.
+What is durable it asks the execution behind it for; only the run's random numbers are its own.
 """
 
 from __future__ import annotations
@@ -9,54 +9,48 @@ import uuid
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from random import Random
+from typing import Any, ClassVar
 
 import msgspec
 
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
+from aiki.core.keys import PATCH, TIMER, UNTIL
+from aiki.inside.durable import Ask, Durable
 from aiki.inside.log import RunLog
-
-if TYPE_CHECKING:
-    from aiki.definitions.task import Task
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Calls(Protocol):
-    """What a WorkflowRun needs from the execution that runs its body. Everything here is the same on replay."""
+class Sleep(Ask[Awaitable[None]]):
+    """A wait of this length."""
 
-    def call(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
-        """Run the task durably; raises TaskFailed when it gave up, Conflict when its key means another input."""
-        ...
+    kind: ClassVar[str] = TIMER
+    microseconds: int
 
-    def now(self) -> int:
-        """Return the time of the last delivery, in microseconds since the epoch."""
-        ...
+    def __str__(self) -> str:
+        return "run.sleep()"
 
-    async def sleep(self, delay_us: int) -> None:
-        """Wait on a durable timer."""
-        ...
 
-    async def sleep_until(self, when_us: int) -> None:
-        """Wait on a durable timer for a date."""
-        ...
+class SleepUntil(Ask[Awaitable[None]]):
+    """A wait for this date, in microseconds since 1970."""
 
-    def random(self) -> float:
-        """Return the next number in [0, 1) of the run's own generator."""
-        ...
+    kind: ClassVar[str] = UNTIL
+    microseconds: int
 
-    def uuid(self) -> uuid.UUID:
-        """Return the next UUIDv4 of the run's own generator."""
-        ...
+    def __str__(self) -> str:
+        return "run.sleep_until()"
 
-    def patched(self, change_id: str) -> bool:
-        """Tell whether the run is to take the new side of the change."""
-        ...
 
-    def replaying(self) -> bool:
-        """Tell whether the body is still doing what it did before in another process."""
-        ...
+class Patched(Ask[bool]):
+    """Whether to take the new side of a change."""
+
+    kind: ClassVar[str] = PATCH
+    change_id: str
+
+    def __str__(self) -> str:
+        return "run.patched()"
 
 
 class WorkflowRun:
@@ -65,11 +59,14 @@ class WorkflowRun:
     `origin_id` is the first of its retries, so it is the same over all of them; `run_id` is this run.
     """
 
-    __slots__ = ("_calls", "_input", "_log", "idempotency_key", "labels", "origin_id", "run_id", "version", "workflow")
+    __slots__ = (
+        *("_body", "_input", "_log", "_random"),
+        *("idempotency_key", "labels", "origin_id", "run_id", "version", "workflow"),
+    )
 
     def __init__(
         self,
-        calls: Calls,
+        body: Durable,
         *,
         run_id: str,
         origin_id: str,
@@ -79,8 +76,9 @@ class WorkflowRun:
         idempotency_key: str | None,
         labels: Mapping[str, str],
     ) -> None:
-        self._calls = calls
+        self._body = body
         self._log: RunLog | None = None
+        self._random: Random | None = None
         self.run_id = run_id
         self.origin_id = origin_id
         self.workflow = workflow
@@ -102,19 +100,19 @@ class WorkflowRun:
     def log(self) -> RunLog:
         """A logger that is silent on replay."""
         if self._log is None:
-            self._log = RunLog(self._calls.replaying, run_id=self.run_id, workflow=self.workflow)
+            self._log = RunLog(self._body.replaying, run_id=self.run_id, workflow=self.workflow)
         return self._log
 
     def now(self) -> datetime:
         """Return the run's time: that of the last outcome delivered to it, aware, in UTC."""
-        return _EPOCH + timedelta(microseconds=self._calls.now())
+        return _EPOCH + timedelta(microseconds=self._body.now())
 
     async def sleep(self, delay: Duration) -> None:
         """Wait durably for a timedelta or text such as "10m"; a long wait holds no worker.
 
         Raises UsageError if the text is no duration.
         """
-        await self._calls.sleep(to_microseconds(delay))
+        await self._body.ask(Sleep(to_microseconds(delay)))
 
     async def sleep_until(self, when: datetime) -> None:
         """Wait durably until `when`, an aware datetime; a date in the past does not wait.
@@ -126,22 +124,28 @@ class WorkflowRun:
                 f"sleep_until() needs a datetime with a time zone, not {when!r}",
                 hint="await run.sleep_until(run.now() + timedelta(hours=1))",
             )
-        await self._calls.sleep_until((when - _EPOCH) // timedelta(microseconds=1))
+        await self._body.ask(SleepUntil((when - _EPOCH) // timedelta(microseconds=1)))
 
     def random(self) -> float:
         """Return a number in [0, 1) that is the same on replay."""
-        return self._calls.random()
+        return self._generator("run.random()").random()
 
     def uuid(self) -> uuid.UUID:
         """Return a random UUID that is the same on replay."""
-        return self._calls.uuid()
+        return uuid.UUID(int=self._generator("run.uuid()").getrandbits(128), version=4)
 
     def patched(self, change_id: str) -> bool:
         """Tell whether to take the new code: true for runs that first come here after the change was deployed.
 
         `if run.patched("add-fraud-check"): await check.run(run, order)` lets runs in flight go on as they began.
         """
-        return self._calls.patched(change_id)
+        return self._body.ask(Patched(change_id))
+
+    def _generator(self, what: str) -> Random:
+        self._body.require_inside(what)
+        if self._random is None:
+            self._random = Random(self.origin_id)  # noqa: S311 - it must repeat
+        return self._random
 
 
 def _is_aware(when: Any) -> bool:

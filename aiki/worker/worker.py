@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -219,6 +220,10 @@ class Worker:
     def record(self, execution: Execution, unit: Unit) -> None:
         """Send the unit; `execution.on_recorded` gets its answer."""
         self._recorder.submit(execution, unit)
+
+    def seconds(self) -> float:
+        """Return what a steady clock shows."""
+        return time.perf_counter()
 
     def room(self) -> int:
         """Return the bytes of a message to the daemon."""

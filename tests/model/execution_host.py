@@ -13,14 +13,13 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import pytest
 from msgspec import Raw
 
 from aiki.core.errors import AikiError
 from aiki.core.states import Move, apply, target
 from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
-from aiki.execution import Execution, Lease, Settings, body
+from aiki.execution import Execution, Lease, Settings
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import NULL, Attempt, Claimed, End, Entry, Fence, Page, PageReply, Recorded, Unit
 
@@ -55,7 +54,9 @@ class _Selector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """`outside` counts what runs in real time (threads, processes): while it is not 0 the clock stands still."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        """`clock` is what bodies measure their slices by; by default the loop's own time."""
+        self.clock = clock or self.time
         self.seconds = 0.0
         self.outside = 0
         selector = _Selector()
@@ -83,11 +84,9 @@ def simulate(main: Coroutine[Any, Any, R], *, clock: Callable[[], float] | None 
 
     `clock` is what bodies measure their slices by; without one no slice ever ends, however slow the machine is.
     """
-    loop = VirtualLoop()
+    loop = VirtualLoop(clock)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(body, "perf_counter", clock or loop.time)
-            return loop.run_until_complete(main)
+        return loop.run_until_complete(main)
     finally:
         pending = asyncio.all_tasks(loop)
         for task in pending:
@@ -135,6 +134,7 @@ class World:
         self._pending: Unit | None = None
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self.seconds = self._loop.clock if isinstance(self._loop, VirtualLoop) else self._loop.time
         self.started = self.now()
 
     # -- Host

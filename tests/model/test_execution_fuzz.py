@@ -17,7 +17,7 @@ import pytest
 from aiki.core.states import State
 from aiki.definitions.workflow import workflow
 from aiki.execution import Settings
-from aiki.execution.body import Body
+from aiki.execution.deliveries import Deliveries
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Entry
 from tests.model.execution_host import World, interrupting, simulate
@@ -104,19 +104,19 @@ class Case:
 @contextmanager
 def watched(witness: Witness) -> Iterator[None]:
     """Let `witness` see the deliveries of all bodies."""
-    consume, record = Body._consume, Body._record
+    consume, record = Deliveries._consume, Deliveries._record
 
-    def consumed(body: Body, index: int, entry: Entry) -> None:
+    def consumed(deliveries: Deliveries, index: int, entry: Entry) -> None:
         witness.saw(entry.key)
-        consume(body, index, entry)
+        consume(deliveries, index, entry)
 
-    def recorded(body: Body, entry: Entry) -> None:
+    def recorded(deliveries: Deliveries, entry: Entry) -> None:
         witness.saw(entry.key)
-        record(body, entry)
+        record(deliveries, entry)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Body, "_consume", consumed)
-        patch.setattr(Body, "_record", recorded)
+        patch.setattr(Deliveries, "_consume", consumed)
+        patch.setattr(Deliveries, "_record", recorded)
         yield
 
 

@@ -54,14 +54,9 @@ PENDING = {
 }
 """Still to be turned round."""
 PENDING_CIRCLES = (
-    {"aiki.definitions.task", "aiki.inside.workflow_run"},
     {
         *("aiki.client.blocking", "aiki.client.client", "aiki.client.named", "aiki.client.portal"),
         *("aiki.definitions.call", "aiki.definitions.workflow"),
-    },
-    {
-        *("aiki.execution.audit", "aiki.execution.body", "aiki.execution.failures", "aiki.execution.faults"),
-        "aiki.execution.unwinding",
     },
     {"aiki.execution.execution", "aiki.execution.host"},
     {"aiki_cli.app", "aiki_cli.main"},

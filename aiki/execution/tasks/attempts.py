@@ -37,7 +37,7 @@ from aiki.wire.messages import NULL, Attempt, Failure
 from aiki.wire.packing import PAYLOAD_BYTES_LEAST, payload_misfit
 
 if TYPE_CHECKING:
-    from aiki.execution.calls import Call
+    from aiki.execution.kind import TaskCall
     from aiki.execution.outbox import Outbox
     from aiki.execution.settings import Settings
 
@@ -50,7 +50,7 @@ class Started:
 
     __slots__ = ("announced", "call", "failed", "need", "number", "permit", "trying")
 
-    def __init__(self, call: Call, number: int, need: int) -> None:
+    def __init__(self, call: TaskCall, number: int, need: int) -> None:
         self.call = call
         self.number = number
         """The attempt, counted from 1."""
@@ -100,7 +100,7 @@ class Attempts:
         now: Callable[[], int],
         lease: Lease,
         room: Callable[[], int],
-        on_outcome: Callable[[Call | None, bool, bytes], None],
+        on_outcome: Callable[[TaskCall | None, bool, bytes], None],
     ) -> None:
         """`on_outcome` gets (call, ok, value), or (None, ...) when only an attempt failed."""
         self._prior: dict[str, Attempt] = {}
@@ -141,7 +141,7 @@ class Attempts:
         """The last key of these tasks."""
         return max(self._prior, default="")
 
-    def admit(self, call: Call, now: int, *, announce: bool) -> None:
+    def admit(self, call: TaskCall, now: int, *, announce: bool) -> None:
         """Take a new call; it starts by `launch`.
 
         Without `announce` no start of an `at_most_once` task goes on record yet.
@@ -155,11 +155,11 @@ class Attempts:
             self._retry_at(started, prior.next_at)
         else:
             # A coroutine needs neither thread nor child: its start goes into the commit that it waits for anyway.
-            if call.task.at_most_once and call.task.is_async and announce and self._lease.is_certain():
+            if call.ask.task.at_most_once and call.ask.task.is_async and announce and self._lease.is_certain():
                 self._announce(started)
             self._waiting.append(started)
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: TaskCall) -> None:
         """Forget a call that nobody waits for."""
         started = self._started.get(call.key)
         if started is not None and started.call is call:
@@ -237,7 +237,7 @@ class Attempts:
         started = self._retries[0][2]
         if (failure := started.failed) is None:
             return None
-        return failed_try(started.call.task.name, started.number - 1, type=failure.type, message=failure.message)
+        return failed_try(started.call.ask.task.name, started.number - 1, type=failure.type, message=failure.message)
 
     # -- private
 
@@ -250,7 +250,7 @@ class Attempts:
         started.announced = True
 
     def _let_go(self, started: Started, now: int) -> None:
-        task = started.call.task
+        task = started.call.ask.task
         if task.at_most_once and not started.announced and (task.is_async or started.permit is not None):
             self._announce(started)
             self._waiting.append(started)
@@ -279,7 +279,7 @@ class Attempts:
                 self._waiting.append(started)
             started.permit = None
         if started.announced:
-            failure = Failure("NotStarted", "it was taken back before it began", task=started.call.task.name)
+            failure = Failure("NotStarted", "it was taken back before it began", task=started.call.ask.task.name)
             row = Attempt(started.call.key, started.number, Raw(encode_failure(failure)))
             self._outbox.add(row)
             self._prior[started.call.key] = row
@@ -295,7 +295,7 @@ class Attempts:
 
     def _try(self, started: Started, now: int) -> None:
         call = started.call
-        task = call.task
+        task = call.ask.task
         timeout = task.timeout
         if task.total_timeout is not None:
             left = task.total_timeout - (now - call.asked_at) / SECOND
@@ -333,7 +333,7 @@ class Attempts:
         self.running -= 1
         failpoint("task.after_body")
         if isinstance(result, bytes) and len(result) > PAYLOAD_BYTES_LEAST:
-            what = f"the result of task {started.call.task.name!r}"
+            what = f"the result of task {started.call.ask.task.name!r}"
             result = payload_misfit(len(result), what, room=self._room()) or result
         if isinstance(result, bytes):
             del self._started[started.call.key]
@@ -346,7 +346,7 @@ class Attempts:
 
     def _fail(self, started: Started, error: BaseException) -> None:
         call = started.call
-        known = error.raised if isinstance(error, ProcessFailure) else raised(error, call.task.retry)
+        known = error.raised if isinstance(error, ProcessFailure) else raised(error, call.ask.task.retry)
         now = self._now()
         delay = self._next_delay(started, known, now)
         if delay is None:
@@ -362,7 +362,7 @@ class Attempts:
 
     def _next_delay(self, started: Started, known: Raised, now: int) -> float | None:
         """Return the seconds until the next attempt, or None if this failure is final."""
-        task = started.call.task
+        task = started.call.ask.task
         if known.final or task.at_most_once:
             return None
         elapsed = (now - started.call.asked_at) / SECOND
@@ -377,7 +377,7 @@ class Attempts:
         call = started.call
         del self._started[call.key]
         if not failure.attempts:
-            failure = replace(failure, task=call.task.name, attempts=started.number)
+            failure = replace(failure, task=call.ask.task.name, attempts=started.number)
         self._on_outcome(call, False, encode_failure(failure))
 
     def _retry_at(self, started: Started, next_at: int) -> None:
@@ -385,24 +385,24 @@ class Attempts:
         heapq.heappush(self._retries, (next_at, self._made, started))
 
 
-def _ignore(call: Call | None, ok: bool, value: bytes) -> None:
+def _ignore(call: TaskCall | None, ok: bool, value: bytes) -> None:
     """Take no outcome: the claim is over."""
 
 
-def _too_late(call: Call, attempts: int) -> Failure:
+def _too_late(call: TaskCall, attempts: int) -> Failure:
     return Failure(
         TaskTimeout.__name__,
-        f"no attempt could begin within the total timeout of {call.task.total_timeout:g} s",
-        task=call.task.name,
+        f"no attempt could begin within the total timeout of {call.ask.task.total_timeout:g} s",
+        task=call.ask.task.name,
         attempts=max(1, attempts),
     )
 
 
-def _outcome_unknown(call: Call, attempts: int) -> Failure:
+def _outcome_unknown(call: TaskCall, attempts: int) -> Failure:
     return Failure(
         "TaskOutcomeUnknown",
         "its start is on record, and its worker ended before it reported: it may have taken effect; not repeated",
-        task=call.task.name,
+        task=call.ask.task.name,
         attempts=attempts,
         unknown=True,
     )

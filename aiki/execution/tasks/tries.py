@@ -22,7 +22,7 @@ from aiki.execution.tasks.processes import ProcessJob
 from aiki.inside.task_run import TaskRun, enter_task
 
 if TYPE_CHECKING:
-    from aiki.execution.calls import Call
+    from aiki.execution.kind import TaskCall
     from aiki.execution.settings import Settings
     from aiki.execution.tasks.threads import Threads
 
@@ -50,7 +50,7 @@ class AsyncTry:
 
     def __init__(
         self,
-        call: Call,
+        call: TaskCall,
         run: TaskRun,
         *,
         timeout: float | None,
@@ -93,8 +93,8 @@ class AsyncTry:
         result: bytes | BaseException
         try:
             enter_task(run)
-            task = self._call.task
-            args, kwargs = self._call.arguments()
+            task = self._call.ask.task
+            args, kwargs = self._call.ask.arguments()
             body = self._lease.begin(task.fn, args, kwargs)
             self._begun = True
             result = task.result.encode(await body)
@@ -248,7 +248,7 @@ Try: TypeAlias = AsyncTry | ThreadTry
 
 
 def start_try(
-    call: Call,
+    call: TaskCall,
     run: TaskRun,
     *,
     origin_id: str,
@@ -266,14 +266,14 @@ def start_try(
     function begins only after leave; a coroutine is ready at once. Raises UsageError if a process task cannot be found
     by another process, PayloadError if its arguments do not fit.
     """
-    task = call.task
+    task = call.ask.task
     if task.is_async:
         return AsyncTry(call, run, timeout=timeout, context=context, loop=loop, on_end=on_end, lease=lease)
     work: Work = partial(_work_in_thread, call, run, lease)
     kill: Callable[[], None] | None = None
     threads = settings.threads
     if task.executor == "process":
-        job = ProcessJob(settings.processes, task, call.encoded_arguments(), (run, origin_id), lease)
+        job = ProcessJob(settings.processes, task, call.ask.encoded_arguments(), (run, origin_id), lease)
         work, kill, threads = job.run, job.kill, settings.processes.threads
     return ThreadTry(
         work,
@@ -287,11 +287,11 @@ def start_try(
     )
 
 
-def _work_in_thread(call: Call, run: TaskRun, lease: Lease, ready: Callable[[], None]) -> bytes:
+def _work_in_thread(call: TaskCall, run: TaskRun, lease: Lease, ready: Callable[[], None]) -> bytes:
     enter_task(run)
-    args, kwargs = call.arguments()
+    args, kwargs = call.ask.arguments()
     ready()
-    return call.task.result.encode(lease.begin(call.task.fn, args, kwargs))
+    return call.ask.task.result.encode(lease.begin(call.ask.task.fn, args, kwargs))
 
 
 def _timeout_error(timeout: float) -> TaskTimeout:

@@ -18,7 +18,7 @@ from aiki.core.states import Move, State
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import divergence
-from aiki.execution.body import SPIN
+from aiki.execution.deliveries import SPIN
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
 from tests.model.execution_host import EPOCH, World, simulate

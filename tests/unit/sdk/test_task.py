@@ -76,12 +76,15 @@ def test_a_task_knows_how_it_is_run():
 def test_run_hands_the_call_to_the_execution():
     calls = []
 
-    async def call(made, args, kwargs):
-        calls.append((made, args, kwargs))
+    async def recorded():
         return "recorded"
 
+    def ask(made):
+        calls.append((made.task, made.args, made.kwargs))
+        return recorded()
+
     async def body():
-        run: Any = SimpleNamespace(_calls=SimpleNamespace(call=call))
+        run: Any = SimpleNamespace(_body=SimpleNamespace(ask=ask))
         return await ship.run(run, "a", express=True)
 
     assert anyio.run(body) == "recorded"

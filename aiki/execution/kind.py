@@ -1,0 +1,147 @@
+"""Own what a kind of durable call must be able to do. Each has a file in `aiki.execution.kinds`, whose table names it.
+
+There are three ways to answer a body. What it waits for is a `DurableCall` (a task): held until all that was recorded
+has been asked for, then let go by its kind, and settled by its outcome. What is decided at once (a patch) is taken from
+the journal, or recorded. And timers are the loop's own. Body, journal and replay know these ways and no kind by name.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
+
+from aiki.inside.durable import Ask
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+
+    from aiki.definitions.task import TaskAsk
+    from aiki.execution.loop import RunLoop
+    from aiki.wire.messages import Entry
+
+A = TypeVar("A", bound=Ask[Any])
+A_contra = TypeVar("A_contra", bound=Ask[Any], contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+_VALUE_CHARS: Final = 120
+
+
+class DurableCall(Generic[A]):
+    """One call that a body waits for: open until its outcome is delivered, or until nobody waits for it any more."""
+
+    __slots__ = ("ask", "asked_at", "form", "futures", "key", "kind", "outcome")
+
+    def __init__(self, kind: Waited[A], key: str, ask: A, form: bytes, asked_at: int) -> None:
+        self.kind = kind
+        self.key = key
+        self.ask = ask
+        self.form = form
+        """What it was asked with, in canonical form."""
+        self.asked_at = asked_at
+        """The run's time when it was asked for: the same on every replay."""
+        self.futures: list[Future[Any]] = []
+        self.outcome: tuple[bool, bytes | Raw] | None = None
+        """Kept for those who share the call and come later."""
+
+    def answer(self, ok: bool, value: bytes | Raw) -> None:
+        """Hand the recorded outcome to everybody who waits, each with a copy of its own."""
+        for future in self.futures:
+            if not future.done():
+                self.kind.settle(self, future, ok, value)
+        self.futures.clear()
+
+
+TaskCall: TypeAlias = "DurableCall[TaskAsk[Any]]"
+
+
+class Asker(Protocol):
+    """The body that asks, as its kinds see it."""
+
+    @property
+    def loop(self) -> RunLoop:
+        """Its loop, which has its time and its timers."""
+        ...
+
+    def wait(self, kind: Waited[A], ask: A, /) -> Coroutine[Any, Any, Any]:
+        """Make a call of it, and wait for its outcome."""
+        ...
+
+    def decide(self, key: str, value: Raw, /) -> Entry | None:
+        """Return what is recorded under `key`, now or before; None if the run has been here without it."""
+        ...
+
+
+class Outside(Protocol):
+    """What can be done for a call outside of its body, by the execution: tries of a task in this worker."""
+
+    def admit(self, call: TaskCall, now: int, *, announce: bool) -> None:
+        """Try the call's task as soon as what is recorded is durable; `announce` its start if that must be known."""
+        ...
+
+    def cancel(self, call: TaskCall) -> None:
+        """Forget a call that was admitted."""
+        ...
+
+
+class Kind(Protocol[A_contra, R_co]):
+    """A kind of durable call; `A_contra` is what is asked, `R_co` what the body gets for it."""
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it is answered without a wait. If not, nobody is answered while the run leaves memory."""
+        ...
+
+    @property
+    def may_stay_unasked(self) -> bool:
+        """Whether the code may do without an entry that is recorded; if not, it has diverged then."""
+        ...
+
+    def ask(self, body: Asker, ask: A_contra, /) -> R_co:
+        """Answer the body."""
+        ...
+
+    def recorded(self, entry: Entry, /) -> str:
+        """Return what a person is told of an entry that the code no longer asks for."""
+        ...
+
+
+class Waited(Kind[A, Any], Protocol[A]):
+    """A kind whose outcome comes from outside of the body, later."""
+
+    def form(self, ask: A, /) -> bytes:
+        """Return what it is asked with, in canonical form. Raises PayloadError if that cannot be."""
+        ...
+
+    def key(self, ask: A, form: bytes, /) -> tuple[str, bool]:
+        """Return its key and True if all calls with this key are one, else what `keys.numbered` makes one of."""
+        ...
+
+    def conflict(self, ask: A, /) -> Exception:
+        """Return the error of a call with a shared key and another form than the first one's."""
+        ...
+
+    def keep(self, ask: A, /) -> None:
+        """Keep what it is asked with: it will be let go."""
+        ...
+
+    def start(self, call: DurableCall[A], outside: Outside, now: int, *, announce: bool) -> None:
+        """Let the call go."""
+        ...
+
+    def abandon(self, call: DurableCall[A], outside: Outside) -> None:
+        """Take back what `start` did: nobody waits any more."""
+        ...
+
+    def settle(self, call: DurableCall[A], future: Future[Any], ok: bool, value: bytes | Raw) -> None:
+        """Resolve one caller's future with the outcome as it is recorded."""
+        ...
+
+    def asked(self, call: DurableCall[A], /) -> str:
+        """Return what a person is told of a call that is not recorded."""
+        ...
+
+
+def shown(value: bytes | Raw) -> str:
+    """Return the beginning of a value, for a line of a diff."""
+    text = bytes(value).decode(errors="replace")
+    return text if len(text) <= _VALUE_CHARS else text[:_VALUE_CHARS] + "…"

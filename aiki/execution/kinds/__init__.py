@@ -1,0 +1,19 @@
+"""Own the table of kinds: which of them answers what a body asks for, by the word that its keys begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiki.core.keys import PATCH, TASK, TIMER, UNTIL
+from aiki.execution.kind import Kind
+from aiki.execution.kinds.patch import Patches
+from aiki.execution.kinds.task import Tasks
+from aiki.execution.kinds.timer import Dates, Timers
+
+KINDS: Final[Mapping[str, Kind[Any, Any]]] = {
+    TASK: Tasks(),
+    TIMER: Timers(),
+    UNTIL: Dates(),
+    PATCH: Patches(),
+}
