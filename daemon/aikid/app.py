@@ -12,10 +12,12 @@ from aikid.api import Api
 from aikid.bus import Bus
 from aikid.config import Settings
 from aikid.engine.routes import Routes
+from aikid.loops.loop import Looker, keep_looking
 from aikid.loops.rescuer import Rescuer
 from aikid.loops.waker import Waker
 from aikid.ops import Services
 from aikid.store.pool import Pool
+from aikid.tell.alarm import Alarm
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.teller import Teller
@@ -36,8 +38,9 @@ class App:
         self.offerer = Offerer(self.pool, self.bus)
         self.watchers = Watchers()
         self.news = News(self.pool, self.bus, self.watchers)
-        self.waker = Waker(self.pool, self.offerer, self.news)
-        self.teller = Teller(self.watchers, self.news, self.offerer, due_in=self.waker.due_in)
+        alarm = Alarm()
+        self.teller = Teller(self.watchers, self.news, self.offerer, alarm)
+        self.waker = Waker(self.pool, self.teller, alarm)
         self.rescuer = Rescuer(self.pool, self.bus, self.offerer, self.teller)
         self.routes = Routes(self.pool, self.offerer.met)
         self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, self.teller))
@@ -53,10 +56,9 @@ class App:
             self._warn_of_narrow_messages()
             await self.pool.open()
             async with asyncio.TaskGroup() as group:
-                loops = [
-                    group.create_task(work)
-                    for work in (self.offerer.run(), self.waker.run(), self.rescuer.run(), self.news.run())
-                ]
+                lookers: tuple[Looker, ...] = (self.offerer, self.waker, self.rescuer)
+                loops = [group.create_task(keep_looking(looker, self.pool.outage)) for looker in lookers]
+                loops.append(group.create_task(self.news.run()))
                 serving = group.create_task(self.api.run())
                 try:
                     await self.bus.listen(self.news.on_news)

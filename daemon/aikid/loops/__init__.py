@@ -1,1 +1,1 @@
-"""What the daemon does by itself: offer hints, wake what is due, rescue what died. Each has a `run_once`."""
+"""What the daemon does by itself: wake what is due, rescue what died. Each has a `run_once`."""

@@ -90,7 +90,7 @@ class News:
         """Read and push what other daemons changed, and forget watchers whose time is over, until cancelled."""
         forget_at = self._time() + _FORGET_SECONDS
         while True:
-            # Not wait_for(): see Offerer.run.
+            # Not wait_for(): see Alarm.wait.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(forget_at):
                     await self._hearing.wait()

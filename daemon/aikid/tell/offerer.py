@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import Final
 
-from aiki.core.errors import Unavailable
 from aiki.process.outages import Outage
 from aiki.wire import subjects
 from aiki.wire.limits import HINTS_PER_ROUTE
 from aikid.bus import Bus, ConsumerState
+from aikid.engine import queues
 from aikid.engine.routes import RouteKey
 from aikid.jetstream import JetStreamDown, JetStreamRefused
-from aikid.store import sweeps as store
-from aikid.store.pool import Pool, Priority
+from aikid.store.pool import Pool
+from aikid.tell.alarm import Alarm
 
 log = logging.getLogger("aikid.offerer")
 
@@ -54,21 +54,26 @@ class _Offered:
 class Offerer:
     """Publishes hints for the routes it has seen. It must never decide who runs what: a claim does."""
 
+    every_seconds = INTERVAL_SECONDS
+    suffers = "hints wait"
+
     def __init__(self, pool: Pool, bus: Bus) -> None:
         self._pool = pool
         self._bus = bus
         self._routes: dict[RouteKey, _Offered] = {}
         self._without_consumer: set[RouteKey] = set()
-        self._nudged = asyncio.Event()
+        self.alarm = Alarm()
         self._ensure_at = 0.0
         self._refusals = Outage(log, "JetStream", away="refuses consumers", back="refuses no consumer any more")
+        # Workers claim directly meanwhile.
+        self._jetstream = Outage(log, "JetStream")
         self._is_refused = False
         """Whether it has refused one since all were asked for last."""
 
     def met(self, routes: Iterable[RouteKey]) -> None:
         """Take note of routes that were met first: they need a consumer."""
         self._without_consumer.update(route for route in routes if route not in self._routes)
-        self._nudged.set()
+        self.alarm.ring()
 
     def nudge(self) -> None:
         """Look at once: NATS is back."""
@@ -77,7 +82,7 @@ class Offerer:
 
     def look(self) -> None:
         """Look at once: somebody may have queued runs and not told of them."""
-        self._nudged.set()
+        self.alarm.ring()
 
     async def queued(self, counts: Mapping[RouteKey, int]) -> None:
         """Publish hints for runs that were queued just now, as far as the stream has room. Best effort."""
@@ -92,41 +97,26 @@ class Offerer:
             before = offered.hints
             offered.hints = max(0, offered.hints - count)
             if offered.hints < _LOW <= before and route in more:
-                self._nudged.set()
-
-    async def run(self) -> None:
-        """Look every second, and when nudged, until cancelled."""
-        # Workers claim directly meanwhile.
-        jetstream = Outage(log, "JetStream")
-        while True:
-            try:
-                if self._bus.connected:
-                    await self.run_once()
-                    jetstream.is_over()
-            except Unavailable as error:
-                self._pool.outage.goes_on(error)
-            except JetStreamDown as error:
-                if self._bus.connected:  # else it is NATS that is away, and its connection says so
-                    jetstream.goes_on(error)
-            except Exception:
-                log.exception("hints wait: a bug")
-            self._nudged.clear()
-            try:
-                # wait_for() would swallow a cancellation that comes with the nudge (Python 3.11, bpo-37658).
-                async with asyncio.timeout(INTERVAL_SECONDS):
-                    await self._nudged.wait()
-            except TimeoutError:
-                continue
+                self.alarm.ring()
 
     async def run_once(self) -> None:
         """Make stream and consumers if they are missing, and top up each route that has too few hints.
 
-        Raises Unavailable or JetStreamDown; the next call goes on. Needs a connection.
+        Does nothing while NATS is away, and as much as JetStream lets it. Raises Unavailable; the next call goes on.
         """
+        try:
+            if self._bus.connected:
+                await self._offer()
+                self._jetstream.is_over()
+        except JetStreamDown as error:
+            if self._bus.connected:  # else it is NATS that is away, and its connection says so
+                self._jetstream.goes_on(error)
+
+    async def _offer(self) -> None:
         now = asyncio.get_running_loop().time()
         new_stream = await self._bus.ensure_stream()
         if new_stream or now >= self._ensure_at:
-            self._without_consumer.update(await self._pool.run(store.routes, priority=Priority.LOOP))
+            self._without_consumer.update(await queues.routes(self._pool))
             self._ensure_at = now + _ENSURE_SECONDS
             if not self._is_refused:
                 self._refusals.is_over()
@@ -136,7 +126,7 @@ class Offerer:
             for offered in self._routes.values():
                 offered.hints, offered.look_at = 0, 0.0
         await self._make_consumers()
-        waiting = await self._pool.run(store.waiting, priority=Priority.LOOP)
+        waiting = await queues.waiting(self._pool)
         most = min(HINTS_PER_ROUTE, _HINTS // max(1, len(waiting)))
         for route, age_seconds in waiting.items():
             offered = self._routes.setdefault(route, _Offered())
@@ -167,7 +157,7 @@ class Offerer:
             self._refusals.goes_on(refused)
 
     async def _top_up(self, route: RouteKey, offered: _Offered, *, old: bool, most: int) -> None:
-        queued = await self._pool.run(lambda c: store.queued(c, route, limit=HINTS_PER_ROUTE), priority=Priority.LOOP)
+        queued = await queues.queued(self._pool, route, limit=HINTS_PER_ROUTE)
         # Rows that are young have their hints on the way, unless claims have drained a long queue.
         if not old and queued <= _LOW:
             return

@@ -6,9 +6,9 @@ Best effort, and after the commit: whatever is lost here is found by who looks, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from aikid.engine.changes import Born, Changes
+from aikid.tell.alarm import Alarm
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.watchers import Watchers
@@ -17,13 +17,13 @@ log = logging.getLogger("aikid.tell")
 
 
 class Teller:
-    """The one place that tells. `due_in` sets the alarm of whoever wakes what is due."""
+    """The one place that tells."""
 
-    def __init__(self, watchers: Watchers, news: News, offerer: Offerer, *, due_in: Callable[[float], None]) -> None:
+    def __init__(self, watchers: Watchers, news: News, offerer: Offerer, alarm: Alarm) -> None:
         self._watchers = watchers
         self._news = news
         self._offerer = offerer
-        self._due_in = due_in
+        self._alarm = alarm
 
     def before_replies(self, changes: Changes) -> None:
         """Take note of what must be known here before a caller hears of it."""
@@ -39,7 +39,7 @@ class Teller:
 
     async def _tell(self, changes: Changes) -> None:
         if changes.due_seconds is not None:
-            self._due_in(changes.due_seconds)
+            self._alarm.due_in(changes.due_seconds)
         if changes.claimed:
             self._offerer.claimed(changes.claimed, more=changes.more)
         for namespace, ended in changes.ended.items():

@@ -39,7 +39,7 @@ from aiki.wire.messages import (
 )
 from aikid.engine import claims, enqueue, record, sessions, status
 from aikid.engine.routes import Routes
-from aikid.store import rescue, sweeps
+from aikid.store import rescue, timers
 from aikid.store.pool import Pool, Priority
 from aikid.store.rescue import Lost, Rescued, Swept
 from aikid.tell.watchers import Watchers
@@ -146,7 +146,7 @@ class Engine:
         return (await self.status(run_id)).state
 
     async def wake(self) -> list[str]:
-        return [row[3] for row in await self.pool.run(lambda c: sweeps.wake(c, limit=500), priority=Priority.LOOP)]
+        return [row[3] for row in await self.pool.run(lambda c: timers.wake(c, limit=500), priority=Priority.LOOP)]
 
     async def sweep(self) -> Swept:
         return await self.pool.run(rescue.sweep, priority=Priority.LOOP)

@@ -1,0 +1,22 @@
+"""Read what is queued by route, and for how long."""
+
+from __future__ import annotations
+
+from aikid.engine.routes import RouteKey
+from aikid.store import queues as store
+from aikid.store.pool import Pool, Priority
+
+
+async def waiting(pool: Pool) -> dict[RouteKey, float]:
+    """Return, for each route with queued runs, for how many seconds the one that comes next is. Raises Unavailable."""
+    return await pool.run(store.waiting, priority=Priority.LOOP)
+
+
+async def queued(pool: Pool, route: RouteKey, *, limit: int) -> int:
+    """Return how many runs of the route are queued; counts no further than `limit`. Raises Unavailable."""
+    return await pool.run(lambda c: store.queued(c, route, limit=limit), priority=Priority.LOOP)
+
+
+async def routes(pool: Pool) -> list[RouteKey]:
+    """Return all known routes. Raises Unavailable."""
+    return await pool.run(store.routes, priority=Priority.LOOP)
