@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
-from aiki.wire import packing
-from aiki.wire.limits import KEY_CHARS, LABELS, NESTING
-from aiki.wire.messages import NewRun, Record, Request, Status, Watch
+from aiki.rules.judging import ENDS, PARKING
+from aiki.wire import packing, schema
+from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, KEY_CHARS, LABELS, NESTING
+from aiki.wire.messages import (
+    Attempt,
+    Claim,
+    CloseSession,
+    End,
+    Find,
+    History,
+    Input,
+    ListRuns,
+    NewRun,
+    OpenSession,
+    Page,
+    Record,
+    RenewSession,
+    Request,
+    Resume,
+    Route,
+    Status,
+    Unit,
+    Watch,
+    Workflows,
+)
+from aiki.wire.schema import BadSchema
 from aiki.wire.subjects import is_token, is_version
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -21,6 +45,15 @@ _PRIORITIES: Final = range(-100, 101)
 _read: Final = msgspec.json.Decoder().decode
 MICROSECONDS_MAX: Final = 253_402_300_799_000_000
 """The end of the year 9999: later times fit no Python datetime."""
+_ENTRY_KEY_CHARS: Final = 1024
+_INDEXED_BYTES: Final = 2048
+"""A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
+_NAME_CHARS: Final = 256
+"""Of a worker, and of whoever orders something."""
+_REFERENCE_CHARS: Final = 512
+_INTS: Final = range(1 << 31)
+_SINCE: Final = range(1 - (1 << 62), 1 << 62)
+_TTL_SECONDS: Final = (0.5, 3600.0)
 
 
 def is_uuid(text: str) -> bool:
@@ -36,28 +69,107 @@ def is_text(text: str, *, chars: int) -> bool:
 def check_request(request: Request[Any]) -> None:
     """Raise UsageError if the request as a whole cannot be carried out; it is not even queued.
 
-    What one item of a batch lacks is said of that item, when the batch is carried out.
+    What one item of it lacks (a run, a unit, a route of a session) is said of that item, when it is carried out; so is
+    what a cursor means, which is the reader's own word.
     """
     match request:
         case Status() | Watch():
-            _check_ids(request.ids)
+            for run_id in request.ids:
+                _check_id(run_id)
         case Record():
             # A worker sends a run's next unit when it knows what became of the last; several at a time would have to
             # be written one after the other, by a statement for each.
             if len({unit.fence.run_id for unit in request.units}) < len(request.units):
                 raise UsageError("a request records at most one unit of each run: send the next after its answer")
+        case Claim():
+            _check_claim(request)
+        case OpenSession():
+            _check_open(request)
+        case RenewSession() | CloseSession():
+            _check_id(request.id, what="session")
+        case Resume():
+            _check_id(request.id)
+            if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):
+                raise UsageError(f"`actor` must be 1 to {_NAME_CHARS} characters without NUL")
+        case _:
+            _check_read(request)
 
 
-def _check_ids(ids: Iterable[str]) -> None:
-    for run_id in ids:
-        if not is_uuid(run_id):
-            raise UsageError(f"run id {run_id[:64]!r} is not a UUID in its canonical form")
+def _check_id(id: str, *, what: str = "run") -> None:
+    if not is_uuid(id):
+        raise UsageError(f"{what} id {id[:64]!r} is not a UUID in its canonical form")
+
+
+def _check_claim(request: Claim) -> None:
+    if not is_uuid(request.session) or not is_token(request.claim_id):
+        raise UsageError("`session` must be a UUID and `claim_id` 1 to 64 characters of A-Z a-z 0-9 _ -")
+    if not 1 <= request.limit <= CLAIM_RUNS:
+        raise UsageError(f"a claim takes 1 to {CLAIM_RUNS} runs, not {request.limit}")
+    if any("\0" in part for route in request.routes for part in route):
+        raise UsageError("a route's name holds NUL")
+
+
+def _check_open(request: OpenSession) -> None:
+    _check_id(request.id, what="session")
+    if not is_text(request.worker, chars=_NAME_CHARS):
+        raise UsageError(f"a worker's name must be 1 to {_NAME_CHARS} characters without NUL")
+    low, high = _TTL_SECONDS
+    if not math.isfinite(request.ttl) or not low <= request.ttl <= high:
+        raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
+
+
+def _check_read(request: Request[Any]) -> None:
+    match request:
+        case Page():
+            _check_page(request)
+        case History() | Input():
+            _check_id(request.id)
+        case Find():
+            if "\0" in request.reference or len(request.reference) > _REFERENCE_CHARS:
+                raise UsageError("a reference to a run is an id, a part of one, or workflow@key")
+        case ListRuns():
+            if any("\0" in text for pair in request.labels.items() for text in pair) or "\0" in (
+                request.workflow or ""
+            ):
+                raise UsageError("a filter holds NUL")
+            if request.since is not None and request.since not in _SINCE:
+                raise UsageError("`since` is out of range")
+        case Workflows():
+            if request.workflow is not None and "\0" in request.workflow:
+                raise UsageError("a workflow's name holds NUL")
+
+
+def _check_page(request: Page) -> None:
+    _check_id(request.run_id)
+    if request.after < 0:
+        raise UsageError("`after` must be 0 or more")
+    if request.tried_after is not None and "\0" in request.tried_after:
+        raise UsageError("`tried_after` holds NUL")
+
+
+def check_routes(routes: Sequence[Route]) -> None:
+    """Raise UsageError or PayloadError if a session cannot serve these routes. Parses their schemas."""
+    if sum(bytes(route.parameters).count(b"{") for route in routes) > schema.OBJECTS:
+        raise PayloadError(f"the schemas of a worker's routes have more than {schema.OBJECTS:,} objects together")
+    for route in routes:
+        if not is_token(route.workflow) or not is_version(route.version):
+            raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")
+        if not all(map(is_token, route.task_names)):
+            raise UsageError(f"route {route.workflow!r} {route.version!r} has a bad task name")
+        if raw := bytes(route.parameters):
+            _check_schema(raw, route)
+
+
+def _check_schema(raw: bytes, route: Route) -> None:
+    try:
+        schema.parse(raw)
+    except BadSchema as error:
+        raise PayloadError(f"the schema of {route.workflow!r} {route.version!r} is refused: {error}") from error
 
 
 def check_run(run: NewRun, *, room: int) -> None:
     """Raise UsageError or PayloadError, with what was expected, if `run` cannot be enqueued or ever be claimed."""
-    if not is_uuid(run.id):
-        raise UsageError(f"run id {run.id[:64]!r} is not a UUID in its canonical form")
+    _check_id(run.id)
     if not is_token(run.workflow):
         raise UsageError(f"workflow name {run.workflow[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
     if not is_version(run.version):
@@ -90,6 +202,55 @@ def _check_start(run: NewRun) -> None:
     for name, value in (("start_at", run.start_at), ("delay", run.delay)):
         if value is not None and not 0 <= value <= MICROSECONDS_MAX // 2:
             raise UsageError(f"`{name}` is out of range: {value} microseconds")
+
+
+def check_unit(unit: Unit, *, room: int) -> None:
+    """Raise PayloadError if the unit cannot be written, or what it writes could not be brought to a reader later."""
+    fence = unit.fence
+    if not is_uuid(fence.run_id) or not is_token(fence.claim_id) or fence.epoch not in _INTS:
+        raise PayloadError("the fence is malformed")
+    if unit.base < 0 or unit.base + len(unit.entries) > ENTRIES_HARD:
+        raise PayloadError(f"a run's journal holds at most {ENTRIES_HARD:,} entries: split the work into several runs")
+    for entry in unit.entries:
+        raw = bytes(entry.value)
+        # Plain and short is the common case: one look, no call.
+        if len(raw) > 2_000 or not raw.isascii() or not raw:
+            check_payload(raw, what=f"the outcome of {entry.key[:100]!r}", room=room)
+        if not 0 <= entry.at <= MICROSECONDS_MAX or not is_text(entry.key, chars=_ENTRY_KEY_CHARS):
+            raise PayloadError(f"entry {entry.key[:100]!r} has a bad key or time")
+        if entry.turns is not None and entry.turns not in _INTS:
+            raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of turns")
+    for attempt in unit.attempts:
+        _check_attempt(attempt, room)
+    if unit.end is not None:
+        _check_end(unit.end, room)
+
+
+def _check_attempt(attempt: Attempt, room: int) -> None:
+    name = f"attempt {attempt.attempt} of {attempt.key[:100]!r}"
+    if not is_text(attempt.key, chars=_ENTRY_KEY_CHARS) or attempt.attempt not in _INTS:
+        raise PayloadError(f"{name} has a bad key or number")
+    if len(attempt.key.encode()) > _INDEXED_BYTES:
+        raise PayloadError(f"the key {attempt.key[:100]!r} is over {_INDEXED_BYTES:,} bytes")
+    if attempt.next_at is not None and not 0 <= attempt.next_at <= MICROSECONDS_MAX:
+        raise PayloadError(f"{name} is next due out of range")
+    if raw := bytes(attempt.error):
+        check_payload(raw, what=f"the error of {attempt.key[:100]!r}", room=room)
+
+
+def _check_end(end: End, room: int) -> None:
+    if end.move not in ENDS:
+        raise PayloadError(f"a claim cannot end by {end.move.value!r}")
+    if end.due_at is None and end.move in PARKING:
+        raise PayloadError(f"{end.move.value!r} needs `due_at`")
+    if end.due_at is not None and not 0 <= end.due_at <= MICROSECONDS_MAX:
+        raise PayloadError("`due_at` is out of range")
+    if output := bytes(end.output):
+        check_payload(output, what="the result", room=room)
+    if error := bytes(end.error):
+        check_payload(error, what="the error", room=room)
+    if end.why is not None and "\0" in end.why:
+        raise PayloadError("`why` holds NUL")
 
 
 def check_payload(raw: bytes, *, what: str, room: int) -> None:

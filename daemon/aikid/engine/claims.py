@@ -8,15 +8,12 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from aiki.core.errors import UsageError
 from aiki.core.failpoints import failpoint
-from aiki.rules.checking import is_uuid
 from aiki.wire import weights
 from aiki.wire.codec import encode, encode_reply
-from aiki.wire.limits import CLAIM_RUNS, PAGE_BYTES
+from aiki.wire.limits import PAGE_BYTES
 from aiki.wire.messages import Attempt, Claim, Claimed, ClaimReply, Entry, Fence
 from aiki.wire.packing import fitting, too_large
-from aiki.wire.subjects import is_token
 from aikid.engine.changes import Changes, Done
 from aikid.store import claims as store
 from aikid.store import journal
@@ -29,20 +26,10 @@ _RUN_BYTES: Final = 1024
 _REPLY_BYTES: Final = 256
 
 
-def check_claim(request: Claim) -> None:
-    """Raise UsageError if the request cannot be carried out."""
-    if not is_uuid(request.session) or not is_token(request.claim_id):
-        raise UsageError("`session` must be a UUID and `claim_id` 1 to 64 characters of A-Z a-z 0-9 _ -")
-    if not 1 <= request.limit <= CLAIM_RUNS:
-        raise UsageError(f"a claim takes 1 to {CLAIM_RUNS} runs, not {request.limit}")
-    if any("\0" in part for route in request.routes for part in route):
-        raise UsageError("a route's name holds NUL")
-
-
 async def answer(pool: Pool, namespace: str, request: Claim, *, room: int) -> Done[bytes]:
     """Claim for a worker; return the reply as it is sent, made lighter if it would not fit `room`.
 
-    Raises UsageError and Unavailable.
+    Raises Unavailable.
     """
     reply = await claim(pool, namespace, request, room=room)
     data = encode_reply(reply)
@@ -62,9 +49,8 @@ async def answer(pool: Pool, namespace: str, request: Claim, *, room: int) -> Do
 async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> ClaimReply:
     """Claim and describe up to `limit` runs, about as many as fit `room` (see `lighten`).
 
-    Not repeated if its outcome is unknown: the next renewal finds it. Raises UsageError and Unavailable.
+    Not repeated if its outcome is unknown: the next renewal finds it. Raises Unavailable.
     """
-    check_claim(request)
     inputs = room * 5 // 8  # the rest is for journals
     failpoint("claim.before_commit")
     taken = await pool.run(

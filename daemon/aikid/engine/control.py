@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from aiki.core.errors import Conflict, UsageError
+from aiki.core.errors import Conflict
 from aiki.core.states import State
-from aiki.rules.checking import is_text, is_uuid
 from aiki.wire.messages import Resume, ResumeReply
 from aikid.engine.changes import Changes, Done
 from aikid.engine.reads import no_run
@@ -16,12 +15,8 @@ from aikid.store.pool import Connection, Pool, Priority
 async def resume(pool: Pool, namespace: str, request: Resume) -> Done[ResumeReply]:
     """Queue the run, if it was not queued before.
 
-    Raises NotFound, Conflict if its state forbids it, UsageError, Unavailable.
+    Raises NotFound, Conflict if its state forbids it, Unavailable.
     """
-    if not is_uuid(request.id):
-        raise UsageError(f"run id {request.id[:64]!r} is not a UUID in its canonical form")
-    if request.actor is not None and not is_text(request.actor, chars=256):
-        raise UsageError("`actor` must be 1 to 256 characters without NUL")
 
     async def work(connection: Connection) -> Done[ResumeReply]:
         route = await store.resume(connection, namespace, request.id, request.actor)

@@ -74,7 +74,7 @@ async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int
         case History():
             return await _story(pool, namespace, request, room)
         case Input():
-            if (raw := await store.run_input(pool, namespace, _id(request.id))) is None:
+            if (raw := await store.run_input(pool, namespace, request.id)) is None:
                 raise no_run(request.id, namespace)
             return InputReply(Raw(raw))
         case Summary():
@@ -103,11 +103,9 @@ def _id(run_id: str) -> str:
 async def page(pool: Pool, namespace: str, request: Page, *, room: int) -> PageReply:
     """Return journal entries after `after`, or the tries of tasks after `tried_after`, as many as fit `room`.
 
-    Raises UsageError, NotFound, Unavailable, and PayloadError if the next entry fits no message.
+    Raises NotFound, Unavailable, and PayloadError if the next entry fits no message.
     """
-    if request.after < 0:
-        raise UsageError("`after` must be 0 or more")
-    run_id = _id(request.run_id)
+    run_id = request.run_id
 
     async def work(connection: Connection) -> PageReply:
         if run_id not in await journal.of_namespace(connection, namespace, [run_id]):
@@ -130,15 +128,11 @@ async def _entries(connection: Connection, run_id: str, after: int, room: int) -
 
 
 async def _tries(connection: Connection, run_id: str, after: str, room: int) -> PageReply:
-    if "\0" in after:
-        raise UsageError("`tried_after` holds NUL")
     left = await journal.next_attempts(connection, run_id, after=after, limit=_TRIES_MAX)
     return PageReply(attempts=left[: fitting(map(weights.of_attempt, left), room - _REPLY_BYTES)])
 
 
 async def _find(pool: Pool, namespace: str, reference: str, *, before: str | None) -> tuple[list[str], str | None]:
-    if "\0" in reference or len(reference) > 512:
-        raise UsageError("a reference to a run is an id, a part of one, or workflow@key")
     workflow, at, key = reference.partition("@")
     if at:
         return await store.find_by_key(pool, namespace, workflow, key), None
@@ -161,10 +155,6 @@ async def _find(pool: Pool, namespace: str, reference: str, *, before: str | Non
 
 async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> ListReply:
     before = None if request.cursor is None else _mark(request.cursor)
-    if any("\0" in text for pair in request.labels.items() for text in pair) or "\0" in (request.workflow or ""):
-        raise UsageError("a filter holds NUL")
-    if request.since is not None and not -(1 << 62) < request.since < 1 << 62:
-        raise UsageError("`since` is out of range")
     limit = min(max(request.limit, 1), _LIST_MAX)
     found, end = await store.list_runs(pool, namespace, request, before=before, limit=limit + 1, limit_bytes=room)
     counted = await status.counted(pool, {(namespace, run.id): run for run in found[:limit]})
@@ -188,7 +178,7 @@ def _told(mark: Mark) -> str:
 
 async def _story(pool: Pool, namespace: str, request: History, room: int) -> HistoryReply:
     after = _place(request.cursor)
-    if await store.run_input(pool, namespace, _id(request.id)) is None:
+    if await store.run_input(pool, namespace, request.id) is None:
         raise no_run(request.id, namespace)
     lines = await story.read(pool, request.id, after=after, limit=_STORY_ITEMS + 1, limit_bytes=room)
     items = [_item(line, room) for line in lines[:_STORY_ITEMS]]
@@ -247,8 +237,6 @@ def _counted(cursor: str | None) -> tuple[str | None, int]:
 
 
 async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int) -> WorkflowsReply:
-    if request.workflow is not None and "\0" in request.workflow:
-        raise UsageError("a workflow's name holds NUL")
     offset = _offset(request.cursor)
     most = room - _REPLY_BYTES
     found, more = await store.registered(

@@ -12,11 +12,9 @@ from msgspec import Raw
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.core.keys import is_task
-from aiki.core.states import Move, State, sources, target
-from aiki.rules.checking import MICROSECONDS_MAX, check_payload, is_text, is_uuid
-from aiki.wire.limits import ENTRIES_HARD
-from aiki.wire.messages import Attempt, End, Record, Recorded, RecordReply, Unit
-from aiki.wire.subjects import is_token
+from aiki.core.states import State
+from aiki.rules.checking import check_unit
+from aiki.wire.messages import Record, Recorded, RecordReply, Unit
 from aikid.engine.changes import Changes, Done, Ended, RunKey
 from aikid.store import journal as store
 from aikid.store.journal import Standing, Wrote
@@ -28,18 +26,6 @@ CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
 ROUNDS: Final = 4
 """Different units of one run in a batch. Workers have one in flight: there are two, a late repeat and the next one."""
 _RETRY_SECONDS: Final = 0.2
-_KEY_CHARS: Final = 1024
-_INDEXED_BYTES: Final = 2048
-"""A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
-_INTS: Final = range(1 << 31)
-_ENDS: Final = frozenset(event for event in Move if State.RUNNING in sources(event)) - {
-    Move.RESCUE,
-    Move.BACK_OFF,
-    Move.CRASH_LOOP,
-}
-"""How a claim may end: what happens to a running run, but for what only the rescuer does."""
-_PARKING: Final = frozenset(event for event in _ENDS if target(event) in sources(Move.DUE))
-"""Ends after which the run goes on at `due_at`."""
 
 
 async def record(
@@ -198,55 +184,7 @@ def _hash(payload: Raw) -> bytes | None:
 
 def _refusal(unit: Unit, room: int) -> Recorded | None:
     try:
-        _check(unit, room)
+        check_unit(unit, room=room)
     except PayloadError as error:
         return Recorded("refused", error.message)
     return None
-
-
-def _check(unit: Unit, room: int) -> None:
-    fence = unit.fence
-    if not is_uuid(fence.run_id) or not is_token(fence.claim_id) or fence.epoch not in _INTS:
-        raise PayloadError("the fence is malformed")
-    if unit.base < 0 or unit.base + len(unit.entries) > ENTRIES_HARD:
-        raise PayloadError(f"a run's journal holds at most {ENTRIES_HARD:,} entries: split the work into several runs")
-    for entry in unit.entries:
-        raw = bytes(entry.value)
-        # Plain and short is the common case: one look, no call.
-        if len(raw) > 2_000 or not raw.isascii() or not raw:
-            check_payload(raw, what=f"the outcome of {entry.key[:100]!r}", room=room)
-        if not 0 <= entry.at <= MICROSECONDS_MAX or not is_text(entry.key, chars=_KEY_CHARS):
-            raise PayloadError(f"entry {entry.key[:100]!r} has a bad key or time")
-        if entry.turns is not None and entry.turns not in _INTS:
-            raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of turns")
-    for attempt in unit.attempts:
-        _check_attempt(attempt, room)
-    if unit.end is not None:
-        _check_end(unit.end, room)
-
-
-def _check_attempt(attempt: Attempt, room: int) -> None:
-    name = f"attempt {attempt.attempt} of {attempt.key[:100]!r}"
-    if not is_text(attempt.key, chars=_KEY_CHARS) or attempt.attempt not in _INTS:
-        raise PayloadError(f"{name} has a bad key or number")
-    if len(attempt.key.encode()) > _INDEXED_BYTES:
-        raise PayloadError(f"the key {attempt.key[:100]!r} is over {_INDEXED_BYTES:,} bytes")
-    if attempt.next_at is not None and not 0 <= attempt.next_at <= MICROSECONDS_MAX:
-        raise PayloadError(f"{name} is next due out of range")
-    if raw := bytes(attempt.error):
-        check_payload(raw, what=f"the error of {attempt.key[:100]!r}", room=room)
-
-
-def _check_end(end: End, room: int) -> None:
-    if end.move not in _ENDS:
-        raise PayloadError(f"a claim cannot end by {end.move.value!r}")
-    if end.due_at is None and end.move in _PARKING:
-        raise PayloadError(f"{end.move.value!r} needs `due_at`")
-    if end.due_at is not None and not 0 <= end.due_at <= MICROSECONDS_MAX:
-        raise PayloadError("`due_at` is out of range")
-    if output := bytes(end.output):
-        check_payload(output, what="the result", room=room)
-    if error := bytes(end.error):
-        check_payload(error, what="the error", room=room)
-    if end.why is not None and "\0" in end.why:
-        raise PayloadError("`why` holds NUL")

@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 from msgspec import Raw
 
-from aiki.core.errors import UsageError
 from aiki.core.states import Move, State
 from aiki.wire import codec
 from aiki.wire.limits import MESSAGE_BYTES
@@ -203,9 +202,3 @@ async def test_a_renewal_is_told_of_as_many_lost_claims_as_fit(engine: Engine) -
     reply = await engine.renew(session)
     assert 200 < len(reply.unlisted) < 300
     assert len(codec.encode_reply(reply)) < MAX_PAYLOAD_LEAST
-
-
-@pytest.mark.parametrize("limit", [0, 201, -1])
-async def test_a_claim_has_bounds(engine: Engine, limit: int) -> None:
-    with pytest.raises(UsageError):
-        await engine.claim_reply(await engine.session(), limit=limit)

@@ -163,7 +163,7 @@ FIELDS: dict[str, Any] = {
             NUMBER,
             st.lists(st.tuples(TEXT, st.booleans(), JSON, NUMBER, st.none() | NUMBER), max_size=2),
             st.lists(st.tuples(TEXT, NUMBER, JSON, st.none() | NUMBER), max_size=2),
-            st.none() | st.fixed_dictionaries({"event": st.sampled_from(list(Move))}, optional={"due_at": NUMBER}),
+            st.none() | st.fixed_dictionaries({"move": st.sampled_from(list(Move))}, optional={"due_at": NUMBER}),
         ),
         max_size=2,
     ),
