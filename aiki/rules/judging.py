@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
 from typing import Final
 
-from aiki.core.states import Move, State, sources, target
+from msgspec import Raw
+
+from aiki.core.states import Move, State, apply, sources, target
+from aiki.rules.standing import Outcome, Standing
+from aiki.wire.messages import End
 
 ENDS: Final = frozenset(move for move in Move if State.RUNNING in sources(move)) - {
     Move.RESCUE,
@@ -14,3 +20,26 @@ ENDS: Final = frozenset(move for move in Move if State.RUNNING in sources(move))
 """How a claim may end: what happens to a running run, but for what only the loss of a lease does."""
 PARKING: Final = frozenset(move for move in ENDS if target(move) in sources(Move.DUE))
 """Ends after which the run goes on at `due_at`."""
+STANDSTILLS: Final = frozenset({Move.RELEASE})
+"""Ends that say nothing of the run, only of its worker: its crashes are not forgotten."""
+
+
+def judge(standing: Standing, end: End) -> Standing:
+    """Return how a run stands when its claim has ended so. Raises IllegalTransition."""
+    return replace(
+        standing,
+        state=apply(standing.state, end.move),
+        crash_count=standing.crash_count if end.move in STANDSTILLS else 0,
+        due_at=end.due_at,
+        outcome=outcome(end),
+    )
+
+
+def outcome(end: End) -> Outcome:
+    """Return what is remembered of a claim's end, to know its repeat by."""
+    return Outcome(end.move, end.why, end.due_at, _hash(end.output), _hash(end.error))
+
+
+def _hash(payload: Raw) -> bytes | None:
+    raw = bytes(payload)
+    return sha256(raw).digest() if raw else None

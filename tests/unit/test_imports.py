@@ -27,7 +27,7 @@ FLOORS = (
     ("aiki.client", (*_DECLARED, "aiki.process", "aiki.transport", "aiki.client")),
     ("aiki.worker", (*_DECLARED, "aiki.process", "aiki.transport", "aiki.client", "aiki.execution", "aiki.worker")),
     ("aiki", ("aiki",)),
-    ("aikid.store", ("aiki.core", "aiki.wire", "aiki.process.outages", "aikid.store")),
+    ("aikid.store", ("aiki.core", "aiki.wire", "aiki.rules", "aiki.process.outages", "aikid.store")),
     ("aikid.engine", ("aiki.core", "aiki.wire", "aiki.rules", "aikid.store", "aikid.engine")),
     (
         "aikid.tell",

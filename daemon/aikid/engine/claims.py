@@ -9,6 +9,8 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from aiki.core.failpoints import failpoint
+from aiki.rules.claiming import RUN_BYTES
+from aiki.rules.crashing import is_suspect
 from aiki.wire import weights
 from aiki.wire.codec import encode, encode_reply
 from aiki.wire.limits import PAGE_BYTES
@@ -21,8 +23,6 @@ from aikid.store.claims import ClaimedRow
 from aikid.store.pool import Connection, Pool, Priority
 
 _labels = msgspec.json.Decoder(dict[str, str])
-_RUN_BYTES: Final = 1024
-"""A run in a claim's reply beside its input, as a rule; the exact size is looked at in the end."""
 _REPLY_BYTES: Final = 256
 
 
@@ -75,7 +75,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
             length=lengths.get(row.id, 0),
             attempts=attempts.get(row.id, []),
             tries=len(attempts.get(row.id, ())),
-            suspect=row.crash_count >= 2,
+            suspect=is_suspect(row.crash_count),
         )
         for row in taken.runs
     ]
@@ -117,7 +117,7 @@ async def _journals(
     lengths = await pool.run(lambda c: journal.lengths(c, begun), priority=Priority.CLAIM)
     written = {run_id: lengths[run_id] for run_id in begun if lengths[run_id]}
     attempts = await pool.run(lambda c: journal.last_attempts(c, begun), priority=Priority.CLAIM)
-    used = sum(len(row.input) + _RUN_BYTES for row in rows)
+    used = sum(len(row.input) + RUN_BYTES for row in rows)
     used += sum(weights.of_attempt(attempt) for tries in attempts.values() for attempt in tries)
     left = min(PAGE_BYTES, room - used)
     pages: dict[str, list[Entry]] = {}

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
-from aiki.core.errors import AikiError, Conflict, Unavailable, UsageError
+from aiki.core.errors import AikiError, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_run
+from aiki.rules.enqueueing import meet, refused
 from aiki.wire.codec import encode
 from aiki.wire.limits import BATCH_RUNS
-from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun, Refusal
+from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun
 from aikid.engine.changes import Born, Changes, Done
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
-from aikid.store.enqueue import Inserted, RunRow, Stored
+from aikid.store.enqueue import Inserted, RunRow
 from aikid.store.pool import Connection, Pool, Priority
 
 
@@ -35,9 +35,9 @@ async def enqueue(
             continue
         answer: list[Enqueued | None] = []
         for place, run in enumerate(request.runs):
-            refused = _refusal(run, room)
-            answer.append(refused)
-            if refused is None:
+            refusal = _refusal(run, room)
+            answer.append(refusal)
+            if refusal is None:
                 rows.append(_row(namespace, run))
                 places.append((number, place))
         answers.append(answer)
@@ -64,7 +64,7 @@ def _refusal(run: NewRun, room: int) -> Enqueued | None:
     try:
         check_run(run, room=room)
     except AikiError as error:
-        return Enqueued(run.id, created=False, error=Refusal(error.code, error.message))
+        return refused(run.id, error)
     return None
 
 
@@ -115,7 +115,7 @@ async def _tell_apart(
     by_id = await store.find_by_id(connection, [row.id for row in rows])
     by_key = await store.find_by_key(connection, [row for row in rows if row.id not in by_id])
     results = [
-        _outcome(row, run, by_id.get(row.id), by_key.get((row.namespace, row.workflow, row.key or "")))
+        meet(row.namespace, run, by_id.get(row.id), by_key.get((row.namespace, row.workflow, row.key or "")))
         for row, run in zip(rows, runs, strict=True)
     ]
     # Of a repeat too: whoever carried out the first may have died before it told of it.
@@ -131,38 +131,3 @@ async def _tell_apart(
 
 def _route(row: RunRow) -> RouteKey:
     return row.namespace, row.workflow, row.version
-
-
-def _outcome(row: RunRow, run: NewRun, same_id: Stored | None, same_key: Stored | None) -> Enqueued:
-    if same_id is not None:
-        if difference := _difference(row, same_id):
-            return _refused(row.id, Conflict(f"run id {row.id} is in use{difference}"))
-        return Enqueued(row.id)
-    if same_key is None:
-        # Whoever held the id or key was rolled back or deleted since: the caller repeats.
-        return _refused(row.id, Unavailable(f"run {row.id} could not be stored: enqueue it again"))
-    if same_key.digest == row.digest or run.on_conflict == "existing":
-        return Enqueued(same_key.id, created=False)
-    message = f"key {row.key!r} of workflow {row.workflow!r} was used with another input by run {same_key.id}"
-    return Enqueued(same_key.id, created=False, error=Refusal(Conflict.code, message))
-
-
-def _difference(row: RunRow, stored: Stored) -> str:
-    """Return in words what makes the row another run than the one of its id, empty if it is that run."""
-    if stored.namespace != row.namespace:
-        return " elsewhere"
-    differing = [
-        name
-        for name, given, found in (
-            ("workflow", row.workflow, stored.workflow),
-            ("version", row.version, stored.version),
-            ("idempotency key", row.key, stored.key),
-            ("input", sha256(row.input).digest(), stored.input_hash),
-        )
-        if given != found
-    ]
-    return f": its run has another {' and '.join(differing)}" if differing else ""
-
-
-def _refused(run_id: str, error: AikiError) -> Enqueued:
-    return Enqueued(run_id, created=False, error=Refusal(error.code, error.message))

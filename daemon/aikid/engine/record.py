@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Final
-
-from msgspec import Raw
 
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.core.keys import is_task
-from aiki.core.states import State
 from aiki.rules.checking import check_unit
+from aiki.rules.recording import CONFLICT, DONE, repeated
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
 from aikid.engine.changes import Changes, Done, Ended, RunKey
-from aikid.store import journal as store
-from aikid.store.journal import Standing, Wrote
+from aikid.store import record as store
 from aikid.store.pool import BadData, Connection, Pool, Priority
+from aikid.store.record import Wrote
 
-DONE: Final = Recorded("done")
-FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
-CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
 ROUNDS: Final = 4
 """Different units of one run in a batch. Workers have one in flight: there are two, a late repeat and the next one."""
 _RETRY_SECONDS: Final = 0.2
@@ -155,31 +149,14 @@ class _Batch:
         namespaces = [self.namespaces[place] for place in places]
         found = await store.standings(connection, namespaces, [self.units[place].fence.run_id for place in places])
         for place in places:
-            standing = found.get((self.namespaces[place], self.units[place].fence.run_id))
-            self.outcomes[place] = _judge(self.units[place], standing)
-        repeated = [place for place in places if self.outcomes[place] is DONE]
-        standing_units = await store.standing_units(connection, [self.units[place] for place in repeated])
-        for n, place in enumerate(repeated):
+            unit = self.units[place]
+            standing = found.get((self.namespaces[place], unit.fence.run_id))
+            self.outcomes[place] = repeated(standing, unit)
+        likely = [place for place in places if self.outcomes[place] is DONE]
+        standing_units = await store.standing_units(connection, [self.units[place] for place in likely])
+        for n, place in enumerate(likely):
             if n not in standing_units:
                 self.outcomes[place] = CONFLICT
-
-
-def _judge(unit: Unit, standing: Standing | None) -> Recorded:
-    """Return DONE if this very claim may have written the unit before; what it holds is still to be compared."""
-    fence, end = unit.fence, unit.end
-    if standing is None or (standing.epoch, standing.claim_id) != (fence.epoch, fence.claim_id):
-        return FENCED
-    if end is None:
-        if standing.state is not State.RUNNING:
-            return FENCED
-        return DONE if standing.length >= unit.base + len(unit.entries) else CONFLICT
-    ended = (standing.move, standing.why, standing.due_at, standing.output, standing.error)
-    return DONE if ended == (end.move, end.why, end.due_at, _hash(end.output), _hash(end.error)) else CONFLICT
-
-
-def _hash(payload: Raw) -> bytes | None:
-    raw = bytes(payload)
-    return sha256(raw).digest() if raw else None
 
 
 def _refusal(unit: Unit, room: int) -> Recorded | None:

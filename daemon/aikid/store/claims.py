@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiki.core.states import Move, State, target
+from aiki.rules.claiming import RUN_BYTES
+from aiki.rules.crashing import SUSPECT
+from aiki.rules.judging import STANDSTILLS
 from aiki.wire.messages import Claim
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
@@ -18,7 +21,7 @@ _PICK_ONE: Final = f"""
   SELECT r.id, octet_length(r.input) AS bytes FROM aiki.runs r
   WHERE EXISTS (SELECT FROM live) AND r.namespace = %(namespace)s
     AND r.workflow = (%(workflows)b)[1] AND r.version = (%(versions)b)[1]
-    AND r.state = '{State.QUEUED}' AND r.crash_count < 2
+    AND r.state = '{State.QUEUED}' AND r.crash_count < {SUSPECT}
   ORDER BY {_ORDER} LIMIT %(limit)s - (SELECT count(*) FROM suspect) FOR NO KEY UPDATE SKIP LOCKED
 """
 # Several: the best of each are looked at without a lock, more than needed since rivals may take some, and only what
@@ -29,7 +32,7 @@ _PICK_MANY: Final = f"""
     CROSS JOIN LATERAL (
       SELECT r.id, r.state, r.started_at, r.priority, r.created_at FROM aiki.runs r
       WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow AND r.version = t.version
-        AND r.state = '{State.QUEUED}' AND r.crash_count < 2
+        AND r.state = '{State.QUEUED}' AND r.crash_count < {SUSPECT}
       ORDER BY {_ORDER} LIMIT 2 * %(limit)s + 16
     ) AS best
     ORDER BY (best.started_at IS NULL), best.priority DESC, best.created_at LIMIT 4 * %(limit)s + 32
@@ -47,13 +50,13 @@ WITH live AS MATERIALIZED (
   FOR KEY SHARE
 ), suspect AS MATERIALIZED (
   SELECT r.id, octet_length(r.input) AS bytes FROM aiki.runs r
-  WHERE EXISTS (SELECT FROM live) AND r.namespace = %(namespace)s AND r.state = '{State.QUEUED}' AND r.crash_count >= 2
-    AND (r.workflow, r.version) IN (SELECT * FROM unnest(%(workflows)b, %(versions)b))
+  WHERE EXISTS (SELECT FROM live) AND r.namespace = %(namespace)s AND r.state = '{State.QUEUED}'
+    AND r.crash_count >= {SUSPECT} AND (r.workflow, r.version) IN (SELECT * FROM unnest(%(workflows)b, %(versions)b))
     AND NOT EXISTS (SELECT FROM aiki.runs q
-      WHERE q.session_id = %(session)s AND q.state = '{State.RUNNING}' AND q.crash_count >= 2)
+      WHERE q.session_id = %(session)s AND q.state = '{State.RUNNING}' AND q.crash_count >= {SUSPECT})
   LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 ), picked AS MATERIALIZED ({{pick}}), wanted AS MATERIALIZED (
-  SELECT id, sum(bytes + 1024) OVER (ROWS UNBOUNDED PRECEDING) AS total, row_number() OVER () AS place
+  SELECT id, sum(bytes + {RUN_BYTES}) OVER (ROWS UNBOUNDED PRECEDING) AS total, row_number() OVER () AS place
   FROM (SELECT id, bytes FROM suspect UNION ALL SELECT id, bytes FROM picked) AS taken
 ), claimed AS (
   UPDATE aiki.runs r SET state = '{State.RUNNING}', epoch = r.epoch + 1, history_seq = r.history_seq + 1,
@@ -136,7 +139,8 @@ async def claim(connection: Connection, namespace: str, request: Claim, *, limit
 def _giving_up(event: Move) -> str:
     return f"""
 WITH given_up AS (
-  UPDATE aiki.runs r SET state = '{target(event)}', why = %(why)s, session_id = NULL, history_seq = r.history_seq + 1
+  UPDATE aiki.runs r SET state = '{target(event)}', why = %(why)s, session_id = NULL, history_seq = r.history_seq + 1,
+    crash_count = {"r.crash_count" if event in STANDSTILLS else 0}
   FROM (SELECT q.id FROM aiki.runs q
     WHERE q.id = ANY(%(run_ids)b) AND q.namespace = %(namespace)s AND q.claim_id = %(claim_id)s
       AND q.state = '{State.RUNNING}'

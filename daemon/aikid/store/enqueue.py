@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiki.core.states import State
+from aiki.rules.enqueueing import Stored
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
@@ -40,20 +41,6 @@ class Inserted:
     later: frozenset[str]
     due_seconds: float | None
     now: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A run that was there before."""
-
-    id: str
-    namespace: str
-    workflow: str
-    version: str
-    key: str | None
-    digest: str | None
-    input_hash: bytes
-    is_queued: bool
 
 
 # Both unique indexes may refuse a row: a repeated id or a known key. Neither blocks longer than another enqueue of

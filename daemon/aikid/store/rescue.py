@@ -11,10 +11,10 @@ from enum import Enum
 from typing import Final
 
 from aiki.core.states import Move, State, target
+from aiki.rules.crashing import BACK_OFF_BASE, BACK_OFF_WHY, CRASH_LOOP_WHY, MOST, SUSPECT
 from aikid.store.pool import Connection
+from aikid.store.sql import counting
 
-CRASHES_SUSPECT: Final = 2
-CRASHES_MAX: Final = 5
 GAP_SECONDS: Final = 1.5
 """Three sweeps: less is no gap, or a lease of a second would be prolonged at each sweep, for ever."""
 TAKEN: Final = 5_000
@@ -122,8 +122,8 @@ WITH lost AS MATERIALIZED (
   SELECT m.*, CASE WHEN is_left THEN crash_count WHEN length > crash_length THEN 1 ELSE crash_count + 1 END AS crashes
   FROM measured m
 ), decided AS MATERIALIZED (
-  SELECT d.*, CASE WHEN is_left THEN '{Move.RELEASE}' WHEN crashes >= {CRASHES_MAX} THEN '{Move.CRASH_LOOP}'
-    WHEN crashes >= {CRASHES_SUSPECT} THEN '{Move.BACK_OFF}' ELSE '{Move.RESCUE}' END AS event
+  SELECT d.*, CASE WHEN is_left THEN '{Move.RELEASE}' WHEN crashes >= {MOST} THEN '{Move.CRASH_LOOP}'
+    WHEN crashes >= {SUSPECT} THEN '{Move.BACK_OFF}' ELSE '{Move.RESCUE}' END AS event
   FROM judged d
 ), moved AS (
   UPDATE aiki.runs r SET session_id = NULL, history_seq = r.history_seq + 1, crash_count = d.crashes,
@@ -131,11 +131,10 @@ WITH lost AS MATERIALIZED (
     state = CASE d.event WHEN '{Move.CRASH_LOOP}' THEN '{target(Move.CRASH_LOOP)}'
       WHEN '{Move.BACK_OFF}' THEN '{target(Move.BACK_OFF)}' WHEN '{Move.RELEASE}' THEN '{target(Move.RELEASE)}'
       ELSE '{target(Move.RESCUE)}' END,
-    due_at = CASE d.event WHEN '{Move.BACK_OFF}' THEN now() + interval '1 second' * power(2, d.crashes - 1) END,
-    why = CASE d.event WHEN '{Move.CRASH_LOOP}' THEN 'crash_loop: its worker lost its lease ' || d.crashes ||
-        ' times without progress: it died, or a task of the run held Python''s interpreter lock for longer'
-        ' than the lease; @task(executor="process") keeps such a task from its worker'
-      WHEN '{Move.BACK_OFF}' THEN 'its worker lost its lease ' || d.crashes || ' times without progress' END
+    due_at = CASE d.event WHEN '{Move.BACK_OFF}'
+      THEN now() + interval '1 second' * power({BACK_OFF_BASE}, d.crashes - 1) END,
+    why = CASE d.event WHEN '{Move.CRASH_LOOP}' THEN {counting(CRASH_LOOP_WHY, "d.crashes")}
+      WHEN '{Move.BACK_OFF}' THEN {counting(BACK_OFF_WHY, "d.crashes")} END
   FROM decided d WHERE r.id = d.id
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.due_at, d.event, d.worker, d.length
 ), told AS (

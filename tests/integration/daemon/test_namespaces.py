@@ -14,6 +14,7 @@ from nats import connect
 from nats.aio.client import Client as Connection
 
 from aiki.core.states import Move, State
+from aiki.rules.recording import FENCED
 from aiki.wire.messages import (
     REQUESTS,
     Attempt,
@@ -43,7 +44,6 @@ from aiki.wire.messages import (
 from aiki.wire.subjects import HINT_STREAM
 from aikid.app import App
 from aikid.engine import claims
-from aikid.engine.record import FENCED
 from aikid.tell.offerer import _in_turn
 from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.engine import Engine, completed, entry, new_id, new_run, running_engine, unit

@@ -1,0 +1,61 @@
+"""Own who is claimed first, and that a suspect run comes alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from aiki.core.states import Move, apply
+from aiki.rules.crashing import is_suspect
+from aiki.rules.standing import Standing
+
+RUN_BYTES: Final = 1024
+"""What a run counts in a claim's reply beside its input; the exact size is looked at in the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A queued run as a claim looks at it; `bytes` is the size of its input."""
+
+    id: str
+    has_started: bool
+    priority: int
+    created_at: int
+    crash_count: int
+    bytes: int
+
+
+def order(run: Queued) -> tuple[bool, int, int]:
+    """Return by what queued runs are sorted: started ones first, then priority, then the time of their enqueue."""
+    return not run.has_started, -run.priority, run.created_at
+
+
+def pick(queued: Iterable[Queued], *, limit: int, limit_bytes: int, holds_suspect: bool) -> list[Queued]:
+    """Return which runs of its routes a session is given, in order: at most `limit`, whose inputs fit; one always fits.
+
+    A session has at most one suspect run at a time: `holds_suspect` says that it has one already.
+    """
+    ordered = sorted(queued, key=order)
+    suspects = [] if holds_suspect else [run for run in ordered if is_suspect(run.crash_count)][:1]
+    wanted = [*suspects, *(run for run in ordered if not is_suspect(run.crash_count))][:limit]
+    picked: list[Queued] = []
+    total = 0
+    for run in wanted:
+        total += run.bytes + RUN_BYTES
+        if picked and total > limit_bytes:
+            break
+        picked.append(run)
+    return picked
+
+
+def claimed(standing: Standing, claim_id: str) -> Standing:
+    """Return how a run stands that was claimed. Raises IllegalTransition."""
+    return replace(
+        standing,
+        state=apply(standing.state, Move.CLAIM),
+        epoch=standing.epoch + 1,
+        claim_id=claim_id,
+        due_at=None,
+        outcome=None,
+    )

@@ -1,0 +1,71 @@
+"""Own what a repeated enqueue means: the same run, a conflict, or an id that is taken. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from aiki.core.errors import AikiError, Conflict, Unavailable
+from aiki.core.states import State
+from aiki.rules.standing import Standing
+from aiki.wire.messages import Enqueued, NewRun, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A run that was there before; `input_hash` is the SHA-256 of its input."""
+
+    id: str
+    namespace: str
+    workflow: str
+    version: str
+    key: str | None
+    digest: str | None
+    input_hash: bytes
+    is_queued: bool
+
+
+def born(run: NewRun, *, now: int) -> Standing:
+    """Return how a new run stands that is stored now."""
+    due_at = run.start_at if run.start_at is not None else now + (run.delay or 0)
+    return Standing(State.SCHEDULED, due_at=due_at) if due_at > now else Standing(State.QUEUED)
+
+
+def meet(namespace: str, run: NewRun, same_id: Stored | None, same_key: Stored | None) -> Enqueued:
+    """Return the answer for a run that may have been there: `same_id` and `same_key` are those that were found.
+
+    One that was stored under its own id is the same run, whoever stored it.
+    """
+    if same_id is not None:
+        if difference := _difference(namespace, run, same_id):
+            return refused(run.id, Conflict(f"run id {run.id} is in use{difference}"))
+        return Enqueued(run.id)
+    if same_key is None:
+        # Whoever held the id or key was rolled back or deleted since: the caller repeats.
+        return refused(run.id, Unavailable(f"run {run.id} could not be stored: enqueue it again"))
+    if same_key.digest == run.digest or run.on_conflict == "existing":
+        return Enqueued(same_key.id, created=False)
+    message = f"key {run.key!r} of workflow {run.workflow!r} was used with another input by run {same_key.id}"
+    return refused(same_key.id, Conflict(message))
+
+
+def refused(run_id: str, error: AikiError) -> Enqueued:
+    """Return the answer for a run that is not stored."""
+    return Enqueued(run_id, created=False, error=Refusal(error.code, error.message))
+
+
+def _difference(namespace: str, run: NewRun, stored: Stored) -> str:
+    """Return in words what makes the run another one than that of its id, empty if it is that run."""
+    if stored.namespace != namespace:
+        return " elsewhere"
+    differing = [
+        name
+        for name, given, found in (
+            ("workflow", run.workflow, stored.workflow),
+            ("version", run.version, stored.version),
+            ("idempotency key", run.key, stored.key),
+            ("input", sha256(bytes(run.input)).digest(), stored.input_hash),
+        )
+        if given != found
+    ]
+    return f": its run has another {' and '.join(differing)}" if differing else ""

@@ -1,0 +1,53 @@
+"""Own how a run stands, as the rules see it: what they look at and what they change. Pure.
+
+A rule takes a standing and what happens, and returns the standing after it; whoever keeps the run (a row in Postgres,
+an object in memory) keeps these fields with it. Beside the value stand here the moves that look at nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from aiki.core.states import Move, State, apply
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a claim has ended: as in its `End`, payloads by their SHA-256."""
+
+    move: Move
+    why: str | None = None
+    due_at: int | None = None
+    output: bytes | None = None
+    error: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a run stands; times in microseconds since 1970."""
+
+    state: State
+    epoch: int = 0
+    """How often it has been claimed."""
+    claim_id: str | None = None
+    """Of the last claim; it stays when the claim ends by its own word, so that a repeat of that is known."""
+    length: int = 0
+    """Of its journal."""
+    crash_count: int = 0
+    """Leases lost in a row without progress."""
+    crash_length: int = 0
+    """The journal's length when a lease was lost last."""
+    due_at: int | None = None
+    outcome: Outcome | None = None
+    """How the last claim has ended; None while it goes on, and when it was taken from its worker."""
+
+
+def woken(standing: Standing) -> Standing:
+    """Return how a run stands whose time has come. Raises IllegalTransition."""
+    return replace(standing, state=apply(standing.state, Move.DUE))
+
+
+def resumed(standing: Standing) -> Standing:
+    """Return how a run stands that a person lets go on. Raises IllegalTransition."""
+    state = apply(standing.state, Move.RESUME)
+    return replace(standing, state=state, claim_id=None, crash_count=0, due_at=None, outcome=None)

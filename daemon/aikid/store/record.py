@@ -1,0 +1,234 @@
+"""Write what claims have come to, under their fences, and tell a repeat from another outcome."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiki.core.states import TERMINAL, Move, State, target
+from aiki.rules import recording
+from aiki.rules.judging import STANDSTILLS
+from aiki.rules.standing import Outcome, Standing
+from aiki.wire.messages import Attempt, Unit
+from aikid.store import prepared
+from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
+from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS, quoted
+from aikid.store.status import TASKS
+
+# One statement, one commit. It locks the runs in id order, those that the fence lets through (READ COMMITTED looks at
+# the newest version after a wait); then the base is probed in the journal's primary key. If the journal was written
+# between this statement's snapshot and its lock, the insert below meets a duplicate key, the statement is undone whole
+# and repeated. The state is compared with a column, lest the planner walk `runs_running`. `IS TRUE` keeps
+# the sub-select a hash table, probed once per entry however the sizes are guessed.
+_WRITE: Final = f"""
+WITH unit AS MATERIALIZED (
+  SELECT *, '{State.RUNNING}' AS state FROM unnest({{slots}}) WITH ORDINALITY AS u({{columns}}, n)
+), held AS MATERIALIZED (
+  SELECT r.id, r.started_at, r.workflow, r.version, u.*
+  FROM unit u JOIN aiki.runs r ON r.id = u.run_id
+  WHERE r.state = u.state AND r.epoch = u.epoch AND r.claim_id = u.claim_id AND r.namespace = u.namespace
+  ORDER BY r.id FOR NO KEY UPDATE OF r
+), fit AS MATERIALIZED (
+  SELECT h.* FROM held h
+  WHERE h.base IS NULL OR h.base = coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = h.id), 0)
+), written AS (
+  INSERT INTO aiki.journal (run_id, seq, ok, turns, at_us, key, value)
+  SELECT e.* FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS e(run_id, seq, ok, turns, at_us, key, value)
+  WHERE (e.run_id IN (SELECT id FROM fit)) IS TRUE
+"""
+_FENCED: Final = ("namespace", "run_id", "epoch", "claim_id", "base")
+_ENDING: Final = ("event", "target", "output", "error", "due_us", "why", "counted", "length")
+
+
+def _writing(*columns: str) -> str:
+    return _WRITE.format(slots=", ".join("%b" for _ in columns), columns=", ".join(columns))
+
+
+# Most batches of a run's middle hold entries and nothing else: half the arrays, and three writing nodes less to set up.
+_RECORD_ENTRIES: Final = f"""
+{_writing(*_FENCED)}
+)
+SELECT 0, {MICROSECONDS.format("now()")} UNION ALL SELECT f.n, NULL FROM fit f
+"""
+_RECORD: Final = f"""
+{_writing(*_FENCED, *_ENDING)}
+), tried AS (
+  INSERT INTO aiki.attempts AS known (run_id, key, attempt, next_at_us, error, epoch, journal_length)
+  SELECT a.* FROM unnest(%b, %b, %b, %b, %b, %b, %b)
+    AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length)
+  WHERE (a.run_id IN (SELECT id FROM fit)) IS TRUE
+  ON CONFLICT (run_id, key, attempt) DO UPDATE SET error = excluded.error, next_at_us = excluded.next_at_us
+    WHERE known.error IS NULL
+), ended AS (
+  UPDATE aiki.runs r SET state = f.target, output = f.output, error = f.error, why = f.why,
+    due_at = 'epoch'::timestamptz + f.due_us * interval '1 microsecond',
+    finished_at = CASE WHEN f.target IN ({quoted(TERMINAL)}) THEN now() END,
+    crash_count = CASE WHEN f.event IN ({quoted(STANDSTILLS)}) THEN r.crash_count ELSE 0 END,
+    session_id = NULL, history_seq = r.history_seq + 1
+  FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
+  RETURNING r.id, r.history_seq, f.event, f.why, f.length
+), told AS (
+  INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
+  SELECT id, history_seq, event, why, length FROM ended
+)
+SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL
+UNION ALL
+SELECT f.n, {MICROSECONDS.format("f.started_at")}, CASE WHEN f.counted THEN {TASKS.format(run_id="f.id")} END,
+  CASE WHEN f.event = '{Move.RELEASE}' THEN f.workflow END, CASE WHEN f.event = '{Move.RELEASE}' THEN f.version END
+FROM fit f
+"""
+
+
+_TARGETS: Final = {event: target(event).value for event in Move}
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """What one record statement did: the database's clock, and by its place each unit that was done.
+
+    Of those that ended their claim: the time of the first claim; the task entries from before, if asked for and not
+    many; the route, if it was released.
+    """
+
+    now: int
+    done: dict[int, tuple[int, int | None, str | None, str | None]]
+
+
+async def record(
+    connection: Connection, namespaces: Sequence[str], units: Sequence[Unit], counted: Sequence[bool]
+) -> Wrote:
+    """Write all units whose fence and base hold, each all or none. No run may occur twice.
+
+    `counted` asks for the number of task entries. Raises ValueError for values that no column can hold.
+    """
+    fenced, entries = _fence_arrays(namespaces, units), _entry_arrays(units)
+    if not any(unit.end or unit.attempts for unit in units):
+        (_, now), *places = await prepared.rows(connection, _RECORD_ENTRIES, [*fenced, *entries])
+        return Wrote(now, {n - 1: (0, None, None, None) for n, _ in places})
+    parameters = [*fenced, *_end_arrays(units, counted), *entries, *_attempt_arrays(_tries(units))]
+    (_, now, *_), *rows = await prepared.rows(connection, _RECORD, parameters)
+    return Wrote(now, {n - 1: (started, tasks, workflow, version) for n, started, tasks, workflow, version in rows})
+
+
+def _fence_arrays(namespaces: Sequence[str], units: Sequence[Unit]) -> list[Array]:
+    fences = [unit.fence for unit in units]
+    return [
+        Texts(namespaces),
+        Uuids([fence.run_id for fence in fences]),
+        Ints([fence.epoch for fence in fences]),
+        Texts([fence.claim_id for fence in fences]),
+        # Without entries nothing is added to the journal; who gives back a run that it never saw knows no base.
+        Ints([unit.base if unit.entries else None for unit in units]),
+    ]
+
+
+def _end_arrays(units: Sequence[Unit], counted: Sequence[bool]) -> list[Array]:
+    ends = [unit.end for unit in units]
+    return [
+        Texts([end.move if end else None for end in ends]),
+        Texts([_TARGETS[end.move] if end else None for end in ends]),
+        Blobs([bytes(end.output) or None if end else None for end in ends]),
+        Blobs([bytes(end.error) or None if end else None for end in ends]),
+        Ints([end.due_at if end else None for end in ends]),
+        Texts([end.why if end else None for end in ends]),
+        Bools(counted),
+        # Who gives back a run that it never saw does not know how long its journal is: as long as before.
+        Ints([unit.base + len(unit.entries) or None if unit.end else None for unit in units]),
+    ]
+
+
+def _entry_arrays(units: Sequence[Unit]) -> list[Array]:
+    flat = [(unit.fence.run_id, seq, e) for unit in units for seq, e in enumerate(unit.entries, unit.base + 1)]
+    return [
+        Uuids([run_id for run_id, _, _ in flat]),
+        Ints([seq for _, seq, _ in flat]),
+        Bools([e.ok for _, _, e in flat]),
+        Ints([e.turns for _, _, e in flat]),
+        Ints([e.at for _, _, e in flat]),
+        Texts([e.key for _, _, e in flat]),
+        Blobs([bytes(e.value) for _, _, e in flat]),
+    ]
+
+
+def _tries(units: Sequence[Unit]) -> dict[tuple[str, str, int], tuple[Attempt, Unit, int]]:
+    """Return the attempts of units, each with its unit and that one's place, by run, key and number.
+
+    One statement cannot touch a row twice, and of two units none has another's run.
+    """
+    return {
+        (unit.fence.run_id, *number): (attempt, unit, n)
+        for n, unit in enumerate(units)
+        if unit.attempts
+        for number, attempt in recording.tries_of(unit).items()
+    }
+
+
+def _attempt_arrays(tries: dict[tuple[str, str, int], tuple[Attempt, Unit, int]]) -> list[Array]:
+    return [
+        Uuids([run_id for run_id, _, _ in tries]),
+        Texts([key for _, key, _ in tries]),
+        Ints([number for _, _, number in tries]),
+        Ints([attempt.next_at for attempt, _, _ in tries.values()]),
+        Blobs([_error(attempt) for attempt, _, _ in tries.values()]),
+        Ints([unit.fence.epoch for _, unit, _ in tries.values()]),
+        Ints([unit.base for _, unit, _ in tries.values()]),
+    ]
+
+
+def _error(attempt: Attempt) -> bytes | None:
+    return None if recording.is_start(attempt) else bytes(attempt.error)
+
+
+# Primary keys, no locks; of the history what follows the last claim.
+_STANDING: Final = f"""
+SELECT r.namespace, r.id::text, r.state, r.epoch, r.claim_id,
+  coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = r.id), 0),
+  h.move, h.reason, {MICROSECONDS.format("r.due_at")}, sha256(r.output), sha256(r.error)
+FROM unnest(%b, %b) AS t(namespace, id) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
+LEFT JOIN LATERAL (
+  SELECT h.move, h.reason FROM aiki.run_history h WHERE h.run_id = r.id AND h.seq > (
+    SELECT max(c.seq) FROM aiki.run_history c WHERE c.run_id = r.id AND c.move = '{Move.CLAIM}')
+  ORDER BY h.seq LIMIT 1
+) AS h ON true
+"""
+
+
+async def standings(
+    connection: Connection, namespaces: Sequence[str], run_ids: Sequence[str]
+) -> dict[tuple[str, str], Standing]:
+    """Return how the runs stand now, by namespace and id; unknown ones are left out."""
+    cursor = await connection.execute(_STANDING, [Texts(namespaces), Uuids(run_ids)], prepare=True, binary=True)
+    return {
+        (namespace, run_id): Standing(
+            State(state), epoch, claim_id, length, outcome=Outcome(Move(move), *ended) if move else None
+        )
+        for namespace, run_id, state, epoch, claim_id, length, move, *ended in await cursor.fetchall()
+    }
+
+
+# Primary keys of journal and attempts. A start of an `at_most_once` task stands also when its failure has followed.
+_MATCHING: Final = """
+SELECT n, count(*) FROM (
+  SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b) AS e(n, run_id, seq, ok, turns, at_us, key, value)
+  JOIN aiki.journal j ON j.run_id = e.run_id AND j.seq = e.seq AND j.ok = e.ok AND j.turns IS NOT DISTINCT FROM e.turns
+    AND j.at_us = e.at_us AND j.key = e.key AND j.value = e.value
+  UNION ALL
+  SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b) AS e(n, run_id, key, attempt, next_at_us, error)
+  JOIN aiki.attempts a ON a.run_id = e.run_id AND a.key = e.key AND a.attempt = e.attempt
+    AND (e.error IS NULL OR (a.error = e.error AND a.next_at_us IS NOT DISTINCT FROM e.next_at_us))
+) AS matching GROUP BY n
+"""
+
+
+async def standing_units(connection: Connection, units: Sequence[Unit]) -> set[int]:
+    """Return the places of those units whose entries and attempts all stand just as they say. Reads no payload."""
+    entries = [Ints([n for n, unit in enumerate(units) for _ in unit.entries]), *_entry_arrays(units)]
+    tries = _tries(units)
+    attempts = [Ints([n for _, _, n in tries.values()]), *_attempt_arrays(tries)[:5]]
+    cursor = await connection.execute(_MATCHING, [*entries, *attempts], prepare=True, binary=True)
+    found: dict[int, int] = dict(await cursor.fetchall())
+    counts = Counter(n for _, _, n in tries.values())
+    return {n for n, unit in enumerate(units) if found.get(n, 0) == len(unit.entries) + counts[n]}
