@@ -1,0 +1,291 @@
+"""What Postgres decides is what the rules say, over tables of all that can meet: states, moves, fences, crashes, keys.
+
+Each table is carried out by one statement or a few, on a run for each of its cases.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
+from itertools import cycle, product
+
+import pytest
+from msgspec import Raw
+
+from aiki.core.errors import Conflict
+from aiki.core.states import TRANSITIONS, Move, State
+from aiki.rules import claiming, crashing, enqueueing, recording
+from aiki.rules.claiming import Queued
+from aiki.rules.enqueueing import Stored
+from aiki.rules.judging import ENDS, PARKING, judge
+from aiki.rules.standing import Standing, resumed, woken
+from aiki.wire.messages import Attempt, Claim, End, Enqueue, Entry, Fence, NewRun, Resume, Unit
+from aikid.engine import control, enqueue
+from aikid.store import claims, rescue
+from aikid.store.pool import Priority
+from aikid.store.rescue import Lost
+from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, entry, new_run
+from tests.integration.daemon.standings import Case, found, next_id, put
+
+pytestmark = pytest.mark.anyio
+
+CLAIM = "claim-1"
+DUE = 4_000_000_000_000_000
+OUTPUT, ERROR = Raw(b'"done"'), Raw(b'{"type":"E","message":"m"}')
+FENCE, *OTHERS = ((1, CLAIM), (2, CLAIM), (1, "claim-2"))
+END = {
+    move: End(move, OUTPUT, due_at=DUE if move in PARKING else None, why="because" if move is Move.DIVERGE else None)
+    for move in sorted(ENDS)
+}
+OTHER_ENDS = (
+    End(Move.COMPLETE, Raw(b'"done" ')),
+    End(Move.COMPLETE, OUTPUT, ERROR),
+    End(Move.DIVERGE, OUTPUT, why="otherwise"),
+    End(Move.SLEEP, OUTPUT, due_at=DUE + 1),
+)
+JOURNAL = [entry("a"), entry("b")]
+LONGER = [*JOURNAL, entry("c"), entry("d")]
+
+
+def units() -> Iterator[tuple[int, list[Entry], End | None]]:
+    """Yield what a worker may say of a run with JOURNAL: what follows, what stands there, and what contradicts it."""
+    for base, length, end in product(range(4), range(3), (None, *END.values())):
+        yield base, LONGER[base : base + length], end
+    for end in (None, END[Move.COMPLETE]):
+        yield 1, [entry("b", Raw(b"2"))], end
+        yield 0, [entry("a", at=2), entry("b")], end
+        yield 0, [Entry("task:a:0:0", True, JOURNAL[0].value, 1_000_000, turns=3)], end
+    for end in OTHER_ENDS:
+        yield 2, [], end
+
+
+def record_cases() -> Iterator[tuple[Case, Unit]]:
+    crashes = cycle(range(7))
+    for state, (base, entries, end) in product(State, units()):
+        before = [None] if state is State.RUNNING else [None, end, END[Move.COMPLETE]]
+        for (epoch, claim_id), last in (
+            *((FENCE, last) for last in before),
+            *((other, before[-1]) for other in OTHERS),
+        ):
+            case = Case(Standing(state, 1, CLAIM, crash_count=next(crashes)), last, list(JOURNAL))
+            yield case, Unit(Fence(case.id, epoch, claim_id), base, entries, [], end)
+
+
+async def test_a_record_is_what_the_rule_says(engine: Engine) -> None:
+    cases = list(record_cases())
+    await put(engine, [case for case, _ in cases])
+    recorded = await engine.record(*(unit for _, unit in cases))
+    for (case, unit), result, now in zip(cases, recorded, await found(engine, [c for c, _ in cases]), strict=True):
+        expected, after = recording.record(case.standing, unit, case.journal, {})
+        assert (result, now.standing) == (expected, after), (case, unit)
+        assert now.moves == (after.state is not case.standing.state), (case, unit)
+    assert {one.result for one in recorded} == {"done", "fenced", "conflict"}
+
+
+TRIES = (
+    Attempt("k", 1),
+    Attempt("k", 1, ERROR, 77),
+    Attempt("k", 1, ERROR),
+    Attempt("k", 1, OUTPUT, 77),
+    Attempt("k", 2, ERROR, 77),
+)
+
+
+async def test_a_try_on_record_is_what_the_rule_says(engine: Engine) -> None:
+    cases = []
+    for known, said, base in product((None, *TRIES), TRIES, (2, 1)):
+        case = Case(Standing(State.RUNNING, 1, CLAIM), journal=list(JOURNAL), tries=[known] if known else [])
+        cases.append((case, Unit(Fence(case.id, 1, CLAIM), base, [LONGER[base]], [said])))
+    await put(engine, [case for case, _ in cases])
+    recorded = await engine.record(*(unit for _, unit in cases))
+    rows = await engine.execute(
+        "SELECT run_id::text, key, attempt, coalesce(error, 'null'), next_at_us FROM aiki.attempts"
+    )
+    for (case, unit), result in zip(cases, recorded, strict=True):
+        tries = {(one.key, one.attempt): one for one in case.tries}
+        expected, after = recording.record(case.standing, unit, case.journal, tries)
+        assert result == expected, (case, unit)
+        if after is not case.standing:
+            tries |= {n: recording.tried(tries.get(n), one) for n, one in recording.tries_of(unit).items()}
+        stored = {(key, n): Attempt(key, n, Raw(error), at) for i, key, n, error, at in rows if i == case.id}
+        assert stored == tries, (case, unit)
+
+
+async def test_a_lost_lease_does_what_the_rule_says(engine: Engine) -> None:
+    lost, left = await engine.session(), await engine.session()
+    await engine.execute("UPDATE aiki.sessions SET closed_at = now(), expires_at = now() - interval '1 s'")
+    await engine.execute("UPDATE aiki.sessions SET expires_at = now() + interval '1 s' WHERE id = %s", left)
+    cases = [
+        Case(
+            Standing(State.RUNNING, 1, CLAIM, crash_count=crashes, crash_length=crash_length),
+            journal=LONGER[:length],
+            session=session,
+        )
+        for crashes, crash_length, length, session in product(range(7), range(3), range(3), (lost, left))
+    ]
+    others = [Case(Standing(state, 1, CLAIM, crash_count=1)) for state in State if state is not State.RUNNING]
+    await put(engine, [*cases, *others])
+    assert await engine.pool.run(lambda c: rescue.fence(c, Lost.OF_CLOSED), priority=Priority.LOOP) == len(cases)
+    taken = {
+        one.id: one for one in await engine.pool.run(lambda c: rescue.take(c, Lost.OF_CLOSED), priority=Priority.LOOP)
+    }
+    moves = set()
+    for case, now in zip(cases, await found(engine, cases), strict=True):
+        loss, after = crashing.lose(case.standing, is_left=case.session == left, now=0)
+        one = taken.pop(case.id)
+        moves.add(loss.move)
+        assert one.move is loss.move, case
+        assert one.due_seconds == (None if after.due_at is None else after.due_at / 1e6), case
+        assert (now.standing, now.why) == (replace(after, due_at=now.standing.due_at), loss.why), case
+        assert (now.standing.due_at is None) == (after.due_at is None)
+    assert moves == {Move.RELEASE, Move.RESCUE, Move.BACK_OFF, Move.CRASH_LOOP}
+    assert not taken
+    assert [now.standing for now in await found(engine, others)] == [case.standing for case in others]
+
+
+async def test_a_claim_takes_what_the_rule_says(engine: Engine) -> None:
+    for seed in range(60):
+        engine.namespace = f"n-{seed}"
+        await compare_a_claim(engine, random.Random(seed))
+
+
+async def compare_a_claim(engine: Engine, draw: random.Random) -> None:
+    namespace = engine.namespace
+    routes = [(f"flow-{n}", VERSION) for n in range(draw.choice([1, 1, 3]))]
+    session = await engine.session()
+    cases = []
+    for place in draw.sample(range(100), draw.randrange(12)):
+        crashes = draw.choice([0, 0, 1, 2, 3])
+        queued = Queued(next_id(), draw.random() < 0.5, draw.randrange(-1, 2), place, crashes, draw.choice([2, 2_000]))
+        standing = Standing(State.QUEUED, 3, None, crash_count=crashes, due_at=DUE)
+        cases.append(Case(standing, queued=queued, namespace=namespace, workflow=draw.choice(routes)[0]))
+    others = [
+        Case(Standing(state, 1, CLAIM), namespace=namespace, workflow="flow-0")
+        for state in State
+        if state is not State.QUEUED
+    ]
+    holds_suspect = draw.random() < 0.3
+    if holds_suspect:
+        suspect = Standing(State.RUNNING, 1, CLAIM, crash_count=2)
+        others.append(Case(suspect, session=session, namespace=namespace))
+    others.append(Case(Standing(State.QUEUED), namespace=namespace, workflow="of-nobody"))
+    await put(engine, [*cases, *others])
+    limit, limit_bytes = draw.randrange(1, 8), draw.choice([0, 3_000, 5_000, 1_000_000])
+    request = Claim(session, CLAIM, routes, limit)
+    taken = await engine.pool.run(
+        lambda c: claims.claim(c, engine.namespace, request, limit_bytes=limit_bytes), priority=Priority.CLAIM
+    )
+    runs = {case.id: case.queued for case in cases}
+    picked = [runs[row.id] for row in taken.runs]
+    # Which of several suspects comes does not matter.
+    first = picked[:1] if picked and crashing.is_suspect(picked[0].crash_count) else []
+    among = [one for one in runs.values() if not first or one in first or not crashing.is_suspect(one.crash_count)]
+    assert picked == claiming.pick(among, limit=limit, limit_bytes=limit_bytes, holds_suspect=holds_suspect)
+    assert taken.more == (len(runs) > len(picked) and (len(picked) == limit or taken.more))
+    now = await found(engine, [*cases, *others])
+    for case, one in zip([*cases, *others], now, strict=True):
+        expected = claiming.claimed(case.standing, CLAIM) if case.queued in picked else case.standing
+        assert one.standing == expected, case
+
+
+async def test_what_a_reply_cannot_carry_ends_as_the_rule_says(engine: Engine) -> None:
+    for state, oversize in product(State, (False, True)):
+        case = Case(Standing(state, 1, CLAIM, crash_count=4))
+        await put(engine, [case])
+        end = End(Move.OVERSIZE, why="too large") if oversize else End(Move.RELEASE, why="the claim's reply was full")
+        if oversize:
+            await engine.pool.run(
+                lambda c, i=case.id: claims.block(c, engine.namespace, i, CLAIM, why="too large"),  # type: ignore[misc]
+                priority=Priority.CLAIM,
+            )
+        else:
+            await engine.pool.run(
+                lambda c, i=case.id: claims.release(c, engine.namespace, [i], CLAIM),  # type: ignore[misc]
+                priority=Priority.CLAIM,
+            )
+        (now,) = await found(engine, [case])
+        assert now.standing == (judge(case.standing, end) if state is State.RUNNING else case.standing), case
+
+
+async def test_a_run_that_is_due_or_resumed_stands_as_the_rule_says(engine: Engine) -> None:
+    cases = [Case(Standing(state, 1, CLAIM, crash_count=n), End(Move.SLEEP, due_at=n)) for n, state in enumerate(State)]
+    await put(engine, cases)
+    await engine.wake()
+    for case, now in zip(cases, await found(engine, cases), strict=True):
+        legal = (case.standing.state, Move.DUE) in TRANSITIONS
+        assert now.standing == (woken(case.standing) if legal else case.standing), case
+    cases = [
+        Case(Standing(state, 1, CLAIM, crash_count=n), End(Move.SLEEP, due_at=DUE)) for n, state in enumerate(State)
+    ]
+    await put(engine, cases)
+    for case in cases:
+        legal = (case.standing.state, Move.RESUME) in TRANSITIONS
+        if legal or case.standing.state is State.QUEUED:
+            done = await control.resume(engine.pool, engine.namespace, Resume(case.id))
+            assert bool(done.changes.queued) == legal
+        else:
+            with pytest.raises(Conflict):
+                await control.resume(engine.pool, engine.namespace, Resume(case.id))
+        (now,) = await found(engine, [case])
+        assert now.standing == (resumed(case.standing) if legal else case.standing), case
+
+
+async def test_a_run_is_born_as_the_rule_says(engine: Engine) -> None:
+    runs = [new_run(start_at=at) for at in (None, 0, DUE)] + [new_run(delay=delay) for delay in (0, 1, 60_000_000)]
+    done = await enqueue.enqueue(engine.pool, engine.routes, [(engine.namespace, Enqueue(runs))], room=engine.room)
+    cases = [Case(Standing(State.QUEUED), queued=Queued(run.id, False, 0, 0, 0, 2)) for run in runs]
+    (born,) = done.changes.born
+    expected = [enqueueing.born(run, now=born.now) for run in runs]
+    assert [now.standing for now in await found(engine, cases)] == expected
+    assert sum(done.changes.queued.values()) == sum(standing.state is State.QUEUED for standing in expected)
+
+
+def enqueue_cases() -> Iterator[tuple[str, NewRun, str, NewRun]]:
+    """Yield a run, and another one that may be the same, each with its namespace."""
+    same = (False, True)
+    for by_id, elsewhere, workflow, version, input, on_conflict in product(
+        same, same, same, same, same, ("fail", "existing")
+    ):
+        for keys in ((None, None), ("k", None), ("k", "k"), ("k", "other")):
+            namespace = f"n-{uuid.uuid4().hex}"
+            first, second = ({"key": key, "digest": "0" * 32} if key else {} for key in keys)
+            known = new_run(**first)
+            given = new_run(
+                **second,
+                id=known.id if by_id else new_run().id,
+                workflow="other" if workflow else WORKFLOW,
+                version="2.0" if version else VERSION,
+                input=Raw(b"[]" if input else b"{}"),
+                on_conflict=on_conflict,
+            )
+            if input and given.key:
+                given.digest = "1" * 32
+            yield namespace, known, f"{namespace}-2" if elsewhere else namespace, given
+
+
+async def test_a_repeated_enqueue_is_what_the_rule_says(engine: Engine) -> None:
+    cases = list(enqueue_cases())
+    first = [(namespace, Enqueue([run])) for namespace, run, _, _ in cases]
+    again = [(namespace, Enqueue([run])) for _, _, namespace, run in cases]
+    await enqueue.enqueue(engine.pool, engine.routes, first, room=engine.room)
+    done = await enqueue.enqueue(engine.pool, engine.routes, again, room=engine.room)
+    codes = set()
+    for (namespace, known, other, run), reply in zip(cases, done.replies, strict=True):
+        assert not isinstance(reply, Exception)
+        (answer,) = reply.runs
+        stored = Stored(
+            *(known.id, namespace, known.workflow, known.version, known.key, known.digest),
+            *(sha256(bytes(known.input)).digest(), True),
+        )
+        same_id = stored if run.id == known.id else None
+        holds_key = (namespace, known.workflow, known.key) == (other, run.workflow, run.key) and known.key is not None
+        if same_id or holds_key:
+            expected = enqueueing.meet(other, run, same_id, stored if holds_key else None)
+            assert answer == expected, (known, run)
+            codes.add(expected.error and expected.error.code)
+        else:
+            assert (answer.id, answer.created, answer.error) == (run.id, True, None)
+    assert codes == {None, "conflict"}
