@@ -11,15 +11,13 @@ from typing import Annotated
 import typer
 
 from aiki_cli import options
+from aiki_cli.processes.worker_process import DEFAULT_RUNS, SAFE_PATH, worker_command, worker_environment
 from aiki_cli.session import Session
 from aiki_cli.words import suggestions
 
-DEFAULT_RUNS = 100
 DEFAULT_DRAIN = "30s"
 DEFAULT_LEASE = "30s"
 DEFAULT_START_TIMEOUT = "30s"
-_SAFE_PATH = "-P"
-"""Python's option for a process that must not import from its working directory before we say so."""
 
 app = typer.Typer(name="worker", help="Serve workflows.")
 app.callback(invoke_without_command=True)(options.group)
@@ -82,38 +80,12 @@ def start(
         return _run_fleet(session, command, processes, drain_seconds, folders if reload else None)
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
-        command = [sys.executable, _SAFE_PATH, *sys.orig_argv[1:]]
+        command = [sys.executable, SAFE_PATH, *sys.orig_argv[1:]]
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
     from aiki_cli.processes.serving import WorkerOptions, serve
 
     lifespan = session.manifest.worker.lifespan if session.manifest else None
     return serve(session, names, WorkerOptions(folders, runs, drain_seconds, lease, start_timeout, lifespan, worker_id))
-
-
-def worker_command(
-    session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, times: Sequence[str] = ()
-) -> list[str]:
-    """Return the command of one worker process that serves `modules` as this session would, with further `times`."""
-    command = [sys.executable, _SAFE_PATH, "-m", "aiki_cli", "worker", "start"]
-    for module in modules:
-        command += ["-m", module]
-    command += ["--max-concurrent-runs", str(runs), "--drain", f"{round(drain_seconds * 1000)}ms", *times]
-    common = session.common
-    for flag, value in (
-        ("--url", common.url),
-        ("--namespace", common.namespace),
-        ("--profile", common.profile),
-        ("--file", common.file),
-    ):
-        command += [flag, str(value)] if value else []
-    for name, file in common.keys.items():
-        command += [f"--{name.replace('_', '-')}", file] if file is not None else []
-    return [*command, "--quiet"] if common.quiet else command
-
-
-def worker_environment() -> dict[str, str]:
-    """Return the environment of a worker process that needs no second start to fix its hash seed."""
-    return {**os.environ, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
 
 
 def _run_fleet(

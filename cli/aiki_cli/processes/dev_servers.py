@@ -24,10 +24,10 @@ from aiki.core.ownership import objection, trusted_owners
 from aiki.manifest import module_folders, resolve
 from aiki.process.stderr import detach_stderr
 from aiki_cli import exits
-from aiki_cli.commands.worker import DEFAULT_RUNS, worker_command, worker_environment
 from aiki_cli.processes.child import Child
 from aiki_cli.processes.fleet import Fleet
 from aiki_cli.processes.sources import Sources
+from aiki_cli.processes.worker_process import DEFAULT_RUNS, worker_command, worker_environment
 from aiki_cli.session import KEY_NAMES, Session
 from aiki_cli.view.output import Output
 from aiki_cli.view.runs import span
@@ -37,7 +37,7 @@ START_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 15.0
 DEFAULT_PORT: Final = 4222
-_EXAMPLES: Final = Path(__file__).parent / "examples"
+_EXAMPLES: Final = Path(__file__).parents[1] / "examples"
 
 
 def run_dev(session: Session, modules: Sequence[str], example: str | None) -> int:
