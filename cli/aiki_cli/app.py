@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 
 import typer
 
 from aiki import UsageError
 from aiki.process.stdout import lost
-from aiki_cli import exits, failures, options
+from aiki_cli import COMPLETE_VARIABLE, exits, failures, options
 from aiki_cli.commands import completion, dev, enqueue, runs, status, wait, worker
 from aiki_cli.failures import UnwritableOutput
-from aiki_cli.main import COMPLETE_VARIABLE
 from aiki_cli.view.output import Mode, is_terminal
 from aiki_cli.words import slips
 
@@ -63,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     error = lost()
     if error is None or isinstance(error, BrokenPipeError):
         return code
-    status = failures.report(UnwritableOutput(f"stdout could not be written ({error.strerror})"), _mode_in(arguments))
+    status = failures.report(UnwritableOutput(f"stdout could not be written ({error.strerror})"), Mode.asked(arguments))
     return code or status
 
 
@@ -85,12 +83,5 @@ def _refused(error: typer.TyperException, arguments: Sequence[str]) -> int:
     """Report arguments that Typer could not read."""
     context: typer.Context | None = getattr(error, "ctx", None)
     if context is None:
-        return failures.report(UsageError(error.format_message(), hint="aiki --help"), _mode_in(arguments))
-    return failures.report(slips.explained(error, context), _mode_in(arguments))
-
-
-def _mode_in(arguments: Sequence[str]) -> Mode:
-    """Return the output mode that unreadable arguments seem to ask for."""
-    words = " ".join(arguments).replace("=", " ").replace("-ojson", "-o json").split()
-    asked = [after for word, after in pairwise(words) if word in {"-o", "--output"}]
-    return Mode.JSON if [*asked, os.environ.get("AIKI_OUTPUT")][0] in {"json", "jsonl"} else Mode.TSV
+        return failures.report(UsageError(error.format_message(), hint="aiki --help"), Mode.asked(arguments))
+    return failures.report(slips.explained(error, context), Mode.asked(arguments))

@@ -9,10 +9,9 @@ from typing import ClassVar
 
 from aiki import AikiError
 from aiki_cli import exits
-from aiki_cli.view import text
+from aiki_cli.view import errors
 from aiki_cli.view.output import Mode
 from aiki_cli.view.secrets import without_secrets
-from aiki_cli.view.text import to_json
 
 
 class UnreadableInput(AikiError):
@@ -32,23 +31,14 @@ def report(error: BaseException, mode: Mode) -> int:
     code, message, hint = describe(error)
     message, hint = without_secrets(message), hint and without_secrets(hint)
     status = exits.BY_ERROR_CODE.get(code, exits.BUG)
-    if mode in {Mode.JSON, Mode.JSONL}:
-        shown = {"code": code, "exit": status, "message": message, "hint": hint}
-        sys.stderr.write(to_json({"error": shown}) + "\n")
-        return status
-    first, *facts = message.split("\n")
-    lines = [f"error: {first}", *map(_fact, facts)]
-    if hint:
-        lines.append(f"  hint: {hint}")
-    if status == exits.BUG and os.environ.get("AIKI_DEBUG"):
-        lines.append(without_secrets("".join(traceback.format_exception(error))))
-    sys.stderr.write(text.lines("\n".join(lines)) + "\n")
+    if mode.is_json:
+        shown = errors.as_json(code, status, message, hint)
+    else:
+        details = status == exits.BUG and os.environ.get("AIKI_DEBUG")
+        trace = without_secrets("".join(traceback.format_exception(error))) if details else None
+        shown = errors.as_text(message, hint, trace)
+    sys.stderr.write(shown + "\n")
     return status
-
-
-def _fact(line: str) -> str:
-    """Return a line below the error; what it says may be a stranger's, and must not pass for our hint."""
-    return f"  | {line}" if line.lstrip().startswith("hint:") else f"  {line}"
 
 
 def describe(error: BaseException) -> tuple[str, str, str | None]:

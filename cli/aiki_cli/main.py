@@ -11,15 +11,13 @@ import os
 import signal
 import sys
 
-from aiki_cli import __version__
+from aiki_cli import COMPLETE_VARIABLE, __version__
 
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all else here
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Final, NoReturn
 
-COMPLETE_VARIABLE: Final = "_AIKI_COMPLETE"
-"""What the scripts of shells set when they call `aiki` for suggestions."""
 _RUN_USER_CODE: Final = frozenset({"worker", "dev"})
 _INTERRUPTED: Final = 130
 _UNWRITABLE: Final = 74

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Annotated, Any, Concatenate, Final, ParamSpec, get_type_hints
 import typer
 
 from aiki_cli import __version__
-from aiki_cli.session import Common, Session, finish
+from aiki_cli.running import Result, finish
+from aiki_cli.session import Common, Session
+from aiki_cli.view.found import Found
 from aiki_cli.view.output import Mode
 
 P = ParamSpec("P")
@@ -109,8 +111,8 @@ def _common_parameters() -> list[inspect.Parameter]:
     ]
 
 
-def command(body: Callable[Concatenate[Session, P], int | None]) -> Callable[..., None]:
-    """Return `body` as a Typer command: with the common options, and its errors as exit codes."""
+def command(body: Callable[Concatenate[Session, P], Result | Coroutine[Any, Any, Found]]) -> Callable[..., None]:
+    """Return `body` as a Typer command: with the common options; what it found is shown, its errors are exit codes."""
     hints = get_type_hints(body, include_extras=True)
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])

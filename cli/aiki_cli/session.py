@@ -1,27 +1,24 @@
-"""Own one call of the command line: its common options, its manifest, its connection, its signals and its exit code."""
+"""Own one call of the command line: its common options, what they and the manifest say, its connection, its output.
+
+It runs nothing, and draws nothing.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from signal import Signals
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from aiki.core.variables import variable
-from aiki.process.signals import obeying
-from aiki_cli import exits, failures
-from aiki_cli.view.output import Mode, NobodyReads, Output
-from aiki_cli.view.secrets import refuse_secret_flag
+from aiki_cli.view.output import Mode, Output
 
 if TYPE_CHECKING:
     from aiki import Client
     from aiki.manifest import Manifest
-
-T = TypeVar("T")
 
 KEY_NAMES: Final = ("creds", "tls_ca", "tls_cert", "tls_key")
 """The files that open NATS, by the name that each has everywhere."""
@@ -65,6 +62,10 @@ class Session:
         self.out = Output.choose(common.output, quiet=common.quiet)
         self.note_on_interrupt: str | None = None
         """What a person should know who presses Ctrl-C now."""
+        self.connections = AsyncExitStack()
+        """What is closed once all is shown that was found."""
+        self.files = ExitStack()
+        """What is closed when the command is over."""
 
     @cached_property
     def manifest(self) -> Manifest | None:
@@ -108,15 +109,9 @@ class Session:
         keys = {name: self.key_file(name) for name in KEY_NAMES}
         return Client.connect(self.url(), namespace=self.namespace(), timeout=timeout, **keys)
 
-    def run(self, command: Callable[[], Coroutine[Any, Any, T]], *, fast: bool = False) -> T:
-        """Run `command` to its end and return what it returns; a signal ends it: SIGHUP 129, Ctrl-C 130, SIGTERM 143.
-
-        `fast` runs it on uvloop, where that is installed: worth its import in long-lived processes only.
-        """
-        import asyncio
-
-        with asyncio.Runner(loop_factory=uvloop_factory() if fast else None) as runner:
-            return runner.run(_until_terminated(command()))
+    async def client(self) -> Client:
+        """Return the connection that is closed when the command is over. Raises as `connect` does."""
+        return await self.connections.enter_async_context(self.connect())
 
     def _manifest_with_profile(self) -> Manifest | None:
         from aiki import ConfigError
@@ -132,70 +127,3 @@ def _working_directory() -> Path | None:
         return Path.cwd()
     except FileNotFoundError:
         return None
-
-
-def finish(session: Session, body: Callable[[], int | None]) -> int:
-    """Run a command's body and return the exit code for whatever came of it."""
-    try:
-        refuse_secret_flag(session.common.url)
-        return body() or exits.OK
-    except NobodyReads:
-        return exits.OK
-    except KeyboardInterrupt:
-        return _interrupted(session, exits.INTERRUPTED)
-    except Terminated as error:
-        return _interrupted(session, exits.of_signal(error.number))
-    except Exception as error:  # noqa: BLE001 - the edge of the program: every error becomes an exit code
-        return failures.report(_single(error), session.out.mode)
-
-
-class Terminated(BaseException):
-    """A signal to end came."""
-
-    def __init__(self, number: Signals) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _interrupted(session: Session, code: int) -> int:
-    if session.note_on_interrupt:
-        session.out.say(f"\n{session.note_on_interrupt}")
-    return code
-
-
-async def _until_terminated(command: Awaitable[T]) -> T:
-    """Await `command`; SIGTERM and SIGHUP cancel it. A command with signal handlers of its own puts them over these."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    came: list[Signals] = []
-
-    def stop(number: Signals) -> None:
-        came.append(number)
-        loop.call_soon_threadsafe(task.cancel)
-
-    with obeying(stop, Signals.SIGTERM, Signals.SIGHUP):
-        try:
-            return await command
-        except asyncio.CancelledError:
-            if came:
-                raise Terminated(came[0]) from None
-            raise
-
-
-def uvloop_factory() -> Callable[[], Any] | None:
-    """Return what makes uvloop's loops; None if it is not installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-def _single(error: Exception) -> Exception:
-    """Return the one error inside task groups, if it is one."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -59,7 +59,6 @@ PENDING_CIRCLES = (
         *("aiki.definitions.call", "aiki.definitions.workflow"),
     },
     {"aiki.execution.execution", "aiki.execution.host"},
-    {"aiki_cli.app", "aiki_cli.main"},
 )
 """Still to be cut open."""
 

@@ -9,6 +9,7 @@ import typer
 
 from aiki_cli import options
 from aiki_cli.session import Session
+from aiki_cli.view.found import Text
 from aiki_cli.words import shell_scripts
 
 
@@ -21,13 +22,13 @@ class Shell(StrEnum):
 
 
 @options.command
-def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> Text:
     """Print the completion script of a shell.
 
     bash: `source <(aiki completion bash)`; zsh: put it in your fpath as `_aiki`;
     fish: `aiki completion fish > ~/.config/fish/completions/aiki.fish`.
     """
-    session.out.write(script(shell).rstrip("\n"))
+    return Text(script(shell).rstrip("\n"))
 
 
 def prepare() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aiki import PayloadError, UsageError
-from aiki_cli import exits, options
+from aiki_cli import options
+from aiki_cli.running import Later
 from aiki_cli.session import Session
-from aiki_cli.view.output import Mode, is_terminal
-from aiki_cli.view.text import to_json
+from aiki_cli.view.found import Found, Line
+from aiki_cli.view.output import is_terminal
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.inputs import read_text
 
@@ -91,7 +93,7 @@ def enqueue(
     timeout: Annotated[
         str | None, typer.Option("--timeout", metavar="1m", help="With --wait: give up waiting.")
     ] = None,
-) -> int:
+) -> Later:
     """Enqueue a run and print its id.
 
     aiki enqueue process-order order.id=o-1 order.cents:=4200 --key order-1 --wait
@@ -124,20 +126,19 @@ def enqueue(
     from aiki import NamedCall
 
     call = NamedCall(payload=payload.with_pairs(_base(session, base), pairs or ()), idempotency_key=key, **run_options)
-    return session.run(lambda: _enqueue_one(session, call, pairs=bool(pairs), wait=wait, timeout=timeout))
+    return partial(_enqueue_one, session, call, pairs=bool(pairs), wait=wait, timeout=timeout)
 
 
-async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: bool, timeout: str | None) -> int:
-    async with session.connect() as client:
-        handle = await _sent(client, call, pairs=pairs)
-        _announce(session, handle, call, wait=wait)
-        if not wait:
-            _print_id(session, handle)
-            return exits.OK
-        from aiki_cli.commands.wait import wait_for
+async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: bool, timeout: str | None) -> Found:
+    client = await session.client()
+    handle = await _sent(client, call, pairs=pairs)
+    _announce(session, handle, call, wait=wait)
+    if not wait:
+        return Line({"id": handle.run_id, "created": handle.created}, handle.run_id, handle.run_id)
+    from aiki_cli.commands.wait import wait_for
 
-        session.note_on_interrupt = f"the run goes on: aiki wait {handle.run_id}"
-        return await wait_for(session, client, [handle.run_id], timeout=timeout)
+    session.note_on_interrupt = f"the run goes on: aiki wait {handle.run_id}"
+    return wait_for(session, client, [handle.run_id], timeout=timeout)
 
 
 async def _sent(client: Client, call: NamedCall, *, pairs: bool) -> Handle[Any]:
@@ -157,13 +158,6 @@ def _announce(session: Session, handle: Handle[Any], call: NamedCall, *, wait: b
         return
     what = f"✓ enqueued {call.workflow}" if handle.created else f"= the key {call.idempotency_key!r} has a run already"
     session.out.say(f"{what}; " + (f"waiting for {handle.run_id}" if wait else f"aiki status {handle.run_id} --watch"))
-
-
-def _print_id(session: Session, handle: Handle[Any]) -> None:
-    if session.out.mode in {Mode.JSON, Mode.JSONL}:
-        session.out.write(to_json({"id": handle.run_id, "created": handle.created}))
-    else:
-        session.out.write(handle.run_id)
 
 
 def _base(session: Session, source: str | None) -> payload.Payload:

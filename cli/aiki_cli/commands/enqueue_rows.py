@@ -5,21 +5,26 @@ A row with a key can be sent again without harm, so after a break the same comma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiki import AikiError, PayloadError
 from aiki_cli import exits
+from aiki_cli.running import Later
 from aiki_cli.session import Session
-from aiki_cli.view.output import Mode, Output, console
-from aiki_cli.view.text import one_line, to_json
+from aiki_cli.view import found as view
+from aiki_cli.view.found import End, Found, Line, Lines
+from aiki_cli.view.text import one_line
 from aiki_cli.words.rows import BadRow, Row, Rows, open_rows
 
 if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall
+
+Sent: TypeAlias = "tuple[Row, Handle[Any] | AikiError]"
+"""A row and its answer."""
 
 BATCH_ROWS: Final = 2000
 SHOWN_ROWS: Final = 20
@@ -41,9 +46,21 @@ class Tally:
         return self.created + self.existing + len(self.refused)
 
     @property
-    def exit_code(self) -> int:
-        """The highest code of a refusal."""
-        return max((exits.BY_ERROR_CODE.get(error.code, exits.BUG) for _, error in self.refused), default=exits.OK)
+    def end(self) -> End:
+        """What it comes to: the highest code of a refusal, and the first of these in words."""
+        if not self.refused:
+            return End()
+        code = max(exits.BY_ERROR_CODE.get(error.code, exits.BUG) for _, error in self.refused)
+        lines = "".join(f"\n  {line}" for line in _listed(self.refused))
+        return End(code, problem=f"error: rows were refused{lines}")
+
+    def add(self, row: Row, outcome: Handle[Any] | AikiError) -> None:
+        """Count a row that has been answered."""
+        if isinstance(outcome, AikiError):
+            self.refused.append((row.line, outcome))
+        else:
+            self.created += outcome.created
+            self.existing += not outcome.created
 
     def __str__(self) -> str:
         parts = [f"{self.created:,} enqueued"]
@@ -54,14 +71,25 @@ class Tally:
         return f"{self.sent:,} of {self.rows:,} rows: {', '.join(parts)}"
 
 
-def enqueue_rows(session: Session, source: str, *, key_field: str | None, run_options: dict[str, Any]) -> int:
-    """Enqueue one run per row of `source`, and return the exit code.
+def enqueue_rows(session: Session, source: str, *, key_field: str | None, run_options: dict[str, Any]) -> Later:
+    """Read the rows of `source`, and return what enqueues one run per row.
 
     Raises PayloadError, which names the lines, if a row is no payload; then nothing was sent.
     """
-    with open_rows(source, key_field=key_field) as rows:
-        tally = Tally(_count(rows, source))
-        return session.run(lambda: _send_all(session, rows, tally, run_options))
+    rows = session.files.enter_context(open_rows(source, key_field=key_field))
+    tally = Tally(_count(rows, source))
+
+    async def send() -> Found:
+        client = await session.client()
+        return Lines(
+            _sent_rows(session, client, rows, tally, run_options),
+            _line,
+            partial(_summed, tally),
+            total=tally.rows,
+            end=lambda: replace(tally.end, said=str(tally) if tally.refused else None),
+        )
+
+    return send
 
 
 def _count(rows: Rows, source: str) -> int:
@@ -80,24 +108,26 @@ def _count(rows: Rows, source: str) -> int:
     return total
 
 
-async def _send_all(session: Session, rows: Rows, tally: Tally, run_options: dict[str, Any]) -> int:
+async def _sent_rows(
+    session: Session, client: Client, rows: Rows, tally: Tally, run_options: dict[str, Any]
+) -> AsyncGenerator[Sent, None]:
+    """Send the rows in batches and yield each with its answer, once its batch is in the tally."""
     from aiki import NamedCall
 
     good = (row for row in rows if isinstance(row, Row))
-    async with session.connect() as client:
-        with _progress(session.out, tally.rows) as advance:
-            while batch := list(islice(good, BATCH_ROWS)):
-                calls = [NamedCall(payload=row.payload, idempotency_key=row.key, **run_options) for row in batch]
-                try:
-                    outcomes = await _send(client, calls)
-                except AikiError as error:
-                    error.add_note(f"{tally}; send the others again, rows with keys are safe to repeat")
-                    raise
-                _account(session.out, tally, batch, outcomes)
-                session.note_on_interrupt = f"{tally}; the same command finishes it, if the rows have keys"
-                advance(len(batch))
-    _conclude(session.out, tally)
-    return tally.exit_code
+    while batch := list(islice(good, BATCH_ROWS)):
+        calls = [NamedCall(payload=row.payload, idempotency_key=row.key, **run_options) for row in batch]
+        try:
+            outcomes = await _send(client, calls)
+        except AikiError as error:
+            error.add_note(f"{tally}; send the others again, rows with keys are safe to repeat")
+            raise
+        sent = list(zip(batch, outcomes, strict=True))
+        for row, outcome in sent:
+            tally.add(row, outcome)
+        session.note_on_interrupt = f"{tally}; the same command finishes it, if the rows have keys"
+        for one in sent:
+            yield one
 
 
 async def _send(client: Client, calls: Sequence[NamedCall]) -> list[Handle[Any] | AikiError]:
@@ -111,51 +141,25 @@ async def _send(client: Client, calls: Sequence[NamedCall]) -> list[Handle[Any] 
     return [*await _send(client, calls[:half]), *await _send(client, calls[half:])]
 
 
-def _account(out: Output, tally: Tally, batch: Iterable[Row], outcomes: Iterable[Handle[Any] | AikiError]) -> None:
-    for row, outcome in zip(batch, outcomes, strict=True):
-        if isinstance(outcome, AikiError):
-            tally.refused.append((row.line, outcome))
-            if out.mode is Mode.JSONL:
-                refused = {"code": outcome.code, "message": str(outcome)}
-                out.write(to_json({"line": row.line, "key": row.key, "error": refused}))
-            continue
-        tally.created += outcome.created
-        tally.existing += not outcome.created
-        if out.mode is Mode.JSONL:
-            shown = {"line": row.line, "key": row.key, "id": outcome.run_id, "created": outcome.created}
-            out.write(to_json(shown))
-        elif out.mode in {Mode.IDS, Mode.TSV}:
-            out.write(outcome.run_id)
+def _line(sent: Sent) -> Line:
+    row, outcome = sent
+    where = {"line": row.line, "key": row.key}
+    if isinstance(outcome, AikiError):
+        return Line({**where, "error": {"code": outcome.code, "message": str(outcome)}}, None)
+    run_id = outcome.run_id
+    return Line({**where, "id": run_id, "created": outcome.created}, run_id, run_id)
 
 
-def _conclude(out: Output, tally: Tally) -> None:
-    if out.mode is Mode.JSON:
-        refused = [{"line": line, "code": error.code, "message": str(error)} for line, error in tally.refused]
-        counts = {"rows": tally.rows, "created": tally.created, "existing": tally.existing, "refused": refused}
-        out.document(counts)
-    elif out.mode is Mode.TABLE:
-        out.write(str(tally))
-    elif tally.refused:
-        out.say(str(tally))
-    if tally.refused and out.mode not in {Mode.JSON, Mode.JSONL}:
-        out.say("\n".join(["error: rows were refused", *(f"  {line}" for line in _listed(tally.refused))]))
+async def _summed(tally: Tally, sent: AsyncIterator[Sent]) -> view.Rows:
+    """Return the tally once all have been sent."""
+    async for _ in sent:
+        pass
+    refused = [{"line": line, "code": error.code, "message": str(error)} for line, error in tally.refused]
+    counts = {"rows": tally.rows, "created": tally.created, "existing": tally.existing, "refused": refused}
+    return view.Rows((), page=lambda: [str(tally)], document=lambda _: counts, end=tally.end)
 
 
 def _listed(mistakes: Sequence[tuple[int, AikiError]]) -> list[str]:
     lines = [one_line(f"line {line}: {error}") for line, error in mistakes[:SHOWN_ROWS]]
     more = len(mistakes) - SHOWN_ROWS
     return [*lines, f"... and {more:,} more"] if more > 0 else lines
-
-
-@contextmanager
-def _progress(out: Output, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on stderr where a person looks; yield what moves it on."""
-    if not out.talkative:
-        yield lambda rows: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    shown = (TextColumn("enqueue"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"), TimeRemainingColumn())
-    with Progress(*shown, console=console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("enqueue", total=total)
-        yield lambda rows: progress.advance(bar, rows)

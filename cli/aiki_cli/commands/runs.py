@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiki_cli import exits, options
-from aiki_cli.commands.status import show_lines
+from aiki_cli import options
 from aiki_cli.session import Session
-from aiki_cli.view import story as story_view
-from aiki_cli.view.output import Mode
-from aiki_cli.view.runs import page, state_text, table, to_object
-from aiki_cli.view.text import to_json
+from aiki_cli.view import runs as view
+from aiki_cli.view import story
+from aiki_cli.view.found import Found, Lines, Rows
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
 
@@ -33,7 +32,7 @@ Reference = Annotated[
 
 @app.command("list")
 @options.command
-def list_runs(
+async def list_runs(
     session: Session,
     state: Annotated[
         list[str] | None, typer.Option("--state", help="May repeat.", autocompletion=suggestions.states)
@@ -46,64 +45,66 @@ def list_runs(
     ] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="1h", help="Enqueued at most so long ago.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
-) -> int:
+) -> Found:
     """List runs, newest first. The TSV columns are those of `aiki status`."""
-    filters = {
-        "states": _states(state or ()),
-        "workflow": workflow,
-        "labels": payload.labels_of(label or ()),
-        "since": _ago(since),
-    }
-    return session.run(lambda: _list(session, filters, limit))
+    states, labels, after = _states(state or ()), payload.labels_of(label or ()), _ago(since)
+    client = await session.client()
+    found: list[RunStatus] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        read = await client.runs.list(
+            states=states,
+            workflow=workflow,
+            labels=labels,
+            since=after,
+            limit=min(limit - len(found), PAGE_RUNS),
+            cursor=cursor,
+        )
+        found += read.runs
+        cursor = read.cursor
+        if cursor is None:
+            break
+    if not found and workflow is not None:
+        await _question(session, client, workflow)
+    return view.listed(found, more=cursor is not None, limit=limit)
 
 
 @app.command("show")
 @options.command
-def show(session: Session, reference: Reference) -> int:
+async def show(session: Session, reference: Reference) -> Found:
     """Show all that is known of a run, with its input and its result or error."""
-    return session.run(lambda: _run_with_input(session, reference))
+    client = await session.client()
+    (run_id,) = await find_all(client, [reference])
+    (run,) = await client.runs.status([run_id])
+    return view.whole(run, await _input(session, client, run_id))
 
 
 @app.command("history")
 @options.command
-def history(session: Session, reference: Reference) -> int:
+async def history(session: Session, reference: Reference) -> Found:
     """Show a run's story. TSV columns: at, event, state, key, ok, reason, actor, value."""
-    return session.run(lambda: _history(session, reference))
+    client = await session.client()
+    (run_id,) = await find_all(client, [reference])
+
+    async def told() -> AsyncGenerator[HistoryEntry, None]:
+        async for entry in client.runs.history(run_id):
+            yield entry
+            session.out.go_on()
+
+    async def whole(entries: AsyncIterator[HistoryEntry]) -> Rows:
+        return story.rows(run_id, [entry async for entry in entries])
+
+    return Lines(told(), story.line, whole)
 
 
 @app.command("resume")
 @options.command
-def resume(session: Session, reference: Reference) -> int:
+async def resume(session: Session, reference: Reference) -> Found:
     """Queue a blocked run again, or end the wait before a retry."""
-    return session.run(lambda: _resume(session, reference))
-
-
-async def _list(session: Session, filters: dict[str, Any], limit: int) -> int:
-    out = session.out
-    found: list[RunStatus] = []
-    cursor: str | None = None
-    async with session.connect() as client:
-        while len(found) < limit:
-            read = await client.runs.list(**filters, limit=min(limit - len(found), PAGE_RUNS), cursor=cursor)
-            found += read.runs
-            cursor = read.cursor
-            if cursor is None:
-                break
-        if not found and filters["workflow"] is not None:
-            await _question(session, client, filters["workflow"])
-    match out.mode:
-        case Mode.JSON:
-            out.document({"runs": [to_object(run) for run in found], "more": cursor is not None})
-        case Mode.TABLE:
-            if found:
-                out.draw(table(found))
-            else:
-                out.say("no runs")
-            if cursor is not None:
-                out.say(f"there are more: aiki run list --limit {limit * 10}")
-        case _:
-            show_lines(session, found)
-    return exits.OK
+    client = await session.client()
+    (run_id,) = await find_all(client, [reference])
+    run = await client.runs.resume(run_id, actor=_person())
+    return view.moved(run, said=f"follow it: aiki status {run_id} --watch" if session.out.talkative else None)
 
 
 async def _question(session: Session, client: Client, workflow: str) -> None:
@@ -115,25 +116,6 @@ async def _question(session: Session, client: Client, workflow: str) -> None:
         session.out.say(f"no workflow {workflow!r} is registered: did you mean {meant!r}?")
 
 
-async def _run_with_input(session: Session, reference: str) -> int:
-    async with session.connect() as client:
-        (run_id,) = await find_all(client, [reference])
-        (run,) = await client.runs.status([run_id])
-        payload = await _input(session, client, run_id)
-    match session.out.mode:
-        case Mode.JSON:
-            session.out.document({**to_object(run), "input": payload})
-        case Mode.JSONL:
-            session.out.write(to_json({**to_object(run), "input": payload}))
-        case Mode.TABLE:
-            session.out.draw(page(run, payload=payload))
-            if run.error is not None and run.error.traceback:
-                session.out.write(f"\n{run.error.traceback.rstrip()}")
-        case _:
-            show_lines(session, [run])
-    return exits.OK
-
-
 async def _input(session: Session, client: Client, run_id: str) -> Any:
     """Return the run's input; None, with a word, if no message can bring it here."""
     from aiki import PayloadError
@@ -143,44 +125,6 @@ async def _input(session: Session, client: Client, run_id: str) -> Any:
     except PayloadError as error:
         session.out.say(f"without its input: {error.message}")
         return None
-
-
-async def _history(session: Session, reference: str) -> int:
-    async with session.connect() as client:
-        (run_id,) = await find_all(client, [reference])
-        entries = client.runs.history(run_id)
-        if session.out.mode is Mode.JSON:
-            session.out.document({"id": run_id, "history": [story_view.to_object(entry) async for entry in entries]})
-        elif session.out.mode is Mode.TABLE:
-            session.out.draw(story_view.table([entry async for entry in entries]))
-        else:
-            async for entry in entries:
-                _entry_line(session, entry)
-                session.out.go_on()
-    return exits.OK
-
-
-def _entry_line(session: Session, entry: HistoryEntry) -> None:
-    if session.out.mode is Mode.JSONL:
-        session.out.write(to_json(story_view.to_object(entry)))
-    elif session.out.mode is Mode.TSV:
-        session.out.row(story_view.to_cells(entry))
-
-
-async def _resume(session: Session, reference: str) -> int:
-    async with session.connect() as client:
-        (run_id,) = await find_all(client, [reference])
-        run = await client.runs.resume(run_id, actor=_person())
-    match session.out.mode:
-        case Mode.JSON:
-            session.out.document(to_object(run))
-        case Mode.TABLE:
-            session.out.write(f"{state_text(run.state)}  {run.workflow} {run.version}  {run.run_id}")
-        case _:
-            show_lines(session, [run])
-    if session.out.talkative:
-        session.out.say(f"follow it: aiki status {run_id} --watch")
-    return exits.OK
 
 
 def _person() -> str:

@@ -29,8 +29,8 @@ from aiki_cli.processes.fleet import Fleet
 from aiki_cli.processes.sources import Sources
 from aiki_cli.processes.worker_process import DEFAULT_RUNS, worker_command, worker_environment
 from aiki_cli.session import KEY_NAMES, Session
+from aiki_cli.view.moments import span
 from aiki_cli.view.output import Output
-from aiki_cli.view.runs import span
 from aiki_cli.view.text import to_json
 
 START_SECONDS: Final = 60.0

@@ -26,7 +26,8 @@ from aiki.process.stdout import leave_to_user_code
 from aiki_cli import exits
 from aiki_cli.processes.child import say_ready
 from aiki_cli.processes.logs import log_to_stderr
-from aiki_cli.session import Session, uvloop_factory
+from aiki_cli.running import in_loop, uvloop_factory
+from aiki_cli.session import Session
 
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 OVERTIME_SECONDS: Final = 15.0
@@ -84,7 +85,7 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
                     await worker.run()
         return exits.OK
 
-    return session.run(run, fast=True)
+    return in_loop(run, fast=True)
 
 
 def _draining(session: Session, worker: Worker, drain_seconds: float) -> AbstractContextManager[None]:

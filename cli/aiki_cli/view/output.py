@@ -1,7 +1,7 @@
 """Own the two streams: stdout carries the result alone, stderr the talk. No write to them raises (`aiki.process`).
 
-The shape of a result is chosen once (`-o`): tables for people on a terminal, TSV off it. Rich is imported only to draw.
-Whatever goes out here is escaped here, or when it is put into a table: no command can forget it.
+The shape of a result is chosen once (`-o`): tables for people on a terminal, TSV off it. Whatever goes out here is
+escaped here, or when it is put into a table: no command can forget it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import Any
 
 from aiki.process.stdout import lost
-from aiki_cli.view.text import coloured, lines, one_line, to_json, tsv_cell
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+from aiki_cli.view.text import coloured, lines, to_json, tsv_cell
 
 
 class NobodyReads(Exception):
@@ -32,6 +30,18 @@ class Mode(StrEnum):
     JSONL = "jsonl"
     TSV = "tsv"
     IDS = "ids"
+
+    @property
+    def is_json(self) -> bool:
+        """Whether programs read it, so that errors are told as JSON too."""
+        return self in {Mode.JSON, Mode.JSONL}
+
+    @classmethod
+    def asked(cls, arguments: Sequence[str]) -> Mode:
+        """Return the mode that unreadable arguments seem to ask for."""
+        words = " ".join(arguments).replace("=", " ").replace("-ojson", "-o json").split()
+        asked = [after for word, after in pairwise(words) if word in {"-o", "--output"}]
+        return cls.JSON if [*asked, os.environ.get("AIKI_OUTPUT")][0] in {"json", "jsonl"} else cls.TSV
 
 
 @dataclass(frozen=True)
@@ -74,10 +84,6 @@ class Output:
         """Write one line of TSV."""
         self.write("\t".join(tsv_cell(cell) for cell in cells))
 
-    def draw(self, renderable: RenderableType) -> None:
-        """Draw for people."""
-        console().print(renderable)
-
     def say(self, text: str) -> None:
         """Tell people something that is no result."""
         if not self.quiet:
@@ -104,36 +110,3 @@ def is_terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
         return False
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a Rich console that honours NO_COLOR and TERM=dumb; off a screen it is wide, so that nothing is cut."""
-    from rich.console import Console
-
-    width = None if is_terminal(sys.stderr if stderr else sys.stdout) else 200
-    return Console(
-        stderr=stderr,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        width=width,
-        no_color=bool(os.environ.get("NO_COLOR")) or None,
-    )
-
-
-def columns(
-    rows: Sequence[Sequence[str]], titles: Sequence[str], *, last_is_wide: bool = True, last_is_cut: bool = False
-) -> RenderableType:
-    """Return a table for people; only its last column may wrap, or be cut where the screen ends."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for index, title in enumerate(titles):
-        table.add_column(title, no_wrap=not (last_is_wide and index == len(titles) - 1), overflow="fold")
-    for row in rows:
-        *cells, last = map(one_line, row)
-        # The cell is cut, not its column: Rich would take the room from all columns alike.
-        table.add_row(*cells, Text(last, no_wrap=True, overflow="ellipsis") if last_is_cut else last)
-    return table

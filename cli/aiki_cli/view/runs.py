@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from aiki.process.spans import spoken
-from aiki_cli.view.output import columns, console, is_terminal
+from aiki_cli.view.drawing import columns, console
+from aiki_cli.view.found import End, Line, Rows
+from aiki_cli.view.moments import local, span, utc
+from aiki_cli.view.output import is_terminal
 from aiki_cli.view.text import lines, one_line, to_json
 
 if TYPE_CHECKING:
@@ -70,23 +72,43 @@ def to_object(run: RunStatus) -> dict[str, Any]:
     }
 
 
-def to_cells(run: RunStatus) -> list[object]:
-    """Return the run's cells of TSV, in the order of TSV_COLUMNS."""
-    shown = to_object(run)
-    return [shown[name] for name in TSV_COLUMNS.split()]
+def line(run: RunStatus, **more: object) -> Line:
+    """Return the run as a line, with `more` members in its JSON; its cells are TSV_COLUMNS."""
+    value = to_object(run)
+    return Line({**value, **more}, [value[name] for name in TSV_COLUMNS.split()], run.run_id)
 
 
-def utc(moment: datetime | None) -> str | None:
-    """Return RFC 3339 text in UTC, with microseconds."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+def rows(runs: Sequence[RunStatus], *, alone: bool, code: int = 0) -> Rows:
+    """Return runs that were asked for; one that stands `alone` fills a page, and is a document of its own."""
+    return Rows(
+        map(line, runs),
+        page=lambda: [page(runs[0]) if alone and runs else table(runs)],
+        document=lambda values: values[0] if alone else {"runs": values},
+        end=End(code),
+    )
 
 
-def local(moment: datetime) -> datetime:
-    """Return the moment in the time of this machine, or as it is if that lies beyond what a datetime can hold."""
-    try:
-        return moment.astimezone()
-    except OverflowError:
-        return moment
+def listed(runs: Sequence[RunStatus], *, more: bool, limit: int) -> Rows:
+    """Return a list of at most `limit` runs; `more` tells that there are others."""
+    none = [] if runs else ["no runs"]
+    return Rows(
+        map(line, runs),
+        page=lambda: [table(runs)] if runs else [],
+        document=lambda values: {"runs": values, "more": more},
+        asides=[*none, f"there are more: aiki run list --limit {limit * 10}"] if more else none,
+    )
+
+
+def whole(run: RunStatus, payload: object) -> Rows:
+    """Return all that is known of a run, with its input."""
+    trace = [f"\n{run.error.traceback.rstrip()}"] if run.error is not None and run.error.traceback else []
+    return Rows([line(run, input=payload)], page=lambda: [page(run, payload=payload), *trace])
+
+
+def moved(run: RunStatus, *, said: str | None) -> Rows:
+    """Return a run that has just been moved, in a few words for people."""
+    words = f"{state_text(run.state)}  {run.workflow} {run.version}  {run.run_id}"
+    return Rows([line(run)], page=lambda: [words], end=End(said=said))
 
 
 def table(runs: Sequence[RunStatus]) -> RenderableType:
@@ -144,11 +166,6 @@ def summary(run: RunStatus, now: datetime) -> str:
     if run.finished_at is not None:
         return f"in {span(run.finished_at - (run.started_at or run.created_at))}"
     return f"on {run.worker}" if run.worker else ""
-
-
-def span(length: timedelta) -> str:
-    """Return a span of time as people say it."""
-    return spoken(length.total_seconds())
 
 
 def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from aiki_cli.view.output import columns
-from aiki_cli.view.runs import local, span, state_text, utc
+from aiki_cli.view.drawing import columns
+from aiki_cli.view.found import Line, Rows
+from aiki_cli.view.moments import local, span, utc
+from aiki_cli.view.runs import state_text
 from aiki_cli.view.text import shortened, to_json
 
 if TYPE_CHECKING:
@@ -38,10 +40,19 @@ def to_object(entry: HistoryEntry) -> dict[str, Any]:
     }
 
 
-def to_cells(entry: HistoryEntry) -> list[object]:
-    """Return the line's cells of TSV, in the order of TSV_COLUMNS."""
-    shown = to_object(entry)
-    return [shown[name] for name in TSV_COLUMNS.split()]
+def line(entry: HistoryEntry) -> Line:
+    """Return the line as one of a script's; its cells are TSV_COLUMNS."""
+    value = to_object(entry)
+    return Line(value, [value[name] for name in TSV_COLUMNS.split()])
+
+
+def rows(run_id: str, entries: Sequence[HistoryEntry]) -> Rows:
+    """Return a whole story."""
+    return Rows(
+        map(line, entries),
+        page=lambda: [table(entries)],
+        document=lambda values: {"id": run_id, "history": values},
+    )
 
 
 def table(entries: Sequence[HistoryEntry]) -> RenderableType:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
-from aiki_cli import exits
-from aiki_cli.session import Session
-from aiki_cli.view.output import Mode, columns, console
-from aiki_cli.view.text import to_json
+from aiki_cli.view.drawing import columns
+from aiki_cli.view.found import Line, Rows
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from aiki.client.runs import NamespaceSummary
 
-WATCH_SECONDS: Final = 1.0
 _ORDER: Final = (
     "running",
     "queued",
@@ -31,48 +27,17 @@ _ORDER: Final = (
 )
 
 
-async def show_summary(session: Session, *, watch: bool) -> int:
-    """Show the summary; with `watch` again each second, until Ctrl-C."""
-    async with session.connect() as client:
-        latest = await client.runs.summary()
-        if not watch:
-            _show(session, latest)
-        elif not session.out.live:
-            while True:
-                _show(session, latest)
-                session.out.go_on()
-                await asyncio.sleep(WATCH_SECONDS)
-                latest = await client.runs.summary()
-        else:
-            from rich.live import Live
-
-            with Live(get_renderable=lambda: _table(latest), console=console(), refresh_per_second=2):
-                while True:
-                    session.out.go_on()
-                    await asyncio.sleep(WATCH_SECONDS)
-                    latest = await client.runs.summary()
-    return exits.OK
-
-
-def _show(session: Session, summary: NamespaceSummary) -> None:
-    out = session.out
+def rows(summary: NamespaceSummary) -> Rows:
+    """Return the summary: a line a count. It has no ids."""
     counts = [
         {"workflow": count.workflow, "version": count.version, "state": str(count.state), "runs": count.runs}
         for count in summary.counts
     ]
-    match out.mode:
-        case Mode.JSON:
-            out.document({"counts": counts, "workers": summary.workers})
-        case Mode.JSONL:
-            for count in counts:
-                out.write(to_json(count))
-        case Mode.TABLE:
-            out.draw(_table(summary))
-        case Mode.TSV:
-            for count in counts:
-                out.row(count.values())
-        case Mode.IDS:
-            pass  # a summary has no ids
+    return Rows(
+        [Line(count, list(count.values())) for count in counts],
+        page=lambda: [_table(summary)],
+        document=lambda values: {"counts": values, "workers": summary.workers},
+    )
 
 
 def _table(summary: NamespaceSummary) -> RenderableType:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from aiki_cli.running import in_loop
 from aiki_cli.session import KEY_NAMES, Common, Session
 from aiki_cli.words import payload_fields
 
@@ -105,7 +106,7 @@ def _known(
         with contextlib.suppress(OSError, ValueError):
             if time.time() - place.stat().st_mtime < FRESH_SECONDS:
                 return [(value, about) for value, about in json.loads(place.read_text())]
-        found = session.run(lambda: _answer(session, ask))
+        found = in_loop(lambda: _answer(session, ask))
         with contextlib.suppress(OSError):
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Another TAB may read it at this moment: it must never see half of it.

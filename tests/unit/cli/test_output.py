@@ -13,8 +13,8 @@ from aiki import AikiError, Conflict, NotFound, Overloaded, State, Unavailable, 
 from aiki_cli import exits, failures
 from aiki_cli.failures import UnreadableInput
 from aiki_cli.processes.sources import Sources
+from aiki_cli.view.moments import span
 from aiki_cli.view.output import Mode, Output
-from aiki_cli.view.runs import span
 from aiki_cli.view.text import tsv_cell
 
 

@@ -1,0 +1,98 @@
+"""Own what a command found, as a value: rows, one thing, lines as they come. It knows no mode, and draws nothing.
+
+A command says what there is in each form: as JSON, as a line of a script's, as an id, as a page for people. Which of
+them is made is decided in `view.showing` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from aiki import AikiError
+
+T = TypeVar("T")
+
+Drawing: TypeAlias = "RenderableType | str"
+"""What Rich draws; a text is written as it is."""
+
+
+@dataclass(frozen=True)
+class End:
+    """What a command comes to, beside what it found."""
+
+    code: int = 0
+    """The exit code, unless `error` has one."""
+    error: AikiError | None = None
+    """Reported as any error, where the result does not tell of it already."""
+    problem: str | None = None
+    """Said, where the result does not tell of it already."""
+    said: str | None = None
+    """Said in any case."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing on a line of its own: as JSON, as cells or text, or as its id. None of these: no line."""
+
+    value: object
+    plain: str | Sequence[object] | None
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is the same for whoever reads it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All there is, however many: a line of each, one document of all, a page for people."""
+
+    lines: Iterable[Line]
+    page: Callable[[], Sequence[Drawing]]
+    document: Callable[[list[object]], object] = lambda values: values[0]
+    """Returns the document that holds the values of the lines."""
+    asides: Sequence[str] = ()
+    """What is said beside the page."""
+    end: End = field(default_factory=End)
+
+
+@dataclass(frozen=True)
+class Lines(Generic[T]):
+    """Things as they come, a line each."""
+
+    things: AsyncGenerator[T, None]
+    line: Callable[[T], Line]
+    whole: Callable[[AsyncIterator[T]], Awaitable[Rows]] | None = None
+    """Makes one document, or a page, of them; without it there is a line of each even where people read."""
+    total: int | None = None
+    """How many there will be, if a person may want to see how it gets on."""
+    end: Callable[[], End] = End
+    """Returns what it came to, once the last has come."""
+
+
+@dataclass(frozen=True)
+class Changes(Generic[T]):
+    """Things that change: a line of each change, or all of them drawn again; one document, or ids, at the end."""
+
+    changes: AsyncGenerator[T, None]
+    line: Callable[[T], Line]
+    now: Callable[[], Rows]
+    """Returns how all of them stand now."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The same, over and over: all of it each time, or drawn again."""
+
+    pages: AsyncGenerator[Rows, None]
+
+
+Found: TypeAlias = Text | Line | Rows | Lines[Any] | Changes[Any] | Pages
