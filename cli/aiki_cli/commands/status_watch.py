@@ -1,4 +1,4 @@
-"""`aiki status --watch`: follow runs to their ends, each change as it is pushed, and which task is tried again by looking each second.
+"""`aiki status --watch`: follow runs to their ends; each change is pushed, and a task tried again is looked for.
 
 A short wait before a retry changes no state and passes in the worker's memory, so nobody is told of it.
 """
