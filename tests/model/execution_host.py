@@ -1,7 +1,7 @@
 """A worker and a daemon in memory, with a clock of their own, for tests of the execution core.
 
 `VirtualLoop` is an ordinary asyncio loop whose time jumps to the next timer when nothing is ready. `World` keeps one
-run's journal as the daemon would and checks every unit as the daemon does; `World.crash` loses what is not in it.
+run's journal and decides by `aiki.rules`, as the daemon does; `World.crash` loses what is not in the journal.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import math
 import random
 import selectors
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from msgspec import Raw
 
 from aiki.core.errors import AikiError
-from aiki.core.states import Move, apply, target
+from aiki.core.states import Move
 from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
 from aiki.execution import Execution, Lease, Settings
+from aiki.rules import crashing, recording
+from aiki.rules.claiming import claimed
+from aiki.rules.standing import Standing, resumed, woken
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import NULL, Attempt, Claimed, End, Entry, Fence, Page, PageReply, Recorded, Unit
+from aiki.wire.messages import Attempt, Claimed, End, Entry, Fence, Page, PageReply, Recorded, Unit
 
 R = TypeVar("R")
 EPOCH = 1_700_000_000_000_000
@@ -119,14 +123,13 @@ class World:
         self.latency = latency
         self.page_length = page_length
         self.message_bytes = message_bytes
-        self.state = RunState.QUEUED
+        self.standing = Standing(RunState.QUEUED)
         self.journal: list[Entry] = []
         self.attempts: list[Attempt] = []
         self.end: End | None = None
         self.ends: list[Move] = []
         self.units: list[Unit] = []
         self.lingered = 0
-        self.epoch = 0
         self.execution: Execution | None = None
         self.lease = Lease(certain_until=math.inf)
         self.before_record: Callable[[Unit], Recorded | None] = lambda unit: None
@@ -174,14 +177,29 @@ class World:
 
     # -- the daemon
 
+    @property
+    def state(self) -> RunState:
+        return self.standing.state
+
+    @property
+    def epoch(self) -> int:
+        return self.standing.epoch
+
+    def wake(self) -> None:
+        """Queue the run if it waits for a time."""
+        if self.state in (RunState.SLEEPING, RunState.RETRYING):
+            self.standing = woken(self.standing)
+
+    def reopen(self) -> None:
+        """Queue the run whatever it has come to, which no daemon does: its journal is to be replayed whole."""
+        self.standing = replace(self.standing, state=RunState.QUEUED, due_at=None)
+
     def claim(self) -> Execution:
         """Claim the run and start it."""
         assert self.execution is None
-        if self.state in (RunState.SLEEPING, RunState.RETRYING):
-            self.state = apply(self.state, Move.DUE)
-        self.state = apply(self.state, Move.CLAIM)
-        self.epoch += 1
-        claimed = Claimed(
+        self.wake()
+        self.standing = claimed(replace(self.standing, length=len(self.journal)), f"claim-{self.epoch + 1}")
+        claim = Claimed(
             Fence(self.run_id, self.epoch, f"claim-{self.epoch}"),
             self.run_id,
             self.workflow.name,
@@ -194,7 +212,7 @@ class World:
             attempts=tries if len(tries := self._last_tries()) <= self.page_length else [],
             tries=len(tries),
         )
-        execution = self.execution = Execution(claimed, self.workflow, self, settings=self.settings, lease=self.lease)
+        execution = self.execution = Execution(claim, self.workflow, self, settings=self.settings, lease=self.lease)
         execution.start()
         return execution
 
@@ -203,7 +221,10 @@ class World:
         return list(last.values())
 
     def crash(self) -> None:
-        """Kill the worker: what is not in the journal is lost; a unit on its way is committed or not."""
+        """Kill the worker: what is not in the journal is lost; a unit on its way is committed or not.
+
+        It goes on however often that happens: a person lets it.
+        """
         execution, unit = self.execution, self._pending
         assert execution is not None
         self._pending = None
@@ -211,7 +232,8 @@ class World:
             self.write(unit)
         execution.drop()
         if self.state is RunState.RUNNING:
-            self.state = apply(self.state, Move.RESCUE)
+            _, lost = crashing.lose(self.standing, is_left=False, now=self.now())
+            self.standing = resumed(lost) if lost.state is RunState.BLOCKED else lost
 
     async def settle(self, *, until: Callable[[], bool] | None = None) -> None:
         """Wait until the claim is over, or `until` holds."""
@@ -223,8 +245,8 @@ class World:
         """Claim the run again and again until it is over or blocked; return its end."""
         for _ in range(claims):
             if self.execution is None:
-                if self.end is not None and self.end.due_at is not None:
-                    await asyncio.sleep(max(0, (self.end.due_at - self.now()) / 1_000_000))
+                if self.standing.due_at is not None:
+                    await asyncio.sleep(max(0, (self.standing.due_at - self.now()) / 1_000_000))
                 self.claim()
             await self.settle()
             if self.state not in (RunState.QUEUED, RunState.SLEEPING, RunState.RETRYING):
@@ -245,27 +267,22 @@ class World:
 
     def write(self, unit: Unit) -> None:
         """Do what the daemon does with a unit that is in order."""
-        assert unit.fence.epoch == self.epoch
-        assert unit.base == len(self.journal), "a gap in the journal"
+        tries = {(one.key, one.attempt): one for one in self.attempts}
+        recorded, standing = recording.record(self.standing, unit, self.journal, tries)
+        assert recorded == recording.DONE, recorded
+        assert unit.base == len(self.journal), "a gap in the journal, or a repeat"
         assert unit.entries or unit.attempts or unit.end is not None, "an empty unit"
+        for number, one in recording.tries_of(unit).items():
+            # Only a start may be on record already: then this is what came of it.
+            assert number not in tries or recording.is_start(tries[number]) > recording.is_start(one)
+            tries[number] = recording.tried(tries.get(number), one)
         self.units.append(unit)
         self.journal += unit.entries
-        for row in unit.attempts:
-            self._write_attempt(row)
+        self.attempts = list(tries.values())
+        self.standing = standing
         if unit.end is not None:
             self.end = unit.end
             self.ends.append(unit.end.move)
-            self.state = apply(self.state, unit.end.move)
-            assert self.state is target(unit.end.move)
-
-    def _write_attempt(self, row: Attempt) -> None:
-        """Keep a row beside the log. Only a start may stand there already: then it is what came of that."""
-        for place, known in enumerate(self.attempts):
-            if (known.key, known.attempt) == (row.key, row.attempt):
-                assert known.error == NULL != row.error
-                self.attempts[place] = row
-                return
-        self.attempts.append(row)
 
     def _alive(self, execution: Execution, method: str, *args: Any) -> None:
         if execution is self.execution:

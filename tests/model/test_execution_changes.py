@@ -49,7 +49,7 @@ async def crashed(case: Case) -> bool:
     """Run the case until a crash leaves it with a journal; tell whether that came about."""
     for _ in range(20):
         await case.live("crash")
-        if case.world.state is not State.QUEUED:
+        if case.world.standing.outcome is not None:  # it came to an end of its own
             return False
         if case.world.journal:
             return True
@@ -72,9 +72,9 @@ async def verdict(case: Case, changed: Node) -> tuple[str, list[str]]:
 
 
 async def wait_until_due(case: Case) -> None:
-    end = case.world.end
-    if end is not None and end.due_at is not None:
-        await asyncio.sleep(max(0, (end.due_at - case.world.now()) / 1_000_000))
+    due_at = case.world.standing.due_at
+    if due_at is not None:
+        await asyncio.sleep(max(0, (due_at - case.world.now()) / 1_000_000))
 
 
 def sequence(draw: random.Random) -> Node:

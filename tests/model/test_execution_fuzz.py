@@ -70,8 +70,8 @@ class Case:
     async def live(self, cut: str | None) -> None:
         """Claim the run once; end the claim by `cut` at some moment, or let it come to its own end."""
         world = self.world
-        if world.end is not None and world.end.due_at is not None and world.state is not State.QUEUED:
-            await asyncio.sleep(max(0, (world.end.due_at - world.now()) / 1_000_000))
+        if world.standing.due_at is not None and world.state is not State.QUEUED:
+            await asyncio.sleep(max(0, (world.standing.due_at - world.now()) / 1_000_000))
         self.witness = Witness()
         self.outside.recorded = {entry.key for entry in world.journal if not entry.key.startswith("timer:")}
         with watched(self.witness):
@@ -139,7 +139,7 @@ async def replay_whole(case: Case) -> None:
     started, length = len(case.outside.started), len(world.journal)
     end = world.end
     assert end is not None
-    world.state = State.QUEUED
+    world.reopen()
     await case.live(None)
     assert case.witness.trace == before, "the trace of the replay differs"
     assert len(case.outside.started) == started, "the replay started a task"

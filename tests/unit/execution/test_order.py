@@ -76,7 +76,7 @@ def lives(body: Body) -> tuple[list[object], list[object]]:
             world.claim()
             await world.settle()
             assert world.state is State.SLEEPING, world.end and (world.end.why or bytes(world.end.error))
-            world.state = State.QUEUED
+            world.wake()
 
     simulate(main())
     first, second = traces
