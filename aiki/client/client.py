@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
 
 import anyio
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from aiki.client.blocking import BlockingClient
     from aiki.core.duration import Duration
     from aiki.definitions.call import Call
+    from aiki.definitions.options import OnConflict
     from aiki.payload import Result
 
 R = TypeVar("R")
@@ -140,7 +141,7 @@ class Client:
         *,
         version: str | None = None,
         idempotency_key: str | None = None,
-        on_conflict: Literal["error", "existing"] = "error",
+        on_conflict: OnConflict = "error",
         priority: int = 0,
         labels: Mapping[str, str] | None = None,
         delay: Duration | None = None,
@@ -155,7 +156,7 @@ class Client:
         version), Conflict (the idempotency key was used with another input), Unavailable.
         """
         if isinstance(call, str):
-            return await self._enqueue_one(NamedCall(workflow=call, payload=payload or {}, **_given(options)))
+            return await self._enqueue_one(NamedCall(call, payload or {}).options(**_given(options)))
         if payload is not None or options:
             raise UsageError("options of a bound workflow are set before: workflow.options(...).bind(...)")
         return await self._enqueue_one(call)

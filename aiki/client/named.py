@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 import msgspec
 from msgspec import Raw
 
 from aiki.client.runs import known_names, registered
 from aiki.core.canonical import canonical, digest
-from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import NotFound, PayloadError, UsageError
 from aiki.core.misfit import Misfit
 from aiki.core.near import nearest
-from aiki.definitions.task import checked_key
-from aiki.definitions.workflow import checked_labels, checked_priority, checked_start
+from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, RunOptions, checked_version
 from aiki.payload import schema
 from aiki.payload.reading import read
 from aiki.transport import Transport
@@ -36,22 +33,21 @@ SCHEMAS: Final = 100
 PATH_CHARS: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedCall:
+@dataclass(frozen=True, slots=True)
+class NamedCall(HasOptions):
     """A workflow by name with its payload: one JSON object of the workflow's parameters, and Decimals for Decimals.
 
-    `version` may be left out while exactly one is registered. Options mean what they mean in `Workflow.options()`.
+    `version` may be left out while exactly one is registered. `.options(...)` are those of a workflow.
     """
 
     workflow: str
     payload: Mapping[str, Any] = field(default_factory=dict)
     version: str | None = None
-    idempotency_key: str | None = None
-    on_conflict: Literal["error", "existing"] = "error"
-    priority: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    delay: Duration | None = None
-    start_at: datetime | None = None
+    run_options: RunOptions = NO_OPTIONS
+
+    def _with(self, options: RunOptions, version: str) -> Self:
+        made = self.version if version is UNCHANGED else checked_version(self.workflow, version)
+        return replace(self, run_options=options, version=made)
 
 
 class RouteBook:
@@ -75,21 +71,14 @@ class RouteBook:
         except Misfit as misfit:
             at, place = f"${misfit.path[:PATH_CHARS]}", f"in the payload of {route.workflow!r} {route.version}"
             raise PayloadError(f"{at}: {misfit.reason}, {place}") from None
-        keyed = call.idempotency_key is not None
-        if call.delay is not None and call.start_at is not None:
-            raise UsageError("`delay` and `start_at` exclude each other")
+        keyed = call.run_options.key is not None
         return NewRun(
             id=run_id,
             workflow=call.workflow,
             version=route.version,
             input=Raw(data),
-            key=checked_key(call.idempotency_key),
+            options=call.run_options,
             digest=digest(canonical(schema.without_defaults(plain, form, form))) if keyed else None,
-            on_conflict=call.on_conflict,
-            priority=checked_priority(call.priority),
-            labels=checked_labels(call.labels),
-            delay=None if call.delay is None else to_microseconds(call.delay),
-            start_at=None if call.start_at is None else checked_start(call.start_at),
         )
 
     async def _resolve(self, workflow: str, version: str | None) -> Route:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import types
-import unicodedata
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ClassVar, Final, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
@@ -13,11 +12,11 @@ from aiki.core.errors import UsageError
 from aiki.core.frames import place
 from aiki.core.keys import TASK
 from aiki.core.retry import DEFAULT_RETRY, Retry
+from aiki.definitions.options import checked_key
 from aiki.inside.durable import Ask
 from aiki.inside.workflow_run import WorkflowRun, current_body
 from aiki.payload import Parameters, Result
 from aiki.payload.annotations import Scope, local_scope
-from aiki.wire.limits import KEY_CHARS
 from aiki.wire.subjects import is_token
 
 P = ParamSpec("P")
@@ -261,23 +260,6 @@ def checked_name(kind: str, fn: Any, name: Any) -> str:
     if not isinstance(made, str) or not is_token(made):
         raise UsageError(f"{made!r} cannot name {kind} {place(fn)}: use 1 to 64 of A-Z a-z 0-9 _ -")
     return made
-
-
-def checked_key(key: Any) -> str | None:
-    """Return the idempotency key. Raises UsageError if it is empty, too long or holds what cannot be stored."""
-    if key is None:
-        return None
-    if not isinstance(key, str) or not is_storable(key, least=1):
-        shown = repr(key) if len(repr(key)) <= 60 else f"({len(key):,} characters)"
-        raise UsageError(f"idempotency_key={shown}: it must be 1 to {KEY_CHARS} characters, without control characters")
-    return key
-
-
-def is_storable(text: str, *, least: int) -> bool:
-    """Tell whether `text`, a key or a label's value, is not too long and fits a line of output and UTF-8."""
-    if not least <= len(text) <= KEY_CHARS:
-        return False
-    return text.isprintable() or not any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
 
 
 def _are_immutable(values: Iterable[Any]) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import (
     TYPE_CHECKING,
@@ -13,7 +12,6 @@ from typing import (
     Concatenate,
     Final,
     Generic,
-    Literal,
     ParamSpec,
     Protocol,
     Self,
@@ -23,16 +21,14 @@ from typing import (
 )
 
 from aiki.core.canonical import digest
-from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
 from aiki.core.frames import place
 from aiki.definitions.call import Call
-from aiki.definitions.task import checked_key, checked_name, is_storable
+from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, RunOptions, checked_version
+from aiki.definitions.task import checked_name
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Parameters, Result
 from aiki.payload.annotations import Scope, Unresolved, hints, local_scope
-from aiki.wire.limits import KEY_CHARS, LABELS
-from aiki.wire.subjects import is_token, is_version
 
 if TYPE_CHECKING:
     from aiki.client.client import Client
@@ -41,13 +37,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Method = TypeVar("Method", bound=Callable[..., Any])
-OnConflict = Literal["error", "existing"]
 
-HIGHEST_PRIORITY: Final = 100
-
-_UNCHANGED: Final[Any] = object()
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -67,7 +57,7 @@ def _of_a_client(method: Method) -> Method:
     return cast("Method", checked)
 
 
-class Workflow(Generic[P, R]):
+class Workflow(HasOptions, Generic[P, R]):
     """A workflow's definition. It cannot be called: `.enqueue(client, ...)` it, and share plain functions instead."""
 
     def __init__(self, fn: Callable[..., Any], *, name: str, version: str, scope: Scope = None) -> None:
@@ -77,14 +67,7 @@ class Workflow(Generic[P, R]):
         self.version = version
         self.parameters = Parameters.of(fn, skip=1, owner=owner, scope=scope)
         self.result = Result.of(fn, owner=owner, scope=scope)
-        self.idempotency_key: str | None = None
-        self.on_conflict: OnConflict = "error"
-        self.priority = 0
-        self.labels: dict[str, str] = {}
-        self.delay: int | None = None
-        """Microseconds between the enqueue and the first claim."""
-        self.start_at: int | None = None
-        """Microseconds since the epoch."""
+        self.run_options = NO_OPTIONS
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
 
@@ -101,41 +84,12 @@ class Workflow(Generic[P, R]):
                 "   # code that workflows share is a plain `async def`",
             )
 
-    def options(
-        self,
-        *,
-        idempotency_key: str | None = _UNCHANGED,
-        on_conflict: OnConflict = _UNCHANGED,
-        priority: int = _UNCHANGED,
-        labels: Mapping[str, str] = _UNCHANGED,
-        delay: Duration | None = _UNCHANGED,
-        start_at: datetime | None = _UNCHANGED,
-        version: str = _UNCHANGED,
-    ) -> Self:
-        """Return the same workflow with the options of its next runs set.
-
-        With an `idempotency_key`, enqueueing again with the same input gives the same run; another input is a Conflict,
-        or with `on_conflict="existing"` gives the first run all the same. `priority` is -100 to 100, higher is claimed
-        first. `delay` and the aware datetime `start_at` exclude each other. Raises UsageError on other values.
-        """
+    def _with(self, options: RunOptions, version: str) -> Self:
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
-        if idempotency_key is not _UNCHANGED:
-            made.idempotency_key = checked_key(idempotency_key)
-        if on_conflict is not _UNCHANGED:
-            made.on_conflict = _checked_on_conflict(on_conflict)
-        if priority is not _UNCHANGED:
-            made.priority = checked_priority(priority)
-        if labels is not _UNCHANGED:
-            made.labels = checked_labels(labels)
-        if delay is not _UNCHANGED:
-            made.delay = None if delay is None else to_microseconds(delay)
-        if start_at is not _UNCHANGED:
-            made.start_at = None if start_at is None else checked_start(start_at)
-        if version is not _UNCHANGED:
-            made.version = _checked_version(self.name, version)
-        if made.delay is not None and made.start_at is not None:
-            raise UsageError(f"workflow {self.name!r}: give `delay` or `start_at`, not both")
+        made.run_options = options
+        if version is not UNCHANGED:
+            made.version = checked_version(self.name, version)
         return made
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
@@ -144,9 +98,15 @@ class Workflow(Generic[P, R]):
         Raises UsageError if the arguments do not match the signature, PayloadError with the JSON path if one does not
         fit its annotation or the payload its limits.
         """
-        keyed = self.idempotency_key is not None
-        input_digest = digest(self.parameters.canonical(args, kwargs)) if keyed else None
-        return Call(self, self.parameters.encode(args, kwargs), input_digest)
+        keyed = self.run_options.key is not None
+        return Call(
+            self.name,
+            self.version,
+            self.parameters.encode(args, kwargs),
+            digest=digest(self.parameters.canonical(args, kwargs)) if keyed else None,
+            options=self.run_options,
+            result=self.result,
+        )
 
     @_of_a_client
     async def enqueue(self, client: Client, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
@@ -196,7 +156,7 @@ def workflow(fn: Any = None, /, *, name: str | None = None, version: str = "1") 
         if not inspect.iscoroutinefunction(function):
             raise UsageError(f"workflow {made_name!r}: {place(function)} must be an `async def`")
         _check_run_parameter(made_name, function, scope)
-        return Workflow(function, name=made_name, version=_checked_version(made_name, version), scope=scope)
+        return Workflow(function, name=made_name, version=checked_version(made_name, version), scope=scope)
 
     # Linters move imports of types that only annotate under `if TYPE_CHECKING:`, this one too; we know it anyway.
     scope = {"WorkflowRun": WorkflowRun, **(local_scope(1) or {})}
@@ -215,47 +175,3 @@ def _check_run_parameter(name: str, fn: Callable[..., Any], scope: Scope) -> Non
                 f"workflow {name!r}: the first parameter of {place(fn)} is {annotation.__name__}, "
                 "but Aiki passes the run: write `run: WorkflowRun` in front"
             )
-
-
-def _checked_version(name: str, version: Any) -> str:
-    if not isinstance(version, str) or not is_version(version):
-        raise UsageError(f"workflow {name!r}: version={version!r} must be text, 1 to 32 of A-Z a-z 0-9 _ . + -")
-    return version
-
-
-def _checked_on_conflict(on_conflict: OnConflict) -> OnConflict:
-    if on_conflict not in ("error", "existing"):
-        raise UsageError(f'on_conflict={on_conflict!r}: it must be "error" or "existing"')
-    return on_conflict
-
-
-def checked_priority(priority: int) -> int:
-    """Return the priority. Raises UsageError if it is no whole number from -100 to 100."""
-    if type(priority) is not int or not -HIGHEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
-        raise UsageError(f"priority={priority!r}: it must be a whole number from -100 to 100")
-    return priority
-
-
-def checked_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the labels as they are stored. Raises UsageError if they are too many, or one cannot be stored."""
-    made = dict(labels)
-    if len(made) > LABELS:
-        raise UsageError(f"a run has at most {LABELS} labels, not {len(made)}")
-    for name, value in made.items():
-        if not isinstance(name, str) or not is_token(name):
-            raise UsageError(f"label {name!r}: a label's name is 1 to 64 of A-Z a-z 0-9 _ -")
-        if not isinstance(value, str) or not is_storable(value, least=0):
-            raise UsageError(
-                f"label {name!r}={value!r}: a label's value is text of at most {KEY_CHARS} characters, "
-                "without control characters"
-            )
-    return made
-
-
-def checked_start(when: datetime) -> int:
-    """Return the time on the wire at which a run is to start. Raises UsageError if it is naive or before 1970."""
-    if when.tzinfo is None:
-        raise UsageError("start_at needs a datetime with a time zone", hint="datetime.now(UTC) + timedelta(hours=1)")
-    if when < _EPOCH:
-        raise UsageError(f"start_at={when.isoformat()} lies before 1970")
-    return (when - _EPOCH) // _MICROSECOND

@@ -13,8 +13,9 @@ from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
 from aiki.rules.judging import ENDS, PARKING
 from aiki.wire import packing, schema
-from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, KEY_CHARS, LABELS, NESTING
+from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, NESTING
 from aiki.wire.messages import (
+    NO_OPTIONS,
     Attempt,
     Claim,
     CloseSession,
@@ -36,12 +37,12 @@ from aiki.wire.messages import (
     Watch,
     Workflows,
 )
+from aiki.wire.messages.options import check_options
 from aiki.wire.schema import BadSchema
 from aiki.wire.subjects import is_token, is_version
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{32}")
-_PRIORITIES: Final = range(-100, 101)
 _read: Final = msgspec.json.Decoder().decode
 MICROSECONDS_MAX: Final = 253_402_300_799_000_000
 """The end of the year 9999: later times fit no Python datetime."""
@@ -174,34 +175,11 @@ def check_run(run: NewRun, *, room: int) -> None:
         raise UsageError(f"workflow name {run.workflow[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
     if not is_version(run.version):
         raise UsageError(f"version {run.version[:80]!r} must be 1 to 32 characters of A-Z a-z 0-9 _ . + -")
-    if run.priority not in _PRIORITIES:
-        raise UsageError(f"priority {run.priority} is not within -100 to 100")
-    if run.key is not None and not is_text(run.key, chars=KEY_CHARS):
-        raise UsageError(f"an idempotency key must be 1 to {KEY_CHARS} characters without NUL")
-    if run.key is not None and (run.digest is None or not _DIGEST.fullmatch(run.digest)):
-        raise UsageError("an idempotency key needs the digest of the input: 32 hexadecimal digits")
-    if run.labels:
-        _check_labels(run.labels)
-    _check_start(run)
+    if run.options is not NO_OPTIONS:
+        check_options(run.options)
+        if run.options.key is not None and (run.digest is None or not _DIGEST.fullmatch(run.digest)):
+            raise UsageError("an idempotency key needs the digest of the input: 32 hexadecimal digits")
     check_payload(bytes(run.input), what="the input", room=room)
-
-
-def _check_labels(labels: dict[str, str]) -> None:
-    if len(labels) > LABELS:
-        raise UsageError(f"a run has at most {LABELS} labels, not {len(labels)}")
-    for name, value in labels.items():
-        if not is_token(name):
-            raise UsageError(f"label name {name[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
-        if len(value) > KEY_CHARS or "\0" in value:
-            raise UsageError(f"the value of label {name!r} must be at most {KEY_CHARS} characters without NUL")
-
-
-def _check_start(run: NewRun) -> None:
-    if run.start_at is not None and run.delay is not None:
-        raise UsageError("give `start_at` or `delay`, not both")
-    for name, value in (("start_at", run.start_at), ("delay", run.delay)):
-        if value is not None and not 0 <= value <= MICROSECONDS_MAX // 2:
-            raise UsageError(f"`{name}` is out of range: {value} microseconds")
 
 
 def check_unit(unit: Unit, *, room: int) -> None:

@@ -27,7 +27,7 @@ class Stored:
 
 def born(run: NewRun, *, now: int) -> Standing:
     """Return how a new run stands that is stored now."""
-    due_at = run.start_at if run.start_at is not None else now + (run.delay or 0)
+    due_at = run.options.start_at if run.options.start_at is not None else now + (run.options.delay or 0)
     return Standing(State.SCHEDULED, due_at=due_at) if due_at > now else Standing(State.QUEUED)
 
 
@@ -43,9 +43,9 @@ def meet(namespace: str, run: NewRun, same_id: Stored | None, same_key: Stored |
     if same_key is None:
         # Whoever held the id or key was rolled back or deleted since: the caller repeats.
         return refused(run.id, Unavailable(f"run {run.id} could not be stored: enqueue it again"))
-    if same_key.digest == run.digest or run.on_conflict == "existing":
+    if same_key.digest == run.digest or run.options.on_conflict == "existing":
         return Enqueued(same_key.id, created=False)
-    message = f"key {run.key!r} of workflow {run.workflow!r} was used with another input by run {same_key.id}"
+    message = f"key {run.options.key!r} of workflow {run.workflow!r} was used with another input by run {same_key.id}"
     return refused(same_key.id, Conflict(message))
 
 
@@ -63,7 +63,7 @@ def _difference(namespace: str, run: NewRun, stored: Stored) -> str:
         for name, given, found in (
             ("workflow", run.workflow, stored.workflow),
             ("version", run.version, stored.version),
-            ("idempotency key", run.key, stored.key),
+            ("idempotency key", run.options.key, stored.key),
             ("input", sha256(bytes(run.input)).digest(), stored.input_hash),
         )
         if given != found

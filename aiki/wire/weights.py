@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from aiki.wire.messages import Attempt, End, Entry, HistoryItem, NewRun, Route, RunStatus, SummaryRow, Unit
+from aiki.wire.messages import NO_OPTIONS, Attempt, End, Entry, HistoryItem, NewRun, Route, RunStatus, SummaryRow, Unit
 
 ID_BYTES: Final = 48
 """The id of a run or of a claim in a list."""
@@ -37,10 +37,9 @@ def of_labels(labels: Mapping[str, str]) -> int:
 def of_run(run: NewRun) -> int:
     """Return the weight of a run that is enqueued, or claimed without its journal."""
     weight = _RUN_BYTES + len(run.input)
-    if run.key:
-        weight += _TEXT_BYTES * len(run.key)
-    if run.labels:
-        weight += of_labels(run.labels)
+    options = run.options
+    if options is not NO_OPTIONS:
+        weight += of_text(options.key) + of_labels(options.labels)
     return weight
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiki.wire.messages.base import NONE, NULL, Attempt, Request
+from aiki.wire.messages.options import NO_OPTIONS, RunOptions
 from aiki.wire.messages.runs import (
     Enqueue,
     Enqueued,
@@ -62,6 +63,7 @@ from aiki.wire.messages.workers import (
 
 __all__ = [
     "NONE",
+    "NO_OPTIONS",
     "NULL",
     "REQUESTS",
     "Attempt",
@@ -99,6 +101,7 @@ __all__ = [
     "ResumeReply",
     "Route",
     "RunNews",
+    "RunOptions",
     "RunStatus",
     "SessionReply",
     "Status",

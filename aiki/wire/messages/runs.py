@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import State
 from aiki.wire.limits import BATCH_RUNS, LABELS, LIST_ITEMS
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
+from aiki.wire.messages.options import NO_OPTIONS, RunOptions
 
 Ids: TypeAlias = Annotated[list[Text], Meta(max_length=BATCH_RUNS)]
 
@@ -20,17 +21,9 @@ class NewRun(Struct, omit_defaults=True):
     workflow: Text
     version: Text
     input: Raw
-    key: Text | None = None
-    """The idempotency key, unique per (namespace, workflow)."""
+    options: RunOptions = NO_OPTIONS
     digest: Text | None = None
-    """blake2b-128 of the input's canonical form, in hex; required with `key`."""
-    on_conflict: Literal["error", "existing"] = "error"
-    priority: int = 0
-    """-100 to 100; higher is claimed first."""
-    labels: Annotated[dict[Text, Text], Meta(max_length=LIST_ITEMS)] = {}
-    start_at: int | None = None
-    delay: int | None = None
-    """Microseconds from the commit; at most one of `start_at` and `delay`."""
+    """blake2b-128 of the input's canonical form, in hex; required with an idempotency key."""
 
 
 class Enqueued(Struct, omit_defaults=True):

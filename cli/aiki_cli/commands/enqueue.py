@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aiki import PayloadError, UsageError
+from aiki.definitions.options import HIGHEST_PRIORITY, OnConflict
 from aiki_cli import options
 from aiki_cli.running import Later
 from aiki_cli.session import Session
@@ -21,13 +22,6 @@ from aiki_cli.words.inputs import read_text
 
 if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall
-
-
-class OnConflict(StrEnum):
-    """What a key that was used with another input means."""
-
-    ERROR = "error"
-    EXISTING = "existing"
 
 
 _INPUT = "Input"
@@ -72,11 +66,13 @@ def enqueue(
     on_conflict: Annotated[
         OnConflict,
         typer.Option("--on-conflict", help="If the key was used with another input.", rich_help_panel=_RUN),
-    ] = OnConflict.ERROR,
+    ] = "error",
     version: Annotated[
         str | None, typer.Option("--version", help="Needed if several are registered.", rich_help_panel=_RUN)
     ] = None,
-    priority: Annotated[int, typer.Option("--priority", min=-100, max=100, rich_help_panel=_RUN)] = 0,
+    priority: Annotated[
+        int, typer.Option("--priority", min=-HIGHEST_PRIORITY, max=HIGHEST_PRIORITY, rich_help_panel=_RUN)
+    ] = 0,
     label: Annotated[
         list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help="May repeat.", rich_help_panel=_RUN)
     ] = None,
@@ -98,17 +94,16 @@ def enqueue(
 
     aiki enqueue process-order order.id=o-1 order.cents:=4200 --key order-1 --wait
     """
-    run_options: dict[str, Any] = {
-        "workflow": workflow,
-        "version": version,
-        "on_conflict": on_conflict.value,
-        "priority": priority,
-        "labels": payload.labels_of(label or ()),
-        "delay": delay,
-        "start_at": _moment(at),
-    }
-    if delay is not None and at is not None:
-        raise UsageError("--delay and --at exclude each other")
+    from aiki import NamedCall
+
+    call = NamedCall(workflow, version=version).options(
+        idempotency_key=key,
+        on_conflict=on_conflict,
+        priority=priority,
+        labels=payload.labels_of(label or ()),
+        delay=delay,
+        start_at=_moment(at),
+    )
     if timeout is not None and not wait:
         raise UsageError("--timeout bounds --wait, and there is none")
     if rows is not None:
@@ -119,13 +114,11 @@ def enqueue(
             )
         from aiki_cli.commands.enqueue_rows import enqueue_rows
 
-        return enqueue_rows(session, rows, key_field=key_field, run_options=run_options)
+        return enqueue_rows(session, rows, call, key_field=key_field)
     if key_field is not None:
         raise UsageError("--key-field names a member of rows, and there are none", hint="--key KEY or --from FILE")
 
-    from aiki import NamedCall
-
-    call = NamedCall(payload=payload.with_pairs(_base(session, base), pairs or ()), idempotency_key=key, **run_options)
+    call = replace(call, payload=payload.with_pairs(_base(session, base), pairs or ()))
     return partial(_enqueue_one, session, call, pairs=bool(pairs), wait=wait, timeout=timeout)
 
 
@@ -156,7 +149,7 @@ async def _sent(client: Client, call: NamedCall, *, pairs: bool) -> Handle[Any]:
 def _announce(session: Session, handle: Handle[Any], call: NamedCall, *, wait: bool) -> None:
     if not session.out.talkative:
         return
-    what = f"✓ enqueued {call.workflow}" if handle.created else f"= the key {call.idempotency_key!r} has a run already"
+    what = f"✓ enqueued {call.workflow}" if handle.created else f"= the key {call.run_options.key!r} has a run already"
     session.out.say(f"{what}; " + (f"waiting for {handle.run_id}" if wait else f"aiki status {handle.run_id} --watch"))
 
 

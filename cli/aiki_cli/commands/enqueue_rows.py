@@ -71,8 +71,8 @@ class Tally:
         return f"{self.sent:,} of {self.rows:,} rows: {', '.join(parts)}"
 
 
-def enqueue_rows(session: Session, source: str, *, key_field: str | None, run_options: dict[str, Any]) -> Later:
-    """Read the rows of `source`, and return what enqueues one run per row.
+def enqueue_rows(session: Session, source: str, call: NamedCall, *, key_field: str | None) -> Later:
+    """Read the rows of `source`, and return what enqueues `call` for each, with its payload and key.
 
     Raises PayloadError, which names the lines, if a row is no payload; then nothing was sent.
     """
@@ -82,7 +82,7 @@ def enqueue_rows(session: Session, source: str, *, key_field: str | None, run_op
     async def send() -> Found:
         client = await session.client()
         return Lines(
-            _sent_rows(session, client, rows, tally, run_options),
+            _sent_rows(session, client, rows, tally, call),
             _line,
             partial(_summed, tally),
             total=tally.rows,
@@ -109,14 +109,12 @@ def _count(rows: Rows, source: str) -> int:
 
 
 async def _sent_rows(
-    session: Session, client: Client, rows: Rows, tally: Tally, run_options: dict[str, Any]
+    session: Session, client: Client, rows: Rows, tally: Tally, call: NamedCall
 ) -> AsyncGenerator[Sent, None]:
     """Send the rows in batches and yield each with its answer, once its batch is in the tally."""
-    from aiki import NamedCall
-
     good = (row for row in rows if isinstance(row, Row))
     while batch := list(islice(good, BATCH_ROWS)):
-        calls = [NamedCall(payload=row.payload, idempotency_key=row.key, **run_options) for row in batch]
+        calls = [replace(call, payload=row.payload).options(idempotency_key=row.key) for row in batch]
         try:
             outcomes = await _send(client, calls)
         except AikiError as error:

@@ -21,7 +21,7 @@ from typing import IO, Final, cast
 
 from aiki import AikiError, PayloadError
 from aiki.core.encoding import NotUtf8, decoded_lines
-from aiki.definitions.task import checked_key
+from aiki.definitions.options import checked_key
 from aiki.payload.typed import Cell
 from aiki_cli.failures import UnreadableInput
 from aiki_cli.words.inputs import remedy, stdin

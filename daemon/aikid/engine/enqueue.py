@@ -9,13 +9,12 @@ from aiki.core.errors import AikiError, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_run
 from aiki.rules.enqueueing import meet, refused
-from aiki.wire.codec import encode
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun
 from aikid.engine.changes import Born, Changes, Done
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
-from aikid.store.enqueue import Inserted, RunRow
+from aikid.store.enqueue import Inserted, Row
 from aikid.store.pool import Connection, Pool, Priority
 
 
@@ -27,7 +26,7 @@ async def enqueue(
     A run that no claim's reply of `room` bytes could bring to a worker is refused.
     """
     answers: list[list[Enqueued | None] | AikiError] = []
-    rows: list[RunRow] = []
+    rows: list[Row] = []
     places: list[tuple[int, int]] = []
     for number, (namespace, request) in enumerate(calls):
         if len(request.runs) > BATCH_RUNS:
@@ -38,12 +37,12 @@ async def enqueue(
             refusal = _refusal(run, room)
             answer.append(refusal)
             if refusal is None:
-                rows.append(_row(namespace, run))
+                rows.append((namespace, run))
                 places.append((number, place))
         answers.append(answer)
     if not rows:
         return Done([_reply(answer) for answer in answers])
-    wrote = await _write(pool, routes, rows, [calls[n][1].runs[p] for n, p in places])
+    wrote = await _write(pool, routes, rows)
     for (number, place), result in zip(places, wrote.results, strict=True):
         answer_list = answers[number]
         assert isinstance(answer_list, list)
@@ -68,22 +67,6 @@ def _refusal(run: NewRun, room: int) -> Enqueued | None:
     return None
 
 
-def _row(namespace: str, run: NewRun) -> RunRow:
-    return RunRow(
-        namespace,
-        run.id,
-        run.workflow,
-        run.version,
-        run.priority,
-        bytes(run.input),
-        run.key,
-        run.digest,
-        encode(run.labels).decode() if run.labels else None,
-        run.start_at,
-        run.delay,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Wrote:
     """The outcome of each row, the route of each run that waits now, and the ids that were not born queued."""
@@ -94,7 +77,7 @@ class _Wrote:
     others: frozenset[str]
 
 
-async def _write(pool: Pool, routes: Routes, rows: Sequence[RunRow], runs: Sequence[NewRun]) -> _Wrote:
+async def _write(pool: Pool, routes: Routes, rows: Sequence[Row]) -> _Wrote:
     # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
     await routes.learn({_route(row) for row in rows})
 
@@ -102,32 +85,31 @@ async def _write(pool: Pool, routes: Routes, rows: Sequence[RunRow], runs: Seque
         failpoint("enqueue.before_commit")
         inserted = await store.insert(connection, rows)
         if inserted.made is not None:
-            return await _tell_apart(connection, rows, runs, inserted)
-        queued = [_route(row) for row in rows if row.id not in inserted.later]
-        return _Wrote([Enqueued(row.id) for row in rows], inserted, queued, inserted.later)
+            return await _tell_apart(connection, rows, inserted)
+        queued = [_route(row) for row in rows if row[1].id not in inserted.later]
+        return _Wrote([Enqueued(run.id) for _, run in rows], inserted, queued, inserted.later)
 
     return await pool.run(work, priority=Priority.ENQUEUE)
 
 
-async def _tell_apart(
-    connection: Connection, rows: Sequence[RunRow], runs: Sequence[NewRun], inserted: Inserted
-) -> _Wrote:
-    by_id = await store.find_by_id(connection, [row.id for row in rows])
-    by_key = await store.find_by_key(connection, [row for row in rows if row.id not in by_id])
+async def _tell_apart(connection: Connection, rows: Sequence[Row], inserted: Inserted) -> _Wrote:
+    by_id = await store.find_by_id(connection, [run.id for _, run in rows])
+    by_key = await store.find_by_key(connection, [row for row in rows if row[1].id not in by_id])
     results = [
-        meet(row.namespace, run, by_id.get(row.id), by_key.get((row.namespace, row.workflow, row.key or "")))
-        for row, run in zip(rows, runs, strict=True)
+        meet(namespace, run, by_id.get(run.id), by_key.get((namespace, run.workflow, run.options.key or "")))
+        for namespace, run in rows
     ]
     # Of a repeat too: whoever carried out the first may have died before it told of it.
     waiting = {
-        row.id: _route(row)
+        row[1].id: _route(row)
         for row, result in zip(rows, results, strict=True)
-        if result.error is None and (stored := by_id.get(row.id)) is not None and stored.is_queued
+        if result.error is None and (stored := by_id.get(row[1].id)) is not None and stored.is_queued
     }
     born = (inserted.made or frozenset()) - inserted.later
-    others = frozenset(row.id for row in rows if row.id not in born)
+    others = frozenset(run.id for _, run in rows if run.id not in born)
     return _Wrote(results, inserted, list(waiting.values()), others)
 
 
-def _route(row: RunRow) -> RouteKey:
-    return row.namespace, row.workflow, row.version
+def _route(row: Row) -> RouteKey:
+    namespace, run = row
+    return namespace, run.workflow, run.version

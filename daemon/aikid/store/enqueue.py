@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiki.core.states import State
 from aiki.rules.enqueueing import Stored
+from aiki.wire.codec import encode
+from aiki.wire.messages import NewRun
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
-
-@dataclass(slots=True)  # not frozen: one is made per run, and that would cost four times as much
-class RunRow:
-    """A run to be inserted; `labels` is a JSON object. It starts at `start_us`, or `delay_us` after the commit."""
-
-    namespace: str
-    id: str
-    workflow: str
-    version: str
-    priority: int
-    input: bytes
-    key: str | None
-    digest: str | None
-    labels: str | None
-    start_us: int | None
-    delay_us: int | None
+Row: TypeAlias = tuple[str, NewRun]
+"""A run to be inserted, as it was asked for, behind the namespace that it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +59,25 @@ FROM made
 """
 
 
-async def insert(connection: Connection, rows: Sequence[RunRow]) -> Inserted:
+async def insert(connection: Connection, rows: Sequence[Row]) -> Inserted:
     """Insert the rows that are new, and return what was done. Raises ValueError for a number that is too large."""
-    order = sorted(range(len(rows)), key=lambda place: rows[place].id)
-    rows = [rows[place] for place in order]
+    order = sorted(range(len(rows)), key=lambda place: rows[place][1].id)
+    namespaces = [rows[place][0] for place in order]
+    runs = [rows[place][1] for place in order]
+    options = [run.options for run in runs]
     parameters: list[Array] = [
         Ints(order),
-        Uuids([row.id for row in rows]),
-        Texts([row.namespace for row in rows]),
-        Texts([row.workflow for row in rows]),
-        Texts([row.version for row in rows]),
-        Ints([row.priority for row in rows]),
-        Blobs([row.input for row in rows]),
-        Texts([row.key for row in rows]),
-        Texts([row.digest for row in rows]),
-        Texts([row.labels for row in rows]),
-        Ints([row.start_us for row in rows]),
-        Ints([row.delay_us for row in rows]),
+        Uuids([run.id for run in runs]),
+        Texts(namespaces),
+        Texts([run.workflow for run in runs]),
+        Texts([run.version for run in runs]),
+        Ints([one.priority for one in options]),
+        Blobs([bytes(run.input) for run in runs]),
+        Texts([one.key for one in options]),
+        Texts([run.digest for run in runs]),
+        Texts([encode(one.labels).decode() if one.labels else None for one in options]),
+        Ints([one.start_at for one in options]),
+        Ints([one.delay for one in options]),
         Ints([len(rows)]),
     ]
     cursor = await connection.execute(_INSERT, parameters, prepare=True, binary=True)
@@ -115,9 +105,9 @@ async def find_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, St
     return {row[0]: Stored(*row) for row in await cursor.fetchall()}
 
 
-async def find_by_key(connection: Connection, rows: Sequence[RunRow]) -> dict[tuple[str, str, str], Stored]:
+async def find_by_key(connection: Connection, rows: Sequence[Row]) -> dict[tuple[str, str, str], Stored]:
     """Return the runs that hold the rows' idempotency keys, by (namespace, workflow, key)."""
-    keyed = [(row.namespace, row.workflow, row.key) for row in rows if row.key is not None]
+    keyed = [(namespace, run.workflow, run.options.key) for namespace, run in rows if run.options.key is not None]
     parameters = [Texts([item[column] for item in keyed]) for column in range(3)]
     cursor = await connection.execute(_BY_KEY, parameters, prepare=True, binary=True)
     found = [Stored(*row) for row in await cursor.fetchall()]

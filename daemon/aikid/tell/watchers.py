@@ -95,9 +95,9 @@ class Watchers:
                     run.version,
                     State.QUEUED,
                     now,
-                    key=run.key,
-                    priority=run.priority,
-                    labels=run.labels,
+                    key=run.options.key,
+                    priority=run.options.priority,
+                    labels=run.options.labels,
                 )
             )
 

@@ -33,6 +33,7 @@ from aiki.wire.messages import (
     Recorded,
     RenewSession,
     Route,
+    RunOptions,
     RunStatus,
     SessionReply,
     Unit,
@@ -56,7 +57,10 @@ def new_id(*, hours: int = 0) -> str:
 
 
 def new_run(**fields: Any) -> NewRun:
-    return NewRun(**{"id": new_id(), "workflow": WORKFLOW, "version": VERSION, "input": Raw(b"{}")} | fields)
+    """Return a run of the tests' workflow with these members and options."""
+    options = {name: fields.pop(name) for name in RunOptions.__struct_fields__ if name in fields}
+    run = {"id": new_id(), "workflow": WORKFLOW, "version": VERSION, "input": Raw(b"{}")} | fields
+    return NewRun(**run, options=RunOptions(**options))
 
 
 def entry(name: str = "a", value: Raw = VALUE, *, at: int = 1_000_000) -> Entry:

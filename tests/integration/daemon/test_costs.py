@@ -123,8 +123,8 @@ SHAPES: dict[str, Shapes] = {
         filled({"inbox": "_INBOX.x"}, "runs", lambda n: new(), BATCH_RUNS),
         filled({}, "runs", lambda n: new(f"new-{n}"), BATCH_RUNS),
         {"runs": [new(input=BRACKETS), new(input=BRACKETS)]},
-        {"runs": [new(labels={f"l{number}": "" for number in range(LIST_ITEMS)})] * 30},
-        filled({}, "runs", lambda n: new(labels=LABELS, key=f"k{n}", digest="0" * 32), BATCH_RUNS),
+        {"runs": [new(options={"labels": {f"l{number}": "" for number in range(LIST_ITEMS)}})] * 30},
+        filled({}, "runs", lambda n: new(options={"labels": LABELS, "key": f"k{n}"}, digest="0" * 32), BATCH_RUNS),
     ],
     "record": lambda large: [
         {"units": [large.unit(0, [ENTRY] * UNIT_ITEMS)]},

@@ -136,11 +136,11 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     "watch": lambda o: [(Watch(o.ids, "_INBOX.x", 30.0), Watch(o.ids, "_INBOX.y", 30.0), NOTHING)],
     "find": lambda o: [
         (Find(o.queued.id), Find(word), {"ids": []})
-        for word in (o.queued.id, o.queued.id[:12], o.queued.id[-12:], f"{FLOW}@{o.queued.key}")
+        for word in (o.queued.id, o.queued.id[:12], o.queued.id[-12:], f"{FLOW}@{o.queued.options.key}")
     ],
     "list": lambda o: [
         (ListRuns(), ListRuns(), NOTHING),
-        (ListRuns(), ListRuns(workflow=FLOW, labels=o.queued.labels), NOTHING),
+        (ListRuns(), ListRuns(workflow=FLOW, labels=o.queued.options.labels), NOTHING),
         (ListRuns(), ListRuns(states=[State.BLOCKED], cursor=f"{LATER}.{o.blocked}"), NOTHING),
     ],
     "history": lambda o: [(History(run_id), History(run_id), NOT_FOUND) for run_id in o.ids],

@@ -153,7 +153,12 @@ FIELDS: dict[str, Any] = {
     "runs": st.lists(
         st.fixed_dictionaries(
             {"id": TEXT, "workflow": TEXT, "version": TEXT, "input": JSON},
-            optional={"key": TEXT, "digest": TEXT, "priority": NUMBER, "start_at": NUMBER, "delay": NUMBER},
+            optional={
+                "digest": TEXT,
+                "options": st.fixed_dictionaries(
+                    {}, optional={"key": TEXT, "priority": NUMBER, "start_at": NUMBER, "delay": NUMBER}
+                ),
+            },
         ),
         max_size=3,
     ),

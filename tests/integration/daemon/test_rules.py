@@ -281,7 +281,11 @@ async def test_a_repeated_enqueue_is_what_the_rule_says(engine: Engine) -> None:
             *(sha256(bytes(known.input)).digest(), True),
         )
         same_id = stored if run.id == known.id else None
-        holds_key = (namespace, known.workflow, known.key) == (other, run.workflow, run.key) and known.key is not None
+        holds_key = (namespace, known.workflow, known.key) == (
+            other,
+            run.workflow,
+            run.options.key,
+        ) and known.key is not None
         if same_id or holds_key:
             expected = enqueueing.meet(other, run, same_id, stored if holds_key else None)
             assert answer == expected, (known, run)

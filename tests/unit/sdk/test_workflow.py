@@ -1,15 +1,17 @@
 """Workflows: options become the request to enqueue, calls are checked when they are made."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
+from aiki.client.named import NamedCall
 from aiki.core.canonical import digest
 from aiki.core.errors import PayloadError, UsageError
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire import codec
-from aiki.wire.messages import NewRun
+from aiki.wire.messages import NO_OPTIONS, NewRun, RunOptions
 from tests.unit.sdk.shapes import Item, Money
 
 
@@ -38,10 +40,11 @@ def test_a_workflow_cannot_be_called_and_says_what_can_be_done_with_it():
 
 def test_a_call_is_the_request_to_enqueue_it():
     call = process.bind(Item("x"), express=True)
-    assert call.workflow is process
-    assert call.result is process.result
+    assert (call.workflow, call.version, call.result) == ("process-order", "1.0.0", process.result)
     run = call.to_new_run("id-1")
-    assert (run.id, run.workflow, run.version, run.key, run.digest) == ("id-1", "process-order", "1.0.0", None, None)
+    assert (run.id, run.workflow, run.version, run.digest) == ("id-1", "process-order", "1.0.0", None)
+    assert run.options is call.options is NO_OPTIONS
+    assert b"options" not in codec.encode(run)
     assert process.parameters.decode(run.input) == ((), {"item": Item("x"), "express": True})
     sent = codec.decoder(NewRun).decode(codec.encode(run))
     assert process.parameters.decode(sent.input) == ((), {"item": Item("x"), "express": True})
@@ -65,13 +68,19 @@ def test_options_travel_with_the_call():
         version="2",
     )
     run = made.bind(Item("x", price=1), False).to_new_run("r")
-    assert (run.key, run.on_conflict, run.priority, run.labels) == ("order-1", "existing", -3, {"tenant": "a"})
-    assert (run.version, run.delay) == ("2", None)
-    assert run.start_at == int(moment.astimezone(UTC).timestamp()) * 1_000_000
+    assert run.version == "2"
+    assert run.options == made.run_options
+    assert run.options == RunOptions(
+        key="order-1",
+        on_conflict="existing",
+        priority=-3,
+        labels={"tenant": "a"},
+        start_at=int(moment.astimezone(UTC).timestamp()) * 1_000_000,
+    )
     assert run.digest == digest(b'{"item":{"sku":"x"}}')
     later = made.options(start_at=None, delay="5m").bind(Item("x")).to_new_run("r")
-    assert (later.start_at, later.delay, later.digest) == (None, 300_000_000, run.digest)
-    assert (process.idempotency_key, process.labels, process.priority, process.version) == (None, {}, 0, "1.0.0")
+    assert (later.options.start_at, later.options.delay, later.digest) == (None, 300_000_000, run.digest)
+    assert (process.run_options, process.version) == (NO_OPTIONS, "1.0.0")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,8 @@ def test_options_travel_with_the_call():
     [
         ({"idempotency_key": ""}, "without control characters"),
         ({"idempotency_key": "\ud800"}, "without control characters"),
+        ({"idempotency_key": 7}, "idempotency_key=7: it must be 1 to 256"),
+        ({"idempotency_key": "x" * 257}, r"idempotency_key='x{59}…: it must be 1 to 256"),
         ({"on_conflict": "replace"}, '"error" or "existing"'),
         ({"priority": 101}, "-100 to 100"),
         ({"priority": 1.5}, "-100 to 100"),
@@ -90,12 +101,22 @@ def test_options_travel_with_the_call():
         ({"delay": -1}, "not a duration"),
         ({"start_at": datetime(2030, 1, 1)}, "time zone"),  # noqa: DTZ001 - the mistake
         ({"start_at": datetime(2030, 1, 1, tzinfo=UTC), "delay": "5m"}, "not both"),
+        ({"start_at": datetime(1969, 1, 1, tzinfo=UTC)}, "before 1970"),
         ({"version": 2}, "must be text"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options, reason):
+@pytest.mark.parametrize("named", [process, NamedCall("process-order")])
+def test_options_that_make_no_sense_are_refused(named, options, reason):
     with pytest.raises(UsageError, match=reason):
-        process.options(**options)
+        named.options(**options)
+
+
+def test_a_call_by_name_takes_the_options_of_a_workflow():
+    given: dict[str, Any] = {"idempotency_key": "k", "priority": 3, "labels": {"a": "b"}, "delay": "1h", "version": "2"}
+    named = NamedCall("process-order", {"item": {"sku": "x"}}).options(**given)
+    assert named.run_options == process.options(**given).run_options
+    assert (named.workflow, named.payload, named.version) == ("process-order", {"item": {"sku": "x"}}, "2")
+    assert named.options(priority=4).version == "2"
 
 
 def test_arguments_that_do_not_fit_are_refused_when_the_call_is_made():

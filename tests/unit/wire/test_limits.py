@@ -88,7 +88,7 @@ ROUTE = {"workflow": "w", "version": "1"}
     [
         ("enqueue", {"runs": [RUN] * (BATCH_RUNS + 1)}, "$.runs"),
         ("enqueue", {"runs": [], "inbox": "x" * (TEXT_CHARS + 1)}, "$.inbox"),
-        ("enqueue", {"runs": [RUN | {"labels": MANY_LABELS}]}, "$.runs[0].labels"),
+        ("enqueue", {"runs": [RUN | {"options": {"labels": MANY_LABELS}}]}, "$.runs[0].options.labels"),
         ("status", {"ids": ["x"] * (BATCH_RUNS + 1)}, "$.ids"),
         ("list", {"states": ["queued"] * 40_000}, "$.states"),
         ("list", {"labels": MANY_LABELS}, "$.labels"),

@@ -28,6 +28,7 @@ from aiki.wire.messages import (
     PageReply,
     Record,
     Route,
+    RunOptions,
     RunStatus,
     StatusReply,
     SummaryRow,
@@ -61,7 +62,8 @@ def test_the_largest_payload_fits_every_message_that_must_carry_it(max_payload: 
     room = packing.room_of(max_payload)
     largest = payload(packing.payload_bytes(room))
     carried: dict[str, Any] = {"key": KEY, "labels": LABELS_OF_ESCAPES}
-    run = NewRun(RUN, NAME, VERSION, largest, digest="f" * 32, on_conflict="existing", priority=-100, **carried)
+    options = RunOptions(on_conflict="existing", priority=-100, **carried)
+    run = NewRun(RUN, NAME, VERSION, largest, options, digest="f" * 32)
     claimed = Claimed(FENCE, RUN, NAME, VERSION, largest, 2**31 - 1, TIME, length=50_000, suspect=True, **carried)
     status = RunStatus(
         RUN,
@@ -153,9 +155,8 @@ ends = st.builds(End, st.sampled_from(Move), raw, raw, st.none() | st.integers(0
 
 @given(raw, st.none() | text, labels)
 def test_a_run_weighs_no_less_than_it_takes(input: Raw, key: str | None, labelled: dict[str, str]) -> None:
-    run = NewRun(
-        RUN, NAME, VERSION, input, key, "f" * 32, on_conflict="existing", priority=-100, labels=labelled, start_at=TIME
-    )
+    options = RunOptions(key=key, on_conflict="existing", priority=-100, labels=labelled, start_at=TIME)
+    run = NewRun(RUN, NAME, VERSION, input, options, "f" * 32)
     claimed = Claimed(FENCE, RUN, NAME, VERSION, input, 9, TIME, key, labelled, length=50_000, suspect=True)
     assert weighs_enough(run, weights.of_run(run))
     assert weighs_enough(claimed, weights.of_run(run))

@@ -1,0 +1,98 @@
+"""Own how people give the options of a run: by keyword and in their own types, on top of those that are set already.
+
+What options a run has, and the rule for each, stands in `wire.messages.options`, where the daemon finds it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Self
+
+from msgspec.structs import replace
+
+from aiki.core.duration import Duration, to_microseconds
+from aiki.core.errors import UsageError
+from aiki.wire.messages.options import HIGHEST_PRIORITY as HIGHEST_PRIORITY
+from aiki.wire.messages.options import NO_OPTIONS as NO_OPTIONS
+from aiki.wire.messages.options import OnConflict as OnConflict
+from aiki.wire.messages.options import RunOptions as RunOptions
+from aiki.wire.messages.options import check_key, check_options
+from aiki.wire.subjects import is_version
+
+UNCHANGED: Final[Any] = object()
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class HasOptions:
+    """What is enqueued with options: a workflow, or a call by name."""
+
+    __slots__ = ()
+    run_options: RunOptions
+    """The options that are set."""
+
+    def options(
+        self,
+        *,
+        idempotency_key: str | None = UNCHANGED,
+        on_conflict: OnConflict = UNCHANGED,
+        priority: int = UNCHANGED,
+        labels: Mapping[str, str] = UNCHANGED,
+        delay: Duration | None = UNCHANGED,
+        start_at: datetime | None = UNCHANGED,
+        version: str = UNCHANGED,
+    ) -> Self:
+        """Return the same with the options of its next runs set.
+
+        With an `idempotency_key`, enqueueing again with the same input gives the same run; another input is a Conflict,
+        or with `on_conflict="existing"` gives the first run all the same. `priority` is -100 to 100, higher is claimed
+        first. `delay` and the aware datetime `start_at` exclude each other. Raises UsageError on other values.
+        """
+        given = {
+            "key": idempotency_key,
+            "on_conflict": on_conflict,
+            "priority": priority,
+            "labels": labels,
+            "delay": delay,
+            "start_at": start_at,
+        }
+        changes = {name: _as_stored(name, value) for name, value in given.items() if value is not UNCHANGED}
+        made = replace(self.run_options, **changes)
+        check_options(made)
+        return self._with(made, version)
+
+    def _with(self, options: RunOptions, version: str) -> Self:
+        """Return the same with these options, and the version unless it is UNCHANGED."""
+        raise NotImplementedError
+
+
+def checked_key(key: Any) -> str | None:
+    """Return the idempotency key of a run or a task. Raises UsageError if it is none and not None."""
+    if key is None:
+        return None
+    check_key(key)
+    made: str = key
+    return made
+
+
+def checked_version(name: str, version: Any) -> str:
+    """Return the version of a workflow. Raises UsageError if it is none."""
+    if not isinstance(version, str) or not is_version(version):
+        raise UsageError(f"workflow {name!r}: version={version!r} must be text, 1 to 32 of A-Z a-z 0-9 _ . + -")
+    return version
+
+
+def _as_stored(name: str, value: Any) -> Any:
+    read = _READ.get(name)
+    return value if read is None or value is None else read(value)
+
+
+def _start(when: datetime) -> int:
+    if when.tzinfo is None:
+        raise UsageError("start_at needs a datetime with a time zone", hint="datetime.now(UTC) + timedelta(hours=1)")
+    return (when - _EPOCH) // _MICROSECOND
+
+
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {"labels": dict, "delay": to_microseconds, "start_at": _start}
+"""How those are read that people do not give as they are stored."""

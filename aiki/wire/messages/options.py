@@ -1,0 +1,102 @@
+"""Own the options of a run: one frozen value from the person's hand to the row, and the rule for each, once.
+
+It stands beside the messages because both ends keep its rules: who enqueues, to say at once what is wrong, and the
+daemon, which trusts no client. So a new option is a field and a rule here, a keyword for people (`definitions`), a
+flag, and a column. In a message it is one member, left out where nothing is set, and nobody copies its parts.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+from aiki.core.errors import UsageError
+from aiki.wire.limits import KEY_CHARS, LABELS, LIST_ITEMS
+from aiki.wire.messages.base import Text
+from aiki.wire.subjects import is_token
+
+OnConflict: TypeAlias = Literal["error", "existing"]
+
+HIGHEST_PRIORITY: Final = 100
+_SHOWN_CHARS: Final = 60
+LATEST: Final = 253_402_300_799_000_000 // 2
+"""Microseconds: no start and no delay lies beyond, so that their sum with a time of now fits every datetime."""
+
+
+class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a run is enqueued."""
+
+    key: Text | None = None
+    """The idempotency key, unique per (namespace, workflow)."""
+    on_conflict: OnConflict = "error"
+    """What a key means that another input was enqueued with."""
+    priority: int = 0
+    """Higher is claimed first."""
+    labels: Annotated[dict[Text, Text], Meta(max_length=LIST_ITEMS)] = {}
+    start_at: int | None = None
+    """Microseconds since the epoch."""
+    delay: int | None = None
+    """Microseconds from the commit."""
+
+
+NO_OPTIONS: Final = RunOptions()
+
+
+def check_options(options: RunOptions) -> None:
+    """Raise UsageError if the options cannot be carried out, whatever type the values have that a person gave."""
+    if options.key is not None:
+        check_key(options.key)
+    if options.on_conflict not in ("error", "existing"):
+        raise UsageError(f'on_conflict={_shown(options.on_conflict)}: it must be "error" or "existing"')
+    if type(options.priority) is not int or not -HIGHEST_PRIORITY <= options.priority <= HIGHEST_PRIORITY:
+        raise UsageError(f"priority={_shown(options.priority)}: it must be a whole number from -100 to 100")
+    if options.labels:
+        _check_labels(options.labels)
+    if options.start_at is not None or options.delay is not None:
+        _check_start(options)
+
+
+def check_key(key: Any) -> None:
+    """Raise UsageError if an idempotency key, of a run or a task, is empty, too long or not to be stored."""
+    if not isinstance(key, str) or not _is_storable(key, least=1):
+        reason = f"it must be 1 to {KEY_CHARS} characters, without control characters"
+        raise UsageError(f"idempotency_key={_shown(key)}: {reason}")
+
+
+def _check_labels(labels: Mapping[Any, Any]) -> None:
+    if len(labels) > LABELS:
+        raise UsageError(f"a run has at most {LABELS} labels, not {len(labels)}")
+    for name, value in labels.items():
+        if not isinstance(name, str) or not is_token(name):
+            raise UsageError(f"label {_shown(name)}: a label's name is 1 to 64 of A-Z a-z 0-9 _ -")
+        if not isinstance(value, str) or not _is_storable(value, least=0):
+            raise UsageError(
+                f"label {name!r}={_shown(value)}: a label's value is text of at most {KEY_CHARS} characters, "
+                "without control characters"
+            )
+
+
+def _check_start(options: RunOptions) -> None:
+    if options.start_at is not None and options.delay is not None:
+        raise UsageError("`delay` and `start_at` exclude each other: give one, not both")
+    if options.start_at is not None and options.start_at < 0:
+        raise UsageError("`start_at` lies before 1970")
+    for name, value in (("start_at", options.start_at), ("delay", options.delay)):
+        if value is not None and not 0 <= value <= LATEST:
+            raise UsageError(f"`{name}` is out of range: {value} microseconds")
+
+
+def _is_storable(text: str, *, least: int) -> bool:
+    """Tell whether `text` is not too long, and fits a line of output and UTF-8."""
+    if not least <= len(text) <= KEY_CHARS:
+        return False
+    return text.isprintable() or not any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
+
+
+def _shown(value: object) -> str:
+    """Return the value for a message, cut: a thousand refusals must fit one reply."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
