@@ -130,12 +130,12 @@ async def test_a_bad_run_is_refused_and_the_others_of_its_batch_are_stored(
 
 async def test_a_forged_record_changes_nothing(connection: Connection, client: Client, namespace: str) -> None:
     handle = await echo.enqueue(client, "mine")
-    end = {"event": "complete", "output": "forged"}
+    end = {"move": "complete", "output": "forged"}
     units = [
         [[handle.run_id, 0, "claim"], 0, [], [], end],
         [[handle.run_id, 1, "claim"], 0, [["task:x:y:1", True, 1, 1]], [], end],
         [["x", 1, "claim"], 0, [], [], end],
-        [[handle.run_id, 1, "claim"], 0, [], [], {"event": "rescue"}],
+        [[handle.run_id, 1, "claim"], 0, [], [], {"move": "rescue"}],
     ]
     results = []
     for unit in units:

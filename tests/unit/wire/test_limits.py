@@ -99,7 +99,7 @@ ROUTE = {"workflow": "w", "version": "1"}
         ("record", {"units": [[FENCE, 0, [], []]] * (BATCH_RUNS + 1)}, "$.units"),
         ("record", {"units": [[FENCE, 0, [["k", True, 1, 1]] * (UNIT_ITEMS + 1), []]]}, "$.units[0][2]"),
         ("record", {"units": [[FENCE, 0, [], [["k", 1]] * (UNIT_ITEMS + 1)]]}, "$.units[0][3]"),
-        ("record", {"units": [[FENCE, 0, [], [], {"event": "fail", "why": "x" * (WHY_CHARS + 1)}]]}, "$.units[0][4]"),
+        ("record", {"units": [[FENCE, 0, [], [], {"move": "fail", "why": "x" * (WHY_CHARS + 1)}]]}, "$.units[0][4]"),
     ],
 )
 def test_one_more_than_the_limit_is_refused_with_its_place(op: str, request_: dict[str, Any], path: str) -> None:
