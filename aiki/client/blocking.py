@@ -3,6 +3,7 @@
 In a fork the portal has another client, so nothing here keeps one, nor what belongs to one, from call to call.
 It is no second API: a call goes through as it is, its coroutines are awaited and its generators walked on the portal.
 Each method is written out for its types; a test holds them against the async ones, so that none is forgotten.
+The async client knows this one, which is opened from it; here a Protocol says what it must be.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mappi
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
-from aiki.client.client import Client
+from typing_extensions import TypeVar
+
 from aiki.client.portal import Connect, Portal
 from aiki.core.errors import UsageError
 from aiki.definitions.handle import Handle
 
 if TYPE_CHECKING:
     from aiki.client.named import NamedCall
-    from aiki.client.runs import HistoryEntry, NamespaceSummary, RegisteredWorkflows, RunPage, Runs, WorkflowInfo
+    from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
+    from aiki.client.workflows import RegisteredWorkflows, WorkflowInfo
     from aiki.core.duration import Duration
     from aiki.core.errors import AikiError
     from aiki.core.states import State
@@ -32,7 +35,33 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-def _walk(portal: Portal, items: AsyncGenerator[T, None]) -> Iterator[T]:
+class AsyncClient(Protocol):
+    """A client whose methods are awaited."""
+
+    runs: Runs
+    workflows: RegisteredWorkflows
+
+    async def enqueue(self, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Enqueue one run."""
+        ...
+
+    async def enqueue_many(self, calls: Iterable[Call[R]], /) -> list[Handle[R]]:
+        """Enqueue many runs in few commits."""
+        ...
+
+    async def enqueue_batch(self, calls: Iterable[Call[Any] | NamedCall], /) -> list[Handle[Any] | AikiError]:
+        """Enqueue many runs and return a handle or a refusal for each."""
+        ...
+
+    def handle(self, run_id: str, /, *, result: Result | None = None) -> Handle[Any]:
+        """Return a handle of a run by its id."""
+        ...
+
+
+Client_co = TypeVar("Client_co", bound=AsyncClient, default=AsyncClient, covariant=True)
+
+
+def _walk(portal: Portal[AsyncClient], items: AsyncGenerator[T, None]) -> Iterator[T]:
     client = portal.client
     try:
         while True:
@@ -50,7 +79,7 @@ def _walk(portal: Portal, items: AsyncGenerator[T, None]) -> Iterator[T]:
 class BlockingHandle(Generic[R]):
     """A `Handle` whose methods block."""
 
-    def __init__(self, handle: Handle[R], portal: Portal) -> None:
+    def __init__(self, handle: Handle[R], portal: Portal[AsyncClient]) -> None:
         self.run_id = handle.run_id
         self.created = handle.created
         """False if an earlier run with the same idempotency key was found instead."""
@@ -89,7 +118,7 @@ class BlockingHandle(Generic[R]):
 class BlockingRuns:
     """The runs of the client's namespace; as `Runs`."""
 
-    def __init__(self, portal: Portal) -> None:
+    def __init__(self, portal: Portal[AsyncClient]) -> None:
         self._portal = portal
 
     @property
@@ -140,7 +169,7 @@ class BlockingRuns:
 class BlockingWorkflows:
     """The workflows that workers have registered in the client's namespace; as `RegisteredWorkflows`."""
 
-    def __init__(self, portal: Portal) -> None:
+    def __init__(self, portal: Portal[AsyncClient]) -> None:
         self._portal = portal
 
     @property
@@ -152,16 +181,16 @@ class BlockingWorkflows:
         return self._portal.call(self._workflows.list, name)
 
 
-class BlockingClient:
+class BlockingClient(Generic[Client_co]):
     """A `Client` whose methods block. It may be used in threads and, made before a fork, in the fork as well."""
 
-    def __init__(self, portal: Portal) -> None:
+    def __init__(self, portal: Portal[Client_co]) -> None:
         self.runs = BlockingRuns(portal)
         self.workflows = BlockingWorkflows(portal)
         self._portal = portal
 
     @property
-    def aio(self) -> Client:
+    def aio(self) -> Client_co:
         """The async client of this process, for code on the portal's loop."""
         return self._portal.client
 
@@ -194,7 +223,7 @@ class BlockingClient:
 
 
 @contextmanager
-def connect(opening: Connect) -> Generator[BlockingClient, None, None]:
+def connect(opening: Connect[Client_co]) -> Generator[BlockingClient[Client_co], None, None]:
     """Connect as `opening` does on a thread of its own, and close both at the end of the block."""
     portal = Portal(opening)
     try:

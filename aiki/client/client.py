@@ -1,38 +1,34 @@
 """Own the application's door to Aiki: enqueue runs, hold them, read them.
 
-A client needs no database credentials and no workflow code. Enqueue calls that are made at the same time travel
-together.
+A client needs no database credentials and no workflow code.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import anyio
 
-from aiki.client.batching import Batcher
-from aiki.client.named import NamedCall, RouteBook
-from aiki.client.run_ids import RunIds
-from aiki.client.runs import RegisteredWorkflows, Runs
+from aiki.client.door import ClientDoor
+from aiki.client.enqueueing import AnyCall, Enqueueing, refusal
+from aiki.client.named import NamedCall
+from aiki.client.runs import Runs
 from aiki.client.waits import Waits
+from aiki.client.workflows import RegisteredWorkflows
 from aiki.core.duration import to_seconds
-from aiki.core.errors import WIRE_ERRORS, AikiError, Conflict, UsageError
-from aiki.core.failpoints import failpoint
+from aiki.core.errors import AikiError, UsageError
 from aiki.core.ids import parse_run_id
 from aiki.core.keyfiles import FilePath, key_files
 from aiki.core.variables import variable
 from aiki.definitions.handle import Handle
 from aiki.process.spawned import is_importing_main
 from aiki.transport import DEFAULT_URL, Transport, reach
-from aiki.wire import weights
-from aiki.wire.limits import BATCH_RUNS
-from aiki.wire.messages import Enqueue, Enqueued, NewRun
-from aiki.wire.packing import PAYLOAD_BYTES_LEAST, check_payload, parts
+from aiki.wire.messages import Enqueued
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -45,14 +41,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-ENQUEUE_SECONDS: Final = 30.0
-ENQUEUE_LANES: Final = 3
-AWAITED_RUNS: Final = 4
-CHUNK_RUNS: Final = 500
-"""Small enough that the daemon writes one chunk while the next is on its way."""
-REQUEST_BYTES: Final = 512
-"""An enqueue beside its runs."""
-
 
 class Client:
     """A connection to Aiki. Open one with `async with Client.connect() as client`."""
@@ -61,10 +49,9 @@ class Client:
         self.transport = transport
         self.runs = Runs(transport)
         self.workflows = RegisteredWorkflows(transport)
-        self._ids = RunIds()
-        self._routes = RouteBook(transport)
         self._waits = Waits(transport)
-        self._enqueues: Batcher[NewRun, Enqueued] = Batcher(self._send, size=BATCH_RUNS // 4, lanes=ENQUEUE_LANES)
+        self._door = ClientDoor(transport, self._waits)
+        self._enqueueing = Enqueueing(transport, self._waits)
 
     @classmethod
     @asynccontextmanager
@@ -121,7 +108,7 @@ class Client:
         tls_ca: FilePath | None = None,
         tls_cert: FilePath | None = None,
         tls_key: FilePath | None = None,
-    ) -> AbstractContextManager[BlockingClient]:
+    ) -> AbstractContextManager[BlockingClient[Client]]:
         """Connect for code without an event loop: `with Client.blocking() as client`. It takes what `connect` takes."""
         from aiki.client.blocking import connect
 
@@ -181,26 +168,9 @@ class Client:
 
         Raises the first error of a payload that does not fit, before anything is sent.
         """
-        self.transport.check_loop()
         bound = list(calls)
-        runs = [await self._to_new_run(call) for call in bound]
-        answers: list[Enqueued | None] = [None] * len(runs)
-        limit = anyio.CapacityLimiter(ENQUEUE_LANES)
-
-        async def send(start: int, chunk: Sequence[NewRun]) -> None:
-            async with limit:
-                answers[start : start + len(chunk)] = await self._send(chunk)
-
-        start = 0
-        async with anyio.create_task_group() as group:
-            for chunk in self._chunks(runs):
-                group.start_soon(send, start, chunk)
-                start += len(chunk)
-        return [
-            _refusal(answer) or self._handle(answer, _result_of(call))
-            for call, answer in zip(bound, answers, strict=True)
-            if answer is not None
-        ]
+        answers = await self._enqueueing.batch(bound)
+        return [refusal(answer) or self._handle(answer, call) for call, answer in zip(bound, answers, strict=True)]
 
     def handle(self, run_id: str, /, *, result: Result | None = None) -> Handle[Any]:
         """Return a handle of a run by its id; nobody is asked. `Workflow.handle()` gives a typed one."""
@@ -210,54 +180,18 @@ class Client:
             raise UsageError(
                 f"{run_id!r} is not a run id", hint="await client.runs.find(...) resolves prefixes"
             ) from None
-        return Handle(run_id, self.transport, self._waits, result=result)
+        return Handle(run_id, self._door, result=result)
 
-    async def _enqueue_one(self, call: Call[Any] | NamedCall) -> Handle[Any]:
-        self.transport.check_loop()
-        answer = await self._enqueues.add(await self._to_new_run(call))
-        if error := _refusal(answer):
+    async def _enqueue_one(self, call: AnyCall) -> Handle[Any]:
+        answer = await self._enqueueing.one(call)
+        if error := refusal(answer):
             raise error
-        return self._handle(answer, _result_of(call))
+        return self._handle(answer, call)
 
-    async def _to_new_run(self, call: Call[Any] | NamedCall) -> NewRun:
-        run_id = self._ids.next()
-        run = await self._routes.to_new_run(call, run_id) if isinstance(call, NamedCall) else call.to_new_run(run_id)
-        if len(run.input) > PAYLOAD_BYTES_LEAST:
-            check_payload(len(run.input), f"the payload of {run.workflow!r}", room=self.transport.room)
-        return run
-
-    async def _send(self, runs: Sequence[NewRun]) -> list[Enqueued]:
-        enqueued: list[Enqueued] = []
-        # Whoever enqueues a few runs is likely to wait for them, whoever enqueues many is not.
-        inbox = self._waits.expect([run.id for run in runs]) if len(runs) <= AWAITED_RUNS else None
-        for chunk in self._chunks(runs):
-            failpoint("client.before_enqueue")
-            enqueued += (await self.transport.call(Enqueue(list(chunk), inbox), seconds=ENQUEUE_SECONDS)).runs
-            failpoint("client.after_enqueue")
-        return enqueued
-
-    def _chunks(self, runs: Sequence[NewRun]) -> Iterator[Sequence[NewRun]]:
-        """Yield the runs in order, as many at a time as fit one request, and its reply if all were refused."""
-        return parts(runs, weights.of_run, self.transport.room - REQUEST_BYTES, CHUNK_RUNS)
-
-    def _handle(self, answer: Enqueued, result: Result | None) -> Handle[Any]:
-        return Handle(answer.id, self.transport, self._waits, result=result, created=answer.created)
+    def _handle(self, answer: Enqueued, call: AnyCall) -> Handle[Any]:
+        result = None if isinstance(call, NamedCall) else call.result
+        return Handle(answer.id, self._door, result=result, created=answer.created)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _result_of(call: Call[Any] | NamedCall) -> Result | None:
-    return None if isinstance(call, NamedCall) else call.result
-
-
-def _refusal(answer: Enqueued) -> AikiError | None:
-    if answer.error is None:
-        return None
-    kind = WIRE_ERRORS.get(answer.error.code, AikiError)
-    if kind is not Conflict:
-        return kind(answer.error.message)
-    return Conflict(
-        answer.error.message, hint=f'await client.handle("{answer.id}").status()', command=f"aiki status {answer.id}"
-    )

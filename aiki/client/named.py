@@ -15,7 +15,8 @@ from typing import Any, Final, Self
 import msgspec
 from msgspec import Raw
 
-from aiki.client.runs import known_names, registered
+from aiki.client.wire import Wire
+from aiki.client.workflows import known_names, registered
 from aiki.core.canonical import canonical, digest
 from aiki.core.errors import NotFound, PayloadError, UsageError
 from aiki.core.misfit import Misfit
@@ -23,7 +24,6 @@ from aiki.core.near import nearest
 from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, RunOptions, checked_version
 from aiki.payload import schema
 from aiki.payload.reading import read
-from aiki.transport import Transport
 from aiki.wire.messages import NewRun, Route
 from aiki.wire.schema import BadSchema, Schema, parse
 from aiki.wire.subjects import is_token
@@ -53,8 +53,8 @@ class NamedCall(HasOptions):
 class RouteBook:
     """The routes that workers have registered, as far as this client has asked; a route is kept for 10 s."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self._known: dict[str, tuple[float, list[Route]]] = {}
         self._schemas: dict[bytes, Schema] = {}
 
@@ -102,8 +102,8 @@ class RouteBook:
         raise NotFound(f"workflow {workflow!r} has no version {version!r} (registered: {known})")
 
     async def _unknown(self, workflow: str) -> NotFound:
-        what = f"workflow {workflow!r} is not registered in namespace {self._transport.namespace!r}"
-        if meant := nearest(workflow, await known_names(self._transport)):
+        what = f"workflow {workflow!r} is not registered in namespace {self._wire.namespace!r}"
+        if meant := nearest(workflow, await known_names(self._wire)):
             return NotFound(
                 f"{what}: did you mean {meant!r}?",
                 hint=f'await client.enqueue("{meant}", ...)',
@@ -120,7 +120,7 @@ class RouteBook:
         fresh = time.monotonic() - asked < CACHE_SECONDS
         # What is not known may have been registered a moment ago: only a find is worth keeping.
         if not fresh or not routes or (version is not None and all(route.version != version for route in routes)):
-            routes = await registered(self._transport, workflow)
+            routes = await registered(self._wire, workflow)
             self._known[workflow] = time.monotonic(), routes
         return routes
 

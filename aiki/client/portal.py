@@ -14,37 +14,35 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
+from typing import Generic, ParamSpec, TypeAlias, TypeVar
 
 from aiki.core.errors import UsageError
 
-if TYPE_CHECKING:
-    from aiki.client.client import Client
-
 P = ParamSpec("P")
 R = TypeVar("R")
-Connect: TypeAlias = "Callable[[], AbstractAsyncContextManager[Client]]"
+Client_co = TypeVar("Client_co", covariant=True)
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Client_co]]
 
 
-class Portal:
+class Portal(Generic[Client_co]):
     """Has coroutines run beside the client of this process, for threads of it that wait for them."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect[Client_co]) -> None:
         """Connect; raises what `connect` raises, now and at the first call in each fork."""
         self._connect = connect
         self._line = _Line(connect)
-        self._left: list[_Line] = []
+        self._left: list[_Line[Client_co]] = []
         """Of the processes that we come from: kept, since nothing of them may be torn down here."""
         self._locks: dict[int, threading.Lock] = {}
         """By process: one of its parent's may be locked for ever."""
         self._closed = False
 
     @property
-    def client(self) -> Client:
+    def client(self) -> Client_co:
         """The client of this process. Raises UsageError once this is closed."""
         return self._line_here().client
 
-    def serves(self, client: Client) -> bool:
+    def serves(self, client: object) -> bool:
         """Tell whether a client is that of this process, and open."""
         return not self._closed and self._line.pid == os.getpid() and self._line.client is client
 
@@ -61,7 +59,7 @@ class Portal:
         if self._line.pid == os.getpid():
             self._line.close()
 
-    def _line_here(self) -> _Line:
+    def _line_here(self) -> _Line[Client_co]:
         if self._closed:
             raise UsageError("this client is closed", hint="with Client.blocking() as client: ...  # use it inside")
         pid = os.getpid()
@@ -73,12 +71,12 @@ class Portal:
         return self._line
 
 
-class _Line:
+class _Line(Generic[Client_co]):
     """The thread, its loop and the client of one process."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect[Client_co]) -> None:
         self.pid = os.getpid()
-        self._opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Client]] = Future()
+        self._opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Client_co]] = Future()
         self._thread = threading.Thread(target=self._run, args=(connect,), name="aiki-client", daemon=True)
         self._thread.start()
         self._loop, self._closing, self.client = self._opened.result()
@@ -98,10 +96,10 @@ class _Line:
             self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join()
 
-    def _run(self, connect: Connect) -> None:
+    def _run(self, connect: Connect[Client_co]) -> None:
         asyncio.run(self._serve(connect))
 
-    async def _serve(self, connect: Connect) -> None:
+    async def _serve(self, connect: Connect[Client_co]) -> None:
         closing = asyncio.Event()
         try:
             async with connect() as client:

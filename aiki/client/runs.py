@@ -1,4 +1,4 @@
-"""Own a client's reading of runs and workflows: lists, histories, counts, and the one act beside them, resume."""
+"""Own a client's reading of runs: lists, histories, inputs, counts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from aiki.client import waits
+from aiki.client import control, waits
+from aiki.client.wire import Wire
 from aiki.core import keys
 from aiki.core.errors import NotFound, UsageError
 from aiki.core.states import State
 from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus, to_datetime, to_microseconds
-from aiki.transport import Transport
-from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Resume, Route, Summary, Workflows
+from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +79,19 @@ class NamespaceSummary:
     workers: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowInfo:
-    """A workflow's version that workers have registered. `parameters` is the JSON Schema of its payload."""
-
-    name: str
-    version: str
-    parameters: Any
-    tasks: list[str]
-    live: bool
-    """Whether a live worker serves it now."""
-
-
 class Runs:
     """The runs of the client's namespace."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
     async def status(self, run_ids: Iterable[str]) -> list[RunStatus]:
         """Return the runs in the order asked. Raises NotFound if one does not exist."""
         wanted = list(run_ids)
-        found = await waits.read(self._transport, wanted)
+        found = await waits.read(self._wire, wanted)
         for run_id in wanted:
             if run_id not in found:
-                raise NotFound(f"run {run_id} does not exist in namespace {self._transport.namespace!r}")
+                raise NotFound(f"run {run_id} does not exist in namespace {self._wire.namespace!r}")
         return [status.from_wire(found[run_id]) for run_id in wanted]
 
     async def list(
@@ -128,16 +116,16 @@ class Runs:
             limit=limit,
             cursor=cursor,
         )
-        reply = await self._transport.call(request)
+        reply = await self._wire.call(request)
         while not reply.runs and reply.cursor is not None:
-            reply = await self._transport.call(replace(request, cursor=reply.cursor))
+            reply = await self._wire.call(replace(request, cursor=reply.cursor))
         return RunPage([status.from_wire(run) for run in reply.runs], reply.cursor)
 
     async def history(self, run_id: str) -> AsyncGenerator[HistoryEntry, None]:
         """Yield the run's story from its birth. Raises NotFound."""
         cursor: str | None = None
         while True:
-            reply = await self._transport.call(History(run_id, cursor))
+            reply = await self._wire.call(History(run_id, cursor))
             for item in reply.items:
                 yield _entry(item)
             if reply.cursor is None:
@@ -146,21 +134,21 @@ class Runs:
 
     async def input(self, run_id: str) -> Any:
         """Return the payload that the run was enqueued with; as `Unreadable` if it cannot be read. Raises NotFound."""
-        return stored.read((await self._transport.call(Input(run_id))).input)
+        return stored.read((await self._wire.call(Input(run_id))).input)
 
     async def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
-        return status.from_wire((await self._transport.call(Resume(run_id, actor))).run)
+        return status.from_wire(await control.resume(self._wire, run_id, actor=actor))
 
     async def find(self, reference: str) -> str:
         """Return the id of a run named by its id, a prefix or suffix of it (8 characters or more), or `workflow@key`.
 
         Raises NotFound, or UsageError if several runs match.
         """
-        ids = await _matching(self._transport, reference)
+        ids = await _matching(self._wire, reference)
         if not ids:
             raise NotFound(
-                f"no run matches {reference!r} in namespace {self._transport.namespace!r}",
+                f"no run matches {reference!r} in namespace {self._wire.namespace!r}",
                 hint="await client.runs.list()",
                 command="aiki run list",
             )
@@ -173,7 +161,7 @@ class Runs:
         counts: Counter[tuple[str, str, State]] = Counter()
         cursor: str | None = None
         while True:
-            reply = await self._transport.call(Summary(cursor))
+            reply = await self._wire.call(Summary(cursor))
             counts.update({(row.workflow, row.version, row.state): row.runs for row in reply.rows})
             if (cursor := reply.cursor) is None:
                 return NamespaceSummary(
@@ -181,49 +169,12 @@ class Runs:
                 )
 
 
-class RegisteredWorkflows:
-    """The workflows that workers have registered in the client's namespace."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    async def list(self, name: str | None = None) -> list[WorkflowInfo]:
-        """Return all versions of all workflows, or of one."""
-        return [
-            WorkflowInfo(
-                route.workflow,
-                route.version,
-                stored.read(route.parameters),
-                route.task_names,
-                route.live,
-            )
-            for route in await registered(self._transport, name)
-        ]
-
-
-async def registered(transport: Transport, workflow: str | None) -> list[Route]:
-    """Return the routes that workers have registered, of one workflow or all, in as many requests as it takes."""
-    routes: list[Route] = []
-    cursor: str | None = None
-    while True:
-        reply = await transport.call(Workflows(workflow, cursor))
-        routes += reply.routes
-        if (cursor := reply.cursor) is None:
-            return routes
-
-
-async def known_names(transport: Transport) -> list[str]:
-    """Return names of workflows that workers have registered: those that fit one reply, for a guess at one."""
-    reply = await transport.call(Workflows())
-    return list(dict.fromkeys(route.workflow for route in reply.routes))
-
-
-async def _matching(transport: Transport, reference: str) -> list[str]:
+async def _matching(wire: Wire, reference: str) -> list[str]:
     """Return the ids that match, up to the page with the second: more make it no more ambiguous."""
     ids: list[str] = []
     cursor: str | None = None
     while True:
-        reply = await transport.call(Find(reference, cursor))
+        reply = await wire.call(Find(reference, cursor))
         ids += reply.ids
         if (cursor := reply.cursor) is None or len(ids) > 1:
             return ids

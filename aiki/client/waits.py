@@ -19,9 +19,9 @@ from typing import Final
 
 import msgspec
 
+from aiki.client.wire import Wire
 from aiki.core.errors import FINAL, AikiError, NotFound
 from aiki.core.states import SETTLED, TERMINAL
-from aiki.transport import Transport
 from aiki.wire import codec
 from aiki.wire.limits import BATCH_RUNS, WATCH_SECONDS
 from aiki.wire.messages import RunNews, RunStatus, Status, Watch
@@ -40,8 +40,8 @@ log = logging.getLogger("aiki.waits")
 class Waits:
     """The runs that a client waits for, and where their news goes."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self._inbox = ""
         self._ends: dict[str, list[asyncio.Future[RunStatus]]] = {}
         """Who waits for a run's end. A future, not a queue: thousands of runs are waited for at once."""
@@ -58,8 +58,8 @@ class Waits:
 
     async def open(self) -> None:
         """Begin to receive pushes."""
-        self._inbox = await self._transport.inbox(self._on_push)
-        self._transport.on_return.append(self._on_return)
+        self._inbox = await self._wire.inbox(self._on_push)
+        self._wire.on_return.append(self._on_return)
 
     async def close(self) -> None:
         """Stop; whoever still waits is cancelled with its own task."""
@@ -80,7 +80,7 @@ class Waits:
 
     async def end(self, run_id: str) -> RunStatus:
         """Return the run as soon as it has ended or needs a person. Raises NotFound for an unknown run."""
-        self._transport.check_loop()
+        self._wire.check_loop()
         future: asyncio.Future[RunStatus] = asyncio.get_running_loop().create_future()
         waiting = self._ends.setdefault(run_id, [])
         waiting.append(future)
@@ -96,7 +96,7 @@ class Waits:
 
     async def changes(self, run_id: str) -> AsyncGenerator[RunStatus, None]:
         """Yield the run as it is now, then again at each change, until it has ended. Raises NotFound."""
-        self._transport.check_loop()
+        self._wire.check_loop()
         queue: asyncio.Queue[RunStatus | AikiError] = asyncio.Queue()
         watching = self._queues.setdefault(run_id, [])
         watching.append(queue)
@@ -158,13 +158,13 @@ class Waits:
     async def _ask_batch(self, batch: list[str], *, ends_only: bool) -> None:
         request = Watch(batch, self._inbox, WATCH_SECONDS, ends_only)
         try:
-            reply = await self._transport.call(request, seconds=CALL_SECONDS)
+            reply = await self._wire.call(request, seconds=CALL_SECONDS)
         except FINAL as error:
             for run_id in batch:
                 self._tell(run_id, error)
             return
         except AikiError as error:
-            self._transport.unserved(error)
+            self._wire.unserved(error)
             self._wanted[ends_only] |= dict.fromkeys(filter(self._is_waited_for, batch))
             await asyncio.sleep(RETRY_SECONDS)
             return
@@ -174,7 +174,7 @@ class Waits:
             missing.discard(run.id)
             self._tell(run.id, run)
         for run_id in missing:
-            self._tell(run_id, NotFound(f"run {run_id} does not exist in namespace {self._transport.namespace!r}"))
+            self._tell(run_id, NotFound(f"run {run_id} does not exist in namespace {self._wire.namespace!r}"))
         for run_id in rest:
             self._wanted[ends_only][run_id] = None
 
@@ -228,13 +228,13 @@ def _same(a: RunStatus, b: RunStatus) -> bool:
     return (a.state, a.attempt, a.tasks, a.due_at, a.why) == (b.state, b.attempt, b.tasks, b.due_at, b.why)
 
 
-async def read(transport: Transport, run_ids: list[str]) -> dict[str, RunStatus]:
+async def read(wire: Wire, run_ids: list[str]) -> dict[str, RunStatus]:
     """Return the runs that exist, by id, in as many requests as it takes."""
     found: dict[str, RunStatus] = {}
     left = list(dict.fromkeys(run_ids))
     while left:
         batch, left = left[:BATCH_RUNS], left[BATCH_RUNS:]
-        reply = await transport.call(Status(batch))
+        reply = await wire.call(Status(batch))
         found |= {run.id: run for run in reply.runs}
         left = batch[len(batch) - reply.rest :] + left
     return found

@@ -31,7 +31,7 @@ from aiki.payload import Parameters, Result
 from aiki.payload.annotations import Scope, Unresolved, hints, local_scope
 
 if TYPE_CHECKING:
-    from aiki.client.client import Client
+    from aiki.definitions.call import Enqueuer
     from aiki.definitions.handle import Handle
 
 P = ParamSpec("P")
@@ -46,15 +46,19 @@ def _of_a_client(method: Method) -> Method:
 
     @wraps(method)
     def checked(self: Workflow[..., Any], client: Any, /, *args: Any, **kwargs: Any) -> Any:
-        from aiki.client.client import Client
-
-        if not isinstance(client, Client):
+        if not _takes_calls(client):
             what = f"workflow {self.name!r}: `{method.__name__}` takes a Client, not a {type(client).__name__}"
             blocking = {"enqueue": "client.enqueue(workflow.bind(...))", "handle": "client.handle(run_id)"}
             raise UsageError(what, hint=f"a blocking client: {blocking[method.__name__]}")
         return method(self, client, *args, **kwargs)
 
     return cast("Method", checked)
+
+
+def _takes_calls(client: Any) -> bool:
+    """Tell whether it is a client whose `enqueue` is awaited, of whatever class."""
+    kind = type(client)
+    return inspect.iscoroutinefunction(getattr(kind, "enqueue", None)) and hasattr(kind, "handle")
 
 
 class Workflow(HasOptions, Generic[P, R]):
@@ -109,12 +113,12 @@ class Workflow(HasOptions, Generic[P, R]):
         )
 
     @_of_a_client
-    async def enqueue(self, client: Client, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+    async def enqueue(self, client: Enqueuer, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Enqueue one run; it is stored when this returns. Raises as `bind`, and as the client's `enqueue`."""
         return await client.enqueue(self.bind(*args, **kwargs))
 
     @_of_a_client
-    def handle(self, client: Client, run_id: str, /) -> Handle[R]:
+    def handle(self, client: Enqueuer, run_id: str, /) -> Handle[R]:
         """Return a typed handle of a run of this workflow, by its id. It asks nobody."""
         handle: Handle[R] = client.handle(run_id, result=self.result)
         return handle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import msgspec
@@ -108,7 +109,7 @@ async def test_by_object_a_wrong_payload_names_its_place(aikid: Aikid, bad_input
 @pytest.mark.anyio
 async def test_a_wrong_payload_that_reaches_a_worker_fails_its_run(aikid: Aikid, bad_input_environment):
     async with Client.connect(aikid.nats_url, namespace=bad_input_environment["AIKI_NAMESPACE"]) as client:
-        run = NewRun(client._ids.next(), "order", "1", msgspec.Raw(b'{"order":{"id":"a","cents":"x"}}'))
+        run = NewRun(str(uuid.uuid4()), "order", "1", msgspec.Raw(b'{"order":{"id":"a","cents":"x"}}'))
         await client.transport.call(Enqueue([run]))
         with pytest.raises(RunFailed, match=r"PayloadError: .*\$\.order\.cents"):
             await client.handle(run.id).result(timeout=ENOUGH)

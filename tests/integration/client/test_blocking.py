@@ -11,7 +11,8 @@ import pytest
 
 from aiki import AikiError, Client, Handle, UsageError, Worker, WorkflowRun, workflow
 from aiki.client.blocking import BlockingClient, BlockingHandle, BlockingRuns, BlockingWorkflows
-from aiki.client.runs import RegisteredWorkflows, Runs
+from aiki.client.runs import Runs
+from aiki.client.workflows import RegisteredWorkflows
 from tests.servers import Aikid
 from tests.waiting import ENOUGH
 
@@ -22,13 +23,13 @@ async def double(run: WorkflowRun, n: int) -> int:
 
 
 @pytest.fixture
-def blocking(aikid: Aikid, namespace: str) -> Iterator[BlockingClient]:
+def blocking(aikid: Aikid, namespace: str) -> Iterator[BlockingClient[Client]]:
     with Client.blocking(aikid.nats_url, namespace=namespace) as client:
         yield client
 
 
 @contextmanager
-def serving(client: BlockingClient) -> Iterator[None]:
+def serving(client: BlockingClient[Client]) -> Iterator[None]:
     """Have a worker on the client's own loop."""
     worker = Worker(client.aio, workflows=[double])
     client._portal.call(worker.__aenter__)
@@ -62,7 +63,7 @@ def test_what_the_async_one_can_do_the_blocking_one_can(asynchronous: type, bloc
     assert not any(inspect.iscoroutinefunction(method) for _, method in inspect.getmembers(blocks))
 
 
-def test_members_are_there_as_on_the_async_client(blocking: BlockingClient) -> None:
+def test_members_are_there_as_on_the_async_client(blocking: BlockingClient[Client]) -> None:
     def members(one: object) -> set[str]:
         return {name for name in vars(one) if not name.startswith("_")}
 
@@ -71,7 +72,7 @@ def test_members_are_there_as_on_the_async_client(blocking: BlockingClient) -> N
     assert members(handle) == members(handle._handle)
 
 
-def test_each_method_answers_at_once(blocking: BlockingClient) -> None:
+def test_each_method_answers_at_once(blocking: BlockingClient[Client]) -> None:
     first = blocking.enqueue(double.options(idempotency_key="a").bind(4))
     again = blocking.enqueue_many([double.options(idempotency_key="a").bind(4)])[0]
     refused = blocking.enqueue_batch([double.options(idempotency_key="a").bind(5)])[0]
@@ -92,7 +93,7 @@ def test_each_method_answers_at_once(blocking: BlockingClient) -> None:
     assert {count.runs for count in blocking.runs.summary().counts} == {2}
 
 
-def test_a_workflow_takes_no_blocking_client(blocking: BlockingClient) -> None:
+def test_a_workflow_takes_no_blocking_client(blocking: BlockingClient[Client]) -> None:
     client: Any = blocking
     with pytest.raises(UsageError, match="takes a Client, not a BlockingClient") as caught:
         _ = double.enqueue(client, 1)

@@ -158,7 +158,7 @@ async def test_the_blocking_client_needs_no_loop(aikid: Aikid, namespace: str, c
 async def test_a_push_that_was_lost_with_the_connection_is_asked_for_when_it_is_back(
     aikid: Aikid, namespace: str, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiki.waits.POLL_SECONDS", 600.0)  # so that nothing else would ask
+    monkeypatch.setattr("aiki.client.waits.POLL_SECONDS", 600.0)  # so that nothing else would ask
     handle = await echo.enqueue(client, "told to nobody")
     waiting = asyncio.create_task(handle.result(timeout=ENOUGH))
     await wait_until(lambda: client._waits._ends)

@@ -247,7 +247,7 @@ def enqueue_cases() -> Iterator[tuple[str, NewRun, str, NewRun]]:
     """Yield a run, and another one that may be the same, each with its namespace."""
     same = (False, True)
     for by_id, elsewhere, workflow, version, input, on_conflict in product(
-        same, same, same, same, same, ("fail", "existing")
+        same, same, same, same, same, ("error", "existing")
     ):
         for keys in ((None, None), ("k", None), ("k", "k"), ("k", "other")):
             namespace = f"n-{uuid.uuid4().hex}"
@@ -261,7 +261,7 @@ def enqueue_cases() -> Iterator[tuple[str, NewRun, str, NewRun]]:
                 input=Raw(b"[]" if input else b"{}"),
                 on_conflict=on_conflict,
             )
-            if input and given.key:
+            if input and given.options.key:
                 given.digest = "1" * 32
             yield namespace, known, f"{namespace}-2" if elsewhere else namespace, given
 
@@ -277,15 +277,15 @@ async def test_a_repeated_enqueue_is_what_the_rule_says(engine: Engine) -> None:
         assert not isinstance(reply, Exception)
         (answer,) = reply.runs
         stored = Stored(
-            *(known.id, namespace, known.workflow, known.version, known.key, known.digest),
+            *(known.id, namespace, known.workflow, known.version, known.options.key, known.digest),
             *(sha256(bytes(known.input)).digest(), True),
         )
         same_id = stored if run.id == known.id else None
-        holds_key = (namespace, known.workflow, known.key) == (
+        holds_key = (namespace, known.workflow, known.options.key) == (
             other,
             run.workflow,
             run.options.key,
-        ) and known.key is not None
+        ) and known.options.key is not None
         if same_id or holds_key:
             expected = enqueueing.meet(other, run, same_id, stored if holds_key else None)
             assert answer == expected, (known, run)

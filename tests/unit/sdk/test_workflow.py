@@ -1,18 +1,26 @@
 """Workflows: options become the request to enqueue, calls are checked when they are made."""
 
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from msgspec import Raw
 
 from aiki.client.named import NamedCall
 from aiki.core.canonical import digest
 from aiki.core.errors import PayloadError, UsageError
+from aiki.core.states import State
+from aiki.definitions.call import Call
+from aiki.definitions.handle import Handle
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
+from aiki.payload import Result
 from aiki.wire import codec
-from aiki.wire.messages import NO_OPTIONS, NewRun, RunOptions
+from aiki.wire.messages import NO_OPTIONS, NewRun, RunOptions, RunStatus
 from tests.unit.sdk.shapes import Item, Money
+
+R = TypeVar("R")
 
 
 @workflow(name="process-order", version="1.0.0")
@@ -126,3 +134,56 @@ def test_arguments_that_do_not_fit_are_refused_when_the_call_is_made():
         process.bind()  # type: ignore[call-arg]  # the mistake
     with pytest.raises(UsageError, match="unexpected keyword"):
         process.bind(Item("x"), run=1)  # type: ignore[call-arg]  # the mistake
+
+
+class Kept:
+    """A client of a kind of its own, which keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call[Any]] = []
+
+    async def enqueue(self, call: Call[R], /) -> Handle[R]:
+        self.calls.append(call)
+        return self.handle("id-1", result=call.result)
+
+    def handle(self, run_id: str, /, *, result: Result | None = None) -> Handle[Any]:
+        return Handle(run_id, Ended(), result=result)
+
+
+class Ended:
+    """The way to a run that has ended."""
+
+    run = RunStatus("id-1", "process-order", "1.0.0", State.COMPLETED, 0, output=Raw(b'{"cents":7}'))
+
+    async def read(self, run_id: str) -> RunStatus:
+        return self.run
+
+    async def end(self, run_id: str) -> RunStatus:
+        return self.run
+
+    async def changes(self, run_id: str) -> AsyncGenerator[RunStatus, None]:
+        yield self.run
+
+    async def resume(self, run_id: str) -> RunStatus:
+        return self.run
+
+
+@pytest.mark.anyio
+async def test_any_client_takes_calls_and_gives_typed_handles():
+    client = Kept()
+    handle = await process.options(priority=3).enqueue(client, Item("x"))
+    (call,) = client.calls
+    assert (call.workflow, call.options.priority) == ("process-order", 3)
+    assert await handle.result() == Money(7)
+    assert (await process.handle(client, "id-1").status()).state is State.COMPLETED
+    assert [status.ended async for status in handle.watch()] == [True]
+
+
+def test_what_does_not_await_its_enqueue_is_no_client():
+    class Blocking(Kept):
+        def enqueue(self, call): ...
+
+    strangers: tuple[Any, ...] = (Blocking(), Item("x"), process, None)
+    for stranger in strangers:
+        with pytest.raises(UsageError, match=r"`enqueue` takes a Client, not a \w+"):
+            _ = process.enqueue(stranger, Item("x"))
