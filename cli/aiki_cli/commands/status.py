@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -61,10 +62,11 @@ def _watched(session: Session, client: Client, run_ids: Sequence[str], *, exit_s
     latest: dict[str, RunStatus] = {}
 
     async def seen() -> AsyncGenerator[RunStatus, None]:
-        async for run in changes(client, run_ids):
-            latest[run.run_id] = run
-            yield run
-            session.out.go_on()
+        async with aclosing(changes(client, run_ids)) as followed:
+            async for run in followed:
+                latest[run.run_id] = run
+                yield run
+                session.out.go_on()
 
     def now() -> Rows:
         known = [latest[run_id] for run_id in run_ids if run_id in latest]

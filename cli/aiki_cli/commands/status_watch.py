@@ -6,7 +6,7 @@ A short wait before a retry changes no state and passes in the worker's memory, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 1.0
 
 
-async def changes(client: Client, run_ids: Sequence[str]) -> AsyncIterator[RunStatus]:
+async def changes(client: Client, run_ids: Sequence[str]) -> AsyncGenerator[RunStatus, None]:
     """Yield the status of any of the runs as it changes, until none of them can move by itself."""
     followed = _Followed(client)
     async with asyncio.TaskGroup() as group:  # whoever leaves early ends them all

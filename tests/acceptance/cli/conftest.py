@@ -148,6 +148,14 @@ def worker(environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFact
         yield program
 
 
+@pytest.fixture
+def own(start: Start, namespace: str) -> dict[str, str]:
+    """Variables of a namespace of the test's own, with a worker in it."""
+    own = {"AIKI_NAMESPACE": namespace}
+    start("worker", "start", "-m", "flows", env=own).wait_for_log("serves")
+    return own
+
+
 @contextmanager
 def _starting(environment: Mapping[str, str], folder: Path) -> Iterator[Start]:
     started: list[Program] = []
