@@ -137,7 +137,7 @@ class TaskAsk(Ask[Awaitable[R]]):
 
     def keep(self) -> None:
         """Keep what the task is to be called with as it is now: the body may change its objects later."""
-        if not (_are_immutable(self.args) and _are_immutable(self.kwargs.values())):
+        if not _are_immutable(self.args) or (self.kwargs and not _are_immutable(self.kwargs.values())):
             self._encoded, self._copy = self.task.parameters.encode_and_copy(self.args, self.kwargs)
             self.args, self.kwargs = (), {}
 

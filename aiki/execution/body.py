@@ -115,7 +115,8 @@ class Body:
             kind.settle(call, future, *call.outcome)
             return await future
         if not (call.futures or (journal.remaining and call.key in journal)):
-            calls.hold(call)
+            kind.keep(call.ask)
+            calls.held[call.key] = call
         call.futures.append(future)
         try:
             return await future
@@ -135,7 +136,7 @@ class Body:
 
     def resolve(self, call: DurableCall[Any], ok: bool, value: bytes, at: int) -> None:
         """Take in the outcome of a started call; it is delivered by a later `pump`. `at` never goes back."""
-        self._deliveries.add(call, ok, value, at)
+        self._deliveries.inbox.append((at, call, ok, value))
 
     def pump(self, now: int, clock: Callable[[], float]) -> bool:
         """Run the body until nothing in it can move. True means that its slice of time is over: call again.
@@ -172,17 +173,25 @@ class Body:
 
     def take_started(self) -> Sequence[DurableCall[Any]]:
         """Return the new calls that are free to start, in the order they were asked for."""
-        if not self._calls.held or self.outcome is not Outcome.RUNNING or not self._deliveries.may_start():
+        held = self._calls.held
+        if not held or self.outcome is not Outcome.RUNNING or not self._deliveries.may_start():
             return ()
-        return self._calls.take_held()
+        self._calls.held = {}
+        return list(held.values())
 
     def take_abandoned(self) -> Sequence[DurableCall[Any]]:
         """Return started calls that nobody waits for any more."""
-        return self._calls.take_abandoned() if self._calls.abandoned else ()
+        abandoned = self._calls.abandoned
+        if not abandoned:
+            return ()
+        self._calls.abandoned = []
+        return abandoned
 
     def next_timer(self) -> Timer | None:
         """Return the timer that will be due first, unless replay decides what fires."""
-        return self._deliveries.next_timer()
+        if not self.loop.timers or self._deliveries.journal.remaining:
+            return None
+        return self.loop.next_timer()
 
     def is_deadlocked(self) -> bool:
         """Tell whether the body is at rest and nothing can ever move it."""

@@ -37,8 +37,7 @@ class CallTable:
 
         Raises PayloadError if what it is asked with does not fit, Conflict if the shared key was used with another.
         """
-        form = kind.form(ask)
-        key, shared = kind.key(ask, form)
+        key, shared, form = kind.key(ask)
         if shared:
             return self._share(kind, key, ask, form, now)
         count = self._counts.get(key, 0) + 1
@@ -57,22 +56,6 @@ class CallTable:
         call = self._shared[key] = self.open[key] = DurableCall(kind, key, ask, form, now)
         self.gone.discard(key)
         return call
-
-    def hold(self, call: DurableCall[A]) -> None:
-        """Keep a new call, and what it is asked with, until it may be let go."""
-        call.kind.keep(call.ask)
-        self.held[call.key] = call
-
-    def take_held(self) -> list[DurableCall[Any]]:
-        """Return the calls that were held: they are let go."""
-        calls = list(self.held.values())
-        self.held.clear()
-        return calls
-
-    def take_abandoned(self) -> list[DurableCall[Any]]:
-        """Return the calls that were let go in vain."""
-        calls, self.abandoned = self.abandoned, []
-        return calls
 
     def close(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
         """Deliver the call's outcome."""

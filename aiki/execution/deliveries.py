@@ -18,7 +18,7 @@ from msgspec import Raw
 from aiki.execution.calls import CallTable
 from aiki.execution.journal import Journal
 from aiki.execution.kind import DurableCall
-from aiki.execution.loop import RunLoop, Timer
+from aiki.execution.loop import RunLoop
 from aiki.wire.messages import NULL, Entry
 
 SPIN: Final = 1_000
@@ -36,7 +36,7 @@ class Diverged(Exception):
 class Deliveries:
     """The deliveries of one body. What is delivered for the first time goes to `on_entry`, which makes it durable."""
 
-    __slots__ = ("_calls", "_decided", "_inbox", "_loop", "_on_entry", "_since_rest", "journal", "live")
+    __slots__ = ("_calls", "_decided", "_loop", "_on_entry", "_since_rest", "inbox", "journal", "live")
 
     def __init__(self, journal: Journal, calls: CallTable, loop: RunLoop, *, on_entry: Callable[[Entry], None]) -> None:
         self.journal = journal
@@ -48,13 +48,10 @@ class Deliveries:
         self._calls = calls
         self._loop = loop
         self._on_entry = on_entry
-        self._inbox: deque[tuple[int, DurableCall[Any], bool, bytes]] = deque()
+        self.inbox: deque[tuple[int, DurableCall[Any], bool, bytes]] = deque()
+        """Outcomes of started calls: when it came, which never goes back, the call, whether it is a result, its value."""
         self._decided: dict[str, Entry | None] = {}
         self._since_rest = 0
-
-    def add(self, call: DurableCall[Any], ok: bool, value: bytes, at: int) -> None:
-        """Take in the outcome of a started call; `at` never goes back."""
-        self._inbox.append((at, call, ok, value))
 
     def decide(self, key: str, value: Raw) -> Entry | None:
         """Return what is recorded under `key`: by an earlier claim, or now, with `value`.
@@ -71,7 +68,9 @@ class Deliveries:
 
     def run(self) -> None:
         """Run some of what is ready in the body: less than the whole if an outcome is to be let in."""
-        self._since_rest += self._loop.run_ready(self._handles_allowed())
+        since = self._since_rest
+        calm = since <= SPIN - SLICE_HANDLES and not self.journal.remaining
+        self._since_rest = since + self._loop.run_ready(SLICE_HANDLES if calm else self._handles_allowed())
 
     def deliver(self, now: int) -> bool:
         """Deliver one outcome if the body rests (or has spun long enough); tell whether to run it again.
@@ -99,22 +98,16 @@ class Deliveries:
         """
         return not self.journal.remaining and not (self._loop.ready and self._since_rest < SPIN)
 
-    def next_timer(self) -> Timer | None:
-        """Return the timer that will be due first, unless replay decides what fires."""
-        return None if self.journal.remaining else self._loop.next_timer()
-
     def can_come(self) -> bool:
         """Tell whether anything will be delivered without another outcome of a call."""
-        return bool(self._inbox or self.journal.remaining) or self._loop.next_timer() is not None
+        return bool(self.inbox or self.journal.remaining) or self._loop.next_timer() is not None
 
     # -- private
 
     def _handles_allowed(self) -> int:
-        since, journal = self._since_rest, self.journal
-        if not journal.remaining and since <= SPIN - SLICE_HANDLES:
-            return SLICE_HANDLES
+        since = self._since_rest
         allowed = SPIN - since if since < SPIN else 50
-        front = journal.front() if journal.remaining else None
+        front = self.journal.front() if self.journal.remaining else None
         if front is not None and front.turns is not None:
             allowed = max(0, min(allowed, front.turns - since))
         return min(allowed, SLICE_HANDLES)
@@ -160,9 +153,9 @@ class Deliveries:
 
     def _deliver_live(self, now: int) -> bool:
         """Deliver what was ready first: the oldest outcome or the timer due first; an outcome wins a tie."""
-        loop, inbox, calls = self._loop, self._inbox, self._calls
+        loop, inbox, calls = self._loop, self.inbox, self._calls
         turns = self._since_rest if loop.ready else None
-        timer = loop.next_timer()
+        timer = loop.next_timer() if loop.timers else None
         while inbox and (timer is None or inbox[0][0] <= timer.when_us):
             at, call, ok, value = inbox.popleft()
             if calls.open.get(call.key) is call:

@@ -108,12 +108,11 @@ class Kind(Protocol[A_contra, R_co]):
 class Waited(Kind[A, Any], Protocol[A]):
     """A kind whose outcome comes from outside of the body, later."""
 
-    def form(self, ask: A, /) -> bytes:
-        """Return what it is asked with, in canonical form. Raises PayloadError if that cannot be."""
-        ...
+    def key(self, ask: A, /) -> tuple[str, bool, bytes]:
+        """Return its key, whether all calls with this key are one, and what it is asked with, in canonical form.
 
-    def key(self, ask: A, form: bytes, /) -> tuple[str, bool]:
-        """Return its key and True if all calls with this key are one, else what `keys.numbered` makes one of."""
+        If they are not, `keys.numbered` makes a key of each. Raises PayloadError if what it is asked with does not fit.
+        """
         ...
 
     def conflict(self, ask: A, /) -> Exception:

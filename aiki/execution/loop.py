@@ -141,7 +141,8 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._on_problem = on_problem
         self.stepping = Stepping(self)
         """What makes it the running loop, as a context."""
-        self._timers: list[tuple[int, int, Timer]] = []
+        self.timers: list[tuple[int, int, Timer]] = []
+        """A heap of them by date, with some that are over: `next_timer` knows."""
         self._timers_by_key: dict[str, deque[Timer]] = {}
         self._timers_made = 0
         self._timers_cancelled = 0
@@ -166,7 +167,7 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def next_timer(self) -> Timer | None:
         """Return the pending timer that is due first."""
-        timers = self._timers
+        timers = self.timers
         while timers and (timers[0][2].fired or timers[0][2].cancelled()):
             heapq.heappop(timers)
         return timers[0][2] if timers else None
@@ -198,7 +199,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self.ready.clear()
         self._repeats_held.clear()
         self._made_ahead.clear()
-        self._timers.clear()
+        self.timers.clear()
         self._timers_by_key.clear()
 
     # -- what asyncio asks of a loop
@@ -306,7 +307,7 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         self._timers_cancelled += 1
-        if self._timers_cancelled > 64 and 2 * self._timers_cancelled > len(self._timers):
+        if self._timers_cancelled > 64 and 2 * self._timers_cancelled > len(self.timers):
             self._prune_timers()
 
     # -- private
@@ -356,15 +357,15 @@ class RunLoop(asyncio.AbstractEventLoop):
             self.ready.append(timer)
             return timer
         self._timers_made += 1
-        heapq.heappush(self._timers, (when_us, self._timers_made, timer))
+        heapq.heappush(self.timers, (when_us, self._timers_made, timer))
         self._timers_by_key.setdefault(key, deque()).append(timer)
         return timer
 
     def _prune_timers(self) -> None:
         """Forget cancelled timers: a loop of `wait_for` would otherwise keep one per round until it is due."""
         self._timers_cancelled = 0
-        self._timers = [item for item in self._timers if not (item[2].fired or item[2].cancelled())]
-        heapq.heapify(self._timers)
+        self.timers = [item for item in self.timers if not (item[2].fired or item[2].cancelled())]
+        heapq.heapify(self.timers)
         for key, queue in list(self._timers_by_key.items()):
             pending = deque(timer for timer in queue if not timer.cancelled())
             if pending:

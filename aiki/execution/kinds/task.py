@@ -35,16 +35,13 @@ class Tasks:
         came_to = "returned" if entry.ok else "failed:"
         return f"task {keys.name_of(entry.key)} [{entry.key}] {came_to} {shown(entry.value)}"
 
-    def form(self, ask: TaskAsk[Any], /) -> bytes:
-        """Return the arguments in canonical form. Raises PayloadError if they do not fit."""
-        return ask.task.parameters.canonical(ask.args, ask.kwargs)
-
-    def key(self, ask: TaskAsk[Any], form: bytes, /) -> tuple[str, bool]:
-        """Return the task's idempotency key as one of entries, or else one made of its name and input."""
+    def key(self, ask: TaskAsk[Any], /) -> tuple[str, bool, bytes]:
+        """Return a key of the task's idempotency key, which is shared, or else of its name and input."""
         task = ask.task
+        form = task.parameters.canonical(ask.args, ask.kwargs)
         if task.idempotency_key is not None:
-            return keys.shared(keys.TASK, task.name, task.idempotency_key), True
-        return keys.of_input(keys.TASK, task.name, digest(form)), False
+            return keys.shared(keys.TASK, task.name, task.idempotency_key), True, form
+        return keys.of_input(keys.TASK, task.name, digest(form)), False, form
 
     def conflict(self, ask: TaskAsk[Any], /) -> Conflict:
         """Return the error of an idempotency key that stands for another input."""
