@@ -49,7 +49,7 @@ class Deliveries:
         self._loop = loop
         self._on_entry = on_entry
         self.inbox: deque[tuple[int, DurableCall[Any], bool, bytes]] = deque()
-        """Outcomes of started calls: when it came, which never goes back, the call, whether it is a result, its value."""
+        """Outcomes of started calls: when (this never goes back), of which call, whether it is a result, the value."""
         self._decided: dict[str, Entry | None] = {}
         self._since_rest = 0
 
