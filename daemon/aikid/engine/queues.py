@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aikid.engine.routes import RouteKey
 from aikid.store import queues as store
+from aikid.store import routes
 from aikid.store.pool import Pool, Priority
 
 
@@ -17,6 +18,6 @@ async def queued(pool: Pool, route: RouteKey, *, limit: int) -> int:
     return await pool.run(lambda c: store.queued(c, route, limit=limit), priority=Priority.LOOP)
 
 
-async def routes(pool: Pool) -> list[RouteKey]:
-    """Return all known routes. Raises Unavailable."""
-    return await pool.run(store.routes, priority=Priority.LOOP)
+async def known(pool: Pool) -> list[RouteKey]:
+    """Return all routes that runs may be queued on. Raises Unavailable."""
+    return await pool.run(routes.known, priority=Priority.LOOP)

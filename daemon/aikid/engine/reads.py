@@ -38,7 +38,7 @@ from aiki.wire.packing import fitting, too_large
 from aikid.engine import status
 from aikid.engine.routes import RouteKey
 from aikid.engine.status import RunKey
-from aikid.store import journal, sessions, story
+from aikid.store import journal, routes, story
 from aikid.store import reads as store
 from aikid.store.pool import Connection, Pool, Priority
 from aikid.store.reads import Mark
@@ -274,5 +274,5 @@ async def explain(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey,
     }
 
 
-async def _served(pool: Pool, routes: Collection[RouteKey]) -> set[RouteKey]:
-    return await pool.run(lambda c: sessions.served(c, routes), priority=Priority.READ) if routes else set()
+async def _served(pool: Pool, wanted: Collection[RouteKey]) -> set[RouteKey]:
+    return await pool.run(lambda c: routes.served(c, wanted), priority=Priority.READ) if wanted else set()

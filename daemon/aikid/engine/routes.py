@@ -7,9 +7,9 @@ from typing import Final
 
 from aiki.wire.codec import encode
 from aiki.wire.messages import Route
-from aikid.store import sessions as store
+from aikid.store import routes as store
 from aikid.store.pool import Pool, Priority
-from aikid.store.sessions import RouteRow
+from aikid.store.routes import RouteRow
 
 RouteKey = tuple[str, str, str]
 """Namespace, workflow, version."""

@@ -1,4 +1,4 @@
-"""Queue runs again that a person lets go on."""
+"""Move runs at a person's word."""
 
 from __future__ import annotations
 

@@ -36,9 +36,3 @@ async def queued(connection: Connection, route: tuple[str, str, str], *, limit: 
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])
-
-
-async def routes(connection: Connection) -> list[tuple[str, str, str]]:
-    """Return all known routes."""
-    cursor = await connection.execute("SELECT namespace, workflow, version FROM aiki.routes", prepare=True, binary=True)
-    return await cursor.fetchall()

@@ -116,7 +116,7 @@ class Offerer:
         now = asyncio.get_running_loop().time()
         new_stream = await self._bus.ensure_stream()
         if new_stream or now >= self._ensure_at:
-            self._without_consumer.update(await queues.routes(self._pool))
+            self._without_consumer.update(await queues.known(self._pool))
             self._ensure_at = now + _ENSURE_SECONDS
             if not self._is_refused:
                 self._refusals.is_over()

@@ -1,0 +1,68 @@
+"""Workflows, versions and their schemas, as workers register them, and which of them live workers serve."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aikid.store.arrays import Blobs, Texts
+from aikid.store.pool import Connection
+
+# `session_routes_served`, and of its sessions the primary key, until one lives; a plain read that waits for nobody.
+_SERVED: Final = """
+SELECT t.* FROM unnest(%b, %b, %b) AS t(namespace, workflow, version)
+WHERE EXISTS (
+  SELECT FROM aiki.session_routes r JOIN aiki.sessions s ON s.id = r.session_id
+  WHERE r.namespace = t.namespace AND r.workflow = t.workflow AND r.version = t.version
+    AND s.closed_at IS NULL AND s.expires_at > now()
+)
+"""
+
+
+async def served(connection: Connection, routes: Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+    """Return those of the routes (namespace, workflow, version) that a live session serves."""
+    parameters = [Texts([route[column] for route in routes]) for column in range(3)]
+    cursor = await connection.execute(_SERVED, parameters, prepare=True, binary=True)
+    return set(await cursor.fetchall())
+
+
+_REGISTER: Final = """
+INSERT INTO aiki.routes AS r (namespace, workflow, version, parameters, task_names, registered_at)
+SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, CASE WHEN %s THEN now() END
+FROM unnest(%b, %b, %b, %b, %b) AS t(namespace, workflow, version, parameters, task_names)
+ORDER BY 1, 2, 3
+ON CONFLICT (namespace, workflow, version) DO UPDATE
+  SET parameters = coalesce(excluded.parameters, r.parameters), task_names = excluded.task_names, registered_at = now()
+  WHERE excluded.registered_at IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRow:
+    """A route to be made known; `task_names` is a JSON list."""
+
+    namespace: str
+    workflow: str
+    version: str
+    parameters: bytes | None = None
+    task_names: str | None = None
+
+
+async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worker: bool) -> None:
+    """Make the routes known; a worker also says what they take. In the primary key's order."""
+    parameters = [
+        by_worker,
+        Texts([row.namespace for row in rows]),
+        Texts([row.workflow for row in rows]),
+        Texts([row.version for row in rows]),
+        Blobs([row.parameters for row in rows]),
+        Texts([row.task_names for row in rows]),
+    ]
+    await connection.execute(_REGISTER, parameters, prepare=True, binary=True)
+
+
+async def known(connection: Connection) -> list[tuple[str, str, str]]:
+    """Return all known routes."""
+    cursor = await connection.execute("SELECT namespace, workflow, version FROM aiki.routes", prepare=True, binary=True)
+    return await cursor.fetchall()
