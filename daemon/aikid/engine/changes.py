@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
+from aiki.core.states import State
 from aiki.wire.messages import Enqueue, Unit
 from aikid.engine.routes import RouteKey
 
@@ -28,6 +29,7 @@ class Ended:
     now: int
     started_at: int
     tasks: int | None
+    state: State
 
 
 @dataclass(slots=True)

@@ -8,14 +8,13 @@ from typing import Final
 
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
-from aiki.core.keys import is_task
 from aiki.rules.checking import check_unit
 from aiki.rules.recording import CONFLICT, DONE, repeated
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
 from aikid.engine.changes import Changes, Done, Ended, RunKey
 from aikid.store import record as store
 from aikid.store.pool import BadData, Connection, Pool, Priority
-from aikid.store.record import Wrote
+from aikid.store.record import EndedRow, Wrote
 
 ROUNDS: Final = 4
 """Different units of one run in a batch. Workers have one in flight: there are two, a late repeat and the next one."""
@@ -110,11 +109,12 @@ class _Batch:
         self.now = wrote.now
         undone = []
         for index, place in enumerate(places):
-            if (row := wrote.done.get(index)) is None:
+            if index not in wrote.done:
                 undone.append(place)
-            else:
-                self.outcomes[place] = DONE
-                self._note(place, *row)
+                continue
+            self.outcomes[place] = DONE
+            if (ended := wrote.done[index]) is not None:
+                self._note(place, ended)
         if undone:
             await self.pool.run(lambda c: self._tell_apart(c, undone), priority=Priority.RECORD)
 
@@ -131,17 +131,13 @@ class _Batch:
         except ValueError as error:
             raise BadData(str(error)) from error
 
-    def _note(self, place: int, started_at: int, tasks: int | None, workflow: str | None, version: str | None) -> None:
+    def _note(self, place: int, ended: EndedRow) -> None:
         unit, namespace, changes = self.units[place], self.namespaces[place], self.changes
-        if (end := unit.end) is None:
-            return
-        if tasks is not None:
-            # The statement counts by its snapshot, which does not hold the entries that it wrote itself.
-            tasks += sum(is_task(entry.key) for entry in unit.entries)
-        changes.ended[namespace].append(Ended(unit, self.now, started_at, tasks))
+        started_at, tasks, state, workflow, version = ended
+        changes.ended[namespace].append(Ended(unit, self.now, started_at, tasks, state))
         if workflow is not None and version is not None:
             changes.queued[namespace, workflow, version] += 1
-        if end.due_at is not None:
+        if (end := unit.end) is not None and end.due_at is not None:
             changes.due_in((end.due_at - self.now) / 1e6)
 
     async def _tell_apart(self, connection: Connection, places: Sequence[int]) -> None:

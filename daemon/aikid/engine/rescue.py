@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiki.core.failpoints import failpoint
-from aiki.core.states import State, target
+from aiki.core.states import SETTLED, State
 from aikid.engine.changes import Changes
 from aikid.store import rescue as store
 from aikid.store.pool import Pool, Priority
@@ -53,10 +53,9 @@ def changes_of(taken: Sequence[Rescued]) -> Changes:
     """Return what changed for runs that were taken from their worker."""
     changes = Changes()
     for one in taken:
-        state = target(one.move)
-        if state is State.QUEUED:
+        if one.state is State.QUEUED:
             changes.queued[one.namespace, one.workflow, one.version] += 1
-        (changes.settled if state is State.BLOCKED else changes.changed)[one.namespace].append(one.id)
+        (changes.settled if one.state in SETTLED else changes.changed)[one.namespace].append(one.id)
         changes.due_in(one.due_seconds)
     return changes
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
+from aiki.core.keys import is_task
 from aiki.core.states import TERMINAL, Move, State, target
 from aiki.rules import recording
-from aiki.rules.judging import STANDSTILLS
+from aiki.rules.judging import ENDS, STANDSTILLS
 from aiki.rules.standing import Outcome, Standing
 from aiki.wire.messages import Attempt, Unit
 from aikid.store import prepared
@@ -40,7 +41,7 @@ WITH unit AS MATERIALIZED (
   WHERE (e.run_id IN (SELECT id FROM fit)) IS TRUE
 """
 _FENCED: Final = ("namespace", "run_id", "epoch", "claim_id", "base")
-_ENDING: Final = ("event", "target", "output", "error", "due_us", "why", "counted", "length")
+_ENDING: Final = ("event", "target", "output", "error", "due_us", "why", "tasks", "length")
 
 
 def _writing(*columns: str) -> str:
@@ -74,27 +75,30 @@ _RECORD: Final = f"""
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT id, history_seq, event, why, length FROM ended
 )
-SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL
+SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL, NULL
 UNION ALL
-SELECT f.n, {MICROSECONDS.format("f.started_at")}, CASE WHEN f.counted THEN {TASKS.format(run_id="f.id")} END,
-  CASE WHEN f.event = '{Move.RELEASE}' THEN f.workflow END, CASE WHEN f.event = '{Move.RELEASE}' THEN f.version END
+SELECT f.n, {MICROSECONDS.format("f.started_at")},
+  CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id")} + f.tasks END, f.target,
+  CASE WHEN f.target = '{State.QUEUED}' THEN f.workflow END, CASE WHEN f.target = '{State.QUEUED}' THEN f.version END
 FROM fit f
 """
 
 
-_TARGETS: Final = {event: target(event).value for event in Move}
+_TARGETS: Final = {move: target(move).value for move in ENDS}
+_STATES: Final = {state.value: state for state in State}
+EndedRow: TypeAlias = tuple[int, int | None, State, str | None, str | None]
+"""The time of the first claim; the tasks, if asked for and not many; the state; the route, if it is queued."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
     """What one record statement did: the database's clock, and by its place each unit that was done.
 
-    Of those that ended their claim: the time of the first claim; the task entries from before, if asked for and not
-    many; the route, if it was released.
+    With each stands how its run has come out of the claim, None if that goes on.
     """
 
     now: int
-    done: dict[int, tuple[int, int | None, str | None, str | None]]
+    done: dict[int, EndedRow | None]
 
 
 async def record(
@@ -102,15 +106,19 @@ async def record(
 ) -> Wrote:
     """Write all units whose fence and base hold, each all or none. No run may occur twice.
 
-    `counted` asks for the number of task entries. Raises ValueError for values that no column can hold.
+    `counted` asks for the number of tasks in the journal. Raises ValueError for values that no column can hold.
     """
     fenced, entries = _fence_arrays(namespaces, units), _entry_arrays(units)
     if not any(unit.end or unit.attempts for unit in units):
         (_, now), *places = await prepared.rows(connection, _RECORD_ENTRIES, [*fenced, *entries])
-        return Wrote(now, {n - 1: (0, None, None, None) for n, _ in places})
+        return Wrote(now, {n - 1: None for n, _ in places})
     parameters = [*fenced, *_end_arrays(units, counted), *entries, *_attempt_arrays(_tries(units))]
     (_, now, *_), *rows = await prepared.rows(connection, _RECORD, parameters)
-    return Wrote(now, {n - 1: (started, tasks, workflow, version) for n, started, tasks, workflow, version in rows})
+    done: dict[int, EndedRow | None] = {
+        n - 1: None if state is None else (started_at, tasks, _STATES[state], workflow, version)
+        for n, started_at, tasks, state, workflow, version in rows
+    }
+    return Wrote(now, done)
 
 
 def _fence_arrays(namespaces: Sequence[str], units: Sequence[Unit]) -> list[Array]:
@@ -134,10 +142,15 @@ def _end_arrays(units: Sequence[Unit], counted: Sequence[bool]) -> list[Array]:
         Blobs([bytes(end.error) or None if end else None for end in ends]),
         Ints([end.due_at if end else None for end in ends]),
         Texts([end.why if end else None for end in ends]),
-        Bools(counted),
+        # The statement counts by its snapshot, which does not hold the entries that it writes itself.
+        Ints([_tasks(unit) if is_counted else None for unit, is_counted in zip(units, counted, strict=True)]),
         # Who gives back a run that it never saw does not know how long its journal is: as long as before.
         Ints([unit.base + len(unit.entries) or None if unit.end else None for unit in units]),
     ]
+
+
+def _tasks(unit: Unit) -> int:
+    return sum(is_task(entry.key) for entry in unit.entries)
 
 
 def _entry_arrays(units: Sequence[Unit]) -> list[Array]:

@@ -41,6 +41,7 @@ class Rescued:
     version: str
     id: str
     move: Move
+    state: State
     due_seconds: float | None
 
 
@@ -136,14 +137,14 @@ WITH lost AS MATERIALIZED (
     why = CASE d.event WHEN '{Move.CRASH_LOOP}' THEN {counting(CRASH_LOOP_WHY, "d.crashes")}
       WHEN '{Move.BACK_OFF}' THEN {counting(BACK_OFF_WHY, "d.crashes")} END
   FROM decided d WHERE r.id = d.id
-  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.due_at, d.event, d.worker, d.length
+  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.due_at, d.event, d.worker, d.length
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT id, history_seq, event,
     CASE event WHEN '{Move.RELEASE}' THEN 'its worker left' ELSE 'worker ' || worker || ' lost its lease' END, length
   FROM moved
 )
-SELECT namespace, workflow, version, id::text, event, extract(epoch FROM due_at - now())::float8 FROM moved
+SELECT namespace, workflow, version, id::text, event, state, extract(epoch FROM due_at - now())::float8 FROM moved
 """
 _FENCES: Final = {lost: _FENCE.format(which=lost.value) for lost in Lost}
 _TAKES: Final = {lost: _TAKE.format(which=lost.value) for lost in Lost}
@@ -157,11 +158,10 @@ async def fence(connection: Connection, lost: Lost, *of: str) -> int:
 async def take(connection: Connection, lost: Lost, *of: str) -> list[Rescued]:
     """Queue again, or set aside, those of these runs that are fenced, TAKEN at a time."""
     cursor = await connection.execute(_TAKES[lost], of, prepare=True, binary=True)
-    return [_rescued(*row) for row in await cursor.fetchall()]
-
-
-def _rescued(namespace: str, workflow: str, version: str, id: str, event: str, due: float | None) -> Rescued:
-    return Rescued(namespace, workflow, version, id, Move(event), due)
+    return [
+        Rescued(namespace, workflow, version, run_id, Move(move), State(state), due_seconds)
+        for namespace, workflow, version, run_id, move, state, due_seconds in await cursor.fetchall()
+    ]
 
 
 # What ended sessions served goes first: whoever looks for one that serves a route must not walk over them for long.

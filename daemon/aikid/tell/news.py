@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from aiki.core.errors import Unavailable
-from aiki.core.states import SETTLED, target
+from aiki.core.states import SETTLED
 from aiki.wire import subjects, weights
 from aiki.wire.codec import decode, encode
 from aiki.wire.limits import BATCH_RUNS
@@ -57,8 +57,8 @@ class News:
         loud: list[str] = []
         quiet: list[str] = []
         for one in ended:
-            run_id, end = one.unit.fence.run_id, one.unit.end
-            is_end = end is not None and target(end.move) in SETTLED
+            run_id = one.unit.fence.run_id
+            is_end = one.state in SETTLED
             (loud if is_end else quiet).append(run_id)
             if (known := self._watchers.after_end(namespace, one)) is not None:
                 told.append(known)

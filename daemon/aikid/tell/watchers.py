@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from aiki.core.states import SETTLED, TERMINAL, State, target
+from aiki.core.states import SETTLED, TERMINAL, State
 from aiki.wire.messages import NONE, NewRun, RunStatus, Watch
 from aikid.engine.changes import Ended, RunKey
 
@@ -108,13 +108,12 @@ class Watchers:
         watched = self._runs.get((namespace, run_id))
         if watched is None or watched.status is None or ended.tasks is None:
             return None
-        state = target(end.move)
         return replace(
             watched.status,
-            state=state,
+            state=ended.state,
             attempt=ended.unit.fence.epoch,
             started_at=ended.started_at,
-            finished_at=ended.now if state in TERMINAL else None,
+            finished_at=ended.now if ended.state in TERMINAL else None,
             due_at=end.due_at,
             tasks=ended.tasks,
             output=end.output or NONE,

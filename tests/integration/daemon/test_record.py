@@ -26,6 +26,31 @@ async def test_entries_and_the_end_are_one_unit(engine: Engine) -> None:
     assert await engine.history(run.fence.run_id) == ["enqueued", "claim", "complete"]
 
 
+async def test_what_changed_is_what_postgres_says_of_it(engine: Engine) -> None:
+    due = 4_000_000_000_000_000
+    ends = [completed(), End(Move.RELEASE), End(Move.SLEEP, due_at=due), End(Move.DIVERGE, why="a diff"), None]
+    for _ in ends:
+        await engine.queued_run()
+    runs = await engine.claim(await engine.session(), limit=len(ends))
+    await engine.record(*(unit(run.fence, 0, entry("a"), entry("b")) for run in runs))
+    last = [
+        unit(run.fence, 2, entry("c"), Entry("timer:1", True, VALUE, 1), end=end)
+        for run, end in zip(runs, ends, strict=True)
+    ]
+    watched = {(engine.namespace, run.fence.run_id) for run in runs[1:]}
+    calls = [(engine.namespace, Record(last))]
+    changes = (await record(engine.pool, calls, watched, room=engine.room)).changes
+    assert [(one.unit, one.state, one.tasks) for one in changes.ended[engine.namespace]] == [
+        (last[0], State.COMPLETED, None),
+        (last[1], State.QUEUED, 3),
+        (last[2], State.SLEEPING, 3),
+        (last[3], State.BLOCKED, 3),
+    ]
+    assert dict(changes.queued) == {(engine.namespace, runs[1].workflow, runs[1].version): 1}
+    assert changes.due_seconds is not None
+    assert [one.started_at for one in changes.ended[engine.namespace]] == [run.started_at for run in runs[:4]]
+
+
 async def test_a_repeated_unit_is_done_and_changes_nothing(engine: Engine, rival: Engine) -> None:
     await engine.queued_run()
     run = await engine.claim_one()
