@@ -72,6 +72,13 @@ def report(error: BaseException) -> traceback.TracebackException:
     return found
 
 
+def users_traceback(error: BaseException) -> str:
+    """Return the text of that report; the error alone if it went through no frame of the user."""
+    shown = report(error)
+    lines = shown.format()
+    return "".join(lines if shown.stack else (line for line in lines if not line.startswith("Traceback ")))
+
+
 def _end_with_the_users_line(found: traceback.TracebackException) -> None:
     if issubclass(found.exc_type, AikiError):
         theirs = [place for place, frame in enumerate(found.stack) if is_users(frame.filename)]

@@ -22,7 +22,6 @@ import msgspec
 from aiki.client.client import Client
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import AikiError, Denied, NotFound, PayloadError, UsageError
-from aiki.definitions.lifespan import Lifespan, Shared
 from aiki.definitions.registry import Registry
 from aiki.execution import Execution, Lease, Settings
 from aiki.execution.order import HASH_SEED_VARIES
@@ -33,6 +32,7 @@ from aiki.worker.claims import Asked, Claims, Pace
 from aiki.worker.clock import DatabaseClock
 from aiki.worker.interrupts import obeying_ctrl_c
 from aiki.worker.inventory import Inventory
+from aiki.worker.lifespan import Lifespan, Shared
 from aiki.worker.recorder import TURN_RUNS, Recorder
 from aiki.worker.session import Session, SessionCallbacks
 from aiki.worker.slots import Slots

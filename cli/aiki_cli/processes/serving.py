@@ -16,8 +16,7 @@ from signal import Signals
 from typing import Final, NoReturn
 
 from aiki import Worker
-from aiki.definitions.lifespan import load_lifespan
-from aiki.definitions.registry import collect
+from aiki.manifest.collecting import collect, load_lifespan
 from aiki.process.imports import look_first_in
 from aiki.process.parent import watch_parent
 from aiki.process.signals import end_at_once, obeying

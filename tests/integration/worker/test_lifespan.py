@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from aiki import Client, ConfigError, Retry, TaskFailed, UsageError, Worker, WorkflowRun, task, task_run, workflow
-from aiki.definitions import lifespan as lifespans
 from aiki.wire.messages import Claim
+from aiki.worker import lifespan as lifespans
 from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,8 @@ import pytest
 
 from aiki.core.errors import ConfigError, UsageError
 from aiki.core.frames import written_at
-from aiki.definitions.registry import Registry, collect
+from aiki.definitions.registry import Registry
+from aiki.manifest.collecting import collect
 from aiki.process.imports import look_first_in
 
 FLOW = """\

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeAlias
 
 from aiki.core.errors import ConfigError, UsageError
-from aiki.definitions.registry import import_module, user_traceback
+from aiki.core.frames import users_traceback
 
 EXIT_SECONDS: Final = 10.0
 """How long leaving may take: whoever stops a worker waits for its end."""
@@ -46,7 +46,7 @@ class Shared:
         except ConfigError:
             raise
         except Exception as error:
-            raise ConfigError(f"the worker's lifespan failed\n{user_traceback(error).rstrip()}") from error
+            raise ConfigError(f"the worker's lifespan failed\n{users_traceback(error).rstrip()}") from error
         self._manager = manager
         return value
 
@@ -73,18 +73,3 @@ def _check_manager(manager: object) -> None:
         f"the worker's lifespan returned {type(manager).__name__}, and no async context manager",
         hint="decorate an async generator function with @contextlib.asynccontextmanager",
     )
-
-
-def load_lifespan(address: str) -> Lifespan:
-    """Return what `module:name` names. Raises ConfigError if it cannot be imported, or nothing callable is there."""
-    module, _, name = address.partition(":")
-    found: Any = import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if not callable(found):
-        raise ConfigError(
-            f"lifespan {address!r}: {module} has no function {name!r}",
-            hint=f"define it in {module}, with @contextlib.asynccontextmanager",
-        )
-    lifespan: Lifespan = found
-    return lifespan
