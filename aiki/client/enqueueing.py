@@ -21,15 +21,13 @@ from aiki.definitions.call import Call
 from aiki.wire import weights
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Enqueue, Enqueued, NewRun
-from aiki.wire.packing import PAYLOAD_BYTES_LEAST, check_payload, parts
+from aiki.wire.packing import PAYLOAD_BYTES_LEAST, check_payload, requests
 
 ENQUEUE_SECONDS: Final = 30.0
 ENQUEUE_LANES: Final = 3
 AWAITED_RUNS: Final = 4
 CHUNK_RUNS: Final = 500
 """Small enough that the daemon writes one chunk while the next is on its way."""
-REQUEST_BYTES: Final = 512
-"""An enqueue beside its runs."""
 AnyCall: TypeAlias = Call[Any] | NamedCall
 
 
@@ -85,7 +83,7 @@ class Enqueueing:
 
     def _chunks(self, runs: Sequence[NewRun]) -> Iterator[Sequence[NewRun]]:
         """Yield the runs in order, as many at a time as fit one request, and its reply if all were refused."""
-        return parts(runs, weights.of_run, self._wire.room - REQUEST_BYTES, CHUNK_RUNS)
+        return requests(runs, weights.of_run, self._wire.room, CHUNK_RUNS)
 
 
 def refusal(answer: Enqueued) -> AikiError | None:

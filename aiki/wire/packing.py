@@ -28,8 +28,6 @@ MAX_PAYLOAD_LEAST: Final = 64 * 1024
 """With a server that takes less, nothing of any use fits: aikid does not start."""
 ENVELOPE_BYTES: Final = 36 * 1024
 """A run without its payload, at most: with all its labels, and these and its key of nothing but escapes."""
-OPENING_BYTES: Final = 2048
-"""The opening of a session beside its routes."""
 _REMEDY: Final = f"raise max_payload in the server's configuration (up to {MESSAGE_BYTES} is used), or send less"
 
 
@@ -109,6 +107,35 @@ def parts(
         start += count
 
 
+def request_room(room: int) -> int:
+    """Return the bytes that the items of a request may have together."""
+    return room - weights.REQUEST_BYTES
+
+
+def reply_room(room: int) -> int:
+    """Return the bytes that the items of a reply may have together."""
+    return room - weights.REPLY_BYTES
+
+
+def requests(
+    items: Sequence[Item], weigh: Callable[[Item], int], room: int, most: int = sys.maxsize
+) -> Iterator[Sequence[Item]]:
+    """Yield the items in order, as many at a time as fit one request."""
+    return parts(items, weigh, request_room(room), most)
+
+
+def pages(
+    items: Sequence[Item], weigh: Callable[[Item], int], room: int, most: int = sys.maxsize
+) -> Iterator[Sequence[Item]]:
+    """Yield the items in order, as many at a time as fit one message that is sent unasked."""
+    return parts(items, weigh, reply_room(room), most)
+
+
+def page(items: list[Item], weigh: Callable[[Item], int], room: int, most: int = sys.maxsize) -> list[Item]:
+    """Return the items that fit one reply, from the first on; that one alone where it is too large for it."""
+    return items[: fitting(map(weigh, items), reply_room(room), most)]
+
+
 def cut(unit: Unit, room: int) -> list[Unit]:
     """Return the unit in parts that each fit `room`, to be written one after the other: each when the last is durable.
 
@@ -117,12 +144,13 @@ def cut(unit: Unit, room: int) -> list[Unit]:
     """
     found: list[Unit] = []
     base = unit.base
-    for entries in parts(unit.entries, weights.of_entry, room - weights.UNIT_BYTES, UNIT_ITEMS):
+    room -= weights.UNIT_BYTES
+    for entries in parts(unit.entries, weights.of_entry, room, UNIT_ITEMS):
         found.append(Unit(unit.fence, base, list(entries), [], None))
         base += len(entries)
     found += (
         Unit(unit.fence, base, [], list(attempts), None)
-        for attempts in parts(unit.attempts, weights.of_attempt, room - weights.UNIT_BYTES, UNIT_ITEMS)
+        for attempts in parts(unit.attempts, weights.of_attempt, room, UNIT_ITEMS)
     )
     if unit.end is not None:
         found.append(Unit(unit.fence, base, [], [], unit.end))
@@ -131,7 +159,7 @@ def cut(unit: Unit, room: int) -> list[Unit]:
 
 def openings(request: OpenSession, room: int) -> list[OpenSession]:
     """Return the requests that open a session; mostly it is one. The first names all routes, others bring schemas."""
-    room -= OPENING_BYTES
+    room -= weights.OPENING_BYTES
 
     def weigh(route: Route) -> int:
         # A request's schemas are bounded in their objects, too: a part of these takes the same part of the room.
@@ -148,5 +176,5 @@ def openings(request: OpenSession, room: int) -> list[OpenSession]:
 def next_ids(ids: Iterable[str], after: str, room: int) -> tuple[list[str], str | None]:
     """Return the ids after `after` in order, as many as fit `room`, and the last one of these if there are more."""
     left = sorted(one for one in ids if one > after)
-    count = fitting((weights.ID_BYTES for _ in left), room)
+    count = fitting(map(weights.of_id, left), room)
     return left[:count], left[count - 1] if count < len(left) else None

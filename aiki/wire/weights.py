@@ -10,8 +10,16 @@ from typing import Final
 
 from aiki.wire.messages import NO_OPTIONS, Attempt, End, Entry, HistoryItem, NewRun, Route, RunStatus, SummaryRow, Unit
 
+REQUEST_BYTES: Final = 512
+"""A request beside its items."""
+REPLY_BYTES: Final = 256
+"""A reply, or what is told unasked, beside its items."""
+OPENING_BYTES: Final = 2048
+"""The opening of a session beside its routes."""
 ID_BYTES: Final = 48
 """The id of a run or of a claim in a list."""
+FENCE_BYTES: Final = 256
+"""A run that a renewal's reply names, with its fence."""
 UNIT_BYTES: Final = 400
 """A unit beside its entries and tries."""
 _TEXT_BYTES: Final = 6
@@ -27,6 +35,11 @@ _ROUTE_BYTES: Final = 256
 def of_text(text: str | None) -> int:
     """Return the weight of a text, 0 for none."""
     return _TEXT_BYTES * len(text) if text else 0
+
+
+def of_id(_: str) -> int:
+    """Return the weight of a run's id in a list."""
+    return ID_BYTES
 
 
 def of_labels(labels: Mapping[str, str]) -> int:

@@ -16,7 +16,7 @@ from aiki.core.errors import AikiError, Unavailable, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.wire import weights
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
-from aiki.wire.packing import cut, fitting
+from aiki.wire.packing import cut, fitting, request_room
 
 if TYPE_CHECKING:
     from aiki.execution import Execution
@@ -29,8 +29,6 @@ TURN_RUNS: Final = 50
 """After so many runs went on in one turn of the loop, others get a turn: what the first came to is on its way to the
 daemon while the rest still computes. (All in one turn, worker and daemon would wait for each other in turns.)"""
 BATCH_UNITS: Final = 500
-REQUEST_BYTES: Final = 64
-"""A request beside its units."""
 CALL_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.05
 RETRY_SECONDS_MAX: Final = 5.0
@@ -160,8 +158,7 @@ class Recorder:
 
     @property
     def _room(self) -> int:
-        """The bytes of a request's units together."""
-        return self._transport.room - REQUEST_BYTES
+        return request_room(self._transport.room)
 
     def _start_lane(self, work: Coroutine[Any, Any, None]) -> None:
         lane = asyncio.create_task(work)

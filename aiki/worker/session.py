@@ -30,9 +30,10 @@ from aiki.core.states import Move
 from aiki.execution.lease import Lease, boottime
 from aiki.process.outages import Outage
 from aiki.transport import Transport
+from aiki.wire import weights
 from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import CloseSession, End, Fence, OpenSession, Record, RenewSession, Route, SessionReply, Unit
-from aiki.wire.packing import next_ids, openings
+from aiki.wire.packing import next_ids, openings, request_room, requests
 from aiki.worker.inventory import Inventory
 from aiki.worker.standstill import LOOK_SECONDS, Standstill
 
@@ -45,8 +46,6 @@ STALL_SECONDS: Final = 300.0
 RETRY_SECONDS: Final = 0.5
 RETRY_PART: Final = 0.1
 """Of a lease that is short: between a renewal that was not answered and the next."""
-RENEWAL_BYTES: Final = 512
-"""A renewal beside the claims that it lists."""
 EXIT_STALLED: Final = 70
 
 log = logging.getLogger("aiki.worker")
@@ -225,7 +224,7 @@ class Session:
         await asyncio.sleep(max(0.0, self._renewal_at - boottime()))
         self._end_if_stalled()
         lease, sent = self.lease, boottime()
-        held, until = next_ids(self.inventory.held(), self._listed, transport.room - RENEWAL_BYTES)
+        held, until = next_ids(self.inventory.held(), self._listed, request_room(transport.room))
         request = RenewSession(lease.session, held, self._listed, until)
         try:
             reply = await transport.call(request, seconds=lease.reply_seconds)
@@ -282,13 +281,14 @@ class Session:
     async def _give_back(self, unheld: list[Fence], transport: Transport) -> None:
         """Release runs that the daemon counts as ours and that no claim here holds (promise P1)."""
         units = [Unit(fence, 0, [], [], End(Move.RELEASE, why="the claim's reply was lost")) for fence in unheld]
-        for first in range(0, len(units), CLAIM_RUNS):
+        left = len(units)
+        for some in requests(units, weights.of_unit, transport.room, CLAIM_RUNS):
             try:
-                await transport.call(Record(units[first : first + CLAIM_RUNS]), seconds=self.lease.reply_seconds)
+                await transport.call(Record(list(some)), seconds=self.lease.reply_seconds)
             except AikiError as error:
-                left = len(units) - first
                 log.warning("%d runs were not given back, the next renewal names them again: %s", left, error)
                 return
+            left -= len(some)
 
     async def _watch_refusals(self, transport: Transport) -> None:
         error = await transport.denied(self._denied_seconds)

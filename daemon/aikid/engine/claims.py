@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
@@ -15,7 +13,7 @@ from aiki.wire import weights
 from aiki.wire.codec import encode, encode_reply
 from aiki.wire.limits import PAGE_BYTES
 from aiki.wire.messages import Attempt, Claim, Claimed, ClaimReply, Entry, Fence
-from aiki.wire.packing import fitting, too_large
+from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.engine.changes import Changes, Done
 from aikid.store import claims as store
 from aikid.store import journal
@@ -23,7 +21,6 @@ from aikid.store.claims import ClaimedRow
 from aikid.store.pool import Connection, Pool, Priority
 
 _labels = msgspec.json.Decoder(dict[str, str])
-_REPLY_BYTES: Final = 256
 
 
 async def answer(pool: Pool, namespace: str, request: Claim, *, room: int) -> Done[bytes]:
@@ -91,7 +88,7 @@ async def lighten(pool: Pool, namespace: str, reply: ClaimReply, *, room: int) -
     """
     light = [replace(run, entries=[], attempts=[]) for run in reply.runs]
     sizes = [len(encode(run)) + 1 for run in light]
-    most = room - _REPLY_BYTES
+    most = reply_room(room)
     able = [place for place, size in enumerate(sizes) if size <= most]
     kept = able[: fitting((sizes[place] for place in able), most)]
     blocked = [light[place] for place, size in enumerate(sizes) if size > most]

@@ -34,7 +34,8 @@ from aiki.wire.messages import (
     Workflows,
     WorkflowsReply,
 )
-from aiki.wire.packing import fitting, too_large
+from aiki.wire.packing import page as page_of
+from aiki.wire.packing import reply_room, too_large
 from aikid.engine import status
 from aikid.engine.routes import RouteKey
 from aikid.engine.status import RunKey
@@ -56,8 +57,6 @@ _MARK: Final = re.compile(r"([0-9]{1,16})\.([0-9a-f-]{36})")
 """After which run a page begins: when it was stored, in microseconds, and its id."""
 _COUNTED: Final = re.compile(r"([0-9a-f-]{36})?\+([0-9]{1,9})")
 """How far a summary has come: after which run its window begins, and how many of its counts were told."""
-_REPLY_BYTES: Final = 256
-"""A reply beside its items."""
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 
 
@@ -121,15 +120,15 @@ async def _entries(connection: Connection, run_id: str, after: int, room: int) -
     if after >= 1 << 31:
         return PageReply()
     entries = await journal.page(connection, run_id, after=after, limit_bytes=min(PAGE_BYTES, room))
-    fit = entries[: fitting(map(weights.of_entry, entries), room - _REPLY_BYTES)]
-    if fit and weights.of_entry(fit[0]) > room - _REPLY_BYTES:
+    fit = page_of(entries, weights.of_entry, room)
+    if fit and weights.of_entry(fit[0]) > reply_room(room):
         raise too_large(f"entry {after + 1} of the journal of run {run_id}", len(fit[0].value), room=room)
     return PageReply(fit)
 
 
 async def _tries(connection: Connection, run_id: str, after: str, room: int) -> PageReply:
     left = await journal.next_attempts(connection, run_id, after=after, limit=_TRIES_MAX)
-    return PageReply(attempts=left[: fitting(map(weights.of_attempt, left), room - _REPLY_BYTES)])
+    return PageReply(attempts=page_of(left, weights.of_attempt, room))
 
 
 async def _find(pool: Pool, namespace: str, reference: str, *, before: str | None) -> tuple[list[str], str | None]:
@@ -160,7 +159,7 @@ async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> Lis
     counted = await status.counted(pool, {(namespace, run.id): run for run in found[:limit]})
     explained = await status.tried(pool, await explain(pool, counted))
     runs = [status.within(run, room) for run in explained.values()]
-    kept = runs[: fitting(map(weights.of_status, runs), room - _REPLY_BYTES)]
+    kept = page_of(runs, weights.of_status, room)
     if len(kept) < len(found):
         end = Mark(kept[-1].created_at, kept[-1].id)
     return ListReply(kept, end and _told(end))
@@ -182,7 +181,7 @@ async def _story(pool: Pool, namespace: str, request: History, room: int) -> His
         raise no_run(request.id, namespace)
     lines = await story.read(pool, request.id, after=after, limit=_STORY_ITEMS + 1, limit_bytes=room)
     items = [_item(line, room) for line in lines[:_STORY_ITEMS]]
-    kept = items[: fitting(map(weights.of_item, items), room - _REPLY_BYTES)]
+    kept = page_of(items, weights.of_item, room)
     return HistoryReply(kept, ".".join(map(str, lines[len(kept) - 1].place)) if len(kept) < len(lines) else None)
 
 
@@ -199,7 +198,7 @@ def _item(line: Line, room: int) -> HistoryItem:
         attempt=line.attempt,
         due_at=line.due_at,
     )
-    if weights.of_item(item) <= room - _REPLY_BYTES:
+    if weights.of_item(item) <= reply_room(room):
         return item
     return replace(item, value=NONE, reason=too_large("its value", len(item.value), room=room).message)
 
@@ -220,7 +219,7 @@ async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> S
     after, offset = _counted(request.cursor)
     until = await store.window_after(pool, after)
     rows = await store.summary(pool, namespace, after=after, until=until, offset=offset, limit=_ROWS_MAX + 1)
-    kept = rows[: fitting(map(weights.of_summary_row, rows), room - _REPLY_BYTES, _ROWS_MAX)]
+    kept = page_of(rows, weights.of_summary_row, room, _ROWS_MAX)
     cursor = f"{until}+0" if until else None
     if len(kept) < len(rows):
         cursor = f"{after or ''}+{offset + len(kept)}"
@@ -238,7 +237,7 @@ def _counted(cursor: str | None) -> tuple[str | None, int]:
 
 async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int) -> WorkflowsReply:
     offset = _offset(request.cursor)
-    most = room - _REPLY_BYTES
+    most = reply_room(room)
     found, more = await store.registered(
         pool, namespace, request.workflow, offset=offset, limit=_ROUTES_MAX, limit_bytes=most
     )
@@ -246,7 +245,7 @@ async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int) 
     routes = [replace(route, live=(namespace, route.workflow, route.version) in live) for route in found]
     # One whose schema fits no message is shown without: whoever runs it checks its payloads all the same.
     routes = [route if weights.of_route(route) <= most else replace(route, parameters=NONE) for route in routes]
-    kept = routes[: fitting(map(weights.of_route, routes), most)]
+    kept = page_of(routes, weights.of_route, room)
     return WorkflowsReply(kept, _next(offset + len(kept), more=more or len(kept) < len(found)))
 
 

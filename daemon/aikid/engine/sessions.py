@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from aiki.core.errors import UsageError
 from aiki.rules.checking import check_routes
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
 from aiki.wire.subjects import is_token
+from aiki.wire.weights import FENCE_BYTES
 from aikid.engine.changes import Done
 from aikid.engine.rescue import changes_of
 from aikid.engine.routes import Routes
@@ -17,9 +17,6 @@ from aikid.store import sessions as store
 from aikid.store.pool import Connection, Pool, Priority
 from aikid.store.rescue import Lost, Rescued
 from aikid.store.sessions import Held
-
-_FENCE_BYTES: Final = 256
-"""A run that a renewal names, at most."""
 
 
 async def open_session(pool: Pool, routes: Routes, namespace: str, request: OpenSession) -> SessionReply:
@@ -48,7 +45,7 @@ async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]], 
     """
     keys = [(namespace, request.id) for namespace, request in calls]
     held = [_held(request) for _, request in calls]
-    most = room // _FENCE_BYTES
+    most = room // FENCE_BYTES
 
     async def work(connection: Connection) -> list[SessionReply]:
         now, leases = await store.renew(connection, keys)

@@ -12,7 +12,7 @@ from aiki.core.states import State
 from aiki.wire import weights
 from aiki.wire.limits import ENTRIES_HARD
 from aiki.wire.messages import NONE, RunStatus, StatusReply
-from aiki.wire.packing import fitting, too_large
+from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.store import journal
 from aikid.store import status as store
 from aikid.store.pool import Connection, Pool, Priority
@@ -22,8 +22,6 @@ RunKey = tuple[str, str]
 _TRYING: Final = frozenset({State.RUNNING, State.RETRYING})
 _TRIED_RUNS: Final = 50
 """Runs of one request of which is read what went wrong: what a person looks at, each 16 KB at most."""
-_REPLY_BYTES: Final = 256
-"""A reply beside its runs."""
 
 
 async def statuses(pool: Pool, wanted: Sequence[RunKey]) -> dict[RunKey, RunStatus]:
@@ -75,7 +73,7 @@ def reply(ids: Sequence[str], found: Mapping[str, RunStatus], *, room: int) -> S
     """Return what was found of `ids`, from the first on, as much as fits `room` and has its tasks counted."""
     told = {run_id: within(run, room) for run_id, run in found.items()}
     known = list(takewhile(lambda i: i not in told or told[i].tasks != UNCOUNTED, ids))
-    count = fitting((weights.of_status(told[i]) if i in told else 0 for i in known), room - _REPLY_BYTES)
+    count = fitting((weights.of_status(told[i]) if i in told else 0 for i in known), reply_room(room))
     return StatusReply([told[i] for i in dict.fromkeys(ids[:count]) if i in told], rest=len(ids) - count)
 
 
@@ -84,7 +82,7 @@ def within(run: RunStatus, room: int) -> RunStatus:
 
     One that is larger (the server took more when its result was recorded) is told without its payloads, and says why.
     """
-    if weights.of_status(run) <= room - _REPLY_BYTES:
+    if weights.of_status(run) <= reply_room(room):
         return run
     error = too_large("its result", len(run.output) + len(run.error), room=room)
     return replace(run, output=NONE, error=NONE, why=error.message)

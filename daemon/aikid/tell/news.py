@@ -17,7 +17,7 @@ from aiki.wire import subjects, weights
 from aiki.wire.codec import decode, encode
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import RunNews, RunStatus
-from aiki.wire.packing import parts
+from aiki.wire.packing import pages, reply_room
 from aikid.bus import Bus
 from aikid.engine import status
 from aikid.engine.changes import Ended, RunKey
@@ -27,8 +27,6 @@ from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid.news")
 
-_PUSH_BYTES: Final = 256
-"""A push beside its runs."""
 _FORGET_SECONDS: Final = 15.0
 _HEARD_MAX: Final = 100_000
 
@@ -126,7 +124,7 @@ class News:
         if not statuses:
             return
         for inbox, told in self._watchers.told(namespace, statuses).items():
-            for news in _pages(told, room=self._bus.room - _PUSH_BYTES):
+            for news in _pages(told, room=self._bus.room):
                 await self._bus.publish(inbox, encode(news))
 
     async def _pass_on(self, namespace: str, ids: Sequence[str], *, end: bool) -> None:
@@ -138,12 +136,12 @@ class News:
 def _pages(told: list[RunStatus], *, room: int) -> Iterator[RunNews]:
     """Yield pushes that fit `room`; runs too large to push, or not looked at to the end, are only named."""
     small = [run for run in told if run.tasks != UNCOUNTED]
-    if len(small) == len(told) and sum(map(weights.of_status, told)) <= room:
+    if len(small) == len(told) and sum(map(weights.of_status, told)) <= reply_room(room):
         yield RunNews(told)
         return
-    small = [run for run in small if weights.of_status(run) <= room]
+    small = [run for run in small if weights.of_status(run) <= reply_room(room)]
     named = {run.id for run in told}.difference(run.id for run in small)
-    for runs in parts(small, weights.of_status, room):
+    for runs in pages(small, weights.of_status, room):
         yield RunNews(list(runs))
-    for ids in parts(list(named), lambda _: weights.ID_BYTES, room):
+    for ids in pages(list(named), weights.of_id, room):
         yield RunNews([], list(ids))

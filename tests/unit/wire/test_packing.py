@@ -243,7 +243,7 @@ def test_a_session_is_opened_in_requests_that_fit_and_all_schemas_arrive(sizes: 
     known = {route.workflow: route for request in (first, *others) for route in request.routes if route.parameters}
     assert list(known.values()) == routes
     for request in (first, *others):
-        assert len(codec.encode(request)) <= max(room, 3500 + packing.OPENING_BYTES)
+        assert len(codec.encode(request)) <= max(room, 3500 + weights.OPENING_BYTES)
 
 
 def test_a_session_is_opened_in_requests_of_no_more_objects_than_one_may_have() -> None:
