@@ -3,9 +3,11 @@
 `Execution` is driven by a `Host` (the worker) and drives the user's body and tasks.
 """
 
+from aiki.execution.bounds import Limits
 from aiki.execution.execution import Execution
-from aiki.execution.host import Host
+from aiki.execution.host import ClaimedRun, Host
 from aiki.execution.lease import Lease
-from aiki.execution.settings import Settings
+from aiki.execution.tasks.bench import Bench
+from aiki.execution.tasks.pools import Pools
 
-__all__ = ["Execution", "Host", "Lease", "Settings"]
+__all__ = ["Bench", "ClaimedRun", "Execution", "Host", "Lease", "Limits", "Pools"]

@@ -11,12 +11,13 @@ from aiki.core.states import Move
 from aiki.execution.body import Body, Outcome
 from aiki.execution.failures import encode_failure, failure_of
 from aiki.execution.faults import Faults, tell_unseen, unawaited
-from aiki.wire.limits import ENTRIES_HARD, JOURNAL_BYTES_HARD, WHY_CHARS
+from aiki.wire.limits import WHY_CHARS
 from aiki.wire.messages import End
 from aiki.wire.packing import check_payload
 
 if TYPE_CHECKING:
     from aiki.definitions.workflow import Workflow
+    from aiki.execution.bounds import Limits
 
 
 def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
@@ -64,11 +65,11 @@ def deadlock(body: Body) -> End:
     return failed(error, body.faults)
 
 
-def too_large(entries: int, size: int) -> UsageError:
+def too_large(entries: int, size: int, limits: Limits) -> UsageError:
     """Return the error of a run whose journal has outgrown its limits; `size` is in bytes."""
     return UsageError(
         f"the run's journal has {entries} entries and {size} bytes, which is more than a run may have"
-        f" ({ENTRIES_HARD} entries, {JOURNAL_BYTES_HARD} bytes): split its work over several runs"
+        f" ({limits.entries_hard} entries, {limits.bytes_hard} bytes): split its work over several runs"
     )
 
 

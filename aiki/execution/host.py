@@ -1,4 +1,4 @@
-"""Own what an execution needs from its worker: a clock, durable writes and slots."""
+"""Own what an execution and its worker are to each other: a clock, durable writes and slots; and a run that goes on."""
 
 from __future__ import annotations
 
@@ -7,40 +7,90 @@ from typing import TYPE_CHECKING, Protocol
 from aiki.wire.messages import Page, Unit
 
 if TYPE_CHECKING:
-    from aiki.execution.execution import Execution
+    from aiki.core.errors import AikiError
+    from aiki.execution.lease import Lease
+    from aiki.wire.messages import Claimed, Fence, PageReply, Recorded
+
+
+class ClaimedRun(Protocol):
+    """A run that is executed, as its host sees it. Every call is made on the worker's loop."""
+
+    claimed: Claimed
+
+    @property
+    def fence(self) -> Fence:
+        """What every write of the claim carries."""
+        ...
+
+    @property
+    def lease(self) -> Lease:
+        """The lease of the session by which it was claimed."""
+        ...
+
+    def on_page(self, page: PageReply) -> None:
+        """Take in a page that was asked for."""
+        ...
+
+    def on_page_refused(self, error: AikiError) -> None:
+        """Take in that no page can be brought."""
+        ...
+
+    def on_recorded(self, recorded: Recorded) -> None:
+        """Take in what became of the unit that was to be recorded."""
+        ...
+
+    def on_slot(self) -> None:
+        """Go on after lingering."""
+        ...
+
+    def suspend(self) -> None:
+        """Leave memory now, if the run lingers."""
+        ...
+
+    def drain(self) -> None:
+        """Start no new try; end the claim once those that have begun have ended."""
+        ...
+
+    def stop(self) -> None:
+        """Give the run up now."""
+        ...
+
+    def drop(self) -> None:
+        """Forget the run without a word: the claim is lost."""
+        ...
 
 
 class Host(Protocol):
     """Implemented by the worker. Every call is made on the worker's loop, and none may block."""
 
     def now(self) -> int:
-        """Return the database's time in microseconds."""
+        """Return the database's time in microseconds. It never runs back."""
         ...
 
     def seconds(self) -> float:
         """Return what a steady clock shows, by which slices of time are measured."""
         ...
 
-    def record(self, execution: Execution, unit: Unit) -> None:
-        """Write `unit`, repeating it until it is answered, then call `execution.on_recorded`. One at a time."""
-        ...
-
     def room(self) -> int:
         """Return the bytes of a message to the daemon: outcomes that do not fit one cannot be recorded."""
         ...
 
-    def fetch_page(self, execution: Execution, request: Page) -> None:
-        """Read on in the journal, then call `execution.on_page` with what was read, or `on_page_refused`."""
+    def record(self, run: ClaimedRun, unit: Unit) -> None:
+        """Write `unit`, repeating it until it is answered, then call `run.on_recorded`. One at a time."""
         ...
 
-    def lingering(self, execution: Execution) -> None:
+    def fetch_page(self, run: ClaimedRun, request: Page) -> None:
+        """Read on in the journal, then call `run.on_page` with what was read, or `on_page_refused`."""
+        ...
+
+    def lingering(self, run: ClaimedRun) -> None:
         """Take the slot back: nothing in the run can move and no task of it runs here."""
         ...
 
-    def wants_slot(self, execution: Execution) -> None:
-        """Give a slot to a run that lingered, now or later, by `execution.on_slot`."""
+    def wants_slot(self, run: ClaimedRun) -> None:
+        """Give a slot to a run that lingered, now or later, by `run.on_slot`."""
         ...
 
-    def ended(self, execution: Execution) -> None:
-        """Forget the execution: its claim is over."""
+    def ended(self, run: ClaimedRun) -> None:
+        """Forget the run: its claim is over."""
         ...

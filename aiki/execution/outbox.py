@@ -1,8 +1,19 @@
-"""Own what a run has still to make durable, in order. How much fits a message is for whoever sends it."""
+"""Own what a run has still to make durable, in order: what waits, the unit in flight, and how much it all comes to.
+
+One unit is in flight at a time; what comes about meanwhile travels in the next one. How much fits a message is for
+whoever sends it.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aiki.wire.messages import Attempt, End, Entry, Fence, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiki.execution.bounds import Limits
 
 
 class Outbox:
@@ -12,42 +23,80 @@ class Outbox:
     until `durable` has reached the `added` of now.
     """
 
-    __slots__ = ("_attempts", "_entries", "added", "base", "durable", "sent")
+    __slots__ = (
+        *("_attempts", "_entries", "_is_warned_of", "added", "base", "durable", "in_flight", "length", "sent", "size"),
+    )
 
     def __init__(self, base: int) -> None:
         """`base` is the number of entries that the journal holds already."""
         self.base = base
+        self.length = base
+        """Entries in the journal and here, together."""
+        self.size = 0
+        """The bytes of their keys and values."""
         self.added = 0
         self.sent = 0
         self.durable = 0
+        self.in_flight: Unit | None = None
         self._entries: list[Entry] = []
         self._attempts: list[Attempt] = []
+        self._is_warned_of = False
 
     def __bool__(self) -> bool:
         return self.added > self.sent
 
-    def add(self, item: Entry | Attempt) -> None:
-        """Append an entry or an attempt."""
-        if isinstance(item, Entry):
-            self._entries.append(item)
-        else:
-            self._attempts.append(item)
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was added is durable."""
+        return self.in_flight is None and self.added == self.sent
+
+    def weigh(self, recorded: Iterable[Entry], limits: Limits) -> None:
+        """Take in what the journal holds already. Of what was large before, somebody has been warned."""
+        self.size = sum(len(entry.key) + len(bytes(entry.value)) for entry in recorded)
+        self._is_warned_of = self.length >= limits.entries_soft or self.size >= limits.bytes_soft
+
+    def add(self, entry: Entry) -> None:
+        """Append an entry."""
+        self._entries.append(entry)
+        self.added += 1
+        self.length += 1
+        self.size += len(entry.key) + len(entry.value)
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Append a row beside the log."""
+        self._attempts.append(attempt)
         self.added += 1
 
-    def take(self, fence: Fence, end: End | None) -> Unit:
-        """Return all that was added since the last unit, and `end`, as the next one."""
-        unit = Unit(fence, self.base, self._entries, self._attempts, end)
+    def is_too_large(self, limits: Limits) -> bool:
+        """Tell whether the journal has come to more than a run may have."""
+        return self.length >= limits.entries_hard or self.size >= limits.bytes_hard
+
+    def has_become_large(self, limits: Limits) -> bool:
+        """Tell once of a journal that comes near to what a run may have."""
+        if self._is_warned_of or (self.length < limits.entries_soft and self.size < limits.bytes_soft):
+            return False
+        self._is_warned_of = True
+        return True
+
+    def send(self, fence: Fence, end: End | None) -> Unit | None:
+        """Return the next unit, with all that was added and `end`; None if one is in flight, or nothing is to say."""
+        if self.in_flight is not None or (end is None and self.added == self.sent):
+            return None
+        unit = self.in_flight = Unit(fence, self.base, self._entries, self._attempts, end)
         self.base += len(self._entries)
         self._entries, self._attempts = [], []
         self.sent = self.added
         return unit
 
     def acknowledge(self) -> None:
-        """Take everything that was sent as durable."""
+        """Take the unit in flight as durable, and so everything up to it."""
+        self.in_flight = None
         self.durable = self.sent
 
-    def give_up(self, refused: Unit) -> None:
-        """Forget everything from `refused` on, which the daemon will never take."""
+    def give_up(self) -> None:
+        """Forget everything from the unit in flight on, which the daemon will never take."""
+        refused, self.in_flight = self.in_flight, None
+        assert refused is not None
         self._entries, self._attempts = [], []
         self.base = refused.base
         self.added = self.sent = self.durable

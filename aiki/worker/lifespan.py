@@ -34,21 +34,22 @@ class Shared:
             )
         self._lifespan = lifespan
         self._manager: AbstractAsyncContextManager[Any] | None = None
+        self.value: Any = None
+        """What tasks share, once it was entered."""
 
-    async def enter(self) -> Any:
-        """Return what tasks share, None without a lifespan. Raises ConfigError with the user's own traceback."""
+    async def enter(self) -> None:
+        """Make what tasks share. Raises ConfigError with the user's own traceback."""
         if self._lifespan is None:
-            return None
+            return
         try:
             manager = self._lifespan()
             _check_manager(manager)
-            value = await manager.__aenter__()
+            self.value = await manager.__aenter__()
         except ConfigError:
             raise
         except Exception as error:
             raise ConfigError(f"the worker's lifespan failed\n{users_traceback(error).rstrip()}") from error
         self._manager = manager
-        return value
 
     async def leave(self) -> None:
         """Leave it, if it was entered, within EXIT_SECONDS. What goes wrong is logged: the worker ends all the same."""

@@ -19,7 +19,7 @@ from aiki.wire.messages import Record, Recorded, RecordReply, Unit
 from aiki.wire.packing import cut, fitting, request_room
 
 if TYPE_CHECKING:
-    from aiki.execution import Execution
+    from aiki.execution import ClaimedRun
     from aiki.transport import Transport
     from aiki.worker.clock import DatabaseClock
     from aiki.worker.talk import Talk
@@ -43,12 +43,12 @@ class Recorder:
         self._transport = transport
         self._clock = clock
         self._talk = talk
-        self._ready: deque[tuple[Execution, Unit]] = deque()
+        self._ready: deque[tuple[ClaimedRun, Unit]] = deque()
         self._idle_lanes = LANES
         self._lanes: set[asyncio.Task[None]] = set()
         self._launching = False
 
-    def submit(self, execution: Execution, unit: Unit) -> None:
+    def submit(self, execution: ClaimedRun, unit: Unit) -> None:
         """Send the unit; `execution.on_recorded` gets its answer."""
         if unit.end is not None:
             failpoint(f"worker.before_{unit.end.move}")
@@ -77,11 +77,11 @@ class Recorder:
         finally:
             self._idle_lanes += 1
 
-    def _next_batch(self) -> list[tuple[Execution, Unit]]:
+    def _next_batch(self) -> list[tuple[ClaimedRun, Unit]]:
         sizes = (weights.of_unit(unit) for _, unit in self._ready)
         return [self._ready.popleft() for _ in range(fitting(sizes, self._room, BATCH_UNITS))]
 
-    async def _record(self, batch: list[tuple[Execution, Unit]], *, tries: int = 0, wait: float = 0.0) -> None:
+    async def _record(self, batch: list[tuple[ClaimedRun, Unit]], *, tries: int = 0, wait: float = 0.0) -> None:
         if wait:
             await asyncio.sleep(wait)
         try:
@@ -112,7 +112,7 @@ class Recorder:
             self._clock.told(reply.now)
             return reply
 
-    def _refused(self, batch: list[tuple[Execution, Unit]], error: AikiError, *, tries: int) -> None:
+    def _refused(self, batch: list[tuple[ClaimedRun, Unit]], error: AikiError, *, tries: int) -> None:
         """Send what was refused as a whole again, in halves, until what is refused is one run's own data.
 
         Anything else, a bug of the daemon too, says nothing about a run: it passes, or the lease ends first. An
@@ -129,13 +129,13 @@ class Recorder:
         for part in filter(None, (batch[:half], batch[half:])):
             self._start_lane(self._record(part, tries=tries, wait=wait))
 
-    def _refused_alone(self, execution: Execution, unit: Unit, error: AikiError) -> None:
+    def _refused_alone(self, execution: ClaimedRun, unit: Unit, error: AikiError) -> None:
         if len(parts := cut(unit, self._room)) > 1:
             self._start_lane(self._record_in_parts(execution, parts))
         else:
             execution.on_recorded(Recorded("refused", error.message))
 
-    async def _record_in_parts(self, execution: Execution, parts: list[Unit]) -> None:
+    async def _record_in_parts(self, execution: ClaimedRun, parts: list[Unit]) -> None:
         """Record a unit that fits no message: its next part only when the one before is durable."""
         left = deque(parts)
         recorded = Recorded("done")

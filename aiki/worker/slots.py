@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiki.execution import Execution
+    from aiki.execution import ClaimedRun
 
 LINGERING_PER_SLOT: Final = 10
 
@@ -34,9 +34,9 @@ class Slots:
         self.total = total
         self._on_free = on_free
         self._reserved = 0
-        self._active: dict[Execution, None] = {}
-        self._lingering: OrderedDict[Execution, None] = OrderedDict()
-        self._resuming: deque[Execution] = deque()
+        self._active: dict[ClaimedRun, None] = {}
+        self._lingering: OrderedDict[ClaimedRun, None] = OrderedDict()
+        self._resuming: deque[ClaimedRun] = deque()
 
     @property
     def free(self) -> int:
@@ -56,7 +56,7 @@ class Slots:
             reservation.left = 0
             self._pass_on()
 
-    def take(self, execution: Execution, reservation: Reservation) -> bool:
+    def take(self, execution: ClaimedRun, reservation: Reservation) -> bool:
         """Give a slot to a run that was claimed; tell whether there was one.
 
         A claim that was answered in time has one for each of its runs, one that was given up has what is free.
@@ -69,7 +69,7 @@ class Slots:
         self._active[execution] = None
         return True
 
-    def linger(self, execution: Execution) -> None:
+    def linger(self, execution: ClaimedRun) -> None:
         """Free the slot of a run that only waits. Over the bound, the one that has lingered longest leaves memory."""
         del self._active[execution]
         self._lingering[execution] = None
@@ -77,13 +77,13 @@ class Slots:
         if len(self._lingering) > LINGERING_PER_SLOT * self.total:
             next(iter(self._lingering)).suspend()
 
-    def resume(self, execution: Execution) -> None:
+    def resume(self, execution: ClaimedRun) -> None:
         """Give a lingering run a slot: now, or as soon as one is free."""
         self._lingering.pop(execution, None)
         self._resuming.append(execution)
         self._pass_on()
 
-    def end(self, execution: Execution) -> None:
+    def end(self, execution: ClaimedRun) -> None:
         """Forget a run, whatever it held."""
         self._lingering.pop(execution, None)
         if execution in self._resuming:

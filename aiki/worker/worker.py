@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -23,7 +22,7 @@ from aiki.client.client import Client
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import AikiError, Denied, NotFound, PayloadError, UsageError
 from aiki.definitions.registry import Registry
-from aiki.execution import Execution, Lease, Settings
+from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
 from aiki.execution.order import HASH_SEED_VARIES
 from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import Claimed, ClaimReply, OpenSession, Page, Route, Unit
@@ -99,7 +98,9 @@ class Worker:
         self._start_seconds = to_seconds(start_timeout)
         self._pace = _pace(fetch_batch, to_seconds(idle_poll))
         self._shared = Shared(lifespan)
-        self._settings = Settings(linger_seconds=to_seconds(linger))
+        self._limits = Limits(linger_seconds=to_seconds(linger))
+        self._pools = Pools()
+        self._bench: Bench | None = None
         self._clock = DatabaseClock()
         self._talk = Talk(self._clock.now) if runs_log.isEnabledFor(logging.INFO) else None
         self._recorder = Recorder(client.transport, self._clock, self._talk)
@@ -124,7 +125,7 @@ class Worker:
         """
         if not len(self.registry):
             raise UsageError("a worker needs at least one workflow", hint="Worker(client, workflows=[...])")
-        self._settings = replace(self._settings, shared=await self._shared.enter())
+        await self._shared.enter()
         try:
             await self._open()
         except BaseException:
@@ -188,7 +189,7 @@ class Worker:
         for task in self._background:
             task.cancel()
         await self._session.close()
-        self._settings.close()
+        self._pools.close()
 
     async def run(self) -> None:
         """Serve until `stop()`. Raises what made claiming impossible, and Denied if NATS goes on refusing us.
@@ -217,9 +218,9 @@ class Worker:
         """Return the database's time in microseconds."""
         return self._clock.now()
 
-    def record(self, execution: Execution, unit: Unit) -> None:
-        """Send the unit; `execution.on_recorded` gets its answer."""
-        self._recorder.submit(execution, unit)
+    def record(self, run: ClaimedRun, unit: Unit) -> None:
+        """Send the unit; `run.on_recorded` gets its answer."""
+        self._recorder.submit(run, unit)
 
     seconds = staticmethod(time.perf_counter)
 
@@ -227,25 +228,25 @@ class Worker:
         """Return the bytes of a message to the daemon."""
         return self._client.transport.room
 
-    def fetch_page(self, execution: Execution, request: Page) -> None:
-        """Read the next page of the journal; `execution.on_page` gets it."""
-        self._start(self._fetch_page(execution, request))
+    def fetch_page(self, run: ClaimedRun, request: Page) -> None:
+        """Read the next page of the journal; `run.on_page` gets it."""
+        self._start(self._fetch_page(run, request))
 
-    def lingering(self, execution: Execution) -> None:
+    def lingering(self, run: ClaimedRun) -> None:
         """Free the slot of a run that only waits."""
-        self._slots.linger(execution)
+        self._slots.linger(run)
 
-    def wants_slot(self, execution: Execution) -> None:
-        """Answer with `execution.on_slot()`, now or as soon as a slot is free."""
-        self._slots.resume(execution)
+    def wants_slot(self, run: ClaimedRun) -> None:
+        """Answer with `run.on_slot()`, now or as soon as a slot is free."""
+        self._slots.resume(run)
 
-    def ended(self, execution: Execution) -> None:
-        """Forget an execution whose claim is over."""
-        fence = execution.fence
-        if self._executions.get(fence.run_id) is execution:
+    def ended(self, run: ClaimedRun) -> None:
+        """Forget a run whose claim is over."""
+        fence = run.fence
+        if self._executions.get(fence.run_id) is run:
             del self._executions[fence.run_id]
         self._inventory.let_go(fence.claim_id)
-        self._slots.end(execution)
+        self._slots.end(run)
         if not self._executions:
             self._emptied.set()
 
@@ -283,7 +284,8 @@ class Worker:
                 self._inventory.let_go(claimed.fence.claim_id)
                 return
             other.drop()
-        execution = Execution(claimed, workflow, self, settings=self._settings, lease=asked.lease)
+        bench = self._bench_under(asked.lease)
+        execution = Execution(claimed, workflow, self, bench=bench, limits=self._limits)
         self._executions[run_id] = execution
         self._emptied.clear()
         if is_given_back:
@@ -296,6 +298,12 @@ class Worker:
             if self._talk is not None:
                 self._talk.began(claimed)
             execution.start()
+
+    def _bench_under(self, lease: Lease) -> Bench:
+        """Return what tries work with under this lease: one bench for all runs that were claimed under it."""
+        if self._bench is None or self._bench.lease is not lease:
+            self._bench = Bench(lease, now=self.now, room=self.room, pools=self._pools, shared=self._shared.value)
+        return self._bench
 
     def _on_free(self) -> None:
         if self._claims is not None:
@@ -317,7 +325,7 @@ class Worker:
             if execution.lease is lease:
                 execution.drop()
 
-    async def _fetch_page(self, execution: Execution, request: Page) -> None:
+    async def _fetch_page(self, execution: ClaimedRun, request: Page) -> None:
         while self._executions.get(request.run_id) is execution:
             try:
                 reply = await self._client.transport.call(request, seconds=execution.lease.reply_seconds)

@@ -6,9 +6,9 @@ import argparse
 import asyncio
 import logging
 import signal
-from dataclasses import replace
 
 from aiki import Client, Worker
+from aiki.execution import Pools
 from aiki.execution.tasks.processes import Processes
 from aiki.execution.tasks.threads import Threads
 from tests.chaos.flows import ALL, SLOTS
@@ -25,9 +25,7 @@ async def serve(options: argparse.Namespace) -> None:
             drain=options.drain,
             max_concurrent_runs=options.slots,
         )
-        worker._settings = replace(
-            worker._settings, threads=Threads(options.threads), processes=Processes(options.processes)
-        )
+        worker._pools = Pools(Threads(options.threads), Processes(options.processes))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         async with worker:
             await worker.run()

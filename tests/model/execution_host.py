@@ -20,7 +20,7 @@ from aiki.core.errors import AikiError
 from aiki.core.states import Move
 from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
-from aiki.execution import Execution, Lease, Settings
+from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
 from aiki.rules import crashing, recording
 from aiki.rules.claiming import claimed
 from aiki.rules.standing import Standing, resumed, woken
@@ -108,7 +108,8 @@ class World:
         workflow: Workflow[Any, Any],
         input: bytes = b"{}",
         *,
-        settings: Settings | None = None,
+        limits: Limits | None = None,
+        pools: Pools | None = None,
         seed: int = 0,
         run_id: str = "0190b0a0-0000-7000-8000-000000000001",
         latency: tuple[float, ...] = (0.001,),
@@ -117,7 +118,8 @@ class World:
     ) -> None:
         self.workflow = workflow
         self.input = input
-        self.settings = settings or Settings()
+        self.limits = limits or Limits()
+        self.pools = pools or Pools()
         self.random = random.Random(seed)
         self.run_id = run_id
         self.latency = latency
@@ -145,33 +147,33 @@ class World:
     def now(self) -> int:
         return EPOCH + round(self._loop.time() * 1_000_000)
 
-    def record(self, execution: Execution, unit: Unit) -> None:
-        assert execution is self.execution, "an execution that was lost writes"
+    def record(self, run: ClaimedRun, unit: Unit) -> None:
+        assert run is self.execution, "an execution that was lost writes"
         assert self._pending is None, "two units in flight"
         self._pending = unit
-        self._loop.call_later(self.random.choice(self.latency), self._commit, execution, unit)
+        self._loop.call_later(self.random.choice(self.latency), self._commit, run, unit)
 
     def room(self) -> int:
         return self.message_bytes
 
-    def fetch_page(self, execution: Execution, request: Page) -> None:
+    def fetch_page(self, run: ClaimedRun, request: Page) -> None:
         if request.tried_after is None:
             page = PageReply(self.journal[request.after : request.after + self.page_length])
         else:
             tries = sorted(self._last_tries(), key=lambda row: row.key)
             page = PageReply(attempts=[row for row in tries if row.key > request.tried_after][: self.page_length])
         answer = ("on_page", page) if self.refuse_page is None else ("on_page_refused", self.refuse_page)
-        self._loop.call_later(self.random.choice(self.latency), self._alive, execution, *answer)
+        self._loop.call_later(self.random.choice(self.latency), self._alive, run, *answer)
 
-    def lingering(self, execution: Execution) -> None:
+    def lingering(self, run: ClaimedRun) -> None:
         self.lingered += 1
         self._changed.set()
 
-    def wants_slot(self, execution: Execution) -> None:
-        self._loop.call_later(self.random.choice(self.latency), self._alive, execution, "on_slot")
+    def wants_slot(self, run: ClaimedRun) -> None:
+        self._loop.call_later(self.random.choice(self.latency), self._alive, run, "on_slot")
 
-    def ended(self, execution: Execution) -> None:
-        assert execution is self.execution
+    def ended(self, run: ClaimedRun) -> None:
+        assert run is self.execution
         self.execution = None
         self._changed.set()
 
@@ -212,7 +214,8 @@ class World:
             attempts=tries if len(tries := self._last_tries()) <= self.page_length else [],
             tries=len(tries),
         )
-        execution = self.execution = Execution(claim, self.workflow, self, settings=self.settings, lease=self.lease)
+        bench = Bench(self.lease, now=self.now, room=self.room, pools=self.pools)
+        execution = self.execution = Execution(claim, self.workflow, self, bench=bench, limits=self.limits)
         execution.start()
         return execution
 
@@ -254,7 +257,7 @@ class World:
                 return self.end
         raise AssertionError(f"not over after {claims} claims: {self.state}")
 
-    def _commit(self, execution: Execution, unit: Unit) -> None:
+    def _commit(self, execution: ClaimedRun, unit: Unit) -> None:
         if execution is not self.execution:
             return
         self._pending = None
@@ -284,6 +287,6 @@ class World:
             self.end = unit.end
             self.ends.append(unit.end.move)
 
-    def _alive(self, execution: Execution, method: str, *args: Any) -> None:
+    def _alive(self, execution: ClaimedRun, method: str, *args: Any) -> None:
         if execution is self.execution:
             getattr(execution, method)(*args)

@@ -16,7 +16,7 @@ import pytest
 
 from aiki.core.states import State
 from aiki.definitions.workflow import workflow
-from aiki.execution import Settings
+from aiki.execution import Pools
 from aiki.execution.deliveries import Deliveries
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Entry
@@ -25,7 +25,7 @@ from tests.model.execution_programs import RACY, Interpreter, Node, Outside, mak
 
 RUNS = int(os.environ.get("AIKI_FUZZ_RUNS", "500"))
 FIRST_SEED = int(os.environ.get("AIKI_FUZZ_SEED", "0"))
-SETTINGS = Settings()
+POOLS = Pools()
 LIVES = 6
 """Claims of a run that are cut short; the next one is left in peace."""
 
@@ -61,7 +61,7 @@ class Case:
 
         return World(
             fuzz,
-            settings=SETTINGS,
+            pools=POOLS,
             seed=seed,
             latency=(0.001, 0.01, 0.3),
             page_length=self.draw.choice([1, 3, 10, 1_000_000]),

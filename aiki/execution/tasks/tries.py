@@ -1,7 +1,7 @@
 """Own one try of a task: on the worker's loop, in a thread, or in a process, with its timeout.
 
-A try ends once, by `on_end(result)`: the encoded result as bytes, or the exception. A try that was cancelled does
-not report. SystemExit and KeyboardInterrupt from user code are failures like any other.
+A try ends once, and tells whoever asked for it. A try that was cancelled does not report. SystemExit and
+KeyboardInterrupt from user code are failures like any other.
 
 Each try can be recalled until its body begins: whether it has is decided once, so that a body which was said not to
 have begun never does.
@@ -13,9 +13,8 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable
-from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.tasks.processes import ProcessJob
@@ -23,14 +22,11 @@ from aiki.inside.task_run import TaskRun, enter_task
 
 if TYPE_CHECKING:
     from aiki.execution.kind import TaskCall
-    from aiki.execution.settings import Settings
+    from aiki.execution.tasks.bench import Bench
     from aiki.execution.tasks.threads import Threads
 
-OnEnd: TypeAlias = Callable[[bytes | BaseException], None]
-OnReady: TypeAlias = Callable[[threading.Event], None]
-"""Gets what the try waits for now that it has all that its body needs."""
 Work: TypeAlias = Callable[[Callable[[], None]], bytes]
-"""What a thread does for a try. It gets a function to call once it has all that the body needs."""
+"""What a thread does for a try: it gets a function to call once it has all that the body needs."""
 CANCEL_GRACE_SECONDS: Final = 5.0
 """How long a coroutine that timed out may go on cleaning up before it is given up."""
 
@@ -43,42 +39,50 @@ class TaskTimeout(TimeoutError):
     """A try of a task took longer than its timeout."""
 
 
+class Asker(Protocol):
+    """Who has asked for a try, and is told of it on the worker's loop."""
+
+    @property
+    def call(self) -> TaskCall:
+        """What is to be tried."""
+        ...
+
+    @property
+    def gives_leave(self) -> bool:
+        """Whether a plain function begins only after leave. A coroutine has all that it needs, and needs none."""
+        ...
+
+    def on_ready(self, permit: threading.Event) -> None:
+        """Take in that the try has all that its body needs, and begins once `permit` is set."""
+        ...
+
+    def on_end(self, result: bytes | BaseException) -> None:
+        """Take in how it ended: the encoded result, or the exception."""
+        ...
+
+
 class AsyncTry:
     """A coroutine on the worker's loop."""
 
-    __slots__ = ("_begun", "_call", "_expired", "_lease", "_loop", "_on_end", "_task", "_timer")
+    __slots__ = ("_asker", "_begun", "_expired", "_lease", "_loop", "_task", "_timer", "ended")
 
-    def __init__(
-        self,
-        call: TaskCall,
-        run: TaskRun,
-        *,
-        timeout: float | None,
-        context: Context,
-        loop: asyncio.AbstractEventLoop,
-        on_end: OnEnd,
-        lease: Lease,
-    ) -> None:
-        self._call = call
-        self._lease = lease
+    def __init__(self, asker: Asker, run: TaskRun, bench: Bench, *, timeout: float | None) -> None:
+        self._asker = asker
+        self._lease = bench.lease
         self._begun = False
-        self._on_end: OnEnd | None = on_end
+        self.ended = False
+        """Whether it has reported, or never will."""
         self._expired: float | None = None
-        self._loop = loop
+        loop = self._loop = bench.loop
         self._timer = None if timeout is None else loop.call_later(timeout, self._expire, timeout)
         # Named by its key: that tells more than a number, and asyncio need not make one up.
         self._task: asyncio.Task[None] = asyncio.Task(
-            self._run(run), loop=loop, name=call.key, context=context.copy(), **_EAGERLY
+            self._run(run), loop=loop, name=asker.call.key, context=bench.context.copy(), **_EAGERLY
         )
-
-    @property
-    def ended(self) -> bool:
-        """Whether it has reported, or never will."""
-        return self._on_end is None
 
     def cancel(self) -> None:
         """Cancel the coroutine and never report."""
-        self._on_end = None
+        self.ended = True
         self._stop_timer()
         self._task.cancel()
 
@@ -93,8 +97,9 @@ class AsyncTry:
         result: bytes | BaseException
         try:
             enter_task(run)
-            task = self._call.ask.task
-            args, kwargs = self._call.ask.arguments()
+            call = self._asker.call
+            task = call.ask.task
+            args, kwargs = call.ask.arguments()
             body = self._lease.begin(task.fn, args, kwargs)
             self._begun = True
             result = task.result.encode(await body)
@@ -106,9 +111,9 @@ class AsyncTry:
 
     def _end(self, result: bytes | BaseException) -> None:
         self._stop_timer()
-        on_end, self._on_end = self._on_end, None
-        if on_end is not None:
-            on_end(result)
+        if not self.ended:
+            self.ended = True
+            self._asker.on_end(result)
 
     def _expire(self, timeout: float) -> None:
         self._expired = timeout
@@ -125,58 +130,39 @@ class ThreadTry:
     """A plain function in a thread, or a process that a thread waits for."""
 
     __slots__ = (
-        "_context",
-        "_job",
-        "_kill",
-        "_loop",
-        "_on_end",
-        "_on_ready",
-        "_permit",
-        "_start",
-        "_threads",
-        "_timeout",
-        "_timer",
-        "_work",
+        *("_asker", "_context", "_job", "_kill", "_loop", "_permit", "_start", "_threads", "_timeout", "_timer"),
+        *("_work", "ended"),
     )
 
     def __init__(
         self,
+        asker: Asker,
         work: Work,
+        bench: Bench,
         *,
         timeout: float | None,
-        context: Context,
-        loop: asyncio.AbstractEventLoop,
-        on_end: OnEnd,
-        on_ready: OnReady | None,
         threads: Threads,
-        kill: Callable[[], None] | None,
+        kill: Callable[[], None] | None = None,
     ) -> None:
-        """`work` runs in one of `threads`, inside `context`; `kill` ends it if anything can.
-
-        With `on_ready` the body begins only once the event is set that it gets. The timeout counts from the begin.
-        """
+        """`work` runs in one of `threads`; `kill` ends it if anything can. The timeout counts from its begin."""
+        self._asker = asker
         self._work = work
         self._kill = kill
-        self._on_end: OnEnd | None = on_end
-        self._on_ready = on_ready
-        self._permit = None if on_ready is None else threading.Event()
+        self._permit = threading.Event() if asker.gives_leave else None
         self._start = threading.Lock()
         """Who locks it, once and for ever, has decided: the thread that the body begins, others that it never does."""
-        self._loop = loop
-        self._context = context
+        self.ended = False
+        """Whether it has reported, or never will."""
+        self._loop = bench.loop
+        self._context = bench.context.copy()
         self._timeout = timeout
         self._timer: asyncio.TimerHandle | None = None
         self._threads = threads
         self._job = threads.submit(self._run_in_thread)
 
-    @property
-    def ended(self) -> bool:
-        """Whether it has reported, or never will."""
-        return self._on_end is None
-
     def cancel(self) -> None:
         """Give the thread up, or kill its process, and never report."""
-        self._on_end = None
+        self.ended = True
         self._start.acquire(blocking=False)
         if self._permit is not None:
             self._permit.set()
@@ -199,8 +185,8 @@ class ThreadTry:
 
     def _ready(self) -> None:
         """Return when the body may begin. Raises NotStarted if the try was recalled."""
-        if self._on_ready is not None and self._permit is not None:
-            self._tell_loop(self._tell_ready, self._on_ready, self._permit)
+        if self._permit is not None:
+            self._tell_loop(self._tell_ready, self._permit)
             self._permit.wait()
         if not self._start.acquire(blocking=False):
             raise NotStarted
@@ -214,26 +200,24 @@ class ThreadTry:
             if not self._loop.is_closed():
                 raise  # else the worker has ended, and nobody is left to tell
 
-    def _tell_ready(self, on_ready: OnReady, permit: threading.Event) -> None:
-        if self._on_end is not None:
-            on_ready(permit)
+    def _tell_ready(self, permit: threading.Event) -> None:
+        if not self.ended:
+            self._asker.on_ready(permit)
 
     def _start_timer(self, timeout: float) -> None:
-        if self._on_end is not None:
+        if not self.ended:
             self._timer = self._loop.call_later(timeout, self._expire, timeout)
 
     def _expire(self, timeout: float) -> None:
-        on_end, self._on_end = self._on_end, None
         self._stop()
-        if on_end is not None:
-            on_end(_timeout_error(timeout))
+        self._end(_timeout_error(timeout))
 
     def _end(self, result: bytes | BaseException) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        on_end, self._on_end = self._on_end, None
-        if on_end is not None:
-            on_end(result)
+        if not self.ended:
+            self.ended = True
+            self._asker.on_end(result)
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -247,44 +231,22 @@ class ThreadTry:
 Try: TypeAlias = AsyncTry | ThreadTry
 
 
-def start_try(
-    call: TaskCall,
-    run: TaskRun,
-    *,
-    origin_id: str,
-    timeout: float | None,
-    context: Context,
-    loop: asyncio.AbstractEventLoop,
-    on_end: OnEnd,
-    on_ready: OnReady | None,
-    settings: Settings,
-    lease: Lease,
-) -> Try:
+def start_try(asker: Asker, run: TaskRun, bench: Bench, *, origin_id: str, timeout: float | None) -> Try:
     """Start one try of the call's task where the task wants to run. `timeout` is in seconds.
 
-    If the lease is not certain when the body would begin, the try ends with NotStarted. With `on_ready` a plain
-    function begins only after leave; a coroutine is ready at once. Raises UsageError if a process task cannot be found
-    by another process, PayloadError if its arguments do not fit.
+    If the lease is not certain when the body would begin, the try ends with NotStarted. Raises UsageError if a process
+    task cannot be found by another process, PayloadError if its arguments do not fit.
     """
+    call = asker.call
     task = call.ask.task
     if task.is_async:
-        return AsyncTry(call, run, timeout=timeout, context=context, loop=loop, on_end=on_end, lease=lease)
-    work: Work = partial(_work_in_thread, call, run, lease)
-    kill: Callable[[], None] | None = None
-    threads = settings.threads
+        return AsyncTry(asker, run, bench, timeout=timeout)
     if task.executor == "process":
-        job = ProcessJob(settings.processes, task, call.ask.encoded_arguments(), (run, origin_id), lease)
-        work, kill, threads = job.run, job.kill, settings.processes.threads
-    return ThreadTry(
-        work,
-        timeout=timeout,
-        context=context.copy(),
-        loop=loop,
-        on_end=on_end,
-        on_ready=on_ready,
-        threads=threads,
-        kill=kill,
-    )
+        processes = bench.pools.processes
+        job = ProcessJob(processes, task, call.ask.encoded_arguments(), (run, origin_id), bench.lease)
+        return ThreadTry(asker, job.run, bench, timeout=timeout, threads=processes.threads, kill=job.kill)
+    work = partial(_work_in_thread, call, run, bench.lease)
+    return ThreadTry(asker, work, bench, timeout=timeout, threads=bench.pools.threads)
 
 
 def _work_in_thread(call: TaskCall, run: TaskRun, lease: Lease, ready: Callable[[], None]) -> bytes:

@@ -15,7 +15,7 @@ from aiki.core.errors import TaskOutcomeUnknown
 from aiki.core.states import Move
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import workflow
-from aiki.execution import Settings
+from aiki.execution import Limits, Pools
 from aiki.execution.tasks.processes import Processes
 from aiki.execution.tasks.threads import Threads
 from aiki.inside.workflow_run import WorkflowRun
@@ -61,16 +61,16 @@ def stop(world: World) -> None:
 def test_one_that_waits_for_its_thread_or_child_is_not_on_record(
     of: Task[Any, Any], cut: Callable[[World], None], path: str
 ) -> None:
-    settings = Settings(threads=Threads(1), processes=Processes(1))
+    pools = Pools(threads=Threads(1), processes=Processes(1))
     release = threading.Event()
 
     def hold() -> None:
         release.wait()
 
     async def main() -> None:
-        settings.threads.submit(hold)
-        settings.processes.threads.submit(hold)
-        world = world_of(of, path, settings=settings)
+        pools.threads.submit(hold)
+        pools.processes.threads.submit(hold)
+        world = world_of(of, path, pools=pools)
         execution = world.claim()
         assert execution._attempts.running
         cut(world)
@@ -81,7 +81,7 @@ def test_one_that_waits_for_its_thread_or_child_is_not_on_record(
         assert bytes(end.output) == b'"done"'
 
     asyncio.run(main())
-    settings.close()
+    pools.close()
     assert words(path) == ["body"]
 
 
@@ -92,10 +92,10 @@ def test_one_that_waits_for_its_thread_or_child_is_not_on_record(
 def test_one_whose_announcement_is_under_way_is_taken_back(
     of: Task[Any, Any], cut: Callable[[World], None], path: str
 ) -> None:
-    settings = Settings(threads=Threads(1), processes=Processes(1))
+    pools = Pools(threads=Threads(1), processes=Processes(1))
 
     async def main() -> None:
-        world = world_of(of, path, settings=settings, latency=(0.1,))
+        world = world_of(of, path, pools=pools, latency=(0.1,))
         execution = world.claim()
         await wait_until(lambda: execution._outbox.sent, what="the announcement")
         cut(world)
@@ -107,7 +107,7 @@ def test_one_whose_announcement_is_under_way_is_taken_back(
         assert [row.attempt for row in world.attempts] == [1, 2]
 
     asyncio.run(main())
-    settings.close()
+    pools.close()
     assert words(path) == ["body"]
 
 
@@ -119,10 +119,10 @@ def test_one_that_was_announced_before_a_cut_off_begins_or_is_taken_back(
     of: Task[Any, Any], cut: Callable[[World], None] | None, path: str
 ) -> None:
     """The lease becomes uncertain between the announcement and the body, and then certain again: it was not lost."""
-    settings = Settings(threads=Threads(1), processes=Processes(1), lease_poll_seconds=0.01)
+    pools = Pools(threads=Threads(1), processes=Processes(1))
 
     async def main() -> None:
-        world = world_of(of, path, settings=settings, latency=(0.1,))
+        world = world_of(of, path, pools=pools, limits=Limits(lease_poll_seconds=0.01), latency=(0.1,))
         execution = world.claim()
         await wait_until(lambda: execution._outbox.sent, what="the announcement")
         world.lease.certain_until = 0.0
@@ -137,7 +137,7 @@ def test_one_that_was_announced_before_a_cut_off_begins_or_is_taken_back(
         assert bytes(end.output) == b'"done"'
 
     asyncio.run(main())
-    settings.close()
+    pools.close()
     assert words(path) == ["body"]
 
 

@@ -21,12 +21,12 @@ import pytest
 from aiki.core.states import Move
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
-from aiki.execution import Settings, audit
+from aiki.execution import Limits, audit
 from aiki.inside.workflow_run import WorkflowRun
 from tests.model.execution_host import World, simulate
 from tests.waiting import patient
 
-PATIENT = Settings(slow_step_seconds=patient(30))
+PATIENT = Limits(slow_step_seconds=patient(30))
 """That this machine is slow is no news."""
 
 
@@ -37,7 +37,7 @@ def reason_of(does: Callable[[], object]) -> str | None:
         does()
 
     async def main() -> str | None:
-        end = await World(flow, settings=PATIENT).finish()
+        end = await World(flow, limits=PATIENT).finish()
         assert end.move is Move.COMPLETE, bytes(end.error)
         return end.why
 
@@ -111,7 +111,7 @@ def test_it_is_logged_once_for_each_line_and_not_again_on_replay(caplog: pytest.
         await run.sleep("1s")
 
     async def main() -> None:
-        world = World(reads, settings=PATIENT)
+        world = World(reads, limits=PATIENT)
         world.claim()
         await world.settle(until=lambda: len(world.journal) == 2)
         world.crash()

@@ -14,7 +14,7 @@ from aiki.core.retry import Retry
 from aiki.core.states import Move, State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import Workflow, workflow
-from aiki.execution import Settings, ends, execution
+from aiki.execution import Limits, Pools, ends
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.limits import WHY_CHARS
@@ -366,11 +366,9 @@ def test_a_long_reason_keeps_its_end() -> None:
     assert (end.why[:5], end.why[-4:]) == ("first", "last")
 
 
-def test_a_journal_beyond_the_hard_limit_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "ENTRIES_HARD", 4)
-
+def test_a_journal_beyond_the_hard_limit_fails_the_run() -> None:
     async def main() -> None:
-        world = World(works, b'{"times":[0,0,0,0,0,0,0]}')
+        world = World(works, b'{"times":[0,0,0,0,0,0,0]}', limits=Limits(entries_hard=4))
         end = await world.finish()
         assert end.move is Move.FAIL
         assert b"UsageError" in bytes(end.error)
@@ -380,13 +378,9 @@ def test_a_journal_beyond_the_hard_limit_fails_the_run(monkeypatch: pytest.Monke
     simulate(main())
 
 
-def test_a_journal_beyond_the_soft_limit_is_warned_of_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(execution, "ENTRIES_SOFT", 2)
-
+def test_a_journal_beyond_the_soft_limit_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        await World(works, b'{"times":[0,0,0,0]}').finish()
+        await World(works, b'{"times":[0,0,0,0]}', limits=Limits(entries_soft=2)).finish()
 
     with caplog.at_level(logging.WARNING, "aiki.execution"):
         simulate(main())
@@ -394,7 +388,7 @@ def test_a_journal_beyond_the_soft_limit_is_warned_of_once(
     assert len(caplog.records) == 1
 
 
-def test_settings_are_shared_and_closed_once() -> None:
-    settings = Settings()
-    settings.close()
-    settings.close()
+def test_pools_are_shared_and_closed_once() -> None:
+    pools = Pools()
+    pools.close()
+    pools.close()

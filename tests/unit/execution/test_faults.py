@@ -17,7 +17,7 @@ from aiki.core.retry import Retry
 from aiki.core.states import Move
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
-from aiki.execution import Settings
+from aiki.execution import Limits
 from aiki.execution.faults import KEPT
 from aiki.inside.workflow_run import WorkflowRun
 from tests.model.execution_host import World, simulate
@@ -45,16 +45,15 @@ async def logs(run: WorkflowRun, line: str) -> None:
 
 
 def reason_of(body: Body, *, event: Move = Move.COMPLETE, linger_seconds: float = 10) -> str | None:
-    settings = Settings(
-        linger_seconds=linger_seconds, slow_step_seconds=patient(30)
-    )  # that this machine is slow is no news
+    # That this machine is slow is no news.
+    limits = Limits(linger_seconds=linger_seconds, slow_step_seconds=patient(30))
 
     @workflow(name="faulty", version="1")
     async def faulty(run: WorkflowRun) -> None:
         await body(run)
 
     async def main() -> str | None:
-        end = await World(faulty, settings=settings).finish()
+        end = await World(faulty, limits=limits).finish()
         assert end.move is event, bytes(end.error)
         return end.why
 

@@ -17,7 +17,7 @@ from aiki.core.retry import Retry
 from aiki.core.states import Move
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import workflow
-from aiki.execution import Lease, Settings
+from aiki.execution import Lease, Limits, Pools
 from aiki.execution.lease import boottime
 from aiki.execution.tasks import attempts
 from aiki.execution.tasks.processes import Processes
@@ -63,15 +63,16 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def settings() -> Iterator[Settings]:
-    made = Settings(lease_poll_seconds=0.01, threads=Threads(1), processes=Processes(1))
+def pools() -> Iterator[Pools]:
+    made = Pools(Threads(1), Processes(1))
     yield made
     made.close()
 
 
-def world_of(of: Task[Any, Any], path: str, fails: int, settings: Settings, lease: Lease) -> World:
+def world_of(of: Task[Any, Any], path: str, fails: int, pools: Pools, lease: Lease) -> World:
     chosen[:] = [of]
-    world = World(one_call, f'{{"path":"{path}","fails":{fails}}}'.encode(), settings=settings)
+    limits = Limits(lease_poll_seconds=0.01)
+    world = World(one_call, f'{{"path":"{path}","fails":{fails}}}'.encode(), pools=pools, limits=limits)
     world.lease = lease
     return world
 
@@ -93,7 +94,7 @@ WAYS: dict[str, tuple[dict[str, Any], int]] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_body_begins_only_right_after_a_certain_look(
-    kind: str, way: str, path: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    kind: str, way: str, path: str, pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the decision to start a try and its body the lease becomes uncertain, two times out of three."""
     (of, where), (options, fails) = KINDS[kind], WAYS[way]
@@ -112,7 +113,7 @@ def test_a_body_begins_only_right_after_a_certain_look(
     made = decorate(**where, **options)(of.fn)
 
     async def main() -> None:
-        end = await world_of(made, path, fails, settings, lease).finish()
+        end = await world_of(made, path, fails, pools, lease).finish()
         assert end.move is Move.COMPLETE, bytes(end.error)
 
     asyncio.run(main())
@@ -136,34 +137,34 @@ def test_no_other_place_calls_a_tasks_function() -> None:
 # -- what lies between the decision and the body
 
 
-def blocked_thread(settings: Settings, release: threading.Event) -> None:
+def blocked_thread(pools: Pools, release: threading.Event) -> None:
     def hold() -> None:
         release.wait()
 
-    settings.threads.submit(hold)
+    pools.threads.submit(hold)
 
 
-def taken_child(settings: Settings, release: threading.Event) -> None:
+def taken_child(pools: Pools, release: threading.Event) -> None:
     def hold() -> None:
         release.wait()
 
-    settings.processes.threads.submit(hold)
+    pools.processes.threads.submit(hold)
 
 
 @pytest.mark.parametrize(
     ("of", "busy"), [(in_thread, blocked_thread), (in_process, taken_child)], ids=["thread", "process"]
 )
 def test_a_try_that_waited_past_its_lease_does_not_begin(
-    of: Task[Any, Any], busy: Callable[[Settings, threading.Event], None], path: str
+    of: Task[Any, Any], busy: Callable[[Pools, threading.Event], None], path: str
 ) -> None:
     """All threads, or children, are at work when it is started, and the lease is lost before one is free."""
-    settings = Settings(threads=Threads(1), processes=Processes(1))
+    pools = Pools(threads=Threads(1), processes=Processes(1))
     release = threading.Event()
 
     async def main() -> None:
         lease = Lease(certain_until=math.inf)
-        busy(settings, release)
-        world = world_of(of, path, 0, settings, lease)
+        busy(pools, release)
+        world = world_of(of, path, 0, pools, lease)
         execution = world.claim()
         await wait_until(lambda: execution._attempts.running)
         lease.certain_until = 0.0
@@ -176,13 +177,13 @@ def test_a_try_that_waited_past_its_lease_does_not_begin(
         assert words(path) == ["body"]
 
     asyncio.run(main())
-    settings.close()
+    pools.close()
 
 
-def test_a_child_that_imports_for_longer_than_the_lease_lasts_does_not_begin(path: str, settings: Settings) -> None:
+def test_a_child_that_imports_for_longer_than_the_lease_lasts_does_not_begin(path: str, pools: Pools) -> None:
     async def main() -> None:
         lease = Lease(certain_until=math.inf)
-        world = world_of(in_slow_process, path, 0, settings, lease)
+        world = world_of(in_slow_process, path, 0, pools, lease)
         lease.certain_until = boottime() + 0.2
         execution = world.claim()
         await wait_until(lambda: execution._attempts.running)
@@ -195,10 +196,10 @@ def test_a_child_that_imports_for_longer_than_the_lease_lasts_does_not_begin(pat
     asyncio.run(main())
 
 
-def test_a_lease_is_waited_for_and_then_the_task_begins(path: str, settings: Settings) -> None:
+def test_a_lease_is_waited_for_and_then_the_task_begins(path: str, pools: Pools) -> None:
     async def main() -> None:
         lease = Lease()
-        world = world_of(in_coroutine, path, 0, settings, lease)
+        world = world_of(in_coroutine, path, 0, pools, lease)
         execution = world.claim()
         await wait_until(lambda: execution._attempts.uncertain)
         assert words(path) == []

@@ -9,7 +9,7 @@ import pytest
 
 from aiki.core.states import Move
 from aiki.definitions.workflow import Workflow, workflow
-from aiki.execution import Settings
+from aiki.execution import Limits
 from aiki.inside.workflow_run import WorkflowRun
 from tests.model.execution_host import World, simulate
 from tests.unit.execution.patterns import PATTERNS, Body
@@ -50,7 +50,7 @@ def test_a_pattern_ends_straight_through(body: Body, expected: Any) -> None:
 @patterns
 def test_a_pattern_ends_alike_when_its_worker_is_killed_after_any_entry(body: Body, expected: Any) -> None:
     async def kills_after(entries: int) -> bool:
-        world = World(flow_of(body), settings=Settings(linger_seconds=LONGEST))
+        world = World(flow_of(body), limits=Limits(linger_seconds=LONGEST))
         world.claim()
         await world.settle(until=lambda: len(world.journal) >= entries)
         if world.execution is None:
@@ -70,6 +70,6 @@ def test_a_pattern_ends_alike_when_its_worker_is_killed_after_any_entry(body: Bo
 @patterns
 def test_a_pattern_ends_alike_when_its_run_leaves_memory_at_each_wait(body: Body, expected: Any) -> None:
     async def main() -> Any:
-        return await ends(World(flow_of(body), settings=Settings(linger_seconds=0)))
+        return await ends(World(flow_of(body), limits=Limits(linger_seconds=0)))
 
     assert simulate(main()) == expected

@@ -22,7 +22,7 @@ from aiki.core.retry import Retry
 from aiki.core.states import Move, State
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
-from aiki.execution import Settings
+from aiki.execution import Pools
 from aiki.execution.tasks.threads import Threads
 from aiki.inside.task_run import TaskRun, task_run
 from aiki.inside.workflow_run import WorkflowRun
@@ -35,8 +35,8 @@ SECOND = 1_000_000
 
 
 @pytest.fixture
-def settings() -> Iterator[Settings]:
-    made = Settings()
+def pools() -> Iterator[Pools]:
+    made = Pools()
     yield made
     made.close()
 
@@ -85,16 +85,16 @@ def finish(flow: Workflow[Any, Any], **options: Any) -> tuple[World, str]:
     return simulate(main())
 
 
-def finish_outside(flow: Workflow[Any, Any], settings: Settings) -> str:
+def finish_outside(flow: Workflow[Any, Any], pools: Pools) -> str:
     """The same in real time, for threads and processes."""
-    end = end_outside(flow, settings)
+    end = end_outside(flow, pools)
     assert end.move is Move.COMPLETE, bytes(end.error)
     return bytes(end.output).decode()
 
 
-def end_outside(flow: Workflow[Any, Any], settings: Settings) -> End:
+def end_outside(flow: Workflow[Any, Any], pools: Pools) -> End:
     async def main() -> End:
-        return await World(flow, settings=settings).finish()
+        return await World(flow, pools=pools).finish()
 
     return asyncio.run(main())
 
@@ -183,16 +183,16 @@ def interrupts_in_thread() -> None:
 
 
 @pytest.mark.parametrize("failing", [interrupts_in_loop, interrupts_in_thread])
-def test_a_task_ends_whatever_the_text_of_its_error_does(failing: Any, settings: Settings) -> None:
-    assert "KeyboardInterrupt was raised" in finish_outside(calling(failing), settings)
+def test_a_task_ends_whatever_the_text_of_its_error_does(failing: Any, pools: Pools) -> None:
+    assert "KeyboardInterrupt was raised" in finish_outside(calling(failing), pools)
 
 
-def test_a_run_ends_whatever_the_text_of_its_error_does(settings: Settings) -> None:
+def test_a_run_ends_whatever_the_text_of_its_error_does(pools: Pools) -> None:
     @workflow
     async def fails(run: WorkflowRun) -> None:
         raise Interrupts
 
-    end = end_outside(fails, settings)
+    end = end_outside(fails, pools)
     assert end.move is Move.FAIL
     assert b"KeyboardInterrupt was raised" in bytes(end.error)
 
@@ -206,7 +206,7 @@ class ExitsWhenRead:
             raise SystemExit
 
 
-def test_a_result_whose_class_exits_when_it_is_read_fails_the_run(settings: Settings) -> None:
+def test_a_result_whose_class_exits_when_it_is_read_fails_the_run(pools: Pools) -> None:
     @task(retry=Retry.none())
     async def makes() -> ExitsWhenRead:
         made = ExitsWhenRead()
@@ -217,7 +217,7 @@ def test_a_result_whose_class_exits_when_it_is_read_fails_the_run(settings: Sett
     async def takes(run: WorkflowRun) -> None:
         await makes.run(run)
 
-    end = end_outside(takes, settings)
+    end = end_outside(takes, pools)
     assert end.move is Move.FAIL
     assert b"SystemExit" in bytes(end.error)
 
@@ -266,12 +266,12 @@ def test_what_would_end_the_worker_is_a_failed_attempt(error: BaseException) -> 
     assert f'"TaskFailed","{type(error).__name__}"' in finish(calling(flaky.task))[1]
 
 
-def test_sys_exit_in_a_thread_is_a_failed_attempt(settings: Settings) -> None:
+def test_sys_exit_in_a_thread_is_a_failed_attempt(pools: Pools) -> None:
     @task(retry=Retry.none())
     def leaves() -> None:
         sys.exit(4)
 
-    assert finish_outside(calling(leaves), settings) == '["TaskFailed","SystemExit","4",1]'
+    assert finish_outside(calling(leaves), pools) == '["TaskFailed","SystemExit","4",1]'
 
 
 def test_a_result_that_cannot_be_stored_fails_the_task_without_retry() -> None:
@@ -326,7 +326,7 @@ def test_a_coroutine_that_will_not_be_cancelled_is_given_up() -> None:
     assert world.journal[0].at == EPOCH + 6 * SECOND
 
 
-def test_a_thread_that_takes_too_long_is_abandoned(settings: Settings) -> None:
+def test_a_thread_that_takes_too_long_is_abandoned(pools: Pools) -> None:
     release, ended = threading.Event(), threading.Event()
 
     @task(timeout="50ms", retry=Retry.none())
@@ -335,7 +335,7 @@ def test_a_thread_that_takes_too_long_is_abandoned(settings: Settings) -> None:
         ended.set()
 
     try:
-        assert finish_outside(calling(blocks), settings) == '["TaskFailed","TaskTimeout","no result within 0.05 s",1]'
+        assert finish_outside(calling(blocks), pools) == '["TaskFailed","TaskTimeout","no result within 0.05 s",1]'
         assert not ended.is_set()
     finally:
         release.set()
@@ -359,22 +359,22 @@ def test_abandoned_threads_do_not_use_up_the_pool() -> None:
 # -- threads and processes
 
 
-def test_a_plain_function_runs_in_a_thread_and_knows_its_run(settings: Settings) -> None:
+def test_a_plain_function_runs_in_a_thread_and_knows_its_run(pools: Pools) -> None:
     @task
     def where(number: int) -> tuple[str, int, int]:
         return threading.current_thread().name, number, task_run().attempt
 
-    output = finish_outside(calling(where, 7), settings)
+    output = finish_outside(calling(where, 7), pools)
     assert output.startswith('[["aiki-task-')
     assert output.endswith(",7,1]]")
 
 
-def test_a_process_task_runs_in_a_process_that_is_used_again(settings: Settings) -> None:
+def test_a_process_task_runs_in_a_process_that_is_used_again(pools: Pools) -> None:
     @workflow(name="processes", version="1")
     async def processes(run: WorkflowRun) -> list[tuple[int, int, str]]:
         return [await process_tasks.where.run(run, number) for number in range(2)]
 
-    first, second = json.loads(finish_outside(processes, settings))
+    first, second = json.loads(finish_outside(processes, pools))
     assert first[0] == second[0] != os.getpid()
     assert (first[1], second[1]) == (0, 1)
     assert len(first[2]) == 32
@@ -389,13 +389,13 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def test_a_process_task_is_killed_at_its_timeout(settings: Settings, tmp_path: Path) -> None:
+def test_a_process_task_is_killed_at_its_timeout(pools: Pools, tmp_path: Path) -> None:
     path = tmp_path / "pid"
     # The timeout counts from the try's beginning, and the first process has to start: a try before warms it up.
-    finish_outside(calling(process_tasks.where, 1), settings)
-    output = finish_outside(calling(process_tasks.spin, str(path)), settings)
+    finish_outside(calling(process_tasks.where, 1), pools)
+    output = finish_outside(calling(process_tasks.spin, str(path)), pools)
     assert output == '["TaskFailed","TaskTimeout","no result within 0.3 s",1]'
-    settings.close()
+    pools.close()
     assert path.exists()
     deadline = time.monotonic() + patient(10)
     while is_alive(int(path.read_text())):
@@ -403,14 +403,14 @@ def test_a_process_task_is_killed_at_its_timeout(settings: Settings, tmp_path: P
         threading.Event().wait(0.01)
 
 
-def test_a_process_that_dies_is_a_failed_attempt(settings: Settings) -> None:
-    output = finish_outside(calling(process_tasks.die), settings)
+def test_a_process_that_dies_is_a_failed_attempt(pools: Pools) -> None:
+    output = finish_outside(calling(process_tasks.die), pools)
     assert output == '["TaskFailed","ProcessDied","the task\'s process ended with exit code 3 in the middle of it",2]'
 
 
-def test_a_process_that_died_between_two_tasks_costs_no_attempt(settings: Settings) -> None:
+def test_a_process_that_died_between_two_tasks_costs_no_attempt(pools: Pools) -> None:
     def run_once() -> int:
-        return int(json.loads(finish_outside(calling(process_tasks.where, 1), settings))[0][0])
+        return int(json.loads(finish_outside(calling(process_tasks.where, 1), pools))[0][0])
 
     first = run_once()
     os.kill(first, signal.SIGKILL)
@@ -418,16 +418,16 @@ def test_a_process_that_died_between_two_tasks_costs_no_attempt(settings: Settin
     assert run_once() != first
 
 
-def test_fatal_is_final_in_a_process_too(settings: Settings) -> None:
-    assert finish_outside(calling(process_tasks.refuse), settings) == '["TaskFailed","Fatal","not even once more",1]'
+def test_fatal_is_final_in_a_process_too(pools: Pools) -> None:
+    assert finish_outside(calling(process_tasks.refuse), pools) == '["TaskFailed","Fatal","not even once more",1]'
 
 
-def test_a_process_task_inside_a_function_is_refused(settings: Settings) -> None:
+def test_a_process_task_inside_a_function_is_refused(pools: Pools) -> None:
     @task(executor="process", retry=Retry.none())
     def local() -> None:
         return None
 
-    assert "defined inside a function" in finish_outside(calling(local), settings)
+    assert "defined inside a function" in finish_outside(calling(local), pools)
 
 
 # -- at most once

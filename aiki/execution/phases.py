@@ -1,0 +1,101 @@
+"""Own where a claim stands: its phases, what can happen to it in each, and nothing else.
+
+`MOVES` is the only source of what may follow what, as `aiki.core.states.TRANSITIONS` is for runs. What is only
+remembered meanwhile (that its worker drains, how the claim is to end) is data beside the phase.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from aiki.wire.messages import End
+
+
+class Phase(StrEnum):
+    """Where a claim stands."""
+
+    READING = "reading"
+    """Its journal is not all here; the body has not begun."""
+    LIVE = "live"
+    """It holds a slot, and its body moves when anything comes."""
+    LINGERING = "lingering"
+    """It waits in memory for a date, without a slot."""
+    RETURNING = "returning"
+    """It can move again, and waits for a slot."""
+    ENDING = "ending"
+    """How it ends is decided; that is not durable yet, and nothing moves any more."""
+    OVER = "over"
+
+
+class Happening(StrEnum):
+    """What happens to a claim."""
+
+    BEGIN = "begin"
+    """All that its body has to be given again is here."""
+    REST = "rest"
+    """Nothing in it can move before a date that is near."""
+    WAKE = "wake"
+    """That date has come."""
+    SLOT = "slot"
+    """It was given a slot."""
+    END = "end"
+    """How it ends was decided."""
+    GONE = "gone"
+    """Its end is durable, or it was lost to another claim."""
+
+
+MOVES: Final[dict[tuple[Phase, Happening], Phase]] = {
+    (Phase.READING, Happening.BEGIN): Phase.LIVE,
+    (Phase.LIVE, Happening.REST): Phase.LINGERING,
+    (Phase.LINGERING, Happening.WAKE): Phase.RETURNING,
+    (Phase.RETURNING, Happening.SLOT): Phase.LIVE,
+    (Phase.READING, Happening.END): Phase.ENDING,
+    (Phase.LIVE, Happening.END): Phase.ENDING,
+    (Phase.LINGERING, Happening.END): Phase.ENDING,
+    (Phase.RETURNING, Happening.END): Phase.ENDING,
+    # The daemon has refused the end that was sent, and another one takes its place.
+    (Phase.ENDING, Happening.END): Phase.ENDING,
+    # It had asked for one when it was told to drain.
+    (Phase.ENDING, Happening.SLOT): Phase.ENDING,
+    (Phase.READING, Happening.GONE): Phase.OVER,
+    (Phase.LIVE, Happening.GONE): Phase.OVER,
+    (Phase.LINGERING, Happening.GONE): Phase.OVER,
+    (Phase.RETURNING, Happening.GONE): Phase.OVER,
+    (Phase.ENDING, Happening.GONE): Phase.OVER,
+}
+
+
+class IllegalHappening(ValueError):
+    """It cannot happen to a claim in this phase: a bug of ours."""
+
+
+class Standing:
+    """Where one claim stands, and what is remembered of it until its end."""
+
+    __slots__ = ("draining", "end", "phase")
+
+    def __init__(self) -> None:
+        self.phase = Phase.READING
+        self.draining = False
+        """Its worker stops: no try begins any more."""
+        self.end: End | None = None
+        """How it ends, once that is decided."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not decided yet how the claim ends, and it was not lost."""
+        return self.end is None and self.phase is not Phase.OVER
+
+    def move(self, happening: Happening) -> None:
+        """Take in what has happened. Raises IllegalHappening where MOVES has no such pair."""
+        try:
+            self.phase = MOVES[self.phase, happening]
+        except KeyError:
+            raise IllegalHappening(f"{happening!s} cannot happen to a claim that is {self.phase}") from None
+
+    def decide(self, end: End) -> None:
+        """Take in how the claim ends."""
+        self.move(Happening.END)
+        self.end = end

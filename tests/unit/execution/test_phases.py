@@ -1,0 +1,75 @@
+"""The life of a claim: every pair of phase and happening, and what comes of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from aiki.core.states import Move
+from aiki.execution.phases import MOVES, Happening, IllegalHappening, Phase, Standing
+from aiki.wire.messages import End
+
+MATRIX = """
+            begin  rest       wake       slot    end     gone
+reading     live   -          -          -       ending  over
+live        -      lingering  -          -       ending  over
+lingering   -      -          returning  -       ending  over
+returning   -      -          -          live    ending  over
+ending      -      -          -          ending  ending  over
+over        -      -          -          -       -       -
+"""
+
+
+def cells() -> Iterator[tuple[str, str, str]]:
+    header, *rows = MATRIX.strip().splitlines()
+    for row in rows:
+        phase, *after = row.split()
+        for happening, then in zip(header.split(), after, strict=True):
+            yield phase, happening, then
+
+
+def standing_in(phase: str) -> Standing:
+    standing = Standing()
+    standing.phase = Phase(phase)
+    return standing
+
+
+def test_the_matrix_has_every_pair() -> None:
+    assert {(phase, happening) for phase, happening, _ in cells()} == set(itertools.product(Phase, Happening))
+
+
+@pytest.mark.parametrize(("phase", "happening", "then"), list(cells()))
+def test_every_pair_of_phase_and_happening(phase: str, happening: str, then: str) -> None:
+    standing = standing_in(phase)
+    if then == "-":
+        with pytest.raises(IllegalHappening, match=f"{happening} cannot happen to a claim that is {phase}"):
+            standing.move(Happening(happening))
+        assert standing.phase == phase, "what cannot happen changes nothing"
+    else:
+        standing.move(Happening(happening))
+        assert standing.phase == then
+
+
+def test_from_every_phase_a_claim_can_end() -> None:
+    for phase in Phase:
+        if phase is not Phase.OVER:
+            assert MOVES[phase, Happening.GONE] is Phase.OVER
+
+
+def test_how_a_claim_ends_is_decided_once_and_may_be_replaced() -> None:
+    standing = Standing()
+    assert standing.is_open
+    standing.decide(End(Move.COMPLETE))
+    assert not standing.is_open
+    standing.decide(End(Move.FAIL))
+    assert (standing.phase, standing.end) == (Phase.ENDING, End(Move.FAIL))
+
+
+def test_a_lost_claim_is_not_open_though_nobody_decided_its_end() -> None:
+    standing = Standing()
+    standing.move(Happening.GONE)
+    assert not standing.is_open
+    with pytest.raises(IllegalHappening):
+        standing.decide(End(Move.RELEASE))
