@@ -186,6 +186,8 @@ class Worker:
             self._talk.close()
         for execution in list(self._executions.values()):
             execution.drop()
+        if self._bench is not None:
+            self._bench.close()
         for task in self._background:
             task.cancel()
         await self._session.close()
@@ -302,6 +304,8 @@ class Worker:
     def _bench_under(self, lease: Lease) -> Bench:
         """Return what tries work with under this lease: one bench for all runs that were claimed under it."""
         if self._bench is None or self._bench.lease is not lease:
+            if self._bench is not None:
+                self._bench.close()
             self._bench = Bench(lease, now=self.now, room=self.room, pools=self._pools, shared=self._shared.value)
         return self._bench
 

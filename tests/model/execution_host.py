@@ -137,6 +137,7 @@ class World:
         self.before_record: Callable[[Unit], Recorded | None] = lambda unit: None
         self.refuse_page: AikiError | None = None
         self._pending: Unit | None = None
+        self._bench: Bench | None = None
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.seconds = self._loop.clock if isinstance(self._loop, VirtualLoop) else self._loop.time
@@ -214,8 +215,9 @@ class World:
             attempts=tries if len(tries := self._last_tries()) <= self.page_length else [],
             tries=len(tries),
         )
-        bench = Bench(self.lease, now=self.now, room=self.room, pools=self.pools)
-        execution = self.execution = Execution(claim, self.workflow, self, bench=bench, limits=self.limits)
+        if self._bench is None or self._bench.lease is not self.lease:
+            self._bench = Bench(self.lease, now=self.now, room=self.room, pools=self.pools)
+        execution = self.execution = Execution(claim, self.workflow, self, bench=self._bench, limits=self.limits)
         execution.start()
         return execution
 

@@ -11,13 +11,14 @@ from contextvars import copy_context
 from typing import Any
 
 from aiki.execution.lease import Lease
+from aiki.execution.tasks.hands import Hands
 from aiki.execution.tasks.pools import Pools
 
 
 class Bench:
     """Made on the worker's loop, in the context that every try gets a copy of."""
 
-    __slots__ = ("context", "lease", "loop", "now", "pools", "room", "shared")
+    __slots__ = ("context", "hands", "lease", "loop", "now", "pools", "room", "shared")
 
     def __init__(
         self,
@@ -36,3 +37,9 @@ class Bench:
         self.shared = shared
         self.loop = asyncio.get_running_loop()
         self.context = copy_context()
+        self.hands = Hands(self.loop, self.context)
+        """In which coroutines are tried."""
+
+    def close(self) -> None:
+        """Keep nothing for tries that may come: those that run go on."""
+        self.hands.close()

@@ -10,17 +10,19 @@ have begun never does.
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from aiki.execution.lease import Lease, NotStarted
+from aiki.execution.tasks.hands import Hand, steps
 from aiki.execution.tasks.processes import ProcessJob
 from aiki.inside.task_run import TaskRun, enter_task
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from aiki.execution.kind import TaskCall
     from aiki.execution.tasks.bench import Bench
     from aiki.execution.tasks.threads import Threads
@@ -29,10 +31,6 @@ Work: TypeAlias = Callable[[Callable[[], None]], bytes]
 """What a thread does for a try: it gets a function to call once it has all that the body needs."""
 CANCEL_GRACE_SECONDS: Final = 5.0
 """How long a coroutine that timed out may go on cleaning up before it is given up."""
-
-# A task that never waits then needs no turn of the loop. Before 3.12 asyncio cannot do it safely: what runs in the
-# first step may ask for the current task.
-_EAGERLY: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 class TaskTimeout(TimeoutError):
@@ -62,29 +60,29 @@ class Asker(Protocol):
 
 
 class AsyncTry:
-    """A coroutine on the worker's loop."""
+    """A coroutine on the worker's loop. It begins in the loop's next turn, in a context of its own."""
 
-    __slots__ = ("_asker", "_begun", "_expired", "_lease", "_loop", "_task", "_timer", "ended")
+    __slots__ = ("_asker", "_begun", "_bench", "_expired", "_hand", "_run", "_timer", "ended")
 
     def __init__(self, asker: Asker, run: TaskRun, bench: Bench, *, timeout: float | None) -> None:
         self._asker = asker
-        self._lease = bench.lease
+        self._run = run
+        self._bench = bench
+        self._hand: Hand | None = None
+        """The task that it runs in, while it does."""
         self._begun = False
         self.ended = False
         """Whether it has reported, or never will."""
         self._expired: float | None = None
-        loop = self._loop = bench.loop
-        self._timer = None if timeout is None else loop.call_later(timeout, self._expire, timeout)
-        # Named by its key: that tells more than a number, and asyncio need not make one up.
-        self._task: asyncio.Task[None] = asyncio.Task(
-            self._run(run), loop=loop, name=asker.call.key, context=bench.context.copy(), **_EAGERLY
-        )
+        self._timer = None if timeout is None else bench.loop.call_later(timeout, self._expire, timeout)
+        bench.hands.give(self)
 
     def cancel(self) -> None:
         """Cancel the coroutine and never report."""
         self.ended = True
         self._stop_timer()
-        self._task.cancel()
+        if self._hand is not None:
+            self._hand.cancel()
 
     def recall(self) -> bool:
         """Cancel it if its body has not begun, and tell whether that is so."""
@@ -93,23 +91,45 @@ class AsyncTry:
         self.cancel()
         return True
 
-    async def _run(self, run: TaskRun) -> None:
-        result: bytes | BaseException
+    @property
+    def name(self) -> str:
+        """That of its task."""
+        return self._asker.call.ask.task.name
+
+    def begin(self, hand: Hand) -> Awaitable[None] | None:
+        """Take the first step in `hand`; return the rest, which keeps `hand`, or None if that was all."""
+        if self.ended:
+            return None
+        self._hand = hand
+        # Named by its key: that tells more than a number.
+        hand.set_name(self._asker.call.key)
+        context, work = self._bench.context.copy(), self._work()
         try:
-            enter_task(run)
+            waits_for = context.run(work.send, None)
+        except StopIteration as over:
+            self._end(over.value)
+            return None
+        return self._go_on(context, work, waits_for)
+
+    async def _go_on(self, context: Context, work: Coroutine[Any, Any, bytes | BaseException], waits_for: Any) -> None:
+        self._end(await steps(context, work, waits_for))
+
+    async def _work(self) -> bytes | BaseException:
+        try:
+            enter_task(self._run)
             call = self._asker.call
             task = call.ask.task
             args, kwargs = call.ask.arguments()
-            body = self._lease.begin(task.fn, args, kwargs)
+            body = self._bench.lease.begin(task.fn, args, kwargs)
             self._begun = True
-            result = task.result.encode(await body)
+            return task.result.encode(await body)
         except BaseException as error:  # noqa: BLE001 - the boundary of user code
-            result = error
             if self._expired is not None and isinstance(error, asyncio.CancelledError):
-                result = _timeout_error(self._expired)
-        self._end(result)
+                return _timeout_error(self._expired)
+            return error
 
     def _end(self, result: bytes | BaseException) -> None:
+        self._hand = None
         self._stop_timer()
         if not self.ended:
             self.ended = True
@@ -117,8 +137,11 @@ class AsyncTry:
 
     def _expire(self, timeout: float) -> None:
         self._expired = timeout
-        self._timer = self._loop.call_later(CANCEL_GRACE_SECONDS, self._end, _timeout_error(timeout))
-        self._task.cancel()
+        if self._hand is None:
+            self._end(_timeout_error(timeout))
+            return
+        self._timer = self._bench.loop.call_later(CANCEL_GRACE_SECONDS, self._end, _timeout_error(timeout))
+        self._hand.cancel()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
