@@ -20,6 +20,7 @@ from aiki.wire.messages import (
     Claim,
     CloseSession,
     End,
+    Enqueue,
     Find,
     History,
     Input,
@@ -73,10 +74,9 @@ def check_request(request: Request[Any]) -> None:
     What one item of it lacks (a run, a unit, a route of a session) is said of that item, when it is carried out; so is
     what a cursor means, which is the reader's own word.
     """
-    match request:
-        case Status() | Watch():
-            for run_id in request.ids:
-                _check_id(run_id)
+    match request:  # what comes most often first
+        case Enqueue():
+            pass
         case Record():
             # A worker sends a run's next unit when it knows what became of the last; several at a time would have to
             # be written one after the other, by a statement for each.
@@ -84,14 +84,15 @@ def check_request(request: Request[Any]) -> None:
                 raise UsageError("a request records at most one unit of each run: send the next after its answer")
         case Claim():
             _check_claim(request)
+        case Status() | Watch():
+            for run_id in request.ids:
+                _check_id(run_id)
         case OpenSession():
             _check_open(request)
         case RenewSession() | CloseSession():
             _check_id(request.id, what="session")
         case Resume():
-            _check_id(request.id)
-            if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):
-                raise UsageError(f"`actor` must be 1 to {_NAME_CHARS} characters without NUL")
+            _check_resume(request)
         case _:
             _check_read(request)
 
@@ -117,6 +118,12 @@ def _check_open(request: OpenSession) -> None:
     low, high = _TTL_SECONDS
     if not math.isfinite(request.ttl) or not low <= request.ttl <= high:
         raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
+
+
+def _check_resume(request: Resume) -> None:
+    _check_id(request.id)
+    if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):
+        raise UsageError(f"`actor` must be 1 to {_NAME_CHARS} characters without NUL")
 
 
 def _check_read(request: Request[Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +20,7 @@ from aiki.wire.packing import too_large
 from aiki.wire.subjects import is_token
 from aikid.batch import Batcher
 from aikid.bus import may_reply
-from aikid.ops import OPS, Lane, Op, Services
+from aikid.ops import TABLE, Lane, Op, Services
 from aikid.store.pool import BadData
 
 log = logging.getLogger("aikid.api")
@@ -34,7 +34,7 @@ class Call:
 
     __slots__ = ("answered", "inbox", "namespace", "op", "request", "weight")
 
-    def __init__(self, op: Op, namespace: str, request: Any, *, inbox: str, weight: int) -> None:
+    def __init__(self, op: Op, namespace: str, request: Any, inbox: str, weight: int) -> None:
         self.op = op
         self.namespace = namespace
         self.request = request
@@ -44,13 +44,13 @@ class Call:
 
 
 class Api:
-    """Serves every operation of `OPS`. `accept` is called by the bus, `run` flushes until `stop`."""
+    """Serves every operation of the table. `accept` is called by the bus, `run` flushes until `stop`."""
 
     def __init__(self, services: Services) -> None:
         self._s = services
-        self._batchers: dict[Lane, Batcher[Call]] = {
-            lane: self._batcher(lane) for lane in {op.lane for op in OPS.values()}
-        }
+        self._batchers = {lane: self._batcher(lane) for lane in {op.lane for op in TABLE}}
+        self._ways = {op.name: (op, codec.decoder(op.request).decode, self._batchers[op.lane]) for op in TABLE}
+        """What is done to a request, by the name of its operation: looked up once for each."""
 
     def _batcher(self, lane: Lane) -> Batcher[Call]:
         return Batcher(self._flush, lane.budget, weigh=_weight, owner=_namespace)
@@ -72,17 +72,20 @@ class Api:
             return None
         _, _, namespace, _, name = subject.split(".")
         try:
-            op = _op(namespace, name, data)
-            request = _decode(op, data)
+            if not is_token(namespace):
+                raise UsageError(f"namespace {namespace[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
+            if (way := self._ways.get(name)) is None:
+                raise Unsupported(f"this aikid does not know {name[:80]!r}: it may be older than its caller")
+            op, decode, batcher = way
+            request = _decoded(data, decode, name)
             op.check(request)
+            weight = 1 + len(data) // _WEIGHED_BYTES
+            if op.rows is not None:
+                weight += len(getattr(request, op.rows))
+            if not batcher.add(Call(op, namespace, request, inbox, weight)):
+                raise Overloaded(f"aikid is beyond its budget for {name!r}", retry_after=_RETRY_SECONDS)
         except AikiError as error:
             return codec.encode_error(error)
-        rows = len(getattr(request, op.rows)) if op.rows is not None else 0
-        weight = 1 + rows + len(data) // _WEIGHED_BYTES
-        if not self._batchers[op.lane].add(Call(op, namespace, request, inbox=inbox, weight=weight)):
-            return codec.encode_error(
-                Overloaded(f"aikid is beyond its budget for {name!r}", retry_after=_RETRY_SECONDS)
-            )
         return None
 
     async def _flush(self, calls: list[Call]) -> None:
@@ -134,25 +137,17 @@ class Api:
             await self._refuse(waiting, AikiError("aikid has a bug: see its log"))
 
 
-def _op(namespace: str, name: str, data: bytes) -> Op:
-    if not is_token(namespace):
-        raise UsageError(f"namespace {namespace[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
-    if (op := OPS.get(name)) is None:
-        raise Unsupported(f"this aikid does not know {name[:80]!r}: it may be older than its caller")
+def _decoded(data: bytes, decode: Callable[[bytes], Any], name: str) -> Any:
     if len(data) > MESSAGE_BYTES:
         raise PayloadError(f"a request of {len(data):,} bytes is over the limit of {MESSAGE_BYTES:,}")
-    return op
-
-
-def _decode(op: Op, data: bytes) -> Any:
     try:
-        return codec.decoder(op.request).decode(data)
+        return decode(data)
     except msgspec.ValidationError as error:
-        raise UsageError(f"the request {op.name!r} does not have the right shape: {error}") from error
+        raise UsageError(f"the request {name!r} does not have the right shape: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise PayloadError(f"the request {op.name!r} is not JSON: {error}") from error
+        raise PayloadError(f"the request {name!r} is not JSON: {error}") from error
     except RecursionError as error:
-        raise PayloadError(f"the request {op.name!r} is nested too deep") from error
+        raise PayloadError(f"the request {name!r} is nested too deep") from error
 
 
 def _encoded(reply: object) -> bytes:

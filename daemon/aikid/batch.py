@@ -11,7 +11,7 @@ times 1 + 1/2 + ... + 1/n.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -47,7 +47,7 @@ class Batcher(Generic[T]):
         self._owner = owner
         self._queues: dict[Hashable, deque[T]] = {}
         """By owner, in the order in which they are served. None is empty."""
-        self._lanes_of: Counter[Hashable] = Counter()
+        self._lanes_of: dict[Hashable, int] = {}
         """How many lanes work for an owner; counted only if there is a bound."""
         self._idle: list[asyncio.Future[None]] = []
         self._stopping = False
@@ -89,12 +89,15 @@ class Batcher(Generic[T]):
             if self._budget.lanes_each is None:
                 await self._flush(batch)
                 continue
-            owners = Counter({self._owner(item) for item in batch})
-            self._lanes_of += owners
+            owners = {self._owner(item) for item in batch}
+            for owner in owners:
+                self._lanes_of[owner] = self._lanes_of.get(owner, 0) + 1
             try:
                 await self._flush(batch)
             finally:
-                self._lanes_of -= owners
+                for owner in owners:
+                    if (left := self._lanes_of.pop(owner) - 1) > 0:
+                        self._lanes_of[owner] = left
 
     async def _sleep(self) -> None:
         idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -125,6 +128,6 @@ class Batcher(Generic[T]):
     def _next_queue(self) -> tuple[Hashable, deque[T]] | None:
         each = self._budget.lanes_each
         for owner, queue in self._queues.items():
-            if each is None or self._stopping or self._lanes_of[owner] < each:
+            if each is None or self._stopping or self._lanes_of.get(owner, 0) < each:
                 return owner, queue
         return None

@@ -35,7 +35,7 @@ log = logging.getLogger("aikid.bus")
 OLDEST_SERVER: Final = (2, 10)
 _ACK_SECONDS: Final = 5
 _API_SECONDS: Final = 2.0
-_INBOX: Final = "_INBOX."
+_INBOX: Final = re.compile(r"_INBOX\.[^ *>\t\r\n]{0,248}")
 _REFUSED_HINT: Final = "set the credentials (AIKI_NATS_URL, AIKI_CREDS) or the server's permissions right"
 _OVERLAP: Final = "subjects overlap"
 """What JetStream says if a stream of somebody else's takes in our subjects."""
@@ -298,4 +298,4 @@ def _is_limited(name: str, value: Any) -> bool:
 
 def may_reply(subject: str) -> bool:
     """Tell whether `subject` is an inbox: a caller must not make the daemon publish anywhere else."""
-    return subject.startswith(_INBOX) and not {" ", "*", ">", "\t", "\r", "\n"} & set(subject) and len(subject) < 256
+    return _INBOX.fullmatch(subject) is not None
