@@ -36,7 +36,7 @@ from aiki.wire.messages import (
 )
 from aikid.batch import Budget
 from aikid.bus import Bus, may_reply
-from aikid.engine import claims, control, enqueue, reads, record, sessions, status
+from aikid.engine import claims, control, enqueue, journal, reads, record, sessions, status
 from aikid.engine.changes import Done
 from aikid.engine.routes import Routes
 from aikid.store.pool import Pool
@@ -102,7 +102,12 @@ async def _claim(s: Services, calls: Calls) -> Done[Any]:
 
 async def _page(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
-    return Done([await reads.page(s.pool, namespace, request, room=s.bus.room)])
+    return Done([await journal.page(s.pool, namespace, request, room=s.bus.room)])
+
+
+async def _history(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await journal.story(s.pool, namespace, request, room=s.bus.room)])
 
 
 async def _record(s: Services, calls: Calls) -> Done[Any]:
@@ -192,7 +197,7 @@ TABLE: Final = (
     Op(Watch, _LOOK, _look, rows="ids", check=_check_watch),
     Op(Find, _READ, _read),
     Op(ListRuns, _READ, _read),
-    Op(History, _READ, _read),
+    Op(History, _READ, _history),
     Op(Input, _READ, _read),
     Op(Summary, _READ, _read),
     Op(Workflows, _READ, _read),

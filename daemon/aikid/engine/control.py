@@ -6,8 +6,7 @@ from aiki.core.errors import Conflict
 from aiki.core.states import State
 from aiki.wire.messages import Resume, ResumeReply
 from aikid.engine.changes import Changes, Done
-from aikid.engine.reads import no_run
-from aikid.engine.status import read
+from aikid.engine.status import no_run, read
 from aikid.store import control as store
 from aikid.store.pool import Connection, Pool, Priority
 

@@ -1,4 +1,4 @@
-"""Answer the questions of people and tools: lists, stories, counts, and what a reference names."""
+"""Answer the questions of people and tools: lists, counts, inputs, and what a reference names."""
 
 from __future__ import annotations
 
@@ -9,24 +9,18 @@ from typing import Any, Final
 from msgspec import Raw
 from msgspec.structs import replace
 
-from aiki.core.errors import NotFound, Unsupported, UsageError
-from aiki.core.states import Move, State, target
+from aiki.core.errors import Unsupported, UsageError
+from aiki.core.states import State
 from aiki.rules.checking import is_uuid
 from aiki.wire import weights
-from aiki.wire.limits import PAGE_BYTES
 from aiki.wire.messages import (
     NONE,
     Find,
     FindReply,
-    History,
-    HistoryItem,
-    HistoryReply,
     Input,
     InputReply,
     ListReply,
     ListRuns,
-    Page,
-    PageReply,
     Request,
     RunStatus,
     Summary,
@@ -35,24 +29,19 @@ from aiki.wire.messages import (
     WorkflowsReply,
 )
 from aiki.wire.packing import page as page_of
-from aiki.wire.packing import reply_room, too_large
+from aiki.wire.packing import reply_room
 from aikid.engine import status
 from aikid.engine.routes import RouteKey
-from aikid.engine.status import RunKey
-from aikid.store import journal, routes, story
+from aikid.engine.status import RunKey, no_run
 from aikid.store import reads as store
-from aikid.store.pool import Connection, Pool, Priority
+from aikid.store import routes
+from aikid.store.pool import Pool, Priority
 from aikid.store.reads import Mark
-from aikid.store.story import Line, Place
 
 _FOUND: Final = 10
-_EVENTS: Final = frozenset(event.value for event in Move)
 _LIST_MAX: Final = 1000
-_STORY_ITEMS: Final = 500
-_TRIES_MAX: Final = 5_000
 _ROUTES_MAX: Final = 500
 _ROWS_MAX: Final = 5_000
-_CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
 _MARK: Final = re.compile(r"([0-9]{1,16})\.([0-9a-f-]{36})")
 """After which run a page begins: when it was stored, in microseconds, and its id."""
 _COUNTED: Final = re.compile(r"([0-9a-f-]{36})?\+([0-9]{1,9})")
@@ -70,8 +59,6 @@ async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int
             return FindReply(*await _find(pool, namespace, request.reference, before=request.cursor))
         case ListRuns():
             return await _list(pool, namespace, request, room)
-        case History():
-            return await _story(pool, namespace, request, room)
         case Input():
             if (raw := await store.run_input(pool, namespace, request.id)) is None:
                 raise no_run(request.id, namespace)
@@ -84,51 +71,10 @@ async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int
             raise Unsupported(f"this aikid cannot answer {request.op!r}")
 
 
-def no_run(run_id: str, namespace: str) -> NotFound:
-    """Return the error for a run that does not exist."""
-    return NotFound(
-        f"there is no run {run_id[:64]!r} in namespace {namespace!r}",
-        hint="await client.runs.list()",
-        command="aiki run list",
-    )
-
-
 def _id(run_id: str) -> str:
     if not is_uuid(run_id):
         raise UsageError(f"run id {run_id[:64]!r} is not a UUID in its canonical form")
     return run_id
-
-
-async def page(pool: Pool, namespace: str, request: Page, *, room: int) -> PageReply:
-    """Return journal entries after `after`, or the tries of tasks after `tried_after`, as many as fit `room`.
-
-    Raises NotFound, Unavailable, and PayloadError if the next entry fits no message.
-    """
-    run_id = request.run_id
-
-    async def work(connection: Connection) -> PageReply:
-        if run_id not in await journal.of_namespace(connection, namespace, [run_id]):
-            raise no_run(run_id, namespace)
-        if request.tried_after is not None:
-            return await _tries(connection, run_id, request.tried_after, room)
-        return await _entries(connection, run_id, request.after, room)
-
-    return await pool.run(work, priority=Priority.CLAIM)
-
-
-async def _entries(connection: Connection, run_id: str, after: int, room: int) -> PageReply:
-    if after >= 1 << 31:
-        return PageReply()
-    entries = await journal.page(connection, run_id, after=after, limit_bytes=min(PAGE_BYTES, room))
-    fit = page_of(entries, weights.of_entry, room)
-    if fit and weights.of_entry(fit[0]) > reply_room(room):
-        raise too_large(f"entry {after + 1} of the journal of run {run_id}", len(fit[0].value), room=room)
-    return PageReply(fit)
-
-
-async def _tries(connection: Connection, run_id: str, after: str, room: int) -> PageReply:
-    left = await journal.next_attempts(connection, run_id, after=after, limit=_TRIES_MAX)
-    return PageReply(attempts=page_of(left, weights.of_attempt, room))
 
 
 async def _find(pool: Pool, namespace: str, reference: str, *, before: str | None) -> tuple[list[str], str | None]:
@@ -173,46 +119,6 @@ def _mark(cursor: str) -> Mark:
 
 def _told(mark: Mark) -> str:
     return f"{mark.created}.{mark.id}"
-
-
-async def _story(pool: Pool, namespace: str, request: History, room: int) -> HistoryReply:
-    after = _place(request.cursor)
-    if await store.run_input(pool, namespace, request.id) is None:
-        raise no_run(request.id, namespace)
-    lines = await story.read(pool, request.id, after=after, limit=_STORY_ITEMS + 1, limit_bytes=room)
-    items = [_item(line, room) for line in lines[:_STORY_ITEMS]]
-    kept = page_of(items, weights.of_item, room)
-    return HistoryReply(kept, ".".join(map(str, lines[len(kept) - 1].place)) if len(kept) < len(lines) else None)
-
-
-def _item(line: Line, room: int) -> HistoryItem:
-    item = HistoryItem(
-        at=line.at,
-        event=line.event,
-        state=_state_after(line.event),
-        reason=line.reason,
-        actor=line.actor,
-        key=line.key,
-        ok=line.ok,
-        value=NONE if line.value is None else Raw(line.value),
-        attempt=line.attempt,
-        due_at=line.due_at,
-    )
-    if weights.of_item(item) <= reply_room(room):
-        return item
-    return replace(item, value=NONE, reason=too_large("its value", len(item.value), room=room).message)
-
-
-def _place(cursor: str | None) -> Place:
-    if cursor is None:
-        return story.BEGIN
-    if not _CURSOR.fullmatch(cursor):
-        raise UsageError("the cursor of a history is what an earlier page gave")
-    return Place(*map(int, cursor.split(".")))
-
-
-def _state_after(event: str) -> State | None:
-    return target(Move(event)) if event in _EVENTS else None
 
 
 async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> SummaryReply:

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from aiki.core.errors import NotFound
 from aiki.core.states import State
 from aiki.wire import weights
 from aiki.wire.limits import ENTRIES_HARD
@@ -86,3 +87,12 @@ def within(run: RunStatus, room: int) -> RunStatus:
         return run
     error = too_large("its result", len(run.output) + len(run.error), room=room)
     return replace(run, output=NONE, error=NONE, why=error.message)
+
+
+def no_run(run_id: str, namespace: str) -> NotFound:
+    """Return the error for a run that does not exist."""
+    return NotFound(
+        f"there is no run {run_id[:64]!r} in namespace {namespace!r}",
+        hint="await client.runs.list()",
+        command="aiki run list",
+    )

@@ -15,7 +15,6 @@ from aiki.wire.messages import (
     Attempt,
     End,
     History,
-    HistoryReply,
     ListReply,
     ListRuns,
     OpenSession,
@@ -27,7 +26,7 @@ from aiki.wire.messages import (
     WorkflowsReply,
 )
 from aiki.wire.packing import MAX_PAYLOAD_LEAST, payload_bytes
-from aikid.engine import claims, reads, sessions, status
+from aikid.engine import claims, journal, reads, sessions, status
 from tests.integration.daemon.engine import Engine, completed, entry, new_id, new_run, unit
 
 pytestmark = pytest.mark.anyio
@@ -107,7 +106,7 @@ async def test_tries_that_do_not_fit_a_claim_are_read_in_pages(engine: Engine) -
     found: list[Attempt] = []
     while len(found) < 1000:
         after = found[-1].key if found else ""
-        page = await reads.page(engine.pool, engine.namespace, Page(run.fence.run_id, tried_after=after), room=ROOM)
+        page = await journal.page(engine.pool, engine.namespace, Page(run.fence.run_id, tried_after=after), room=ROOM)
         assert len(codec.encode_reply(page)) <= ROOM
         assert page.attempts
         found += page.attempts
@@ -123,11 +122,11 @@ async def test_a_journal_is_read_in_pages_and_an_entry_that_fits_none_is_told(en
     await engine.record(unit(run.fence, 7, entry("large", payload(100_000))))
     after = 0
     while after < 7:
-        page = await reads.page(engine.pool, engine.namespace, Page(run.fence.run_id, after), room=ROOM)
+        page = await journal.page(engine.pool, engine.namespace, Page(run.fence.run_id, after), room=ROOM)
         assert len(codec.encode_reply(page)) <= ROOM
         after += len(page.entries)
     with pytest.raises(PayloadError, match=r"entry 8 .* has 100,000 bytes, more than the NATS server's max_payload"):
-        await reads.page(engine.pool, engine.namespace, Page(run.fence.run_id, 7), room=ROOM)
+        await journal.page(engine.pool, engine.namespace, Page(run.fence.run_id, 7), room=ROOM)
 
 
 async def test_an_outcome_that_no_reader_could_be_brought_is_refused(engine: Engine) -> None:
@@ -176,7 +175,7 @@ async def test_what_fits_no_reply_is_told_without_its_value(engine: Engine) -> N
     (told,) = reply.runs
     assert (told.state, bytes(told.output), reply.rest) == (State.COMPLETED, b"", 0)
     assert told.why == "its result has 100,000 bytes, more than the NATS server's max_payload of 65,536"
-    story: HistoryReply = await read(engine, History(run_id))
+    story = await journal.story(engine.pool, engine.namespace, History(run_id), room=ROOM)
     (item,) = [item for item in story.items if item.event == "entry"]
     assert (item.key, item.ok, bytes(item.value)) == ("task:a:0:0", True, b"")
     assert item.reason == "its value has 90,000 bytes, more than the NATS server's max_payload of 65,536"
@@ -195,10 +194,11 @@ async def test_lists_and_stories_are_paged(engine: Engine) -> None:
     run = await engine.claim_one()
     for n in range(6):
         await engine.record(unit(run.fence, n, entry(f"t{n}", payload(LARGEST))))
-    story: HistoryReply = await read(engine, History(run.fence.run_id))
+    story = await journal.story(engine.pool, engine.namespace, History(run.fence.run_id), room=ROOM)
     events = [item.event for item in story.items]
     while story.cursor is not None:
-        story = await read(engine, History(run.fence.run_id, story.cursor))
+        request = History(run.fence.run_id, story.cursor)
+        story = await journal.story(engine.pool, engine.namespace, request, room=ROOM)
         events += [item.event for item in story.items]
     assert sorted(events) == ["claim", "enqueued", *["entry"] * 6]
 

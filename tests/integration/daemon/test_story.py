@@ -5,8 +5,8 @@ from msgspec import Raw
 
 from aiki.core.states import Move
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import Attempt, End, Fence, History, HistoryReply
-from aikid.engine import reads
+from aiki.wire.messages import Attempt, End, Fence, History
+from aikid.engine import journal
 from aikid.store import story
 from aikid.store.story import Line
 from tests.integration.daemon.engine import Engine, completed, entry, unit
@@ -103,8 +103,7 @@ async def test_a_page_of_large_outcomes_fits_a_message_and_the_next_goes_on(engi
     events: list[str] = []
     cursor = None
     while True:
-        reply = await reads.answer(engine.pool, "default", History(run_id, cursor), room=engine.room)
-        assert isinstance(reply, HistoryReply)
+        reply = await journal.story(engine.pool, "default", History(run_id, cursor), room=engine.room)
         assert sum(len(item.value) for item in reply.items) < MESSAGE_BYTES
         events += [item.event for item in reply.items]
         if (cursor := reply.cursor) is None:
