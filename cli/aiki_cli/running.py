@@ -12,7 +12,6 @@ from aiki_cli import exits, failures
 from aiki_cli.view.found import End, Found, Line, Rows, Text
 from aiki_cli.view.output import NobodyReads
 from aiki_cli.view.secrets import refuse_secret_flag
-from aiki_cli.view.showing import show, show_at_once
 
 if TYPE_CHECKING:
     from aiki_cli.session import Session
@@ -75,10 +74,14 @@ def _run(session: Session, command: Any) -> int:
         return result
     if callable(result):
         return _code(in_loop(lambda: _shown(session, result)), session)
+    from aiki_cli.view.showing import show_at_once
+
     return _code(show_at_once(result, session.out), session)
 
 
 async def _shown(session: Session, command: Later) -> End:
+    from aiki_cli.view.showing import show
+
     async with session.connections:
         return await show(await command(), session.out)
 

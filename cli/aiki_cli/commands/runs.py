@@ -10,8 +10,6 @@ import typer
 
 from aiki_cli import options
 from aiki_cli.session import Session
-from aiki_cli.view import runs as view
-from aiki_cli.view import story
 from aiki_cli.view.found import Found, Lines, Rows
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
@@ -47,6 +45,8 @@ async def list_runs(
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
 ) -> Found:
     """List runs, newest first. The TSV columns are those of `aiki status`."""
+    from aiki_cli.view.runs import listed
+
     states, labels, after = _states(state or ()), payload.labels_of(label or ()), _ago(since)
     client = await session.client()
     found: list[RunStatus] = []
@@ -66,23 +66,27 @@ async def list_runs(
             break
     if not found and workflow is not None:
         await _question(session, client, workflow)
-    return view.listed(found, more=cursor is not None, limit=limit)
+    return listed(found, more=cursor is not None, limit=limit)
 
 
 @app.command("show")
 @options.command
 async def show(session: Session, reference: Reference) -> Found:
     """Show all that is known of a run, with its input and its result or error."""
+    from aiki_cli.view.runs import whole
+
     client = await session.client()
     (run_id,) = await find_all(client, [reference])
     (run,) = await client.runs.status([run_id])
-    return view.whole(run, await _input(session, client, run_id))
+    return whole(run, await _input(session, client, run_id))
 
 
 @app.command("history")
 @options.command
 async def history(session: Session, reference: Reference) -> Found:
     """Show a run's story. TSV columns: at, event, state, key, ok, reason, actor, value."""
+    from aiki_cli.view import story
+
     client = await session.client()
     (run_id,) = await find_all(client, [reference])
 
@@ -101,10 +105,12 @@ async def history(session: Session, reference: Reference) -> Found:
 @options.command
 async def resume(session: Session, reference: Reference) -> Found:
     """Queue a blocked run again, or end the wait before a retry."""
+    from aiki_cli.view.runs import moved
+
     client = await session.client()
     (run_id,) = await find_all(client, [reference])
     run = await client.runs.resume(run_id, actor=_person())
-    return view.moved(run, said=f"follow it: aiki status {run_id} --watch" if session.out.talkative else None)
+    return moved(run, said=f"follow it: aiki status {run_id} --watch" if session.out.talkative else None)
 
 
 async def _question(session: Session, client: Client, workflow: str) -> None:

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from aiki_cli import exits, options
-from aiki_cli.commands.status_watch import changes
 from aiki_cli.session import Session
-from aiki_cli.view import runs as view
-from aiki_cli.view import summary
 from aiki_cli.view.found import Changes, Found, Pages, Rows
 from aiki_cli.words import suggestions
 from aiki_cli.words.references import find_all
@@ -44,6 +41,8 @@ async def status(
     """
     client = await session.client()
     if not references:
+        from aiki_cli.view import summary
+
         return Pages(_summaries(session, client)) if watch else summary.rows(await client.runs.summary())
     run_ids = await find_all(client, references)
     if watch:
@@ -53,12 +52,17 @@ async def status(
 
 
 def _rows(runs: Sequence[RunStatus], *, alone: bool, exit_status: bool) -> Rows:
+    from aiki_cli.view.runs import rows
+
     code = max((exits.of_state(run.state) for run in runs), default=exits.OK) if exit_status else exits.OK
-    return view.rows(runs, alone=alone, code=code)
+    return rows(runs, alone=alone, code=code)
 
 
 def _watched(session: Session, client: Client, run_ids: Sequence[str], *, exit_status: bool) -> Found:
     """Return the changes of runs until all have ended; a run that needs a person counts as ended."""
+    from aiki_cli.commands.status_watch import changes
+    from aiki_cli.view.runs import line
+
     latest: dict[str, RunStatus] = {}
 
     async def seen() -> AsyncGenerator[RunStatus, None]:
@@ -72,11 +76,13 @@ def _watched(session: Session, client: Client, run_ids: Sequence[str], *, exit_s
         known = [latest[run_id] for run_id in run_ids if run_id in latest]
         return _rows(known, alone=len(run_ids) == 1, exit_status=exit_status)
 
-    return Changes(seen(), view.line, now)
+    return Changes(seen(), line, now)
 
 
 async def _summaries(session: Session, client: Client) -> AsyncGenerator[Rows, None]:
     """Yield a summary each second, until Ctrl-C."""
+    from aiki_cli.view import summary
+
     while True:
         yield summary.rows(await client.runs.summary())
         session.out.go_on()

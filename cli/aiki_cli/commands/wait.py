@@ -12,14 +12,13 @@ import typer
 from aiki import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, WaitTimeout
 from aiki_cli import exits, options
 from aiki_cli.session import Session
-from aiki_cli.view import outcomes
 from aiki_cli.view.found import End, Found, Lines
-from aiki_cli.view.outcomes import Outcome
 from aiki_cli.words import suggestions
 from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
     from aiki import Client
+    from aiki_cli.view.outcomes import Outcome
 
 
 @options.command
@@ -48,6 +47,8 @@ def wait_for(
     session: Session, client: Client, run_ids: Sequence[str], *, timeout: str | None, first_only: bool = False
 ) -> Lines[Outcome]:
     """Return what comes of the runs, as it comes; the exit code is the highest."""
+    from aiki_cli.view import outcomes
+
     wanted = list(dict.fromkeys(run_ids))
     alone = len(wanted) == 1
     codes = [exits.OK]

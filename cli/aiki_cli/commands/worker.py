@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from aiki_cli import options
-from aiki_cli.processes.worker_process import DEFAULT_RUNS, SAFE_PATH, worker_command, worker_environment
 from aiki_cli.session import Session
 from aiki_cli.words import suggestions
 
@@ -69,6 +68,7 @@ def start(
     modules of the manifest are served.
     """
     from aiki.manifest import module_folders, resolve
+    from aiki_cli.processes.worker_process import DEFAULT_RUNS, SAFE_PATH, worker_command
 
     folders = module_folders(session.manifest, Path.cwd())
     names = resolve(modules or (), session.manifest, folders)
@@ -95,6 +95,7 @@ def _run_fleet(
     from aiki_cli.processes.child import Child, say_ready
     from aiki_cli.processes.fleet import Fleet
     from aiki_cli.processes.sources import Sources
+    from aiki_cli.processes.worker_process import worker_environment
 
     detach_stderr()
     return Fleet(

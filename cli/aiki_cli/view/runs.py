@@ -6,7 +6,6 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from aiki_cli.view.drawing import columns, console
 from aiki_cli.view.found import End, Line, Rows
 from aiki_cli.view.moments import local, span, utc
 from aiki_cli.view.output import is_terminal
@@ -113,6 +112,8 @@ def moved(run: RunStatus, *, said: str | None) -> Rows:
 
 def table(runs: Sequence[RunStatus]) -> RenderableType:
     """Return runs as lines for people; where the screen is narrow, with the ends of their ids, which name them too."""
+    from aiki_cli.view.drawing import columns, console
+
     now = datetime.now(UTC)
     width = console().width
     rows = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from aiki_cli.view.drawing import columns
 from aiki_cli.view.found import Line, Rows
 from aiki_cli.view.moments import local, span, utc
 from aiki_cli.view.runs import state_text
@@ -57,6 +56,8 @@ def rows(run_id: str, entries: Sequence[HistoryEntry]) -> Rows:
 
 def table(entries: Sequence[HistoryEntry]) -> RenderableType:
     """Return a story for people, one line each, however narrow the screen is."""
+    from aiki_cli.view.drawing import columns
+
     return columns([_words(entry) for entry in entries], ["AT", "EVENT", "STATE", "WHAT"], last_is_cut=True)
 
 

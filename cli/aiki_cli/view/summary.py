@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aiki_cli.view.drawing import columns
 from aiki_cli.view.found import Line, Rows
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ def rows(summary: NamespaceSummary) -> Rows:
 
 def _table(summary: NamespaceSummary) -> RenderableType:
     from rich.console import Group
+
+    from aiki_cli.view.drawing import columns
 
     by_route: dict[tuple[str, str], dict[str, int]] = {}
     for count in summary.counts:
