@@ -33,7 +33,8 @@ class HistoryEntry:
     """One line of a run's story: a change of state, a recorded outcome (`entry`), or a try that failed (`attempt`)."""
 
     at: datetime
-    event: str
+    move: str
+    """What happened to the run, such as `claim`; `entry` or `attempt` of a line that is one."""
     state: State | None = None
     reason: str | None = None
     actor: str | None = None
@@ -183,7 +184,7 @@ async def _matching(wire: Wire, reference: str) -> list[str]:
 def _entry(item: HistoryItem) -> HistoryEntry:
     return HistoryEntry(
         at=to_datetime(item.at),
-        event=item.event,
+        move=item.move,
         state=item.state,
         reason=item.reason,
         actor=item.actor,

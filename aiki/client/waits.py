@@ -225,7 +225,7 @@ class Waits:
 
 
 def _same(a: RunStatus, b: RunStatus) -> bool:
-    return (a.state, a.attempt, a.tasks, a.due_at, a.why) == (b.state, b.attempt, b.tasks, b.due_at, b.why)
+    return (a.state, a.claims, a.tasks, a.due_at, a.why) == (b.state, b.claims, b.tasks, b.due_at, b.why)
 
 
 async def read(wire: Wire, run_ids: list[str]) -> dict[str, RunStatus]:

@@ -46,6 +46,8 @@ class RunStatus:
     version: str
     state: State
     attempt: int
+    """The attempt of the workflow itself, from 1. Being taken up again after its worker was lost is none."""
+    claims: int
     """How many times a worker has taken it up."""
     created_at: datetime
     started_at: datetime | None = None
@@ -92,6 +94,7 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         version=run.version,
         state=run.state,
         attempt=run.attempt,
+        claims=run.claims,
         created_at=to_datetime(run.created_at),
         started_at=moment(run.started_at),
         finished_at=moment(run.finished_at),

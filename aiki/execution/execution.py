@@ -198,6 +198,7 @@ class Execution:
             input=claimed.input,
             idempotency_key=claimed.key,
             labels=claimed.labels,
+            attempt=claimed.attempt,
         )
         body.begin(workflow.fn(run, *args, **kwargs))
         self._standing.move(Happening.BEGIN)

@@ -56,12 +56,13 @@ class Patched(Ask[bool]):
 class WorkflowRun:
     """The first argument of every workflow: the run as its body sees it.
 
-    `origin_id` is the first of its retries, so it is the same over all of them; `run_id` is this run.
+    `origin_id` is the first of its retries, so it is the same over all of them; `run_id` is this run. `attempt` is the
+    workflow's own, from 1: a body that begins again after its worker was lost is still in the same one.
     """
 
     __slots__ = (
         *("_body", "_input", "_log", "_random"),
-        *("idempotency_key", "labels", "origin_id", "run_id", "version", "workflow"),
+        *("attempt", "idempotency_key", "labels", "origin_id", "run_id", "version", "workflow"),
     )
 
     def __init__(
@@ -75,6 +76,7 @@ class WorkflowRun:
         input: msgspec.Raw,
         idempotency_key: str | None,
         labels: Mapping[str, str],
+        attempt: int = 1,
     ) -> None:
         self._body = body
         self._log: RunLog | None = None
@@ -86,6 +88,7 @@ class WorkflowRun:
         self._input = input
         self.idempotency_key = idempotency_key
         self.labels = labels
+        self.attempt = attempt
 
     def __repr__(self) -> str:
         return f"<WorkflowRun {self.run_id} of {self.workflow} {self.version}>"

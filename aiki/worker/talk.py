@@ -45,7 +45,7 @@ class Talk:
 
     def began(self, claimed: Claimed) -> None:
         """Say that a run starts here, or goes on after it has left a worker."""
-        again = claimed.attempt > 1
+        again = claimed.claims > 1
         if self._usual.has_room("runs went on" if again else "runs started"):
             self._tell(claimed, "goes on" if again else "started")
 

@@ -29,15 +29,15 @@ class Story:
     def recorded(self) -> Iterator[tuple[str, HistoryEntry]]:
         """Yield each committed task outcome with the task's name."""
         for entry in self.history:
-            if entry.event == "entry" and (task := entry.task) is not None:
+            if entry.move == "entry" and (task := entry.task) is not None:
                 yield task, entry
 
     def claimed_again(self) -> datetime | None:
         """Return when another worker took the run up after its own had died; None if it was not in a dying hand."""
         rescued = False
         for entry in self.history:
-            rescued = rescued or entry.event == "rescue"
-            if rescued and entry.event == "claim":
+            rescued = rescued or entry.move == "rescue"
+            if rescued and entry.move == "claim":
                 return entry.at
         return None
 

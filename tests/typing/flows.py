@@ -103,3 +103,4 @@ def script(client: BlockingClient) -> None:
     assert_type(client.runs.list(limit=5), RunPage)
     assert_type(client.runs.history(handle.run_id), Iterator[HistoryEntry])
     assert_type(handle.resume().origin_id, str)
+    assert_type(client.runs.status([handle.run_id])[0].claims, int)

@@ -67,8 +67,8 @@ class RunStatus(Struct, omit_defaults=True):
     version: str
     state: State
     created_at: int
-    attempt: int = 0
-    """How many times the run was claimed."""
+    claims: int = 0
+    """How many times workers have taken it up."""
     started_at: int | None = None
     finished_at: int | None = None
     due_at: int | None = None
@@ -92,6 +92,8 @@ class RunStatus(Struct, omit_defaults=True):
     """The try of one of its tasks that failed and is due again, of a run whose `why` does not say so (not in news)."""
     output_bytes: int | None = None
     """The size of an output that is not here: a list leaves out those of more than LISTED_BYTES."""
+    attempt: int = 1
+    """The attempt of the workflow itself, which no loss of a worker counts against."""
 
 
 class StatusReply(Struct, omit_defaults=True):
@@ -181,8 +183,8 @@ class HistoryItem(Struct, omit_defaults=True):
     """One line of a run's story: a transition or a journal entry."""
 
     at: int
-    event: str
-    """An `Event`, `enqueued`, or `entry` for an outcome in the journal, `attempt` for a try that failed."""
+    move: str
+    """A `Move`, `enqueued`, or `entry` for an outcome in the journal, `attempt` for a try that failed."""
     state: State | None = None
     reason: str | None = None
     """Why it happened; or why the value is not here, if no message can hold it."""

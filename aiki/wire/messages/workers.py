@@ -106,7 +106,8 @@ class Claimed(Struct, omit_defaults=True):
     workflow: str
     version: str
     input: Raw
-    attempt: int
+    claims: int
+    """How many times workers have taken it up, this one included."""
     started_at: int
     """The time of the first claim."""
     key: str | None = None
@@ -120,6 +121,8 @@ class Claimed(Struct, omit_defaults=True):
     """How many such tries there are; those that did not fit are read by `Page`."""
     suspect: bool = False
     """It has killed workers before."""
+    attempt: int = 1
+    """The attempt of the workflow itself."""
 
 
 class ClaimReply(Struct, omit_defaults=True):

@@ -36,8 +36,8 @@ async def status(
 ) -> Found:
     """Show runs, or a summary of all.
 
-    TSV columns: id, state, workflow, version, created_at, started_at, finished_at, due_at, attempt, tasks, key, why.
-    Of the summary: workflow, version, state, runs.
+    TSV columns: id, state, workflow, version, created_at, started_at, finished_at, due_at, attempt, claims, tasks, key,
+    why. Of the summary: workflow, version, state, runs.
     """
     client = await session.client()
     if not references:

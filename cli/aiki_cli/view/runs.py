@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aiki import RunStatus
 
-TSV_COLUMNS: Final = "id state workflow version created_at started_at finished_at due_at attempt tasks key why"
+TSV_COLUMNS: Final = "id state workflow version created_at started_at finished_at due_at attempt claims tasks key why"
 _WIDE: Final = 110
 """Columns of a screen from which on there is room for whole ids."""
 _SIGNS: Final = {
@@ -55,6 +55,7 @@ def to_object(run: RunStatus) -> dict[str, Any]:
         "version": run.version,
         "state": str(run.state),
         "attempt": run.attempt,
+        "claims": run.claims,
         "created_at": utc(run.created_at),
         "started_at": utc(run.started_at),
         "finished_at": utc(run.finished_at),
@@ -182,6 +183,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("finished", f"{_moment(ended, now)}, after {span(ended - (started or run.created_at))}" if ended else None),
         ("tasks", str(run.tasks) if run.tasks else None),
         ("attempt", str(run.attempt) if run.attempt > 1 else None),
+        ("claims", str(run.claims) if run.claims > 1 else None),
         ("worker", run.worker),
         ("key", run.key),
         ("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items())),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiki.client.runs import HistoryEntry
 
-TSV_COLUMNS: Final = "at event state key ok reason actor value"
+TSV_COLUMNS: Final = "at move state key ok reason actor value"
 _VALUE_CHARS: Final = 1_000
 """More than a screen is wide: what is beyond would only be cut."""
 
@@ -26,7 +26,7 @@ def to_object(entry: HistoryEntry) -> dict[str, Any]:
     """Return all of the line; members that say nothing are null, so that scripts find them all."""
     return {
         "at": utc(entry.at),
-        "event": entry.event,
+        "move": entry.move,
         "state": entry.state and str(entry.state),
         "key": entry.key,
         "task": entry.task,
@@ -58,19 +58,19 @@ def table(entries: Sequence[HistoryEntry]) -> RenderableType:
     """Return a story for people, one line each, however narrow the screen is."""
     from aiki_cli.view.drawing import columns
 
-    return columns([_words(entry) for entry in entries], ["AT", "EVENT", "STATE", "WHAT"], last_is_cut=True)
+    return columns([_words(entry) for entry in entries], ["AT", "MOVE", "STATE", "WHAT"], last_is_cut=True)
 
 
 def _words(entry: HistoryEntry) -> list[str]:
     moment = f"{local(entry.at):%H:%M:%S.%f}"[:-3]
-    return [moment, _event(entry), state_text(entry.state) if entry.state else "", _what(entry)]
+    return [moment, _move(entry), state_text(entry.state) if entry.state else "", _what(entry)]
 
 
-def _event(entry: HistoryEntry) -> str:
-    if entry.event == "attempt" and entry.attempt is not None:
+def _move(entry: HistoryEntry) -> str:
+    if entry.move == "attempt" and entry.attempt is not None:
         return f"attempt {entry.attempt}"
-    if entry.event != "entry":
-        return entry.event
+    if entry.move != "entry":
+        return entry.move
     if entry.task is None:
         return "entry" if entry.timer is None else "timer"
     return "task" if entry.ok else "task failed"
@@ -82,7 +82,7 @@ def _what(entry: HistoryEntry) -> str:
         length = entry.timer
         return span(length) if isinstance(length, timedelta) else f"until {local(length):%Y-%m-%d %H:%M:%S}"
     parts = [entry.task or entry.key, _outcome(entry), entry.reason, f"by {entry.actor}" if entry.actor else None]
-    if entry.event == "attempt" and entry.due_at is not None:
+    if entry.move == "attempt" and entry.due_at is not None:
         parts.append(f"(again after {span(entry.due_at - entry.at)})")
     return "  ".join(part for part in parts if part)
 

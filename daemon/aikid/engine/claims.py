@@ -64,7 +64,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
             workflow=row.workflow,
             version=row.version,
             input=Raw(row.input),
-            attempt=row.epoch,
+            claims=row.epoch,
             started_at=row.started_at,
             key=row.key,
             labels=_labels.decode(row.labels) if row.labels else {},

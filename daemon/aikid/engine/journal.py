@@ -74,8 +74,8 @@ async def story(pool: Pool, namespace: str, request: History, *, room: int) -> H
 def _item(line: Line, room: int) -> HistoryItem:
     item = HistoryItem(
         at=line.at,
-        event=line.event,
-        state=_state_after(line.event),
+        move=line.move,
+        state=_state_after(line.move),
         reason=line.reason,
         actor=line.actor,
         key=line.key,
@@ -97,5 +97,5 @@ def _place(cursor: str | None) -> Place:
     return Place(*map(int, cursor.split(".")))
 
 
-def _state_after(event: str) -> State | None:
-    return target(Move(event)) if event in _MOVES else None
+def _state_after(move: str) -> State | None:
+    return target(Move(move)) if move in _MOVES else None

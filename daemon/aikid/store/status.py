@@ -88,7 +88,7 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         started_at=started_at,
         finished_at=finished_at,
         due_at=due_at if state in _PARKED else None,
-        attempt=epoch,
+        claims=epoch,
         key=key,
         priority=priority,
         labels=_labels.decode(labels) if labels else {},

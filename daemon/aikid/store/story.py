@@ -30,13 +30,13 @@ class Place(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line of a story. `event` is a transition's, `entry` or `attempt`; `at` is in microseconds."""
+    """One line of a story. `move` is a transition's, `entry` or `attempt`; `at` is in microseconds."""
 
     length: int
     turn: int
     nth: int
     at: int
-    event: str
+    move: str
     reason: str | None
     actor: str | None
     key: str | None
@@ -90,7 +90,7 @@ def _transitions(run_id: str) -> sa.Select[Any]:
         (_TURNS * claims + sa.case((is_claim, _CLAIM), else_=_OTHER)).label("turn"),
         h.seq.label("nth"),
         _at.label("at"),
-        h.move.label("event"),
+        h.move,
         h.reason.label("reason"),
         h.actor.label("actor"),
         _text.label("key"),

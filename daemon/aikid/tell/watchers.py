@@ -111,7 +111,7 @@ class Watchers:
         return replace(
             watched.status,
             state=ended.state,
-            attempt=ended.unit.fence.epoch,
+            claims=ended.unit.fence.epoch,
             started_at=ended.started_at,
             finished_at=ended.now if ended.state in TERMINAL else None,
             due_at=end.due_at,

@@ -61,7 +61,7 @@ def run_of(state: str, run_id: str = RUN_ID) -> dict[str, Any]:
 
 def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
     """Return what a daemon might answer that means harm."""
-    item = {"at": NOW, "event": EVIL, "state": state, "reason": EVIL, "actor": EVIL, "key": EVIL, "ok": False}
+    item = {"at": NOW, "move": EVIL, "state": state, "reason": EVIL, "actor": EVIL, "key": EVIL, "ok": False}
     route = {"workflow": EVIL, "version": EVIL, "task_names": [EVIL]}
     match op:
         case "status" | "watch":

@@ -37,9 +37,9 @@ def test_a_run_is_shown_with_its_input_and_its_story(aiki, worker):
     assert "Grace" in page
     assert "HELLO GRACE" in page
     story = aiki("run", "history", run_id, "-o", "json").json["history"]
-    assert story[0]["event"] == "enqueued"
+    assert story[0]["move"] == "enqueued"
     assert story[-1]["state"] == "completed"
-    assert [entry["value"] for entry in story if entry["event"] == "entry"] == ["HELLO GRACE"]
+    assert [entry["value"] for entry in story if entry["move"] == "entry"] == ["HELLO GRACE"]
     assert len(aiki("run", "history", run_id).lines) == len(story)
     assert "enqueued" in aiki("run", "history", run_id, "-o", "table").out
 

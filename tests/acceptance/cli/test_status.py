@@ -23,6 +23,7 @@ COLUMNS = [
     "finished_at",
     "due_at",
     "attempt",
+    "claims",
     "tasks",
     "key",
     "why",
@@ -35,7 +36,7 @@ def test_a_status_is_tsv_off_a_terminal(aiki, worker):
     (line,) = aiki("status", run_id).lines
     run = dict(zip(COLUMNS, line.split("\t"), strict=True))
     assert (run["id"], run["state"], run["workflow"], run["version"]) == (run_id, "completed", "hello", "1")
-    assert (run["tasks"], run["key"]) == ("1", "k")
+    assert (run["tasks"], run["key"], run["attempt"], run["claims"]) == ("1", "k", "1", "1")
     assert run["finished_at"].endswith("Z")
 
 

@@ -43,11 +43,11 @@ def stories() -> list[Story]:
     before, after = KILLED_AT - timedelta(seconds=1), KILLED_AT + timedelta(seconds=4)
 
     def entry(task: str, at: datetime) -> HistoryEntry:
-        return HistoryEntry(at=at, event="entry", key=f"task:{task}:digest:1", ok=True)
+        return HistoryEntry(at=at, move="entry", key=f"task:{task}:digest:1", ok=True)
 
-    claim = HistoryEntry(at=before, event="claim", state=State.RUNNING)
-    rescue = HistoryEntry(at=after, event="rescue", state=State.QUEUED)
-    again = HistoryEntry(at=after, event="claim", state=State.RUNNING)
+    claim = HistoryEntry(at=before, move="claim", state=State.RUNNING)
+    rescue = HistoryEntry(at=after, move="rescue", state=State.QUEUED)
+    again = HistoryEntry(at=after, move="claim", state=State.RUNNING)
     first = [claim, *(entry(task, before) for task in TASKS)]
     second = [claim, entry("reserve", before), rescue, again, entry("charge", after), entry("write_invoice", after)]
     return [Story("o-1", State.COMPLETED, first), Story("o-2", State.COMPLETED, second)]

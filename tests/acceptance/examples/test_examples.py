@@ -44,7 +44,7 @@ async def test_onboarding_goes_on_when_the_mail_server_is_back(client: Client) -
 async def test_onboarding_takes_the_account_back_when_no_retry_can_help(client: Client) -> None:
     handle = await onboard_user.enqueue(client, "nowhere")
     assert await handle.result(timeout=ENOUGH) == {"status": "refused", "why": "'nowhere' is no address"}
-    keys = [entry.key or "" async for entry in client.runs.history(handle.run_id) if entry.event == "entry"]
+    keys = [entry.key or "" async for entry in client.runs.history(handle.run_id) if entry.move == "entry"]
     assert [key.split(":")[1] for key in keys] == ["create_account", "send_welcome", "close_account"]
 
 

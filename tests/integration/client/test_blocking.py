@@ -89,7 +89,7 @@ def test_each_method_answers_at_once(blocking: BlockingClient[Client]) -> None:
     assert blocking.runs.find("double@a") == first.run_id
     assert blocking.runs.input(first.run_id) == {"n": 4}
     assert [status.state for status in blocking.runs.status([first.run_id])] == ["completed"]
-    assert next(blocking.runs.history(first.run_id)).event == "enqueued"
+    assert next(blocking.runs.history(first.run_id)).move == "enqueued"
     assert {count.runs for count in blocking.runs.summary().counts} == {2}
 
 

@@ -125,9 +125,11 @@ async def test_a_journal_of_the_largest_results_is_written_and_read_again(client
     async with Worker(client, workflows=FLOWS, linger="10ms"):
         handle = await collects.enqueue(client, limit, 9)
         assert await handle.result(timeout=ENOUGH) == 9 * (limit - QUOTES)
-        assert (await handle.status()).attempt > 1, "it never left memory"
+        status = await handle.status()
+        assert status.claims > 1, "it never left memory"
+        assert status.attempt == 1
         story = [item async for item in client.runs.history(handle.run_id)]
-        assert [len(item.value) for item in story if item.event == "entry" and item.value] == [limit - QUOTES] * 9
+        assert [len(item.value) for item in story if item.move == "entry" and item.value] == [limit - QUOTES] * 9
 
 
 async def test_large_runs_with_many_labels_go_in_and_are_read(client: Client, limit: int) -> None:
@@ -229,7 +231,7 @@ async def test_what_was_recorded_and_fits_no_message_any_more_is_told_and_loses_
         with pytest.raises(PayloadError, match="max_payload of 65,536"):
             await done.result(timeout=ENOUGH)
         assert (await done.status()).state is State.COMPLETED
-        (entry,) = [item async for item in client.runs.history(asleep.run_id) if item.event == "entry"]
+        (entry,) = [item async for item in client.runs.history(asleep.run_id) if item.move == "entry"]
         assert (entry.value, "max_payload of 65,536" in (entry.reason or "")) == (None, True)
         async with Worker(client, workflows=FLOWS):
             with pytest.raises(RunBlocked, match="max_payload of 65,536"):

@@ -28,6 +28,7 @@ async def test_a_run_has_one_name_for_all(client: Client) -> None:
         assert await handle.result(timeout=ENOUGH) == [handle.run_id] * 3
     status = await handle.status()
     assert (status.run_id, status.origin_id) == (handle.run_id, handle.run_id)
+    assert (status.attempt, status.claims) == (1, 1)
 
 
 async def test_a_retry_names_its_origin(start_aikid: Aikids, nats: Nats, namespace: str, database: str) -> None:

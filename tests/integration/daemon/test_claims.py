@@ -108,8 +108,18 @@ async def test_the_reply_carries_the_journal_of_a_run_that_began(engine: Engine)
     await engine.wake()
     again = await engine.claim_one()
     assert [one.key for one in again.entries] == ["task:a:0:0", "task:b:0:0"]
-    assert (again.length, again.attempt, again.labels, again.key) == (2, 2, {"tenant": "a"}, "k")
+    assert (again.length, again.claims, again.labels, again.key) == (2, 2, {"tenant": "a"}, "k")
     assert (again.started_at, again.origin_id) == (first.started_at, first.fence.run_id)
+
+
+async def test_a_run_that_is_taken_up_again_is_still_in_its_first_attempt(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    for number in (1, 2, 3):
+        claimed = await engine.claim_one()
+        assert (claimed.claims, claimed.attempt) == (number, 1)
+        status = await engine.status(run_id)
+        assert (status.claims, status.attempt) == (number, 1)
+        await engine.record(unit(claimed.fence, 0, end=End(Move.RELEASE)))
 
 
 async def test_a_reply_stays_within_a_message(engine: Engine) -> None:

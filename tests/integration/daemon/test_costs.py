@@ -207,4 +207,4 @@ async def test_a_flood_of_reads_refuses_no_read_of_another_namespace(app: App, b
     flood: list[tuple[str, Request[Any]]] = [("flood", ListRuns())] * 300
     *lists, history = await ask_together(app, bus, *flood, ("small", History(run.id)))
     assert sum(b'"overloaded"' in reply for reply in lists) == 100
-    assert [item["event"] for item in json.loads(history)["ok"]["items"]] == ["enqueued"]
+    assert [item["move"] for item in json.loads(history)["ok"]["items"]] == ["enqueued"]

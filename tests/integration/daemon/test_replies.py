@@ -176,7 +176,7 @@ async def test_what_fits_no_reply_is_told_without_its_value(engine: Engine) -> N
     assert (told.state, bytes(told.output), reply.rest) == (State.COMPLETED, b"", 0)
     assert told.why == "its result has 100,000 bytes, more than the NATS server's max_payload of 65,536"
     story = await journal.story(engine.pool, engine.namespace, History(run_id), room=ROOM)
-    (item,) = [item for item in story.items if item.event == "entry"]
+    (item,) = [item for item in story.items if item.move == "entry"]
     assert (item.key, item.ok, bytes(item.value)) == ("task:a:0:0", True, b"")
     assert item.reason == "its value has 90,000 bytes, more than the NATS server's max_payload of 65,536"
 
@@ -195,12 +195,12 @@ async def test_lists_and_stories_are_paged(engine: Engine) -> None:
     for n in range(6):
         await engine.record(unit(run.fence, n, entry(f"t{n}", payload(LARGEST))))
     story = await journal.story(engine.pool, engine.namespace, History(run.fence.run_id), room=ROOM)
-    events = [item.event for item in story.items]
+    moves = [item.move for item in story.items]
     while story.cursor is not None:
         request = History(run.fence.run_id, story.cursor)
         story = await journal.story(engine.pool, engine.namespace, request, room=ROOM)
-        events += [item.event for item in story.items]
-    assert sorted(events) == ["claim", "enqueued", *["entry"] * 6]
+        moves += [item.move for item in story.items]
+    assert sorted(moves) == ["claim", "enqueued", *["entry"] * 6]
 
 
 async def test_counts_and_routes_are_paged(engine: Engine) -> None:

@@ -217,7 +217,7 @@ async def test_a_run_goes_from_enqueue_to_its_result(transport: Transport) -> No
     assert (watched.state, watched.labels) == (State.QUEUED, {"tenant": "a"})
     (claimed,) = (await transport.call(Claim(session, "claim-1", [("flow", "1.0")], 5), repeat=False)).runs
     (status,) = (await transport.call(Status([run.id]))).runs
-    assert (status.state, status.worker, status.attempt) == (State.RUNNING, "worker-1", 1)
+    assert (status.state, status.worker, status.claims) == (State.RUNNING, "worker-1", 1)
     assert (await transport.call(RenewSession(session, ["claim-1"]))).alive
     last = unit(claimed.fence, 0, entry("a"), entry("b"), end=completed(b'{"sum": 3}'))
     assert [one.result for one in (await transport.call(Record([last]))).units] == ["done"]
@@ -318,7 +318,7 @@ async def test_the_story_of_a_run_is_in_order(transport: Transport) -> None:
     await transport.call(Record([unit(claimed.fence, 1, end=End(Move.DIVERGE, why="nondeterminism: a diff"))]))
     await transport.call(Resume(run.id, actor="alice"))
     items = (await transport.call(History(run.id))).items
-    assert [item.event for item in items] == ["enqueued", "claim", "entry", "diverge", "resume"]
+    assert [item.move for item in items] == ["enqueued", "claim", "entry", "diverge", "resume"]
     assert [item.state for item in items] == [None, State.RUNNING, None, State.BLOCKED, State.QUEUED]
     assert (items[2].key, items[3].reason, items[4].actor) == ("task:a:0:0", "nondeterminism: a diff", "alice")
     assert [one.key for one in (await transport.call(Page(run.id, 0))).entries] == ["task:a:0:0"]

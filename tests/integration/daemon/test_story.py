@@ -26,7 +26,7 @@ async def lines(engine: Engine, run_id: str, *, limit: int = 1000) -> list[Line]
 
 
 def words(told: list[Line]) -> list[str]:
-    return [line.event if line.key is None else f"{line.event} {line.key.split(':')[1]}" for line in told]
+    return [line.move if line.key is None else f"{line.move} {line.key.split(':')[1]}" for line in told]
 
 
 async def claim(engine: Engine) -> Fence:
@@ -105,7 +105,7 @@ async def test_a_page_of_large_outcomes_fits_a_message_and_the_next_goes_on(engi
     while True:
         reply = await journal.story(engine.pool, "default", History(run_id, cursor), room=engine.room)
         assert sum(len(item.value) for item in reply.items) < MESSAGE_BYTES
-        events += [item.event for item in reply.items]
+        events += [item.move for item in reply.items]
         if (cursor := reply.cursor) is None:
             break
     assert events == ["enqueued", "claim", *["entry"] * 7]

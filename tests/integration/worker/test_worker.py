@@ -87,7 +87,7 @@ async def test_versions_run_side_by_side(client: Client) -> None:
         assert (await before.status()).state is State.QUEUED
         async with Worker(client, workflows=[old], id="old"):
             assert await before.result(timeout=ENOUGH) == "hello ann"
-    actors = [entry.actor async for entry in client.runs.history(before.run_id) if entry.event == "claim"]
+    actors = [entry.actor async for entry in client.runs.history(before.run_id) if entry.move == "claim"]
     assert actors == ["old"]
 
 
@@ -139,7 +139,7 @@ async def test_retries_count_attempts_and_are_told(client: Client) -> None:
     async with Worker(client, workflows=[stubborn]):
         handle = await stubborn.enqueue(client, 7)
         assert await handle.result(timeout=ENOUGH) == 7
-    failures = [entry async for entry in client.runs.history(handle.run_id) if entry.event == "attempt"]
+    failures = [entry async for entry in client.runs.history(handle.run_id) if entry.move == "attempt"]
     assert ["attempt 1" in str(failures[0].value), "attempt 2" in str(failures[1].value)] == [True, True]
 
 
@@ -197,7 +197,7 @@ async def test_code_that_diverged_is_blocked_with_a_diff_and_resumes_when_it_is_
     async with Worker(client, workflows=[good]):
         await client.runs.resume(handle.run_id, actor="dev")
         assert await handle.result(timeout=ENOUGH) == 42
-    story = [(entry.event, entry.actor) async for entry in client.runs.history(handle.run_id)]
+    story = [(entry.move, entry.actor) async for entry in client.runs.history(handle.run_id)]
     assert ("resume", "dev") in story
 
 
@@ -206,7 +206,7 @@ async def test_the_history_tells_the_story_in_order(client: Client) -> None:
         handle = await doubling.enqueue(client, 4)
         assert await handle.result(timeout=ENOUGH) == 8
     story = [entry async for entry in client.runs.history(handle.run_id)]
-    assert [entry.event for entry in story] == ["enqueued", "claim", "entry", "complete"]
+    assert [entry.move for entry in story] == ["enqueued", "claim", "entry", "complete"]
     assert story[2].key is not None
     assert story[2].key.startswith("task:double:")
     assert (story[2].ok, story[2].value) == (True, 8)

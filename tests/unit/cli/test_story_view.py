@@ -15,7 +15,7 @@ from aiki_cli.view.story import table, to_object
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FAILURE = {"type": "TimeoutError", "message": "no answer", "traceback": "Traceback ..."}
-RESULT = HistoryEntry(at=AT, event="entry", key="task:charge:5f3a09c1:1", ok=True, value={"receipt": "r" * 500})
+RESULT = HistoryEntry(at=AT, move="entry", key="task:charge:5f3a09c1:1", ok=True, value={"receipt": "r" * 500})
 
 
 def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
@@ -28,14 +28,14 @@ def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        (HistoryEntry(at=AT, event="claim", state=State.RUNNING, actor="w-1"), "claim ● running by w-1"),
+        (HistoryEntry(at=AT, move="claim", state=State.RUNNING, actor="w-1"), "claim ● running by w-1"),
         (replace(RESULT, value="ok"), 'task charge → "ok"'),
         (replace(RESULT, ok=False, value=FAILURE), "task failed charge ✗ TimeoutError: no answer"),
-        (HistoryEntry(at=AT, event="entry", key="timer:630", ok=True), "timer 10m 30s"),
+        (HistoryEntry(at=AT, move="entry", key="timer:630", ok=True), "timer 10m 30s"),
         (
             HistoryEntry(
                 at=AT,
-                event="attempt",
+                move="attempt",
                 key="task:charge@o-1",
                 value=FAILURE,
                 attempt=2,
@@ -43,7 +43,7 @@ def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
             ),
             "attempt 2 charge ✗ TimeoutError: no answer (again after 1.5 s)",
         ),
-        (HistoryEntry(at=AT, event="entry", key="patch:new-tax", ok=True, value=True), "entry patch:new-tax → true"),
+        (HistoryEntry(at=AT, move="entry", key="patch:new-tax", ok=True, value=True), "entry patch:new-tax → true"),
     ],
 )
 def test_a_line_names_the_task_or_the_timers_length(entry, said):
