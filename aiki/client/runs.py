@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,12 +63,16 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class RouteCount:
-    """How many runs of a workflow's version are in a state."""
+    """How many runs of a workflow's version are in a state.
+
+    Runs that have ended are counted to 10,000; if there are more, the count is `capped`.
+    """
 
     workflow: str
     version: str
     state: State
     runs: int
+    capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class Runs:
 
         Raises NotFound, or UsageError if several runs match.
         """
-        ids = await _matching(self._wire, reference)
+        ids = (await self._wire.call(Find(reference))).ids
         if not ids:
             raise NotFound(
                 f"no run matches {reference!r} in namespace {self._wire.namespace!r}",
@@ -159,26 +162,16 @@ class Runs:
 
     async def summary(self) -> NamespaceSummary:
         """Return how many runs are in which state, by workflow and version, and how many workers are alive."""
-        counts: Counter[tuple[str, str, State]] = Counter()
+        counts: dict[tuple[str, str, State], RouteCount] = {}
         cursor: str | None = None
         while True:
             reply = await self._wire.call(Summary(cursor))
-            counts.update({(row.workflow, row.version, row.state): row.runs for row in reply.rows})
-            if (cursor := reply.cursor) is None:
-                return NamespaceSummary(
-                    [RouteCount(*route, runs) for route, runs in sorted(counts.items())], reply.workers
+            for row in reply.rows:
+                counts[row.workflow, row.version, row.state] = RouteCount(
+                    row.workflow, row.version, row.state, row.runs, row.capped
                 )
-
-
-async def _matching(wire: Wire, reference: str) -> list[str]:
-    """Return the ids that match, up to the page with the second: more make it no more ambiguous."""
-    ids: list[str] = []
-    cursor: str | None = None
-    while True:
-        reply = await wire.call(Find(reference, cursor))
-        ids += reply.ids
-        if (cursor := reply.cursor) is None or len(ids) > 1:
-            return ids
+            if (cursor := reply.cursor) is None:
+                return NamespaceSummary([count for _, count in sorted(counts.items())], reply.workers)
 
 
 def _entry(item: HistoryItem) -> HistoryEntry:

@@ -27,6 +27,8 @@ BATCH_RUNS: Final = 1000
 """Runs in one enqueue, status, watch or record request."""
 LISTED_BYTES: Final = 4 * 1024
 """A workflow's result in a list; a larger one is left out, and its size told."""
+COUNTED_RUNS: Final = 10_000
+"""Runs of a route that have ended alike are counted no further: one more is told as `capped`."""
 CLAIM_RUNS: Final = 200
 """Runs in one claim."""
 UNIT_ITEMS: Final = 5_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from aiki.wire.messages import NO_OPTIONS, Attempt, End, Entry, HistoryItem, NewRun, Route, RunStatus, SummaryRow, Unit
+from aiki.wire.messages import NO_OPTIONS, Attempt, End, Entry, HistoryItem, NewRun, Route, RunStatus, Unit
 
 REQUEST_BYTES: Final = 512
 """A request beside its items."""
@@ -22,6 +22,8 @@ FENCE_BYTES: Final = 256
 """A run that a renewal's reply names, with its fence."""
 UNIT_BYTES: Final = 400
 """A unit beside its entries and tries."""
+SUMMARY_ROW_BYTES: Final = 256
+"""One count; names and versions are tokens, so all weigh alike."""
 _TEXT_BYTES: Final = 6
 """A character at most: `\\u0000`."""
 _RUN_BYTES: Final = 768
@@ -104,8 +106,3 @@ def of_item(item: HistoryItem) -> int:
 def of_route(route: Route) -> int:
     """Return the weight of a registered route."""
     return _ROUTE_BYTES + len(route.parameters) + sum(of_text(name) + 4 for name in route.task_names)
-
-
-def of_summary_row(_: SummaryRow) -> int:
-    """Return the weight of one count; names and versions are tokens, so all weigh alike."""
-    return _ROUTE_BYTES

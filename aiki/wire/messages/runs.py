@@ -137,14 +137,10 @@ class RunNews(Struct):
     changed: list[str] = []
 
 
-class FindReply(Struct, omit_defaults=True):
-    """Ids that match; more than one means that the reference is ambiguous. At most 10.
-
-    With a `cursor` not all runs were looked at; it asks for those that were not.
-    """
+class FindReply(Struct):
+    """Ids that match; more than one means that the reference is ambiguous. At most 10."""
 
     ids: list[str]
-    cursor: str | None = None
 
 
 class Find(Request[FindReply]):
@@ -153,7 +149,6 @@ class Find(Request[FindReply]):
     op = "find"
     reply = FindReply
     reference: Text
-    cursor: Text | None = None
 
 
 class ListReply(Struct, omit_defaults=True):
@@ -243,17 +238,21 @@ class Resume(Request[ResumeReply]):
     actor: Text | None = None
 
 
-class SummaryRow(Struct):
-    """How many runs of a route are in a state."""
+class SummaryRow(Struct, omit_defaults=True):
+    """How many runs of a route are in a state.
+
+    Of those that have ended at most COUNTED_RUNS are counted: `capped` says that there are more.
+    """
 
     workflow: str
     version: str
     state: State
     runs: int
+    capped: bool = False
 
 
 class SummaryReply(Struct, omit_defaults=True):
-    """Counts of one part of the runs, to be added to those of the others; `cursor` asks for the next part.
+    """Counts of some routes, by name and version; `cursor` asks for the next ones.
 
     `workers` is how many worker sessions are alive.
     """

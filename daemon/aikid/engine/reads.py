@@ -33,19 +33,18 @@ from aiki.wire.packing import reply_room
 from aikid.engine import status
 from aikid.engine.routes import RouteKey
 from aikid.engine.status import RunKey, no_run
+from aikid.store import listing, routes
 from aikid.store import reads as store
-from aikid.store import routes
+from aikid.store.listing import Mark
 from aikid.store.pool import Pool, Priority
-from aikid.store.reads import Mark
 
 _FOUND: Final = 10
 _LIST_MAX: Final = 1000
 _ROUTES_MAX: Final = 500
-_ROWS_MAX: Final = 5_000
+_COUNTED_ROUTES: Final = 100
+"""Routes that one request counts the runs of."""
 _MARK: Final = re.compile(r"([0-9]{1,16})\.([0-9a-f-]{36})")
 """After which run a page begins: when it was stored, in microseconds, and its id."""
-_COUNTED: Final = re.compile(r"([0-9a-f-]{36})?\+([0-9]{1,9})")
-"""How far a summary has come: after which run its window begins, and how many of its counts were told."""
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 
 
@@ -56,7 +55,7 @@ async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int
     """
     match request:
         case Find():
-            return FindReply(*await _find(pool, namespace, request.reference, before=request.cursor))
+            return FindReply(await _find(pool, namespace, request.reference))
         case ListRuns():
             return await _list(pool, namespace, request, room)
         case Input():
@@ -77,10 +76,10 @@ def _id(run_id: str) -> str:
     return run_id
 
 
-async def _find(pool: Pool, namespace: str, reference: str, *, before: str | None) -> tuple[list[str], str | None]:
+async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
     workflow, at, key = reference.partition("@")
     if at:
-        return await store.find_by_key(pool, namespace, workflow, key), None
+        return await store.find_by_key(pool, namespace, workflow, key)
     part = reference.lower()
     if not _PART_OF_ID.fullmatch(part):
         raise UsageError(
@@ -89,19 +88,15 @@ async def _find(pool: Pool, namespace: str, reference: str, *, before: str | Non
     digits = part.replace("-", "")
     if not 8 <= len(digits) <= 32:
         raise UsageError("a part of a run's id has 8 to 32 digits")
-    if before is None:
-        first, last = digits.ljust(32, "0"), digits.ljust(32, "f")
-        if found := await store.find_between(pool, namespace, first, last, limit=_FOUND):
-            return found, None
-    mark = None if before is None else _mark(before)
-    found, end = await store.find_ending(pool, namespace, digits, before=mark, limit=_FOUND)
-    return found, end and _told(end)
+    first, last = digits.ljust(32, "0"), digits.ljust(32, "f")
+    found = await store.find_between(pool, namespace, first, last, limit=_FOUND)
+    return found or await listing.find_ending(pool, namespace, digits, limit=_FOUND)
 
 
 async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> ListReply:
     before = None if request.cursor is None else _mark(request.cursor)
     limit = min(max(request.limit, 1), _LIST_MAX)
-    found, end = await store.list_runs(pool, namespace, request, before=before, limit=limit + 1, limit_bytes=room)
+    found, end = await listing.list_runs(pool, namespace, request, before=before, limit=limit + 1, limit_bytes=room)
     counted = await status.counted(pool, {(namespace, run.id): run for run in found[:limit]})
     explained = await status.tried(pool, await explain(pool, counted))
     runs = [status.within(run, room) for run in explained.values()]
@@ -122,23 +117,11 @@ def _told(mark: Mark) -> str:
 
 
 async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> SummaryReply:
-    after, offset = _counted(request.cursor)
-    until = await store.window_after(pool, after)
-    rows = await store.summary(pool, namespace, after=after, until=until, offset=offset, limit=_ROWS_MAX + 1)
-    kept = page_of(rows, weights.of_summary_row, room, _ROWS_MAX)
-    cursor = f"{until}+0" if until else None
-    if len(kept) < len(rows):
-        cursor = f"{after or ''}+{offset + len(kept)}"
-    return SummaryReply(kept, await store.live_workers(pool, namespace), cursor)
-
-
-def _counted(cursor: str | None) -> tuple[str | None, int]:
-    if cursor is None:
-        return None, 0
-    if (told := _COUNTED.fullmatch(cursor)) is None:
-        raise UsageError("the cursor of a summary is what an earlier page gave")
-    after, offset = told.groups()
-    return _id(after) if after else None, int(offset)
+    offset = _offset(request.cursor)
+    most = min(_COUNTED_ROUTES, max(1, reply_room(room) // (len(State) * weights.SUMMARY_ROW_BYTES)))
+    known = await store.known_routes(pool, namespace, offset=offset, limit=most + 1)
+    rows = await store.summary(pool, namespace, known[:most])
+    return SummaryReply(rows, await store.live_workers(pool, namespace), _next(offset + most, more=len(known) > most))
 
 
 async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int) -> WorkflowsReply:

@@ -11,6 +11,7 @@ from aiki.rules.enqueueing import Stored
 from aiki.wire.codec import encode
 from aiki.wire.messages import NewRun
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
+from aikid.store.listing import LISTED
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
@@ -48,10 +49,10 @@ WITH made AS (
       AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us)
   ) AS new
   ON CONFLICT DO NOTHING
-  RETURNING id, state, due_at
+  RETURNING id, state, due_at, namespace, created_at, labels
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move) SELECT id, 0, 'enqueued' FROM made
-)
+), {LISTED}
 SELECT CASE WHEN count(*) < (%b)[1] THEN coalesce(array_agg(id::text), '{{}}') END,
   array_agg(id::text) FILTER (WHERE state = '{State.SCHEDULED}'),
   extract(epoch FROM min(due_at) - now())::float8, {MICROSECONDS.format("now()")}

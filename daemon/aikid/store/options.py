@@ -34,12 +34,19 @@ HOT: Final[Options] = {
     "enable_material": "off",
     "random_page_cost": "1.1",
 }
+# Those of cold statements are made anew each time, for what is asked; and also there never a scan of what looks small.
 COLD: Final[Options] = {
     **_EVERYWHERE,
     "statement_timeout": "4s",
     "lock_timeout": "1s",
     "idle_in_transaction_session_timeout": "10s",
+    "plan_cache_mode": "force_custom_plan",
     "jit": "off",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_mergejoin": "off",
+    "enable_hashjoin": "off",
+    "random_page_cost": "1.1",
 }
 MIGRATION: Final[Options] = {
     **_EVERYWHERE,

@@ -1,132 +1,49 @@
-"""Cold reads: lists, inputs, counts. SQLAlchemy Core on the small pool; they wait for nobody's lock.
-
-Those that no index answers read a window of the table at a time, SCANNED runs of all namespaces, and say where the next
-one begins: no request holds its connection for longer because the table has grown.
-"""
+"""Cold reads: inputs, references, routes, counts. SQLAlchemy Core on the small pool; they wait for nobody's lock."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import sqlalchemy as sa
 from msgspec import Raw
-from sqlalchemy.dialects.postgresql import JSONB
 
-from aiki.core.states import State
-from aiki.wire.codec import encode
-from aiki.wire.limits import LISTED_BYTES
-from aiki.wire.messages import NONE, ListRuns, Route, RunStatus, SummaryRow
+from aiki.core.states import TERMINAL, State
+from aiki.wire.limits import COUNTED_RUNS
+from aiki.wire.messages import NONE, Route, SummaryRow
+from aikid.store.listing import RESTING
 from aikid.store.pool import Pool
-from aikid.store.sql import MICROSECONDS
-from aikid.store.status import COLUMNS, to_status
+from aikid.store.sql import quoted
 from aikid.store.tables import routes, runs, sessions
 
-SCANNED: Final = 200_000
-"""Runs that one request looks at: what an ordinary disk and core read well within a second."""
-LAST_TIME: Final = 10**16 - 1
-"""In microseconds since EPOCH: long after all that is stored, and what `datetime` can hold."""
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TROUBLED: Final = frozenset({State.BLOCKED, State.FAILED, State.RETRYING})
-"""States that the index `runs_troubled` holds, and no other."""
-_status_columns: Final[sa.ColumnElement[Any]] = sa.literal_column(COLUMNS)
-
-
-def _microseconds(column: str) -> sa.ColumnElement[int]:
-    return sa.literal_column(MICROSECONDS.format(column), sa.BigInteger)
-
-
-class Mark(NamedTuple):
-    """Where a run stands among those that are listed: when it was stored, in microseconds, and its id."""
-
-    created: int
-    id: str
-
-
-async def list_runs(
-    pool: Pool, namespace: str, request: ListRuns, *, before: Mark | None = None, limit: int, limit_bytes: int
-) -> tuple[list[RunStatus], Mark | None]:
-    """Return runs newest first, and the last run that was looked at if the window ended first.
-
-    Outputs of more than LISTED_BYTES are left out, and all payloads beyond the first `limit_bytes` together: their
-    runs are for the next page. Walks `runs_created` or `runs_troubled` backwards.
-    """
-    within: list[sa.ColumnElement[bool]] = []
-    if request.states and _TROUBLED.issuperset(request.states):
-        within = [runs.c.namespace == namespace, runs.c.state.in_(sorted(_TROUBLED))]
-    if request.since is not None:
-        within.append(runs.c.created_at >= _time(min(max(request.since, 0), LAST_TIME)))
-    window = _window(before, *within).alias("r")
-    asked = [window.c.namespace == namespace]
-    if request.states:
-        asked.append(window.c.state.in_([state.value for state in request.states]))
-    if request.workflow is not None:
-        asked.append(window.c.workflow == request.workflow)
-    if request.labels:
-        wanted = sa.literal(encode(request.labels).decode(), sa.Text)
-        asked.append(sa.func.coalesce(window.c.labels.contains(sa.cast(wanted, JSONB)), sa.false()))
-    payloads = _listed_payloads(window.c, limit_bytes)
-    rows, end = await _matching(pool, window, [_status_columns, *payloads], sa.and_(*asked), limit=limit)
-    return [to_status(row) for row in rows], end
-
-
-def _listed_payloads(r: sa.ColumnCollection[str, Any], limit_bytes: int) -> list[sa.ColumnElement[Any]]:
-    """Return the columns of output, error and the size of an output that is left out.
-
-    How long a stored value is, is known without reading it.
-    """
-    size = sa.func.octet_length(r.output)
-    is_long = size > LISTED_BYTES
-    weight = sa.case((is_long, 0), else_=sa.func.coalesce(size, 0)) + sa.func.coalesce(sa.func.octet_length(r.error), 0)
-    fits = sa.func.sum(weight).over(order_by=(r.created_at.desc(), r.id.desc())) <= limit_bytes
-    return [
-        sa.case((sa.and_(fits, size <= LISTED_BYTES), r.output)),
-        sa.case((fits, r.error)),
-        sa.case((is_long, size)),
-    ]
-
-
-def _window(before: Mark | None, *within: sa.ColumnElement[bool]) -> sa.Subquery:
-    """Return the SCANNED newest runs that are older than `before`, each with its place from 1 on.
-
-    Which run is newer, the database's clock says. Ids are the callers': one whose clock is a day behind would hide its
-    runs.
-    """
-    order = (runs.c.created_at.desc(), runs.c.id.desc())
-    query = sa.select(runs, sa.func.row_number().over(order_by=order).label("place")).where(*within)
-    if before is not None:
-        mark = sa.tuple_(_time(before.created), sa.cast(before.id, runs.c.id.type))
-        query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < mark)
-    return query.order_by(*order).limit(SCANNED).subquery()
-
-
-async def _matching(
-    pool: Pool,
-    window: sa.FromClause,
-    columns: Sequence[sa.ColumnElement[Any]],
-    asked: sa.ColumnElement[bool],
-    *,
-    limit: int,
-) -> tuple[list[Sequence[Any]], Mark | None]:
-    """Return the columns of `limit` runs of the window that are as asked, and its last run if it was read to its end.
-
-    That run comes with the others in one statement, whatever it is: the window would begin elsewhere in the next one.
-    """
-    mark = (_microseconds("r.created_at"), sa.cast(window.c.id, sa.Text))
-    query = (
-        sa.select(asked, window.c.place == SCANNED, *mark, *columns)
-        .where(sa.or_(asked, window.c.place == SCANNED))
-        .order_by(window.c.created_at.desc(), window.c.id.desc())
-        .limit(limit)
-    )
-    rows = await pool.read(query)
-    end = Mark(*rows[-1][2:4]) if rows and rows[-1][1] else None
-    return [row[4:] for row in rows if row[0]], end
-
-
-def _time(microseconds: int) -> sa.ColumnElement[datetime]:
-    return sa.literal(EPOCH + timedelta(microseconds=microseconds), runs.c.created_at.type)
+_OF_ROUTE: Final = "x.namespace = :namespace AND x.workflow = t.workflow AND x.version = t.version"
+# `ended_state`, no further than is told; `runs_resting`, `runs_queued` and `runs_running`, which hold live runs alone.
+_SUMMARY: Final = f"""
+WITH asked AS MATERIALIZED (
+  SELECT * FROM unnest(CAST(:workflows AS text[]), CAST(:versions AS text[])) AS t(workflow, version)
+)
+SELECT workflow, version, state, count FROM (
+  SELECT t.workflow, t.version, s.state, one.count
+  FROM asked t CROSS JOIN (VALUES {", ".join(f"('{state}')" for state in sorted(TERMINAL))}) AS s(state)
+  CROSS JOIN LATERAL (SELECT count(*) FROM (
+    SELECT FROM aiki.ended x WHERE {_OF_ROUTE} AND x.state = s.state LIMIT {COUNTED_RUNS} + 1
+  ) AS counted) AS one
+  UNION ALL
+  SELECT t.workflow, t.version, one.state, one.count FROM asked t CROSS JOIN LATERAL (
+    SELECT x.state, count(*) FROM aiki.runs x WHERE {_OF_ROUTE} AND x.state IN ({quoted(RESTING)}) GROUP BY x.state
+  ) AS one
+  UNION ALL
+  SELECT t.workflow, t.version, '{State.QUEUED}', one.count FROM asked t CROSS JOIN LATERAL (
+    SELECT count(*) FROM aiki.runs x WHERE {_OF_ROUTE} AND x.state = '{State.QUEUED}'
+  ) AS one
+  UNION ALL
+  SELECT x.workflow, x.version, '{State.RUNNING}', count(*)
+  FROM aiki.sessions s JOIN aiki.runs x ON x.session_id = s.id
+  WHERE s.namespace = :namespace AND x.namespace = :namespace AND x.state = '{State.RUNNING}'
+    AND (x.workflow, x.version) IN (SELECT * FROM asked)
+  GROUP BY x.workflow, x.version
+) AS counts WHERE count > 0 ORDER BY workflow, version, state
+"""
 
 
 async def find_by_key(pool: Pool, namespace: str, workflow: str, key: str) -> list[str]:
@@ -146,46 +63,28 @@ async def find_between(pool: Pool, namespace: str, first: str, last: str, *, lim
     return [row[0] for row in await pool.read(query.order_by(runs.c.id).limit(limit))]
 
 
-async def find_ending(
-    pool: Pool, namespace: str, digits: str, *, before: Mark | None, limit: int
-) -> tuple[list[str], Mark | None]:
-    """Return ids that end with `digits` (no hyphens), and the last run that was looked at if the window ended first."""
-    window = _window(before).alias("r")
-    id = sa.cast(window.c.id, sa.Text)
-    asked = sa.and_(window.c.namespace == namespace, sa.func.replace(id, "-", "").like("%" + digits))
-    rows, end = await _matching(pool, window, [id], asked, limit=limit)
-    return [row[0] for row in rows], end
-
-
 async def run_input(pool: Pool, namespace: str, run_id: str) -> bytes | None:
     """Return the run's input, None if there is no such run."""
     rows = await pool.read(sa.select(runs.c.input).where(runs.c.id == run_id, runs.c.namespace == namespace))
     return rows[0][0] if rows else None
 
 
-async def window_after(pool: Pool, after: str | None) -> str | None:
-    """Return the last of the SCANNED oldest runs that are younger than `after`, None if there are less."""
-    query = sa.select(sa.cast(runs.c.id, sa.Text)).order_by(runs.c.id).offset(SCANNED - 1).limit(1)
-    if after is not None:
-        query = query.where(runs.c.id > sa.cast(after, runs.c.id.type))
-    rows = await pool.read(query)
-    return rows[0][0] if rows else None
+async def known_routes(pool: Pool, namespace: str, *, offset: int, limit: int) -> list[tuple[str, str]]:
+    """Return workflows and versions that were ever enqueued or registered, in order. Primary key."""
+    order = (routes.c.workflow, routes.c.version)
+    query = sa.select(*order).where(routes.c.namespace == namespace).order_by(*order).offset(offset).limit(limit)
+    return [(workflow, version) for workflow, version in await pool.read(query)]
 
 
-async def summary(
-    pool: Pool, namespace: str, *, after: str | None, until: str | None, offset: int, limit: int
-) -> list[SummaryRow]:
-    """Return `limit` of the counts by route and state of the runs that are younger than `after`, up to `until`."""
-    query = sa.select(runs.c.workflow, runs.c.version, runs.c.state, sa.func.count()).where(
-        runs.c.namespace == namespace
-    )
-    if after is not None:
-        query = query.where(runs.c.id > sa.cast(after, runs.c.id.type))
-    if until is not None:
-        query = query.where(runs.c.id <= sa.cast(until, runs.c.id.type))
-    order = (runs.c.workflow, runs.c.version, runs.c.state)
-    rows = await pool.read(query.group_by(*order).order_by(*order).offset(offset).limit(limit))
-    return [SummaryRow(name, version, State(state), count) for name, version, state, count in rows]
+async def summary(pool: Pool, namespace: str, of: Sequence[tuple[str, str]]) -> list[SummaryRow]:
+    """Return how many runs of these routes are in which state; of those that have ended at most COUNTED_RUNS each."""
+    workflows, versions = ([route[place] for route in of] for place in range(2))
+    given = {"namespace": namespace, "workflows": workflows, "versions": versions}
+    rows = await pool.read(sa.text(_SUMMARY).bindparams(**given))
+    return [
+        SummaryRow(workflow, version, State(state), min(count, COUNTED_RUNS), count > COUNTED_RUNS)
+        for workflow, version, state, count in rows
+    ]
 
 
 async def live_workers(pool: Pool, namespace: str) -> int:

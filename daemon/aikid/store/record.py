@@ -15,6 +15,7 @@ from aiki.rules.standing import Outcome, Standing
 from aiki.wire.messages import Attempt, Unit
 from aikid.store import prepared
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
+from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS, quoted
 from aikid.store.status import TASKS
@@ -70,11 +71,11 @@ _RECORD: Final = f"""
     crash_count = CASE WHEN f.event IN ({quoted(STANDSTILLS)}) THEN r.crash_count ELSE 0 END,
     session_id = NULL, history_seq = r.history_seq + 1
   FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
-  RETURNING r.id, r.history_seq, f.event, f.why, f.length
+  RETURNING r.id, r.history_seq, f.event, f.why, f.length, r.namespace, r.workflow, r.version, r.state, r.created_at
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT id, history_seq, event, why, length FROM ended
-)
+), {CLOSED}
 SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL, NULL
 UNION ALL
 SELECT f.n, {MICROSECONDS.format("f.started_at")},

@@ -76,16 +76,58 @@ sa.Index("runs_running", runs.c.session_id, postgresql_where=sa.text("state = 'r
 sa.Index(
     "runs_key", runs.c.namespace, runs.c.workflow, runs.c.key, unique=True, postgresql_where=sa.text("key IS NOT NULL")
 )
-# Lists are in the order in which runs were stored. New ones come last, so this grows at its right end alone.
-sa.Index("runs_created", runs.c.created_at, runs.c.id)
-# What a person looks for is rare: this keeps `aiki run list --state failed` off the millions that completed.
+# Who looks for what waits or is stuck: only coming to rest writes here, neither a claim nor an end does.
 sa.Index(
-    "runs_troubled",
+    "runs_resting",
     runs.c.namespace,
+    runs.c.workflow,
+    runs.c.version,
+    runs.c.state,
     runs.c.created_at,
-    runs.c.id,
-    postgresql_where=sa.text("state IN ('blocked', 'failed', 'retrying')"),
+    postgresql_where=sa.text("state IN ('blocked', 'paused', 'retrying', 'scheduled', 'sleeping', 'waiting')"),
 )
+
+# What only readers ask for stands beside the hot row: written once, never updated, with no column more than is asked.
+listing = sa.Table(
+    "listing",
+    metadata,
+    sa.Column("namespace", sa.Text(), nullable=False),
+    sa.Column("created_at", _Time, nullable=False),
+    sa.Column("run_id", UUID(), nullable=False),
+    sa.Column("number", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+    sa.Column("tail", sa.Integer(), nullable=False, comment="The last 8 digits of the id."),
+    comment="Every run, inserted with it: lists in the order in which runs were stored, and ids by their end.",
+)
+# New runs come last: this grows at its right end alone.
+sa.Index("listing_created", listing.c.namespace, listing.c.created_at)
+# The ends of ids are random. In blocks of 65,536 runs new ones fall on few pages, which stay in memory and are written
+# to the log whole once in a checkpoint; who looks for an end looks into each block.
+sa.Index("listing_tail", listing.c.namespace, sa.text("((number >> 16)::integer)"), listing.c.tail)
+
+labels = sa.Table(
+    "labels",
+    metadata,
+    sa.Column("namespace", sa.Text(), nullable=False),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("value", sa.Text(), nullable=False),
+    sa.Column("created_at", _Time, nullable=False),
+    sa.Column("run_id", UUID(), nullable=False),
+    comment="A row for each label of a run, inserted with it.",
+)
+sa.Index("labels_created", labels.c.namespace, labels.c.name, labels.c.value, labels.c.created_at)
+
+ended = sa.Table(
+    "ended",
+    metadata,
+    sa.Column("namespace", sa.Text(), nullable=False),
+    sa.Column("workflow", sa.Text(), nullable=False),
+    sa.Column("version", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("created_at", _Time, nullable=False, comment="The run's, since lists are in that order."),
+    sa.Column("run_id", UUID(), nullable=False),
+    comment="Runs in a terminal state, inserted with their end: lists and counts by state.",
+)
+sa.Index("ended_state", ended.c.namespace, ended.c.workflow, ended.c.version, ended.c.state, ended.c.created_at)
 
 journal = sa.Table(
     "journal",

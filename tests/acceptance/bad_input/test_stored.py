@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.acceptance.bad_input.conftest import Aiki
+from tests.integration.daemon.engine import STORED_BESIDE
 from tests.servers import Aikid
 
 LATE = "'200000-01-01'::timestamptz"
@@ -39,6 +40,7 @@ def stored(aikid: Aikid) -> Mapping[str, str]:
             connection.execute(
                 f"INSERT INTO aiki.run_history (run_id, seq, move, at) VALUES (%s, 0, 'enqueued', {LATE})", [run_id]
             )
+        connection.execute(STORED_BESIDE.encode())
     return {"AIKI_NAMESPACE": namespace, "TZ": "Pacific/Kiritimati"}
 
 

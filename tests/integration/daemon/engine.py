@@ -210,3 +210,19 @@ async def locked(database: str, statement: str, *parameters: Any) -> AsyncIterat
         await connection.execute(statement.encode(), parameters)
         yield connection
         await connection.rollback()
+
+
+STORED_BESIDE = """
+WITH known AS (
+  INSERT INTO aiki.routes (namespace, workflow, version) SELECT DISTINCT namespace, workflow, version FROM aiki.runs
+  ON CONFLICT DO NOTHING
+), listed AS (
+  INSERT INTO aiki.listing (namespace, created_at, run_id, tail)
+  SELECT namespace, created_at, id, ('x' || right(id::text, 8))::bit(32)::int FROM aiki.runs r
+  WHERE NOT EXISTS (SELECT FROM aiki.listing l WHERE l.run_id = r.id)
+)
+INSERT INTO aiki.ended (namespace, workflow, version, state, created_at, run_id)
+SELECT namespace, workflow, version, state, created_at, id FROM aiki.runs r
+WHERE state IN ('completed', 'failed', 'cancelled') AND NOT EXISTS (SELECT FROM aiki.ended e WHERE e.run_id = r.id)
+"""
+"""Writes what stands beside runs that were inserted by hand, where it is missing."""

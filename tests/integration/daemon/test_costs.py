@@ -26,7 +26,7 @@ from aiki.wire.messages import REQUESTS, Enqueue, History, ListRuns, Request, St
 from aikid.app import App
 from aikid.main import GC_THRESHOLDS
 from tests.integration.daemon.asking import ask_together, send_together
-from tests.integration.daemon.engine import Engine, new_id, new_run, running_engine
+from tests.integration.daemon.engine import STORED_BESIDE, Engine, new_id, new_run, running_engine
 from tests.waiting import patient
 
 pytestmark = pytest.mark.anyio
@@ -87,6 +87,7 @@ async def large(database: str) -> AsyncIterator[Large]:
             " FROM (SELECT gen_random_uuid() AS id, n FROM generate_series(1, 20000) AS n) AS made",
             NAMESPACE,
         )
+        await engine.execute(STORED_BESIDE)
         rows = await engine.execute("SELECT id::text FROM aiki.runs LIMIT %s", BATCH_RUNS)
         yield Large(session, held, [row[0] for row in rows])
 

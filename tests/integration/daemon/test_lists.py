@@ -1,18 +1,22 @@
-"""A list holds small results and the errors of its runs, however many there are: as many runs as fit a reply."""
+"""Lists: what is asked for, newest first, with small results and errors, page by page; and counts."""
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
-from aiki.core.states import Move
+from aiki.core.states import Move, State
 from aiki.wire.codec import encode
 from aiki.wire.limits import LISTED_BYTES
-from aiki.wire.messages import End, ListReply, ListRuns, RunStatus
+from aiki.wire.messages import End, ListReply, ListRuns, Route, RunStatus, Summary, SummaryReply
 from aikid.engine import reads
-from tests.integration.daemon.engine import Engine, completed, unit
+from aikid.store import listing
+from tests.integration.daemon.engine import VERSION, Engine, completed, new_run, running_engine, unit
 
 pytestmark = pytest.mark.anyio
 ROOM = 64 * 1024
@@ -57,3 +61,88 @@ async def test_pages_of_a_list_lose_neither_a_run_nor_a_result(engine: Engine) -
     pages = await listed(engine)
     assert len(pages) > 1
     assert {run.id: bytes(run.output) for page in pages for run in page} == outputs
+
+
+WORKFLOWS = ("a", "b")
+LABELS: tuple[dict[str, str], ...] = ({}, {"env": "prod"}, {"env": "prod", "who": "x"})
+ENDS = {
+    State.COMPLETED: completed(),
+    State.FAILED: End(Move.FAIL, error=Raw(b'{"type":"E","message":"m"}')),
+    State.BLOCKED: End(Move.DIVERGE, why="w"),
+    State.SLEEPING: End(Move.SLEEP, due_at=1 << 50),
+    State.RETRYING: End(Move.RETRY, due_at=1 << 50),
+}
+
+
+async def many(engine: Engine) -> list[RunStatus]:
+    """Return runs of two workflows in every state that there is, with and without labels, newest first."""
+    new = [
+        *(new_run(workflow=name, labels=labels) for _ in ENDS for name in WORKFLOWS for labels in LABELS),
+        *(new_run(workflow=name, labels=labels) for name in WORKFLOWS for labels in LABELS),
+    ]
+    await engine.enqueue(*new)
+    routes = [(name, VERSION) for name in WORKFLOWS]
+    session = await engine.session(routes=[Route(*route) for route in routes])
+    claimed = (await engine.claim_reply(session, limit=100, routes=routes)).runs
+    ends = itertools.cycle(ENDS.values())
+    await engine.results(*(unit(run.fence, end=next(ends)) for run in claimed[: 5 * len(ENDS)]))
+    await engine.enqueue(
+        *(
+            new_run(workflow=name, labels=labels, priority=n)
+            for n in range(3)
+            for name in WORKFLOWS
+            for labels in LABELS
+        ),
+        *(new_run(workflow=name, delay=1 << 40) for name in WORKFLOWS),
+    )
+    async with running_engine(engine.database, "stranger") as stranger:
+        await stranger.enqueue(*(new_run(workflow=name, labels=labels) for name in WORKFLOWS for labels in LABELS))
+    newest = "SELECT id::text FROM aiki.runs WHERE namespace = %s ORDER BY created_at DESC, id DESC"
+    ids = await engine.execute(newest, engine.namespace)
+    return [await engine.status(run_id) for (run_id,) in ids]
+
+
+def is_asked(run: RunStatus, request: ListRuns) -> bool:
+    return (
+        (not request.states or run.state in request.states)
+        and request.workflow in (None, run.workflow)
+        and request.labels.items() <= run.labels.items()
+        and (request.since is None or run.created_at >= request.since)
+    )
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+async def test_each_filter_alone_and_with_others_loses_and_doubles_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT", 4)
+    runs = await many(engine)
+    assert len({run.state for run in runs}) == 8
+    states: list[list[State]] = [[], *([state] for state in State), list(ENDS), [State.QUEUED, State.FAILED]]
+    middle = runs[len(runs) // 2].created_at
+    for of, workflow, labels, since in itertools.product(states, (None, "b"), LABELS, (None, middle)):
+        request = ListRuns(of, workflow, dict(labels), since, limit)
+        found: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await reads.answer(engine.pool, engine.namespace, replace(request, cursor=cursor), room=ROOM)
+            assert isinstance(page, ListReply)
+            assert len(page.runs) <= limit
+            found += [run.id for run in page.runs]
+            if (cursor := page.cursor) is None:
+                break
+        assert found == [run.id for run in runs if is_asked(run, request)], request
+
+
+async def test_a_summary_is_that_of_all_runs(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reads, "_COUNTED_ROUTES", 1)
+    runs = await many(engine)
+    counts: Counter[tuple[str, State]] = Counter()
+    cursor = None
+    while True:
+        reply = await reads.answer(engine.pool, engine.namespace, Summary(cursor), room=ROOM)
+        assert isinstance(reply, SummaryReply)
+        counts.update({(row.workflow, row.state): row.runs for row in reply.rows})
+        if (cursor := reply.cursor) is None:
+            break
+    assert counts == Counter((run.workflow, run.state) for run in runs)

@@ -2,10 +2,14 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from aiki.core.errors import ConfigError, Unavailable
@@ -53,6 +57,51 @@ def test_the_indexes_are_those_of_the_tables(empty: str, database: str) -> None:
             ).fetchall()
             found.append((set(indexes), {name: (set(given or ()), about) for name, given, about in options}))
     assert found[0] == found[1]
+
+
+STORED = """
+INSERT INTO aiki.runs (id, origin_id, namespace, workflow, version, state, input, created_at, finished_at, labels)
+SELECT id, id, 'ns', 'flow', '1', state, '{}', now() - n * interval '1 s',
+  CASE WHEN state IN ('completed', 'failed', 'cancelled') THEN now() END,
+  CASE WHEN n % 2 = 0 THEN jsonb_build_object('n', n::text, 'even', 'yes') END
+FROM (
+  SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, 'f'))::uuid AS id, n,
+    ('{queued,running,blocked,completed,failed,cancelled}'::text[])[1 + n % 6] AS state FROM generate_series(1, 60) AS n
+) AS made
+"""
+BESIDE = {
+    "listing": (
+        "SELECT namespace, created_at, run_id, right(run_id::text, 8), to_hex(tail) FROM aiki.listing ORDER BY number",
+        "SELECT namespace, created_at, id, right(id::text, 8), right(id::text, 8) FROM aiki.runs ORDER BY created_at",
+    ),
+    "labels": (
+        "SELECT namespace, name, value, created_at, run_id FROM aiki.labels ORDER BY run_id, name",
+        "SELECT namespace, l.key, l.value, created_at, id FROM aiki.runs, jsonb_each_text(labels) AS l ORDER BY id, 2",
+    ),
+    "ended": (
+        "SELECT namespace, workflow, version, state, created_at, run_id FROM aiki.ended ORDER BY run_id",
+        "SELECT namespace, workflow, version, state, created_at, id FROM aiki.runs"
+        " WHERE finished_at IS NOT NULL ORDER BY id",
+    ),
+}
+"""By side table what stands there, and what of the runs ought to."""
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+def test_an_earlier_schema_is_brought_up_with_what_it_holds(empty: str, revision: str) -> None:
+    with migrate.engine(empty).begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA aiki"))
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(migrate.__file__).with_name("migrations")))
+        command.upgrade(config, revision)
+    with psycopg.connect(empty) as connection:
+        connection.execute(STORED.encode())
+    migrate.upgrade(empty)
+    with psycopg.connect(empty) as connection:
+        for found, expected in BESIDE.values():
+            rows = connection.execute(found.encode()).fetchall()
+            assert rows
+            assert rows == connection.execute(expected.encode()).fetchall()
 
 
 def test_several_daemons_may_migrate_at_once(empty: str) -> None:

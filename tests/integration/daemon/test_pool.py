@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from aiki.core.errors import Unavailable
 from aiki.core.states import Move, State
 from aiki.wire.messages import End, ListRuns
-from aikid.store import migrate, reads
+from aikid.store import listing, migrate
 from aikid.store.fates import Fate, of_code
 from aikid.store.pool import BadData, Connection, Pool, Priority
 from tests.integration.daemon.engine import Engine, completed, entry, running_engine, unit
@@ -173,7 +173,7 @@ async def live_through(engine: Engine) -> None:
     again = await engine.claim_one()
     assert await engine.results(unit(again.fence, 1, end=completed())) == ["done"]
     assert (await engine.state(run_id)) is State.COMPLETED
-    assert len(await reads.list_runs(engine.pool, "default", ListRuns(), limit=1000, limit_bytes=1 << 20)) > 0
+    assert len(await listing.list_runs(engine.pool, "default", ListRuns(), limit=1000, limit_bytes=1 << 20)) > 0
 
 
 @pytest.mark.parametrize("statement", ["DEALLOCATE ALL", "SET default_transaction_read_only = on", "DISCARD ALL"])
@@ -233,8 +233,8 @@ async def test_a_frozen_postgres_is_answered_in_time_and_used_when_it_is_back(
         try:
             for _ in range(2):
                 hot = [answered_in_time(engine.queued_run()) for _ in range(20)]
-                listing = partial(reads.list_runs, engine.pool, "default", ListRuns(), limit=9, limit_bytes=1 << 20)
-                cold = [answered_in_time(listing()) for _ in hot]
+                lists = partial(listing.list_runs, engine.pool, "default", ListRuns(), limit=9, limit_bytes=1 << 20)
+                cold = [answered_in_time(lists()) for _ in hot]
                 await asyncio.gather(*hot, *cold)
         finally:
             server.resume()

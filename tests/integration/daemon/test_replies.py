@@ -210,7 +210,7 @@ async def test_counts_and_routes_are_paged(engine: Engine) -> None:
     request = OpenSession(str(uuid.uuid4()), "worker", routes)
     await sessions.open_session(engine.pool, engine.routes, engine.namespace, request)
     await engine.enqueue(*(new_run(workflow=name, version="1") for name in names))
-    counts = SummaryReply([], 0, "+0")
+    counts = SummaryReply([], 0, "0")
     counted: list[str] = []
     while counts.cursor is not None:
         counts = await read(engine, Summary(counts.cursor))

@@ -1,0 +1,130 @@
+"""Own finished runs in any number, written by COPY straight into an empty database, and the rows beside them.
+
+They are those of one busy day of a namespace, and are as those that came the ordinary way, each with an entry and with
+what only readers ask for, but without their stories. Another namespace has every tenth.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, Final
+
+import psycopg
+
+from aiki.core.ids import uuid7
+
+NAMESPACE: Final = "default"
+OTHER: Final = "other"
+WORKFLOWS: Final = ("process_order", "send_invoice", "sync_stock")
+VERSION: Final = "1.0"
+FAILED_EVERY: Final = 50
+CANCELLED_EVERY: Final = 1_000
+LABELLED_EVERY: Final = 10
+CUSTOMERS: Final = 1_000
+_DAY_US: Final = 86_400_000_000
+_PART: Final = 100_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_RUNS: Final = """
+COPY aiki.runs (id, origin_id, namespace, workflow, version, state, epoch, history_seq, created_at, started_at,
+  claimed_at, finished_at, labels, input, output, error) FROM STDIN
+"""
+_ENTRIES: Final = "COPY aiki.journal (run_id, seq, ok, at_us, key, value) FROM STDIN"
+_LISTING: Final = "COPY aiki.listing (namespace, created_at, run_id, tail) FROM STDIN"
+_LABELS: Final = "COPY aiki.labels (namespace, name, value, created_at, run_id) FROM STDIN"
+_ENDED: Final = "COPY aiki.ended (namespace, workflow, version, state, created_at, run_id) FROM STDIN"
+_ROUTES: Final = "INSERT INTO aiki.routes (namespace, workflow, version) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has ended."""
+
+    id: str
+    namespace: str
+    workflow: str
+    state: str
+    at: str
+    at_us: int
+    labels: dict[str, str]
+
+
+def load(database_url: str, count: int) -> None:
+    """Write `count` runs of NAMESPACE and OTHER that ended in the last day, oldest first, and vacuum them."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        (now,) = connection.execute("SELECT (extract(epoch FROM now()) * 1000000)::bigint").fetchone() or (0,)
+        for namespace in (NAMESPACE, OTHER):
+            for workflow in WORKFLOWS:
+                connection.execute(_ROUTES, (namespace, workflow, VERSION))
+        random = Random(1)
+        begin, step = now - _DAY_US, _DAY_US // count
+        for first in range(0, count, _PART):
+            numbers = range(first, min(first + _PART, count))
+            _write(connection, [_run(number, begin + number * step, random) for number in numbers])
+        connection.execute("VACUUM (ANALYZE)")
+
+
+def _run(number: int, at_us: int, random: Random) -> Finished:
+    state = "cancelled" if number % CANCELLED_EVERY == 1 else "failed" if number % FAILED_EVERY == 2 else "completed"
+    return Finished(
+        str(uuid7(milliseconds=at_us // 1000, random_bits=random.getrandbits(74))),
+        OTHER if number % 10 == 9 else NAMESPACE,
+        WORKFLOWS[number % len(WORKFLOWS)],
+        state,
+        (_EPOCH + timedelta(microseconds=at_us)).isoformat(),
+        at_us,
+        {"env": "prod", "customer": f"c{number % CUSTOMERS}"} if number % LABELLED_EVERY == 0 else {},
+    )
+
+
+def _write(connection: psycopg.Connection[Any], runs: list[Finished]) -> None:
+    _copy(connection, _RUNS, map(_row, runs))
+    _copy(connection, _ENTRIES, ((r.id, 1, "t", r.at_us, "task:charge:0:1", _bytea(b'{"paid":true}')) for r in runs))
+    _copy(connection, _LISTING, ((r.namespace, r.at, r.id, _tail(r.id)) for r in runs))
+    labels = ((r.namespace, name, value, r.at, r.id) for r in runs for name, value in r.labels.items())
+    _copy(connection, _LABELS, labels)
+    _copy(connection, _ENDED, ((r.namespace, r.workflow, VERSION, r.state, r.at, r.id) for r in runs))
+
+
+def _copy(connection: psycopg.Connection[Any], statement: str, rows: Iterable[Iterable[object]]) -> None:
+    text = "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        copy.write(text)
+
+
+def _tail(run_id: str) -> int:
+    digits = int(run_id[-8:], 16)
+    return digits - (1 << 32) if digits >> 31 else digits
+
+
+def _bytea(value: bytes) -> str:
+    return rf"\\x{value.hex()}"
+
+
+def _row(run: Finished) -> tuple[object, ...]:
+    output, error = (_OUTPUT, _NULL) if run.state == "completed" else (_NULL, _ERROR)
+    labels = json.dumps(run.labels) if run.labels else _NULL
+    times = (run.at,) * 4
+    return (
+        run.id,
+        run.id,
+        run.namespace,
+        run.workflow,
+        VERSION,
+        run.state,
+        1,
+        2,
+        *times,
+        labels,
+        _INPUT,
+        output,
+        error,
+    )
+
+
+_NULL: Final = r"\N"
+_INPUT: Final = _bytea(json.dumps({"a": "x" * 90}).encode())
+_OUTPUT: Final = _bytea(b'"done"')
+_ERROR: Final = _bytea(b'{"type":"E","message":"m"}')

@@ -1,0 +1,265 @@
+"""The side tables of lists and counts: what is written there with a run and with its end, and the reads that go by it.
+
+No list, count or look-up reads more than it shows, however many runs have ended: each walks one index from where its
+answer begins, or one for each route and state that it asks for. Which run is newer, the database's clock says; ids are
+the callers', and one whose clock is a day behind would hide its runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from aiki.core.states import TERMINAL, State
+from aiki.wire.codec import encode
+from aiki.wire.limits import LISTED_BYTES
+from aiki.wire.messages import ListRuns, RunStatus
+from aikid.store.pool import Pool
+from aikid.store.sql import MICROSECONDS, quoted
+from aikid.store.status import COLUMNS, to_status
+
+LOOKED_AT: Final = 10_000
+"""Runs with a label that one request looks at for whatever else is asked of them."""
+LAST_TIME: Final = 10**16 - 1
+"""In microseconds since EPOCH: long after all that is stored, and what `datetime` can hold."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_RARE: Final = 1_000
+"""Of several labels the rarest is walked; one that more runs have is as common as any."""
+RESTING: Final = frozenset(State) - TERMINAL - {State.QUEUED, State.RUNNING}
+"""States that the index `runs_resting` holds."""
+_END_OF_IDS: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_TAIL: Final = "('x' || right({}::text, 8))::bit(32)::int"
+
+# -- writing: parts of the statements that enqueue and end runs
+
+LISTED: Final = f"""
+listed AS (
+  INSERT INTO aiki.listing (namespace, created_at, run_id, tail)
+  SELECT namespace, created_at, id, {_TAIL.format("id")} FROM made
+), labelled AS (
+  INSERT INTO aiki.labels (namespace, name, value, created_at, run_id)
+  SELECT m.namespace, l.key, l.value, m.created_at, m.id
+  FROM made m CROSS JOIN LATERAL jsonb_each_text(m.labels) AS l WHERE m.labels IS NOT NULL
+)
+"""
+"""Common table expressions beside `made`, which returns the id, namespace, labels and time of each run that is new."""
+CLOSED: Final = f"""
+closed AS (
+  INSERT INTO aiki.ended (namespace, workflow, version, state, created_at, run_id)
+  SELECT namespace, workflow, version, state, created_at, id FROM ended WHERE state IN ({quoted(TERMINAL)})
+)
+"""
+"""A common table expression beside `ended`, which returns these columns of each run whose claim ended."""
+
+# -- reading
+
+_BEFORE: Final = """
+{0}.created_at >= CAST(:since AS timestamptz)
+AND ({0}.created_at, {0}.{1}) < (CAST(:created AS timestamptz), CAST(:id AS uuid))
+"""
+_ROUTE: Final = "(CAST(:workflow AS text) IS NULL OR {0}.workflow = :workflow)"
+# `listing_created`, backwards.
+_ALL: Final = f"""
+SELECT l.created_at, l.run_id FROM aiki.listing l
+WHERE l.namespace = :namespace AND {_BEFORE.format("l", "run_id")}
+ORDER BY l.created_at DESC, l.run_id DESC LIMIT :limit
+"""
+# `labels_created`, backwards.
+_LABELLED: Final = f"""
+SELECT l.created_at, l.run_id FROM aiki.labels l
+WHERE l.namespace = :namespace AND l.name = :name AND l.value = :value AND {_BEFORE.format("l", "run_id")}
+ORDER BY l.created_at DESC, l.run_id DESC LIMIT :limit
+"""
+
+
+def _by_state(table: str, run_id: str, states: str) -> str:
+    """Return the source of runs in some states, by an index that has them in order for each route and state.
+
+    The newest of each are looked at first: if `limit` routes have one, nothing is wanted that is older than all these.
+    """
+    here = f"{table} AND {_BEFORE.format('x', run_id)}"
+    return f"""
+SELECT one.created_at, one.run_id FROM (
+  SELECT f.*, CASE WHEN count(*) OVER () = :limit THEN min(f.created_at) OVER () ELSE '-infinity' END AS oldest
+  FROM (
+    SELECT t.workflow, t.version, s.state, newest.created_at
+    FROM aiki.routes t CROSS JOIN unnest(CAST(:{states} AS text[])) AS s(state) CROSS JOIN LATERAL (
+      SELECT x.created_at FROM {here} AND x.state = s.state AND x.workflow = t.workflow AND x.version = t.version
+      ORDER BY x.created_at DESC LIMIT 1
+    ) AS newest
+    WHERE t.namespace = :namespace AND {_ROUTE.format("t")} ORDER BY newest.created_at DESC LIMIT :limit
+  ) AS f
+) AS h CROSS JOIN LATERAL (
+  SELECT x.created_at, x.{run_id} AS run_id FROM {here} AND x.state = h.state AND x.workflow = h.workflow
+    AND x.version = h.version AND x.created_at >= h.oldest
+  ORDER BY x.created_at DESC, x.{run_id} DESC LIMIT :limit
+) AS one
+"""
+
+
+# `ended_state` and `runs_resting`, backwards.
+_ENDED: Final = _by_state("aiki.ended x WHERE x.namespace = :namespace", "run_id", "ended")
+_AT_REST: Final = _by_state(
+    f"aiki.runs x WHERE x.namespace = :namespace AND x.state IN ({quoted(RESTING)})", "id", "resting"
+)
+_IN_QUEUE: Final = f"""
+aiki.runs x WHERE x.namespace = :namespace AND x.state = '{State.QUEUED}' AND x.workflow = t.workflow
+  AND x.version = t.version AND (x.started_at IS NULL) = t.fresh
+"""
+# `runs_queued` has the runs of a route in order of creation for each priority; which there are takes a probe for each.
+_QUEUES: Final = f"""
+queues AS (
+  SELECT t.*, (SELECT x.priority FROM {_IN_QUEUE} ORDER BY x.priority DESC LIMIT 1) AS priority FROM (
+    SELECT r.workflow, r.version, f.fresh FROM aiki.routes r CROSS JOIN (VALUES (true), (false)) AS f(fresh)
+    WHERE r.namespace = :namespace AND {_ROUTE.format("r")}
+  ) AS t
+  UNION ALL
+  SELECT t.workflow, t.version, t.fresh,
+    (SELECT x.priority FROM {_IN_QUEUE} AND x.priority < t.priority ORDER BY x.priority DESC LIMIT 1)
+  FROM queues t WHERE t.priority IS NOT NULL
+)
+"""
+_QUEUED: Final = f"""
+SELECT one.created_at, one.run_id FROM queues t CROSS JOIN LATERAL (
+  SELECT x.created_at, x.id AS run_id FROM {_IN_QUEUE} AND x.priority = t.priority AND {_BEFORE.format("x", "id")}
+  ORDER BY x.created_at DESC, x.id DESC LIMIT :limit
+) AS one WHERE t.priority IS NOT NULL
+"""
+# `runs_running`: as many as live workers have slots for.
+_RUNNING: Final = f"""
+SELECT x.created_at, x.id AS run_id FROM aiki.sessions s JOIN aiki.runs x ON x.session_id = s.id
+WHERE s.namespace = :namespace AND x.namespace = :namespace AND x.state = '{State.RUNNING}'
+  AND {_ROUTE.format("x")} AND {_BEFORE.format("x", "id")}
+ORDER BY x.created_at DESC, x.id DESC LIMIT :limit
+"""
+# Whatever was found, newest first, each run by its primary key. The last of a window comes too, whatever it is: the
+# next one begins behind it. How long a stored value is, is known without reading it.
+_SHOWN: Final = f"""
+SELECT {{asked}}, n.place = :limit, {MICROSECONDS.format("n.created_at")}, n.run_id::text, {COLUMNS},
+  CASE WHEN p.size <= {LISTED_BYTES} AND {{is_told}} THEN r.output END, CASE WHEN {{is_told}} THEN r.error END,
+  CASE WHEN p.size > {LISTED_BYTES} THEN p.size END
+FROM (
+  SELECT c.*, row_number() OVER (ORDER BY c.created_at DESC, c.run_id DESC) AS place FROM candidates c
+  ORDER BY place LIMIT :limit
+) AS n
+JOIN aiki.runs r ON r.id = n.run_id AND r.namespace = :namespace
+CROSS JOIN LATERAL (SELECT octet_length(r.output) AS size, octet_length(r.error) AS error_size) AS p
+WHERE {{asked}} OR n.place = :limit ORDER BY n.place LIMIT :count
+"""
+_IS_TOLD: Final = f"""
+sum(CASE WHEN p.size <= {LISTED_BYTES} THEN p.size ELSE 0 END + coalesce(p.error_size, 0)) OVER (ORDER BY n.place)
+  <= :limit_bytes
+"""
+_RAREST: Final = f"""
+SELECT o.name, o.value FROM unnest(CAST(:names AS text[]), CAST(:texts AS text[])) AS o(name, value)
+ORDER BY (SELECT count(*) FROM (
+  SELECT FROM aiki.labels l WHERE l.namespace = :namespace AND l.name = o.name AND l.value = o.value LIMIT {_RARE}
+) AS counted) LIMIT 1
+"""
+# `listing_tail`: a probe for each block from the namespace's first run to its last.
+_ENDING: Final = f"""
+SELECT one.run_id::text FROM generate_series(
+  (SELECT (l.number >> 16)::integer FROM aiki.listing l WHERE l.namespace = :namespace
+    ORDER BY (l.number >> 16)::integer LIMIT 1),
+  (SELECT (l.number >> 16)::integer FROM aiki.listing l WHERE l.namespace = :namespace
+    ORDER BY (l.number >> 16)::integer DESC LIMIT 1)) AS b(block)
+CROSS JOIN LATERAL (
+  SELECT l.run_id FROM aiki.listing l WHERE l.namespace = :namespace AND (l.number >> 16)::integer = b.block
+    AND l.tail = {_TAIL.format("CAST(:digits AS text)")}
+) AS one WHERE replace(one.run_id::text, '-', '') LIKE '%' || :digits LIMIT :limit
+"""
+
+
+class Mark(NamedTuple):
+    """Where a run stands among those that are listed: when it was stored, in microseconds, and its id."""
+
+    created: int
+    id: str
+
+
+async def list_runs(
+    pool: Pool, namespace: str, request: ListRuns, *, before: Mark | None = None, limit: int, limit_bytes: int
+) -> tuple[list[RunStatus], Mark | None]:
+    """Return runs newest first, and the last that was looked at if more may follow it.
+
+    Outputs of more than LISTED_BYTES are left out, and all payloads beyond the first `limit_bytes` together: their
+    runs are for the next page. By label and something else at once, LOOKED_AT runs with the label are looked at.
+    """
+    beside = _beside_the_label(request)
+    given: dict[str, Any] = {
+        "namespace": namespace,
+        "since": "-infinity" if request.since is None else _time(request.since),
+        "created": "infinity" if before is None else _time(before.created),
+        "id": _END_OF_IDS if before is None else before.id,
+        "limit": max(LOOKED_AT, limit) if beside else limit,
+        "count": limit,
+        "limit_bytes": limit_bytes,
+        "workflow": request.workflow,
+        "states": [state.value for state in request.states],
+        "labels": encode(request.labels).decode(),
+        "resting": _of(request, RESTING),
+        "ended": _of(request, TERMINAL),
+    }
+    if request.labels:
+        given["name"], given["value"] = await _rarest(pool, namespace, request.labels)
+    shown = _SHOWN.format(asked=" AND ".join(beside) or "true", is_told=_IS_TOLD)
+    sources = " UNION ALL ".join(f"({source})" for source in _sources(request))
+    rows = await _read(pool, f"WITH RECURSIVE {_QUEUES}, candidates AS ({sources}) {shown}", given)
+    end = Mark(*rows[-1][2:4]) if rows and rows[-1][1] else None
+    return [to_status(row[4:]) for row in rows if row[0]], end
+
+
+def _sources(request: ListRuns) -> list[str]:
+    """Return where the runs stand that are asked for, each `limit` of them from the newest on."""
+    if request.labels:
+        return [_LABELLED]
+    if not request.states and request.workflow is None:
+        return [_ALL]
+    states = frozenset(request.states or State)
+    by_states = {_ENDED: TERMINAL, _AT_REST: RESTING, _QUEUED: {State.QUEUED}, _RUNNING: {State.RUNNING}}
+    return [source for source, of in by_states.items() if states & of]
+
+
+def _of(request: ListRuns, states: Collection[State]) -> list[str]:
+    return [state.value for state in request.states or State if state in states]
+
+
+def _beside_the_label(request: ListRuns) -> list[str]:
+    """Return what is still to be asked of runs that have one of the labels."""
+    if not request.labels:
+        return []
+    asked = []
+    if len(request.labels) > 1:
+        asked.append("coalesce(r.labels @> CAST(:labels AS jsonb), false)")
+    if request.states:
+        asked.append("r.state = ANY(CAST(:states AS text[]))")
+    if request.workflow is not None:
+        asked.append("r.workflow = :workflow")
+    return asked
+
+
+async def _rarest(pool: Pool, namespace: str, labels: Mapping[str, str]) -> tuple[str, str]:
+    if len(labels) == 1:
+        return next(iter(labels.items()))
+    given = {"namespace": namespace, "names": list(labels), "texts": list(labels.values())}
+    ((name, value),) = await _read(pool, _RAREST, given)
+    return name, value
+
+
+async def find_ending(pool: Pool, namespace: str, digits: str, *, limit: int) -> list[str]:
+    """Return ids that end with `digits`: 8 or more, without hyphens."""
+    rows = await _read(pool, _ENDING, {"namespace": namespace, "digits": digits, "limit": limit})
+    return [run_id for (run_id,) in rows]
+
+
+def _time(microseconds: int) -> str:
+    return (EPOCH + timedelta(microseconds=min(max(microseconds, 0), LAST_TIME))).isoformat()
+
+
+async def _read(pool: Pool, statement: str, given: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+    named = given.keys() & set(re.findall(r":(\w+)", statement))
+    return await pool.read(sa.text(statement).bindparams(**{name: given[name] for name in named}))

@@ -1,0 +1,147 @@
+"""No reader reads more than it shows, however many runs have ended: judged by the pages that Postgres looks at."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from aiki.core.states import Move, State
+from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
+from aiki.wire.messages import End, Find, FindReply, ListReply, ListRuns, Request, Route, Summary
+from aikid.engine import reads, status
+from bench import finished
+from bench.finished import NAMESPACE, OTHER, VERSION, WORKFLOWS
+from tests.integration.daemon.costing import CountingPool
+from tests.integration.daemon.engine import Engine, new_run, running_engine, unit
+from tests.servers import Postgres
+
+pytestmark = pytest.mark.anyio
+RUNS = 200_000
+SHOWN = 20
+PER_RUN = 12
+"""Pages for each run that is found: paths from the root of an index to a row, in each of a few tables."""
+PER_ROUTE = 60
+"""Pages for the ways to where the answers of one route begin, for all states."""
+PARKED = (Move.SLEEP, Move.RETRY, Move.DIVERGE)
+LIVE = (State.QUEUED, State.RUNNING, *(State.SLEEPING, State.RETRYING, State.BLOCKED), State.SCHEDULED)
+
+
+@pytest.fixture(scope="session")
+def loaded(postgres: Postgres, template: str) -> Iterator[str]:
+    """The address of a database with many runs that have ended. Tests that change it do so in namespaces of theirs."""
+    url = postgres.create_database("crowd", template=template)
+    finished.load(url, RUNS)
+    yield url
+    postgres.drop_database("crowd")
+
+
+@pytest.fixture
+async def crowd(postgres: Postgres, loaded: str) -> AsyncIterator[Engine]:
+    """An engine on a copy in which SHOWN runs and more stand in each state of live ones, all older than those."""
+    url = postgres.create_database("crowd_live", template="crowd")
+    async with running_engine(url, NAMESPACE) as engine:
+        await _live(engine)
+        yield engine
+    postgres.drop_database("crowd_live")
+
+
+async def _live(engine: Engine) -> None:
+    session = await engine.session(routes=[Route(name, VERSION) for name in WORKFLOWS])
+    routes = [(name, VERSION) for name in WORKFLOWS]
+    runs = [new_run(workflow=WORKFLOWS[n % 3], version=VERSION, priority=n % 2) for n in range(4 * 2 * SHOWN)]
+    await engine.enqueue(*runs)
+    claimed = (await engine.claim_reply(session, limit=200, routes=routes)).runs
+    ends = [End(move, due_at=1 << 52) for move in PARKED for _ in range(2 * SHOWN)]
+    parked = [unit(run.fence, end=end) for run, end in zip(claimed, ends, strict=False)]
+    assert set(await engine.results(*parked)) == {"done"}
+    more = [new_run(workflow=WORKFLOWS[n % 3], version=VERSION, priority=n % 2) for n in range(2 * SHOWN)]
+    later = [new_run(workflow=WORKFLOWS[n % 3], version=VERSION, delay=1 << 40) for n in range(2 * SHOWN)]
+    await engine.enqueue(*more, *later)
+    await engine.execute("UPDATE aiki.runs SET created_at = created_at - interval '2 d' WHERE finished_at IS NULL")
+    await engine.execute(
+        "UPDATE aiki.listing l SET created_at = r.created_at FROM aiki.runs r"
+        " WHERE r.id = l.run_id AND r.finished_at IS NULL"
+    )
+
+
+@pytest.fixture
+async def pool(crowd: Engine) -> AsyncIterator[CountingPool]:
+    made = CountingPool(crowd.database)
+    yield made
+    await made.aclose()
+
+
+async def answer(pool: CountingPool, request: Request[Any], namespace: str = NAMESPACE) -> Any:
+    pool.buffers = 0
+    return await reads.answer(pool, namespace, request, room=MESSAGE_BYTES)
+
+
+LISTS = {
+    "all": ListRuns(),
+    "completed": ListRuns(states=[State.COMPLETED]),
+    "cancelled": ListRuns(states=[State.CANCELLED]),
+    "failed": ListRuns(states=[State.FAILED]),
+    **{state.value: ListRuns(states=[state]) for state in LIVE},
+    "ended or not": ListRuns(states=[State.CANCELLED, State.FAILED, State.RUNNING]),
+    "every state": ListRuns(states=list(State)),
+    "workflow": ListRuns(workflow=WORKFLOWS[1]),
+    "workflow and failed": ListRuns(workflow=WORKFLOWS[1], states=[State.FAILED]),
+    "common label": ListRuns(labels={"env": "prod"}),
+    "rare label": ListRuns(labels={"customer": "c10"}),
+    "both labels": ListRuns(labels={"env": "prod", "customer": "c10"}),
+    "label and state": ListRuns(labels={"customer": "c10"}, states=[State.COMPLETED]),
+}
+
+
+async def test_a_page_of_a_list_costs_what_it_shows(pool: CountingPool) -> None:
+    most = PER_ROUTE * len(WORKFLOWS) + PER_RUN * SHOWN * len(WORKFLOWS)
+    for name, request in LISTS.items():
+        cursor = None
+        for page in range(2):
+            asked = ListRuns(request.states, request.workflow, request.labels, limit=SHOWN, cursor=cursor)
+            reply: ListReply = await answer(pool, asked)
+            assert len(reply.runs) == SHOWN, name
+            assert pool.buffers <= most, (name, page, pool.plans[-1])
+            cursor = reply.cursor
+
+
+@pytest.mark.parametrize("namespace", [NAMESPACE, OTHER])
+async def test_an_id_is_found_by_either_end_where_it_stands(pool: CountingPool, crowd: Engine, namespace: str) -> None:
+    query = "SELECT run_id::text FROM aiki.ended WHERE namespace = %s ORDER BY created_at OFFSET %s LIMIT 1"
+    for offset in (0, 9_000):
+        ((run_id,),) = await crowd.execute(query, namespace, offset)
+        for part in (run_id, run_id[:18], run_id[-8:], run_id[-12:]):
+            found: FindReply = await answer(pool, Find(part), namespace)
+            assert found.ids == [run_id]
+            assert pool.buffers <= PER_ROUTE, (part, pool.plans)
+        assert (await answer(pool, Find(run_id[-12:]), "nobody")).ids == []
+    assert (await answer(pool, Find("0" * 8), namespace)).ids == []
+    assert pool.buffers <= PER_ROUTE
+
+
+async def test_a_summary_counts_live_runs_and_no_more_ended_ones_than_it_tells(pool: CountingPool) -> None:
+    reply = await answer(pool, Summary())
+    counts = {(row.workflow, row.state): (row.runs, row.capped) for row in reply.rows}
+    assert counts[WORKFLOWS[0], State.COMPLETED] == (COUNTED_RUNS, True)
+    assert counts[WORKFLOWS[0], State.CANCELLED] == (66, False)
+    for state in LIVE:
+        assert sum(runs for (_, of), (runs, _) in counts.items() if of is state) == 2 * SHOWN
+    capped = sum(row.capped for row in reply.rows)
+    # A page of the index holds a hundred of them; of those that live there are a few, each at a place of its own.
+    assert pool.buffers <= PER_ROUTE * len(WORKFLOWS) + capped * COUNTED_RUNS / 50 + 4 * len(LIVE) * 2 * SHOWN
+
+
+async def test_a_status_costs_the_same_whether_many_have_ended_or_none(pool: CountingPool, database: str) -> None:
+    async with running_engine(database, NAMESPACE) as engine:
+        few = CountingPool(database)
+        wanted = [(NAMESPACE, await engine.queued_run()) for _ in range(SHOWN)]
+        assert len(await status.statuses(few, wanted)) == SHOWN
+        await few.aclose()
+    listed: ListReply = await answer(pool, ListRuns(states=[State.COMPLETED], limit=SHOWN))
+    pool.buffers = 0
+    found = await status.statuses(pool, [(NAMESPACE, run.id) for run in listed.runs])
+    assert {run.tasks for run in found.values()} == {1}
+    # One level more in each of the two trees, and the entry.
+    assert pool.buffers <= few.buffers + 4 * SHOWN
