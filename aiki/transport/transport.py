@@ -33,6 +33,7 @@ from aiki.core.keyfiles import KeyFiles
 from aiki.core.variables import trimmed
 from aiki.nats import Connection, KeysUnusable, NatsError, NoReply, NoResponders, OnlyStored, Refused, Untrusted
 from aiki.process.outages import Outage
+from aiki.transport.handoffs import HandoffInbox
 from aiki.transport.hints import Hint, HintPulls
 from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered
 from aiki.wire import codec, subjects
@@ -215,6 +216,14 @@ class Transport:
         pulls = HintPulls(self._nats, self.namespace, on_hint, on_over)
         await pulls.open()
         return pulls
+
+    # -- hand-offs
+
+    def handoffs(self, on_push: Callable[[bytes, str], None]) -> HandoffInbox:
+        """Open the inbox of runs that nobody asked for: `on_push` gets each message and its reply subject."""
+        inbox = HandoffInbox(self._nats, self.namespace, on_push)
+        inbox.open()
+        return inbox
 
 
 def _out_of_place(*, forked: bool) -> UsageError:

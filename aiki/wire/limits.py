@@ -35,6 +35,16 @@ UNIT_ITEMS: Final = 5_000
 """Entries, or attempts, of one unit."""
 ROUTES: Final = 2_000
 """Routes that one worker serves."""
+HANDED_RUNS: Final = 16
+"""Runs on their way to one worker that nobody asked for."""
+HANDED_BYTES: Final = 128 * 1024
+"""Their inputs in one hand-over, except that a larger one travels alone."""
+PARKED_ROUTES: Final = 100
+"""Routes of which a worker takes runs unasked; those of others come by claims."""
+DAEMONS: Final = 64
+"""Daemons that hand over to one worker."""
+LEAVE_SECONDS: Final = 2.0
+"""For how long a Park holds."""
 HELD_CLAIMS: Final = 12_000
 """Claims that one worker holds: as many as a renewal can name within MESSAGE_BYTES."""
 ENTRIES_SOFT: Final = 5_000

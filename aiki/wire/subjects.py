@@ -3,6 +3,8 @@
 `aiki.v1.<namespace>.api.<op>`            requests, served by the queue group `aikid`
 `aiki.v1.<namespace>.run.<workflow>.<v>`  hints, one subject and one durable consumer per route
 `aiki.v1.<namespace>.news.<run_id>`       pushes between daemons: this run has changed
+`aiki.v1.<namespace>.park`                pushes of workers to all daemons: runs may be handed over
+`aiki.v1.<namespace>.took.<daemon>.<n>`   pushes of workers to one daemon: its nth hand-over has come
 """
 
 import re
@@ -56,3 +58,13 @@ def consumer(namespace: str, workflow: str, version: str) -> str:
 def news(namespace: str, run_id: str) -> str:
     """Return the subject that says "this run has changed"."""
     return f"{PREFIX}.{namespace}.news.{run_id}"
+
+
+def park(namespace: str) -> str:
+    """Return the subject on which workers tell all daemons what may be handed over to them."""
+    return f"{PREFIX}.{namespace}.park"
+
+
+def took(namespace: str, daemon: str, hand_over: str) -> str:
+    """Return the subject that says "this hand-over has come"; a worker may publish there, as in all its namespace."""
+    return f"{PREFIX}.{namespace}.took.{daemon}.{hand_over}"

@@ -30,6 +30,7 @@ from aiki.worker.pulls import Pulls
 if TYPE_CHECKING:
     from aiki.execution import Lease
     from aiki.transport import Hint, Transport
+    from aiki.worker.parking import Parking
     from aiki.worker.session import Session
     from aiki.worker.slots import Reservation, Slots
 
@@ -81,6 +82,8 @@ class Claims:
         routes: Iterable[tuple[str, str]],
         pace: Pace,
         on_claimed: Callable[[ClaimReply, Asked], Awaitable[None]],
+        *,
+        parking: Parking,
     ) -> None:
         self._transport = transport
         self._session = session
@@ -89,6 +92,8 @@ class Claims:
         self._pace = pace
         self._on_claimed = on_claimed
         self._pulls = Pulls(transport, routes, self.wake)
+        self._parking = parking
+        parking.on_change = self.wake
         self._asked: dict[str, Asked] = {}
         """Claims without a reply, by claim_id."""
         self._more = True
@@ -132,6 +137,7 @@ class Claims:
         now = time.monotonic()
         is_waiting = self._give_up_overdue(now)
         await self._pulls.give_back_surplus(self._slots.free, OVERLOADED_SECONDS)
+        self._parking.look(self._pulls.routes.values(), more=self._more, pulled=self._pulls.outstanding)
         free = self._slots.free
         if not free or is_waiting or now < self._pause_until or not self._session.lease.is_certain():
             return
@@ -146,7 +152,7 @@ class Claims:
             self._last_direct = time.monotonic()
             self._start_claim(min(free, self._pace.batch), self._pulls.routes, [])
         else:
-            await self._pulls.pull(free)
+            await self._pulls.pull(free - self._parking.lacking)
 
     def _give_up_overdue(self, now: float) -> bool:
         """Let others have the slots of claims whose reply is overdue; tell whether one is waited for in good time."""
@@ -169,6 +175,9 @@ class Claims:
         return free < len(self._pulls.routes) or self._pulls.refused or now < self._distrust_until
 
     def _seconds_to_next_step(self) -> float:
+        return min(self._seconds_to_next_claim(), self._parking.seconds_to_next())
+
+    def _seconds_to_next_claim(self) -> float:
         now = time.monotonic()
         if self._pause_until > now:
             return self._pause_until - now

@@ -8,14 +8,22 @@ given back is remembered before its release is sent, since from then on it may b
 Only a claim that is waited for can still bring runs: once its reply is taken in or no longer waited for, the transport
 drops whatever comes for it. So that is how long its runs are remembered, and the memory is bounded by the claims under
 way, which have at most CLAIM_RUNS runs each.
+
+A hand-over's claim is not waited for: nobody knows of it before it comes, and it may come twice. So all of them that
+came are remembered, and all that were given back unseen, for longer than any is worth beginning (see `parking`).
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from aiki.wire.messages import Fence
+
+REMEMBERED_SECONDS: Final = 60.0
+"""For how long at least a hand-over is remembered: twice to four times as long as one is begun after its birth."""
 
 
 class Inventory:
@@ -27,6 +35,10 @@ class Inventory:
         """How many runs each claim still holds, by claim_id."""
         self._given_back: dict[str, set[str]] = {}
         """By each claim that is waited for, the runs of it that were given back."""
+        self._handed = Remembered(REMEMBERED_SECONDS)
+        """Claims of hand-overs that have come."""
+        self._unseen = Remembered(REMEMBERED_SECONDS)
+        """Claims that nobody here knew of when a renewal named them; their runs were given back."""
 
     def expect(self, claim_id: str) -> None:
         """Say that a claim is about to be sent."""
@@ -42,6 +54,18 @@ class Inventory:
             if runs:
                 self._held[claim_id] = self._held.get(claim_id, 0) + len(runs)
             return self._given_back[claim_id].intersection(runs)
+
+    def receive(self, claim_id: str, runs: int) -> bool | None:
+        """Take in a hand-over before any of it begins: whether it was given back before; None if it came before.
+
+        Its runs count as held until each is let go, as those of a claim.
+        """
+        with self._lock:
+            if claim_id in self._handed or claim_id in self._held:
+                return None
+            self._handed.add(claim_id)
+            self._held[claim_id] = runs
+            return claim_id in self._unseen
 
     def let_go(self, claim_id: str) -> None:
         """Say that the claim holds one run less."""
@@ -69,4 +93,27 @@ class Inventory:
             for fence in given:
                 if fence.claim_id in self._given_back:
                     self._given_back[fence.claim_id].add(fence.run_id)
+                else:
+                    self._unseen.add(fence.claim_id)
             return given
+
+
+class Remembered:
+    """Texts that were added within the last `seconds` at least, and within twice that at most."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._new: set[str] = set()
+        self._old: set[str] = set()
+        self._turn_at = time.monotonic() + seconds
+
+    def add(self, text: str) -> None:
+        """Remember it."""
+        if (now := time.monotonic()) >= self._turn_at:
+            self._old = self._new if now < self._turn_at + self._seconds else set()
+            self._new = set()
+            self._turn_at = now + self._seconds
+        self._new.add(text)
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._new or text in self._old

@@ -46,6 +46,12 @@ class Pulls:
         """Whether hints cannot come now: every route's last pull was refused, as when JetStream is down."""
         return len(self._resting) == len(self.routes)
 
+    @property
+    def outstanding(self) -> int:
+        """How many slots are spoken for: by hints that may still come, and by those that have."""
+        now = time.monotonic()
+        return sum(left for left, end in self._outstanding.values() if left > 0 and end > now) + len(self._hints)
+
     async def open(self) -> None:
         """Begin to receive hints."""
         self._inbox = await self._transport.hints(self._on_hint, self._on_over)

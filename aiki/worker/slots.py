@@ -1,8 +1,8 @@
 """Own how many runs may move at once: `total` slots, and the runs that linger in memory without one.
 
 Invariant: active + reserved <= total, where a run that was claimed is active until it lingers or ends, and what a claim
-asked for is reserved until its runs are there, or it is given up. A lingering run that can move again takes a slot
-before any new claim does.
+asked for is reserved until its runs are there, or it is given up; so is what daemons have leave to hand over. A
+lingering run that can move again takes a slot before any new claim does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LINGERING_PER_SLOT: Final = 10
 
 
 class Reservation:
-    """Slots that are kept for the runs which a claim may bring."""
+    """Slots that are kept for the runs which a claim, or a hand-over, may bring."""
 
     __slots__ = ("left",)
 
@@ -43,17 +43,28 @@ class Slots:
         """How many more runs may be claimed now."""
         return max(0, self.total - len(self._active) - self._reserved - len(self._resuming))
 
+    @property
+    def is_short(self) -> bool:
+        """Whether a run that can move again waits for a slot."""
+        return bool(self._resuming)
+
     def reserve(self, count: int) -> Reservation:
         """Keep `count` of the free slots for a claim."""
+        reservation = Reservation(0)
+        self.extend(reservation, count)
+        return reservation
+
+    def extend(self, reservation: Reservation, count: int) -> None:
+        """Keep `count` more of the free slots."""
         assert count <= self.free
         self._reserved += count
-        return Reservation(count)
+        reservation.left += count
 
-    def release(self, reservation: Reservation) -> None:
-        """Keep what is left of it no longer: the claim was answered, or its answer is overdue."""
-        if reservation.left:
-            self._reserved -= reservation.left
-            reservation.left = 0
+    def release(self, reservation: Reservation, *, keep: int = 0) -> None:
+        """Keep what is left of it beyond `keep` no longer: it was answered, or its answer is overdue."""
+        if (over := reservation.left - keep) > 0:
+            self._reserved -= over
+            reservation.left -= over
             self._pass_on()
 
     def take(self, execution: ClaimedRun, reservation: Reservation) -> bool:
@@ -82,6 +93,8 @@ class Slots:
         self._lingering.pop(execution, None)
         self._resuming.append(execution)
         self._pass_on()
+        if self._resuming and self._reserved:
+            self._on_free()  # some of what is kept may be had back
 
     def end(self, execution: ClaimedRun) -> None:
         """Forget a run, whatever it held."""

@@ -32,9 +32,10 @@ from aiki.worker.clock import DatabaseClock
 from aiki.worker.interrupts import obeying_ctrl_c
 from aiki.worker.inventory import Inventory
 from aiki.worker.lifespan import Lifespan, Shared
+from aiki.worker.parking import Parking
 from aiki.worker.recorder import TURN_RUNS, Recorder
 from aiki.worker.session import Session, SessionCallbacks
-from aiki.worker.slots import Slots
+from aiki.worker.slots import Reservation, Slots
 from aiki.worker.talk import Talk
 from aiki.worker.talk import log as runs_log
 
@@ -109,6 +110,7 @@ class Worker:
         self._inventory = Inventory()
         self._session: Session | None = None
         self._claims: Claims | None = None
+        self._parking: Parking | None = None
         self._claiming: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._denied: Denied | None = None
@@ -147,7 +149,10 @@ class Worker:
         )
         await self._session.open()
         routes = [(workflow.name, workflow.version) for workflow in self.registry]
-        self._claims = Claims(transport, self._session, self._slots, routes, self._pace, self._on_claimed)
+        self._parking = Parking(transport, self._session, self._slots, clock=self._clock, on_handed=self._on_handed)
+        self._claims = Claims(
+            transport, self._session, self._slots, routes, self._pace, self._on_claimed, parking=self._parking
+        )
         self._claiming = asyncio.create_task(self._claims.run())
         self._claiming.add_done_callback(self._on_claims_over)
         self._start(self._watch_refusals())
@@ -171,8 +176,10 @@ class Worker:
     async def _close(self) -> None:
         assert self._session is not None
         assert self._claiming is not None
+        assert self._parking is not None
         self.stop()
         self._claiming.cancel()
+        await self._parking.close()
         await asyncio.wait([self._claiming])
         for execution in list(self._executions.values()):
             execution.drain()
@@ -190,6 +197,7 @@ class Worker:
             self._bench.close()
         for task in self._background:
             task.cancel()
+        await self._parking.end()
         await self._session.close()
         self._pools.close()
 
@@ -270,11 +278,25 @@ class Worker:
             if self._session is None or asked.lease is not self._session.lease:
                 self._inventory.let_go(claim_id)
                 continue
-            self._take_in(claimed, asked, is_given_back=claimed.fence.run_id in given_back)
+            why = "the claim's reply came late" if claimed.fence.run_id in given_back else None
+            self._take_in(claimed, asked.lease, asked.reservation, declined=why)
             if place % TURN_RUNS == 0:
                 await asyncio.sleep(0)
 
-    def _take_in(self, claimed: Claimed, asked: Asked, *, is_given_back: bool) -> None:
+    def _on_handed(self, runs: list[Claimed], lease: Lease, reservation: Reservation, declined: str | None) -> None:
+        """Begin what was handed over, or give it back if it is `declined` for a reason."""
+        for claimed in runs:
+            # A run is handed over when it is born, so what is held of it already is no older; and the daemon asks a
+            # session for its routes.
+            if claimed.fence.run_id in self._executions or not self._serves(claimed):
+                self._inventory.let_go(claimed.fence.claim_id)
+            else:
+                self._take_in(claimed, lease, reservation, declined=declined)
+
+    def _serves(self, claimed: Claimed) -> bool:
+        return self.registry.get(claimed.workflow, claimed.version) is not None
+
+    def _take_in(self, claimed: Claimed, lease: Lease, reservation: Reservation, *, declined: str | None) -> None:
         run_id = claimed.fence.run_id
         workflow = self.registry.get(claimed.workflow, claimed.version)
         if workflow is None:
@@ -286,15 +308,15 @@ class Worker:
                 self._inventory.let_go(claimed.fence.claim_id)
                 return
             other.drop()
-        bench = self._bench_under(asked.lease)
+        bench = self._bench_under(lease)
         execution = Execution(claimed, workflow, self, bench=bench, limits=self._limits)
         self._executions[run_id] = execution
         self._emptied.clear()
-        if is_given_back:
-            execution.decline("the claim's reply came late")
+        if declined is not None:
+            execution.decline(declined)
         elif self._stopped.is_set():
             execution.decline("its worker stops")
-        elif not self._slots.take(execution, asked.reservation):
+        elif not self._slots.take(execution, reservation):
             execution.decline("its worker had no slot left")
         else:
             if self._talk is not None:

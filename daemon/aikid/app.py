@@ -18,6 +18,7 @@ from aikid.loops.waker import Waker
 from aikid.ops import Services
 from aikid.store.pool import Pool
 from aikid.tell.alarm import Alarm
+from aikid.tell.handoffs import Handoffs
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.teller import Teller
@@ -39,11 +40,13 @@ class App:
         self.watchers = Watchers()
         self.news = News(self.pool, self.bus, self.watchers)
         alarm = Alarm()
-        self.teller = Teller(self.watchers, self.news, self.offerer, alarm)
+        self.handoffs = Handoffs(self.pool, self.bus)
+        self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, alarm)
         self.waker = Waker(self.pool, self.teller, alarm)
         self.rescuer = Rescuer(self.pool, self.bus, self.offerer, self.teller)
         self.routes = Routes(self.pool, self.offerer.met)
-        self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, self.teller))
+        leaves = self.handoffs.leaves
+        self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller))
 
     async def run(self, *, started: asyncio.Event | None = None) -> None:
         """Serve until cancelled; then finish what was accepted, and stop. `started` is set when requests are served.
@@ -58,10 +61,11 @@ class App:
             async with asyncio.TaskGroup() as group:
                 lookers: tuple[Looker, ...] = (self.offerer, self.waker, self.rescuer)
                 loops = [group.create_task(keep_looking(looker, self.pool.outage)) for looker in lookers]
-                loops.append(group.create_task(self.news.run()))
+                loops += [group.create_task(self.news.run()), group.create_task(self.handoffs.run(self.teller.tell))]
                 serving = group.create_task(self.api.run())
                 try:
                     await self.bus.listen(self.news.on_news)
+                    self.handoffs.listen()
                     await self.bus.serve(self.api.accept)
                     if started is not None:
                         loops.append(group.create_task(self._tell(started)))

@@ -168,7 +168,7 @@ class Bus:
         def deliver(message: Message) -> None:
             reply = on_request(message.subject, message.reply, message.data)
             if reply is not None:
-                self._send(message.reply, reply)
+                self.push(message.reply, reply)
 
         self._serving = self._nats.subscribe(subjects.api("*", "*"), deliver, queue=subjects.QUEUE_GROUP)
         try:
@@ -179,6 +179,10 @@ class Bus:
     async def listen(self, on_news: Callable[[str, bytes], None]) -> None:
         """Receive the other daemons' news: subject and data."""
         self._nats.subscribe(subjects.news("*", "*"), lambda message: on_news(message.subject, message.data))
+
+    def hear(self, subject: str, on_message: Callable[[Message], None]) -> None:
+        """Receive what is pushed to a subject, or the server's word that nobody listened where it was the reply's."""
+        self._nats.subscribe(subject, on_message)
 
     async def leave(self) -> None:
         """Leave the queue group: new requests go to other daemons, those received already are still delivered."""
@@ -197,11 +201,14 @@ class Bus:
         except NatsError as error:
             log.debug("a message to %s was dropped: %s", subject[:200], error)
 
-    def _send(self, subject: str, data: bytes) -> None:
+    def push(self, subject: str, data: bytes, *, reply: str = "") -> bool:
+        """Send without waiting for room; return whether it was sent."""
         try:
-            self._nats.send(subject, data)
+            self._nats.send(subject, data, reply=reply)
         except NatsError as error:
             log.debug("a message to %s was dropped: %s", subject[:200], error)
+            return False
+        return True
 
     async def aclose(self) -> None:
         """Send what is buffered and close."""

@@ -38,6 +38,7 @@ from aikid.batch import Budget
 from aikid.bus import Bus, may_reply
 from aikid.engine import claims, control, enqueue, journal, reads, record, sessions, status
 from aikid.engine.changes import Done
+from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
 from aikid.store.pool import Pool
 from aikid.tell.teller import Teller
@@ -52,6 +53,7 @@ class Services:
     bus: Bus
     routes: Routes
     watchers: Watchers
+    leaves: Leaves
     teller: Teller
 
 
@@ -91,7 +93,8 @@ async def _enqueue(s: Services, calls: Calls) -> Done[Any]:
         if request.inbox is not None and may_reply(request.inbox):
             ids = [run.id for run in request.runs if is_uuid(run.id)]
             s.watchers.watch(namespace, Watch(ids, request.inbox, WATCH_SECONDS))
-    return _unless_lost(await enqueue.enqueue(s.pool, s.routes, calls, room=s.bus.room), "enqueue.before_reply")
+    done = await enqueue.enqueue(s.pool, s.routes, calls, room=s.bus.room, leaves=s.leaves)
+    return _unless_lost(done, "enqueue.before_reply")
 
 
 async def _claim(s: Services, calls: Calls) -> Done[Any]:

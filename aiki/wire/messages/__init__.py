@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiki.wire.messages.base import NONE, NULL, Attempt, Request
+from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, RunOptions
 from aiki.wire.messages.runs import (
     Enqueue,
@@ -80,6 +81,7 @@ __all__ = [
     "Fence",
     "Find",
     "FindReply",
+    "HandOver",
     "History",
     "HistoryItem",
     "HistoryReply",
@@ -91,6 +93,9 @@ __all__ = [
     "OpenSession",
     "Page",
     "PageReply",
+    "Park",
+    "Parked",
+    "Push",
     "Record",
     "RecordReply",
     "Recorded",

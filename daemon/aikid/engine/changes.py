@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from aiki.core.states import State
-from aiki.wire.messages import Enqueue, Unit
+from aiki.wire.messages import Claimed, Enqueue, Unit
+from aikid.engine.leaves import Line
 from aikid.engine.routes import RouteKey
 
 R = TypeVar("R")
@@ -45,6 +46,19 @@ class Born:
 
 
 @dataclass(slots=True)
+class Handed:
+    """Runs that were born running on a worker, under one claim, and that it does not know of yet.
+
+    `first` is the number of the first on its line, `now` the database's clock.
+    """
+
+    line: Line
+    first: int
+    now: int
+    runs: list[Claimed]
+
+
+@dataclass(slots=True)
 class Changes:
     """What one commit changed, or several that are told together."""
 
@@ -61,6 +75,7 @@ class Changes:
     settled: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Runs that came to an end, or to a stop, without a word of their worker, by namespace."""
     born: list[Born] = field(default_factory=list)
+    handed: list[Handed] = field(default_factory=list)
     due_seconds: float | None = None
     """Until the first of the runs that wait for a time is due."""
 
@@ -81,6 +96,7 @@ class Changes:
                 runs[namespace] += ids
         self.more |= other.more
         self.born += other.born
+        self.handed += other.handed
         self.due_in(other.due_seconds)
 
 

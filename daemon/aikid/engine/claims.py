@@ -14,7 +14,7 @@ from aiki.wire.codec import encode, encode_reply
 from aiki.wire.limits import PAGE_BYTES
 from aiki.wire.messages import Attempt, Claim, Claimed, ClaimReply, Entry, Fence
 from aiki.wire.packing import fitting, reply_room, too_large
-from aikid.engine.changes import Changes, Done
+from aikid.engine.changes import Changes, Done, Handed
 from aikid.store import claims as store
 from aikid.store import journal
 from aikid.store.claims import ClaimedRow
@@ -106,6 +106,21 @@ async def lighten(pool: Pool, namespace: str, reply: ClaimReply, *, room: int) -
     if surplus or blocked:
         await pool.run(work, priority=Priority.CLAIM)
     return replace(reply, runs=[light[place] for place in kept], more=True), [run.fence.run_id for run in blocked]
+
+
+async def take_back(pool: Pool, handed: Handed) -> Changes:
+    """Queue runs again that were handed over and reached nobody; return what that changed. Raises Unavailable."""
+    namespace, ids = handed.line.namespace, [run.fence.run_id for run in handed.runs]
+    claim_id = handed.runs[0].fence.claim_id
+    await pool.run(
+        lambda c: store.release(c, namespace, ids, claim_id, reason="its worker did not listen"),
+        priority=Priority.CLAIM,
+    )
+    changes = Changes()
+    for run in handed.runs:
+        changes.queued[namespace, run.workflow, run.version] += 1
+    changes.changed[namespace] += ids
+    return changes
 
 
 async def _journals(

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from aiki.core.errors import AikiError, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_run
 from aiki.rules.enqueueing import meet, refused
 from aiki.wire.limits import BATCH_RUNS
-from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun
-from aikid.engine.changes import Born, Changes, Done
+from aiki.wire.messages import Claimed, Enqueue, Enqueued, EnqueueReply, Fence, NewRun
+from aikid.engine.changes import Born, Changes, Done, Handed
+from aikid.engine.leaves import NO_LEAVES, Given, Leaves, rows_of
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
-from aikid.store.enqueue import Inserted, Row
+from aikid.store.enqueue import Inserted, Leave, Row
 from aikid.store.pool import Connection, Pool, Priority
 
 
 async def enqueue(
-    pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue]], *, room: int
+    pool: Pool, routes: Routes, calls: Sequence[tuple[str, Enqueue]], *, room: int, leaves: Leaves = NO_LEAVES
 ) -> Done[EnqueueReply | AikiError]:
     """Carry out all calls, pairs of namespace and request, in one commit. Raises Unavailable.
 
-    A run that no claim's reply of `room` bytes could bring to a worker is refused.
+    A run that no claim's reply of `room` bytes could bring to a worker is refused. One that a worker has leave for is
+    claimed for it in the same commit.
     """
     answers: list[list[Enqueued | None] | AikiError] = []
     rows: list[Row] = []
@@ -42,7 +44,7 @@ async def enqueue(
         answers.append(answer)
     if not rows:
         return Done([_reply(answer) for answer in answers])
-    wrote = await _write(pool, routes, rows)
+    wrote = await _write(pool, routes, rows, leaves)
     for (number, place), result in zip(places, wrote.results, strict=True):
         answer_list = answers[number]
         assert isinstance(answer_list, list)
@@ -50,6 +52,7 @@ async def enqueue(
     changes = Changes(born=[Born(calls, wrote.inserted.now, wrote.others)], due_seconds=wrote.inserted.due_seconds)
     for route in wrote.queued:
         changes.queued[route] += 1
+    changes.handed = [_handed(given, rows, wrote) for given in wrote.given]
     return Done([_reply(answer) for answer in answers], changes)
 
 
@@ -75,24 +78,44 @@ class _Wrote:
     inserted: Inserted
     queued: list[RouteKey]
     others: frozenset[str]
+    running: Mapping[str, int] = field(default_factory=dict)
+    """Runs that stand under the claims that this call offered: since when."""
+    given: list[Given] = field(default_factory=list)
 
 
-async def _write(pool: Pool, routes: Routes, rows: Sequence[Row]) -> _Wrote:
+async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves) -> _Wrote:
     # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
     await routes.learn({_route(row) for row in rows})
+    offers = leaves.offer(rows)
+    asked = rows_of(offers, rows)
 
     async def work(connection: Connection) -> _Wrote:
         failpoint("enqueue.before_commit")
-        inserted = await store.insert(connection, rows)
+        inserted = await store.insert(connection, rows, asked)
         if inserted.made is not None:
-            return await _tell_apart(connection, rows, inserted)
-        queued = [_route(row) for row in rows if row[1].id not in inserted.later]
-        return _Wrote([Enqueued(run.id) for _, run in rows], inserted, queued, inserted.later)
+            return await _tell_apart(connection, rows, inserted, asked)
+        started = inserted.later | inserted.running
+        queued = [_route(row) for row in rows if row[1].id not in started]
+        running = dict.fromkeys(inserted.running, inserted.now)
+        return _Wrote([Enqueued(run.id) for _, run in rows], inserted, queued, inserted.later, running)
 
-    return await pool.run(work, priority=Priority.ENQUEUE)
+    if not offers:
+        return await pool.run(work, priority=Priority.ENQUEUE)
+    running: Mapping[str, int] = {}
+    try:
+        wrote = await pool.run(work, priority=Priority.ENQUEUE)
+        running = wrote.running
+    finally:
+        given = leaves.close(offers, rows, running)
+    for offer in offers:
+        if offer.line.session not in wrote.inserted.live:
+            leaves.forget(offer.line)
+    return replace(wrote, given=given)
 
 
-async def _tell_apart(connection: Connection, rows: Sequence[Row], inserted: Inserted) -> _Wrote:
+async def _tell_apart(
+    connection: Connection, rows: Sequence[Row], inserted: Inserted, asked: Sequence[Leave]
+) -> _Wrote:
     by_id = await store.find_by_id(connection, [run.id for _, run in rows])
     by_key = await store.find_by_key(connection, [row for row in rows if row[1].id not in by_id])
     results = [
@@ -107,7 +130,28 @@ async def _tell_apart(connection: Connection, rows: Sequence[Row], inserted: Ins
     }
     born = (inserted.made or frozenset()) - inserted.later
     others = frozenset(run.id for _, run in rows if run.id not in born)
-    return _Wrote(results, inserted, list(waiting.values()), others)
+    # If the connection was lost after the commit, this is the repeat: its runs stand under our own claims already, and
+    # nobody but us can tell the worker.
+    running = await store.held(connection, asked) if asked else {}
+    return _Wrote(results, inserted, list(waiting.values()), others, running)
+
+
+def _handed(given: Given, rows: Sequence[Row], wrote: _Wrote) -> Handed:
+    claimed = [
+        Claimed(
+            fence=Fence(run.id, 1, given.claim_id),
+            origin_id=run.id,
+            workflow=run.workflow,
+            version=run.version,
+            input=run.input,
+            claims=1,
+            started_at=wrote.running[run.id],
+            key=run.options.key,
+            labels=run.options.labels,
+        )
+        for run in (rows[place][1] for place in given.places)
+    ]
+    return Handed(given.line, given.first, wrote.inserted.now, claimed)
 
 
 def _route(row: Row) -> RouteKey:

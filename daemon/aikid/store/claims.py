@@ -156,10 +156,17 @@ _RELEASE: Final = _giving_up(Move.RELEASE)
 _BLOCK: Final = _giving_up(Move.OVERSIZE)
 
 
-async def release(connection: Connection, namespace: str, run_ids: Sequence[str], claim_id: str) -> None:
-    """Queue runs of a claim again that its reply could not carry. Primary keys, locked in id order."""
+async def release(
+    connection: Connection,
+    namespace: str,
+    run_ids: Sequence[str],
+    claim_id: str,
+    *,
+    reason: str = "the claim's reply was full",
+) -> None:
+    """Queue runs of a claim again that did not come to its worker. Primary keys, locked in id order."""
     of = {"namespace": namespace, "run_ids": Uuids(run_ids), "claim_id": claim_id}
-    parameters = {**of, "why": None, "reason": "the claim's reply was full"}
+    parameters = {**of, "why": None, "reason": reason}
     await connection.execute(_RELEASE, parameters, prepare=True, binary=True)
 
 

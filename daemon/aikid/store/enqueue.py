@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from aiki.core.states import State
+from aiki.core.states import Move, State
 from aiki.rules.enqueueing import Stored
 from aiki.wire.codec import encode
 from aiki.wire.messages import NewRun
@@ -19,54 +19,109 @@ Row: TypeAlias = tuple[str, NewRun]
 """A run to be inserted, as it was asked for, behind the namespace that it is for."""
 
 
+@dataclass(slots=True)
+class Leave:
+    """A row, by its place in the batch, that a session has leave for until a time of the database's clock."""
+
+    place: int
+    session: str
+    claim_id: str
+    until_us: int
+    row: Row
+
+
 @dataclass(frozen=True, slots=True)
 class Inserted:
     """What the insert did: the ids of the new runs (None if all rows were new), and of those that are due later.
 
-    `due_seconds` is until the first of these; `now` is the database's clock, when the new runs were born.
+    `due_seconds` is until the first of these; `now` is the database's clock, when the new runs were born. `running` are
+    those that were born under a claim, and `live` the sessions with a leave that may have runs.
     """
 
     made: frozenset[str] | None
     later: frozenset[str]
     due_seconds: float | None
     now: int
+    running: frozenset[str] = frozenset()
+    live: frozenset[str] = frozenset()
 
 
 # Both unique indexes may refuse a row: a repeated id or a known key. Neither blocks longer than another enqueue of
 # the same id or key takes to commit. Rows go in by id, so that two batches with the same runs meet in one order;
 # `place` keeps the callers' order for those that claim.
+#
+# A row with a leave is born running if the leave holds: its session lives (locked as a claim locks it, but a session
+# that is being buried is not waited for) and is not alone with a suspect run, the leave's time is not over, and no run
+# of the route is queued (`runs_queued`): nobody is overtaken, nor in the batch itself, where of each route the first
+# leave that does not hold ends them all.
 _INSERT: Final = f"""
-WITH made AS (
+WITH live AS MATERIALIZED (
+  SELECT s.id, s.namespace, s.worker FROM aiki.sessions s
+  WHERE s.id = ANY(%b) AND s.closed_at IS NULL AND s.expires_at > now()
+    AND NOT EXISTS (SELECT FROM aiki.runs q
+      WHERE q.session_id = s.id AND q.state = '{State.RUNNING}' AND q.crash_count >= 2)
+  FOR KEY SHARE SKIP LOCKED
+), leave AS MATERIALIZED (
+  SELECT l.place, l.session, l.claim_id, bool_and(
+      s.id IS NOT NULL AND l.until_us > {MICROSECONDS.format("now()")}
+      AND EXISTS (SELECT FROM aiki.session_routes o
+        WHERE o.session_id = l.session AND o.workflow = l.workflow AND o.version = l.version)
+      AND NOT EXISTS (SELECT FROM aiki.runs q
+        WHERE q.namespace = l.namespace AND q.workflow = l.workflow AND q.version = l.version
+          AND q.state = '{State.QUEUED}')
+    ) OVER (PARTITION BY l.namespace, l.workflow, l.version ORDER BY l.nth) AS holds
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY
+    AS l(place, session, claim_id, until_us, namespace, workflow, version, nth)
+  LEFT JOIN live s ON s.id = l.session AND s.namespace = l.namespace
+), made AS (
   INSERT INTO aiki.runs
-    (created_at, id, namespace, workflow, version, state, priority, input, key, digest, labels, due_at, origin_id)
-  SELECT now() + place * interval '1 microsecond', id, namespace, workflow, version,
-    CASE WHEN due > now() THEN '{State.SCHEDULED}' ELSE '{State.QUEUED}' END,
-    priority, input, key, digest, labels::jsonb, CASE WHEN due > now() THEN due END, id
+    (created_at, id, namespace, workflow, version, state, priority, input, key, digest, labels, due_at, origin_id,
+     epoch, history_seq, claim_id, session_id, claimed_at, started_at)
+  SELECT now() + new.place * interval '1 microsecond', id, namespace, workflow, version,
+    CASE WHEN l.holds THEN '{State.RUNNING}' WHEN due > now() THEN '{State.SCHEDULED}' ELSE '{State.QUEUED}' END,
+    priority, input, key, digest, labels::jsonb, CASE WHEN due > now() THEN due END, id,
+    CASE WHEN l.holds THEN 1 ELSE 0 END, CASE WHEN l.holds THEN 1 ELSE 0 END, l.claim_id, l.session,
+    CASE WHEN l.holds THEN now() END, CASE WHEN l.holds THEN now() END
   FROM (
     SELECT t.*, coalesce(
       'epoch'::timestamptz + start_us * interval '1 microsecond', now() + delay_us * interval '1 microsecond') AS due
     FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
       AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us)
-  ) AS new
+  ) AS new LEFT JOIN leave l ON l.place = new.place AND l.holds
   ON CONFLICT DO NOTHING
-  RETURNING id, state, due_at, namespace, created_at, labels
+  RETURNING id, state, due_at, session_id, namespace, created_at, labels
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move) SELECT id, 0, 'enqueued' FROM made
+), claimed AS (
+  INSERT INTO aiki.run_history (run_id, seq, move, actor)
+  SELECT made.id, 1, '{Move.CLAIM}', live.worker FROM made JOIN live ON live.id = made.session_id
 ), {LISTED}
 SELECT CASE WHEN count(*) < (%b)[1] THEN coalesce(array_agg(id::text), '{{}}') END,
   array_agg(id::text) FILTER (WHERE state = '{State.SCHEDULED}'),
-  extract(epoch FROM min(due_at) - now())::float8, {MICROSECONDS.format("now()")}
+  extract(epoch FROM min(due_at) - now())::float8, {MICROSECONDS.format("now()")},
+  array_agg(id::text) FILTER (WHERE state = '{State.RUNNING}'), (SELECT array_agg(id::text) FROM live)
 FROM made
 """
 
 
-async def insert(connection: Connection, rows: Sequence[Row]) -> Inserted:
-    """Insert the rows that are new, and return what was done. Raises ValueError for a number that is too large."""
+async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[Leave] = ()) -> Inserted:
+    """Insert the rows that are new, and return what was done. Raises ValueError for a number that is too large.
+
+    The leaves of a route are in the order in which its runs are to be handed over.
+    """
     order = sorted(range(len(rows)), key=lambda place: rows[place][1].id)
     namespaces = [rows[place][0] for place in order]
     runs = [rows[place][1] for place in order]
     options = [run.options for run in runs]
     parameters: list[Array] = [
+        Uuids(list({leave.session for leave in leaves})),
+        Ints([leave.place for leave in leaves]),
+        Uuids([leave.session for leave in leaves]),
+        Texts([leave.claim_id for leave in leaves]),
+        Ints([leave.until_us for leave in leaves]),
+        Texts([leave.row[0] for leave in leaves]),
+        Texts([leave.row[1].workflow for leave in leaves]),
+        Texts([leave.row[1].version for leave in leaves]),
         Ints(order),
         Uuids([run.id for run in runs]),
         Texts(namespaces),
@@ -84,8 +139,9 @@ async def insert(connection: Connection, rows: Sequence[Row]) -> Inserted:
     cursor = await connection.execute(_INSERT, parameters, prepare=True, binary=True)
     found = await cursor.fetchone()
     assert found is not None
-    made, later, due_seconds, now = found
-    return Inserted(None if made is None else frozenset(made), frozenset(later or ()), due_seconds, now)
+    made, later, due_seconds, now, running, live = found
+    ids = None if made is None else frozenset(made)
+    return Inserted(ids, frozenset(later or ()), due_seconds, now, frozenset(running or ()), frozenset(live or ()))
 
 
 _STORED: Final = f"""
@@ -113,3 +169,17 @@ async def find_by_key(connection: Connection, rows: Sequence[Row]) -> dict[tuple
     cursor = await connection.execute(_BY_KEY, parameters, prepare=True, binary=True)
     found = [Stored(*row) for row in await cursor.fetchall()]
     return {(one.namespace, one.workflow, one.key or ""): one for one in found}
+
+
+# Primary key; a plain read that waits for nobody.
+_HELD: Final = f"""
+SELECT r.id::text, {MICROSECONDS.format("r.started_at")} FROM unnest(%b, %b) AS t(id, claim_id)
+JOIN aiki.runs r ON r.id = t.id WHERE r.claim_id = t.claim_id AND r.state = '{State.RUNNING}'
+"""
+
+
+async def held(connection: Connection, leaves: Sequence[Leave]) -> dict[str, int]:
+    """Return the runs that stand under the claims of their leaves, and since when."""
+    parameters = [Uuids([leave.row[1].id for leave in leaves]), Texts([leave.claim_id for leave in leaves])]
+    cursor = await connection.execute(_HELD, parameters, prepare=True, binary=True)
+    return dict(await cursor.fetchall())

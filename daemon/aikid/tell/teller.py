@@ -9,6 +9,7 @@ import logging
 
 from aikid.engine.changes import Born, Changes
 from aikid.tell.alarm import Alarm
+from aikid.tell.handoffs import Handoffs
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.watchers import Watchers
@@ -19,14 +20,17 @@ log = logging.getLogger("aikid.tell")
 class Teller:
     """The one place that tells."""
 
-    def __init__(self, watchers: Watchers, news: News, offerer: Offerer, alarm: Alarm) -> None:
+    def __init__(self, watchers: Watchers, news: News, offerer: Offerer, handoffs: Handoffs, alarm: Alarm) -> None:
         self._watchers = watchers
         self._news = news
         self._offerer = offerer
+        self._handoffs = handoffs
         self._alarm = alarm
 
     def before_replies(self, changes: Changes) -> None:
-        """Take note of what must be known here before a caller hears of it."""
+        """Send what leaves together with the replies, and take note of what must be known before a caller hears."""
+        if changes.handed:
+            self._handoffs.push(changes.handed)
         for born in changes.born:
             self._born(born)
 

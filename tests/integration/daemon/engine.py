@@ -25,6 +25,7 @@ from aiki.wire.messages import (
     End,
     Enqueue,
     Enqueued,
+    EnqueueReply,
     Entry,
     Fence,
     NewRun,
@@ -39,6 +40,8 @@ from aiki.wire.messages import (
     Unit,
 )
 from aikid.engine import claims, enqueue, record, sessions, status
+from aikid.engine.changes import Done
+from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
 from aikid.store import rescue, timers
 from aikid.store.pool import Pool, Priority
@@ -89,13 +92,17 @@ class Engine:
         self.watchers = Watchers()
         self.met: list[tuple[str, str, str]] = []
         self.routes = Routes(self.pool, self.met.extend)
+        self.leaves = Leaves()
 
     async def enqueue(self, *runs: NewRun) -> list[Enqueued]:
-        request = (self.namespace, Enqueue(list(runs)))
-        done = await enqueue.enqueue(self.pool, self.routes, [request], room=self.room)
-        (reply,) = done.replies
+        (reply,) = (await self.carry_out(Enqueue(list(runs)))).replies
         assert not isinstance(reply, Exception)
         return reply.runs
+
+    async def carry_out(self, *requests: Enqueue) -> Done[EnqueueReply | AikiError]:
+        """Enqueue what the requests say in one commit, and return all that comes of it."""
+        calls = [(self.namespace, request) for request in requests]
+        return await enqueue.enqueue(self.pool, self.routes, calls, room=self.room, leaves=self.leaves)
 
     async def queued_run(self, **fields: Any) -> str:
         run = new_run(**fields)

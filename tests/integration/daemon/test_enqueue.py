@@ -7,7 +7,6 @@ from msgspec import Raw
 
 from aiki.core.states import State
 from aiki.wire.messages import Enqueue, Watch
-from aikid.engine import enqueue
 from tests.integration.daemon.engine import Engine, new_id, new_run
 
 pytestmark = pytest.mark.anyio
@@ -136,7 +135,7 @@ async def test_what_is_told_of_new_runs_is_what_the_statement_did(engine: Engine
     for run in (known, *at_once, *later):
         engine.watchers.watch("default", Watch([run.id], "_INBOX.x", 60.0))
     runs = [*at_once, *later, known, at_once[0]]
-    done = await enqueue.enqueue(engine.pool, engine.routes, [("default", Enqueue(runs))], room=engine.room)
+    done = await engine.carry_out(Enqueue(runs))
     assert done.changes.queued == {("default", "flow", "1.0"): 3}
     (born,) = done.changes.born
     assert born.others == {run.id for run in (*later, known)}
@@ -153,7 +152,7 @@ async def test_a_repeat_tells_again_of_a_run_that_still_waits(engine: Engine) ->
     await engine.enqueue(waits, runs, later)
     assert (await engine.claim_one()).fence.run_id == runs.id
     again = Enqueue([waits, runs, later])
-    done = await enqueue.enqueue(engine.pool, engine.routes, [("default", again)], room=engine.room)
+    done = await engine.carry_out(again)
     assert done.changes.queued == {("default", "flow", "1.0"): 1}
 
 
