@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 import uuid
@@ -30,6 +31,8 @@ from aiki.wire.messages import (
     Fence,
     NewRun,
     OpenSession,
+    Park,
+    Parked,
     Record,
     Recorded,
     RenewSession,
@@ -92,7 +95,10 @@ class Engine:
         self.watchers = Watchers()
         self.met: list[tuple[str, str, str]] = []
         self.routes = Routes(self.pool, self.met.extend)
-        self.leaves = Leaves()
+        self.answers: list[Parked] = []
+        """What workers were told after their parks."""
+        self.leaves = Leaves(lambda line: self.answers.append(line.answer()))
+        self._serials = itertools.count()
 
     async def enqueue(self, *runs: NewRun) -> list[Enqueued]:
         (reply,) = (await self.carry_out(Enqueue(list(runs)))).replies
@@ -115,6 +121,21 @@ class Engine:
         request = OpenSession(session, worker, list(routes) or [Route(WORKFLOW, VERSION)], ttl)
         assert (await sessions.open_session(self.pool, self.routes, self.namespace, request)).alive
         return session
+
+    def park(self, session: str, upto: int = 0, *, line: str | None = None, **fields: Any) -> Parked:
+        """Let so many runs be handed over, all in all, and return the answer; on `line`, or on the session's own."""
+        if line is None:
+            line = self.park(session, 0, line="").line if upto else ""
+        given: dict[str, Any] = {
+            "inbox": f"_INBOX.{session}",
+            "serial": next(self._serials),
+            "until": time.time_ns() // 1000 + 10_000_000,
+            "free": 10,
+            "routes": [(WORKFLOW, VERSION)],
+            "leaves": {line: upto},
+        }
+        self.leaves.parked(self.namespace, Park(session=session, **(given | fields)))
+        return self.answers[-1]
 
     async def renew(self, session: str, *held: str, after: str = "", until: str | None = None) -> SessionReply:
         request = (self.namespace, RenewSession(session, list(held), after, until))
