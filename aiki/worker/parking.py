@@ -156,7 +156,7 @@ class Parking:
         return max(0.01, min(ends, default=now + PARK_SECONDS) - now)
 
     async def close(self) -> None:
-        """Take all leaves back, and wait a moment for the daemons' word; what still comes goes back."""
+        """Take all leaves back, and wait a moment for the daemons' word; what still comes then has no receiver."""
         self._stopped = True
         self._transport.on_return.remove(self._on_return)
         self.look((), more=False, pulled=0)
@@ -164,11 +164,7 @@ class Parking:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._emptied.wait()
-
-    async def end(self) -> None:
-        """Receive nothing more."""
         await self._inbox.close()
-        self._start_anew()
 
     def _most(self, held: int, routes: int) -> int:
         """Return how many may be promised: half of the free slots, but pulls need one for each route."""

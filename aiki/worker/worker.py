@@ -197,7 +197,6 @@ class Worker:
             self._bench.close()
         for task in self._background:
             task.cancel()
-        await self._parking.end()
         await self._session.close()
         self._pools.close()
 

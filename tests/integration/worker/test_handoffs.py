@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
-from aiki import Client, Worker, WorkflowRun, task, workflow
+import pytest
+from msgspec import Raw
+
+from aiki import Client, Handle, Worker, WorkflowRun, task, workflow
+from aiki.wire.messages import Enqueue
+from aikid.app import App
+from aikid.engine import enqueue
+from aikid.engine.changes import Handed
+from aikid.engine.leaves import Line
+from tests.integration.daemon.asking import running_app
+from tests.integration.daemon.engine import new_id, new_run
+from tests.proxy import Proxy, running_proxy
+from tests.servers import Nats
 from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio
 
+BORN = ["enqueued", "claim", "complete"]
+RETURNED = ["enqueued", "claim", "release", "claim", "complete"]
+
+started: list[int] = []
+at_once: list[int] = [0, 0]
+"""Tasks at the gate: now, and at most."""
+gates: dict[str, asyncio.Event] = {}
+
 
 @task
 async def double(n: int) -> int:
+    started.append(n)
     return 2 * n
+
+
+@task
+async def wait_at(gate: str) -> None:
+    at_once[0] += 1
+    at_once[1] = max(at_once)
+    try:
+        await gates.setdefault(gate, asyncio.Event()).wait()
+    finally:
+        at_once[0] -= 1
 
 
 @workflow
@@ -20,30 +54,273 @@ async def doubling(run: WorkflowRun, n: int) -> int:
     return await double.run(run, n)
 
 
-def promised(worker: Worker) -> int:
-    assert worker._parking is not None
-    return sum(line.promised for line in worker._parking._lines.values())
+@workflow
+async def waiting(run: WorkflowRun, gate: str) -> None:
+    await wait_at.run(run, gate)
 
 
-async def parked(worker: Worker) -> None:
-    """Return when a daemon has leave to hand over."""
-    await wait_until(lambda: promised(worker), what="a leave")
+@workflow
+async def waiting_after_sleep(run: WorkflowRun, gate: str) -> None:
+    await wait_at.run(run, gate)
+    await run.sleep("200ms")
 
 
-async def story(client: Client, run_id: str) -> list[str]:
-    return [item.move async for item in client.runs.history(run_id) if item.move != "entry"]
+@pytest.fixture(autouse=True)
+def begin() -> None:
+    started.clear()
+    gates.clear()
+    at_once[:] = [0, 0]
 
 
-async def was_handed_over(client: Client, run_id: str) -> bool:
-    """Tell whether the run was born running: a claim is another commit, and later."""
-    status = await client.handle(run_id).status()
-    return status.started_at == status.created_at
+@pytest.fixture
+async def app(database: str, nats: Nats, anyio_backend: str) -> AsyncIterator[App]:
+    async with running_app(database, nats.url) as made:
+        yield made
 
 
-async def test_a_new_run_is_begun_without_a_claim(client: Client) -> None:
-    async with Worker(client, workflows=[doubling]) as worker:
-        await parked(worker)
-        handle = await doubling.enqueue(client, 4)
+class Side:
+    """A client and a worker of the test's namespace, at a daemon on the test's own loop."""
+
+    def __init__(self, app: App, client: Client, worker: Worker) -> None:
+        self.app = app
+        self.client = client
+        self.worker = worker
+
+    @property
+    def line(self) -> Line:
+        (line,) = self.app.handoffs.leaves._lines.values()
+        return line
+
+    async def parked(self) -> None:
+        """Return when the daemon has leave to hand over."""
+        await wait_until(lambda: any(line.left > 0 for line in self.app.handoffs.leaves._lines.values()))
+
+    async def hand_over(self, n: int = 4) -> tuple[Handle[int], list[Handed]]:
+        """Enqueue a run that is born running, and do not tell its worker yet."""
+        run = new_run(workflow=doubling.name, version=doubling.version, input=Raw(b'{"n":%d}' % n))
+        done = await enqueue.enqueue(
+            self.app.pool,
+            self.app.routes,
+            [(self.client.transport.namespace, Enqueue([run]))],
+            room=self.app.bus.room,
+            leaves=self.app.handoffs.leaves,
+        )
+        assert done.changes.handed
+        return self.client.handle(run.id), done.changes.handed
+
+    async def story(self, run_id: str) -> list[str]:
+        return [item.move async for item in self.client.runs.history(run_id) if item.move != "entry"]
+
+
+@asynccontextmanager
+async def side(app: App, nats_url: str, namespace: str, *, worker_url: str = "", **options: Any) -> AsyncIterator[Side]:
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client.connect(nats_url, namespace=namespace))
+        theirs = client
+        if worker_url:
+            theirs = await stack.enter_async_context(Client.connect(worker_url, namespace=namespace))
+        worker = await stack.enter_async_context(
+            Worker(theirs, workflows=[doubling, waiting, waiting_after_sleep], **options)
+        )
+        made = Side(app, client, worker)
+        await made.parked()
+        yield made
+        for gate in gates.values():
+            gate.set()
+
+
+@pytest.fixture
+async def one(app: App, nats: Nats, namespace: str) -> AsyncIterator[Side]:
+    async with side(app, nats.url, namespace) as made:
+        yield made
+
+
+async def test_a_new_run_is_begun_without_a_claim(one: Side) -> None:
+    handle = await doubling.enqueue(one.client, 4)
+    assert await handle.result(timeout=ENOUGH) == 8
+    status = await handle.status()
+    assert status.started_at == status.created_at, "a claim would be another commit, and later"
+    assert await one.story(handle.run_id) == BORN
+    await wait_until(lambda: not one.app.handoffs._pushes, what="the word that it has come")
+
+
+async def test_whoever_watches_a_run_sees_it_run_and_end(one: Side) -> None:
+    handle = await waiting.enqueue(one.client, "gate")
+    seen = []
+    async for status in handle.watch():
+        seen.append(status.state.value)
+        gates.setdefault("gate", asyncio.Event()).set()
+    assert seen in (["running", "completed"], ["completed"])
+    again = await waiting.enqueue(one.client, "gate")
+    await again.result(timeout=ENOUGH)
+
+
+# -- pushes that get lost, come twice, or late
+
+
+async def test_a_run_whose_receiver_is_gone_is_taken_back_at_once(one: Side) -> None:
+    assert one.worker._parking is not None
+    await one.worker._parking._inbox.close()
+    handle = await doubling.enqueue(one.client, 4)
+    assert await handle.result(timeout=ENOUGH) == 8
+    assert await one.story(handle.run_id) == RETURNED
+    assert one.line.left <= 0
+    next_one = await doubling.enqueue(one.client, 5)
+    await next_one.result(timeout=ENOUGH)
+    assert await one.story(next_one.run_id) == BORN, "by a claim: nobody listens for hand-overs"
+
+
+@pytest.fixture
+def proxy(nats: Nats) -> Any:
+    with running_proxy(nats.server.port) as made:
+        yield made
+
+
+async def is_running(handle: Handle[Any]) -> bool:
+    return (await handle.status()).state.value == "running"
+
+
+async def test_a_push_to_a_frozen_connection_is_repeated_and_begun_once(
+    app: App, nats: Nats, namespace: str, proxy: Proxy
+) -> None:
+    async with side(app, nats.url, namespace, worker_url=proxy.url) as one:
+        proxy.freeze()
+        handle = await doubling.enqueue(one.client, 4)
+        pushes = app.handoffs._pushes
+        await wait_until(lambda: [push.tries for push in pushes.values()] == [3], what="two more tries")
+        assert started == []
+        proxy.thaw()
         assert await handle.result(timeout=ENOUGH) == 8
-        assert await was_handed_over(client, handle.run_id)
-        assert await story(client, handle.run_id) == ["enqueued", "claim", "complete"]
+        await wait_until(lambda: not pushes, what="the word that it has come")
+        assert (started, await one.story(handle.run_id)) == ([4], BORN)
+
+
+async def test_a_push_that_a_lost_connection_has_swallowed_is_repeated_on_the_next(
+    app: App, nats: Nats, namespace: str, proxy: Proxy
+) -> None:
+    async with side(app, nats.url, namespace, worker_url=proxy.url) as one:
+        proxy.freeze()
+        handle = await doubling.enqueue(one.client, 4)
+        await wait_until(lambda: is_running(handle), what="the run's birth")
+        proxy.cut()
+        proxy.thaw()
+        proxy.mend()
+        assert await handle.result(timeout=ENOUGH) == 8
+        assert (started, await one.story(handle.run_id)) == ([4], BORN)
+
+
+async def test_a_run_that_a_renewal_gave_back_is_not_begun_by_its_late_push(one: Side) -> None:
+    handle, handed = await one.hand_over()
+    fences = [run.fence for run in handed[0].runs]
+    assert one.worker._inventory.give_back(fences) == fences
+    one.app.handoffs.push(handed)
+    assert await handle.result(timeout=ENOUGH) == 8
+    assert (started, await one.story(handle.run_id)) == ([4], RETURNED)
+
+
+async def test_a_run_that_comes_so_late_that_a_renewal_may_have_named_it_goes_back(one: Side) -> None:
+    """As from a daemon that was frozen between the commit and the push."""
+    handle, handed = await one.hand_over()
+    handed[0].now -= 11_000_000
+    one.app.handoffs.push(handed)
+    assert await handle.result(timeout=ENOUGH) == 8
+    assert (started, await one.story(handle.run_id)) == ([4], RETURNED)
+
+
+async def test_a_hand_over_to_a_session_of_before_is_heard_of_and_not_begun(one: Side) -> None:
+    handle, handed = await one.hand_over()
+    handed[0].line.session = new_id()
+    one.app.handoffs.push(handed)
+    await wait_until(lambda: not one.app.handoffs._pushes, what="the word that it has come")
+    assert started == []
+    assert one.worker._inventory.held() == []
+    assert await is_running(handle)
+
+
+# -- slots
+
+
+def slots_of(worker: Worker) -> int:
+    """Return how many slots are spoken for, in any way."""
+    assert worker._claims is not None
+    slots = worker._slots
+    return len(slots._active) + slots._reserved + worker._claims._pulls.outstanding
+
+
+async def test_half_of_the_free_slots_are_promised_and_pulls_get_the_rest(app: App, nats: Nats, namespace: str) -> None:
+    async with side(app, nats.url, namespace, max_concurrent_runs=8) as one:
+        line = one.line
+        assert line.left == 4
+        assert slots_of(one.worker) <= 8
+        held = [await waiting.enqueue(one.client, "gate") for _ in range(4)]
+        await wait_until(lambda: at_once[0] == 4, what="four tasks")
+        await wait_until(lambda: line.left == 1, what="what pulls for three routes leave")
+        assert slots_of(one.worker) <= 8
+        gates["gate"].set()
+        for handle in held:
+            await handle.result(timeout=ENOUGH)
+        await wait_until(lambda: line.left == 4, what="half of all")
+
+
+async def test_a_daemon_that_hands_over_more_than_it_may_gets_it_back(app: App, nats: Nats, namespace: str) -> None:
+    async with side(app, nats.url, namespace, max_concurrent_runs=2) as one:
+        one.line.upto = 16
+        handles = await one.client.enqueue_many([waiting.bind("gate") for _ in range(6)])
+        await wait_until(lambda: at_once[0] == 2, what="two tasks")
+        assert slots_of(one.worker) <= 2
+        gates["gate"].set()
+        for handle in handles:
+            await handle.result(timeout=ENOUGH)
+        assert at_once[1] == 2
+
+
+async def test_a_lingering_run_gets_the_slot_that_was_promised(app: App, nats: Nats, namespace: str) -> None:
+    """It wakes while all slots are promised or asked for; then the leaves are taken back."""
+    async with side(app, nats.url, namespace, max_concurrent_runs=8) as one:
+        slots = one.worker._slots
+        sleeper = await waiting_after_sleep.enqueue(one.client, "gate")
+        await wait_until(lambda: at_once[0] == 1, what="its task")
+        gates["gate"].set()
+        await wait_until(lambda: slots._lingering, what="its rest")
+        assert one.line.left > 0
+        claim = slots.reserve(slots.free)
+        await sleeper.result(timeout=ENOUGH)
+        assert one.line.left <= 0
+        slots.release(claim)
+        await wait_until(lambda: one.line.left > 0, what="a leave as before")
+
+
+async def test_two_daemons_hand_over_to_one_worker_and_never_more_than_it_has_slots(
+    app: App, database: str, nats: Nats, namespace: str
+) -> None:
+    async with (
+        running_app(database, nats.url) as rival,
+        side(app, nats.url, namespace, max_concurrent_runs=5) as one,
+    ):
+        assert one.worker._parking is not None
+        lines = one.worker._parking._lines
+        await wait_until(lambda: len(lines) == 2, what="a line of each")
+        await wait_until(lambda: sum(line.promised for line in lines.values()) == 2, what="a leave for each")
+        assert rival.handoffs.leaves._lines
+        handles = [await waiting.enqueue(one.client, "gate") for _ in range(20)]
+        await wait_until(lambda: at_once[0] == 5, what="five tasks")
+        gates["gate"].set()
+        for handle in handles:
+            await handle.result(timeout=ENOUGH)
+        assert at_once[1] == 5
+        stories = [await one.story(handle.run_id) for handle in handles]
+        assert all(story in (BORN, RETURNED) for story in stories)
+
+
+# -- drain
+
+
+async def test_what_comes_while_a_worker_drains_goes_back_at_once(app: App, nats: Nats, namespace: str) -> None:
+    async with side(app, nats.url, namespace) as one:
+        handle, handed = await one.hand_over()
+        one.worker.stop()
+        app.handoffs.push(handed)
+    assert one.line.left <= 0, "it was withdrawn first"
+    assert started == []
+    async with Client.connect(nats.url, namespace=namespace) as client:
+        assert [item.move async for item in client.runs.history(handle.run_id)] == [*BORN[:2], "release"]
