@@ -1,4 +1,4 @@
-"""Own a TCP proxy before a nats-server: it holds replies back, and freezes or cuts the link.
+"""Own a TCP proxy before a nats-server: it holds replies back, loses messages, and freezes or cuts the link.
 
 It reads the NATS client protocol as far as it must to know which request a message answers
 (docs.nats.io/reference/reference-protocols/nats-protocol). It runs on a thread with a loop of its own, since tests wait
@@ -47,6 +47,7 @@ class Proxy:
         self._delays: dict[str, Callable[[], float | None]] = {}
         self._kept: list[tuple[str, Callable[[], None]]] = []
         self._links: set[_Link] = set()
+        self._lost: set[bytes] = set()
         self._is_cut = False
 
     def serve(self) -> None:
@@ -65,6 +66,14 @@ class Proxy:
         """Hold replies to `op` back no more, and deliver those that wait for this."""
         self._delays.pop(op, None)
         self._loop.call_soon_threadsafe(self._deliver, op)
+
+    def lose(self, word: str) -> None:
+        """From now on lose what clients publish to subjects that end with this word."""
+        self._lost.add(b"." + word.encode())
+
+    def loses(self, subject: bytes) -> bool:
+        """Tell whether what is published there gets lost."""
+        return any(subject.endswith(word) for word in self._lost)
 
     def freeze(self) -> None:
         """Let nothing pass in either direction; connections stay open."""
@@ -189,7 +198,8 @@ class _Link:
         words = _words(message)
         if words[0] in _WITH_PAYLOAD and len(words) == (4 if words[0] == b"PUB" else 5) and b".api." in words[1]:
             self._ops[words[2]] = words[1].rpartition(b".")[2].decode()
-        self._server.write(message)
+        if words[0] not in _WITH_PAYLOAD or not self._proxy.loses(words[1]):
+            self._server.write(message)
 
     def _pass_reply(self, message: bytes) -> None:
         words = _words(message)

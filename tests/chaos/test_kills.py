@@ -17,6 +17,7 @@ DAEMON_POINTS = [
     "enqueue.before_commit",
     "enqueue.before_reply",
     "enqueue.before_hint",
+    "handoff.before_push",
     "claim.before_commit",
     "claim.before_reply",
     "record.before_commit",
@@ -27,6 +28,7 @@ DAEMON_POINTS = [
 WORKER_POINTS = [
     "worker.hinted",
     "worker.claimed",
+    "worker.handed",
     "task.before_body",
     "task.inside_body",
     "task.after_body",

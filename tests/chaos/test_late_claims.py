@@ -10,6 +10,7 @@ import pytest
 from aiki.core.duration import to_seconds
 from tests.chaos.cluster import LEASES, PATIENCE, Cluster
 from tests.chaos.flows import blocks, held
+from tests.proxy import Proxy
 from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -19,13 +20,20 @@ CLAIMED = "SELECT 1 FROM aiki.runs WHERE namespace = %(ns)s AND state = 'running
 ALIVE = "SELECT worker FROM aiki.sessions WHERE namespace = %(ns)s AND closed_at IS NULL AND expires_at > now()"
 
 
+def proxy_for_claims(served: Cluster) -> Proxy:
+    """Return a proxy that loses the word that runs may be handed over: they all come by claims."""
+    proxy = served.proxy()
+    proxy.lose("park")
+    return proxy
+
+
 @pytest.mark.parametrize("lease", LEASES)
 async def test_runs_that_were_given_back_are_not_begun_by_their_late_reply(served: Cluster, lease: str) -> None:
     """A renewal names them, they are released, another worker has them to the end: then the reply comes.
 
     Until the other has them, the first may claim them again, and again they are given back after a part of the lease.
     """
-    proxy = served.proxy()
+    proxy = proxy_for_claims(served)
     served.worker("", "--lease", lease, "--slots", "2", url=proxy.url)
     async with served.client() as client:
         await (await served.enqueue(client)).result(timeout=ENOUGH)
@@ -47,7 +55,7 @@ async def test_runs_that_were_given_back_while_the_loop_was_busy_are_not_begun_a
     served: Cluster, lease: str
 ) -> None:
     """Their reply has been read, and before they begin something else holds the loop: no network is at fault."""
-    busy = served.worker("worker.claimed=block", "--lease", lease)
+    busy = served.worker("worker.claimed=block", "--lease", lease, url=proxy_for_claims(served).url)
     async with served.client() as client:
         await served.load(client, 8, until=lambda: served.reached("worker.claimed"))
         served.worker("", "--lease", lease)
@@ -62,7 +70,7 @@ async def test_runs_that_were_given_back_while_the_loop_was_busy_are_not_begun_a
 
 @pytest.mark.parametrize("lease", LEASES)
 async def test_claims_that_are_answered_after_2_to_6_seconds(served: Cluster, lease: str) -> None:
-    proxy = served.proxy()
+    proxy = proxy_for_claims(served)
     delays = itertools.cycle([2.0, 6.0, 4.0])
     proxy.hold("claim", lambda: next(delays))
     served.worker("", "--lease", lease, url=proxy.url)
@@ -80,7 +88,7 @@ async def test_claims_that_are_answered_after_2_to_6_seconds(served: Cluster, le
 
 async def test_late_replies_bring_no_more_runs_than_there_are_slots(served: Cluster) -> None:
     """The first claim is not answered in time, so another is made for the same slots; then both replies come."""
-    proxy = served.proxy()
+    proxy = proxy_for_claims(served)
     proxy.hold("claim")
     worker = served.worker("", "--lease", "30s", "--slots", "2", url=proxy.url)
     async with served.client() as client:
@@ -101,7 +109,7 @@ async def test_late_replies_bring_no_more_runs_than_there_are_slots(served: Clus
 async def test_a_busy_loop_loses_no_lease_while_a_renewal_names_runs_that_it_does_not_hold(
     served: Cluster, lease: str
 ) -> None:
-    proxy = served.proxy()
+    proxy = proxy_for_claims(served)
     busy = served.worker("", "--lease", lease, url=proxy.url)
     async with served.client() as client:
         handle = await blocks.enqueue(client, "first", "then")

@@ -5,13 +5,16 @@ They are pushes, not requests. Each may get lost: a Park costs speed then, a Han
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
 from aiki.wire.limits import DAEMONS, HANDED_RUNS, PARKED_ROUTES
 from aiki.wire.messages.base import Text
 from aiki.wire.messages.workers import Claimed
+
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 53)]
+"""Whoever sees an inbox can write there: no number is taken in that could not be sent on."""
 
 
 class Park(Struct, omit_defaults=True):
@@ -23,11 +26,11 @@ class Park(Struct, omit_defaults=True):
 
     session: Text
     inbox: Text
-    serial: int
-    until: int
-    free: int
+    serial: Number
+    until: Number
+    free: Number
     routes: Annotated[list[tuple[Text, Text]], Meta(max_length=PARKED_ROUTES)]
-    leaves: Annotated[dict[Text, int], Meta(max_length=DAEMONS)] = {}
+    leaves: Annotated[dict[Text, Number], Meta(max_length=DAEMONS)] = {}
     """For each line, the number up to which its hand-overs may count.
 
     A line is what one daemon hands over to one session; it has told its name. The numbers are absolute, so a Park that
@@ -42,10 +45,10 @@ class Parked(Struct, tag="parked"):
     have arrived, or never will.
     """
 
-    line: str
-    serial: int
-    upto: int
-    settled: int
+    line: Text
+    serial: Number
+    upto: Number
+    settled: Number
 
 
 class HandOver(Struct, tag="handed"):
@@ -55,10 +58,10 @@ class HandOver(Struct, tag="handed"):
     by an empty message to its reply subject.
     """
 
-    line: str
-    first: int
-    session: str
-    now: int
+    line: Text
+    first: Number
+    session: Text
+    now: Number
     """The database's clock when they were born."""
     runs: Annotated[list[Claimed], Meta(max_length=HANDED_RUNS)]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace
 from typing import Final
 
-from aiki.rules.checking import MICROSECONDS_MAX, is_uuid
+from aiki.rules.checking import is_uuid
 from aiki.wire.limits import HANDED_BYTES, HANDED_RUNS, LEAVE_SECONDS
 from aiki.wire.messages import Park, Parked
 from aikid.engine.routes import RouteKey
@@ -116,10 +116,10 @@ class Leaves:
                 return
             line = self._lines[namespace, park.session] = Line(namespace, park.session)
             self._counts[namespace] += 1
-        if park.serial <= line.serial or not 0 <= park.until <= MICROSECONDS_MAX:
+        if park.serial <= line.serial:
             return  # it was overtaken by another
         line.serial, line.until, line.ends_at = park.serial, park.until, now + LEAVE_SECONDS
-        line.inbox, line.free = park.inbox, min(max(park.free, 0), MICROSECONDS_MAX)
+        line.inbox, line.free = park.inbox, park.free
         allowed, promised = park.leaves.get(line.id, 0), line.given + line.offered
         line.upto = min(max(allowed, line.given), line.given + HANDED_RUNS)
         self._serve(line, frozenset((namespace, *route) for route in park.routes))

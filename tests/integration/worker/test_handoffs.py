@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,9 @@ import pytest
 from msgspec import Raw
 
 from aiki import Client, Handle, Worker, WorkflowRun, task, workflow
-from aiki.wire.messages import Enqueue
+from aiki.wire import codec, subjects
+from aiki.wire.limits import DAEMONS
+from aiki.wire.messages import Claimed, Enqueue, Fence, HandOver, Park, Parked
 from aikid.app import App
 from aikid.engine import enqueue
 from aikid.engine.changes import Handed
@@ -19,7 +21,7 @@ from aikid.engine.leaves import Line
 from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import new_id, new_run
 from tests.proxy import Proxy, running_proxy
-from tests.servers import Nats
+from tests.servers import USER, Nats
 from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -324,3 +326,55 @@ async def test_what_comes_while_a_worker_drains_goes_back_at_once(app: App, nats
     assert started == []
     async with Client.connect(nats.url, namespace=namespace) as client:
         assert [item.move async for item in client.runs.history(handle.run_id)] == [*BORN[:2], "release"]
+
+
+# -- rights, and strangers
+
+
+async def test_a_member_of_a_namespace_needs_no_other_rights_than_it_has(
+    database: str, make_nats: Callable[[], Nats], namespace: str
+) -> None:
+    nats = make_nats()
+    publish = [f"aiki.v1.{namespace}.>", "$JS.API.CONSUMER.MSG.NEXT.AIKI_RUNS.>", "$JS.ACK.AIKI_RUNS.>"]
+    rights = {"publish": publish, "subscribe": ["_INBOX.>"]}
+    member = {"user": "member", "password": "two", "permissions": rights}
+    nats.configure(authorization={"users": [USER, member]})
+    ours, theirs = (nats.url.replace("://", f"://{who}@") for who in ("aiki:one", "member:two"))
+    async with running_app(database, ours) as app, side(app, theirs, namespace) as one:
+        handle = await doubling.enqueue(one.client, 4)
+        await handle.result(timeout=ENOUGH)
+        assert await one.story(handle.run_id) == BORN
+        await wait_until(lambda: not app.handoffs._pushes, what="the word that it has come")
+
+
+async def test_what_strangers_push_begins_nothing_and_ends_nothing(one: Side) -> None:
+    """Whoever sees an inbox may write there; what he says of numbers and runs is bounded, and nothing of it is kept."""
+    parking, send = one.worker._parking, one.client.transport._nats.send
+    assert parking is not None
+    session, inbox = one.line.session, parking._inbox.subject
+    fence = Fence(new_id(), 1, "c")
+    runs = [
+        Claimed(fence, fence.run_id, "never-served", "1", Raw(b"{}"), 1, 0),
+        Claimed(Fence(new_id(), 1, "d"), new_id(), doubling.name, "1", Raw(b"{}"), 1, 0),
+    ]
+    for data in (
+        b"",
+        b"{}",
+        b'{"type":"parked","line":"x","serial":0,"upto":1e99,"settled":0}',
+        codec.encode(Parked("x", parking._serial + 9, 1 << 53, 1 << 53)),
+        *(codec.encode(Parked(f"line-{n}", parking._serial, 1 << 53, 1 << 53)) for n in range(200)),
+        codec.encode(HandOver("x", 1, session, 0, runs)),
+        codec.encode(HandOver("x", 1, session, 0, runs[:1])),
+        codec.encode(HandOver("x", 1, session, 0, [])),
+        codec.encode(HandOver("x", 1, new_id(), 0, runs[1:])),
+    ):
+        send(inbox, data, reply="aiki.v1.elsewhere.api.status")
+    for data in (b"", b"[]", b'{"session":"x"}', codec.encode(Park(session, "no.inbox", 9**9, 0, 0, []))):
+        send(subjects.park(one.client.transport.namespace), data)
+    handle = await doubling.enqueue(one.client, 4)
+    assert await handle.result(timeout=ENOUGH) == 8
+    assert started == [4]
+    assert len(parking._lines) <= DAEMONS
+    assert one.worker._inventory.held() == []
+    await wait_until(lambda: len(parking._lines) == 1, what="the strangers' lines to be forgotten")
+    await one.parked()
