@@ -49,7 +49,7 @@ async def test_a_run_is_born_running_for_a_session_that_has_leave(engine: Engine
     assert await engine.results(unit(claimed.fence, end=completed())) == ["done"]
 
     # A claim brings the very same.
-    again = replace(run, id=new_run().id, key="other")
+    again = replace(run, id=new_run().id, options=replace(run.options, key="other"))
     await engine.enqueue(new_run(), again)
     (_, by_claim) = await engine.claim(session)
     same = replace(claimed, fence=by_claim.fence, origin_id=again.id, key="other", started_at=by_claim.started_at)
