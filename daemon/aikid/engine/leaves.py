@@ -23,8 +23,8 @@ from aiki.wire.messages import Park, Parked
 from aikid.engine.routes import RouteKey
 from aikid.store.enqueue import Leave, Row
 
-LINES_MAX: Final = 10_000
-"""Sessions that are remembered, some kB each; a namespace may have half."""
+LINES_MAX: Final = 4_000
+"""Sessions that are remembered, with up to 100 routes each; a namespace may have half."""
 _KEPT_SECONDS: Final = 10.0
 """For how long a line is remembered after its last Park."""
 
