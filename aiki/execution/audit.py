@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from asyncio import _get_running_loop
+from functools import cache
 from types import FrameType
 from typing import Any, Final
 
@@ -39,15 +40,12 @@ _READERS: Final = frozenset(
     {"aiki", "importlib", "linecache", "logging", "tokenize", "traceback", "warnings", "zipimport", "zoneinfo"}
 )
 """Packages that read files by themselves, whoever called them."""
-_watching = False
 
 
+@cache
 def watch() -> None:
     """Add the hook, if it is not there yet."""
-    global _watching
-    if not _watching:
-        _watching = True
-        sys.addaudithook(_hear)
+    sys.addaudithook(_hear)
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:

@@ -18,7 +18,14 @@ SHOWN: Final = 10
 """Lines of each side; a person needs the first ones."""
 
 
-def explain(what: str, journal: Journal, asked: Iterable[DurableCall[Any]], waiting: list[str]) -> str:
+def explain(
+    what: str,
+    journal: Journal,
+    asked: Iterable[DurableCall[Any]],
+    waiting: list[str],
+    *,
+    hash_seed_varies: bool = HASH_SEED_VARIES,
+) -> str:
     """Return what a person needs: what stood in the journal, what the code asks for, and what to do."""
     recorded = list(journal.unconsumed())
     new = [call for call in asked if call.key not in journal]
@@ -29,7 +36,7 @@ def explain(what: str, journal: Journal, asked: Iterable[DurableCall[Any]], wait
     if waiting:
         lines += ["the body stands at:", *_cut([f"    {line}" for line in waiting])]
     lines.append(_advice([entry for _, entry in recorded], new))
-    if HASH_SEED_VARIES:
+    if hash_seed_varies:
         lines.append(
             "or nothing has changed, and the body walks through a set of text: this worker's PYTHONHASHSEED is not 0,"
             " so it does that in an order of its own. Start all workers with PYTHONHASHSEED=0, then resume the run"

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from aiki.core.keys import kind_of
 from aiki.core.states import State
 from aiki.definitions.workflow import workflow
 from aiki.execution import Pools
 from aiki.execution.deliveries import Deliveries
+from aiki.execution.kinds import KINDS
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Entry
 from tests.model.execution_host import World, interrupting, simulate
@@ -96,7 +98,7 @@ class Case:
         seen = self.witness.deliveries
         both = min(len(self.known), len(seen))
         assert seen[:both] == self.known[:both], "replay differs from what was recorded"
-        recorded = [entry.key for entry in self.world.journal if not entry.key.startswith("patch:")]
+        recorded = [entry.key for entry in self.world.journal if not KINDS[kind_of(entry.key)].at_once]
         self.known = seen[: len(recorded)] if len(seen) >= len(self.known) else self.known
         assert [key for key, _, _ in self.known] == recorded[: len(self.known)]
 

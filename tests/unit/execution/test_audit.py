@@ -21,7 +21,7 @@ import pytest
 from aiki.core.states import Move
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
-from aiki.execution import Limits, audit
+from aiki.execution import Limits
 from aiki.inside.workflow_run import WorkflowRun
 from tests.model.execution_host import World, simulate
 from tests.waiting import patient
@@ -174,10 +174,16 @@ def test_tasks_are_free_to_use_what_they_like() -> None:
     assert asyncio.run(main()) is None
 
 
-def test_the_hook_is_added_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    added: list[object] = []
-    monkeypatch.setattr(sys, "addaudithook", added.append)
-    monkeypatch.setattr(audit, "_watching", False)
-    audit.watch()
-    audit.watch()
-    assert len(added) == 1
+_WATCHED_TWICE = """
+import sys
+added = []
+sys.addaudithook = added.append
+from aiki.execution.audit import watch
+watch()
+watch()
+print(len(added))
+"""
+
+
+def test_the_hook_is_added_once() -> None:
+    assert subprocess.run([sys.executable, "-c", _WATCHED_TWICE], check=True, capture_output=True).stdout == b"1\n"
