@@ -122,7 +122,7 @@ def refusal(what: str) -> UsageError:
 
 
 class RunLoop(asyncio.AbstractEventLoop):
-    """The loop of one run. `workflow_run` is what `aiki.run.current_body()` finds."""
+    """The loop of one run. `workflow_run` is what `current_body()` finds."""
 
     def __init__(self, now_us: int, *, salt: int, on_problem: Callable[[dict[str, Any]], None]) -> None:
         self.now_us = now_us

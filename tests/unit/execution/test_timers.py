@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import pytest
 
 from aiki.core.states import State

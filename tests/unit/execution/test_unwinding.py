@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
+import weakref
 from collections.abc import AsyncIterator
 
 import anyio
-import anyio.to_thread
 import pytest
 
 from aiki.definitions.workflow import workflow
@@ -49,6 +50,42 @@ def test_finally_runs_and_durable_calls_in_it_do_nothing() -> None:
             seen.append("after")
 
     assert left(body) == ["finally"]
+
+
+def test_what_is_decided_at_once_is_still_answered_while_the_run_leaves() -> None:
+    async def body(run: WorkflowRun) -> None:
+        try:
+            await wait.run(run, "x")
+        finally:
+            seen.append(f"patched {run.patched('new')}")
+            await run.sleep("1s")
+            seen.append("after")
+
+    assert left(body) == ["patched True"]
+
+
+@pytest.mark.parametrize("seconds", [0, 1000])
+def test_a_run_that_has_left_memory_is_freed_without_the_garbage_collector(seconds: int) -> None:
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    @workflow(name="leaves", version="1")
+    async def flow(run: WorkflowRun, seconds: int) -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.gather(quick.run(run, "x"), quick.run(run, "y"))
+        await asyncio.sleep(seconds)
+
+    async def main() -> None:
+        world = World(flow, b'{"seconds":%d}' % seconds)
+        gc.collect()
+        gc.disable()
+        try:
+            world.claim()
+            await world.settle()
+            assert loops[0]() is None
+        finally:
+            gc.enable()
+
+    simulate(main())
 
 
 def test_branches_end_newest_first_and_see_no_cancellation() -> None:
