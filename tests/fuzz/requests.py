@@ -4,7 +4,7 @@ What is right everywhere but in one place comes further than noise. So a request
 message: mostly with plausible values of the field's name and type, now and then with one that no caller of ours would
 send; then, now and then, its bytes are damaged. The same seed makes the same requests.
 
-A new operation is covered by standing in `REQUESTS`; a field whose values mean something gets a line in PLAUSIBLE.
+A new operation is covered by standing in `OPS`; a field whose values mean something gets a line in PLAUSIBLE.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec.inspect as types
 
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import REQUESTS
+from aikid.ops import OPS
 
 STRANGE_VALUE: Final = 0.06
 """How often a value is one of STRANGE, at each place of a message."""
@@ -101,7 +101,7 @@ class Requests:
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
-        self._messages = {op: types.type_info(kind) for op, kind in REQUESTS.items()}
+        self._messages = {name: types.type_info(op.request) for name, op in OPS.items()}
 
     def next(self) -> tuple[str, bytes]:
         """Return the name of an operation and the bytes of a request."""

@@ -8,8 +8,6 @@ Journal entries travel as arrays, because they are most of the bytes.
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiki.wire.messages.base import NONE, NULL, Attempt, Request
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, RunOptions
@@ -66,7 +64,6 @@ __all__ = [
     "NONE",
     "NO_OPTIONS",
     "NULL",
-    "REQUESTS",
     "Attempt",
     "Claim",
     "ClaimReply",
@@ -119,26 +116,3 @@ __all__ = [
     "Workflows",
     "WorkflowsReply",
 ]
-
-REQUESTS: dict[str, type[Request[Any]]] = {
-    kind.op: kind
-    for kind in (
-        Enqueue,
-        Status,
-        Watch,
-        Find,
-        ListRuns,
-        History,
-        Input,
-        Resume,
-        Summary,
-        Workflows,
-        OpenSession,
-        RenewSession,
-        CloseSession,
-        Claim,
-        Record,
-        Page,
-    )
-}
-"""All operations by name."""

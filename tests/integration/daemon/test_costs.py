@@ -22,9 +22,10 @@ from nats.aio.client import Client as Connection
 
 from aiki.wire import subjects
 from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, LIST_ITEMS, MESSAGE_BYTES, ROUTES, UNIT_ITEMS
-from aiki.wire.messages import REQUESTS, Enqueue, History, ListRuns, Request, Status
+from aiki.wire.messages import Enqueue, History, ListRuns, Request, Status
 from aikid.app import App
 from aikid.main import GC_THRESHOLDS
+from aikid.ops import OPS
 from tests.integration.daemon.asking import ask_together, send_together
 from tests.integration.daemon.engine import STORED_BESIDE, Engine, new_id, new_run, running_engine
 from tests.waiting import patient
@@ -158,7 +159,7 @@ SHAPES: dict[str, Shapes] = {
 
 
 def test_every_operation_has_its_shapes() -> None:
-    assert set(SHAPES) == set(REQUESTS)
+    assert set(SHAPES) == set(OPS)
 
 
 async def test_no_request_holds_the_loop_or_a_lane_for_long(app: App, bus: Connection, large: Large) -> None:

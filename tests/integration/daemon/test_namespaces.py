@@ -16,7 +16,6 @@ from nats.aio.client import Client as Connection
 from aiki.core.states import Move, State
 from aiki.rules.recording import FENCED
 from aiki.wire.messages import (
-    REQUESTS,
     Attempt,
     Claim,
     Claimed,
@@ -44,6 +43,7 @@ from aiki.wire.messages import (
 from aiki.wire.subjects import HINT_STREAM
 from aikid.app import App
 from aikid.engine import claims
+from aikid.ops import OPS
 from aikid.tell.offerer import _in_turn
 from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.engine import Engine, completed, entry, new_id, new_run, running_engine, unit
@@ -172,10 +172,10 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
 
 
 def test_every_operation_has_its_row() -> None:
-    assert set(ROWS) == set(REQUESTS)
+    assert set(ROWS) == set(OPS)
 
 
-@pytest.mark.parametrize("op", sorted(REQUESTS))
+@pytest.mark.parametrize("op", sorted(OPS))
 async def test_no_operation_reaches_into_another_namespace(app: App, bus: Connection, ours: Ours, op: str) -> None:
     for mine, foreign, expected in ROWS[op](ours):
         before = await ours.rows()

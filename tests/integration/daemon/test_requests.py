@@ -19,7 +19,6 @@ from aiki.transport import Transport
 from aiki.wire import codec, subjects
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
-    REQUESTS,
     Claim,
     CloseSession,
     End,
@@ -42,6 +41,7 @@ from aiki.wire.messages import (
     Watch,
     Workflows,
 )
+from aikid.ops import OPS
 from tests.integration.daemon.engine import completed, entry, new_id, new_run, unit
 from tests.servers import Aikid
 from tests.waiting import patient, wait_until
@@ -79,7 +79,7 @@ async def ask(connection: Client, namespace: str, op: str, data: bytes) -> dict[
     return reply
 
 
-@pytest.mark.parametrize("op", sorted(REQUESTS))
+@pytest.mark.parametrize("op", sorted(OPS))
 @pytest.mark.parametrize(
     "data",
     [b"", b"null", b"[]", b"{", b"\xff\xfe", b'{"ids": 5, "runs": 5, "units": 5}', b"[" * 100_000, b'{"id": "\xff"}'],
@@ -175,10 +175,10 @@ FIELDS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("op", sorted(REQUESTS))
+@pytest.mark.parametrize("op", sorted(OPS))
 def test_any_values_of_the_right_shape_are_answered(aikid: Aikid, op: str) -> None:
     """No value reaches Postgres that makes a statement fail in a way that nobody foresaw."""
-    fields = {field: FIELDS[field] for field in REQUESTS[op].__struct_fields__ if field in FIELDS}
+    fields = {field: FIELDS[field] for field in OPS[op].request.__struct_fields__ if field in FIELDS}
 
     with asyncio.Runner() as runner:
         connection = runner.run(nats.connect(aikid.nats_url))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from aiki.core.errors import AikiError, Conflict, NotFound, Overloaded
 from aiki.core.states import Move
 from aiki.wire import codec, subjects
-from aiki.wire.messages import NONE, REQUESTS, Claim, End, Enqueue, Entry, Fence, NewRun, Record, RecordReply, Unit
+from aiki.wire.messages import NONE, Claim, End, Enqueue, Entry, Fence, NewRun, Record, RecordReply, Unit
 
 
 def test_a_reply_comes_back_as_its_type() -> None:
@@ -55,11 +55,6 @@ def test_a_unit_without_payloads_leaves_them_out() -> None:
     decoded = codec.decoder(Record).decode(data).units[0]
     assert decoded.end is not None
     assert decoded.end.output == NONE
-
-
-def test_each_request_is_served_under_its_own_name() -> None:
-    assert len(REQUESTS) == len(set(REQUESTS))
-    assert all(kind.op == op for op, kind in REQUESTS.items())
 
 
 versions = st.text(alphabet="aZ09_.+-", min_size=1, max_size=32)

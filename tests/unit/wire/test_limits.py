@@ -21,8 +21,9 @@ from aiki.wire.limits import (
     UNIT_ITEMS,
     WHY_CHARS,
 )
-from aiki.wire.messages import REQUESTS, RenewSession
+from aiki.wire.messages import RenewSession
 from aiki.wire.messages.base import Text
+from aikid.ops import OPS
 
 SIZED = (mi.StrType, mi.BytesType, mi.CollectionType, mi.DictType)
 
@@ -64,9 +65,9 @@ def parts(kind: mi.Type) -> Iterator[tuple[str, mi.Type]]:
             yield "", kind.type
 
 
-@pytest.mark.parametrize("op", sorted(REQUESTS))
+@pytest.mark.parametrize("op", sorted(OPS))
 def test_every_text_list_and_object_of_a_request_has_a_limit(op: str) -> None:
-    assert list(unlimited(mi.type_info(REQUESTS[op]), op)) == []
+    assert list(unlimited(mi.type_info(OPS[op].request), op)) == []
 
 
 def test_a_list_without_a_limit_is_found_wherever_it_stands() -> None:
@@ -104,7 +105,7 @@ ROUTE = {"workflow": "w", "version": "1"}
 )
 def test_one_more_than_the_limit_is_refused_with_its_place(op: str, request_: dict[str, Any], path: str) -> None:
     with pytest.raises(msgspec.ValidationError, match="of length <= ") as refused:
-        codec.decoder(REQUESTS[op]).decode(msgspec.json.encode(request_))
+        codec.decoder(OPS[op].request).decode(msgspec.json.encode(request_))
     assert f"`{path}" in str(refused.value)
 
 
