@@ -75,7 +75,8 @@ class Enqueueing:
         enqueued: list[Enqueued] = []
         # Whoever enqueues a few runs is likely to wait for them, whoever enqueues many is not.
         inbox = self._waits.expect([run.id for run in runs]) if len(runs) <= AWAITED_RUNS else None
-        for chunk in self._chunks(runs):
+        # One run cannot be cut, so nobody need weigh it.
+        for chunk in self._chunks(runs) if len(runs) > 1 else (runs,):
             failpoint("client.before_enqueue")
             enqueued += (await self._wire.call(Enqueue(list(chunk), inbox), seconds=ENQUEUE_SECONDS)).runs
             failpoint("client.after_enqueue")

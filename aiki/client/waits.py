@@ -193,7 +193,8 @@ class Waits:
             return
         for run in news.runs:
             self._tell(run.id, run)
-        self._ask(filter(self._is_waited_for, news.changed))
+        if news.changed:
+            self._ask(filter(self._is_waited_for, news.changed))
 
     def _tell(self, run_id: str, news: RunStatus | AikiError) -> None:
         if run_id in self._expected and isinstance(news, RunStatus):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
+from typing import TYPE_CHECKING, Generic, Protocol
 
 from typing_extensions import TypeVar
 
@@ -69,7 +69,9 @@ class Handle(Generic[R_co]):
         Raises RunFailed or RunCancelled if it ended so, RunBlocked at once if it needs a person, NotFound, and
         WaitTimeout after `timeout`; the run goes on all the same.
         """
-        seconds = None if timeout is None else to_seconds(timeout)
+        if timeout is None:
+            return self._outcome(await self._door.end(self.run_id))
+        seconds = to_seconds(timeout)
         try:
             async with asyncio.timeout(seconds):
                 run = await self._door.end(self.run_id)
@@ -79,13 +81,13 @@ class Handle(Generic[R_co]):
                 hint="await handle.result()",
                 command=f"aiki wait {self.run_id}",
             ) from error
+        return self._outcome(run)
+
+    def _outcome(self, run: messages.RunStatus) -> R_co:
         if failed := status.error_of(run):
             raise failed
-        return self._decode(run)
-
-    def _decode(self, run: messages.RunStatus) -> R_co:
-        value: Any = stored.read(run.output) if self._result is None else self._result.decode(bytes(run.output))
-        return cast("R_co", value)
+        value: R_co = stored.read(run.output) if self._result is None else self._result.decode(bytes(run.output))
+        return value
 
     async def resume(self) -> RunStatus:
         """Queue the run again if it is blocked or waits for a retry. Raises Conflict if its state forbids it."""

@@ -46,6 +46,11 @@ def _decoder(kind: Any) -> Any:
     return msgspec.json.Decoder(kind)
 
 
+@cache
+def _envelope(kind: Any) -> Any:
+    return Envelope[kind]
+
+
 def decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
     """Return the one decoder for `kind`; unknown fields are ignored, so newer peers may add some."""
     made: msgspec.json.Decoder[Any] = _decoder(kind)
@@ -73,7 +78,8 @@ def encode_error(error: AikiError) -> bytes:
 
 def decode_reply(data: bytes, kind: type[T]) -> T:
     """Return the reply in `data`. Raises the AikiError that the daemon answered with, or msgspec.DecodeError."""
-    envelope: Envelope[T] = decode(data, Envelope[kind])  # type: ignore[valid-type]
+    named: Any = kind
+    envelope: Envelope[T] = decode(data, _envelope(named))
     if envelope.error is not None:
         raise envelope.error.to_exception()
     if envelope.ok is None:
