@@ -46,6 +46,7 @@ FLOORS = (
     ("aikid.bus", ("aiki.core", "aiki.wire", "aiki.nats", "aiki.process.outages", "aikid.bus", "aikid.jetstream")),
     ("aikid.jetstream", ("aiki.nats", "aikid.jetstream")),
     ("aikid", ("aiki.core", "aiki.wire", "aiki.rules", "aiki.process", "aikid")),
+    ("aiki_cli.view", ("aiki", "aiki_cli.view")),
     ("aiki_cli", ("aiki", "aiki_cli")),
 )
 
@@ -70,7 +71,7 @@ OWNERS = {
     "yaml": ("aiki.manifest",),
     "fastjsonschema": (),  # it makes code of what a stranger registered; a test compares our own check with it
     "typer": ("aiki_cli",),
-    "rich": ("aiki_cli",),
+    "rich": ("aiki_cli.view",),
     "uvloop": ("aiki_cli", "aikid.main"),
     "pydantic": ("aiki.payload",),
 }
@@ -130,6 +131,13 @@ def test_imports_go_inward_only(name: str, path: Path) -> None:
 def test_the_command_line_uses_only_the_public_sdk(name: str, path: Path) -> None:
     for imported in imports(name, path):
         assert not is_within(imported, INNER) or is_within(imported, RULES_OF_ALL), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [pytest.param(*m, id=m[0]) for m in modules() if m[0].startswith("aiki_cli.commands")]
+)
+def test_no_command_knows_a_mode(name: str, path: Path) -> None:
+    assert "aiki_cli.view.output.Mode" not in set(imports(name, path))
 
 
 def graph() -> dict[str, set[str]]:
