@@ -50,7 +50,7 @@ SETTLED: Final = TERMINAL | HELD
 """States in which whoever waits for a run's end is told: it will not go on by itself."""
 
 ENQUEUED: Final = "enqueued"
-"""The history's word for a run's birth: the one move without a source state."""
+"""A story's word for a run's birth: the one move without a source state, told by the run's own row."""
 
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.SCHEDULED, Move.DUE): State.QUEUED,

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from aiki.core.errors import Conflict
-from aiki.core.states import ENQUEUED, TERMINAL, TRANSITIONS, Move, State
+from aiki.core.states import TERMINAL, TRANSITIONS, Move, State
 from aiki.rules import claiming, crashing, enqueueing, recording
 from aiki.rules.claiming import Queued
 from aiki.rules.judging import ENDS, PARKING
@@ -51,7 +51,7 @@ class ModelRun:
     standing: Standing
     place: int
     """Of its enqueue among all."""
-    story: list[str] = field(default_factory=lambda: [ENQUEUED])
+    story: list[str] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
     session: str | None = None
     fence: Fence | None = None

@@ -90,8 +90,6 @@ WITH live AS MATERIALIZED (
   ) AS new LEFT JOIN leave l ON l.place = new.place AND l.holds
   ON CONFLICT DO NOTHING
   RETURNING id, state, due_at, session_id, namespace, created_at, labels
-), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, move) SELECT id, 0, 'enqueued' FROM made
 ), claimed AS (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
   SELECT made.id, 1, '{Move.CLAIM}', live.worker FROM made JOIN live ON live.id = made.session_id

@@ -11,10 +11,10 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from aiki.core.states import Move
+from aiki.core.states import ENQUEUED, Move
 from aikid.store.pool import Pool
 from aikid.store.sql import MICROSECONDS
-from aikid.store.tables import attempts, journal, run_history
+from aikid.store.tables import attempts, journal, run_history, runs
 
 
 class Place(NamedTuple):
@@ -65,7 +65,7 @@ _at: Final = sa.literal_column(MICROSECONDS.format("at"), sa.BigInteger)
 async def read(pool: Pool, run_id: str, *, after: Place, limit: int, limit_bytes: int) -> list[Line]:
     """Return the lines behind `after`: at most `limit`, and one more than fit `limit_bytes`, at least two if there are.
 
-    Three ranges of primary keys; of the journal no more than a page.
+    Ranges of primary keys; of the journal no more than a page.
     """
     merged = sa.union_all(_transitions(run_id), _entries(run_id, after, limit), _tries(run_id)).subquery()
     order = (merged.c.length, merged.c.turn, merged.c.nth)
@@ -81,8 +81,19 @@ async def read(pool: Pool, run_id: str, *, after: Place, limit: int, limit_bytes
     return [Line(*row) for row in await pool.read(fitting.order_by(counted.c.line))]
 
 
+def _moves(run_id: str) -> sa.Subquery:
+    """Return the moves, and before them the run's birth: its own row tells that, unless the history does."""
+    h, r = run_history.c, runs.c
+    told = sa.select(h.seq, h.at, h.move, h.reason, h.actor, h.journal_length).where(h.run_id == run_id)
+    number = sa.cast(sa.null(), sa.Integer)
+    born = sa.select(sa.literal(0), r.created_at, sa.literal(ENQUEUED), _text, _text, number).where(
+        r.id == run_id, ~sa.exists().where(h.run_id == run_id, h.seq == 0)
+    )
+    return sa.union_all(told, born).subquery()
+
+
 def _transitions(run_id: str) -> sa.Select[Any]:
-    h = run_history.c
+    h = _moves(run_id).c
     is_claim = h.move == Move.CLAIM.value
     claims = sa.func.count().filter(is_claim).over(order_by=h.seq)
     return sa.select(
@@ -98,7 +109,7 @@ def _transitions(run_id: str) -> sa.Select[Any]:
         _blob.label("value"),
         _number.label("attempt"),
         _number.label("due_at"),
-    ).where(h.run_id == run_id)
+    )
 
 
 def _entries(run_id: str, after: Place, limit: int) -> sa.Select[Any]:

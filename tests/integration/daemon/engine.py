@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from aiki.core.errors import AikiError
 from aiki.core.ids import uuid7
-from aiki.core.states import Move, State
+from aiki.core.states import ENQUEUED, Move, State
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
     Attempt,
@@ -204,8 +204,8 @@ class Engine:
 
     async def history(self, run_id: str) -> list[str]:
         rows = await self.execute("SELECT seq, move FROM aiki.run_history WHERE run_id = %s ORDER BY seq", run_id)
-        assert [seq for seq, _ in rows] == list(range(len(rows)))
-        return [event for _, event in rows]
+        assert [seq for seq, _ in rows] == list(range(1, len(rows) + 1))
+        return [ENQUEUED, *(move for _, move in rows)]
 
     async def until_waiting(self) -> None:
         """Return once some statement waits for a lock."""
