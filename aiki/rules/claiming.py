@@ -31,22 +31,23 @@ def order(run: Queued) -> tuple[bool, int, int]:
     return not run.has_started, -run.priority, run.created_at
 
 
-def pick(queued: Iterable[Queued], *, limit: int, limit_bytes: int, holds_suspect: bool) -> list[Queued]:
-    """Return which runs of its routes a session is given, in order: at most `limit`, whose inputs fit; one always fits.
+def pick(queued: Iterable[Queued], *, limit: int, limit_bytes: int, holds_suspect: bool) -> tuple[list[Queued], bool]:
+    """Return which runs of its routes a session is given, in order, and whether it leaves others for it.
 
-    A session has at most one suspect run at a time: `holds_suspect` says that it has one already.
+    These are at most `limit`, whose inputs fit; one always fits. A session has at most one suspect run at a time:
+    `holds_suspect` says that it has one already.
     """
     ordered = sorted(queued, key=order)
     suspects = [] if holds_suspect else [run for run in ordered if is_suspect(run.crash_count)][:1]
-    wanted = [*suspects, *(run for run in ordered if not is_suspect(run.crash_count))][:limit]
+    able = [*suspects, *(run for run in ordered if not is_suspect(run.crash_count))]
     picked: list[Queued] = []
     total = 0
-    for run in wanted:
+    for run in able[:limit]:
         total += run.bytes + RUN_BYTES
         if picked and total > limit_bytes:
             break
         picked.append(run)
-    return picked
+    return picked, len(able) > len(picked)
 
 
 def claimed(standing: Standing, claim_id: str) -> Standing:

@@ -137,7 +137,7 @@ class Runs(RuleBasedStateMachine):
         # Which of several suspects comes does not matter.
         suspects = {one.fence.run_id for one in claimed if one.suspect}
         among = [one for one in queued.values() if not suspects or one.id in suspects or not self.is_suspect(one.id)]
-        picked = claiming.pick(among, limit=limit, limit_bytes=1_000_000, holds_suspect=holds_suspect)
+        picked, _ = claiming.pick(among, limit=limit, limit_bytes=1_000_000, holds_suspect=holds_suspect)
         assert [one.fence.run_id for one in claimed] == [one.id for one in picked]
         for one in claimed:
             run = self.runs[one.fence.run_id]

@@ -16,29 +16,38 @@ from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
 _ORDER: Final = "(r.started_at IS NULL), r.priority DESC, r.created_at"
+_LEFT: Final = "%(limit)s - (SELECT count(*) FROM suspect)"
 # One route: rows are locked as the index `runs_queued` yields them, until enough are.
-_PICK_ONE: Final = f"""
-  SELECT r.id, octet_length(r.input) AS bytes FROM aiki.runs r
-  WHERE EXISTS (SELECT FROM live) AND r.namespace = %(namespace)s
+_OF_ONE: Final = f"""
+  FROM aiki.runs r WHERE r.namespace = %(namespace)s
     AND r.workflow = (%(workflows)b)[1] AND r.version = (%(versions)b)[1]
     AND r.state = '{State.QUEUED}' AND r.crash_count < {SUSPECT}
-  ORDER BY {_ORDER} LIMIT %(limit)s - (SELECT count(*) FROM suspect) FOR NO KEY UPDATE SKIP LOCKED
+"""
+_PICK_ONE: Final = f"""
+picked AS MATERIALIZED (
+  SELECT r.id, octet_length(r.input) AS bytes {_OF_ONE} AND EXISTS (SELECT FROM live)
+  ORDER BY {_ORDER} LIMIT {_LEFT} FOR NO KEY UPDATE SKIP LOCKED
+)
 """
 # Several: the best of each are looked at without a lock, more than needed since rivals may take some, and only what
-# is wanted is locked. (A lock inside the lateral would lock routes x limit rows for one claim.)
+# is wanted is locked. (A lock inside the lateral would lock routes x limit rows for one claim.) They come in order, so
+# that no more of them are looked up again than are locked.
 _PICK_MANY: Final = f"""
-  SELECT r.id, octet_length(r.input) AS bytes FROM (
-    SELECT best.* FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
-    CROSS JOIN LATERAL (
-      SELECT r.id, r.state, r.started_at, r.priority, r.created_at FROM aiki.runs r
-      WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow AND r.version = t.version
-        AND r.state = '{State.QUEUED}' AND r.crash_count < {SUSPECT}
-      ORDER BY {_ORDER} LIMIT 2 * %(limit)s + 16
-    ) AS best
-    ORDER BY (best.started_at IS NULL), best.priority DESC, best.created_at LIMIT 4 * %(limit)s + 32
-  ) AS candidate JOIN aiki.runs r ON r.id = candidate.id AND r.state = candidate.state
+candidate AS MATERIALIZED (
+  SELECT best.* FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
+  CROSS JOIN LATERAL (
+    SELECT r.id, r.state, (r.started_at IS NULL) AS is_new, r.priority, r.created_at FROM aiki.runs r
+    WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow AND r.version = t.version
+      AND r.state = '{State.QUEUED}' AND r.crash_count < {SUSPECT}
+    ORDER BY {_ORDER} LIMIT 2 * %(limit)s + 16
+  ) AS best
+  ORDER BY best.is_new, best.priority DESC, best.created_at LIMIT 4 * %(limit)s + 32
+), picked AS MATERIALIZED (
+  SELECT r.id, octet_length(r.input) AS bytes
+  FROM candidate c JOIN aiki.runs r ON r.id = c.id AND r.state = c.state
   WHERE EXISTS (SELECT FROM live)
-  ORDER BY {_ORDER} LIMIT %(limit)s - (SELECT count(*) FROM suspect) FOR NO KEY UPDATE OF r SKIP LOCKED
+  ORDER BY c.is_new, c.priority DESC, c.created_at LIMIT {_LEFT} FOR NO KEY UPDATE OF r SKIP LOCKED
+)
 """
 # The session is locked first, FOR KEY SHARE: renewals pass, the rescuer's FOR UPDATE does not, so a session that is
 # being buried gets no runs. Runs are locked with SKIP LOCKED and wait for nobody. A run that has cost two leases comes
@@ -55,7 +64,7 @@ WITH live AS MATERIALIZED (
     AND NOT EXISTS (SELECT FROM aiki.runs q
       WHERE q.session_id = %(session)s AND q.state = '{State.RUNNING}' AND q.crash_count >= {SUSPECT})
   LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-), picked AS MATERIALIZED ({{pick}}), wanted AS MATERIALIZED (
+), {{pick}}, wanted AS MATERIALIZED (
   SELECT id, sum(bytes + {RUN_BYTES}) OVER (ROWS UNBOUNDED PRECEDING) AS total, row_number() OVER () AS place
   FROM (SELECT id, bytes FROM suspect UNION ALL SELECT id, bytes FROM picked) AS taken
 ), claimed AS (
@@ -71,21 +80,13 @@ WITH live AS MATERIALIZED (
 )
 SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("now()")},
   (SELECT count(*) FROM wanted) > (SELECT count(*) FROM claimed)
-    OR CASE WHEN (SELECT count(*) FROM wanted) >= %(limit)s THEN (
-      SELECT count(*) FROM (
-        SELECT FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
-        CROSS JOIN LATERAL (
-          SELECT FROM aiki.runs r WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow
-            AND r.version = t.version AND r.state = '{State.QUEUED}' LIMIT %(limit)s + 1
-        ) AS queued LIMIT %(limit)s + 1
-      ) AS first) > %(limit)s
-    ELSE false END,
+    OR CASE WHEN (SELECT count(*) FROM wanted) >= %(limit)s THEN EXISTS (SELECT {{others}} OFFSET {_LEFT}) END IS TRUE,
   c.id::text, c.epoch, c.origin_id::text, c.workflow, c.version, c.input,
   {MICROSECONDS.format("c.started_at")}, c.key, c.labels::text, c.crash_count
 FROM (SELECT) AS always LEFT JOIN claimed c ON true ORDER BY c.place
 """
-_CLAIM_ONE: Final = _CLAIM.format(pick=_PICK_ONE)
-_CLAIM_MANY: Final = _CLAIM.format(pick=_PICK_MANY)
+_CLAIM_ONE: Final = _CLAIM.format(pick=_PICK_ONE, others=_OF_ONE)
+_CLAIM_MANY: Final = _CLAIM.format(pick=_PICK_MANY, others="FROM candidate")
 
 
 @dataclass(slots=True)  # not frozen: one is made per run, and that would cost four times as much
@@ -106,7 +107,7 @@ class ClaimedRow:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a claim took. `alive` is false if the session has ended; `more` says that the routes have further runs."""
+    """What a claim took. `alive` is false if the session has ended; `more` says that the routes have others for it."""
 
     alive: bool
     now: int

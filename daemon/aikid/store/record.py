@@ -78,7 +78,7 @@ _RECORD: Final = f"""
 ), {CLOSED}
 SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL, NULL
 UNION ALL
-SELECT f.n, {MICROSECONDS.format("f.started_at")},
+SELECT f.n, CASE WHEN f.event IS NOT NULL THEN {MICROSECONDS.format("f.started_at")} END,
   CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id")} + f.tasks END, f.target,
   CASE WHEN f.target = '{State.QUEUED}' THEN f.workflow END, CASE WHEN f.target = '{State.QUEUED}' THEN f.version END
 FROM fit f
