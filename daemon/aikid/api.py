@@ -29,7 +29,7 @@ _RETRY_SECONDS: Final = 0.2
 _WEIGHED_BYTES: Final = 512
 
 
-class Call:
+class Pending:
     """A request that waits for its reply."""
 
     __slots__ = ("answered", "inbox", "namespace", "op", "request", "weight")
@@ -52,7 +52,7 @@ class Api:
         self._ways = {op.name: (op, codec.decoder(op.request).decode, self._batchers[op.lane]) for op in TABLE}
         """What is done to a request, by the name of its operation: looked up once for each."""
 
-    def _batcher(self, lane: Lane) -> Batcher[Call]:
+    def _batcher(self, lane: Lane) -> Batcher[Pending]:
         return Batcher(self._flush, lane.budget, weigh=_weight, owner=_namespace)
 
     async def run(self) -> None:
@@ -82,13 +82,13 @@ class Api:
             weight = 1 + len(data) // _WEIGHED_BYTES
             if op.rows is not None:
                 weight += len(getattr(request, op.rows))
-            if not batcher.add(Call(op, namespace, request, inbox, weight)):
+            if not batcher.add(Pending(op, namespace, request, inbox, weight)):
                 raise Overloaded(f"aikid is beyond its budget for {name!r}", retry_after=_RETRY_SECONDS)
         except AikiError as error:
             return codec.encode_error(error)
         return None
 
-    async def _flush(self, calls: list[Call]) -> None:
+    async def _flush(self, calls: list[Pending]) -> None:
         """Carry out a batch; whatever fails is told to those that it failed for."""
         try:
             await self._carry_out(calls)
@@ -97,7 +97,7 @@ class Api:
         except Exception as error:  # noqa: BLE001 - the edge of a request: it is logged, and told to its caller
             await self._blame(calls, error)
 
-    async def _carry_out(self, calls: list[Call]) -> None:
+    async def _carry_out(self, calls: list[Pending]) -> None:
         op = calls[0].op
         done = await op.carry_out(self._s, [(call.namespace, call.request) for call in calls])
         self._s.teller.before_replies(done.changes)
@@ -108,22 +108,22 @@ class Api:
 
     # -- replies
 
-    async def _reply(self, calls: Sequence[Call], replies: Sequence[object]) -> None:
+    async def _reply(self, calls: Sequence[Pending], replies: Sequence[object]) -> None:
         for call, reply in zip(calls, replies, strict=True):
             await self._send(call, _encoded(reply))
 
-    async def _send(self, call: Call, data: bytes) -> None:
+    async def _send(self, call: Pending, data: bytes) -> None:
         # Replies are packed to fit; what cannot be (one huge value) must be told, or its caller would wait for ever.
         if len(data) > (room := self._s.bus.room):
             data = codec.encode_error(too_large(f"the reply to {call.op.name!r}", len(data), room=room))
         call.answered = True
         await self._s.bus.publish(call.inbox, data)
 
-    async def _refuse(self, calls: Sequence[Call], error: AikiError) -> None:
+    async def _refuse(self, calls: Sequence[Pending], error: AikiError) -> None:
         waiting = [call for call in calls if not call.answered]
         await self._reply(waiting, [error] * len(waiting))
 
-    async def _blame(self, calls: list[Call], error: Exception) -> None:
+    async def _blame(self, calls: list[Pending], error: Exception) -> None:
         """Find the call that a batch failed for, and answer it: the others of its batch must not suffer for it."""
         waiting = [call for call in calls if not call.answered]
         if (half := len(waiting) // 2) > 0:
@@ -157,9 +157,9 @@ def _encoded(reply: object) -> bytes:
     return codec.encode_error(reply) if isinstance(reply, AikiError) else codec.encode_reply(reply)
 
 
-def _weight(call: Call) -> int:
+def _weight(call: Pending) -> int:
     return call.weight
 
 
-def _namespace(call: Call) -> str:
+def _namespace(call: Pending) -> str:
     return call.namespace
