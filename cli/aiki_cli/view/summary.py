@@ -9,7 +9,7 @@ from aiki_cli.view.found import Line, Rows
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from aiki.client.runs import NamespaceSummary
+    from aiki.client.runs import NamespaceSummary, RouteCount
 
 _ORDER: Final = (
     "running",
@@ -28,15 +28,18 @@ _ORDER: Final = (
 
 def rows(summary: NamespaceSummary) -> Rows:
     """Return the summary: a line a count. It has no ids."""
-    counts = [
-        {"workflow": count.workflow, "version": count.version, "state": str(count.state), "runs": count.runs}
-        for count in summary.counts
-    ]
     return Rows(
-        [Line(count, list(count.values())) for count in counts],
+        map(_line, summary.counts),
         page=lambda: [_table(summary)],
         document=lambda values: {"counts": values, "workers": summary.workers},
     )
+
+
+def _line(count: RouteCount) -> Line:
+    route = {"workflow": count.workflow, "version": count.version, "state": str(count.state)}
+    # Not a number where there are more: a script that adds it up must not come to a sum that is too small.
+    runs = f"{count.runs}+" if count.capped else count.runs
+    return Line({**route, "runs": count.runs, "capped": count.capped}, [*route.values(), runs])
 
 
 def _table(summary: NamespaceSummary) -> RenderableType:
@@ -44,12 +47,13 @@ def _table(summary: NamespaceSummary) -> RenderableType:
 
     from aiki_cli.view.drawing import columns
 
-    by_route: dict[tuple[str, str], dict[str, int]] = {}
+    by_route: dict[tuple[str, str], dict[str, str]] = {}
     for count in summary.counts:
-        by_route.setdefault((count.workflow, count.version), {})[str(count.state)] = count.runs
+        shown = f"{count.runs:,}{'+' if count.capped else ''}"
+        by_route.setdefault((count.workflow, count.version), {})[str(count.state)] = shown
     states = [state for state in _ORDER if any(state in counts for counts in by_route.values())]
     rows = [
-        [f"{workflow} {version}", *(f"{counts.get(state, 0):,}" for state in states)]
+        [f"{workflow} {version}", *(counts.get(state, "0") for state in states)]
         for (workflow, version), counts in sorted(by_route.items())
     ]
     workers = f"{summary.workers} worker{'' if summary.workers == 1 else 's'}"
