@@ -6,9 +6,10 @@ from aiki.core.errors import Conflict
 from aiki.core.states import State
 from aiki.wire.messages import Resume, ResumeReply
 from aikid.engine.changes import Changes, Done
-from aikid.engine.status import no_run, read
+from aikid.engine.status import no_run
 from aikid.store import control as store
 from aikid.store.pool import Connection, Pool, Priority
+from aikid.store.status import read
 
 
 async def resume(pool: Pool, namespace: str, request: Resume) -> Done[ResumeReply]:

@@ -97,8 +97,7 @@ async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> Lis
     before = None if request.cursor is None else _mark(request.cursor)
     limit = min(max(request.limit, 1), _LIST_MAX)
     found, end = await listing.list_runs(pool, namespace, request, before=before, limit=limit + 1, limit_bytes=room)
-    counted = await status.counted(pool, {(namespace, run.id): run for run in found[:limit]})
-    explained = await status.tried(pool, await explain(pool, counted))
+    explained = await status.tried(pool, await explain(pool, {(namespace, run.id): run for run in found[:limit]}))
     runs = [status.within(run, room) for run in explained.values()]
     kept = page_of(runs, weights.of_status, room)
     if len(kept) < len(found):

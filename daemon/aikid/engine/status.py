@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from typing import Final
 
 from msgspec.structs import replace
@@ -11,13 +10,10 @@ from msgspec.structs import replace
 from aiki.core.errors import NotFound
 from aiki.core.states import State
 from aiki.wire import weights
-from aiki.wire.limits import ENTRIES_HARD
 from aiki.wire.messages import NONE, RunStatus, StatusReply
 from aiki.wire.packing import fitting, reply_room, too_large
-from aikid.store import journal
 from aikid.store import status as store
-from aikid.store.pool import Connection, Pool, Priority
-from aikid.store.status import UNCOUNTED
+from aikid.store.pool import Pool, Priority
 
 RunKey = tuple[str, str]
 _TRYING: Final = frozenset({State.RUNNING, State.RETRYING})
@@ -26,35 +22,9 @@ _TRIED_RUNS: Final = 50
 
 
 async def statuses(pool: Pool, wanted: Sequence[RunKey]) -> dict[RunKey, RunStatus]:
-    """Return those of `wanted` that exist. Raises Unavailable.
-
-    Of some with long journals the tasks may be UNCOUNTED: whoever asks for them again is answered sooner or later.
-    """
+    """Return those of `wanted` that exist. Raises Unavailable."""
     unique = list(dict.fromkeys(wanted))
-    return await pool.run(lambda c: read(c, unique), priority=Priority.READ) if unique else {}
-
-
-async def read(connection: Connection, wanted: Sequence[RunKey]) -> dict[RunKey, RunStatus]:
-    """Return those of `wanted` that exist; of one alone its tasks are always counted."""
-    found = await store.read(connection, wanted)
-    return found | await _counts(connection, {key: found[key] for key in wanted if key in found})
-
-
-async def counted(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:
-    """Return the runs that were found up to the first whose tasks are UNCOUNTED. Raises Unavailable."""
-    if any(run.tasks == UNCOUNTED for run in found.values()):
-        found = {**found, **await pool.run(lambda c: _counts(c, found), priority=Priority.READ)}
-    return dict(takewhile(lambda item: item[1].tasks != UNCOUNTED, found.items()))
-
-
-async def _counts(connection: Connection, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:
-    """Return runs with long journals with their tasks counted, as many as have ENTRIES_HARD entries together."""
-    if not (long := {key: run for key, run in found.items() if run.tasks == UNCOUNTED}):
-        return {}
-    lengths = await journal.lengths(connection, [run_id for _, run_id in long])
-    first = list(long)[: fitting((lengths[run_id] for _, run_id in long), ENTRIES_HARD)]
-    counts = await store.count_tasks(connection, [run_id for _, run_id in first])
-    return {key: replace(long[key], tasks=counts[key[1]]) for key in first}
+    return await pool.run(lambda c: store.read(c, unique), priority=Priority.READ) if unique else {}
 
 
 async def tried(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:
@@ -71,10 +41,9 @@ async def tried(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, R
 
 
 def reply(ids: Sequence[str], found: Mapping[str, RunStatus], *, room: int) -> StatusReply:
-    """Return what was found of `ids`, from the first on, as much as fits `room` and has its tasks counted."""
+    """Return what was found of `ids`, from the first on, as much as fits `room`."""
     told = {run_id: within(run, room) for run_id, run in found.items()}
-    known = list(takewhile(lambda i: i not in told or told[i].tasks != UNCOUNTED, ids))
-    count = fitting((weights.of_status(told[i]) if i in told else 0 for i in known), reply_room(room))
+    count = fitting((weights.of_status(told[i]) if i in told else 0 for i in ids), reply_room(room))
     return StatusReply([told[i] for i in dict.fromkeys(ids[:count]) if i in told], rest=len(ids) - count)
 
 

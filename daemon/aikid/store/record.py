@@ -18,7 +18,7 @@ from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS, quoted
-from aikid.store.status import TASKS
+from aikid.store.status import COUNTED, TASKS
 
 # One statement, one commit. It locks the runs in id order, those that the fence lets through (READ COMMITTED looks at
 # the newest version after a wait); then the base is probed in the journal's primary key. If the journal was written
@@ -49,10 +49,18 @@ def _writing(*columns: str) -> str:
     return _WRITE.format(slots=", ".join("%b" for _ in columns), columns=", ".join(columns))
 
 
+# A journal that has grown by another COUNTED entries is counted anew, from where it was counted last.
+_COUNTING: Final = f"""
+, counted AS (
+  INSERT INTO aiki.task_counts (run_id, seq, tasks)
+  SELECT f.id, c.seq, {TASKS.format(run_id="f.id")} + c.tasks
+  FROM unnest(%b, %b, %b) AS c(run_id, seq, tasks) JOIN fit f ON f.id = c.run_id
+)
+"""
 # Most batches of a run's middle hold entries and nothing else: half the arrays, and three writing nodes less to set up.
 _RECORD_ENTRIES: Final = f"""
 {_writing(*_FENCED)}
-)
+){{counting}}
 SELECT 0, {MICROSECONDS.format("now()")} UNION ALL SELECT f.n, NULL FROM fit f
 """
 _RECORD: Final = f"""
@@ -75,7 +83,7 @@ _RECORD: Final = f"""
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT id, history_seq, event, why, length FROM ended
-), {CLOSED}
+), {CLOSED} {{counting}}
 SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL, NULL
 UNION ALL
 SELECT f.n, CASE WHEN f.event IS NOT NULL THEN {MICROSECONDS.format("f.started_at")} END,
@@ -85,10 +93,12 @@ FROM fit f
 """
 
 
+_ENTRIES_ALONE, _ALL = (statement.format(counting="") for statement in (_RECORD_ENTRIES, _RECORD))
+_ENTRIES_COUNTED, _ALL_COUNTED = (statement.format(counting=_COUNTING) for statement in (_RECORD_ENTRIES, _RECORD))
 _TARGETS: Final = {move: target(move).value for move in ENDS}
 _STATES: Final = {state.value: state for state in State}
 EndedRow: TypeAlias = tuple[int, int | None, State, str | None, str | None]
-"""The time of the first claim; the tasks, if asked for and not many; the state; the route, if it is queued."""
+"""The time of the first claim; the tasks, if asked for; the state; the route, if it is queued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +120,13 @@ async def record(
     `counted` asks for the number of tasks in the journal. Raises ValueError for values that no column can hold.
     """
     fenced, entries = _fence_arrays(namespaces, units), _entry_arrays(units)
+    counts = _count_arrays(units)
     if not any(unit.end or unit.attempts for unit in units):
-        (_, now), *places = await prepared.rows(connection, _RECORD_ENTRIES, [*fenced, *entries])
+        statement = _ENTRIES_COUNTED if counts else _ENTRIES_ALONE
+        (_, now), *places = await prepared.rows(connection, statement, [*fenced, *entries, *counts])
         return Wrote(now, {n - 1: None for n, _ in places})
-    parameters = [*fenced, *_end_arrays(units, counted), *entries, *_attempt_arrays(_tries(units))]
-    (_, now, *_), *rows = await prepared.rows(connection, _RECORD, parameters)
+    parameters = [*fenced, *_end_arrays(units, counted), *entries, *_attempt_arrays(_tries(units)), *counts]
+    (_, now, *_), *rows = await prepared.rows(connection, _ALL_COUNTED if counts else _ALL, parameters)
     done: dict[int, EndedRow | None] = {
         n - 1: None if state is None else (started_at, tasks, _STATES[state], workflow, version)
         for n, started_at, tasks, state, workflow, version in rows
@@ -147,6 +159,18 @@ def _end_arrays(units: Sequence[Unit], counted: Sequence[bool]) -> list[Array]:
         Ints([_tasks(unit) if is_counted else None for unit, is_counted in zip(units, counted, strict=True)]),
         # Who gives back a run that it never saw does not know how long its journal is: as long as before.
         Ints([unit.base + len(unit.entries) or None if unit.end else None for unit in units]),
+    ]
+
+
+def _count_arrays(units: Sequence[Unit]) -> list[Array]:
+    """Return the runs whose journals are to be counted, how long they are then, and the tasks that their units add."""
+    grown = [unit for unit in units if unit.base // COUNTED < (unit.base + len(unit.entries)) // COUNTED]
+    if not grown:
+        return []
+    return [
+        Uuids([unit.fence.run_id for unit in grown]),
+        Ints([unit.base + len(unit.entries) for unit in grown]),
+        Ints([_tasks(unit) for unit in grown]),
     ]
 
 

@@ -19,16 +19,19 @@ _PARKED: Final = sources(Move.DUE)
 _TASKS: Final = beginning(TASK)
 _labels = msgspec.json.Decoder(dict[str, str])
 _times = ", ".join(MICROSECONDS.format(f"r.{name}") for name in ("created_at", "started_at", "finished_at", "due_at"))
-UNCOUNTED: Final = -1
-"""In place of the number of a run's tasks: its journal is longer than COUNTED, see `count_tasks`."""
-COUNTED: Final = 200
-"""Entries of a journal that are looked at in passing."""
+COUNTED: Final = 100
+"""Entries of a journal of which there may be no count yet: with each that many, it is written how many are tasks'."""
+# Primary key of `task_counts` from the right, and that of the journal from there on.
 TASKS: Final = f"""
-(SELECT CASE WHEN count(*) <= {COUNTED} THEN count(*) FILTER (WHERE starts_with(j.key, '{_TASKS}')) END
-  FROM (SELECT o.key FROM aiki.journal o WHERE o.run_id = {{run_id}} LIMIT {COUNTED} + 1) AS j)
+(SELECT coalesce(m.tasks, 0) + (
+    SELECT count(*) FROM aiki.journal j
+    WHERE j.run_id = {{run_id}} AND j.seq > coalesce(m.seq, 0) AND starts_with(j.key, '{_TASKS}'))
+  FROM (SELECT) AS always LEFT JOIN LATERAL (
+    SELECT c.seq, c.tasks FROM aiki.task_counts c WHERE c.run_id = {{run_id}} ORDER BY c.seq DESC LIMIT 1
+  ) AS m ON true)
 """
-"""How many task outcomes a run's journal holds; null if it is longer than COUNTED."""
-# Primary keys of runs, journal (the beginning of a range per run) and sessions; a plain read, it waits for nobody.
+"""How many task outcomes a run's journal holds."""
+# Primary keys of runs, journal (the end of a range per run) and sessions; a plain read, it waits for nobody.
 COLUMNS: Final = f"""
   r.id::text, r.workflow, r.version, r.state, {_times}, r.epoch, r.key, r.priority, r.labels::text, r.why,
   {TASKS.format(run_id="r.id")},
@@ -45,18 +48,6 @@ async def read(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dic
     parameters = [Uuids([run_id for _, run_id in wanted]), Texts([namespace for namespace, _ in wanted])]
     cursor = await connection.execute(_STATUS, parameters, prepare=True, binary=True)
     return {(row[-1], row[0]): to_status(row[:-1]) for row in await cursor.fetchall()}
-
-
-_COUNT: Final = f"""
-SELECT t.id::text, (SELECT count(*) FROM aiki.journal j WHERE j.run_id = t.id AND starts_with(j.key, '{_TASKS}'))
-FROM unnest(%b) AS t(id)
-"""
-
-
-async def count_tasks(connection: Connection, run_ids: Sequence[str]) -> dict[str, int]:
-    """Return how many task outcomes the runs' journals hold; reads every entry of them."""
-    cursor = await connection.execute(_COUNT, [Uuids(run_ids)], prepare=True, binary=True)
-    return dict(await cursor.fetchall())
 
 
 # `attempts`' primary key from the left: the tries of each run. One whose date has passed is being made, or is over.
@@ -93,7 +84,7 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         priority=priority,
         labels=_labels.decode(labels) if labels else {},
         why=why,
-        tasks=UNCOUNTED if tasks is None else tasks,
+        tasks=tasks,
         worker=worker,
         origin_id=origin_id,
         output=NONE if output is None else Raw(output),

@@ -142,6 +142,15 @@ journal = sa.Table(
     comment="Outcomes in the order in which they were delivered; seq counts from 1 without gaps.",
 )
 
+task_counts = sa.Table(
+    "task_counts",
+    metadata,
+    sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("tasks", sa.Integer(), nullable=False),
+    comment="How many of a journal's first seq entries are tasks': a row now and then, so that few are left to count.",
+)
+
 attempts = sa.Table(
     "attempts",
     metadata,

@@ -22,7 +22,6 @@ from aikid.bus import Bus
 from aikid.engine import status
 from aikid.engine.changes import Ended, RunKey
 from aikid.store.pool import Pool
-from aikid.store.status import UNCOUNTED
 from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid.news")
@@ -134,12 +133,11 @@ class News:
 
 
 def _pages(told: list[RunStatus], *, room: int) -> Iterator[RunNews]:
-    """Yield pushes that fit `room`; runs too large to push, or not looked at to the end, are only named."""
-    small = [run for run in told if run.tasks != UNCOUNTED]
-    if len(small) == len(told) and sum(map(weights.of_status, told)) <= reply_room(room):
+    """Yield pushes that fit `room`; runs too large to push are only named."""
+    if sum(map(weights.of_status, told)) <= reply_room(room):
         yield RunNews(told)
         return
-    small = [run for run in small if weights.of_status(run) <= reply_room(room)]
+    small = [run for run in told if weights.of_status(run) <= reply_room(room)]
     named = {run.id for run in told}.difference(run.id for run in small)
     for runs in pages(small, weights.of_status, room):
         yield RunNews(list(runs))

@@ -10,14 +10,15 @@ from msgspec import Raw
 from nats.aio.client import Client as Connection
 
 from aiki.core.states import State
-from aiki.wire.limits import ENTRIES_HARD
-from aiki.wire.messages import ListRuns, Page, Record, Resume, Route, Status, Watch, Workflows
+from aiki.wire.messages import Entry, Page, Record, Resume, Route, Watch, Workflows
 from aikid.app import App
+from aikid.engine import status
 from aikid.store import journal
 from aikid.store.arrays import Ints, Uuids
 from aikid.store.status import COUNTED
 from tests.integration.daemon.asking import ask_together
-from tests.integration.daemon.engine import Engine, completed, entry, new_id, unit
+from tests.integration.daemon.costing import CountingPool
+from tests.integration.daemon.engine import VALUE, Engine, completed, entry, new_id, unit
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +36,11 @@ async def runs_with(engine: Engine, *lengths: int) -> list[str]:
             run_id,
             length,
         )
+        await engine.execute("INSERT INTO aiki.task_counts VALUES (%s, %s, %s)", run_id, length, tasks(length))
     return runs
+
+
+TIMER = Entry("timer:1", True, VALUE, 1)
 
 
 def tasks(length: int) -> int:
@@ -47,30 +52,25 @@ async def ask(app: App, bus: Connection, request: Any) -> Any:
     return json.loads(reply)["ok"]
 
 
-async def test_tasks_of_long_journals_are_counted_request_by_request(app: App, bus: Connection, engine: Engine) -> None:
-    lengths = [COUNTED, COUNTED + 1, ENTRIES_HARD - 1_000, 30_000, 30_000]
-    runs = await runs_with(engine, *lengths)
-    left, requests = list(runs), 0
-    found: dict[str, int] = {}
-    while left:
-        reply = await ask(app, bus, Status(left))
-        found |= {run["id"]: run["tasks"] for run in reply["runs"]}
-        left = left[len(left) - reply.get("rest", 0) :]
-        requests += 1
-    assert (found, requests) == (dict(zip(runs, map(tasks, lengths), strict=True)), 3)
-
-
-async def test_a_page_of_a_list_ends_where_counting_would_take_long(app: App, bus: Connection, engine: Engine) -> None:
-    lengths = [30_000, 5, 30_000, 7]
-    runs = await runs_with(engine, *lengths)
-    pages, cursor = [], None
-    while True:
-        reply = await ask(app, bus, ListRuns(cursor=cursor))
-        pages.append([(run["id"], run["tasks"]) for run in reply["runs"]])
-        if (cursor := reply.get("cursor")) is None:
-            break
-    counted = list(zip(runs, map(tasks, lengths), strict=True))[::-1]
-    assert pages == [counted[:3], counted[3:]]
+@pytest.mark.parametrize("size", [1, 7, COUNTED, 3 * COUNTED + 1])
+async def test_tasks_are_counted_from_where_they_were_counted_last(engine: Engine, database: str, size: int) -> None:
+    """Whatever the units are like that a journal has grown by; and a status reads no more of a long one."""
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    pool = CountingPool(database)
+    base = 0
+    for total in (COUNTED - 1, COUNTED, COUNTED + 1, 4 * COUNTED + 2):
+        while base < total:
+            entries = [TIMER if n % 4 == 0 else entry() for n in range(base + 1, min(base + size, total) + 1)]
+            assert await engine.results(unit(run.fence, base, *entries)) == ["done"]
+            base += len(entries)
+        pool.buffers = 0
+        found = await status.statuses(pool, [(engine.namespace, run_id)])
+        assert found[engine.namespace, run_id].tasks == tasks(total)
+        assert pool.buffers <= COUNTED + 20
+    assert await engine.results(unit(run.fence, base, *[TIMER] * COUNTED, end=completed())) == ["done"]
+    assert (await engine.status(run_id)).tasks == tasks(base)
+    await pool.aclose()
 
 
 async def test_one_long_run_is_counted_wherever_it_is_told_alone(app: App, bus: Connection, engine: Engine) -> None:

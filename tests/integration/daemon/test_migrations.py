@@ -69,7 +69,19 @@ FROM (
     ('{queued,running,blocked,completed,failed,cancelled}'::text[])[1 + n % 6] AS state FROM generate_series(1, 60) AS n
 ) AS made
 """
+JOURNAL = """
+INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value)
+SELECT id, seq, true, 1, CASE WHEN seq % 3 = 0 THEN 'timer:1' ELSE 'task:a:0:1' END, '1'
+FROM (
+  SELECT min(id::text)::uuid AS id, 99 AS length FROM aiki.runs UNION ALL SELECT max(id::text)::uuid, 150 FROM aiki.runs
+)
+AS two, generate_series(1, length) AS seq
+"""
 BESIDE = {
+    "task_counts": (
+        "SELECT run_id::text, seq, tasks FROM aiki.task_counts",
+        "SELECT max(id::text), 150, 100 FROM aiki.runs",
+    ),
     "listing": (
         "SELECT namespace, created_at, run_id, right(run_id::text, 8), to_hex(tail) FROM aiki.listing ORDER BY number",
         "SELECT namespace, created_at, id, right(id::text, 8), right(id::text, 8) FROM aiki.runs ORDER BY created_at",
@@ -96,6 +108,7 @@ def test_an_earlier_schema_is_brought_up_with_what_it_holds(empty: str, revision
         command.upgrade(config, revision)
     with psycopg.connect(empty) as connection:
         connection.execute(STORED.encode())
+        connection.execute(JOURNAL.encode())
     migrate.upgrade(empty)
     with psycopg.connect(empty) as connection:
         for found, expected in BESIDE.values():

@@ -1,4 +1,4 @@
-"""What only readers ask for, in tables beside the runs: lists, labels, ends.
+"""What only readers ask for, in tables beside the runs: lists, labels, ends, and how far a journal's tasks are counted.
 
 The hot row loses the indexes that only lists needed. And what happens to a run is a move, in the history too.
 """
@@ -44,6 +44,16 @@ _CREATE = (
     """,
     "COMMENT ON TABLE aiki.ended IS 'Runs in a terminal state, inserted with their end: lists and counts by state.'",
     "COMMENT ON COLUMN aiki.ended.created_at IS 'The run''s, since lists are in that order.'",
+    """
+    CREATE TABLE aiki.task_counts (
+      run_id uuid NOT NULL,
+      seq integer NOT NULL,
+      tasks integer NOT NULL,
+      PRIMARY KEY (run_id, seq)
+    )
+    """,
+    "COMMENT ON TABLE aiki.task_counts IS"
+    " 'How many of a journal''s first seq entries are tasks'': a row now and then, so that few are left to count.'",
 )
 # Each reads its table once, and the indexes are made when all rows are there: minutes for millions of runs.
 _FILL = (
@@ -60,6 +70,11 @@ _FILL = (
     INSERT INTO aiki.ended (namespace, workflow, version, state, created_at, run_id)
     SELECT namespace, workflow, version, state, created_at, id FROM aiki.runs
     WHERE state IN ('cancelled', 'completed', 'failed') ORDER BY finished_at
+    """,
+    """
+    INSERT INTO aiki.task_counts (run_id, seq, tasks)
+    SELECT run_id, max(seq), count(*) FILTER (WHERE starts_with(key, 'task:')) FROM aiki.journal
+    GROUP BY run_id HAVING max(seq) >= 100
     """,
 )
 _INDEXES = (
