@@ -57,7 +57,7 @@ class Execution:
         self._turns = Turns(
             bench.loop, Step(claimed.fence.run_id, limits.slow_step_seconds), step=self._step, wake=self._wake
         )
-        self._outbox = Outbox(claimed.length)
+        self._outbox = Outbox(claimed.length, limits)
         self._reading: Reading | None = Reading(claimed)
         self._body: Body | None = None
         self._attempts = Attempts(bench, claimed, outbox=self._outbox, on_outcome=self._on_outcome)
@@ -179,7 +179,7 @@ class Execution:
         except AikiError as error:
             self._stop_with(ends.failed(error))
             return
-        outbox.weigh(reading.entries, self._limits)
+        outbox.weigh(reading.entries)
         self._attempts.know(reading.tries)
         self._reading = None
         body = self._body = Body(
@@ -206,27 +206,26 @@ class Execution:
 
     def _step(self) -> None:
         """Move everything that can move, and write what has come of it."""
+        standing, turns, body, outbox = self._standing, self._turns, self._body, self._outbox
+        if standing.phase is not Phase.LIVE or body is None:
+            return
         try:
-            if self._standing.phase is Phase.LIVE and self._body is not None:
-                self._go(self._body)
+            now = self._host.now()
+            more = False
+            if turns.stirred:
+                turns.stirred = False
+                more = self._pump(body, now)
+            if standing.end is None:
+                self._attempts.launch(now, draining=standing.draining)
+                if turns.again:  # a task has ended already: what it leads to shall go into the same unit
+                    turns.stirred = turns.stirred or more
+                    return
+                self._rest(now, more=more)
+            if outbox.added != outbox.sent or standing.end is not None:
+                self._flush()
         except Exception as error:
             _logger.exception("run %s: a bug in aiki; the run is blocked", self.fence.run_id)
             self._stop_with(ends.blocked(f"a bug in aiki: {error!r}"))
-
-    def _go(self, body: Body) -> None:
-        standing, turns = self._standing, self._turns
-        now = self._host.now()
-        more = False
-        if turns.stirred:
-            turns.stirred = False
-            more = self._pump(body, now)
-        if standing.end is None:
-            self._attempts.launch(now, draining=standing.draining)
-            if turns.again:  # a task has ended already: what it leads to shall go into the same unit
-                turns.stirred = turns.stirred or more
-                return
-            self._rest(more, now)
-        self._flush()
 
     def _pump(self, body: Body, now: int) -> bool:
         """Step the body; tell whether it wants to go on at once."""
@@ -244,11 +243,11 @@ class Execution:
             call.kind.start(call, attempts, now, announce=not self._standing.draining)
         if body.outcome is not Outcome.RUNNING:
             self._end_with(ends.of_body(body, self._workflow, room=self._host.room()))
-        elif outbox.is_too_large(self._limits):
+        elif outbox.is_large and outbox.is_too_large():
             self._end_with(ends.failed(ends.too_large(outbox.length, outbox.size, self._limits)))
         elif not more and body.is_deadlocked():
             self._end_with(ends.deadlock(body))
-        if outbox.has_become_large(self._limits):
+        if outbox.is_large and outbox.is_to_be_warned_of():
             _logger.warning(
                 "run %s: its journal has %d entries and %d bytes; a run fails at %d or %d: split its work",
                 *(self.fence.run_id, outbox.length, outbox.size, self._limits.entries_hard, self._limits.bytes_hard),
@@ -279,12 +278,12 @@ class Execution:
 
     def _next_wake(self) -> Wake | None:
         timer = None if self._body is None else self._body.next_timer()
-        retry = self._attempts.next_retry_at()
+        retry = self._attempts.next_retry_at() if self._attempts.has_retries else None
         if timer is not None and (retry is None or timer.when_us <= retry):
             return Wake(timer.when_us, Move.SLEEP)
         return None if retry is None else Wake(retry, Move.RETRY)
 
-    def _rest(self, more: bool, now: int) -> None:
+    def _rest(self, now: int, *, more: bool) -> None:
         """Do what is to be done now that the body has been run as far as it goes; with `more` it wants a turn again."""
         attempts, outbox, standing = self._attempts, self._outbox, self._standing
         running = attempts.running
@@ -308,13 +307,13 @@ class Execution:
         elif rest is Rest.LINGER:
             standing.move(Happening.REST)
             self._host.lingering(self)
-        if standing.end is None:
-            self._set_alarm(wake, moving)
+        if (wake is not None or attempts.uncertain) and standing.end is None:
+            self._set_alarm(wake)
 
-    def _set_alarm(self, wake: Wake | None, moving: Moving) -> None:
+    def _set_alarm(self, wake: Wake | None) -> None:
         """Be woken when the next timer or retry is due, or the lease may be certain again."""
         attempts = self._attempts
-        if attempts.uncertain and (moving is Moving.READY or attempts.waiting):
+        if attempts.uncertain and attempts.waiting:
             now = self._host.now()
             poll = now + round(self._limits.lease_poll_seconds * SECOND)
             self._turns.set_alarm(poll if wake is None else min(wake.at, poll), now)

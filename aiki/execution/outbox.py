@@ -24,11 +24,13 @@ class Outbox:
     """
 
     __slots__ = (
-        *("_attempts", "_entries", "_is_warned_of", "added", "base", "durable", "in_flight", "length", "sent", "size"),
+        *("_attempts", "_entries", "_is_warned_of", "_limits"),
+        *("added", "base", "durable", "in_flight", "is_large", "length", "sent", "size"),
     )
 
-    def __init__(self, base: int) -> None:
+    def __init__(self, base: int, limits: Limits) -> None:
         """`base` is the number of entries that the journal holds already."""
+        self._limits = limits
         self.base = base
         self.length = base
         """Entries in the journal and here, together."""
@@ -40,20 +42,20 @@ class Outbox:
         self.in_flight: Unit | None = None
         self._entries: list[Entry] = []
         self._attempts: list[Attempt] = []
+        self.is_large = False
+        """The journal comes near to what a run may have, or is beyond it."""
         self._is_warned_of = False
-
-    def __bool__(self) -> bool:
-        return self.added > self.sent
 
     @property
     def is_settled(self) -> bool:
         """Whether all that was added is durable."""
         return self.in_flight is None and self.added == self.sent
 
-    def weigh(self, recorded: Iterable[Entry], limits: Limits) -> None:
+    def weigh(self, recorded: Iterable[Entry]) -> None:
         """Take in what the journal holds already. Of what was large before, somebody has been warned."""
         self.size = sum(len(entry.key) + len(bytes(entry.value)) for entry in recorded)
-        self._is_warned_of = self.length >= limits.entries_soft or self.size >= limits.bytes_soft
+        self.is_large = self.length >= self._limits.entries_soft or self.size >= self._limits.bytes_soft
+        self._is_warned_of = self.is_large
 
     def add(self, entry: Entry) -> None:
         """Append an entry."""
@@ -61,22 +63,22 @@ class Outbox:
         self.added += 1
         self.length += 1
         self.size += len(entry.key) + len(entry.value)
+        if self.length >= self._limits.entries_soft or self.size >= self._limits.bytes_soft:
+            self.is_large = True
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Append a row beside the log."""
         self._attempts.append(attempt)
         self.added += 1
 
-    def is_too_large(self, limits: Limits) -> bool:
+    def is_too_large(self) -> bool:
         """Tell whether the journal has come to more than a run may have."""
-        return self.length >= limits.entries_hard or self.size >= limits.bytes_hard
+        return self.length >= self._limits.entries_hard or self.size >= self._limits.bytes_hard
 
-    def has_become_large(self, limits: Limits) -> bool:
-        """Tell once of a journal that comes near to what a run may have."""
-        if self._is_warned_of or (self.length < limits.entries_soft and self.size < limits.bytes_soft):
-            return False
-        self._is_warned_of = True
-        return True
+    def is_to_be_warned_of(self) -> bool:
+        """Tell once of a journal that has become large."""
+        known, self._is_warned_of = self._is_warned_of, True
+        return self.is_large and not known
 
     def send(self, fence: Fence, end: End | None) -> Unit | None:
         """Return the next unit, with all that was added and `end`; None if one is in flight, or nothing is to say."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Raw
 from msgspec.structs import replace
 
-from aiki.core.errors import AikiError
+from aiki.core.errors import AikiError, PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.core.words import failed_try
 from aiki.execution.failures import encode_failure
@@ -85,7 +85,7 @@ class Attempts:
 
     __slots__ = (
         *("_bench", "_claimed", "_on_outcome", "_outbox", "_prior", "_retries", "_started", "_waiting"),
-        *("running", "uncertain"),
+        *("has_retries", "running", "uncertain"),
     )
 
     def __init__(
@@ -105,6 +105,8 @@ class Attempts:
         self._started: dict[str, Started] = {}
         self._waiting: deque[Started] = deque()
         self._retries: Retries[Started] = Retries()
+        self.has_retries = False
+        """Whether a call has ever waited for its next attempt: most runs have none, and need not look."""
         self.running = 0
         """Tries that run now."""
         self.uncertain = False
@@ -130,7 +132,7 @@ class Attempts:
         if prior is not None and bytes(prior.error) == _NULL:
             self._give_up(started, _outcome_unknown(call, prior.attempt))
         elif prior is not None and prior.next_at is not None and prior.next_at > now:
-            self._retries.add(prior.next_at, started)
+            self._retry_at(prior.next_at, started)
         else:
             # A coroutine needs neither thread nor child: its start goes into the commit that it waits for anyway.
             if call.ask.task.at_most_once and call.ask.task.is_async and announce and self._bench.lease.is_certain():
@@ -169,7 +171,7 @@ class Attempts:
     def launch(self, now: int, *, draining: bool) -> None:
         """Start what may start: nothing while draining."""
         waiting, durable = self._waiting, self._outbox.durable
-        if self._retries:
+        if self.has_retries:
             waiting.extend(self._retries.take_due(now))
         if not waiting or (len(waiting) == 1 and waiting[0].need > durable):
             return  # one task after the other is the common life: it waits for a commit first
@@ -196,7 +198,7 @@ class Attempts:
 
     def next_retry_at(self) -> int | None:
         """Return when the next attempt of any call is due, in microseconds."""
-        return self._retries.next_at() if self._retries else None
+        return self._retries.next_at()
 
     def why_due(self, when: int) -> str | None:
         """Return which task is tried again at `when`, and why; None if none is, or it failed under an earlier claim."""
@@ -219,12 +221,13 @@ class Attempts:
         started.trying = None
         self.running -= 1
         failpoint("task.after_body")
-        if isinstance(result, bytes) and len(result) > PAYLOAD_BYTES_LEAST:
-            what = f"the result of task {started.call.ask.task.name!r}"
-            result = payload_misfit(len(result), what, room=self._bench.room()) or result
         if isinstance(result, bytes):
-            self._forget(started)
-            self._on_outcome(started.call, True, result)
+            misfit = self._misfit(started, result) if len(result) > PAYLOAD_BYTES_LEAST else None
+            if misfit is None:
+                self._forget(started)
+                self._on_outcome(started.call, True, result)
+            else:
+                self._fail(started, misfit)
         elif isinstance(result, NotStarted):
             self.wait_again(started)
         else:
@@ -235,6 +238,10 @@ class Attempts:
     def _forget(self, started: Started) -> None:
         started.is_over = True
         del self._started[started.call.key]
+
+    def _retry_at(self, when: int, started: Started) -> None:
+        self.has_retries = True
+        self._retries.add(when, started)
 
     def _announce(self, started: Started) -> None:
         self._outbox.add_attempt(Attempt(started.call.key, started.number, NULL))
@@ -307,6 +314,10 @@ class Attempts:
         if not (started.is_over or trying.ended):
             started.trying = trying
 
+    def _misfit(self, started: Started, result: bytes) -> PayloadError | None:
+        what = f"the result of task {started.call.ask.task.name!r}"
+        return payload_misfit(len(result), what, room=self._bench.room())
+
     def _fail(self, started: Started, error: BaseException) -> None:
         call = started.call
         known = error.raised if isinstance(error, ProcessFailure) else raised(error, call.ask.task.retry)
@@ -320,7 +331,7 @@ class Attempts:
         started.number += 1
         started.need = self._outbox.added
         started.failed = known.failure
-        self._retries.add(next_at, started)
+        self._retry_at(next_at, started)
         self._on_outcome(None, False, b"")
 
     def _next_delay(self, started: Started, known: Raised, now: int) -> float | None:

@@ -28,9 +28,6 @@ class Retries(Generic[W]):
         self._added = 0
         self._heap: list[tuple[int, int, W]] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._heap)
-
     def add(self, when: int, waiting: W) -> None:
         """Have it wait until `when`, in microseconds."""
         self._added += 1

@@ -62,10 +62,12 @@ class Asker(Protocol):
 class AsyncTry:
     """A coroutine on the worker's loop. It begins in the loop's next turn, in a context of its own."""
 
-    __slots__ = ("_asker", "_begun", "_bench", "_expired", "_hand", "_run", "_timer", "ended")
+    __slots__ = ("_asker", "_begun", "_bench", "_expired", "_hand", "_run", "_timer", "ended", "name")
 
     def __init__(self, asker: Asker, run: TaskRun, bench: Bench, *, timeout: float | None) -> None:
         self._asker = asker
+        self.name = asker.call.ask.task.name
+        """Of tries of one task it is expected that all wait, or none."""
         self._run = run
         self._bench = bench
         self._hand: Hand | None = None
@@ -90,11 +92,6 @@ class AsyncTry:
             return False
         self.cancel()
         return True
-
-    @property
-    def name(self) -> str:
-        """That of its task."""
-        return self._asker.call.ask.task.name
 
     def begin(self, hand: Hand) -> Awaitable[None] | None:
         """Take the first step in `hand`; return the rest, which keeps `hand`, or None if that was all."""
@@ -130,7 +127,8 @@ class AsyncTry:
 
     def _end(self, result: bytes | BaseException) -> None:
         self._hand = None
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         if not self.ended:
             self.ended = True
             self._asker.on_end(result)

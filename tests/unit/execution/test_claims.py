@@ -368,7 +368,7 @@ def test_a_long_reason_keeps_its_end() -> None:
 
 def test_a_journal_beyond_the_hard_limit_fails_the_run() -> None:
     async def main() -> None:
-        world = World(works, b'{"times":[0,0,0,0,0,0,0]}', limits=Limits(entries_hard=4))
+        world = World(works, b'{"times":[0,0,0,0,0,0,0]}', limits=Limits(entries_soft=3, entries_hard=4))
         end = await world.finish()
         assert end.move is Move.FAIL
         assert b"UsageError" in bytes(end.error)
