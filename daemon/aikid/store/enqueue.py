@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from aiki.core.states import Move, State
+from aiki.rules.crashing import SUSPECT
 from aiki.rules.enqueueing import Stored
 from aiki.wire.codec import encode
 from aiki.wire.messages import NewRun
@@ -59,7 +60,7 @@ WITH live AS MATERIALIZED (
   SELECT s.id, s.namespace, s.worker FROM aiki.sessions s
   WHERE s.id = ANY(%b) AND s.closed_at IS NULL AND s.expires_at > now()
     AND NOT EXISTS (SELECT FROM aiki.runs q
-      WHERE q.session_id = s.id AND q.state = '{State.RUNNING}' AND q.crash_count >= 2)
+      WHERE q.session_id = s.id AND q.state = '{State.RUNNING}' AND q.crash_count >= {SUSPECT})
   FOR KEY SHARE SKIP LOCKED
 ), leave AS MATERIALIZED (
   SELECT l.place, l.session, l.claim_id, bool_and(
