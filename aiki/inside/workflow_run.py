@@ -9,8 +9,7 @@ import uuid
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime, timedelta
-from random import Random
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -19,6 +18,9 @@ from aiki.core.errors import UsageError
 from aiki.core.keys import PATCH, TIMER, UNTIL
 from aiki.inside.durable import Ask, Durable
 from aiki.inside.log import RunLog
+
+if TYPE_CHECKING:
+    from random import Random
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -147,6 +149,8 @@ class WorkflowRun:
     def _generator(self, what: str) -> Random:
         self._body.require_inside(what)
         if self._random is None:
+            from random import Random
+
             self._random = Random(self.origin_id)  # noqa: S311 - it must repeat
         return self._random
 

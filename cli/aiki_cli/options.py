@@ -7,15 +7,18 @@ from collections.abc import Callable, Coroutine
 from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, Final, ParamSpec, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, get_type_hints
 
 import typer
 
 from aiki_cli import __version__
-from aiki_cli.running import Result, finish
+from aiki_cli.running import finish
 from aiki_cli.session import Common, Session
-from aiki_cli.view.found import Found
 from aiki_cli.view.output import Mode
+
+if TYPE_CHECKING:
+    from aiki_cli.running import Result
+    from aiki_cli.view.found import Found
 
 P = ParamSpec("P")
 
@@ -113,6 +116,8 @@ def _common_parameters() -> list[inspect.Parameter]:
 
 def command(body: Callable[Concatenate[Session, P], Result | Coroutine[Any, Any, Found]]) -> Callable[..., None]:
     """Return `body` as a Typer command: with the common options; what it found is shown, its errors are exit codes."""
+    # What it finds is none of Typer's business; its classes are imported when there is something.
+    body.__annotations__.pop("return", None)
     hints = get_type_hints(body, include_extras=True)
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from aiki.process.signals import obeying
 from aiki_cli import exits, failures
-from aiki_cli.view.found import End, Found, Line, Rows, Text
 from aiki_cli.view.output import NobodyReads
 from aiki_cli.view.secrets import refuse_secret_flag
 
 if TYPE_CHECKING:
     from aiki_cli.session import Session
+    from aiki_cli.view.found import End, Found, Line, Rows, Text
+
+    Later: TypeAlias = Callable[[], Coroutine[Any, Any, Found]]
+    """What is done in the loop: nothing that reads a file or a terminal, for Ctrl-C waits there until it is over."""
+    Result: TypeAlias = int | Text | Line | Rows | Later
+    """What a command comes to: what it found, or the exit code of the processes that it ran."""
 
 T = TypeVar("T")
-
-Later: TypeAlias = Callable[[], Coroutine[Any, Any, Found]]
-"""What is to be done in the loop: nothing that reads a file or a terminal, for Ctrl-C waits there until it is over."""
-Result: TypeAlias = int | Text | Line | Rows | Later
-"""What a command comes to: what it found, or the exit code of the processes that it ran."""
 
 
 class Terminated(BaseException):

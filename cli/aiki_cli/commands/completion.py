@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aiki_cli import options
 from aiki_cli.session import Session
-from aiki_cli.view.found import Text
 from aiki_cli.words import shell_scripts
+
+if TYPE_CHECKING:
+    from aiki_cli.view.found import Text
 
 
 class Shell(StrEnum):
@@ -28,6 +30,8 @@ def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="ba
     bash: `source <(aiki completion bash)`; zsh: put it in your fpath as `_aiki`;
     fish: `aiki completion fish > ~/.config/fish/completions/aiki.fish`.
     """
+    from aiki_cli.view.found import Text
+
     return Text(script(shell).rstrip("\n"))
 
 

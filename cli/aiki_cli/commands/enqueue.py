@@ -13,15 +13,15 @@ import typer
 from aiki import PayloadError, UsageError
 from aiki.definitions.options import HIGHEST_PRIORITY, OnConflict
 from aiki_cli import options
-from aiki_cli.running import Later
 from aiki_cli.session import Session
-from aiki_cli.view.found import Found, Line
 from aiki_cli.view.output import is_terminal
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.inputs import read_text
 
 if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall
+    from aiki_cli.running import Later
+    from aiki_cli.view.found import Found
 
 
 _INPUT = "Input"
@@ -127,6 +127,8 @@ async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: 
     handle = await _sent(client, call, pairs=pairs)
     _announce(session, handle, call, wait=wait)
     if not wait:
+        from aiki_cli.view.found import Line
+
         return Line({"id": handle.run_id, "created": handle.created}, handle.run_id, handle.run_id)
     from aiki_cli.commands.wait import wait_for
 

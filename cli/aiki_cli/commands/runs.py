@@ -10,13 +10,13 @@ import typer
 
 from aiki_cli import options
 from aiki_cli.session import Session
-from aiki_cli.view.found import Found, Lines, Rows
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
     from aiki.client.runs import HistoryEntry
+    from aiki_cli.view.found import Found, Rows
 
 PAGE_RUNS = 500
 
@@ -86,6 +86,7 @@ async def show(session: Session, reference: Reference) -> Found:
 async def history(session: Session, reference: Reference) -> Found:
     """Show a run's story. TSV columns: at, event, state, key, ok, reason, actor, value."""
     from aiki_cli.view import story
+    from aiki_cli.view.found import Lines
 
     client = await session.client()
     (run_id,) = await find_all(client, [reference])

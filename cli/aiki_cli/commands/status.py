@@ -11,12 +11,12 @@ import typer
 
 from aiki_cli import exits, options
 from aiki_cli.session import Session
-from aiki_cli.view.found import Changes, Found, Pages, Rows
 from aiki_cli.words import suggestions
 from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
+    from aiki_cli.view.found import Found, Rows
 
 SUMMARY_SECONDS: Final = 1.0
 """How long a summary stands before the next one."""
@@ -42,6 +42,7 @@ async def status(
     client = await session.client()
     if not references:
         from aiki_cli.view import summary
+        from aiki_cli.view.found import Pages
 
         return Pages(_summaries(session, client)) if watch else summary.rows(await client.runs.summary())
     run_ids = await find_all(client, references)
@@ -61,6 +62,7 @@ def _rows(runs: Sequence[RunStatus], *, alone: bool, exit_status: bool) -> Rows:
 def _watched(session: Session, client: Client, run_ids: Sequence[str], *, exit_status: bool) -> Found:
     """Return the changes of runs until all have ended; a run that needs a person counts as ended."""
     from aiki_cli.commands.status_watch import changes
+    from aiki_cli.view.found import Changes
     from aiki_cli.view.runs import line
 
     latest: dict[str, RunStatus] = {}

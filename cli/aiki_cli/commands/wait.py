@@ -12,12 +12,12 @@ import typer
 from aiki import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, WaitTimeout
 from aiki_cli import exits, options
 from aiki_cli.session import Session
-from aiki_cli.view.found import End, Found, Lines
 from aiki_cli.words import suggestions
 from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
     from aiki import Client
+    from aiki_cli.view.found import End, Found, Lines
     from aiki_cli.view.outcomes import Outcome
 
 
@@ -48,6 +48,7 @@ def wait_for(
 ) -> Lines[Outcome]:
     """Return what comes of the runs, as it comes; the exit code is the highest."""
     from aiki_cli.view import outcomes
+    from aiki_cli.view.found import End, Lines
 
     wanted = list(dict.fromkeys(run_ids))
     alone = len(wanted) == 1

@@ -23,6 +23,7 @@ from nats.aio.msg import Msg
 from aiki.process.visible import lines
 from aiki_cli import app
 from aiki_cli.view.output import Mode
+from aiki_cli.view.runs import TSV_COLUMNS
 from tests.servers import Nats
 from tests.waiting import patient
 
@@ -82,7 +83,12 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
             return {"routes": [route] if request.get("workflow") != "twice" else [route, route]}
         case "enqueue":
             refused = {"id": EVIL, "error": {"code": "conflict", "message": EVIL}}
-            return {"runs": [refused if run.get("key") == "refused" else {"id": EVIL} for run in request["runs"]]}
+            return {
+                "runs": [
+                    refused if run.get("options", {}).get("key") == "refused" else {"id": EVIL}
+                    for run in request["runs"]
+                ]
+            }
     raise AssertionError(op)
 
 
@@ -319,7 +325,7 @@ def test_json_is_the_exact_value_and_tsv_has_its_columns(tell):
     run = json.loads(tell("status", RUN_ID, "-o", "json").out)
     assert (run["workflow"], run["key"], run["labels"], run["result"]) == (EVIL, EVIL, {EVIL: EVIL}, {EVIL: [EVIL]})
     for row in tell("run", "list", "-o", "tsv").out.splitlines():
-        assert len(row.split("\t")) == 12
+        assert len(row.split("\t")) == len(TSV_COLUMNS.split())
     for row in tell("run", "history", RUN_ID, "-o", "tsv").out.splitlines():
         assert len(row.split("\t")) == 8
 
