@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from aiki.worker import claims as claiming
 from aikid.bus import HINT_BYTES, HINT_SECONDS, HINT_STREAM_BYTES
 from aikid.jetstream import SECOND, ConsumerInfo, JetStream, JetStreamRefused
 from tests import servers
+from tests.proxy import running_proxy
 from tests.servers import Aikids, Nats
 from tests.stranger import stranger
 from tests.waiting import ENOUGH, patient, wait_until
@@ -140,11 +141,19 @@ async def test_limits_that_a_person_chose_are_kept(start_aikid: Aikids) -> None:
             assert config["max_msg_size"] == HINT_BYTES
 
 
+@contextmanager
+def handing_nothing_over(nats: Nats) -> Iterator[str]:
+    """Run a proxy that loses a worker's word that runs may be handed over, and yield its address."""
+    with running_proxy(nats.server.port) as proxy:
+        proxy.lose("park")
+        yield proxy.url
+
+
 async def test_a_full_stream_keeps_no_hint_from_its_worker(start_aikid: Aikids, namespace: str) -> None:
     """A run is started by its hint, and not seconds later by a worker that has heard nothing for long."""
-    with servers.running_nats() as nats:
+    with servers.running_nats() as nats, handing_nothing_over(nats) as url:
         start_aikid(nats_url=nats.url)
-        async with stream_of(nats) as stream, Client.connect(nats.url, namespace=namespace) as client:
+        async with stream_of(nats) as stream, Client.connect(url, namespace=namespace) as client:
             await stream.limited()
             await fill(nats.url, stream, bytes=HINT_STREAM_BYTES - 2 * MB)
             async with Worker(client, workflows=[doubles]):
@@ -167,9 +176,9 @@ async def test_where_hints_get_lost_a_worker_asks_by_itself_and_soon(
 ) -> None:
     """Whatever keeps them out of the stream: the first run waits for the worker's long look, the next ones do not."""
     monkeypatch.setattr(claiming, "IDLE_SECONDS", 1.5)
-    with servers.running_nats() as nats:
+    with servers.running_nats() as nats, handing_nothing_over(nats) as url:
         start_aikid(nats_url=nats.url)
-        async with stream_of(nats) as stream, Client.connect(nats.url, namespace=namespace) as client:
+        async with stream_of(nats) as stream, Client.connect(url, namespace=namespace) as client:
             await stream.limited()
             async with Worker(client, workflows=[doubles]) as worker:
                 assert await (await doubles.enqueue(client, 1)).result(timeout=ENOUGH) == 2
