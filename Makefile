@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The programs of the oldest Postgres that is there: Debian's packages, or OLD=folder of `postgres` and `initdb`.
 OLD ?= $(firstword $(wildcard $(foreach major,14 15 16 17,/usr/lib/postgresql/$(major)/bin)))
 
-.PHONY: demo test test-old check chaos fuzz bench clean format lock
+.PHONY: demo test test-old check chaos fuzz bench large clean format lock
 
 .venv/ready: pyproject.toml requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
@@ -46,6 +46,9 @@ fuzz: .venv/ready  ## COUNT (420,000) mutated requests and frames, from SEED (1)
 bench: .venv/ready  ## W1-W6; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
 	@$(if $(BASE),$(MAKE) -C $(BASE) .venv/ready)
 	@$(BIN)/python -m bench.run $(if $(LIMIT),--limit $(LIMIT)) $(if $(BASE),--base $(BASE)) $(if $(ONLY),--only $(ONLY))
+
+large: .venv/ready  ## each reader, W1 and W2 with RUNS (5,000,000) finished runs, beside few; they are loaded once, into FOLDER (.bench)
+	@$(BIN)/python -m bench.large --runs $(or $(RUNS),5000000) --folder $(or $(FOLDER),.bench)
 
 format: .venv/ready
 	@$(BIN)/ruff format -q .

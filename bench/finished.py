@@ -22,7 +22,7 @@ VERSION: Final = "1.0"
 FAILED_EVERY: Final = 50
 CANCELLED_EVERY: Final = 1_000
 LABELLED_EVERY: Final = 10
-CUSTOMERS: Final = 1_000
+CUSTOMERS: Final = 100
 _DAY_US: Final = 86_400_000_000
 _PART: Final = 100_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
