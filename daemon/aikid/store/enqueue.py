@@ -11,6 +11,7 @@ from aiki.rules.crashing import SUSPECT
 from aiki.rules.enqueueing import Stored
 from aiki.wire.codec import encode
 from aiki.wire.messages import NewRun
+from aikid.store import prepared
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
 from aikid.store.listing import LISTED
 from aikid.store.pool import Connection
@@ -135,10 +136,7 @@ async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[L
         Ints([one.delay for one in options]),
         Ints([len(rows)]),
     ]
-    cursor = await connection.execute(_INSERT, parameters, prepare=True, binary=True)
-    found = await cursor.fetchone()
-    assert found is not None
-    made, later, due_seconds, now, running, live = found
+    ((made, later, due_seconds, now, running, live),) = await prepared.rows(connection, _INSERT, parameters)
     ids = None if made is None else frozenset(made)
     return Inserted(ids, frozenset(later or ()), due_seconds, now, frozenset(running or ()), frozenset(live or ()))
 
