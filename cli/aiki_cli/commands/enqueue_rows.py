@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiki import AikiError, PayloadError
 from aiki_cli import exits
-from aiki_cli.running import Later
 from aiki_cli.session import Session
 from aiki_cli.view import found as view
 from aiki_cli.view.found import End, Found, Line, Lines
@@ -22,6 +21,7 @@ from aiki_cli.words.rows import BadRow, Row, Rows, open_rows
 
 if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall
+    from aiki_cli.running import Later
 
 Sent: TypeAlias = "tuple[Row, Handle[Any] | AikiError]"
 """A row and its answer."""

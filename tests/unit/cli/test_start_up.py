@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 import tomllib
@@ -57,6 +59,14 @@ def test_a_status_draws_nothing_and_parses_no_yaml(tmp_path):
     code, modules = loaded_by("status", "-o", "json", "--url", "nats://127.0.0.1:1", cwd=tmp_path)
     assert code == 69
     assert not modules & (HEAVY - {"ssl"})
+
+
+@pytest.mark.parametrize(
+    "name", [module.name for module in pkgutil.walk_packages(aiki_cli.__path__, "aiki_cli.")], ids=str
+)
+def test_what_is_imported_late_can_be_imported(name):
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
 
 
 def test_the_version_is_the_projects():
