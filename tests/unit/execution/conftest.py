@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from aiki.execution import Pools
 from tests.unit.execution import bodies, replays
 
 
@@ -12,3 +15,11 @@ def nothing_seen() -> None:
     """Forget what earlier tests' bodies and tasks have done."""
     bodies.seen.clear()
     replays.calls.clear()
+
+
+@pytest.fixture
+def pools() -> Iterator[Pools]:
+    """Threads and processes of the test's own."""
+    made = Pools()
+    yield made
+    made.close()

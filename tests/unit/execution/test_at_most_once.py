@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from aiki.core.errors import TaskOutcomeUnknown
-from aiki.core.states import Move
+from aiki.core.errors import TaskFailed, TaskOutcomeUnknown
+from aiki.core.states import Move, State
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import workflow
 from aiki.execution import Limits, Pools
@@ -22,6 +22,7 @@ from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import NULL
 from tests.model.execution_host import World, simulate
 from tests.unit.execution.brink_tasks import once_in_coroutine, once_in_process, once_in_thread, words
+from tests.unit.execution.calling import Flaky, calling, finish
 from tests.waiting import wait_until
 
 chosen: list[Task[Any, Any]] = []
@@ -194,3 +195,65 @@ def test_one_that_was_abandoned_begins_once_more_only_if_it_had_not(*, begins: b
     assert end is not None
     assert bytes(end.output) == expected
     assert len(begun) == 1
+
+
+# -- with virtual time
+
+
+def test_the_start_of_an_at_most_once_task_is_durable_before_it_starts() -> None:
+    flaky = Flaky(at_most_once=True)
+    world, output = finish(calling(flaky.task))
+    assert output == '["done"]'
+    assert [(row.attempt, row.error) for row in world.units[0].attempts] == [(1, NULL)]
+
+
+def test_an_at_most_once_task_whose_worker_died_in_it_is_not_started_again() -> None:
+    starts: list[int] = []
+
+    @task(at_most_once=True)
+    async def pay() -> None:
+        starts.append(1)
+        await asyncio.sleep(100)
+
+    kinds: list[type] = []
+
+    @workflow(name="pays", version="1")
+    async def pays(run: WorkflowRun) -> None:
+        try:
+            await pay.run(run)
+        except TaskFailed as error:
+            kinds.append(type(error))
+
+    async def main() -> World:
+        world = World(pays)
+        world.claim()
+        await asyncio.sleep(1)
+        world.crash()
+        await world.finish()
+        return world
+
+    world = simulate(main())
+    assert starts == [1]
+    assert kinds == [TaskOutcomeUnknown]
+    assert world.state is State.COMPLETED
+
+
+def test_an_at_most_once_task_that_failed_is_not_tried_again() -> None:
+    flaky = Flaky(ValueError("v"), at_most_once=True)
+    assert finish(calling(flaky.task))[1] == '["TaskFailed","ValueError","v",1]'
+
+
+def test_an_announced_task_that_was_stopped_before_it_began_begins_at_the_next_claim() -> None:
+    flaky = Flaky(at_most_once=True)
+
+    async def main() -> World:
+        world = World(calling(flaky.task), latency=(1.0,))
+        world.claim()
+        assert world.execution is not None
+        world.execution.stop()
+        await world.finish()
+        return world
+
+    world = simulate(main())
+    assert world.ends == [Move.RELEASE, Move.COMPLETE]
+    assert len(flaky.tries) == 1
