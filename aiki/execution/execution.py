@@ -17,7 +17,7 @@ from aiki.execution import ends
 from aiki.execution.body import Body, Outcome
 from aiki.execution.journal import Journal
 from aiki.execution.outbox import Outbox
-from aiki.execution.phases import Happening, Phase, Standing
+from aiki.execution.phases import Happening, Lifecycle, Phase
 from aiki.execution.reading import Reading
 from aiki.execution.resting import SECOND, Moving, Rest, Wake, decide
 from aiki.execution.tasks.attempts import Attempts
@@ -41,7 +41,7 @@ class Execution:
     """A run that this worker has claimed. All methods are called on the worker's loop."""
 
     __slots__ = (
-        *("_attempts", "_body", "_host", "_limits", "_outbox", "_reading", "_standing", "_turns", "_workflow"),
+        *("_attempts", "_body", "_host", "_life", "_limits", "_outbox", "_reading", "_turns", "_workflow"),
         "claimed",
     )
 
@@ -53,7 +53,7 @@ class Execution:
         self._workflow = workflow
         self._host = host
         self._limits = limits
-        self._standing = Standing()
+        self._life = Lifecycle()
         self._turns = Turns(
             bench.loop, Step(claimed.fence.run_id, limits.slow_step_seconds), step=self._step, wake=self._wake
         )
@@ -94,7 +94,7 @@ class Execution:
     def on_page(self, page: PageReply) -> None:
         """Take in a page of the journal, or of tries, that was asked for."""
         reading = self._reading
-        if self._standing.phase is not Phase.READING or reading is None:
+        if self._life.phase is not Phase.READING or reading is None:
             return
         if reading.take(page):
             self.start()
@@ -108,15 +108,15 @@ class Execution:
 
     def on_recorded(self, recorded: Recorded) -> None:
         """Take in what became of the unit in flight."""
-        standing, unit = self._standing, self._outbox.in_flight
-        if standing.phase is Phase.OVER or unit is None:
+        life, unit = self._life, self._outbox.in_flight
+        if life.phase is Phase.OVER or unit is None:
             return
         match recorded.result:
             case "done":
                 self._outbox.acknowledge()
                 if unit.end is not None:
                     self._finish()
-                elif standing.phase is Phase.ENDING:
+                elif life.phase is Phase.ENDING:
                     self._flush()
                 else:
                     self._turns.take()
@@ -130,36 +130,36 @@ class Execution:
 
     def on_slot(self) -> None:
         """Go on after lingering."""
-        self._standing.move(Happening.SLOT)
+        self._life.move(Happening.SLOT)
         self._turns.take()
 
     def suspend(self) -> None:
         """Leave memory now, if the run lingers."""
-        if self._standing.phase in (Phase.LINGERING, Phase.RETURNING):
+        if self._life.phase in (Phase.LINGERING, Phase.RETURNING):
             self._leave(self._next_wake())
             self._flush()
 
     def drain(self) -> None:
         """Start no new try; end the claim once those that have begun have ended."""
-        standing = self._standing
-        standing.draining = True
+        life = self._life
+        life.draining = True
         self._attempts.recall()
-        if standing.phase is Phase.READING:
+        if life.phase is Phase.READING:
             self._stop_with(End(Move.RELEASE))
-        elif standing.phase is Phase.LIVE:
+        elif life.phase is Phase.LIVE:
             self._turns.take()
         else:
             self.suspend()
 
     def stop(self) -> None:
         """Give the run up now: cancel its tries, write what is there, release it."""
-        standing, attempts = self._standing, self._attempts
-        standing.draining = True
-        if not standing.is_open:
+        life, attempts = self._life, self._attempts
+        life.draining = True
+        if not life.is_open:
             return
         attempts.recall()
         wake = self._next_wake()
-        if standing.phase is Phase.READING or wake is None or attempts.running or attempts.waiting or self._is_moving():
+        if life.phase is Phase.READING or wake is None or attempts.running or attempts.waiting or self._is_moving():
             self._stop_with(End(Move.RELEASE))
         else:
             self._leave(wake)
@@ -167,7 +167,7 @@ class Execution:
 
     def drop(self) -> None:
         """Forget the run without a word: the claim is lost."""
-        if self._standing.phase is not Phase.OVER:
+        if self._life.phase is not Phase.OVER:
             self._finish()
 
     # -- private: the body
@@ -201,13 +201,13 @@ class Execution:
             attempt=claimed.attempt,
         )
         body.begin(workflow.fn(run, *args, **kwargs))
-        self._standing.move(Happening.BEGIN)
+        self._life.move(Happening.BEGIN)
         self._turns.take()
 
     def _step(self) -> None:
         """Move everything that can move, and write what has come of it."""
-        standing, turns, body, outbox = self._standing, self._turns, self._body, self._outbox
-        if standing.phase is not Phase.LIVE or body is None:
+        life, turns, body, outbox = self._life, self._turns, self._body, self._outbox
+        if life.phase is not Phase.LIVE or body is None:
             return
         try:
             now = self._host.now()
@@ -215,13 +215,13 @@ class Execution:
             if turns.stirred:
                 turns.stirred = False
                 more = self._pump(body, now)
-            if standing.end is None:
-                self._attempts.launch(now, draining=standing.draining)
+            if life.end is None:
+                self._attempts.launch(now, draining=life.draining)
                 if turns.again:  # a task has ended already: what it leads to shall go into the same unit
                     turns.stirred = turns.stirred or more
                     return
                 self._rest(now, more=more)
-            if outbox.added != outbox.sent or standing.end is not None:
+            if outbox.added != outbox.sent or life.end is not None:
                 self._flush()
         except Exception as error:
             _logger.exception("run %s: a bug in aiki; the run is blocked", self.fence.run_id)
@@ -240,7 +240,7 @@ class Execution:
         for call in body.take_abandoned():
             call.kind.abandon(call, attempts)
         for call in body.take_started():
-            call.kind.start(call, attempts, now, announce=not self._standing.draining)
+            call.kind.start(call, attempts, now, announce=not self._life.draining)
         if body.outcome is not Outcome.RUNNING:
             self._end_with(ends.of_body(body, self._workflow, room=self._host.room()))
         elif outbox.is_large and outbox.is_too_large():
@@ -260,7 +260,7 @@ class Execution:
     def _on_outcome(self, call: TaskCall | None, ok: bool, value: bytes) -> None:
         """Take in a final outcome, or (without a call) that an attempt has failed."""
         body, turns = self._body, self._turns
-        if body is None or self._standing.phase is not Phase.LIVE:
+        if body is None or self._life.phase is not Phase.LIVE:
             return
         if call is not None:
             turns.stirred = True
@@ -285,9 +285,9 @@ class Execution:
 
     def _rest(self, now: int, *, more: bool) -> None:
         """Do what is to be done now that the body has been run as far as it goes; with `more` it wants a turn again."""
-        attempts, outbox, standing = self._attempts, self._outbox, self._standing
+        attempts, outbox, life = self._attempts, self._outbox, self._life
         running = attempts.running
-        if standing.draining and not running:
+        if life.draining and not running:
             attempts.recall()  # those that have come back since: they found the lease uncertain
         if more:
             moving = Moving.BODY_AND_TRIES if running else Moving.BODY
@@ -297,7 +297,7 @@ class Execution:
             moving = Moving.READY if attempts.waiting else Moving.NOTHING
         wake = self._next_wake()
         unwritten = outbox.added != outbox.durable
-        rest = decide(moving, wake, now, draining=standing.draining, unwritten=unwritten, limits=self._limits)
+        rest = decide(moving, wake, now, draining=life.draining, unwritten=unwritten, limits=self._limits)
         if rest is Rest.GO_ON:
             self._turns.schedule()
         elif rest is Rest.RELEASE:
@@ -305,9 +305,9 @@ class Execution:
         elif rest is Rest.LEAVE:
             self._leave(wake)
         elif rest is Rest.LINGER:
-            standing.move(Happening.REST)
+            life.move(Happening.REST)
             self._host.lingering(self)
-        if (wake is not None or attempts.uncertain) and standing.end is None:
+        if (wake is not None or attempts.uncertain) and life.end is None:
             self._set_alarm(wake)
 
     def _set_alarm(self, wake: Wake | None) -> None:
@@ -321,11 +321,11 @@ class Execution:
             self._turns.set_alarm(wake.at, self._host.now())
 
     def _wake(self) -> None:
-        standing = self._standing
-        if standing.phase is Phase.LIVE:
+        life = self._life
+        if life.phase is Phase.LIVE:
             self._turns.take()
-        elif standing.phase is Phase.LINGERING:
-            standing.move(Happening.WAKE)
+        elif life.phase is Phase.LINGERING:
+            life.move(Happening.WAKE)
             self._host.wants_slot(self)
 
     def _leave(self, wake: Wake | None) -> None:
@@ -337,18 +337,18 @@ class Execution:
 
     def _stop_with(self, end: End) -> None:
         """End the claim in this way, unless it is ending already, and write it."""
-        if self._standing.is_open:
+        if self._life.is_open:
             self._end_with(end)
             self._flush()
 
     def _end_with(self, end: End) -> None:
-        self._standing.decide(end)
+        self._life.decide(end)
         self._attempts.cancel_all()
         self._turns.stop_alarm()
 
     def _flush(self) -> None:
         """Send the next unit, if none is in flight and there is anything to say."""
-        unit = self._outbox.send(self.claimed.fence, self._standing.end)
+        unit = self._outbox.send(self.claimed.fence, self._life.end)
         if unit is not None:
             self._host.record(self, unit)
 
@@ -356,7 +356,7 @@ class Execution:
         """Give back a run whose journal holds another outcome than the body went on with: it is to be replayed."""
         _logger.warning("run %s: another outcome stands in its journal; it is replayed", self.fence.run_id)
         self._outbox.give_up()
-        end = self._standing.end
+        end = self._life.end
         if end is not None and end.move is Move.RELEASE:
             self.drop()
             return
@@ -366,7 +366,7 @@ class Execution:
     def _on_refused(self, unit: Unit, reason: str) -> None:
         _logger.error("run %s: the daemon refused what it wrote: %s", self.fence.run_id, reason)
         self._outbox.give_up()
-        end = self._standing.end
+        end = self._life.end
         if end is not None and end.move is Move.FAIL and not unit.entries:
             self.drop()  # not even its failure can be written: the lease's end or a person decides
             return
@@ -374,7 +374,7 @@ class Execution:
         self._flush()
 
     def _finish(self) -> None:
-        self._standing.move(Happening.GONE)
+        self._life.move(Happening.GONE)
         self._attempts.close()
         self._turns.close()
         if self._body is not None:

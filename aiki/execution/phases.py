@@ -71,7 +71,7 @@ class IllegalHappening(ValueError):
     """It cannot happen to a claim in this phase: a bug of ours."""
 
 
-class Standing:
+class Lifecycle:
     """Where one claim stands, and what is remembered of it until its end."""
 
     __slots__ = ("draining", "end", "phase")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from aiki.core.states import Move
-from aiki.execution.phases import MOVES, Happening, IllegalHappening, Phase, Standing
+from aiki.execution.phases import MOVES, Happening, IllegalHappening, Lifecycle, Phase
 from aiki.wire.messages import End
 
 MATRIX = """
@@ -30,10 +30,10 @@ def cells() -> Iterator[tuple[str, str, str]]:
             yield phase, happening, then
 
 
-def standing_in(phase: str) -> Standing:
-    standing = Standing()
-    standing.phase = Phase(phase)
-    return standing
+def life_in(phase: str) -> Lifecycle:
+    life = Lifecycle()
+    life.phase = Phase(phase)
+    return life
 
 
 def test_the_matrix_has_every_pair() -> None:
@@ -42,14 +42,14 @@ def test_the_matrix_has_every_pair() -> None:
 
 @pytest.mark.parametrize(("phase", "happening", "then"), list(cells()))
 def test_every_pair_of_phase_and_happening(phase: str, happening: str, then: str) -> None:
-    standing = standing_in(phase)
+    life = life_in(phase)
     if then == "-":
         with pytest.raises(IllegalHappening, match=f"{happening} cannot happen to a claim that is {phase}"):
-            standing.move(Happening(happening))
-        assert standing.phase == phase, "what cannot happen changes nothing"
+            life.move(Happening(happening))
+        assert life.phase == phase, "what cannot happen changes nothing"
     else:
-        standing.move(Happening(happening))
-        assert standing.phase == then
+        life.move(Happening(happening))
+        assert life.phase == then
 
 
 def test_from_every_phase_a_claim_can_end() -> None:
@@ -59,17 +59,17 @@ def test_from_every_phase_a_claim_can_end() -> None:
 
 
 def test_how_a_claim_ends_is_decided_once_and_may_be_replaced() -> None:
-    standing = Standing()
-    assert standing.is_open
-    standing.decide(End(Move.COMPLETE))
-    assert not standing.is_open
-    standing.decide(End(Move.FAIL))
-    assert (standing.phase, standing.end) == (Phase.ENDING, End(Move.FAIL))
+    life = Lifecycle()
+    assert life.is_open
+    life.decide(End(Move.COMPLETE))
+    assert not life.is_open
+    life.decide(End(Move.FAIL))
+    assert (life.phase, life.end) == (Phase.ENDING, End(Move.FAIL))
 
 
 def test_a_lost_claim_is_not_open_though_nobody_decided_its_end() -> None:
-    standing = Standing()
-    standing.move(Happening.GONE)
-    assert not standing.is_open
+    life = Lifecycle()
+    life.move(Happening.GONE)
+    assert not life.is_open
     with pytest.raises(IllegalHappening):
-        standing.decide(End(Move.RELEASE))
+        life.decide(End(Move.RELEASE))
