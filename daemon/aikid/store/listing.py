@@ -27,8 +27,6 @@ LOOKED_AT: Final = 10_000
 LAST_TIME: Final = 10**16 - 1
 """In microseconds since EPOCH: long after all that is stored, and what `datetime` can hold."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_RARE: Final = 1_000
-"""Of several labels the rarest is walked; one that more runs have is as common as any."""
 RESTING: Final = frozenset(State) - TERMINAL - {State.QUEUED, State.RUNNING}
 """States that the index `runs_resting` holds."""
 _END_OF_IDS: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -154,10 +152,11 @@ _IS_TOLD: Final = f"""
 sum(CASE WHEN p.size <= {LISTED_BYTES} THEN p.size ELSE 0 END + coalesce(p.error_size, 0)) OVER (ORDER BY n.place)
   <= :limit_bytes
 """
+# Of several labels the rarest is walked; one that LOOKED_AT runs have is as common as any.
 _RAREST: Final = f"""
 SELECT o.name, o.value FROM unnest(CAST(:names AS text[]), CAST(:texts AS text[])) AS o(name, value)
 ORDER BY (SELECT count(*) FROM (
-  SELECT FROM aiki.labels l WHERE l.namespace = :namespace AND l.name = o.name AND l.value = o.value LIMIT {_RARE}
+  SELECT FROM aiki.labels l WHERE l.namespace = :namespace AND l.name = o.name AND l.value = o.value LIMIT {LOOKED_AT}
 ) AS counted) LIMIT 1
 """
 # `listing_tail`: a probe for each block from the namespace's first run to its last.
