@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests import servers
-from tests.authority import Authority
 from tests.servers import Aikid, Aikids, Nats, Postgres
+from tests.servers.authority import Authority
 from tests.waiting import patient
 
 TEMPLATE = "aiki_template"

@@ -21,8 +21,8 @@ from tests import servers
 from tests.chaos import ledger
 from tests.chaos.flows import GATES, SLOTS, mixed, mixed_result
 from tests.chaos.promises import Expected, Summary, check_promises
-from tests.proxy import Proxy, running_proxy
 from tests.servers import Aikid, Nats, Postgres, Program
+from tests.servers.proxy import Proxy, running_proxy
 from tests.waiting import patient, wait_until
 
 ROOT = Path(next(iter(tests.__path__))).parent

@@ -10,7 +10,7 @@ import pytest
 from aiki.core.duration import to_seconds
 from tests.chaos.cluster import LEASES, PATIENCE, Cluster
 from tests.chaos.flows import blocks, held
-from tests.proxy import Proxy
+from tests.servers.proxy import Proxy
 from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from tests.chaos.cluster import LEASES, Cluster
 from tests.chaos.flows import held
-from tests.pooler import running_pooler
+from tests.servers.pooler import running_pooler
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from tests.chaos.cluster import LEASES, Cluster
-from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import Aikid
+from tests.servers.operator import HOUR_SECONDS, Operator
 from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from tests.stranger import hpub, pub
+from tests.strangers.stranger import hpub, pub
 
 _BLANKS: Final = bytes(range(33)).translate(None, b"\x00\x01\x0b\x0c\x1b\x1c")
 """What is left out of a word: the server ends it there, or may."""

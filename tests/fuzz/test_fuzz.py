@@ -21,7 +21,7 @@ from aiki.wire import codec
 from tests.fuzz.frames import MutatedFrames
 from tests.fuzz.requests import Requests
 from tests.servers import Aikid, Aikids
-from tests.stranger import Stranger, pub, stranger
+from tests.strangers.stranger import Stranger, pub, stranger
 from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from aiki.core.states import State
-from tests.model.execution_host import interrupting, simulate
-from tests.model.execution_programs import CALM, RACY, Node, calls_in, edited, program
 from tests.model.test_execution_fuzz import FIRST_SEED, RUNS, Case, seeded
+from tests.worlds.programs import CALM, RACY, Node, calls_in, edited, program
+from tests.worlds.virtual_loop import interrupting, simulate
 
 FRESH = 10**7
 """The id of a node that no generated program has."""

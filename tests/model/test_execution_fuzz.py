@@ -22,8 +22,11 @@ from aiki.execution.deliveries import Deliveries
 from aiki.execution.kinds import KINDS
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Entry
-from tests.model.execution_host import World, interrupting, simulate
-from tests.model.execution_programs import RACY, Interpreter, Node, Outside, make_tasks, program
+from tests.worlds.interpreter import Interpreter
+from tests.worlds.outside import Outside, make_tasks
+from tests.worlds.programs import RACY, Node, program
+from tests.worlds.virtual_loop import interrupting, simulate
+from tests.worlds.world import World
 
 RUNS = int(os.environ.get("AIKI_FUZZ_RUNS", "500"))
 FIRST_SEED = int(os.environ.get("AIKI_FUZZ_SEED", "0"))

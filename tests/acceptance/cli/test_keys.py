@@ -6,7 +6,7 @@ import nats as nats_py
 import pytest
 
 from aiki import Client
-from tests.operator import HOUR_SECONDS, Operator
+from tests.servers.operator import HOUR_SECONDS, Operator
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import descendants, is_alive
+from tests.servers.operator import HOUR_SECONDS, Operator
 from tests.waiting import patient, wait_until_sync
 
 APART = """

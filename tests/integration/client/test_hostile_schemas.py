@@ -15,8 +15,8 @@ from msgspec import Raw
 from aiki import Client, PayloadError
 from aiki.core.errors import AikiError, Unsupported
 from aiki.wire.messages import OpenSession, Route
-from tests.hostile_schemas import HARMLESS, REFUSED
 from tests.servers import Aikid
+from tests.strangers.schemas import HARMLESS, REFUSED
 from tests.waiting import patient
 
 pytestmark = pytest.mark.anyio

@@ -18,9 +18,9 @@ from aiki.worker import claims as claiming
 from aikid.bus import HINT_BYTES, HINT_SECONDS, HINT_STREAM_BYTES
 from aikid.jetstream import SECOND, ConsumerInfo, JetStream, JetStreamRefused
 from tests import servers
-from tests.proxy import running_proxy
 from tests.servers import Aikids, Nats
-from tests.stranger import stranger
+from tests.servers.proxy import running_proxy
+from tests.strangers.stranger import stranger
 from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio

@@ -12,8 +12,8 @@ from psycopg import sql
 from aiki.core.errors import AikiError, ConfigError, Denied, Unavailable
 from aikid.store import migrate, requirements
 from aikid.store.pool import Pool
-from tests.pooler import running_pooler
 from tests.servers import USER, Aikids, Postgres, Program, running_nats
+from tests.servers.pooler import running_pooler
 from tests.waiting import patient
 
 pytestmark = pytest.mark.anyio

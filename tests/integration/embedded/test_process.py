@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests import servers
-from tests.authority import Authority
-from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import Nats, Postgres, Program
+from tests.servers.authority import Authority
+from tests.servers.operator import HOUR_SECONDS, Operator
 from tests.waiting import patient
 
 READY = "aikid is ready"

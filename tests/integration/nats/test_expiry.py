@@ -10,8 +10,8 @@ import pytest
 
 from aiki.core.keyfiles import KeyFiles
 from aiki.nats import Connection, Refused
-from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import Nats
+from tests.servers.operator import HOUR_SECONDS, Operator
 from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio

@@ -18,9 +18,9 @@ import pytest
 from aiki.core.errors import ConfigError, FileUnreadable
 from aiki.core.keyfiles import KeyFiles
 from aiki.nats import Away, Connection, KeysUnusable, NoResponders, Refused, Untrusted
-from tests.authority import Authority, Certificate
-from tests.operator import HOUR_SECONDS, Operator
 from tests.servers import Nats, free_port
+from tests.servers.authority import Authority, Certificate
+from tests.servers.operator import HOUR_SECONDS, Operator
 from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 from aiki import Client, Worker, WorkflowRun, workflow
 from aiki.transport import Transport
 from tests.servers import Aikid
-from tests.stranger import Stranger, hpub, pub, stranger
+from tests.strangers.stranger import Stranger, hpub, pub, stranger
 from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio

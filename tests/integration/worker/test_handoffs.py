@@ -20,8 +20,8 @@ from aikid.engine.changes import Handed
 from aikid.engine.leaves import Line
 from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import new_id, new_run
-from tests.proxy import Proxy, running_proxy
 from tests.servers import USER, Nats
+from tests.servers.proxy import Proxy, running_proxy
 from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio

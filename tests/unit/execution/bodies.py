@@ -11,7 +11,8 @@ from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
-from tests.model.execution_host import World, simulate
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 Body = Callable[[WorkflowRun], Coroutine[Any, Any, Any]]
 

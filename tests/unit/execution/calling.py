@@ -13,7 +13,8 @@ from aiki.execution import Pools
 from aiki.inside.task_run import TaskRun, task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
-from tests.model.execution_host import World, simulate
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 
 class Flaky:

@@ -10,7 +10,8 @@ from aiki.core.states import Move
 from aiki.definitions.task import task
 from aiki.definitions.workflow import Workflow
 from aiki.wire.messages import End
-from tests.model.execution_host import World, simulate
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 calls: list[str] = []
 

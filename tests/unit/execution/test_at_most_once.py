@@ -20,10 +20,11 @@ from aiki.execution.tasks.processes import Processes
 from aiki.execution.tasks.threads import Threads
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import NULL
-from tests.model.execution_host import World, simulate
 from tests.unit.execution.brink_tasks import once_in_coroutine, once_in_process, once_in_thread, words
 from tests.unit.execution.calling import Flaky, calling, finish
 from tests.waiting import wait_until
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 chosen: list[Task[Any, Any]] = []
 

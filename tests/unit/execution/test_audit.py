@@ -23,8 +23,9 @@ from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.execution import Limits
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import World, simulate
 from tests.waiting import patient
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 PATIENT = Limits(slow_step_seconds=patient(30))
 """That this machine is slow is no news."""

@@ -13,8 +13,9 @@ from aiki.core.states import Move
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
-from tests.model.execution_host import World, simulate
 from tests.unit.execution.bodies import end_of, failure_of, quick, wait
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 
 @pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])

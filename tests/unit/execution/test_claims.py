@@ -13,7 +13,8 @@ from aiki.definitions.task import task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Recorded, Unit
-from tests.model.execution_host import EPOCH, World, simulate
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import EPOCH, World
 
 SECOND = 1_000_000
 events: list[str] = []

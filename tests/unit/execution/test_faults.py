@@ -20,8 +20,9 @@ from aiki.definitions.workflow import workflow
 from aiki.execution import Limits
 from aiki.execution.faults import KEPT
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import World, simulate
 from tests.waiting import patient
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 Body = Callable[[WorkflowRun], Awaitable[Any]]
 

@@ -18,7 +18,8 @@ from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import workflow
 from aiki.execution.tasks.hands import Hand, Hands
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import World, simulate
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 
 def current() -> asyncio.Task[Any]:

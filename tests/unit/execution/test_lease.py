@@ -23,10 +23,10 @@ from aiki.execution.tasks import attempts
 from aiki.execution.tasks.processes import Processes
 from aiki.execution.tasks.threads import Threads
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import World
 from tests.unit.execution.brink_tasks import in_coroutine, in_process, in_thread, words, write
 from tests.unit.execution.slow_to_import import in_slow_process
 from tests.waiting import wait_until
+from tests.worlds.world import World
 
 
 class Slipping(Lease):

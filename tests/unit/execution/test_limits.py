@@ -17,7 +17,8 @@ from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.limits import WHY_CHARS
 from aiki.wire.packing import too_large
-from tests.model.execution_host import World, simulate
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 
 @task

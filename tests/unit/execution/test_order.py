@@ -20,7 +20,8 @@ from aiki.definitions.workflow import workflow
 from aiki.execution.loop import RunLoop
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
-from tests.model.execution_host import World, simulate
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 BRANCHES = 24
 Body = Callable[[WorkflowRun, list[object]], Coroutine[Any, Any, Any]]

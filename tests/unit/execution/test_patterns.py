@@ -11,8 +11,9 @@ from aiki.core.states import Move
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Limits
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import World, simulate
 from tests.unit.execution.patterns import PATTERNS, Body
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 LONGEST = 120.0
 """Seconds of the run's time that each pattern stays under: one that waits for an outcome it gave up takes 300."""

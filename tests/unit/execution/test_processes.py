@@ -20,12 +20,12 @@ from aiki.execution import Pools
 from aiki.execution.tasks.processes import Child, Processes
 from aiki.execution.tasks.threads import Threads
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import World
 from tests.servers import is_alive
 from tests.unit.execution import family_tasks
 from tests.unit.execution.ends_when_imported import never
 from tests.unit.execution.slow_to_import import quick_in_slow_process
 from tests.waiting import patient, wait_until_sync
+from tests.worlds.world import World
 
 
 class Processes1(Processes):

@@ -17,8 +17,9 @@ from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun, current_body
 from aiki.wire.messages import End
-from tests.model.execution_host import World, simulate
 from tests.unit.execution.bodies import Body, end_of, failure_of, in_thread, quick, seen
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 
 async def connects(run: WorkflowRun) -> None:

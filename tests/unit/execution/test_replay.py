@@ -14,8 +14,9 @@ from aiki.core.states import State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import World, simulate
 from tests.unit.execution.replays import again, calls, double, error_of, output, run
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 
 @workflow(name="chain", version="1")

@@ -12,8 +12,9 @@ from aiki.core.states import Move
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import EPOCH, World, simulate
 from tests.unit.execution.calling import Flaky, calling, finish
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import EPOCH, World
 
 SECOND = 1_000_000
 

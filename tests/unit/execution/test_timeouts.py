@@ -11,8 +11,8 @@ from aiki.definitions.task import task
 from aiki.execution import Pools
 from aiki.execution.tasks.threads import Threads
 from aiki.inside.task_run import task_run
-from tests.model.execution_host import EPOCH
 from tests.unit.execution.calling import calling, finish, finish_outside
+from tests.worlds.world import EPOCH
 
 SECOND = 1_000_000
 

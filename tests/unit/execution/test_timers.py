@@ -14,9 +14,10 @@ from aiki.core.states import State
 from aiki.definitions.workflow import workflow
 from aiki.execution.loop import LAST_DATE
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import EPOCH, World, simulate
 from tests.unit.execution.bodies import failure_of
 from tests.unit.execution.replays import again, output, run, slow
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import EPOCH, World
 
 
 def test_sleep_timeout_and_wait_for_are_durable_timers() -> None:

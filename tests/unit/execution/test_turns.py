@@ -9,7 +9,7 @@ import pytest
 
 from aiki.execution.turns import SECOND, Turns
 from aiki.execution.watchdog import Step
-from tests.model.execution_host import VirtualLoop, simulate
+from tests.worlds.virtual_loop import VirtualLoop, simulate
 
 
 class Told:

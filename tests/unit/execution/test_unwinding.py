@@ -14,8 +14,9 @@ import pytest
 
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
-from tests.model.execution_host import World, simulate
 from tests.unit.execution.bodies import Body, quick, seen, wait
+from tests.worlds.virtual_loop import simulate
+from tests.worlds.world import World
 
 
 def left(body: Body) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from aiki.core.errors import ConfigError, FileUnreadable
 from aiki.core.keyfiles import KeyFiles, key_files
 from aiki.nats.keyring import login, tls_context
-from tests.operator import Operator
+from tests.servers.operator import Operator
 
 NOW = datetime.now(UTC)
 

@@ -21,7 +21,7 @@ from aiki.payload import Parameters, schema
 from aiki.payload.reading import read
 from aiki.payload.typed import Cell, Number, loads
 from aiki.wire.schema import parse
-from tests.hostile_schemas import HARMLESS
+from tests.strangers.schemas import HARMLESS
 from tests.waiting import patient
 
 

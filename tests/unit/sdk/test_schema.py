@@ -22,7 +22,7 @@ from aiki.core.misfit import Misfit
 from aiki.payload import Parameters
 from aiki.payload.schema import check, without_defaults
 from aiki.wire import schema
-from tests.hostile_schemas import HARMLESS
+from tests.strangers.schemas import HARMLESS
 from tests.unit.sdk import shapes
 from tests.waiting import patient
 

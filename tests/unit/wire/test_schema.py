@@ -10,7 +10,7 @@ import pytest
 
 from aiki.wire import schema
 from aiki.wire.schema import BadSchema
-from tests.hostile_schemas import HARMLESS, REFUSED
+from tests.strangers.schemas import HARMLESS, REFUSED
 from tests.waiting import patient
 
 

@@ -1,176 +1,19 @@
-"""Random workflow bodies: trees of branches in asyncio and anyio, with races, timeouts and cancels.
-
-A program is data, so that it can be generated from a seed, interpreted by one workflow, and changed under a run.
-"""
+"""Own the workflow body that runs a random program, in asyncio and anyio."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import itertools
-import random
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import anyio
 
-from aiki.core.errors import Conflict, Fatal, TaskFailed
-from aiki.core.retry import Retry
-from aiki.definitions.task import Task, task
-from aiki.inside.task_run import task_run
+from aiki.core.errors import Conflict, TaskFailed
+from aiki.definitions.task import Task
 from aiki.inside.workflow_run import WorkflowRun
-
-CALM = (
-    ["call"] * 6
-    + ["callenv"] * 4
-    + ["seq"] * 4
-    + ["gather"] * 3
-    + ["tg"] * 2
-    + ["atg"] * 2
-    + ["if"] * 3
-    + ["try"] * 2
-    + [
-        "loop",
-        "yield",
-        "sleep",
-        "event",
-        "queue",
-        "lock",
-        "bg",
-        "agen",
-        "same",
-        "flaky",
-        "flaky",
-        "patch",
-        "own",
-        "keyed",
-    ]
-)
-RACES = [
-    "first",
-    "first",
-    "firstleave",
-    "completed",
-    "listed",
-    "walked",
-    "scoped",
-    "wait_for",
-    "timeout",
-    "moveon",
-    "shield",
-    "cancelsib",
-    "spin",
-    "failtg",
-    "racevar",
-    "fin",
-    "until",
-    "keyedrace",
-]
-RACY = CALM + RACES
-LEAVES = ["call", "callenv", "call", "yield", "flaky"]
-
-
-@dataclass(frozen=True)
-class Node:
-    kind: str
-    id: int
-    number: float = 0
-    parts: tuple[Node, ...] = ()
-
-
-def generate(draw: random.Random, kinds: list[str], depth: int, ids: Iterator[int]) -> Node:
-    kind = draw.choice(kinds) if depth > 0 else draw.choice(LEAVES)
-    id = next(ids)
-
-    def parts(count: int) -> tuple[Node, ...]:
-        return tuple(generate(draw, kinds, depth - 1, ids) for _ in range(count))
-
-    match kind:
-        case "call" | "callenv" | "yield" | "own" | "flaky":
-            return Node(kind, id, draw.randint(0, 10**6))
-        case "same" | "keyed":
-            return Node(kind, id, draw.randint(0, 2))
-        case "sleep" | "until":
-            return Node(kind, id, draw.choice([0.01, 0.5, 3, 3, 20]))
-        case "wait_for" | "timeout" | "moveon" | "shield":
-            return Node(kind, id, draw.choice([0.2, 1, 2, 5]), parts(1))
-        case "if" | "try" | "cancelsib" | "fin" | "bg" | "event" | "queue" | "lock" | "patch":
-            return Node(kind, id, 0, parts(2))
-        case "loop":
-            return Node(kind, id, draw.randint(2, 3), parts(1))
-        case "spin" | "agen" | "keyedrace":
-            return Node(kind, id, draw.choice([0.2, 1]), parts(1))
-        case _:
-            return Node(kind, id, 0, parts(draw.randint(2, 3)))
-
-
-def program(draw: random.Random, kinds: list[str], width: int = 3) -> Node:
-    ids = itertools.count(1)
-    return Node("seq", 0, 0, tuple(generate(draw, kinds, 3, ids) for _ in range(draw.randint(1, width))))
-
-
-def calls_in(node: Node, path: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
-    """Return the paths of the plain calls."""
-    found = [path] if node.kind in ("call", "callenv", "same") else []
-    for index, part in enumerate(node.parts):
-        found += calls_in(part, (*path, index))
-    return found
-
-
-def edited(node: Node, path: tuple[int, ...], edit: Callable[[Node], Node]) -> Node:
-    """Return the program with the node at `path` replaced."""
-    if not path:
-        return edit(node)
-    parts = list(node.parts)
-    parts[path[0]] = edited(parts[path[0]], path[1:], edit)
-    return replace(node, parts=tuple(parts))
-
-
-def number_of(*values: object) -> int:
-    return int(hashlib.blake2b(repr(values).encode(), digest_size=4).hexdigest(), 16)
-
-
-@dataclass
-class Outside:
-    """The world that tasks act on: how long they take, what comes of them, and what they may not do."""
-
-    draw: random.Random
-    pure: bool = False
-    """Whether a result depends on the input alone."""
-    recorded: set[str] = field(default_factory=set)
-    started: list[str] = field(default_factory=list)
-    again: list[str] = field(default_factory=list)
-    """Keys of tasks that were started although their outcome was in the journal."""
-
-    async def act(self, name: str, argument: str) -> str:
-        me = task_run()
-        self.started.append(me.key)
-        if me.key in self.recorded:
-            self.again.append(me.key)
-        pause = self.draw.choice([0, 0.05, 0.1, 0.5, 0.5, 1, 3, 8])
-        if pause:
-            await asyncio.sleep(pause)
-        if name == "bad":
-            raise Fatal("bad by nature")
-        if name == "flaky" and self.draw.random() < 0.5:
-            raise ValueError(f"attempt {me.attempt} fails")
-        return f"{name}/{number_of(argument) if self.pure else (number_of(argument), self.draw.random())}"
-
-
-def make_tasks(outside: Outside) -> dict[str, Task[Any, Any]]:
-    retries = {"flaky": Retry.from_delays(["500ms", "2s", "20s"])}
-    names = (
-        "t0 t1 t2 t3 t4 env same cond bad ok fin ag cons won first to mo sh cancelled spun after rv cleanup flaky key"
-    )
-
-    def make(name: str) -> Task[Any, Any]:
-        async def act(argument: str) -> str:
-            return await outside.act(name, argument)
-
-        return task(name=name, retry=retries.get(name, Retry.none()))(act)
-
-    return {name: make(name) for name in names.split()}
+from tests.worlds.outside import number_of
+from tests.worlds.programs import Node
 
 
 class Interpreter:
@@ -226,8 +69,6 @@ class Interpreter:
         return 1
 
     async def do_until(self, node: Node, env: dict[str, Any]) -> Any:
-        from datetime import timedelta
-
         await self.run.sleep_until(self.run.now() + timedelta(seconds=node.number))
         self.trace.append((node.id, "slept until", self.run.now()))
         return 1
