@@ -48,7 +48,8 @@ class Api:
 
     def __init__(self, services: Services) -> None:
         self._s = services
-        self._batchers = {lane: self._batcher(lane) for lane in {op.lane for op in TABLE}}
+        self._services = {lane: services.at(lane.priority) for lane in {op.lane for op in TABLE}}
+        self._batchers = {lane: self._batcher(lane) for lane in self._services}
         self._ways = {op.name: (op, codec.decoder(op.request).decode, self._batchers[op.lane]) for op in TABLE}
         """What is done to a request, by the name of its operation: looked up once for each."""
 
@@ -99,7 +100,7 @@ class Api:
 
     async def _carry_out(self, calls: list[Pending]) -> None:
         op = calls[0].op
-        done = await op.carry_out(self._s, [(call.namespace, call.request) for call in calls])
+        done = await op.carry_out(self._services[op.lane], [(call.namespace, call.request) for call in calls])
         self._s.teller.before_replies(done.changes)
         if done.replies:
             await self._reply(calls, done.replies)

@@ -16,7 +16,7 @@ from aikid.loops.loop import Looker, keep_looking
 from aikid.loops.rescuer import Rescuer
 from aikid.loops.waker import Waker
 from aikid.ops import Services
-from aikid.store.pool import Pool
+from aikid.store.pool import Pool, Priority
 from aikid.tell.alarm import Alarm
 from aikid.tell.handoffs import Handoffs
 from aikid.tell.news import News
@@ -36,15 +36,16 @@ class App:
         self._settings = settings
         self.pool = Pool(settings.database_url, size=settings.pool_size)
         self.bus = Bus(settings.nats_url, settings.keys, on_return=self._on_nats_return)
-        self.offerer = Offerer(self.pool, self.bus)
+        looking = self.pool.at(Priority.LOOP)
+        self.offerer = Offerer(looking, self.bus)
         self.watchers = Watchers()
         self.news = News(self.pool, self.bus, self.watchers)
         alarm = Alarm()
-        self.handoffs = Handoffs(self.pool, self.bus)
+        self.handoffs = Handoffs(self.pool.at(Priority.CLAIM), self.bus)
         self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, alarm)
-        self.waker = Waker(self.pool, self.teller, alarm)
-        self.rescuer = Rescuer(self.pool, self.bus, self.offerer, self.teller)
-        self.routes = Routes(self.pool, self.offerer.met)
+        self.waker = Waker(looking, self.teller, alarm)
+        self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
+        self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
         leaves = self.handoffs.leaves
         self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller))
 

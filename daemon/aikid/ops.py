@@ -7,7 +7,7 @@ a word with the watchers too (who asks to be told), that word stands here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from aiki.core.errors import UsageError
@@ -40,7 +40,7 @@ from aikid.engine import claims, control, enqueue, journal, reads, record, sessi
 from aikid.engine.changes import Done
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
-from aikid.store.pool import Pool
+from aikid.store.pool import Pool, Priority
 from aikid.tell.teller import Teller
 from aikid.tell.watchers import Watchers
 
@@ -56,6 +56,10 @@ class Services:
     leaves: Leaves
     teller: Teller
 
+    def at(self, priority: Priority) -> Services:
+        """Return the same with the pool as those of that priority have it."""
+        return replace(self, pool=self.pool.at(priority))
+
 
 Calls: TypeAlias = Sequence[tuple[str, Any]]
 UseCase: TypeAlias = Callable[[Services, Calls], Awaitable[Done[Any]]]
@@ -63,9 +67,13 @@ UseCase: TypeAlias = Callable[[Services, Calls], Awaitable[Done[Any]]]
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared by identity: one is looked up for each request
 class Lane:
-    """Where calls wait, and how many of them are carried out at once. Those of one batch have one use case."""
+    """Where calls wait, how many of them are carried out at once, and how soon they get a connection to Postgres.
+
+    Those of one batch have one use case.
+    """
 
     name: str
+    priority: Priority
     budget: Budget
 
 
@@ -178,14 +186,14 @@ def _unless_lost(done: Done[Any], point: str) -> Done[Any]:
 # Renewals and records keep claims alive and have lanes of their own; new work and reads come last. A batch's weight is
 # its rows and its bytes by the half KiB, so that large requests make small batches. Whatever one namespace asks for, a
 # lane is left to the others.
-_LEASE: Final = Lane("lease", Budget(lanes=2, limit=1, capacity=1_000, lanes_each=1))
-_RENEWAL: Final = Lane("renewal", Budget(lanes=2, limit=200, capacity=5_000, lanes_each=1))
-_RECORD: Final = Lane("record", Budget(lanes=3, limit=2_500, capacity=10_000, lanes_each=2))
-_CLAIM: Final = Lane("claim", Budget(lanes=3, limit=1, capacity=2_000, lanes_each=2))
-_CONTROL: Final = Lane("control", Budget(lanes=2, limit=1, capacity=200, lanes_each=1))
-_ENQUEUE: Final = Lane("enqueue", Budget(lanes=3, limit=1_250, capacity=10_000, lanes_each=2))
-_LOOK: Final = Lane("look", Budget(lanes=3, limit=1_000, capacity=10_000, lanes_each=2))
-_READ: Final = Lane("read", Budget(lanes=3, limit=1, capacity=200, lanes_each=2))
+_LEASE: Final = Lane("lease", Priority.LEASE, Budget(lanes=2, limit=1, capacity=1_000, lanes_each=1))
+_RENEWAL: Final = Lane("renewal", Priority.LEASE, Budget(lanes=2, limit=200, capacity=5_000, lanes_each=1))
+_RECORD: Final = Lane("record", Priority.RECORD, Budget(lanes=3, limit=2_500, capacity=10_000, lanes_each=2))
+_CLAIM: Final = Lane("claim", Priority.CLAIM, Budget(lanes=3, limit=1, capacity=2_000, lanes_each=2))
+_CONTROL: Final = Lane("control", Priority.CLAIM, Budget(lanes=2, limit=1, capacity=200, lanes_each=1))
+_ENQUEUE: Final = Lane("enqueue", Priority.ENQUEUE, Budget(lanes=3, limit=1_250, capacity=10_000, lanes_each=2))
+_LOOK: Final = Lane("look", Priority.READ, Budget(lanes=3, limit=1_000, capacity=10_000, lanes_each=2))
+_READ: Final = Lane("read", Priority.READ, Budget(lanes=3, limit=1, capacity=200, lanes_each=2))
 
 TABLE: Final = (
     Op(OpenSession, _LEASE, _open_session),

@@ -18,7 +18,7 @@ from aikid.engine.changes import Changes, Done, Handed
 from aikid.store import claims as store
 from aikid.store import journal
 from aikid.store.claims import ClaimedRow
-from aikid.store.pool import Connection, Pool, Priority
+from aikid.store.pool import Connection, Pool
 
 _labels = msgspec.json.Decoder(dict[str, str])
 
@@ -50,11 +50,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
     """
     inputs = room * 5 // 8  # the rest is for journals
     failpoint("claim.before_commit")
-    taken = await pool.run(
-        lambda c: store.claim(c, namespace, request, limit_bytes=inputs),
-        priority=Priority.CLAIM,
-        repeatable=False,
-    )
+    taken = await pool.run(lambda c: store.claim(c, namespace, request, limit_bytes=inputs), repeatable=False)
     begun = [row.id for row in taken.runs if row.epoch > 1]
     lengths, pages, attempts = await _journals(pool, begun, taken.runs, room=room) if begun else ({}, {}, {})
     runs = [
@@ -104,7 +100,7 @@ async def lighten(pool: Pool, namespace: str, reply: ClaimReply, *, room: int) -
             )
 
     if surplus or blocked:
-        await pool.run(work, priority=Priority.CLAIM)
+        await pool.run(work)
     return replace(reply, runs=[light[place] for place in kept], more=True), [run.fence.run_id for run in blocked]
 
 
@@ -112,10 +108,7 @@ async def take_back(pool: Pool, handed: Handed) -> Changes:
     """Queue runs again that were handed over and reached nobody; return what that changed. Raises Unavailable."""
     namespace, ids = handed.line.namespace, [run.fence.run_id for run in handed.runs]
     claim_id = handed.runs[0].fence.claim_id
-    await pool.run(
-        lambda c: store.release(c, namespace, ids, claim_id, reason="its worker did not listen"),
-        priority=Priority.CLAIM,
-    )
+    await pool.run(lambda c: store.release(c, namespace, ids, claim_id, reason="its worker did not listen"))
     changes = Changes()
     for run in handed.runs:
         changes.queued[namespace, run.workflow, run.version] += 1
@@ -126,13 +119,13 @@ async def take_back(pool: Pool, handed: Handed) -> Changes:
 async def _journals(
     pool: Pool, begun: list[str], rows: list[ClaimedRow], *, room: int
 ) -> tuple[dict[str, int], dict[str, list[Entry]], dict[str, list[Attempt]]]:
-    lengths = await pool.run(lambda c: journal.lengths(c, begun), priority=Priority.CLAIM)
+    lengths = await pool.run(lambda c: journal.lengths(c, begun))
     written = {run_id: lengths[run_id] for run_id in begun if lengths[run_id]}
-    attempts = await pool.run(lambda c: journal.last_attempts(c, begun), priority=Priority.CLAIM)
+    attempts = await pool.run(lambda c: journal.last_attempts(c, begun))
     used = sum(len(row.input) + RUN_BYTES for row in rows)
     used += sum(weights.of_attempt(attempt) for tries in attempts.values() for attempt in tries)
     left = min(PAGE_BYTES, room - used)
     pages: dict[str, list[Entry]] = {}
     if written and left > 0:
-        pages = await pool.run(lambda c: journal.first_pages(c, written, limit_bytes=left), priority=Priority.CLAIM)
+        pages = await pool.run(lambda c: journal.first_pages(c, written, limit_bytes=left))
     return lengths, pages, attempts

@@ -8,7 +8,7 @@ from aiki.wire.messages import Resume, ResumeReply
 from aikid.engine.changes import Changes, Done
 from aikid.engine.status import no_run
 from aikid.store import control as store
-from aikid.store.pool import Connection, Pool, Priority
+from aikid.store.pool import Connection, Pool
 from aikid.store.status import read
 
 
@@ -31,4 +31,4 @@ async def resume(pool: Pool, namespace: str, request: Resume) -> Done[ResumeRepl
             changes.changed[namespace].append(run.id)
         return Done([ResumeReply(run)], changes)
 
-    return await pool.run(work, priority=Priority.CLAIM)
+    return await pool.run(work)

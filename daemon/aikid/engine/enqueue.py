@@ -16,7 +16,7 @@ from aikid.engine.leaves import NO_LEAVES, Given, Leaves, rows_of
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
 from aikid.store.enqueue import Inserted, Leave, Row
-from aikid.store.pool import Connection, Pool, Priority
+from aikid.store.pool import Connection, Pool
 
 
 async def enqueue(
@@ -100,10 +100,10 @@ async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves
         return _Wrote([Enqueued(run.id) for _, run in rows], inserted, queued, inserted.later, running)
 
     if not offers:
-        return await pool.run(work, priority=Priority.ENQUEUE)
+        return await pool.run(work)
     running: Mapping[str, int] = {}
     try:
-        wrote = await pool.run(work, priority=Priority.ENQUEUE)
+        wrote = await pool.run(work)
         running = wrote.running
     finally:
         given = leaves.close(offers, rows, running)

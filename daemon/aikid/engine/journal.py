@@ -18,7 +18,7 @@ from aiki.wire.packing import reply_room, too_large
 from aikid.engine.status import no_run
 from aikid.store import journal as store
 from aikid.store import story as lines_of
-from aikid.store.pool import Connection, Pool, Priority
+from aikid.store.pool import Connection, Pool
 from aikid.store.story import Line, Place
 
 _CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
@@ -41,7 +41,7 @@ async def page(pool: Pool, namespace: str, request: Page, *, room: int) -> PageR
             return await _tries(connection, run_id, request.tried_after, room)
         return await _entries(connection, run_id, request.after, room)
 
-    return await pool.run(work, priority=Priority.CLAIM)
+    return await pool.run(work)
 
 
 async def _entries(connection: Connection, run_id: str, after: int, room: int) -> PageReply:
@@ -62,7 +62,7 @@ async def _tries(connection: Connection, run_id: str, after: str, room: int) -> 
 async def story(pool: Pool, namespace: str, request: History, *, room: int) -> HistoryReply:
     """Return a run's story from the cursor on, as much as fits `room`. Raises UsageError, NotFound, Unavailable."""
     after = _place(request.cursor)
-    known = await pool.run(lambda c: store.of_namespace(c, namespace, [request.id]), priority=Priority.READ)
+    known = await pool.run(lambda c: store.of_namespace(c, namespace, [request.id]))
     if not known:
         raise no_run(request.id, namespace)
     lines = await lines_of.read(pool, request.id, after=after, limit=_STORY_ITEMS + 1, limit_bytes=room)

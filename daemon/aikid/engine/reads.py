@@ -36,7 +36,7 @@ from aikid.engine.status import RunKey, no_run
 from aikid.store import listing, routes
 from aikid.store import reads as store
 from aikid.store.listing import Mark
-from aikid.store.pool import Pool, Priority
+from aikid.store.pool import Pool
 
 _FOUND: Final = 10
 _LIST_MAX: Final = 1000
@@ -162,4 +162,4 @@ async def explain(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey,
 
 
 async def _served(pool: Pool, wanted: Collection[RouteKey]) -> set[RouteKey]:
-    return await pool.run(lambda c: routes.served(c, wanted), priority=Priority.READ) if wanted else set()
+    return await pool.run(lambda c: routes.served(c, wanted)) if wanted else set()

@@ -13,7 +13,7 @@ from aiki.rules.recording import CONFLICT, DONE, repeated
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
 from aikid.engine.changes import Changes, Done, Ended, RunKey
 from aikid.store import record as store
-from aikid.store.pool import BadData, Connection, Pool, Priority
+from aikid.store.pool import BadData, Connection, Pool
 from aikid.store.record import EndedRow, Wrote
 
 ROUNDS: Final = 4
@@ -97,7 +97,7 @@ class _Batch:
     async def write(self, places: list[int]) -> None:
         """Write the units at `places`; halve a batch that Postgres refuses for its data until the bad one is alone."""
         try:
-            wrote = await self.pool.run(lambda c: self._statement(c, places), priority=Priority.RECORD)
+            wrote = await self.pool.run(lambda c: self._statement(c, places))
         except BadData as error:
             if len(places) == 1:
                 self.outcomes[places[0]] = Recorded("refused", str(error))
@@ -116,7 +116,7 @@ class _Batch:
             if (ended := wrote.done[index]) is not None:
                 self._note(place, ended)
         if undone:
-            await self.pool.run(lambda c: self._tell_apart(c, undone), priority=Priority.RECORD)
+            await self.pool.run(lambda c: self._tell_apart(c, undone))
 
     async def _statement(self, connection: Connection, places: Sequence[int]) -> Wrote:
         failpoint("record.before_commit")

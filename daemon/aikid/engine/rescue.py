@@ -12,7 +12,7 @@ from aiki.core.failpoints import failpoint
 from aiki.core.states import SETTLED, State
 from aikid.engine.changes import Changes
 from aikid.store import rescue as store
-from aikid.store.pool import Pool, Priority
+from aikid.store.pool import Pool
 from aikid.store.rescue import Lost, Rescued, Swept
 
 _UNTOLD_SECONDS: Final = 1.5
@@ -20,7 +20,7 @@ _UNTOLD_SECONDS: Final = 1.5
 
 async def bury(pool: Pool) -> Swept:
     """End the sessions that died, but for those that could not renew. Raises Unavailable."""
-    swept = await pool.run(store.sweep, priority=Priority.LOOP)
+    swept = await pool.run(store.sweep)
     if swept.buried:
         failpoint("rescuer.buried")
     return swept
@@ -46,7 +46,7 @@ def may_be_untold(swept: Swept) -> bool:
 
 async def forget_sessions(pool: Pool) -> None:
     """Delete what is kept of sessions that ended long ago. Raises Unavailable."""
-    await pool.run(store.forget_sessions, priority=Priority.LOOP)
+    await pool.run(store.forget_sessions)
 
 
 def changes_of(taken: Sequence[Rescued]) -> Changes:
@@ -63,9 +63,9 @@ def changes_of(taken: Sequence[Rescued]) -> Changes:
 async def _take(pool: Pool, lost: Lost) -> list[Rescued]:
     taken: list[Rescued] = []
     while True:
-        if await pool.run(lambda c: store.fence(c, lost), priority=Priority.LOOP):
+        if await pool.run(lambda c: store.fence(c, lost)):
             failpoint("rescuer.fenced")
-        some = await pool.run(lambda c: store.take(c, lost), priority=Priority.LOOP)
+        some = await pool.run(lambda c: store.take(c, lost))
         taken += some
         if len(some) < store.TAKEN:
             return taken

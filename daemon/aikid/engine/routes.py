@@ -8,7 +8,7 @@ from typing import Final
 from aiki.wire.codec import encode
 from aiki.wire.messages import Route
 from aikid.store import routes as store
-from aikid.store.pool import Pool, Priority
+from aikid.store.pool import Pool
 from aikid.store.routes import RouteRow
 
 RouteKey = tuple[str, str, str]
@@ -45,7 +45,7 @@ class Routes:
             await self._store(rows, by_worker=True)
 
     async def _store(self, rows: list[RouteRow], *, by_worker: bool) -> None:
-        await self._pool.run(lambda c: store.register(c, rows, by_worker=by_worker), priority=Priority.ENQUEUE)
+        await self._pool.run(lambda c: store.register(c, rows, by_worker=by_worker))
         keys = {(row.namespace, row.workflow, row.version) for row in rows}
         if len(self._known) > _REMEMBERED:
             self._known.clear()

@@ -14,7 +14,7 @@ from aikid.engine.rescue import changes_of
 from aikid.engine.routes import Routes
 from aikid.store import rescue
 from aikid.store import sessions as store
-from aikid.store.pool import Connection, Pool, Priority
+from aikid.store.pool import Connection, Pool
 from aikid.store.rescue import Lost, Rescued
 from aikid.store.sessions import Held
 
@@ -24,7 +24,7 @@ async def open_session(pool: Pool, routes: Routes, namespace: str, request: Open
     check_routes(request.routes)
     known = _folded(request.routes)
     await routes.register(namespace, known.values())
-    lease = await pool.run(lambda c: store.open(c, namespace, request, known), priority=Priority.LEASE)
+    lease = await pool.run(lambda c: store.open(c, namespace, request, known))
     return SessionReply(lease.alive, lease.now, lease.ttl)
 
 
@@ -55,7 +55,7 @@ async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]], 
             for key, lost in zip(keys, unlisted, strict=True)
         ]
 
-    return await pool.run(work, priority=Priority.LEASE)
+    return await pool.run(work)
 
 
 async def close_session(pool: Pool, namespace: str, request: CloseSession) -> Done[SessionReply]:
@@ -70,7 +70,7 @@ async def close_session(pool: Pool, namespace: str, request: CloseSession) -> Do
         taken = await rescue.take(connection, Lost.OF_ONE, namespace, request.id)
         return await store.now(connection), taken
 
-    now, taken = await pool.run(work, priority=Priority.LEASE)
+    now, taken = await pool.run(work)
     return Done([SessionReply(alive=False, now=now)], changes_of(taken))
 
 

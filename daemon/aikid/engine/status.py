@@ -13,7 +13,7 @@ from aiki.wire import weights
 from aiki.wire.messages import NONE, RunStatus, StatusReply
 from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.store import status as store
-from aikid.store.pool import Pool, Priority
+from aikid.store.pool import Pool
 
 RunKey = tuple[str, str]
 _TRYING: Final = frozenset({State.RUNNING, State.RETRYING})
@@ -24,7 +24,7 @@ _TRIED_RUNS: Final = 50
 async def statuses(pool: Pool, wanted: Sequence[RunKey]) -> dict[RunKey, RunStatus]:
     """Return those of `wanted` that exist. Raises Unavailable."""
     unique = list(dict.fromkeys(wanted))
-    return await pool.run(lambda c: store.read(c, unique), priority=Priority.READ) if unique else {}
+    return await pool.run(lambda c: store.read(c, unique)) if unique else {}
 
 
 async def tried(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:
@@ -35,7 +35,7 @@ async def tried(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, R
     silent = [key for key, run in found.items() if run.state in _TRYING and run.why is None][:_TRIED_RUNS]
     if not silent:
         return dict(found)
-    due = await pool.run(lambda c: store.due_attempts(c, [run_id for _, run_id in silent]), priority=Priority.READ)
+    due = await pool.run(lambda c: store.due_attempts(c, [run_id for _, run_id in silent]))
     told = {key: replace(found[key], tried=due[key[1]]) for key in silent if key[1] in due}
     return {**found, **told}
 

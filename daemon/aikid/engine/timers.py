@@ -7,7 +7,7 @@ from typing import Final
 
 from aikid.engine.changes import Changes
 from aikid.store import timers as store
-from aikid.store.pool import Pool, Priority
+from aikid.store.pool import Pool
 
 _BATCH: Final = 500
 _ALREADY_TAKEN_SECONDS: Final = 0.02
@@ -18,7 +18,7 @@ async def wake(pool: Pool) -> AsyncIterator[Changes]:
     """Queue all runs that are due by the database's clock; yield what each commit changed. Raises Unavailable."""
     count = _BATCH
     while count == _BATCH:
-        woken = await pool.run(lambda c: store.wake(c, limit=_BATCH), priority=Priority.LOOP)
+        woken = await pool.run(lambda c: store.wake(c, limit=_BATCH))
         count = len(woken)
         if woken:
             changes = Changes()
@@ -30,5 +30,5 @@ async def wake(pool: Pool) -> AsyncIterator[Changes]:
 
 async def seconds_to_next(pool: Pool) -> float | None:
     """Return in how many seconds to look for the next run that is due; None if none waits. Raises Unavailable."""
-    seconds = await pool.run(store.seconds_to_next, priority=Priority.LOOP)
+    seconds = await pool.run(store.seconds_to_next)
     return seconds if seconds is None or seconds > 0 else _ALREADY_TAKEN_SECONDS

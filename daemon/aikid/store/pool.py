@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from copy import copy
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -47,7 +48,10 @@ class BadData(Exception):
 
 
 class Pool:
-    """Connections to one database. `run` is for hot statements, `read` for cold ones."""
+    """Connections to one database. `run` is for hot statements, `read` for cold ones.
+
+    Whoever waits for a connection waits as a reader does; `at` gives the pool to others.
+    """
 
     def __init__(self, database_url: str, *, size: int) -> None:
         self.outage = Outage(log, "Postgres")
@@ -58,17 +62,23 @@ class Pool:
 
         self._hot = connections(options.HOT, size)
         self._cold = connections(options.COLD, _COLD_SIZE)
+        self.priority = Priority.READ
+        """Who gets the next free connection before others."""
 
-    async def run(
-        self, work: Callable[[Connection], Awaitable[T]], *, priority: Priority, repeatable: bool = True
-    ) -> T:
+    def at(self, priority: Priority) -> Self:
+        """Return this pool, the same connections, as those have it who are to wait by `priority`."""
+        made = copy(self)
+        made.priority = priority
+        return made
+
+    def run(self, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool = True) -> Coroutine[Any, Any, T]:
         """Return what `work` returns on a connection in autocommit; it is repeated whole after a transient failure.
 
         With `repeatable=False` it is not repeated once its outcome is unknown. Raises Unavailable within
         ANSWER_SECONDS if Postgres cannot be reached or used, BadData if it refused a value, psycopg.Error if a
         statement of ours is wrong.
         """
-        return await self._carry_out(self._hot, work, priority=priority, repeatable=repeatable)
+        return self._carry_out(self._hot, work, repeatable=repeatable)
 
     async def read(self, statement: sa.ClauseElement) -> Sequence[tuple[Any, ...]]:
         """Return the rows of a cold statement. Its parameters must be what psycopg knows. Raises as `run` does."""
@@ -77,7 +87,7 @@ class Pool:
         async def work(connection: Connection) -> Sequence[tuple[Any, ...]]:
             return await (await connection.execute(compiled.string.encode(), compiled.params)).fetchall()
 
-        return await self._carry_out(self._cold, work, priority=Priority.READ)
+        return await self._carry_out(self._cold, work)
 
     async def open(self) -> None:
         """Open all hot connections, so that no request waits for one, and look at what they are.
@@ -90,25 +100,20 @@ class Pool:
             if isinstance(cause := error.__cause__, psycopg.Error):
                 raise of_failure(cause, closed=True) from cause
             raise
-        await self.run(lambda connection: options.check(connection, options.HOT), priority=Priority.LOOP)
+        await self.run(lambda connection: options.check(connection, options.HOT))
 
     async def aclose(self) -> None:
         """Close all connections. Work in flight must have ended."""
         await self._renew()
 
     async def _carry_out(
-        self,
-        connections: Connections,
-        work: Callable[[Connection], Awaitable[T]],
-        *,
-        priority: Priority,
-        repeatable: bool = True,
+        self, connections: Connections, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool = True
     ) -> T:
         loop = asyncio.get_running_loop()
         until = loop.time() + ANSWER_SECONDS
         renewals = 0
         for tries in range(1, _TRIES + 1):
-            connection = await connections.acquire(priority, until=until)
+            connection = await connections.acquire(self.priority, until=until)
             cutting = loop.call_at(until, cut, connection)
             try:
                 return await work(connection)

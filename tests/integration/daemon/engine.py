@@ -47,7 +47,7 @@ from aikid.engine.changes import Done
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
 from aikid.store import rescue, timers
-from aikid.store.pool import Pool, Priority
+from aikid.store.pool import Pool
 from aikid.store.rescue import Lost, Rescued, Swept
 from aikid.tell.watchers import Watchers
 from tests.waiting import wait_until
@@ -178,18 +178,18 @@ class Engine:
         return (await self.status(run_id)).state
 
     async def wake(self) -> list[str]:
-        return [row[3] for row in await self.pool.run(lambda c: timers.wake(c, limit=500), priority=Priority.LOOP)]
+        return [row[3] for row in await self.pool.run(lambda c: timers.wake(c, limit=500))]
 
     async def sweep(self) -> Swept:
-        return await self.pool.run(rescue.sweep, priority=Priority.LOOP)
+        return await self.pool.run(rescue.sweep)
 
     async def rescue(self) -> list[Rescued]:
         """Sweep as the rescuer does, and look at all running runs."""
         await self.sweep()
         taken: list[Rescued] = []
         for lost in (Lost.OF_CLOSED, Lost.ORPHANS):
-            await self.pool.run(lambda c, lost=lost: rescue.fence(c, lost), priority=Priority.LOOP)  # type: ignore[misc]
-            taken += await self.pool.run(lambda c, lost=lost: rescue.take(c, lost), priority=Priority.LOOP)  # type: ignore[misc]
+            await self.pool.run(lambda c, lost=lost: rescue.fence(c, lost))  # type: ignore[misc]
+            taken += await self.pool.run(lambda c, lost=lost: rescue.take(c, lost))  # type: ignore[misc]
         return taken
 
     async def expire(self, session: str) -> None:

@@ -16,7 +16,6 @@ from aiki.rules.recording import is_start
 from aiki.rules.standing import Standing
 from aiki.wire.messages import Attempt, End, Entry
 from aikid.store import record
-from aikid.store.pool import Priority
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine
 
 _numbers = count(1)
@@ -121,7 +120,7 @@ async def found(engine: Engine, cases: Sequence[Case]) -> list[Found]:
     rows = {row[0]: row[1:] for row in await engine.execute(_FOUND)}
     spaces = [rows[case.id][0] for case in cases]
     ids = [case.id for case in cases]
-    known = await engine.pool.run(lambda c: record.standings(c, spaces, ids), priority=Priority.RECORD)
+    known = await engine.pool.run(lambda c: record.standings(c, spaces, ids))
     everything = []
     for case, namespace in zip(cases, spaces, strict=True):
         _, crash_count, crash_length, due_at, is_finished, is_held, why, moves = rows[case.id]

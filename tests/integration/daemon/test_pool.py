@@ -40,7 +40,7 @@ async def run(engine: Engine, statement: str) -> object:
     async def work(connection: Connection) -> object:
         return (await (await connection.execute(statement.encode())).fetchall())[0][0]
 
-    return await engine.pool.run(work, priority=Priority.READ)
+    return await engine.pool.run(work)
 
 
 @pytest.mark.parametrize("sql", ["SELEC", "SELECT 1 ORDER BY 2", "SELECT 'a' UNION SELECT 1, 2"])
@@ -83,7 +83,7 @@ async def test_each_failure_that_postgres_knows_meets_its_fate(database: str, en
         # A new pool: after a failure that all connections share, one refuses at once for a moment.
         async with pool_of(database) as pool:
             with pytest.raises(RAISED[fate]) as raised:
-                await pool.run(work, priority=Priority.READ)
+                await pool.run(work)
         assert type(raised.value) in (RAISED[fate], psycopg.errors.lookup(code)), code
     assert tries == [code for code in codes for _ in range(TRIES.get(fate, 1))]
 
@@ -110,14 +110,14 @@ async def test_an_outcome_that_is_unknown_is_not_repeated_where_that_is_asked(en
         await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
     with pytest.raises(Unavailable):
-        await engine.pool.run(work, priority=Priority.CLAIM, repeatable=False)
+        await engine.pool.run(work, repeatable=False)
     assert calls == 1
 
 
 async def test_a_server_that_is_away_is_unavailable_at_once() -> None:
     pool = Pool("postgresql://nobody@127.0.0.1:1/none", size=2)
     with pytest.raises(Unavailable):
-        await asyncio.wait_for(pool.run(lambda _: asyncio.sleep(0), priority=Priority.READ), patient(1))
+        await asyncio.wait_for(pool.run(lambda _: asyncio.sleep(0)), patient(1))
     await pool.aclose()
 
 
@@ -134,10 +134,10 @@ async def test_a_lease_goes_before_a_read(database: str) -> None:
         async def work(_: Connection) -> None:
             order.append(name)
 
-        await pool.run(work, priority=priority)
+        await pool.at(priority).run(work)
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(pool.run(hold, priority=Priority.READ))
+        tasks.create_task(pool.run(hold))
         await held.wait()
         tasks.create_task(note("read", Priority.READ))
         tasks.create_task(note("lease", Priority.LEASE))
@@ -160,7 +160,7 @@ async def on_all(engine: Engine, statement: str) -> None:
             release.set()
         await release.wait()
 
-    await asyncio.gather(*(engine.pool.run(work, priority=Priority.READ) for _ in range(4)))
+    await asyncio.gather(*(engine.pool.run(work) for _ in range(4)))
 
 
 async def live_through(engine: Engine) -> None:
@@ -200,7 +200,7 @@ async def test_what_was_refused_whole_is_repeated_even_if_its_outcome_must_be_kn
             await connection.execute("SET default_transaction_read_only = on")
         await connection.execute("CREATE TABLE made ()")
 
-    await engine.pool.run(work, priority=Priority.CLAIM, repeatable=False)
+    await engine.pool.run(work, repeatable=False)
     assert tries == 2
 
 

@@ -25,7 +25,6 @@ from aiki.rules.standing import Standing, resumed, woken
 from aiki.wire.messages import Attempt, Claim, End, Enqueue, Entry, Fence, NewRun, Resume, Unit
 from aikid.engine import control, enqueue
 from aikid.store import claims, rescue
-from aikid.store.pool import Priority
 from aikid.store.rescue import Lost
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, entry, new_run
 from tests.integration.daemon.standings import Case, found, next_id, put
@@ -128,10 +127,8 @@ async def test_a_lost_lease_does_what_the_rule_says(engine: Engine) -> None:
     ]
     others = [Case(Standing(state, 1, CLAIM, crash_count=1)) for state in State if state is not State.RUNNING]
     await put(engine, [*cases, *others])
-    assert await engine.pool.run(lambda c: rescue.fence(c, Lost.OF_CLOSED), priority=Priority.LOOP) == len(cases)
-    taken = {
-        one.id: one for one in await engine.pool.run(lambda c: rescue.take(c, Lost.OF_CLOSED), priority=Priority.LOOP)
-    }
+    assert await engine.pool.run(lambda c: rescue.fence(c, Lost.OF_CLOSED)) == len(cases)
+    taken = {one.id: one for one in await engine.pool.run(lambda c: rescue.take(c, Lost.OF_CLOSED))}
     moves = set()
     for case, now in zip(cases, await found(engine, cases), strict=True):
         loss, after = crashing.lose(case.standing, is_left=case.session == left, now=0)
@@ -175,9 +172,7 @@ async def compare_a_claim(engine: Engine, draw: random.Random) -> None:
     await put(engine, [*cases, *others])
     limit, limit_bytes = draw.randrange(1, 8), draw.choice([0, 3_000, 5_000, 1_000_000])
     request = Claim(session, CLAIM, routes, limit)
-    taken = await engine.pool.run(
-        lambda c: claims.claim(c, engine.namespace, request, limit_bytes=limit_bytes), priority=Priority.CLAIM
-    )
+    taken = await engine.pool.run(lambda c: claims.claim(c, engine.namespace, request, limit_bytes=limit_bytes))
     runs = {case.id: case.queued for case in cases}
     picked = [runs[row.id] for row in taken.runs]
     # Which of several suspects comes does not matter.
@@ -199,12 +194,10 @@ async def test_what_a_reply_cannot_carry_ends_as_the_rule_says(engine: Engine) -
         if oversize:
             await engine.pool.run(
                 lambda c, i=case.id: claims.block(c, engine.namespace, i, CLAIM, why="too large"),  # type: ignore[misc]
-                priority=Priority.CLAIM,
             )
         else:
             await engine.pool.run(
                 lambda c, i=case.id: claims.release(c, engine.namespace, [i], CLAIM),  # type: ignore[misc]
-                priority=Priority.CLAIM,
             )
         (now,) = await found(engine, [case])
         assert now.standing == (judge(case.standing, end) if state is State.RUNNING else case.standing), case

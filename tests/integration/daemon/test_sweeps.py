@@ -12,7 +12,6 @@ from aikid.app import App
 from aikid.engine import control as resume
 from aikid.engine.sessions import open_session
 from aikid.store import rescue, sessions
-from aikid.store.pool import Priority
 from aikid.store.rescue import Lost
 from tests.integration.daemon.engine import Engine, entry, locked, new_id, unit
 from tests.waiting import patient, wait_until
@@ -127,7 +126,7 @@ async def test_what_ended_sessions_served_is_forgotten_and_they_are_later(engine
     alive, *ended = [await engine.session() for _ in range(103)]
     await engine.execute("UPDATE aiki.sessions SET closed_at = now() WHERE id <> %s", alive)
     await engine.execute("UPDATE aiki.sessions SET closed_at = now() - interval '2 h' WHERE id = %s", ended[0])
-    await engine.pool.run(rescue.forget_sessions, priority=Priority.LOOP)
+    await engine.pool.run(rescue.forget_sessions)
     assert await engine.execute("SELECT session_id::text FROM aiki.session_routes") == [(alive,)]
     kept = await engine.execute("SELECT id::text FROM aiki.sessions")
     assert {row[0] for row in kept} == {alive, *ended[1:]}
@@ -172,7 +171,7 @@ async def test_the_next_sweep_goes_on_where_another_was_cut_off(engine: Engine, 
     await engine.expire(session)
     assert (await engine.sweep()).buried == 1
     if statements == 2:
-        assert await engine.pool.run(lambda c: rescue.fence(c, Lost.OF_CLOSED), priority=Priority.LOOP) == 1
+        assert await engine.pool.run(lambda c: rescue.fence(c, Lost.OF_CLOSED)) == 1
         assert await engine.results(unit(run.fence, 0, entry("a"))) == ["fenced"]
     assert await engine.state(run_id) is State.RUNNING
     (rescued,) = await rival.rescue()
@@ -185,7 +184,7 @@ async def test_a_worker_that_left_is_no_crash_whoever_takes_its_runs(engine: Eng
     for _ in range(6):
         session = await engine.session()
         await engine.claim_one(session)
-        await engine.pool.run(lambda c, s=session: sessions.close(c, "default", s), priority=Priority.LEASE)  # type: ignore[misc]
+        await engine.pool.run(lambda c, s=session: sessions.close(c, "default", s))  # type: ignore[misc]
         (left,) = await rival.rescue()
         assert (left.id, left.move) == (run_id, Move.RELEASE)
     assert await engine.state(run_id) is State.QUEUED
