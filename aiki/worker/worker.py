@@ -201,11 +201,15 @@ class Worker:
         self._pools.close()
 
     async def run(self) -> None:
-        """Serve until `stop()`. Raises what made claiming impossible, and Denied if NATS goes on refusing us.
+        """Serve until `stop()`. Raises what made claiming impossible, Denied if NATS goes on refusing us, UsageError.
 
         Ctrl-C stops it too, where it is awaited by the main task of `asyncio.run()`; a second one ends the process.
         """
-        assert self._claiming is not None, "a Worker runs inside its `async with` block"
+        if self._claiming is None:
+            raise UsageError(
+                "this Worker was not opened: it serves inside its `async with` block",
+                hint="async with Worker(client, workflows=[...]) as worker: await worker.run()",
+            )
         self._interrupts.enter_context(obeying_ctrl_c(self.stop, drain_seconds=self._drain_seconds))
         stopped = asyncio.ensure_future(self._stopped.wait())
         try:

@@ -71,6 +71,12 @@ async def test_a_worker_needs_workflows(client: Client) -> None:
             pass
 
 
+async def test_a_worker_that_was_not_opened_says_how_to(client: Client) -> None:
+    with pytest.raises(UsageError, match="not opened") as refused:
+        await Worker(client, workflows=[doubling]).run()
+    assert "async with Worker" in str(refused.value.__notes__)
+
+
 async def test_versions_run_side_by_side(client: Client) -> None:
     @workflow(name="greet", version="1")
     async def old(run: WorkflowRun, name: str) -> str:
