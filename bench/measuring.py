@@ -44,7 +44,9 @@ def measure(label: str) -> Row:
 
 def _measure_workload(workload: Workload) -> Row:
     with cluster() as running:
-        if workload.needs_worker:
+        for _ in range(1, workload.processes):
+            running.start_daemon()
+        for _ in range(workload.processes if workload.needs_worker else 0):
             running.start_worker("--max-concurrent-runs", str(CONCURRENCY))
         figures, costs = uvloop.run(_with_client(running, workload))
     return {
@@ -63,7 +65,7 @@ def _measure_workload(workload: Workload) -> Row:
 
 async def _with_client(running: Cluster, workload: Workload) -> tuple[Figures, dict[str, float]]:
     async with Client.connect(running.url) as client:
-        while workload.needs_worker and (await client.runs.summary()).workers == 0:
+        while workload.needs_worker and (await client.runs.summary()).workers < workload.processes:
             await asyncio.sleep(0.05)
         await client.enqueue_many([])  # loads what is loaded at first use
         before = read_before(running.roots, running.database_url)

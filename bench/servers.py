@@ -35,6 +35,8 @@ class Cluster:
         self.daemon = self._start(
             [BIN / "aikid", "--embedded", "--data-dir", home / "data", "--nats-port", str(self.port)]
         )
+        self.others: list[subprocess.Popen[bytes]] = []
+        """Daemons that share the work of the first, on its servers."""
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def _start(self, command: list[Path | str]) -> "subprocess.Popen[bytes]":
@@ -63,7 +65,13 @@ class Cluster:
     @property
     def roots(self) -> dict[int, str]:
         """Return the processes that were started here, by id, and what each is; the servers are children of aikid."""
-        return {self.daemon.pid: "aikid"} | {worker.pid: "worker" for worker in self.workers}
+        daemons = {process.pid: "aikid" for process in (self.daemon, *self.others)}
+        return daemons | {worker.pid: "worker" for worker in self.workers}
+
+    def start_daemon(self) -> None:
+        """Start one more aikid, on the servers that are there."""
+        self.environment["AIKI_DATABASE_URL"] = self.database_url
+        self.others.append(self._start([BIN / "aikid"]))
 
     def start_worker(self, *options: str) -> "subprocess.Popen[bytes]":
         """Start a worker process on the measured workflows."""
@@ -83,10 +91,11 @@ class Cluster:
         """End everything, workers first."""
         try:
             self.stop_workers()
-            self.daemon.send_signal(signal.SIGTERM)
-            self.daemon.wait(60)
+            for daemon in (*self.others, self.daemon):
+                daemon.send_signal(signal.SIGTERM)
+                daemon.wait(60)
         finally:
-            for process in (*self.workers, self.daemon):
+            for process in (*self.workers, *self.others, self.daemon):
                 process.kill()
 
 

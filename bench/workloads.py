@@ -35,16 +35,31 @@ async def w1(client: Client, *, n: int, k: int) -> Figures:
 
 async def w2(client: Client, *, l: int) -> Figures:  # noqa: E741 - the specification's letter
     """L times in sequence: start a run of one step and wait for its result."""
-    times = []
     began = time.perf_counter()
+    times = sorted(await _one_after_the_other(client, l))
+    return Figures(l, time.perf_counter() - began, None, _quantiles(times))
+
+
+async def w2_at_once(client: Client, *, l: int, k: int) -> Figures:  # noqa: E741 - the specification's letter
+    """K times at once: L times in sequence, start a run of one step and wait for its result."""
+    each = await asyncio.gather(*(_one_after_the_other(client, l) for _ in range(k)))
+    times = sorted(time for times in each for time in times)
+    return Figures(l * k, sum(times) / 1e3 / k, None, _quantiles(times))
+
+
+async def _one_after_the_other(client: Client, l: int) -> list[float]:  # noqa: E741
+    times = []
     for _ in range(l):
         sent = time.perf_counter()
         handle = await client.enqueue(steps.bind(PAYLOAD, 1))
         await handle.result()
         times.append(1e3 * (time.perf_counter() - sent))
-    times.sort()
-    quantiles = {f"p{q}_ms": round(times[min(l - 1, l * q // 100)], 2) for q in (50, 95, 99)}
-    return Figures(l, time.perf_counter() - began, None, quantiles)
+    return times
+
+
+def _quantiles(times: list[float]) -> dict[str, float]:
+    """Return what is told of times in ms, sorted."""
+    return {f"p{q}_ms": round(times[min(len(times) - 1, len(times) * q // 100)], 2) for q in (50, 95, 99)}
 
 
 async def w3(client: Client, *, f: int) -> Figures:
@@ -145,6 +160,8 @@ class Workload:
     params: dict[str, int]
     notes: str
     needs_worker: bool = True
+    processes: int = 1
+    """Daemons, and workers."""
     limit: str | None = None
 
     @property
@@ -157,6 +174,8 @@ class Workload:
 WORKLOADS = [
     Workload("W1", w1, {"n": 2000, "k": 5}, "enqueue_many", limit="W1"),
     Workload("W2", w2, {"l": 200}, "enqueue, result", limit="W2"),
+    Workload("W2", w2_at_once, {"l": 20, "k": 20}, "at once"),
+    Workload("W2", w2, {"l": 200}, "two daemons, two workers", processes=2),
     Workload("W3", w3, {"f": 500}, "tasks"),
     Workload("W3", w3, {"f": 2000}, "tasks"),
     Workload("W4", w4, {"s": 1000}, ""),
