@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from aikid.embedded.child import Server, end, last_lines
 from tests.servers.process import READY_SECONDS, Process
 from tests.waiting import patient, wait_until_sync
@@ -28,6 +30,7 @@ class Served(Process):
     def stop(self) -> None:
         """End it cleanly."""
         if self.process is not None:
+            assert isinstance(self.process, subprocess.Popen)
             self.resume()
             end(self.process, first=self.server.stop_signal, then=self.server.kill_signal, seconds=patient(15))
             self.process = None

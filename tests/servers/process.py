@@ -8,6 +8,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from tests.servers.warm import Warm
 from tests.waiting import patient, wait_until_sync
 
 READY_SECONDS = 30.0
@@ -17,7 +18,7 @@ class Process:
     """A process that can be frozen, killed and started again. `start` and `stop` may be called any number of times."""
 
     def __init__(self) -> None:
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Warm | None = None
 
     @property
     def pid(self) -> int:

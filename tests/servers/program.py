@@ -6,12 +6,14 @@ It dies with the test process (`PR_SET_PDEATHSIG`) even if that is killed.
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.servers import warm
 from tests.servers.process import READY_SECONDS, Process
 from tests.waiting import patient, wait_until_sync
 
@@ -19,8 +21,19 @@ from tests.waiting import patient, wait_until_sync
 class Program(Process):
     """A process of our own, such as an aikid, with its output in files."""
 
-    def __init__(self, command: Sequence[str], folder: Path, *, name: str, env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        *,
+        name: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        can_be_warm: bool = True,
+    ) -> None:
+        """`can_be_warm` is false where a test is about the start itself, from the interpreter's first statement on."""
         super().__init__()
+        self._is_warm = can_be_warm and warm.suits(command, env)
         self.command = list(command)
         self.env = dict(env)
         self.cwd = cwd
@@ -31,6 +44,10 @@ class Program(Process):
         """Start it; it is not waited for."""
         kernel = ctypes.CDLL(None) if sys.platform == "linux" else None
         with self.out.open("wb") as out, self.log.open("wb") as log:
+            if self._is_warm:
+                with Path(os.devnull).open("rb") as nothing:
+                    self.process = warm.start(self.command, [nothing, out, log], env=self.env, cwd=self.cwd)
+                return
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,

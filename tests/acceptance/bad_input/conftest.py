@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Aikid, Program, clean_environment
+from tests.servers import Aikid, Program, clean_environment, warm
 from tests.waiting import patient
 
 AIKI = [sys.executable, "-m", "aiki_cli"]
@@ -47,15 +47,9 @@ def aiki(bad_input_environment: Mapping[str, str], tmp_path: Path) -> Aiki:
     """Run `aiki` with some arguments to its end, in a folder of the test's own."""
 
     def run(*arguments: str | bytes, stdin: str = "", env: Mapping[str, str] | None = None) -> Done:
-        done = subprocess.run(
-            [*AIKI, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**bad_input_environment, **(env or {})},
-            timeout=patient(60),
-            check=False,
+        every = {**bad_input_environment, **(env or {})}
+        done = warm.run(
+            [*AIKI, *map(os.fsdecode, arguments)], stdin=stdin.encode(), env=every, cwd=tmp_path, timeout=patient(60)
         )
         assert "a bug in aiki" not in done.stderr
         return Done(done.returncode, done.stdout, done.stderr)

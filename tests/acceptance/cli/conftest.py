@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Aikid, Program, clean_environment
+from tests.servers import Aikid, Program, clean_environment, warm
 from tests.waiting import patient
 
 AIKI = [sys.executable, "-m", "aiki_cli"]
@@ -115,16 +114,8 @@ def aiki(environment: Mapping[str, str], flows: Path) -> Aiki:
     """Run `aiki` with some arguments to its end."""
 
     def run(*arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Done:
-        done = subprocess.run(
-            [*AIKI, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=flows,
-            env={**environment, **(env or {})},
-            timeout=patient(60),
-            check=False,
-        )
+        every = {**environment, **(env or {})}
+        done = warm.run([*AIKI, *arguments], stdin=stdin.encode(), env=every, cwd=flows, timeout=patient(60))
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run

@@ -51,10 +51,10 @@ class Commands:
         self._stack = stack
         self._programs: list[Program] = []
 
-    def start(self, command: list[str], variables: Mapping[str, str]) -> Program:
+    def start(self, command: list[str], variables: Mapping[str, str], *, can_be_warm: bool = True) -> Program:
         environment = clean_environment(**variables)
         name = f"p{len(self._programs)}"
-        program = Program(command, self._folder, name=name, env=environment, cwd=self._folder)
+        program = Program(command, self._folder, name=name, env=environment, cwd=self._folder, can_be_warm=can_be_warm)
         self._stack.callback(program.close)
         program.start()
         self._programs.append(program)
@@ -164,7 +164,8 @@ def test_a_flag_with_a_password_is_refused(commands: Commands) -> None:
 
 def test_a_worker_and_its_processes(commands: Commands, aikid: Aikid, namespace: str) -> None:
     good = {"AIKI_URL": aikid.nats_url.replace("nats://", f"nats://user:{SECRET}@"), "AIKI_NAMESPACE": namespace}
-    fleet = commands.start([*words("worker start"), "--processes", "2"], {**good, "AIKI_LOG_LEVEL": "debug"})
+    start = [*words("worker start"), "--processes", "2"]
+    fleet = commands.start(start, {**good, "AIKI_LOG_LEVEL": "debug"}, can_be_warm=False)
     wait_until_sync(lambda: fleet.logged().count("serves") == 2, what="both workers")
     for pid in (fleet.pid, *descendants(fleet.pid)):
         assert SECRET not in Path(f"/proc/{pid}/cmdline").read_text()
@@ -180,7 +181,8 @@ def test_the_daemon_and_its_commands(commands: Commands, postgres: Postgres, aik
     away = f"postgresql://aiki:{SECRET}@127.0.0.1:{free_port()}/aiki"
     debug = {"AIKI_LOG_LEVEL": "debug", "AIKI_START_TIMEOUT": "500ms"}
     served = {**debug, "AIKI_START_TIMEOUT": "60s"}
-    daemon = commands.start(aikid_command(), {**served, "AIKI_DATABASE_URL": database, "AIKI_NATS_URL": nats})
+    given = {**served, "AIKI_DATABASE_URL": database, "AIKI_NATS_URL": nats}
+    daemon = commands.start(aikid_command(), given, can_be_warm=False)
     for command in COMMANDS:
         commands.start(aikid_command(command), {**debug, "AIKI_DATABASE_URL": away, "AIKI_NATS_URL": nats})
     commands.start(

@@ -1,4 +1,4 @@
-"""The real command line as a subprocess."""
+"""The real command line as a process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.servers import warm
 from tests.waiting import patient
 
 ROOT = Path(__file__).parents[3]
@@ -15,12 +16,5 @@ SECONDS = 60.0
 
 def aiki(*words: str, env: Mapping[str, str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run `aiki` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "aiki_cli", *words],
-        env=dict(env),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=patient(SECONDS),
-    )
+    command = [sys.executable, "-m", "aiki_cli", *words]
+    return warm.run(command, env=env, cwd=cwd, timeout=patient(SECONDS))

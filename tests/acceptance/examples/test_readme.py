@@ -25,7 +25,7 @@ def project(folder: Path, aiki_env: dict[str, str]) -> Iterator[Path]:
     """A folder that holds nothing but the README's shop.py, with a worker that serves it."""
     (folder / "shop.py").write_text(SHOP)
     command = [sys.executable, "-m", "aiki_cli", "worker", "start", "-m", "shop"]
-    worker = Program(command, folder, name="worker", env=aiki_env, cwd=folder)
+    worker = Program(command, folder, name="worker", env=aiki_env, cwd=folder, can_be_warm=False)
     try:
         worker.start()
         worker.wait_for_log("serves ")

@@ -13,7 +13,7 @@ import pytest
 
 from aiki.core.errors import PayloadError
 from aiki.payload import Json, Parameters, Result
-from tests.unit.sdk.shapes import Name, Point
+from tests.unit.payload.shapes import Name, Point
 
 UTC = datetime.UTC
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -18,7 +18,7 @@ from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Result
 from aiki.wire import codec
 from aiki.wire.messages import NO_OPTIONS, NewRun, RunOptions, RunStatus
-from tests.unit.sdk.shapes import Item, Money
+from tests.unit.payload.shapes import Item, Money
 
 R = TypeVar("R")
 

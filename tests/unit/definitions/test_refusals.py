@@ -18,8 +18,8 @@ from aiki.core.errors import UsageError
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
-from tests.unit.sdk import guarded
-from tests.unit.sdk.shapes import Address, Circle, Item, Money, Name, Nested, Order, Validated
+from tests.unit.definitions import guarded
+from tests.unit.payload.shapes import Address, Circle, Item, Money, Name, Nested, Order, Validated
 
 T = TypeVar("T")
 

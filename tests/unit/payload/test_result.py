@@ -7,7 +7,7 @@ import pytest
 from aiki.core.errors import PayloadError
 from aiki.payload import Json, Result
 from aiki.wire.limits import PAYLOAD_BYTES
-from tests.unit.sdk.shapes import Customer, Item, Money, Point
+from tests.unit.payload.shapes import Customer, Item, Money, Point
 
 
 def result(annotation):

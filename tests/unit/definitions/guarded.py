@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aiki.inside.workflow_run import WorkflowRun
-    from tests.unit.sdk.shapes import Item
-    from tests.unit.sdk.shapes import Money as Cash
+    from tests.unit.payload.shapes import Item
+    from tests.unit.payload.shapes import Money as Cash
 
 
 async def takes_item(item: Item) -> None: ...

@@ -23,7 +23,7 @@ from aiki.payload import Parameters
 from aiki.payload.schema import check, without_defaults
 from aiki.wire import schema
 from tests.strangers.schemas import HARMLESS
-from tests.unit.sdk import shapes
+from tests.unit.payload import shapes
 from tests.waiting import patient
 
 

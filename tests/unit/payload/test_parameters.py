@@ -19,8 +19,8 @@ from aiki.core.errors import PayloadError, UsageError
 from aiki.payload import Json, Parameters
 from aiki.wire import schema as wire_schema
 from aiki.wire.limits import PAYLOAD_BYTES
-from tests.unit.sdk import shapes
-from tests.unit.sdk.shapes import Circle, Color, Item, Level, Money, Order, Point, Square, Vector
+from tests.unit.payload import shapes
+from tests.unit.payload.shapes import Circle, Color, Item, Level, Money, Order, Point, Square, Vector
 
 USD = Money(1, "USD")
 HOUR_EAST = datetime.timezone(datetime.timedelta(hours=1))
