@@ -104,9 +104,12 @@ class AsyncTry:
         try:
             waits_for = context.run(work.send, None)
         except StopIteration as over:
-            self._end(over.value)
-            return None
-        return self._go_on(context, work, waits_for)
+            result: bytes | BaseException = over.value
+        else:
+            return self._go_on(context, work, waits_for)
+        # Not in the handler: the run goes on in here, and what its body raises would come of StopIteration.
+        self._end(result)
+        return None
 
     async def _go_on(self, context: Context, work: Coroutine[Any, Any, bytes | BaseException], waits_for: Any) -> None:
         self._end(await steps(context, work, waits_for))

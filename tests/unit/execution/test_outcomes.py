@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
 from aiki.core.retry import Retry
@@ -15,6 +16,7 @@ from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.execution import Pools
 from aiki.inside.workflow_run import WorkflowRun
+from aiki.wire.messages import Failure
 from tests.unit.execution.calling import Flaky, calling, end_outside, finish, finish_outside
 
 SECOND = 1_000_000
@@ -73,6 +75,24 @@ def test_a_result_whose_class_exits_when_it_is_read_fails_the_run(pools: Pools) 
     end = end_outside(takes, pools)
     assert end.move is Move.FAIL
     assert b"SystemExit" in bytes(end.error)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_what_a_body_raises_when_a_task_has_ended_is_caused_by_nothing_else(steps: int, pools: Pools) -> None:
+    @task
+    async def ends() -> None:
+        for _ in range(1, steps):
+            await asyncio.sleep(0)
+
+    @workflow
+    async def fails(run: WorkflowRun) -> None:
+        await ends.run(run)
+        assert sys.exc_info() == (None, None, None)
+        raise ValueError("mine")
+
+    failure = msgspec.json.decode(end_outside(fails, pools).error, type=Failure)
+    assert (failure.type, failure.cause) == ("ValueError", None)
+    assert "another exception occurred" not in failure.traceback
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
