@@ -23,6 +23,8 @@ from weakref import getweakrefcount
 
 R = TypeVar("R")
 _IDLE: Final = "idle"
+_OWN: Final = frozenset({"call", "is_touched"})
+"""What is kept here for a hand itself."""
 
 
 class Beginner(Protocol):
@@ -45,6 +47,12 @@ class Hand(asyncio.Task[None]):
     """Somebody has asked something of it that outlives a try."""
     call: asyncio.Future[None]
     """What it waits for while it has no work."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute, as on any task of asyncio's: some keep there what is theirs."""
+        super().__setattr__(name, value)
+        if name not in _OWN:
+            self.is_touched = True
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel it, as asyncio does."""

@@ -101,6 +101,16 @@ def test_what_is_kept_by_the_current_task_is_not_found_by_the_next_try() -> None
     assert tried(finds, finds, finds) == [False, False, False]
 
 
+def test_what_was_set_on_the_current_task_is_not_found_by_the_next_try() -> None:
+    async def finds() -> bool:
+        mine: Any = current()
+        found = hasattr(mine, "kept")
+        mine.kept = True
+        return found
+
+    assert tried(finds, finds, finds) == [False, False, False]
+
+
 def test_a_try_that_cancels_itself_and_returns_cancels_no_other() -> None:
     async def cancel_myself() -> None:
         current().cancel()
