@@ -22,7 +22,7 @@ demo: .venv/ready  ## 500 orders through durable workflows, with a worker killed
 	@$(BIN)/python -m examples.orders.demo
 
 test: .venv/ready  ## all tests, on servers of their own; three at a time, since most of them wait
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 test-old: .venv/ready  ## the daemon's tests on the oldest Postgres that Debian has (OLD=folder: on that of another)
 	@test -x "$(OLD)/postgres" || \

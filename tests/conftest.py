@@ -21,6 +21,8 @@ from tests.servers.authority import Authority
 from tests.waiting import patient
 
 TEMPLATE = "aiki_template"
+FIRST = ("typing", "model", "chaos", "acceptance")
+"""Folders whose files take long. They are handed out first, so that at the end no core idles beside a long one."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,6 +34,17 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, lambda *_: None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by how long they take (xdist hands them out in this order: `--no-loadscope-reorder`)."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(here).parts[0]
+        return FIRST.index(folder) if folder in FIRST else len(FIRST) + (folder == "unit")
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

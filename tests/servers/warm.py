@@ -1,8 +1,8 @@
 """Own the start of our programs as forks of an interpreter that has imported them: a start costs a tenth of its CPU.
 
 What comes of it is a process like any other, with a session, streams, a folder and an environment of its own, to be
-killed and frozen at will. Where the start itself is in question it is not used: failpoints are armed by an import, and
-what Python is told by `PYTHON...` it wants to know before.
+killed and frozen at will. It is not for tests about the start itself, nor for a Python that is told something by
+`PYTHON...`, which it wants to know before.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
-PROGRAMS: Final = frozenset({"aiki_cli", "aikid"})
+PROGRAMS: Final = frozenset({"aiki_cli", "aikid", "tests.chaos.worker_main", "tests.chaos.enqueue_main"})
 HASH_SEED: Final = {"PYTHONHASHSEED": "0"}
 """A worker that has another one starts once more."""
 PR_SET_CHILD_SUBREAPER: Final = 36
-_TOLD_BEFORE: Final = ("PYTHON", "AIKI_FAILPOINTS", "LC_", "LANG", "TZ", "LD_")
+_TOLD_BEFORE: Final = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
 _ZYGOTE: Final = Path(__file__).with_name("zygote.py")
 
 

@@ -64,6 +64,10 @@ def _take_over(told: dict[str, Any], streams: list[int]) -> None:
     os.chdir(told["cwd"])
     os.environ.clear()
     os.environ.update(told["env"])
+    if told["module"].startswith("tests."):
+        sys.path.insert(0, told["cwd"])
+    if "AIKI_FAILPOINTS" in os.environ:
+        importlib.reload(sys.modules["aiki.core.failpoints"])
     sys.argv = [told["module"], *told["arguments"]]
     sys.orig_argv = [sys.executable, "-P", "-m", told["module"], *told["arguments"]]
 
