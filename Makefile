@@ -1,62 +1,65 @@
 # Every target makes its own .venv when it is missing; it needs Python >= 3.11, make, and uv or pip.
+# PYTHON=python3.13 takes another interpreter, in a .venv-3.13 beside it.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV := .venv$(if $(filter command environment,$(firstword $(origin PYTHON))),$(shell $(PYTHON) -c \
+  'import sys; print("-%d.%d" % sys.version_info[:2])'))
+BIN := $(VENV)/bin
 
 # The programs of the oldest Postgres that is there: Debian's packages, or OLD=folder of `postgres` and `initdb`.
 OLD ?= $(firstword $(wildcard $(foreach major,14 15 16 17,/usr/lib/postgresql/$(major)/bin)))
 
 .PHONY: demo test test-old check chaos fuzz bench large clean format lock
 
-.venv/ready: pyproject.toml requirements.lock
+$(VENV)/ready: pyproject.toml requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv -q --python $(PYTHON) --allow-existing .venv && \
+	  uv venv -q --python $(PYTHON) --allow-existing $(VENV) && \
 	  uv pip install -q --python $(BIN)/python -r requirements.lock && uv pip install -q --python $(BIN)/python --no-deps -e .; \
 	else \
-	  $(PYTHON) -m venv .venv && \
+	  $(PYTHON) -m venv $(VENV) && \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock && \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .; \
 	fi
 	@touch $@
 
-demo: .venv/ready  ## 500 orders through durable workflows, with a worker killed half way
+demo: $(VENV)/ready  ## 500 orders through durable workflows, with a worker killed half way
 	@$(BIN)/python -m examples.orders.demo
 
-test: .venv/ready  ## all tests, on servers of their own; three at a time, since most of them wait
+test: $(VENV)/ready  ## all tests, on servers of their own; three at a time, since most of them wait
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
-test-old: .venv/ready  ## the daemon's tests on the oldest Postgres that Debian has (OLD=folder: on that of another)
+test-old: $(VENV)/ready  ## the daemon's tests on the oldest Postgres that Debian has (OLD=folder: on that of another)
 	@test -x "$(OLD)/postgres" || \
 	  { echo "no older Postgres is here: apt-get install postgresql-15, or OLD=folder with its programs" >&2; exit 1; }
 	@$(OLD)/postgres --version
 	@AIKI_PG_BIN=$(OLD) $(BIN)/python -m pytest -q tests/integration/daemon
 
-check: .venv/ready  ## format, lint, types and import rules
+check: $(VENV)/ready  ## format, lint, types and import rules
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/python -m pytest -q tests/unit/test_imports.py
 
-chaos: .venv/ready  ## the chaos tests for MINUTES (1), at leases of 1, 3 and 30 s, and what they amounted to
+chaos: $(VENV)/ready  ## the chaos tests for MINUTES (1), at leases of 1, 3 and 30 s, and what they amounted to
 	@$(BIN)/python -m tests.chaos.soak $(MINUTES)
 
-fuzz: .venv/ready  ## COUNT (420,000) mutated requests and frames, from SEED (1), against a daemon, a worker and a client
+fuzz: $(VENV)/ready  ## COUNT (420,000) mutated requests and frames, from SEED (1), against a daemon, a worker and a client
 	@FUZZ_COUNT=$(or $(COUNT),420000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s --timeout=0 tests/fuzz
 
-bench: .venv/ready  ## W1-W6; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
+bench: $(VENV)/ready  ## W1-W6; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
 	@$(if $(BASE),$(MAKE) -C $(BASE) .venv/ready)
 	@$(BIN)/python -m bench.run $(if $(LIMIT),--limit $(LIMIT)) $(if $(BASE),--base $(BASE)) $(if $(ONLY),--only $(ONLY))
 
-large: .venv/ready  ## each reader, W1 and W2 with RUNS (5,000,000) finished runs, beside few; they are loaded once, into FOLDER (.bench)
+large: $(VENV)/ready  ## each reader, W1 and W2 with RUNS (5,000,000) finished runs, beside few; they are loaded once, into FOLDER (.bench)
 	@$(BIN)/python -m bench.large --runs $(or $(RUNS),5000000) --folder $(or $(FOLDER),.bench)
 
-format: .venv/ready
+format: $(VENV)/ready
 	@$(BIN)/ruff format -q .
 	@$(BIN)/ruff check -q --fix .
 
-lock: .venv/ready  ## pin what is installed now
+lock: $(VENV)/ready  ## pin what is installed now
 	@$(BIN)/python -m pip freeze --exclude-editable --exclude aiki > requirements.lock
 
 clean:
-	rm -rf .venv .aiki .demo .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .aiki .demo .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

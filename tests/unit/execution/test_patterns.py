@@ -11,10 +11,12 @@ from aiki.core.states import Move
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import Limits
 from aiki.inside.workflow_run import WorkflowRun
-from tests.unit.execution.patterns import PATTERNS, Body
+from tests.unit.execution import patterns_of_branches, patterns_of_scopes
+from tests.unit.execution.pattern import Body
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import World
 
+PATTERNS = [*patterns_of_scopes.PATTERNS, *patterns_of_branches.PATTERNS]
 LONGEST = 120.0
 """Seconds of the run's time that each pattern stays under: one that waits for an outcome it gave up takes 300."""
 
