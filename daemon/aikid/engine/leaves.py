@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace
+from itertools import islice
 from typing import Final
 
 from aiki.rules.checking import is_uuid
@@ -25,6 +26,10 @@ from aikid.store.enqueue import Leave, Row
 
 LINES_MAX: Final = 4_000
 """Sessions that are remembered, with up to 100 routes each; a namespace may have half."""
+LOOKED_AT: Final = 32
+"""Workers among whom the freest of a route is chosen: a namespace with thousands holds nobody else up."""
+OFFERED_RUNS: Final = 100
+"""Runs of one batch that may be handed over: more go better by claims, and make the statement slow."""
 _KEPT_SECONDS: Final = 10.0
 """For how long a line is remembered after its last Park."""
 
@@ -145,12 +150,15 @@ class Leaves:
             ids.add(run.id)
             wanted.setdefault(route, []).append(place)
         offers: list[Offer] = []
+        room = OFFERED_RUNS
         for route, places in wanted.items():
             if route in dated:
                 continue  # one of them may be queued at once, and only the database's clock tells
             if len(places) > 1:
                 places.sort(key=lambda place: -rows[place][1].options.priority)
-            offers += self._offer(route, places, rows)
+            made = self._offer(route, places[:room], rows)
+            offers += made
+            room -= sum(len(offer.places) for offer in made)
         return offers
 
     def close(self, offers: Sequence[Offer], rows: Sequence[Row], running: Collection[str]) -> list[Given]:
@@ -176,7 +184,7 @@ class Leaves:
 
     def _offer(self, route: RouteKey, places: list[int], rows: Sequence[Row]) -> list[Offer]:
         now = asyncio.get_running_loop().time()
-        lines = self._by_route[route]
+        lines = self._next_of(self._by_route[route])
         heap = [(-line.free, random.random(), line) for line in lines if line.ends_at > now and line.left > 0]  # noqa: S311
         heapify(heap)
         offers: dict[Line, Offer] = {}
@@ -199,6 +207,15 @@ class Leaves:
             else:
                 heappop(heap)
         return done
+
+    def _next_of(self, lines: dict[Line, None]) -> list[Line]:
+        """Return some of a route's lines, and have the others come first the next time."""
+        some = list(islice(lines, LOOKED_AT))
+        if len(some) < len(lines):
+            for line in some:
+                del lines[line]
+                lines[line] = None
+        return some
 
     def _serve(self, line: Line, routes: frozenset[RouteKey]) -> None:
         if routes == line.routes:

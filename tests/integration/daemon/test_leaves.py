@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 import psycopg
@@ -16,7 +19,7 @@ from aiki.core.states import State
 from aiki.wire.limits import HANDED_BYTES, HANDED_RUNS
 from aiki.wire.messages import Enqueue, Fence, NewRun, Route
 from aikid.engine.changes import Handed
-from aikid.engine.leaves import Leaves
+from aikid.engine.leaves import LOOKED_AT, OFFERED_RUNS, Leaves, Line
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, completed, locked, new_run, running_engine, unit
 from tests.servers import Postgres
 from tests.waiting import wait_until
@@ -311,6 +314,48 @@ async def test_the_worker_with_more_free_slots_gets_the_run_and_among_equals_cha
         chosen[told.line.session] = chosen.get(told.line.session, 0) + 1
     assert busy not in chosen
     assert set(chosen.values()) == {10}, "each has the most free slots in turn"
+
+
+def calls_of(function: Any, work: Callable[[], object]) -> int:
+    """Return how often `work` calls the function."""
+    calls = 0
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code is function.__code__
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+async def test_of_a_crowd_of_workers_only_some_are_looked_at_and_each_has_its_turn(engine: Engine) -> None:
+    """All namespaces wait while one daemon chooses."""
+    crowd = [str(uuid.uuid4()) for _ in range(500)]
+    routes = [(f"flow-{n}", VERSION) for n in range(50)]
+    for session in crowd:
+        engine.park(session, 16, routes=routes)
+    rows = [("default", new_run(workflow=workflow)) for workflow, _ in routes]
+    chosen = []
+    assert calls_of(vars(Line)["left"].fget, lambda: chosen.append(engine.leaves.offer(rows))) <= len(rows) * (
+        LOOKED_AT + 1
+    )
+    assert len(chosen[0]) == len(rows)
+    met: set[str] = set()
+    for _ in range(len(crowd) // LOOKED_AT + 1):
+        met.update(offer.line.session for offer in engine.leaves.offer(rows[:1]))
+    assert len(met) == len(crowd) // LOOKED_AT + 1
+
+
+async def test_of_a_large_batch_the_first_are_handed_over_and_the_rest_are_left_to_claims(engine: Engine) -> None:
+    for _ in range(20):
+        engine.park(await engine.session(), HANDED_RUNS)
+    runs = [new_run(priority=int(place >= 150)) for place in range(300)]
+    await handed(engine, *runs)
+    assert await states(engine, runs) == "q" * 150 + "r" * OFFERED_RUNS + "q" * (150 - OFFERED_RUNS)
 
 
 # -- strangers
