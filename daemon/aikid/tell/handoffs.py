@@ -155,6 +155,8 @@ class Handoffs:
             if push.due_at > now:
                 continue
             if push.tries < TRIES:
+                if push.tries:  # it may be frozen, and what it is given waits for its lease: its next Park says more
+                    self.leaves.forget(push.handed.line)
                 self._send(token, push)
             else:
                 self._forget(token)

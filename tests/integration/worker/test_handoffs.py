@@ -207,6 +207,23 @@ async def test_a_push_that_a_lost_connection_has_swallowed_is_repeated_on_the_ne
         assert (started, await one.story(handle.run_id)) == ([4], BORN)
 
 
+async def test_a_worker_of_whom_nothing_is_heard_gets_no_further_runs(
+    app: App, nats: Nats, namespace: str, proxy: Proxy
+) -> None:
+    """What a frozen one has been given waits for its lease."""
+    async with side(app, nats.url, namespace, worker_url=proxy.url, lease="60s") as one:
+        proxy.freeze()
+        given = await doubling.enqueue(one.client, 4)
+        pushes = app.handoffs._pushes
+        await wait_until(lambda: [push.tries for push in pushes.values()] == [2], what="another try")
+        further = await doubling.enqueue(one.client, 5)
+        assert (await further.status()).state.value == "queued"
+        assert await is_running(given)
+        proxy.thaw()
+        assert [await handle.result(timeout=ENOUGH) for handle in (given, further)] == [8, 10]
+        await one.parked()
+
+
 async def test_a_run_that_a_renewal_gave_back_is_not_begun_by_its_late_push(one: Side) -> None:
     handle, handed = await one.hand_over()
     fences = [run.fence for run in handed[0].runs]
