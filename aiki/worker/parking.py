@@ -169,7 +169,7 @@ class Parking:
     def _most(self, held: int, routes: int) -> int:
         """Return how many may be promised: half of the free slots, but pulls need one for each route."""
         free = self._slots.free + held
-        return min(HANDED_RUNS, free // 2, free - routes if free > routes else free)
+        return min(HANDED_RUNS, free // 2, free - routes if free >= routes else free)
 
     # -- parks
 

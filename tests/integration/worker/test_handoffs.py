@@ -277,6 +277,21 @@ async def test_half_of_the_free_slots_are_promised_and_pulls_get_the_rest(app: A
         await wait_until(lambda: line.left == 4, what="half of all")
 
 
+async def test_a_worker_with_as_many_slots_as_routes_keeps_them_for_pulls(app: App, nats: Nats, namespace: str) -> None:
+    """With one slot less it would do without hints: what nobody hands over would wait for up to a second."""
+    async with (
+        Client.connect(nats.url, namespace=namespace) as client,
+        Worker(client, workflows=[doubling, waiting, waiting_after_sleep], max_concurrent_runs=3) as worker,
+    ):
+        assert worker._claims is not None
+        pulls = worker._claims._pulls
+        await wait_until(lambda: pulls.outstanding == 3, what="a pull for each route")
+        handles = [await doubling.options(delay="20ms").enqueue(client, n) for n in range(3)]
+        for handle in handles:
+            await handle.result(timeout=ENOUGH)
+        await wait_until(lambda: pulls.outstanding == 3, what="a pull for each route")
+
+
 async def test_a_daemon_that_hands_over_more_than_it_may_gets_it_back(app: App, nats: Nats, namespace: str) -> None:
     async with side(app, nats.url, namespace, max_concurrent_runs=2) as one:
         one.line.upto = 16
