@@ -139,9 +139,11 @@ class Parking:
         self._wanted = 0 if closed else self._most(held, len(routes))
         self.lacking = max(0, self._wanted - held)
         if self._wanted:
-            is_used = bool(self._lines) and 2 * held <= self._wanted and now >= self._pause_until
-            if now >= self._park_at or (is_used and self._slots.free > pulled):
+            is_used = bool(self._lines) and 2 * held <= self._wanted and self._slots.free > pulled
+            if now >= self._park_at or (is_used and now >= self._pause_until):
                 self._park(now, routes, held, pulled)
+            elif is_used:
+                self._park_at = self._pause_until
         elif held and not self._is_withdrawn and (is_short or self._stopped or not self._slots.free):
             # Others need the slots: daemons are asked to do without, and answer what may still come.
             self._park(now, routes, held, pulled)
