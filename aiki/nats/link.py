@@ -64,7 +64,8 @@ class Link(asyncio.Protocol):
         self._transport, come, ended = stream.hand_over(self)
         self._transport.set_write_buffer_limits(high=WRITE_BYTES)
         if come:
-            loop.call_soon(self.data_received, come)
+            # At once: in the loop's next turn uvloop reads from the socket before it calls anybody back.
+            self.data_received(come)
         if ended:
             loop.call_soon(self.connection_lost, None)
 
