@@ -26,9 +26,9 @@ async def test_lost_replies_of(served: Cluster, point: str) -> None:
 async def test_a_claim_whose_reply_was_lost_is_found_by_the_renewal(cluster: Cluster, claim: int) -> None:
     """The first claim of a run, and one after its sleep, when it has a journal."""
     cluster.aikid(f"claim.before_reply=drop@{claim}")
-    cluster.worker("", "--lease", LEASE, "--linger", "0s")
     async with cluster.client() as client:
-        handle = await cluster.enqueue(client)
+        handle = await cluster.enqueue(client)  # before there is a worker that it could be handed over to
+        cluster.worker("", "--lease", LEASE, "--linger", "0s")
         await handle.result(timeout=ENOUGH)
         assert cluster.reached("claim.before_reply")
         await cluster.finish(client)
