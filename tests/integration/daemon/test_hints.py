@@ -171,16 +171,13 @@ async def test_a_full_stream_keeps_no_hint_from_its_worker(start_aikid: Aikids, 
             assert (await stream.info("state"))["bytes"] <= HINT_STREAM_BYTES
 
 
-async def test_where_hints_get_lost_a_worker_asks_by_itself_and_soon(
-    start_aikid: Aikids, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_where_hints_get_lost_a_worker_asks_by_itself_and_soon(start_aikid: Aikids, namespace: str) -> None:
     """Whatever keeps them out of the stream: the first run waits for the worker's long look, the next ones do not."""
-    monkeypatch.setattr(claiming, "IDLE_SECONDS", 1.5)
     with servers.running_nats() as nats, handing_nothing_over(nats) as url:
         start_aikid(nats_url=nats.url)
         async with stream_of(nats) as stream, Client.connect(url, namespace=namespace) as client:
             await stream.limited()
-            async with Worker(client, workflows=[doubles]) as worker:
+            async with Worker(client, workflows=[doubles], idle_poll="1500ms") as worker:
                 assert await (await doubles.enqueue(client, 1)).result(timeout=ENOUGH) == 2
                 await stream.seal()
                 assert (claims := worker._claims) is not None
