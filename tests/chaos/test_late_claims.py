@@ -10,6 +10,7 @@ import pytest
 from aiki.core.duration import to_seconds
 from tests.chaos.cluster import LEASES, PATIENCE, Cluster
 from tests.chaos.flows import blocks, held
+from tests.chaos.ledger import Effect
 from tests.servers.proxy import Proxy
 from tests.waiting import ENOUGH, patient, wait_until
 
@@ -25,6 +26,11 @@ def proxy_for_claims(served: Cluster) -> Proxy:
     proxy = served.proxy()
     proxy.lose("park")
     return proxy
+
+
+def at_the_gate(served: Cluster) -> list[Effect]:
+    """Return the starts of tasks that wait for the test."""
+    return [one for one in served.effects() if one.event == "start" and one.key.startswith("task:gated:")]
 
 
 @pytest.mark.parametrize("lease", LEASES)
@@ -90,14 +96,14 @@ async def test_late_replies_bring_no_more_runs_than_there_are_slots(served: Clus
     """The first claim is not answered in time, so another is made for the same slots; then both replies come."""
     proxy = proxy_for_claims(served)
     proxy.hold("claim")
-    worker = served.worker("", "--lease", "30s", "--slots", "2", url=proxy.url)
+    served.worker("", "--lease", "30s", "--slots", "2", url=proxy.url)
     async with served.client() as client:
         for _ in range(4):
             handle = await held.enqueue(client, "gate")
             served.expected.results[handle.run_id] = 2
         await wait_until(lambda: len(served.query(CLAIMED)) == 4, PATIENCE, what="a second claim")
         proxy.let_go("claim")
-        await wait_until(lambda: worker.name in served.begun("gate"), what="a task at the gate")
+        await wait_until(lambda: len(at_the_gate(served)) == 2, what="a task at the gate in each slot")
         held_back = "SELECT 1 FROM aiki.run_history WHERE move = 'release'"
         await wait_until(lambda: served.query(held_back), what="what goes back")
         served.open("gate")
