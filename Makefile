@@ -47,7 +47,7 @@ fuzz: $(VENV)/ready  ## COUNT (420,000) mutated requests and frames, from SEED (
 	@FUZZ_COUNT=$(or $(COUNT),420000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s --timeout=0 tests/fuzz
 
 bench: $(VENV)/ready  ## W1-W6; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
-	@$(if $(BASE),$(MAKE) -C $(BASE) .venv/ready)
+	@$(if $(BASE),$(MAKE) -C $(BASE) VENV=.venv .venv/ready)
 	@$(BIN)/python -m bench.run $(if $(LIMIT),--limit $(LIMIT)) $(if $(BASE),--base $(BASE)) $(if $(ONLY),--only $(ONLY))
 
 large: $(VENV)/ready  ## each reader, W1 and W2 with RUNS (5,000,000) finished runs, beside few; they are loaded once, into FOLDER (.bench)
