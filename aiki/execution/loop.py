@@ -156,6 +156,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         """
         ready, made, held = self.ready, self._repeats_made, self._repeats_held
         count = 0
+        handle: asyncio.Handle | None = None
         while ready and count < limit:
             handle = ready.popleft()
             count += 1
@@ -163,6 +164,9 @@ class RunLoop(asyncio.AbstractEventLoop):
                 handle._run()  # noqa: SLF001
             if made or held:
                 self._keep_back(handle)
+        # From Python 3.12 on an error's traceback keeps this frame, and with it what the last handle holds: a gather
+        # whose error nobody has seen would be told of when the garbage collector comes by, not when it is dropped.
+        del handle
         return count
 
     def next_timer(self) -> Timer | None:
