@@ -44,7 +44,7 @@ async def enqueue(
         answers.append(answer)
     if not rows:
         return Done([_reply(answer) for answer in answers])
-    wrote = await _write(pool, routes, rows, leaves)
+    wrote = await _write(pool, routes, rows, leaves, room=room)
     for (number, place), result in zip(places, wrote.results, strict=True):
         answer_list = answers[number]
         assert isinstance(answer_list, list)
@@ -83,10 +83,10 @@ class _Wrote:
     given: list[Given] = field(default_factory=list)
 
 
-async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves) -> _Wrote:
+async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves, *, room: int) -> _Wrote:
     # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
     await routes.learn({_route(row) for row in rows})
-    offers = leaves.offer(rows)
+    offers = leaves.offer(rows, room=room)
     asked = rows_of(offers, rows)
 
     async def work(connection: Connection) -> _Wrote:

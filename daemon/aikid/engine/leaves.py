@@ -131,10 +131,11 @@ class Leaves:
         line.owes = allowed < promised
         self._answer(line)
 
-    def offer(self, rows: Sequence[Row]) -> list[Offer]:
+    def offer(self, rows: Sequence[Row], *, room: int) -> list[Offer]:
         """Choose whom new runs might be handed over to: of each route those that come first, to the freest worker.
 
-        Whoever asks has to `close` the offers.
+        What one is offered together fits a message of `room` bytes, if its labels are not huge. Whoever asks has to
+        `close` the offers.
         """
         if not self._by_route:
             return []
@@ -150,15 +151,15 @@ class Leaves:
             ids.add(run.id)
             wanted.setdefault(route, []).append(place)
         offers: list[Offer] = []
-        room = OFFERED_RUNS
+        left, most_bytes = OFFERED_RUNS, min(HANDED_BYTES, room // 2)
         for route, places in wanted.items():
             if route in dated:
                 continue  # one of them may be queued at once, and only the database's clock tells
             if len(places) > 1:
                 places.sort(key=lambda place: -rows[place][1].options.priority)
-            made = self._offer(route, places[:room], rows)
+            made = self._offer(route, places[:left], rows, most_bytes=most_bytes)
             offers += made
-            room -= sum(len(offer.places) for offer in made)
+            left -= sum(len(offer.places) for offer in made)
         return offers
 
     def close(self, offers: Sequence[Offer], rows: Sequence[Row], running: Collection[str]) -> list[Given]:
@@ -182,7 +183,7 @@ class Leaves:
 
     # -- private
 
-    def _offer(self, route: RouteKey, places: list[int], rows: Sequence[Row]) -> list[Offer]:
+    def _offer(self, route: RouteKey, places: list[int], rows: Sequence[Row], *, most_bytes: int) -> list[Offer]:
         now = asyncio.get_running_loop().time()
         lines = self._next_of(self._by_route[route])
         heap = [(-line.free, random.random(), line) for line in lines if line.ends_at > now and line.left > 0]  # noqa: S311
@@ -195,7 +196,7 @@ class Leaves:
             line = heap[0][2]
             offer = offers.get(line)
             size = len(rows[place][1].input)
-            if offer is None or offer.bytes + size > HANDED_BYTES:
+            if offer is None or offer.bytes + size > most_bytes:
                 offer = offers[line] = Offer(line, [])
                 done.append(offer)
             offer.places.append(place)

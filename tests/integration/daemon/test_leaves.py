@@ -16,8 +16,10 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from aiki.core.states import State
-from aiki.wire.limits import HANDED_BYTES, HANDED_RUNS
-from aiki.wire.messages import Enqueue, Fence, NewRun, Route
+from aiki.wire import codec
+from aiki.wire.limits import HANDED_BYTES, HANDED_RUNS, MESSAGE_BYTES
+from aiki.wire.messages import Enqueue, Fence, HandOver, NewRun, Route
+from aiki.wire.packing import MAX_PAYLOAD_LEAST
 from aikid.engine.changes import Handed
 from aikid.engine.leaves import LOOKED_AT, OFFERED_RUNS, Leaves, Line
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, completed, locked, new_run, running_engine, unit
@@ -291,6 +293,17 @@ async def test_inputs_that_are_large_together_are_several_hand_overs(engine: Eng
     assert len({run.fence.claim_id for one in told for run in one.runs}) == 3
 
 
+async def test_hand_overs_fit_what_a_narrow_server_takes(engine: Engine) -> None:
+    """One that is refused costs its runs two commits more."""
+    engine.room = MAX_PAYLOAD_LEAST
+    engine.park(await engine.session(), 9)
+    large = Raw(b'"' + b"x" * 9_000 + b'"')
+    told = await handed(engine, *(new_run(input=large) for _ in range(8)))
+    assert sum(len(one.runs) for one in told) == 8
+    for one in told:
+        assert len(codec.encode(HandOver(one.line.id, one.first, one.line.session, one.now, one.runs))) <= engine.room
+
+
 async def test_two_daemons_hand_over_to_one_worker_at_once_each_what_it_has_leave_for(
     engine: Engine, rival: Engine
 ) -> None:
@@ -340,13 +353,13 @@ async def test_of_a_crowd_of_workers_only_some_are_looked_at_and_each_has_its_tu
         engine.park(session, 16, routes=routes)
     rows = [("default", new_run(workflow=workflow)) for workflow, _ in routes]
     chosen = []
-    assert calls_of(vars(Line)["left"].fget, lambda: chosen.append(engine.leaves.offer(rows))) <= len(rows) * (
-        LOOKED_AT + 1
-    )
+    assert calls_of(
+        vars(Line)["left"].fget, lambda: chosen.append(engine.leaves.offer(rows, room=MESSAGE_BYTES))
+    ) <= len(rows) * (LOOKED_AT + 1)
     assert len(chosen[0]) == len(rows)
     met: set[str] = set()
     for _ in range(len(crowd) // LOOKED_AT + 1):
-        met.update(offer.line.session for offer in engine.leaves.offer(rows[:1]))
+        met.update(offer.line.session for offer in engine.leaves.offer(rows[:1], room=MESSAGE_BYTES))
     assert len(met) == len(crowd) // LOOKED_AT + 1
 
 
