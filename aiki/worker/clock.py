@@ -4,7 +4,7 @@ import time
 
 
 class DatabaseClock:
-    """Times in microseconds since the epoch, at most a reply's way behind the database's. It never runs back."""
+    """Times in microseconds since the epoch, at most a reply's way behind the database's."""
 
     def __init__(self) -> None:
         self._offset: int | None = None
@@ -15,13 +15,17 @@ class DatabaseClock:
         self._offset = now - _monotonic()
 
     def now(self) -> int:
-        """Return the database's time; before the first reply, this machine's."""
+        """Return the database's time; it never runs back. Before the first reply, this machine's."""
         if self._offset is None:
             return time.time_ns() // 1000
-        now = time.monotonic_ns() // 1000 + self._offset
+        now = _monotonic() + self._offset
         if now > self._latest:
             self._latest = now
         return self._latest
+
+    def database(self) -> int:
+        """Return the database's time as it stands, also after that was set back, to compare with other times of it."""
+        return self.now() if self._offset is None else _monotonic() + self._offset
 
 
 def _monotonic() -> int:
