@@ -153,8 +153,8 @@ class Leaves:
         offers: list[Offer] = []
         left, most_bytes = OFFERED_RUNS, min(HANDED_BYTES, room // 2)
         for route, places in wanted.items():
-            if route in dated:
-                continue  # one of them may be queued at once, and only the database's clock tells
+            if route in dated or not left:
+                continue  # of those with a date one may be queued at once, and only the database's clock tells
             if len(places) > 1:
                 places.sort(key=lambda place: -rows[place][1].options.priority)
             made = self._offer(route, places[:left], rows, most_bytes=most_bytes)
