@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
+from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -149,7 +150,13 @@ class Worker:
         )
         await self._session.open()
         routes = [(workflow.name, workflow.version) for workflow in self.registry]
-        self._parking = Parking(transport, self._session, self._slots, clock=self._clock, on_handed=self._on_handed)
+        context = copy_context()
+
+        def on_handed(*handed: Any) -> None:
+            # As what is claimed: a push comes in the context of the connection, which was made before.
+            context.run(self._on_handed, *handed)
+
+        self._parking = Parking(transport, self._session, self._slots, clock=self._clock, on_handed=on_handed)
         self._claims = Claims(
             transport, self._session, self._slots, routes, self._pace, self._on_claimed, parking=self._parking
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ started: list[int] = []
 at_once: list[int] = [0, 0]
 """Tasks at the gate: now, and at most."""
 gates: dict[str, asyncio.Event] = {}
+tenant: ContextVar[str] = ContextVar("tenant", default="none")
 
 
 @task
@@ -65,6 +67,16 @@ async def waiting(run: WorkflowRun, gate: str) -> None:
 async def waiting_after_sleep(run: WorkflowRun, gate: str) -> None:
     await wait_at.run(run, gate)
     await run.sleep("200ms")
+
+
+@task
+async def name_tenant() -> str:
+    return tenant.get()
+
+
+@workflow
+async def naming_tenant(run: WorkflowRun) -> list[str]:
+    return [tenant.get(), await name_tenant.run(run)]
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +156,18 @@ async def test_a_new_run_is_begun_without_a_claim(one: Side) -> None:
     assert status.started_at == status.created_at, "a claim would be another commit, and later"
     assert await one.story(handle.run_id) == BORN
     await wait_until(lambda: not one.app.handoffs._pushes, what="the word that it has come")
+
+
+async def test_a_new_run_has_the_context_of_its_worker(app: App, nats: Nats, namespace: str) -> None:
+    """And not that of the connection, which was there before."""
+    async with Client.connect(nats.url, namespace=namespace) as client:
+        tenant.set("ours")
+        async with Worker(client, workflows=[naming_tenant]) as worker:
+            made = Side(app, client, worker)
+            await made.parked()
+            handle = await naming_tenant.enqueue(client)
+            assert await handle.result(timeout=ENOUGH) == ["ours", "ours"]
+            assert await made.story(handle.run_id) == BORN
 
 
 async def test_whoever_watches_a_run_sees_it_run_and_end(one: Side) -> None:
