@@ -200,7 +200,13 @@ class Execution:
             labels=claimed.labels,
             attempt=claimed.attempt,
         )
-        body.begin(workflow.fn(run, *args, **kwargs))
+        try:
+            # Inside of its loop: what a decorator does before it has a coroutine is the body's too.
+            with body.loop.stepping:
+                body.begin(workflow.fn(run, *args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - the boundary of user code
+            self._stop_with(ends.failed(error))
+            return
         self._life.move(Happening.BEGIN)
         self._turns.take()
 

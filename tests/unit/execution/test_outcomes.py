@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from aiki.wire.messages import Failure
 from tests.unit.execution.calling import Flaky, calling, end_outside, finish, finish_outside
 
 SECOND = 1_000_000
+_marked: Any = getattr(inspect, "markcoroutinefunction", None)
 
 
 class Interrupts(Exception):
@@ -75,6 +77,24 @@ def test_a_result_whose_class_exits_when_it_is_read_fails_the_run(pools: Pools) 
     end = end_outside(takes, pools)
     assert end.move is Move.FAIL
     assert b"SystemExit" in bytes(end.error)
+
+
+@pytest.mark.skipif(_marked is None, reason="Python 3.12 is the first that can mark functions")
+@pytest.mark.parametrize("error", [None, ValueError("when called"), SystemExit(3)])
+def test_what_a_decorated_body_does_before_it_has_a_coroutine_is_the_runs(
+    error: BaseException | None, pools: Pools
+) -> None:
+    async def body(run: WorkflowRun, first: float) -> bool:
+        return first != run.random()
+
+    def decorated(run: WorkflowRun) -> Any:
+        if error is not None:
+            raise error
+        return body(run, run.random())
+
+    end = end_outside(workflow(_marked(decorated)), pools)
+    assert end.move is (Move.FAIL if error else Move.COMPLETE), bytes(end.error)
+    assert type(error).__name__.encode() in bytes(end.error) or error is None
 
 
 @pytest.mark.parametrize("steps", [1, 2])
