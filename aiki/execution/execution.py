@@ -131,7 +131,7 @@ class Execution:
     def on_slot(self) -> None:
         """Go on after lingering."""
         self._life.move(Happening.SLOT)
-        self._turns.take()
+        self._turns.schedule()  # not in here, where another run may be ending, in the handler of its error
 
     def suspend(self) -> None:
         """Leave memory now, if the run lingers."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from aiki.core.errors import NotFound
 from aiki.core.states import Move, State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import Workflow, workflow
+from aiki.execution import ClaimedRun
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Recorded, Unit
 from tests.worlds.virtual_loop import simulate
@@ -109,6 +111,29 @@ def test_a_long_sleep_leaves_memory_in_one_commit_with_what_came_before() -> Non
         assert world.end.due_at == EPOCH + 3601 * SECOND
         end = await world.finish()
         assert end.move is Move.COMPLETE
+
+    simulate(main())
+
+
+def test_a_run_that_gets_the_slot_of_a_failure_is_not_caused_by_it() -> None:
+    @workflow
+    async def fails(run: WorkflowRun) -> None:
+        await run.sleep("1s")
+        raise ValueError("mine")
+
+    class Short(World):
+        """Its worker has a slot when another run has lost its own."""
+
+        def wants_slot(self, run: ClaimedRun) -> None:
+            try:
+                raise NotFound("another run")
+            except NotFound:
+                run.on_slot()
+
+    async def main() -> None:
+        end = await Short(fails).finish()
+        assert b"ValueError" in bytes(end.error)
+        assert b"NotFound" not in bytes(end.error)
 
     simulate(main())
 
