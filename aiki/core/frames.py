@@ -68,7 +68,7 @@ def report(error: BaseException) -> traceback.TracebackException:
     Where Aiki refused a call it ends with the user's line: how we came to refuse it is no help.
     """
     found = traceback.TracebackException(type(error), error, users_part(error))
-    _end_with_the_users_line(found)
+    _end_with_the_users_line(found, error)
     return found
 
 
@@ -79,12 +79,13 @@ def users_traceback(error: BaseException) -> str:
     return "".join(lines if shown.stack else (line for line in lines if not line.startswith("Traceback ")))
 
 
-def _end_with_the_users_line(found: traceback.TracebackException) -> None:
-    if issubclass(found.exc_type, AikiError):
+def _end_with_the_users_line(found: traceback.TracebackException, error: BaseException) -> None:
+    if isinstance(error, AikiError):
         theirs = [place for place, frame in enumerate(found.stack) if is_users(frame.filename)]
         del found.stack[theirs[-1] + 1 if theirs else 0 :]
-    for inside in found.exceptions or ():
-        _end_with_the_users_line(inside)
+    if isinstance(error, BaseExceptionGroup):
+        for inside, each in zip(found.exceptions or (), error.exceptions, strict=False):
+            _end_with_the_users_line(inside, each)
 
 
 def written_at(fn: Callable[..., Any]) -> str | None:

@@ -18,7 +18,7 @@ from aiki.wire.messages import NONE, Failure
         (b'{"a": 1e999}', '{"a": 1e999} [cannot be read: Number out of range'),
         (b"7" * 5_000, "7" * 2_000 + "… (5,000 characters) [cannot be read: "),
         (b'"\xff"', '"\\xff" [cannot be read: '),
-        (b"[" * 5_000 + b"]" * 5_000, "[" * 2_000 + "… (10,000 characters) [cannot be read: "),
+        (b"[" * 200_000 + b"]" * 200_000, "[" * 2_000 + "… (400,000 characters) [cannot be read: "),
         (b"{", "{ [cannot be read: "),
     ],
 )

@@ -136,10 +136,10 @@ def test_whatever_a_module_raises_is_its_users_error(module, text, last):
 def test_a_users_module_that_hides_one_of_pythons_is_named_when_an_import_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    (tmp_path / "sndhdr.py").write_text("MINE = True\n")
-    (tmp_path / "uses_it.py").write_text("from sndhdr import what\n")
+    (tmp_path / "tabnanny.py").write_text("MINE = True\n")
+    (tmp_path / "uses_it.py").write_text("from tabnanny import what\n")
     look_first_in([str(tmp_path)])
     with pytest.raises(ConfigError, match="cannot import name 'what'") as caught:
         collect(["uses_it"])
-    assert caught.value.hint == f"rename {tmp_path / 'sndhdr.py'}: Python's own code imports it as its own"
-    del sys.modules["sndhdr"]
+    assert caught.value.hint == f"rename {tmp_path / 'tabnanny.py'}: Python's own code imports it as its own"
+    del sys.modules["tabnanny"]

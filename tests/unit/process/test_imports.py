@@ -27,11 +27,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_users_module_comes_before_what_is_installed_and_before_pythons_own(folder: Path) -> None:
-    for name in ("fastjsonschema", "sndhdr"):
+    for name in ("fastjsonschema", "tabnanny"):
         sys.modules.pop(name, None)
         (folder / f"{name}.py").write_text("MINE = True")
         assert importlib.import_module(name).MINE
-    assert hiding() == [str(folder / "sndhdr.py")]
+    assert hiding() == [str(folder / "tabnanny.py")]
     assert first_folders() == [str(folder)]
 
 
