@@ -67,30 +67,34 @@ class Watchdog:
         self._running = False
         self._last = 0.0
         self._limit = 0.1
+        """The shortest one that was asked for since the thread began: it looks twice as often."""
+        self._shortened = threading.Event()
 
     def begin(self, step: Step) -> None:
         """Say that `step` begins in this thread."""
         step.started = self._last = time.perf_counter()
         step.thread = threading.get_ident()
         self._current = step
-        if not self._running:
-            self._start(step.limit)
+        if not self._running or step.limit < self._limit:
+            self._look_by(step.limit)
 
     def end(self) -> None:
         """Say that it is over."""
         self._current = None
 
-    def _start(self, limit: float) -> None:
+    def _look_by(self, limit: float) -> None:
         with self._lock:
+            self._limit = limit
+            self._shortened.set()
             if not self._running:
                 self._running = True
-                self._limit = limit
                 threading.Thread(target=self._watch, name="aiki-watchdog", daemon=True).start()
 
     def _watch(self) -> None:
         told = 0.0
         while True:
-            time.sleep(self._limit / 2)
+            if self._shortened.wait(self._limit / 2):
+                self._shortened.clear()
             step = self._current
             now = time.perf_counter()
             if step is None:

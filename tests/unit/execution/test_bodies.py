@@ -11,9 +11,11 @@ import pytest
 
 from aiki.core.states import Move
 from aiki.definitions.workflow import workflow
+from aiki.execution.watchdog import Step, Watchdog
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
 from tests.unit.execution.bodies import end_of, failure_of, quick, wait
+from tests.waiting import patient
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import World
 
@@ -88,6 +90,19 @@ def test_a_body_that_spins_still_gets_its_outcomes() -> None:
         await behind
 
     assert end_of(body).move is Move.COMPLETE
+
+
+def test_a_step_is_watched_by_its_own_limit_whatever_that_of_another_was(caplog: pytest.LogCaptureFixture) -> None:
+    watching = Watchdog()
+    watching.begin(Step("patient", patient(600)))
+    watching.end()
+    until = time.perf_counter() + patient(10)
+    with caplog.at_level(logging.WARNING, "aiki.execution"):
+        watching.begin(Step("hurried", 0.01))
+        while time.perf_counter() < until and not caplog.records:
+            pass
+        watching.end()
+    assert "run hurried: its workflow body has blocked" in caplog.records[0].message
 
 
 def test_a_body_that_blocks_is_logged_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
