@@ -81,10 +81,14 @@ async def summary(pool: Pool, namespace: str, of: Sequence[tuple[str, str]]) -> 
     workflows, versions = ([route[place] for route in of] for place in range(2))
     given = {"namespace": namespace, "workflows": workflows, "versions": versions}
     rows = await pool.read(sa.text(_SUMMARY).bindparams(**given))
-    return [
-        SummaryRow(workflow, version, State(state), min(count, COUNTED_RUNS), count > COUNTED_RUNS)
-        for workflow, version, state, count in rows
-    ]
+    return [told(workflow, version, State(state), count) for workflow, version, state, count in rows]
+
+
+def told(workflow: str, version: str, state: State, count: int) -> SummaryRow:
+    """Return a count as it is told: of runs that have ended no more than COUNTED_RUNS, of live ones all."""
+    if state in TERMINAL and count > COUNTED_RUNS:
+        return SummaryRow(workflow, version, state, COUNTED_RUNS, capped=True)
+    return SummaryRow(workflow, version, state, count)
 
 
 async def live_workers(pool: Pool, namespace: str) -> int:
