@@ -1,4 +1,4 @@
-"""Mutated requests and frames, thrown at a daemon, a worker and a client: they answer in words, and live on.
+"""Mutated requests, pushes and frames, thrown at a daemon, a worker and a client: they answer in words, and live on.
 
 `make fuzz` throws 420,000; FUZZ_COUNT says how many, FUZZ_SEED which.
 """
@@ -18,8 +18,9 @@ import pytest
 from aiki import AikiError, Client, Worker, WorkflowRun, workflow
 from aiki.nats.frames import Message
 from aiki.wire import codec
+from aiki.wire.messages import Park
 from tests.fuzz.frames import MutatedFrames
-from tests.fuzz.requests import Requests
+from tests.fuzz.mutants import PUSHES, REQUESTS, Mutants
 from tests.servers import Aikid, Aikids
 from tests.strangers.stranger import Stranger, pub, stranger
 from tests.waiting import ENOUGH, wait_until
@@ -30,7 +31,8 @@ COUNT = int(os.environ.get("FUZZ_COUNT", 4_000))
 SEED = int(os.environ.get("FUZZ_SEED", 1))
 BATCH = 200
 FRAMES = 0.25
-"""The part of all that is frames; the others are requests that must be answered."""
+PUSHED = 0.15
+"""The parts of all that are frames and pushes; the others are requests that must be answered."""
 INBOX = "_INBOX.fuzz"
 NAMESPACE = "fuzzed"
 UNREADABLE = "unreadable"
@@ -56,9 +58,10 @@ async def test_whatever_is_sent_is_answered_in_words_and_nobody_falls_silent(sta
         await neighbour.listen(">")
         assert await answers(client)
         subjects = subjects_of(neighbour)
+        parking = await parking_of(neighbour)
         await neighbour.listen(f"{INBOX}.>")
         await neighbour.forget(">")
-        thrown = throws(subjects)
+        thrown = throws(subjects, parking)
         for done in range(0, COUNT, BATCH):
             for (op, data), code in await throw(neighbour, list(islice(thrown, BATCH))):
                 said[code] += 1
@@ -72,12 +75,32 @@ async def test_whatever_is_sent_is_answered_in_words_and_nobody_falls_silent(sta
     assert_well(daemon)
 
 
-def throws(subjects: list[bytes]) -> Iterator[tuple[str, bytes] | bytes]:
-    """Yield requests (an operation and its bytes) and frames, in the order that the seed says."""
+async def parking_of(neighbour: Stranger) -> Park:
+    """Return the worker's word on what may be handed over to it, once a daemon has a line on it."""
+
+    def parks() -> list[Park]:
+        seen = [message.data for message in neighbour.seen if message.subject == f"aiki.v1.{NAMESPACE}.park"]
+        return [park for park in (codec.decode(data, Park) for data in seen) if park.leaves]
+
+    await wait_until(lambda: bool(parks()))
+    return parks()[-1]
+
+
+def throws(subjects: list[bytes], parking: Park) -> Iterator[tuple[str, bytes] | bytes]:
+    """Yield requests (an operation and its bytes), pushes and frames, in the order that the seed says."""
     rng = random.Random(SEED)
-    requests, frames = Requests(SEED), MutatedFrames(SEED, subjects)
+    requests, frames = Mutants(SEED, REQUESTS), MutatedFrames(SEED, subjects)
+    known = {"session": [parking.session], "inbox": [parking.inbox], "line": list(parking.leaves)}
+    pushes = Mutants(SEED, PUSHES, {**known, "serial": [1, 2, 1 << 53], "upto": [0, 16, 1 << 53], "first": [1, 2, 3]})
     while True:
-        yield frames.next() if rng.random() < FRAMES else requests.next()
+        draw = rng.random()
+        if draw < FRAMES:
+            yield frames.next()
+        elif draw < FRAMES + PUSHED:
+            kind, data = pushes.next()
+            yield pub(f"aiki.v1.{NAMESPACE}.park".encode() if kind == "park" else parking.inbox.encode(), data)
+        else:
+            yield requests.next()
 
 
 async def throw(neighbour: Stranger, batch: list[tuple[str, bytes] | bytes]) -> list[tuple[tuple[str, bytes], str]]:

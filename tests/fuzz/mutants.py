@@ -1,8 +1,8 @@
-"""Own mutated requests: for each operation, from the type of its message, values that are nearly right.
+"""Own mutated messages: requests of each operation and pushes, by their types, with values that are nearly right.
 
-What is right everywhere but in one place comes further than noise. So a request is made by walking the type of its
-message: mostly with plausible values of the field's name and type, now and then with one that no caller of ours would
-send; then, now and then, its bytes are damaged. The same seed makes the same requests.
+What is right everywhere but in one place comes further than noise. So a message is made by walking its type: mostly
+with plausible values of the field's name and type, now and then with one that no caller of ours would send; then, now
+and then, its bytes are damaged. The same seed makes the same messages.
 
 A new operation is covered by standing in `OPS`; a field whose values mean something gets a line in PLAUSIBLE.
 """
@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec.inspect as types
 
 from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.messages import HandOver, Park, Parked
 from aikid.ops import OPS
 
 STRANGE_VALUE: Final = 0.06
@@ -96,20 +97,25 @@ _DAMAGE: Final = [
 ]
 
 
-class Requests:
-    """An endless source of them, made from one seed."""
+REQUESTS: Final[Mapping[str, type]] = {name: op.request for name, op in OPS.items()}
+PUSHES: Final[Mapping[str, type]] = {"park": Park, "parked": Parked, "handed": HandOver}
 
-    def __init__(self, seed: int) -> None:
+
+class Mutants:
+    """An endless source of messages of some kinds, made from one seed; `known` has more values of some fields."""
+
+    def __init__(self, seed: int, kinds: Mapping[str, type], known: Mapping[str, Sequence[Any]] | None = None) -> None:
         self._rng = random.Random(seed)
-        self._messages = {name: types.type_info(op.request) for name, op in OPS.items()}
+        self._kinds = {name: types.type_info(kind) for name, kind in kinds.items()}
+        self._plausible = {**PLAUSIBLE, **{name: one_of(*values) for name, values in (known or {}).items()}}
 
     def next(self) -> tuple[str, bytes]:
-        """Return the name of an operation and the bytes of a request."""
-        op = self._rng.choice(list(self._messages))
-        data = _encoded(self._value(self._messages[op]))
+        """Return the name of a kind and the bytes of a message."""
+        name = self._rng.choice(list(self._kinds))
+        data = _encoded(self._value(self._kinds[name]))
         if self._rng.random() < DAMAGED:
             data = self._damaged(data)
-        return op, data[:LARGEST_BYTES]
+        return name, data[:LARGEST_BYTES]
 
     # -- values
 
@@ -117,8 +123,8 @@ class Requests:
         rng = self._rng
         if name and rng.random() < STRANGE_VALUE:
             return rng.choice(STRANGE)
-        if name in PLAUSIBLE and rng.random() < 0.9 and not isinstance(kind, types.StructType):
-            return PLAUSIBLE[name](rng)
+        if name in self._plausible and rng.random() < 0.9 and not isinstance(kind, types.StructType):
+            return self._plausible[name](rng)
         match kind:
             case types.StructType():
                 return self._struct(kind)
@@ -145,7 +151,7 @@ class Requests:
             return list(values.values())[: rng.choice([None, None, None, len(values) - 1])]
         if rng.random() < STRANGE_VALUE and values:
             del values[rng.choice(list(values))]
-        return values
+        return values if kind.tag_field is None else {kind.tag_field: kind.tag, **values}
 
     def _scalar(self, kind: types.Type) -> Any:
         rng = self._rng
