@@ -13,9 +13,10 @@ from aiki.client import control, waits
 from aiki.client.wire import Wire
 from aiki.core import keys
 from aiki.core.errors import NotFound, UsageError
+from aiki.core.moments import to_datetime, to_wire
 from aiki.core.states import State
 from aiki.definitions import status, stored
-from aiki.definitions.status import RunStatus, to_datetime, to_microseconds
+from aiki.definitions.status import RunStatus
 from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Summary
 
 
@@ -116,7 +117,7 @@ class Runs:
             states=list(states),
             workflow=workflow,
             labels=dict(labels or {}),
-            since=None if since is None else to_microseconds(since),
+            since=None if since is None else to_wire(since, what="since"),
             limit=limit,
             cursor=cursor,
         )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
+from aiki.core.moments import SECOND
+
 TASK: Final = "task"
 TIMER: Final = "timer"
 UNTIL: Final = "until"
 PATCH: Final = "patch"
 
-MICROSECONDS: Final = 1_000_000
 _TIMER: Final = re.compile(rf"{TIMER}:([0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)|{UNTIL}:(-?[0-9]{{1,18}})")
 
 
@@ -51,7 +52,7 @@ def shared(kind: str, name: str, key: str) -> str:
 
 def timer(microseconds: int) -> str:
     """Return the key of a timer of this length."""
-    return f"{TIMER}:{microseconds / MICROSECONDS:.6f}".rstrip("0").rstrip(".")
+    return f"{TIMER}:{microseconds / SECOND:.6f}".rstrip("0").rstrip(".")
 
 
 def until(microseconds: int) -> str:
@@ -93,4 +94,4 @@ def timer_of(key: str) -> tuple[Literal["for", "until"], int] | None:
     if not (found := _TIMER.fullmatch(key)):
         return None
     seconds, moment = found.groups()
-    return ("until", int(moment)) if seconds is None else ("for", round(float(seconds) * MICROSECONDS))
+    return ("until", int(moment)) if seconds is None else ("for", round(float(seconds) * SECOND))

@@ -6,13 +6,15 @@ What options a run has, and the rule for each, stands in `wire.messages.options`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any, Final, Self
 
 from msgspec.structs import replace
 
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
+from aiki.core.moments import to_wire
 from aiki.wire.messages.options import HIGHEST_PRIORITY as HIGHEST_PRIORITY
 from aiki.wire.messages.options import NO_OPTIONS as NO_OPTIONS
 from aiki.wire.messages.options import OnConflict as OnConflict
@@ -21,8 +23,6 @@ from aiki.wire.messages.options import check_key, check_options
 from aiki.wire.subjects import is_version
 
 UNCHANGED: Final[Any] = object()
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class HasOptions:
@@ -88,11 +88,9 @@ def _as_stored(name: str, value: Any) -> Any:
     return value if read is None or value is None else read(value)
 
 
-def _start(when: datetime) -> int:
-    if when.tzinfo is None:
-        raise UsageError("start_at needs a datetime with a time zone", hint="datetime.now(UTC) + timedelta(hours=1)")
-    return (when - _EPOCH) // _MICROSECOND
-
-
-_READ: Final[Mapping[str, Callable[[Any], Any]]] = {"labels": dict, "delay": to_microseconds, "start_at": _start}
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "labels": dict,
+    "delay": to_microseconds,
+    "start_at": partial(to_wire, what="start_at"),
+}
 """How those are read that people do not give as they are stored."""

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from aiki.core.errors import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, UsageError
+from aiki.core.errors import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed
 from aiki.core.keys import task_of
+from aiki.core.moments import to_datetime
 from aiki.core.states import TERMINAL, State
 from aiki.core.words import failed_try
 from aiki.definitions import stored
 from aiki.wire import messages
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-
-
-def to_datetime(microseconds: int) -> datetime:
-    """Return the aware UTC datetime of a time on the wire; exact, unlike floats.
-
-    A time that no datetime can hold is the last one that it can (or the first).
-    """
-    try:
-        return EPOCH + timedelta(microseconds=microseconds)
-    except OverflowError:
-        return LAST if microseconds > 0 else FIRST
-
-
-def to_microseconds(moment: datetime) -> int:
-    """Return the time on the wire of an aware datetime. Raises UsageError for a naive one."""
-    if moment.tzinfo is None:
-        raise UsageError(f"{moment.isoformat()} has no time zone; use an aware datetime")
-    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from aiki.core.errors import AikiError, UsageError
+from aiki.core.moments import SECOND
 from aiki.core.states import Move
 from aiki.execution import ends
 from aiki.execution.body import Body, Outcome
@@ -19,7 +20,7 @@ from aiki.execution.journal import Journal
 from aiki.execution.outbox import Outbox
 from aiki.execution.phases import Happening, Lifecycle, Phase
 from aiki.execution.reading import Reading
-from aiki.execution.resting import SECOND, Moving, Rest, Wake, decide
+from aiki.execution.resting import Moving, Rest, Wake, decide
 from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
 from aiki.execution.watchdog import Step, watchdog

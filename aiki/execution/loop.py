@@ -32,11 +32,11 @@ from typing import Any, Final, TypeVarTuple, Unpack
 
 from aiki.core import keys
 from aiki.core.errors import UsageError
+from aiki.core.moments import SECOND
 from aiki.execution.order import ENSURE_FUTURE, RunFuture, coroutines_in_order
 from aiki.execution.repeats import REPEATS, is_repeat
 
 Ts = TypeVarTuple("Ts")
-MICROSECONDS: Final = 1_000_000
 LAST_DATE: Final = 253_402_214_400_000_000
 """The last day of the year 9999 as it begins in UTC: later ones cannot be shown in every time zone."""
 _CREATE_TASK: Final = asyncio.create_task.__code__
@@ -63,7 +63,7 @@ class Timer(asyncio.TimerHandle):
     def __init__(
         self, when_us: int, key: str, callback: Callable[..., object], args: Any, loop: RunLoop, context: Context | None
     ) -> None:
-        super().__init__(when_us / MICROSECONDS, callback, args, loop, context)
+        super().__init__(when_us / SECOND, callback, args, loop, context)
         self.when_us = when_us
         self.key = key
         self.reaches = self.when()
@@ -252,7 +252,7 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def time(self) -> float:
         """Return the time of the last delivery, in seconds since the epoch."""
-        return max(self.now_us / MICROSECONDS, self._reached)
+        return max(self.now_us / SECOND, self._reached)
 
     get_debug = bool  # returns False, in C: each future and each task asks for it
 
@@ -347,7 +347,7 @@ class RunLoop(asyncio.AbstractEventLoop):
             if delay != delay:
                 raise UsageError("a timer of nan seconds: it is no number", hint='await run.sleep("10m")')
             delay = math.copysign(_LONGEST_SECONDS, delay)
-        delay_us = round(delay * MICROSECONDS)
+        delay_us = round(delay * SECOND)
         key = keys.timer(delay_us)
         return self._add_timer(self.now_us + delay_us, key, callback, args, context)
 

@@ -6,14 +6,13 @@ Pure: it looks at values, and whoever asked carries out what it says.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from aiki.core.moments import SECOND
 from aiki.core.states import Move
 
 if TYPE_CHECKING:
     from aiki.execution.bounds import Limits
-
-SECOND: Final = 1_000_000
 
 
 class Moving(Enum):

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from aiki.core.moments import SECOND
+
 if TYPE_CHECKING:
     from aiki.execution.watchdog import Step
 
-SECOND: Final = 1_000_000
 _SHORTEST_ALARM: Final = 0.001
 
 

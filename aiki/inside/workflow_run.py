@@ -8,21 +8,19 @@ from __future__ import annotations
 import uuid
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from aiki.core.duration import Duration, to_microseconds
-from aiki.core.errors import UsageError
 from aiki.core.keys import PATCH, TIMER, UNTIL
+from aiki.core.moments import to_datetime, to_wire
 from aiki.inside.durable import Ask, Durable
 from aiki.inside.log import RunLog
 
 if TYPE_CHECKING:
     from random import Random
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Sleep(Ask[Awaitable[None]]):
@@ -110,7 +108,7 @@ class WorkflowRun:
 
     def now(self) -> datetime:
         """Return the run's time: that of the last outcome delivered to it, aware, in UTC."""
-        return _EPOCH + timedelta(microseconds=self._body.now())
+        return to_datetime(self._body.now())
 
     async def sleep(self, delay: Duration) -> None:
         """Wait durably for a timedelta or text such as "10m"; a long wait holds no worker.
@@ -124,12 +122,8 @@ class WorkflowRun:
 
         Raises UsageError if `when` is no datetime, or has no time zone.
         """
-        if not _is_aware(when):
-            raise UsageError(
-                f"sleep_until() needs a datetime with a time zone, not {when!r}",
-                hint="await run.sleep_until(run.now() + timedelta(hours=1))",
-            )
-        await self._body.ask(SleepUntil((when - _EPOCH) // timedelta(microseconds=1)))
+        hint = "await run.sleep_until(run.now() + timedelta(hours=1))"
+        await self._body.ask(SleepUntil(to_wire(when, what="sleep_until()", hint=hint)))
 
     def random(self) -> float:
         """Return a number in [0, 1) that is the same on replay."""
@@ -153,10 +147,6 @@ class WorkflowRun:
 
             self._random = Random(self.origin_id)  # noqa: S311 - it must repeat
         return self._random
-
-
-def _is_aware(when: Any) -> bool:
-    return isinstance(when, datetime) and when.utcoffset() is not None
 
 
 def current_body() -> WorkflowRun | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from aiki.core.keys import task_of
+from aiki.core.moments import SECOND
 from aiki.core.states import Move
 from aiki.definitions import stored
 from aiki.process.spans import spoken
@@ -28,7 +29,6 @@ LINES: Final = 20
 """What is said line by line in a second; beyond it is counted."""
 FOLD_SECONDS: Final = 1.0
 _REASON_CHARS: Final = 200
-_SECOND: Final = 1_000_000
 
 log = logging.getLogger("aiki.runs")
 
@@ -70,7 +70,7 @@ class Talk:
         # Without a date it is no failure: that an `at_most_once` task begins, or that it did not.
         if attempt.next_at is None or not self._troubles.has_room("tries failed"):
             return
-        wait = spoken((attempt.next_at - self._now()) / _SECOND)
+        wait = spoken((attempt.next_at - self._now()) / SECOND)
         tried = f"task {task_of(attempt.key)} failed at attempt {attempt.attempt}"
         self._tell(claimed, f"{tried}, again in {wait}: {_reason(attempt.error)}")
 
@@ -81,10 +81,10 @@ class Talk:
     def _ended(self, claimed: Claimed, end: End) -> None:
         match end.move:
             case Move.COMPLETE if self._usual.has_room("runs completed"):
-                self._tell(claimed, f"completed in {spoken((self._now() - claimed.started_at) / _SECOND)}")
+                self._tell(claimed, f"completed in {spoken((self._now() - claimed.started_at) / SECOND)}")
             case Move.SLEEP if self._usual.has_room("runs fell asleep"):
                 assert end.due_at is not None
-                self._tell(claimed, f"sleeps for {spoken((end.due_at - self._now()) / _SECOND)}")
+                self._tell(claimed, f"sleeps for {spoken((end.due_at - self._now()) / SECOND)}")
             case Move.FAIL if self._troubles.has_room("runs failed"):
                 self._tell(claimed, f"failed: {_reason(end.error)}")
             case Move.DIVERGE | Move.OVERSIZE if self._troubles.has_room("runs were blocked"):

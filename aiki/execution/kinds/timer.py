@@ -7,11 +7,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from aiki.core.keys import said_in
+from aiki.core.moments import SECOND
 from aiki.execution.kind import Asker
 from aiki.inside.workflow_run import Sleep, SleepUntil
 from aiki.wire.messages import Entry
-
-_MICROSECONDS = 1_000_000
 
 
 class Timers:
@@ -22,7 +21,7 @@ class Timers:
 
     def ask(self, body: Asker, ask: Sleep, /) -> Coroutine[Any, Any, None]:
         """Wait as `asyncio.sleep` does in a body."""
-        return asyncio.sleep(ask.microseconds / _MICROSECONDS)
+        return asyncio.sleep(ask.microseconds / SECOND)
 
     def recorded(self, entry: Entry, /) -> str:
         """Return the timer's length."""

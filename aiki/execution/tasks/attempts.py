@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from aiki.core.errors import AikiError, PayloadError
 from aiki.core.failpoints import failpoint
+from aiki.core.moments import SECOND
 from aiki.core.words import failed_try
 from aiki.execution.failures import encode_failure
 from aiki.execution.lease import NotStarted
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from aiki.execution.outbox import Outbox
     from aiki.execution.tasks.bench import Bench
 
-SECOND: Final = 1_000_000
 _NULL: Final = bytes(NULL)
 
 

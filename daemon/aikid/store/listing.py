@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from aiki.core.moments import to_datetime
 from aiki.core.states import TERMINAL, State
 from aiki.wire.codec import encode
 from aiki.wire.limits import LISTED_BYTES
@@ -24,9 +24,6 @@ from aikid.store.status import COLUMNS, to_status
 
 LOOKED_AT: Final = 10_000
 """Runs with a label that one request looks at for whatever else is asked of them."""
-LAST_TIME: Final = 10**16 - 1
-"""In microseconds since EPOCH: long after all that is stored, and what `datetime` can hold."""
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 RESTING: Final = frozenset(State) - TERMINAL - {State.QUEUED, State.RUNNING}
 """States that the index `runs_resting` holds."""
 _END_OF_IDS: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -256,7 +253,7 @@ async def find_ending(pool: Pool, namespace: str, digits: str, *, limit: int) ->
 
 
 def _time(microseconds: int) -> str:
-    return (EPOCH + timedelta(microseconds=min(max(microseconds, 0), LAST_TIME))).isoformat()
+    return to_datetime(max(microseconds, 0)).isoformat()
 
 
 async def _read(pool: Pool, statement: str, given: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:

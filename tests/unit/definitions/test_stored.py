@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aiki import Unreadable
-from aiki.definitions.status import FIRST, LAST, to_datetime
+from aiki.core.moments import FIRST, LAST, to_datetime
 from aiki.definitions.stored import read, read_failure
 from aiki.wire.messages import NONE, Failure
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from aiki.core.moments import SECOND
 from aiki.core.states import Move
 from aiki.execution.bounds import Limits
-from aiki.execution.resting import SECOND, Moving, Rest, Wake, decide
+from aiki.execution.resting import Moving, Rest, Wake, decide
 
 LIMITS = Limits(linger_seconds=10, inline_retry_seconds=5)
 

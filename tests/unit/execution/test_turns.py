@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from aiki.execution.turns import SECOND, Turns
+from aiki.core.moments import SECOND
+from aiki.execution.turns import Turns
 from aiki.execution.watchdog import Step
 from tests.worlds.virtual_loop import VirtualLoop, simulate
 
