@@ -5,6 +5,7 @@ What options a run has, and the rule for each, stands in `wire.messages.options`
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
@@ -25,7 +26,7 @@ from aiki.wire.subjects import is_version
 UNCHANGED: Final[Any] = object()
 
 
-class HasOptions:
+class HasOptions(ABC):
     """What is enqueued with options: a workflow, or a call by name."""
 
     __slots__ = ()
@@ -62,9 +63,9 @@ class HasOptions:
         check_options(made)
         return self._with(made, version)
 
+    @abstractmethod
     def _with(self, options: RunOptions, version: str) -> Self:
         """Return the same with these options, and the version unless it is UNCHANGED."""
-        raise NotImplementedError
 
 
 def checked_key(key: Any) -> str | None:

@@ -13,6 +13,7 @@ from aikid.bus import Bus
 from aikid.config import Settings
 from aikid.engine.routes import Routes
 from aikid.loops.loop import Looker, keep_looking
+from aikid.loops.reclaimer import Reclaimer
 from aikid.loops.rescuer import Rescuer
 from aikid.loops.waker import Waker
 from aikid.ops import Services
@@ -41,10 +42,11 @@ class App:
         self.watchers = Watchers()
         self.news = News(self.pool, self.bus, self.watchers)
         alarm = Alarm()
-        self.handoffs = Handoffs(self.pool.at(Priority.CLAIM), self.bus)
+        self.handoffs = Handoffs(self.bus)
         self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, alarm)
         self.waker = Waker(looking, self.teller, alarm)
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
+        self.reclaimer = Reclaimer(self.pool.at(Priority.CLAIM), self.handoffs, self.teller)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
         leaves = self.handoffs.leaves
         self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller))
@@ -60,9 +62,9 @@ class App:
             self._warn_of_narrow_messages()
             await self.pool.open()
             async with asyncio.TaskGroup() as group:
-                lookers: tuple[Looker, ...] = (self.offerer, self.waker, self.rescuer)
+                lookers: tuple[Looker, ...] = (self.offerer, self.waker, self.rescuer, self.reclaimer)
                 loops = [group.create_task(keep_looking(looker, self.pool.outage)) for looker in lookers]
-                loops += [group.create_task(self.news.run()), group.create_task(self.handoffs.run(self.teller.tell))]
+                loops.append(group.create_task(self.news.run()))
                 serving = group.create_task(self.api.run())
                 try:
                     await self.bus.listen(self.news.on_news)

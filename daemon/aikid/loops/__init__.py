@@ -1,1 +1,1 @@
-"""What the daemon does by itself: wake what is due, rescue what died. Each has a `run_once`."""
+"""What the daemon does by itself: wake what is due, rescue what died, take back what came to nobody."""

@@ -1,32 +1,31 @@
 """Push runs to the workers that have leave for them, until each push has been heard of; and answer workers' parks.
 
 A push without a receiver is known at once: the server says so on its reply subject. On the first try that is certain,
-so the run is taken back in the same breath; on a later one an earlier may have come. A push of which nothing is heard
-is repeated for a while. After that the worker's next renewal finds the run, as it does if this daemon dies.
+so the run is taken back at once (`loops/reclaimer.py`); on a later one an earlier may have come. A push of which
+nothing is heard is repeated for a while. After that the worker's next renewal finds the run, as it does if this daemon
+dies.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from aiki.core.errors import Unavailable
 from aiki.core.failpoints import failpoint
 from aiki.wire import codec, subjects
 from aiki.wire.messages import HandOver, Park
 from aikid.bus import Bus, may_reply
-from aikid.engine.changes import Changes, Handed
-from aikid.engine.claims import take_back
+from aikid.engine.changes import Handed
 from aikid.engine.leaves import Leaves, Line
-from aikid.store.pool import Pool
+from aikid.tell.alarm import Alarm
 
 log = logging.getLogger("aikid.handoffs")
 
@@ -54,18 +53,18 @@ class _Push:
 class Handoffs:
     """The hand-overs of this daemon."""
 
-    def __init__(self, pool: Pool, bus: Bus) -> None:
+    def __init__(self, bus: Bus) -> None:
         self.leaves = Leaves(self._answer)
-        self._pool = pool
         self._bus = bus
         self._id = secrets.token_hex(8)
         self._tokens = itertools.count()
         self._pushes: dict[str, _Push] = {}
         """By the last token of their reply subject, the oldest first."""
         self._bytes = 0
-        self._unheard: list[_Push] = []
+        self._missed: deque[Handed] = deque()
         """Those that nobody received: to be taken back."""
-        self._nudged = asyncio.Event()
+        self.alarm = Alarm()
+        """When there is something to repeat or to take back."""
 
     def listen(self) -> None:
         """Hear what workers say."""
@@ -87,25 +86,28 @@ class Handoffs:
             if self._bytes > KEPT_BYTES:
                 self._forget(token)
 
-    async def run(self, tell: Callable[[Changes], Awaitable[None]]) -> None:
-        """Repeat pushes, and take back those that nobody received, until cancelled; `tell` of what that changes."""
-        while True:
-            self._nudged.clear()
-            unheard, self._unheard = self._unheard, []
-            for push in unheard:
-                try:
-                    failpoint("handoff.before_release")
-                    await tell(await take_back(self._pool, push.handed))
-                except Unavailable as error:
-                    self._pool.outage.goes_on(error)
-                except Exception:
-                    log.exception("a run waits for its worker's renewal: a bug")
-            self._repeat()
-            if not self._unheard:
-                # Not wait_for(): see Offerer.run.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(REPEAT_SECONDS / 2):
-                        await self._nudged.wait()
+    def repeat(self) -> None:
+        """Push again what is due, and let go of what was pushed for long enough."""
+        now = asyncio.get_running_loop().time()
+        for token, push in list(self._pushes.items()):
+            if push.due_at > now:
+                self.alarm.due_in(push.due_at - now)
+            elif push.tries < TRIES:
+                if push.tries:  # it may be frozen, and what it is given waits for its lease: its next Park says more
+                    self.leaves.forget(push.handed.line)
+                self._send(token, push)
+            else:
+                self._forget(token)
+
+    def next_missed(self) -> Handed | None:
+        """Return what nobody received, once: whoever asks takes it back, or says `miss` again."""
+        return self._missed.popleft() if self._missed else None
+
+    def miss(self, handed: Handed, *, again_in: float = 0.0) -> None:
+        """Take note that nobody received it, for certain: then nobody listens for that session."""
+        self.leaves.forget(handed.line)
+        self._missed.append(handed)
+        self.alarm.due_in(again_in)
 
     # -- private
 
@@ -133,33 +135,17 @@ class Handoffs:
             self._forget(token)
         elif push.tries == 1:
             self._forget(token)
-            self._miss(push)
+            self.miss(push.handed)
 
     def _send(self, token: str, push: _Push) -> None:
         push.tries += 1
-        push.due_at = asyncio.get_running_loop().time() + REPEAT_SECONDS * 2 ** (push.tries - 1)
+        pause = REPEAT_SECONDS * 2 ** (push.tries - 1)
+        push.due_at = asyncio.get_running_loop().time() + pause
+        self.alarm.due_in(pause)
         sent = self._bus.push(push.handed.line.inbox, push.data, reply=push.reply)
         if not sent and push.tries == 1:
             self._forget(token)
-            self._miss(push)
-
-    def _miss(self, push: _Push) -> None:
-        """Nobody received it, for certain: then nobody listens for that session."""
-        self.leaves.forget(push.handed.line)
-        self._unheard.append(push)
-        self._nudged.set()
-
-    def _repeat(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for token, push in list(self._pushes.items()):
-            if push.due_at > now:
-                continue
-            if push.tries < TRIES:
-                if push.tries:  # it may be frozen, and what it is given waits for its lease: its next Park says more
-                    self.leaves.forget(push.handed.line)
-                self._send(token, push)
-            else:
-                self._forget(token)
+            self.miss(push.handed)
 
     def _forget(self, token: str) -> None:
         if (push := self._pushes.pop(token, None)) is not None:

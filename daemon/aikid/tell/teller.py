@@ -35,25 +35,28 @@ class Teller:
             self._born(born)
 
     async def tell(self, changes: Changes) -> None:
-        """Tell of what a commit changed; its callers have been answered."""
-        try:
-            await self._tell(changes)
-        except Exception:
-            log.exception("a change was not told of: a bug")
-
-    async def _tell(self, changes: Changes) -> None:
+        """Tell of what a commit changed; its callers have been answered. A bug in one word leaves the others be."""
         if changes.due_seconds is not None:
             self._alarm.due_in(changes.due_seconds)
+        for telling in (self._tell_workers, self._tell_watchers):
+            try:
+                await telling(changes)
+            except Exception:
+                log.exception("a change was not told of: a bug")
+
+    async def _tell_workers(self, changes: Changes) -> None:
         if changes.claimed:
             self._offerer.claimed(changes.claimed, more=changes.more)
+        if changes.queued:
+            await self._offerer.queued(changes.queued)
+
+    async def _tell_watchers(self, changes: Changes) -> None:
         for namespace, ended in changes.ended.items():
             await self._news.ended(namespace, ended)
         for namespace, ids in changes.settled.items():
             await self._news.changed(namespace, ids, end=True)
         for namespace, ids in changes.changed.items():
             await self._news.changed(namespace, ids)
-        if changes.queued:
-            await self._offerer.queued(changes.queued)
 
     def _born(self, born: Born) -> None:
         for namespace, request in born.calls:

@@ -62,10 +62,21 @@ async def test_the_caller_hears_before_anybody_else(app: App, heard: list[tuple[
     assert told == ["_INBOX.reply", HINT]
 
 
-async def test_what_cannot_be_told_is_logged_and_harms_nobody(app: App, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("bad", ["queued", "changed"])
+async def test_what_cannot_be_told_is_logged_and_keeps_no_other_word_back(
+    app: App, engine: Engine, heard: list[tuple[str, bytes]], caplog: pytest.LogCaptureFixture, bad: str
+) -> None:
+    run_id = await engine.queued_run()
     changes = Changes()
-    changes.queued["no", "route"] += 1  # type: ignore[index]
+    changes.changed["default"].append(run_id)
+    changes.queued["default", "nowhere", "1"] += 1  # nothing is queued there: nobody else tells of it
+    if bad == "queued":
+        changes.queued["no", "route"] += 1  # type: ignore[index]
+    else:
+        changes.changed["other"] = None  # type: ignore[assignment]
     await app.teller.tell(changes)
+    told = {subjects.news("default", run_id), subjects.hint("default", "nowhere", "1")}
+    await wait_until(lambda: told <= dict(heard).keys())
     assert [one.getMessage() for one in caplog.records if one.name == "aikid.tell"] == [
         "a change was not told of: a bug"
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from aiki import Client, Handle, Worker, WorkflowRun, task, workflow
+from aiki import Client, Handle, Unavailable, Worker, WorkflowRun, task, workflow
 from aiki.wire import codec, subjects
 from aiki.wire.limits import DAEMONS
 from aiki.wire.messages import Claimed, Enqueue, Fence, HandOver, Park, Parked
@@ -19,6 +19,8 @@ from aikid.app import App
 from aikid.engine import enqueue
 from aikid.engine.changes import Handed
 from aikid.engine.leaves import Line
+from aikid.loops.reclaimer import Reclaimer
+from aikid.store.pool import Pool
 from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import new_id, new_run
 from tests.servers import USER, Nats
@@ -188,6 +190,16 @@ async def test_a_run_whose_receiver_is_gone_is_taken_back_at_once(one: Side) -> 
     assert one.worker._parking is not None
     await one.worker._parking._inbox.close()
     handle = await doubling.enqueue(one.client, 4)
+    assert await handle.result(timeout=ENOUGH) == 8
+    assert await one.story(handle.run_id) == RETURNED
+
+
+async def test_a_run_that_nobody_received_is_taken_back_once_storage_answers(one: Side) -> None:
+    handle, (handed,) = await one.hand_over()
+    app, away = one.app, Pool("postgresql://nobody@127.0.0.1:1/none", size=1)
+    app.handoffs.miss(handed)
+    with pytest.raises(Unavailable):
+        await Reclaimer(away, app.handoffs, app.teller).run_once()
     assert await handle.result(timeout=ENOUGH) == 8
     assert await one.story(handle.run_id) == RETURNED
 
