@@ -156,8 +156,8 @@ ORDER BY (SELECT count(*) FROM (
   SELECT FROM aiki.labels l WHERE l.namespace = :namespace AND l.name = o.name AND l.value = o.value LIMIT {LOOKED_AT}
 ) AS counted) LIMIT 1
 """
-# `listing_tail`: a probe for each block from the namespace's first run to its last. OFFSET 0 keeps it one: else Postgres
-# 15 takes the tail alone and walks through the namespace.
+# `listing_tail`: a probe for each block from the namespace's first run to its last. OFFSET 0 keeps it one: Postgres 15
+# else takes the tail alone and walks through the namespace.
 _ENDING: Final = f"""
 SELECT one.run_id::text FROM generate_series(
   (SELECT (l.number >> 16)::integer FROM aiki.listing l WHERE l.namespace = :namespace

@@ -92,7 +92,7 @@ async def test_a_claim_reads_as_many_entries_as_its_reply_can_hold(engine: Engin
     await engine.execute("ANALYZE aiki.journal")
     reply = await engine.claim_reply(await engine.session())
     claimed = {run.fence.run_id: (len(run.entries), run.length) for run in reply.runs}
-    assert sorted(claimed) == runs
+    assert set(claimed) == set(runs)
     (first, *rest) = (claimed[run.fence.run_id] for run in reply.runs)
     assert first == (3_000, 3_000)
     assert sum(entries for entries, _ in rest) < 1_000
