@@ -29,7 +29,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _RUNS: Final = """
 COPY aiki.runs (id, origin_id, namespace, workflow, version, state, epoch, history_seq, created_at, started_at,
-  claimed_at, finished_at, labels, input, output, error) FROM STDIN
+  finished_at, labels, input, output, error) FROM STDIN
 """
 _ENTRIES: Final = "COPY aiki.journal (run_id, seq, ok, at_us, key, value) FROM STDIN"
 _LISTING: Final = "COPY aiki.listing (namespace, created_at, run_id, tail) FROM STDIN"
@@ -106,7 +106,7 @@ def _bytea(value: bytes) -> str:
 def _row(run: Finished) -> tuple[object, ...]:
     output, error = (_OUTPUT, _NULL) if run.state == "completed" else (_NULL, _ERROR)
     labels = json.dumps(run.labels) if run.labels else _NULL
-    times = (run.at,) * 4
+    times = (run.at,) * 3
     return (
         run.id,
         run.id,

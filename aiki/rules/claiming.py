@@ -26,9 +26,9 @@ class Queued:
     bytes: int
 
 
-def order(run: Queued) -> tuple[bool, int, int]:
-    """Return by what queued runs are sorted: started ones first, then priority, then the time of their enqueue."""
-    return not run.has_started, -run.priority, run.created_at
+def order(run: Queued) -> tuple[int, bool, int]:
+    """Return by what queued runs are sorted: priority, within one started ones first, then the time of enqueue."""
+    return -run.priority, not run.has_started, run.created_at
 
 
 def pick(queued: Iterable[Queued], *, limit: int, limit_bytes: int, holds_suspect: bool) -> tuple[list[Queued], bool]:

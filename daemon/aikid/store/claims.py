@@ -15,7 +15,7 @@ from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
-_ORDER: Final = "(r.started_at IS NULL), r.priority DESC, r.created_at"
+_ORDER: Final = "r.priority DESC, (r.started_at IS NULL), r.created_at"
 _LEFT: Final = "%(limit)s - (SELECT count(*) FROM suspect)"
 # One route: rows are locked as the index `runs_queued` yields them, until enough are.
 _OF_ONE: Final = f"""
@@ -41,12 +41,12 @@ candidate AS MATERIALIZED (
       AND r.state = '{State.QUEUED}' AND r.crash_count < {SUSPECT}
     ORDER BY {_ORDER} LIMIT 2 * %(limit)s + 16
   ) AS best
-  ORDER BY best.is_new, best.priority DESC, best.created_at LIMIT 4 * %(limit)s + 32
+  ORDER BY best.priority DESC, best.is_new, best.created_at LIMIT 4 * %(limit)s + 32
 ), picked AS MATERIALIZED (
   SELECT r.id, octet_length(r.input) AS bytes
   FROM candidate c JOIN aiki.runs r ON r.id = c.id AND r.state = c.state
   WHERE EXISTS (SELECT FROM live)
-  ORDER BY c.is_new, c.priority DESC, c.created_at LIMIT {_LEFT} FOR NO KEY UPDATE OF r SKIP LOCKED
+  ORDER BY c.priority DESC, c.is_new, c.created_at LIMIT {_LEFT} FOR NO KEY UPDATE OF r SKIP LOCKED
 )
 """
 # The session is locked first, FOR KEY SHARE: renewals pass, the rescuer's FOR UPDATE does not, so a session that is
@@ -55,7 +55,7 @@ candidate AS MATERIALIZED (
 _CLAIM: Final = f"""
 WITH live AS MATERIALIZED (
   SELECT s.id, s.worker FROM aiki.sessions s
-  WHERE s.id = %(session)s AND s.namespace = %(namespace)s AND s.closed_at IS NULL AND s.expires_at > now()
+  WHERE s.id = %(session)s AND s.namespace = %(namespace)s AND s.closed_at IS NULL AND s.expires_at > aiki.now()
   FOR KEY SHARE
 ), suspect AS MATERIALIZED (
   SELECT r.id, octet_length(r.input) AS bytes FROM aiki.runs r
@@ -70,7 +70,7 @@ WITH live AS MATERIALIZED (
 ), claimed AS (
   UPDATE aiki.runs r SET state = '{State.RUNNING}', epoch = r.epoch + 1, history_seq = r.history_seq + 1,
     claim_id = %(claim_id)s, session_id = %(session)s,
-    claimed_at = now(), started_at = coalesce(r.started_at, now()), due_at = NULL, why = NULL
+    last_claimed_at = aiki.now(), started_at = coalesce(r.started_at, aiki.now()), due_at = NULL, why = NULL
   FROM wanted w WHERE r.id = w.id AND (w.total <= %(limit_bytes)s OR w.place = 1)
   RETURNING w.place, r.id, r.epoch, r.history_seq, r.origin_id, r.workflow, r.version, r.input, r.started_at, r.key,
     r.labels, r.crash_count
@@ -78,7 +78,7 @@ WITH live AS MATERIALIZED (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
   SELECT id, history_seq, '{Move.CLAIM}', (SELECT worker FROM live) FROM claimed
 )
-SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("now()")},
+SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("aiki.now()")},
   (SELECT count(*) FROM wanted) > (SELECT count(*) FROM claimed)
     OR CASE WHEN (SELECT count(*) FROM wanted) >= %(limit)s THEN EXISTS (SELECT {{others}} OFFSET {_LEFT}) END IS TRUE,
   c.id::text, c.epoch, c.origin_id::text, c.workflow, c.version, c.input,

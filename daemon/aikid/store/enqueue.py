@@ -48,9 +48,10 @@ class Inserted:
     live: frozenset[str] = frozenset()
 
 
-# Both unique indexes may refuse a row: a repeated id or a known key. Neither blocks longer than another enqueue of
-# the same id or key takes to commit. Rows go in by id, so that two batches with the same runs meet in one order;
-# `place` keeps the callers' order for those that claim.
+# Two primary keys may refuse a row: a repeated id or a known key. Neither blocks longer than another enqueue of the
+# same id or key takes to commit. Keys go in first, and each kind in order, so that two batches with the same runs meet
+# in one order; `place` keeps the callers' order for those that claim. A key must not stand without its run, whose id
+# another may have taken between this statement's snapshot and its insert: then all is undone and repeated.
 #
 # A row with a leave is born running if the leave holds: its session lives (locked as a claim locks it, but a session
 # that is being buried is not waited for) and is not alone with a suspect run, the leave's time is not over, and no run
@@ -59,13 +60,13 @@ class Inserted:
 _INSERT: Final = f"""
 WITH live AS MATERIALIZED (
   SELECT s.id, s.namespace, s.worker FROM aiki.sessions s
-  WHERE s.id = ANY(%b) AND s.closed_at IS NULL AND s.expires_at > now()
+  WHERE s.id = ANY(%b) AND s.closed_at IS NULL AND s.expires_at > aiki.now()
     AND NOT EXISTS (SELECT FROM aiki.runs q
       WHERE q.session_id = s.id AND q.state = '{State.RUNNING}' AND q.crash_count >= {SUSPECT})
   FOR KEY SHARE SKIP LOCKED
 ), leave AS MATERIALIZED (
   SELECT l.place, l.session, l.claim_id, bool_and(
-      s.id IS NOT NULL AND l.until_us > {MICROSECONDS.format("now()")}
+      s.id IS NOT NULL AND l.until_us > {MICROSECONDS.format("aiki.now()")}
       AND EXISTS (SELECT FROM aiki.session_routes o
         WHERE o.session_id = l.session AND o.workflow = l.workflow AND o.version = l.version)
       AND NOT EXISTS (SELECT FROM aiki.runs q
@@ -75,32 +76,40 @@ WITH live AS MATERIALIZED (
   FROM unnest(%b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY
     AS l(place, session, claim_id, until_us, namespace, workflow, version, nth)
   LEFT JOIN live s ON s.id = l.session AND s.namespace = l.namespace
+), new AS MATERIALIZED (
+  SELECT t.*, coalesce(
+    'epoch'::timestamptz + start_us * interval '1 microsecond',
+    aiki.now() + delay_us * interval '1 microsecond') AS due
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
+    AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us)
+), keyed AS (
+  INSERT INTO aiki.keys (namespace, workflow, key, run_id, digest)
+  SELECT n.namespace, n.workflow, n.key, n.id, n.digest FROM new n
+  WHERE n.key IS NOT NULL AND NOT EXISTS (SELECT FROM aiki.runs r WHERE r.id = n.id)
+  ORDER BY n.namespace, n.workflow, n.key, n.id
+  ON CONFLICT DO NOTHING RETURNING run_id
 ), made AS (
   INSERT INTO aiki.runs
     (created_at, id, namespace, workflow, version, state, priority, input, key, digest, labels, due_at, origin_id,
-     epoch, history_seq, claim_id, session_id, claimed_at, started_at)
-  SELECT now() + new.place * interval '1 microsecond', id, namespace, workflow, version,
-    CASE WHEN l.holds THEN '{State.RUNNING}' WHEN due > now() THEN '{State.SCHEDULED}' ELSE '{State.QUEUED}' END,
-    priority, input, key, digest, labels::jsonb, CASE WHEN due > now() THEN due END, id,
+     epoch, history_seq, claim_id, session_id, last_claimed_at, started_at)
+  SELECT aiki.now() + new.place * interval '1 microsecond', id, namespace, workflow, version,
+    CASE WHEN l.holds THEN '{State.RUNNING}' WHEN due > aiki.now() THEN '{State.SCHEDULED}' ELSE '{State.QUEUED}' END,
+    priority, input, key, digest, labels::jsonb, CASE WHEN due > aiki.now() THEN due END, id,
     CASE WHEN l.holds THEN 1 ELSE 0 END, CASE WHEN l.holds THEN 1 ELSE 0 END, l.claim_id, l.session,
-    CASE WHEN l.holds THEN now() END, CASE WHEN l.holds THEN now() END
-  FROM (
-    SELECT t.*, coalesce(
-      'epoch'::timestamptz + start_us * interval '1 microsecond', now() + delay_us * interval '1 microsecond') AS due
-    FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
-      AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us)
-  ) AS new LEFT JOIN leave l ON l.place = new.place AND l.holds
+    CASE WHEN l.holds THEN aiki.now() END, CASE WHEN l.holds THEN aiki.now() END
+  FROM new LEFT JOIN leave l ON l.place = new.place AND l.holds
+  WHERE new.key IS NULL OR new.id IN (SELECT run_id FROM keyed)
   ON CONFLICT DO NOTHING
-  RETURNING id, state, due_at, session_id, namespace, created_at, labels
+  RETURNING id, state, due_at, session_id, namespace, created_at, labels, key
 ), claimed AS (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
   SELECT made.id, 1, '{Move.CLAIM}', live.worker FROM made JOIN live ON live.id = made.session_id
 ), {LISTED}
 SELECT CASE WHEN count(*) < (%b)[1] THEN coalesce(array_agg(id::text), '{{}}') END,
   array_agg(id::text) FILTER (WHERE state = '{State.SCHEDULED}'),
-  extract(epoch FROM min(due_at) - now())::float8, {MICROSECONDS.format("now()")},
+  extract(epoch FROM min(due_at) - aiki.now())::float8, {MICROSECONDS.format("aiki.now()")},
   array_agg(id::text) FILTER (WHERE state = '{State.RUNNING}'), (SELECT array_agg(id::text) FROM live)
-FROM made
+FROM made HAVING count(key) = (SELECT count(*) FROM keyed) OR aiki.again()
 """
 
 
@@ -109,7 +118,9 @@ async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[L
 
     The leaves of a route are in the order in which its runs are to be handed over.
     """
-    order = sorted(range(len(rows)), key=lambda place: rows[place][1].id)
+    # Of rows with one id the first is the run: one statement cannot see what it has written itself.
+    first = {run.id: place for place, (_, run) in reversed(list(enumerate(rows)))}
+    order = [first[run_id] for run_id in sorted(first)]
     namespaces = [rows[place][0] for place in order]
     runs = [rows[place][1] for place in order]
     options = [run.options for run in runs]
@@ -142,14 +153,15 @@ async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[L
 
 
 _STORED: Final = f"""
-r.id::text, r.namespace, r.workflow, r.version, r.key, r.digest, sha256(r.input), r.state = '{State.QUEUED}'
+r.id::text, r.namespace, r.workflow, r.version, {{of}}.key, {{of}}.digest, sha256(r.input), r.state = '{State.QUEUED}'
 """
-# Primary key and `runs_key`; a plain read that waits for nobody.
-_BY_ID: Final = f"SELECT {_STORED} FROM aiki.runs r WHERE r.id = ANY(%b)"
+# Primary keys; plain reads that wait for nobody.
+_BY_ID: Final = f"SELECT {_STORED.format(of='r')} FROM aiki.runs r WHERE r.id = ANY(%b)"
 _BY_KEY: Final = f"""
-SELECT {_STORED}
+SELECT {_STORED.format(of="k")}
 FROM unnest(%b, %b, %b) AS t(namespace, workflow, key)
-JOIN aiki.runs r ON r.namespace = t.namespace AND r.workflow = t.workflow AND r.key = t.key AND r.key IS NOT NULL
+JOIN aiki.keys k ON k.namespace = t.namespace AND k.workflow = t.workflow AND k.key = t.key
+JOIN aiki.runs r ON r.id = k.run_id
 """
 
 

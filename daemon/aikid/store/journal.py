@@ -18,7 +18,7 @@ FROM unnest(%b) AS t(id)
 # Walks the primary key of these runs' journals once, as far as it is told; the window counts bytes until the page is
 # full.
 _FIRST_PAGES: Final = """
-SELECT run_id::text, key, ok, value, at_us, turns FROM (
+SELECT run_id::text, key, ok, value, at_us, turns_taken FROM (
   SELECT j.*, t.place, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY t.place, j.seq) AS bytes
   FROM unnest(%b, %b) WITH ORDINALITY AS t(run_id, most, place)
   JOIN aiki.journal j ON j.run_id = t.run_id AND j.seq <= t.most
@@ -27,7 +27,7 @@ SELECT run_id::text, key, ok, value, at_us, turns FROM (
 ENTRY_BYTES: Final = 64
 """What an entry counts at least on a page."""
 _PAGE: Final = """
-SELECT key, ok, value, at_us, turns FROM (
+SELECT key, ok, value, at_us, turns_taken FROM (
   SELECT j.*, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY j.seq) AS bytes
   FROM (SELECT * FROM aiki.journal WHERE run_id = %(run_id)s AND seq > %(after)s ORDER BY seq LIMIT 2000) AS j
 ) AS counted WHERE bytes <= %(limit_bytes)s OR seq = %(after)s + 1 ORDER BY seq

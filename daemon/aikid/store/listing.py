@@ -103,24 +103,26 @@ _AT_REST: Final = _by_state(
 )
 _IN_QUEUE: Final = f"""
 aiki.runs x WHERE x.namespace = :namespace AND x.state = '{State.QUEUED}' AND x.workflow = t.workflow
-  AND x.version = t.version AND (x.started_at IS NULL) = t.fresh
+  AND x.version = t.version
 """
-# `runs_queued` has the runs of a route in order of creation for each priority; which there are takes a probe for each.
+# `runs_queued` has the runs of a route in order of creation for each priority, those that have started and the others;
+# which priorities there are takes a probe for each.
 _QUEUES: Final = f"""
 queues AS (
   SELECT t.*, (SELECT x.priority FROM {_IN_QUEUE} ORDER BY x.priority DESC LIMIT 1) AS priority FROM (
-    SELECT r.workflow, r.version, f.fresh FROM aiki.routes r CROSS JOIN (VALUES (true), (false)) AS f(fresh)
-    WHERE r.namespace = :namespace AND {_ROUTE.format("r")}
+    SELECT r.workflow, r.version FROM aiki.routes r WHERE r.namespace = :namespace AND {_ROUTE.format("r")}
   ) AS t
   UNION ALL
-  SELECT t.workflow, t.version, t.fresh,
+  SELECT t.workflow, t.version,
     (SELECT x.priority FROM {_IN_QUEUE} AND x.priority < t.priority ORDER BY x.priority DESC LIMIT 1)
   FROM queues t WHERE t.priority IS NOT NULL
 )
 """
 _QUEUED: Final = f"""
-SELECT one.created_at, one.run_id FROM queues t CROSS JOIN LATERAL (
-  SELECT x.created_at, x.id AS run_id FROM {_IN_QUEUE} AND x.priority = t.priority AND {_BEFORE.format("x", "id")}
+SELECT one.created_at, one.run_id
+FROM queues t CROSS JOIN (VALUES (true), (false)) AS f(fresh) CROSS JOIN LATERAL (
+  SELECT x.created_at, x.id AS run_id FROM {_IN_QUEUE} AND x.priority = t.priority
+    AND (x.started_at IS NULL) = f.fresh AND {_BEFORE.format("x", "id")}
   ORDER BY x.created_at DESC, x.id DESC LIMIT :limit
 ) AS one WHERE t.priority IS NOT NULL
 """

@@ -9,11 +9,11 @@ from aikid.store.pool import Connection
 
 # One probe of `runs_queued` per known route, however long its queue is. A plain read.
 _WAITING: Final = f"""
-SELECT t.namespace, t.workflow, t.version, extract(epoch FROM now() - best.since)::float8
+SELECT t.namespace, t.workflow, t.version, extract(epoch FROM aiki.now() - best.since)::float8
 FROM aiki.routes t CROSS JOIN LATERAL (
-  SELECT greatest(r.created_at, r.due_at, r.claimed_at) AS since FROM aiki.runs r
+  SELECT greatest(r.created_at, r.due_at, r.last_claimed_at) AS since FROM aiki.runs r
   WHERE r.namespace = t.namespace AND r.workflow = t.workflow AND r.version = t.version AND r.state = '{State.QUEUED}'
-  ORDER BY (r.started_at IS NULL), r.priority DESC, r.created_at LIMIT 1
+  ORDER BY r.priority DESC, (r.started_at IS NULL), r.created_at LIMIT 1
 ) AS best
 """
 _QUEUED: Final = f"""

@@ -14,7 +14,7 @@ from aiki.wire.messages import NONE, Route, SummaryRow
 from aikid.store.listing import RESTING
 from aikid.store.pool import Pool
 from aikid.store.sql import quoted
-from aikid.store.tables import routes, runs, sessions
+from aikid.store.tables import keys, routes, runs, sessions
 
 _OF_ROUTE: Final = "x.namespace = :namespace AND x.workflow = t.workflow AND x.version = t.version"
 # `ended_state`, no further than is told; `runs_resting`, `runs_queued` and `runs_running`, which hold live runs alone.
@@ -47,9 +47,9 @@ SELECT workflow, version, state, count FROM (
 
 
 async def find_by_key(pool: Pool, namespace: str, workflow: str, key: str) -> list[str]:
-    """Return the run that holds the idempotency key. Unique index `runs_key`."""
-    query = sa.select(sa.cast(runs.c.id, sa.Text)).where(
-        runs.c.namespace == namespace, runs.c.workflow == workflow, runs.c.key == key, runs.c.key.is_not(None)
+    """Return the run that holds the idempotency key. Primary key."""
+    query = sa.select(sa.cast(keys.c.run_id, sa.Text)).where(
+        keys.c.namespace == namespace, keys.c.workflow == workflow, keys.c.key == key
     )
     return [row[0] for row in await pool.read(query)]
 
@@ -96,7 +96,11 @@ async def live_workers(pool: Pool, namespace: str) -> int:
     query = (
         sa.select(sa.func.count())
         .select_from(sessions)
-        .where(sessions.c.namespace == namespace, sessions.c.closed_at.is_(None), sessions.c.expires_at > sa.func.now())
+        .where(
+            sessions.c.namespace == namespace,
+            sessions.c.closed_at.is_(None),
+            sessions.c.expires_at > sa.func.aiki.now(),
+        )
     )
     return int((await pool.read(query))[0][0])
 

@@ -37,7 +37,7 @@ WITH unit AS MATERIALIZED (
   SELECT h.* FROM held h
   WHERE h.base IS NULL OR h.base = coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = h.id), 0)
 ), written AS (
-  INSERT INTO aiki.journal (run_id, seq, ok, turns, at_us, key, value)
+  INSERT INTO aiki.journal (run_id, seq, ok, turns_taken, at_us, key, value)
   SELECT e.* FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS e(run_id, seq, ok, turns, at_us, key, value)
   WHERE (e.run_id IN (SELECT id FROM fit)) IS TRUE
 """
@@ -61,7 +61,7 @@ _COUNTING: Final = f"""
 _RECORD_ENTRIES: Final = f"""
 {_writing(*_FENCED)}
 ){{counting}}
-SELECT 0, {MICROSECONDS.format("now()")} UNION ALL SELECT f.n, NULL FROM fit f
+SELECT 0, {MICROSECONDS.format("aiki.now()")} UNION ALL SELECT f.n, NULL FROM fit f
 """
 _RECORD: Final = f"""
 {_writing(*_FENCED, *_ENDING)}
@@ -70,12 +70,12 @@ _RECORD: Final = f"""
   SELECT a.* FROM unnest(%b, %b, %b, %b, %b, %b, %b)
     AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length)
   WHERE (a.run_id IN (SELECT id FROM fit)) IS TRUE
-  ON CONFLICT (run_id, key, attempt) DO UPDATE SET error = excluded.error, next_at_us = excluded.next_at_us
+  ON CONFLICT (run_id, generation, key, attempt) DO UPDATE SET error = excluded.error, next_at_us = excluded.next_at_us
     WHERE known.error IS NULL
 ), ended AS (
   UPDATE aiki.runs r SET state = f.target, output = f.output, error = f.error, why = f.why,
     due_at = 'epoch'::timestamptz + f.due_us * interval '1 microsecond',
-    finished_at = CASE WHEN f.target IN ({quoted(TERMINAL)}) THEN now() END,
+    finished_at = CASE WHEN f.target IN ({quoted(TERMINAL)}) THEN aiki.now() END,
     crash_count = CASE WHEN f.event IN ({quoted(STANDSTILLS)}) THEN r.crash_count ELSE 0 END,
     session_id = NULL, history_seq = r.history_seq + 1
   FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
@@ -84,7 +84,7 @@ _RECORD: Final = f"""
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT id, history_seq, event, why, length FROM ended
 ), {CLOSED} {{counting}}
-SELECT 0, {MICROSECONDS.format("now()")}, NULL, NULL, NULL, NULL
+SELECT 0, {MICROSECONDS.format("aiki.now()")}, NULL, NULL, NULL, NULL
 UNION ALL
 SELECT f.n, CASE WHEN f.event IS NOT NULL THEN {MICROSECONDS.format("f.started_at")} END,
   CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id")} + f.tasks END, f.target,
@@ -251,8 +251,8 @@ async def standings(
 _MATCHING: Final = """
 SELECT n, count(*) FROM (
   SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b) AS e(n, run_id, seq, ok, turns, at_us, key, value)
-  JOIN aiki.journal j ON j.run_id = e.run_id AND j.seq = e.seq AND j.ok = e.ok AND j.turns IS NOT DISTINCT FROM e.turns
-    AND j.at_us = e.at_us AND j.key = e.key AND j.value = e.value
+  JOIN aiki.journal j ON j.run_id = e.run_id AND j.seq = e.seq AND j.ok = e.ok
+    AND j.turns_taken IS NOT DISTINCT FROM e.turns AND j.at_us = e.at_us AND j.key = e.key AND j.value = e.value
   UNION ALL
   SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b) AS e(n, run_id, key, attempt, next_at_us, error)
   JOIN aiki.attempts a ON a.run_id = e.run_id AND a.key = e.key AND a.attempt = e.attempt

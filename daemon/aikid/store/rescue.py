@@ -52,25 +52,25 @@ class Rescued:
 # SHARE`) is left to the next sweep. Walks the sessions, of which there are as many as workers of the last hour.
 _SWEEP: Final = f"""
 WITH last AS MATERIALIZED (
-  SELECT swept_at, now() - swept_at AS gap FROM aiki.sweeps FOR NO KEY UPDATE SKIP LOCKED
+  SELECT swept_at, aiki.now() - swept_at AS gap FROM aiki.sweeps FOR NO KEY UPDATE SKIP LOCKED
 ), swept AS (
-  UPDATE aiki.sweeps SET swept_at = now() WHERE EXISTS (SELECT FROM last)
+  UPDATE aiki.sweeps SET swept_at = aiki.now() WHERE EXISTS (SELECT FROM last)
 ), spared AS (
-  UPDATE aiki.sessions s SET expires_at = greatest(s.expires_at, now() + s.ttl) FROM last l
+  UPDATE aiki.sessions s SET expires_at = greatest(s.expires_at, aiki.now() + s.ttl) FROM last l
   WHERE s.closed_at IS NULL AND s.expires_at > l.swept_at
     AND greatest(s.ttl / 2, {GAP_SECONDS} * interval '1 second') < l.gap
   RETURNING s.id
 ), dead AS MATERIALIZED (
   SELECT s.id FROM aiki.sessions s, last l
-  WHERE s.closed_at IS NULL AND s.expires_at <= now()
+  WHERE s.closed_at IS NULL AND s.expires_at <= aiki.now()
     AND (s.expires_at <= l.swept_at OR greatest(s.ttl / 2, {GAP_SECONDS} * interval '1 second') >= l.gap)
   ORDER BY s.id LIMIT 100 FOR UPDATE OF s SKIP LOCKED
 ), buried AS (
-  UPDATE aiki.sessions s SET closed_at = now() FROM dead d WHERE s.id = d.id RETURNING s.id
+  UPDATE aiki.sessions s SET closed_at = aiki.now() FROM dead d WHERE s.id = d.id RETURNING s.id
 )
 SELECT (SELECT count(*) FROM spared), (SELECT count(*) FROM buried),
   CASE WHEN EXISTS (SELECT FROM buried) THEN 0
-    ELSE (SELECT extract(epoch FROM now() - max(closed_at)) FROM aiki.sessions) END::float8
+    ELSE (SELECT extract(epoch FROM aiki.now() - max(closed_at)) FROM aiki.sessions) END::float8
 """
 
 
@@ -86,7 +86,7 @@ class Lost(Enum):
     """Which runs are without a worker."""
 
     OF_CLOSED = f"""
-r.session_id IN (SELECT s.id FROM aiki.sessions s WHERE s.closed_at > now() - interval '{CLOSED_SECONDS} seconds')
+r.session_id IN (SELECT s.id FROM aiki.sessions s WHERE s.closed_at > aiki.now() - interval '{CLOSED_SECONDS} seconds')
 """
     """Those of all sessions that were closed lately."""
     OF_ONE = """
@@ -133,7 +133,7 @@ WITH lost AS MATERIALIZED (
       WHEN '{Move.BACK_OFF}' THEN '{target(Move.BACK_OFF)}' WHEN '{Move.RELEASE}' THEN '{target(Move.RELEASE)}'
       ELSE '{target(Move.RESCUE)}' END,
     due_at = CASE d.event WHEN '{Move.BACK_OFF}'
-      THEN now() + interval '1 second' * power({BACK_OFF_BASE}, d.crashes - 1) END,
+      THEN aiki.now() + interval '1 second' * power({BACK_OFF_BASE}, d.crashes - 1) END,
     why = CASE d.event WHEN '{Move.CRASH_LOOP}' THEN {counting(CRASH_LOOP_WHY, "d.crashes")}
       WHEN '{Move.BACK_OFF}' THEN {counting(BACK_OFF_WHY, "d.crashes")} END
   FROM decided d WHERE r.id = d.id
@@ -144,7 +144,7 @@ WITH lost AS MATERIALIZED (
     CASE event WHEN '{Move.RELEASE}' THEN 'its worker left' ELSE 'worker ' || worker || ' lost its lease' END, length
   FROM moved
 )
-SELECT namespace, workflow, version, id::text, event, state, extract(epoch FROM due_at - now())::float8 FROM moved
+SELECT namespace, workflow, version, id::text, event, state, extract(epoch FROM due_at - aiki.now())::float8 FROM moved
 """
 _FENCES: Final = {lost: _FENCE.format(which=lost.value) for lost in Lost}
 _TAKES: Final = {lost: _TAKE.format(which=lost.value) for lost in Lost}
@@ -173,7 +173,7 @@ DELETE FROM aiki.session_routes r USING (
 ) AS ended WHERE r.session_id = ended.id
 """
 _FORGET: Final = """
-DELETE FROM aiki.sessions s WHERE s.closed_at < now() - interval '1 hour'
+DELETE FROM aiki.sessions s WHERE s.closed_at < aiki.now() - interval '1 hour'
   AND NOT EXISTS (SELECT FROM aiki.session_routes r WHERE r.session_id = s.id)
 """
 

@@ -15,7 +15,7 @@ SELECT t.* FROM unnest(%b, %b, %b) AS t(namespace, workflow, version)
 WHERE EXISTS (
   SELECT FROM aiki.session_routes r JOIN aiki.sessions s ON s.id = r.session_id
   WHERE r.namespace = t.namespace AND r.workflow = t.workflow AND r.version = t.version
-    AND s.closed_at IS NULL AND s.expires_at > now()
+    AND s.closed_at IS NULL AND s.expires_at > aiki.now()
 )
 """
 
@@ -29,11 +29,12 @@ async def served(connection: Connection, routes: Collection[tuple[str, str, str]
 
 _REGISTER: Final = """
 INSERT INTO aiki.routes AS r (namespace, workflow, version, parameters, task_names, registered_at)
-SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, CASE WHEN %s THEN now() END
+SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, CASE WHEN %s THEN aiki.now() END
 FROM unnest(%b, %b, %b, %b, %b) AS t(namespace, workflow, version, parameters, task_names)
 ORDER BY 1, 2, 3
 ON CONFLICT (namespace, workflow, version) DO UPDATE
-  SET parameters = coalesce(excluded.parameters, r.parameters), task_names = excluded.task_names, registered_at = now()
+  SET parameters = coalesce(excluded.parameters, r.parameters), task_names = excluded.task_names,
+    registered_at = aiki.now()
   WHERE excluded.registered_at IS NOT NULL
 """
 

@@ -22,18 +22,18 @@ class Lease:
     ttl: float
 
 
-_NOW: Final = MICROSECONDS.format("now()")
+_NOW: Final = MICROSECONDS.format("aiki.now()")
 # An id that exists already is left as it is: a repeat finds it alive, a late repeat after its end does not revive it.
 # One that is alive serves from now on what a repeat names beside what it serves.
 _OPEN: Final = f"""
 WITH opened AS (
   INSERT INTO aiki.sessions (id, namespace, worker, ttl, expires_at)
-  SELECT %(id)s, %(namespace)s, %(worker)s, ttl, now() + ttl
+  SELECT %(id)s, %(namespace)s, %(worker)s, ttl, aiki.now() + ttl
   FROM (SELECT %(ttl)s::float8 * interval '1 second' AS ttl) AS given
   ON CONFLICT (id) DO NOTHING RETURNING id, ttl
 ), known AS (
   SELECT id, ttl FROM aiki.sessions
-  WHERE id = %(id)s AND namespace = %(namespace)s AND closed_at IS NULL AND expires_at > now()
+  WHERE id = %(id)s AND namespace = %(namespace)s AND closed_at IS NULL AND expires_at > aiki.now()
 ), alive AS (
   SELECT id, ttl FROM opened UNION ALL SELECT id, ttl FROM known
 ), served AS (
@@ -73,7 +73,7 @@ WITH mine AS MATERIALIZED (
   SELECT s.id FROM unnest(%b, %b) AS t(id, namespace) JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
   WHERE s.closed_at IS NULL ORDER BY s.id FOR NO KEY UPDATE OF s
 ), renewed AS (
-  UPDATE aiki.sessions s SET expires_at = now() + s.ttl FROM mine
+  UPDATE aiki.sessions s SET expires_at = aiki.now() + s.ttl FROM mine
   WHERE s.id = mine.id AND s.closed_at IS NULL RETURNING s.namespace, s.id, s.ttl
 )
 SELECT NULL, NULL, {_NOW}, NULL
@@ -88,7 +88,7 @@ JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
 CROSS JOIN LATERAL (
   SELECT r.id::text, r.epoch, r.claim_id FROM aiki.runs r
   WHERE r.session_id = s.id AND r.namespace = s.namespace AND r.state = '{State.RUNNING}'
-    AND r.claimed_at < now() - s.ttl / 3
+    AND r.last_claimed_at < aiki.now() - s.ttl / 3
     AND r.claim_id COLLATE "C" > t.after AND (t.until IS NULL OR r.claim_id COLLATE "C" <= t.until)
     AND ((t.place, r.claim_id) IN (SELECT * FROM unnest(%b, %b))) IS NOT TRUE
   LIMIT %b
@@ -142,7 +142,7 @@ async def unlisted(
 
 
 _CLOSE: Final = """
-UPDATE aiki.sessions SET closed_at = now() WHERE id = %s AND namespace = %s AND closed_at IS NULL
+UPDATE aiki.sessions SET closed_at = aiki.now() WHERE id = %s AND namespace = %s AND closed_at IS NULL
 """
 
 

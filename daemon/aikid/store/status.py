@@ -53,7 +53,7 @@ async def read(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dic
 # `attempts`' primary key from the left: the tries of each run. One whose date has passed is being made, or is over.
 _DUE: Final = f"""
 SELECT DISTINCT ON (a.run_id) a.run_id::text, a.key, a.attempt, a.error, a.next_at_us FROM aiki.attempts a
-WHERE a.run_id = ANY(%b) AND a.next_at_us > {MICROSECONDS.format("now()")} AND a.error IS NOT NULL
+WHERE a.run_id = ANY(%b) AND a.next_at_us > {MICROSECONDS.format("aiki.now()")} AND a.error IS NOT NULL
 ORDER BY a.run_id, a.next_at_us
 """
 

@@ -8,14 +8,33 @@ leaves room on its pages. Every hot write addresses rows by run id, so that the 
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 SCHEMA: Final = "aiki"
 
 metadata = sa.MetaData(schema=SCHEMA)
 
+# Whatever asks for the time asks these, which Postgres puts into the statement itself, and tests put theirs in their
+# place: the transaction's time, and the clock's for who has waited for a lock. `again` undoes a statement that has seen
+# that what it read is older than its locks: whoever sent it repeats it whole.
+FUNCTIONS: Final = (
+    "CREATE FUNCTION aiki.now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE RETURN pg_catalog.now()",
+    """
+    CREATE FUNCTION aiki.clock() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE
+      RETURN pg_catalog.clock_timestamp()
+    """,
+    """
+    CREATE FUNCTION aiki.again() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+    BEGIN
+      RAISE EXCEPTION 'what this statement read is older than its locks' USING ERRCODE = 'serialization_failure';
+    END $$
+    """,
+)
+for _function in FUNCTIONS:
+    sa.event.listen(metadata, "before_create", sa.DDL(_function))  # type: ignore[no-untyped-call]
+
 _Time = sa.DateTime(timezone=True)
-_now = sa.text("now()")
+_now = sa.text("aiki.now()")
 _zero = sa.text("0")
 
 runs = sa.Table(
@@ -28,12 +47,20 @@ runs = sa.Table(
     sa.Column("state", sa.Text(), nullable=False),
     sa.Column("priority", sa.SmallInteger(), nullable=False, server_default=_zero),
     sa.Column("epoch", sa.Integer(), nullable=False, server_default=_zero),
+    sa.Column("generation", sa.Integer(), nullable=False, server_default=_zero),
+    sa.Column(
+        "attempt",
+        sa.SmallInteger(),
+        nullable=False,
+        server_default=sa.text("1"),
+        comment="Which try of the workflow this is; its claims are counted by epoch.",
+    ),
     sa.Column("history_seq", sa.Integer(), nullable=False, server_default=_zero),
     sa.Column("crash_length", sa.Integer(), nullable=False, server_default=_zero),
     sa.Column("crash_count", sa.SmallInteger(), nullable=False, server_default=_zero),
     sa.Column("created_at", _Time, nullable=False, server_default=_now),
     sa.Column("started_at", _Time),
-    sa.Column("claimed_at", _Time),
+    sa.Column("last_claimed_at", _Time),
     sa.Column("finished_at", _Time),
     sa.Column("due_at", _Time),
     sa.Column("session_id", UUID()),
@@ -43,6 +70,38 @@ runs = sa.Table(
     sa.Column("digest", sa.Text()),
     sa.Column("labels", JSONB()),
     sa.Column("why", sa.Text()),
+    sa.Column(
+        "news_seq",
+        sa.BigInteger(),
+        nullable=False,
+        server_default=_zero,
+        comment="The number of its last arrival.",
+    ),
+    sa.Column("news_at", _Time, comment="When that came; the next is later, whatever the clock says."),
+    sa.Column(
+        "unread",
+        sa.Integer(),
+        nullable=False,
+        server_default=_zero,
+        comment="Events that came and were not taken.",
+    ),
+    sa.Column(
+        "waits",
+        ARRAY(sa.Text()),
+        comment="What a parked run waits for: event:NAME, op, child; null when it is not parked.",
+    ),
+    sa.Column("wanted", sa.Text(), comment="pause, if it is to rest when its claim ends."),
+    sa.Column("cancel_seq", sa.BigInteger(), comment="The number of the arrival that cancels it."),
+    sa.Column("parent_id", UUID()),
+    sa.Column("parent_generation", sa.Integer()),
+    sa.Column(
+        "children",
+        sa.Integer(),
+        nullable=False,
+        server_default=_zero,
+        comment="How many it has started: none is missed by who tells them.",
+    ),
+    sa.Column("watchers", sa.Integer(), nullable=False, server_default=_zero, comment="How many wait for its end."),
     sa.Column("input", sa.LargeBinary(), nullable=False),
     sa.Column("output", sa.LargeBinary()),
     sa.Column("error", sa.LargeBinary()),
@@ -54,8 +113,8 @@ sa.Index(
     runs.c.namespace,
     runs.c.workflow,
     runs.c.version,
-    sa.text("(started_at IS NULL)"),
     runs.c.priority.desc(),
+    sa.text("(started_at IS NULL)"),
     runs.c.created_at,
     postgresql_where=sa.text("state = 'queued'"),
 )
@@ -71,11 +130,12 @@ sa.Index(
     runs.c.session_id,
     postgresql_where=sa.text("state = 'running' AND crash_count >= 2"),
 )
-sa.Index("runs_due", runs.c.due_at, postgresql_where=sa.text("state IN ('scheduled', 'sleeping', 'retrying')"))
-sa.Index("runs_running", runs.c.session_id, postgresql_where=sa.text("state = 'running'"))
 sa.Index(
-    "runs_key", runs.c.namespace, runs.c.workflow, runs.c.key, unique=True, postgresql_where=sa.text("key IS NOT NULL")
+    "runs_due", runs.c.due_at, postgresql_where=sa.text("state IN ('scheduled', 'sleeping', 'retrying', 'waiting')")
 )
+sa.Index("runs_running", runs.c.session_id, postgresql_where=sa.text("state = 'running'"))
+# Those that have left generations behind: the pruner looks for what these still hold.
+sa.Index("runs_continued", runs.c.id, postgresql_where=sa.text("generation > 0"))
 # Who looks for what waits or is stuck: only coming to rest writes here, neither a claim nor an end does.
 sa.Index(
     "runs_resting",
@@ -129,16 +189,76 @@ ended = sa.Table(
 )
 sa.Index("ended_state", ended.c.namespace, ended.c.workflow, ended.c.version, ended.c.state, ended.c.created_at)
 
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("namespace", sa.Text(), primary_key=True),
+    sa.Column("workflow", sa.Text(), primary_key=True),
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("run_id", UUID(), nullable=False),
+    sa.Column("digest", sa.Text()),
+    comment="Which run holds an idempotency key.",
+)
+
+inbox = sa.Table(
+    "inbox",
+    metadata,
+    sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("number", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column(
+        "origin_id", UUID(), nullable=False, comment="The run's: a repeated send is known by it in a retry, too."
+    ),
+    sa.Column("at_us", sa.BigInteger(), nullable=False),
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("send_id", UUID()),
+    sa.Column("key", sa.Text()),
+    sa.Column("digest", sa.Text()),
+    sa.Column("value", sa.LargeBinary(), nullable=False),
+    sa.Column("taken_generation", sa.Integer()),
+    sa.Column("taken_seq", sa.Integer(), comment="The entry that consumed it."),
+    comment="What reaches runs from outside, numbered by each run's own news_seq.",
+)
+sa.Index("inbox_sent", inbox.c.origin_id, inbox.c.send_id, unique=True, postgresql_where=sa.text("send_id IS NOT NULL"))
+sa.Index(
+    "inbox_key",
+    inbox.c.origin_id,
+    inbox.c.name,
+    inbox.c.key,
+    unique=True,
+    postgresql_where=sa.text("key IS NOT NULL"),
+)
+sa.Index("inbox_unread", inbox.c.run_id, inbox.c.number, postgresql_where=sa.text("taken_seq IS NULL"))
+# What was consumed, oldest first, for the pruner.
+sa.Index(
+    "inbox_taken",
+    inbox.c.at_us,
+    inbox.c.run_id,
+    inbox.c.number,
+    postgresql_where=sa.text("taken_seq IS NOT NULL"),
+)
+
 journal = sa.Table(
     "journal",
     metadata,
     sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False, server_default=_zero),
     sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
     sa.Column("ok", sa.Boolean(), nullable=False),
-    sa.Column("turns", sa.Integer()),
+    sa.Column("turns_taken", sa.Integer()),
     sa.Column("at_us", sa.BigInteger(), nullable=False),
     sa.Column("key", sa.Text(), nullable=False),
     sa.Column("value", sa.LargeBinary(), nullable=False),
+    sa.Column(
+        "asked",
+        sa.Integer(),
+        nullable=False,
+        server_default=_zero,
+        comment="How many had been delivered when its call was asked.",
+    ),
+    sa.Column("started_us", sa.BigInteger()),
+    sa.Column("worker", sa.Text()),
+    sa.Column("arguments", sa.LargeBinary()),
     comment="Outcomes in the order in which they were delivered; seq counts from 1 without gaps.",
 )
 
@@ -146,6 +266,7 @@ task_counts = sa.Table(
     "task_counts",
     metadata,
     sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False, server_default=_zero),
     sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
     sa.Column("tasks", sa.Integer(), nullable=False),
     comment="How many of a journal's first seq entries are tasks': a row now and then, so that few are left to count.",
@@ -155,6 +276,7 @@ attempts = sa.Table(
     "attempts",
     metadata,
     sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False, server_default=_zero),
     sa.Column("key", sa.Text(), primary_key=True),
     sa.Column("attempt", sa.Integer(), primary_key=True, autoincrement=False),
     sa.Column("at", _Time, nullable=False, server_default=_now),
@@ -162,6 +284,8 @@ attempts = sa.Table(
     sa.Column("error", sa.LargeBinary()),
     sa.Column("epoch", sa.Integer(), nullable=False),
     sa.Column("journal_length", sa.Integer(), nullable=False),
+    sa.Column("details", sa.LargeBinary(), comment="What its last heartbeat said."),
+    sa.Column("details_at_us", sa.BigInteger()),
     comment="Tries of tasks that were not final; error is null for the start of an at_most_once task.",
 )
 

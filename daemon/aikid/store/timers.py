@@ -12,7 +12,7 @@ _PARKED: Final = quoted(sources(Move.DUE))
 # `runs_due` from the left; SKIP LOCKED: several daemons share the rows and none waits.
 _WAKE: Final = f"""
 WITH due AS MATERIALIZED (
-  SELECT r.id FROM aiki.runs r WHERE r.state IN ({_PARKED}) AND r.due_at <= now()
+  SELECT r.id FROM aiki.runs r WHERE r.state IN ({_PARKED}) AND r.due_at <= aiki.now()
   ORDER BY r.due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 ), woken AS (
   UPDATE aiki.runs r SET state = '{target(Move.DUE)}', why = NULL, history_seq = r.history_seq + 1
@@ -23,7 +23,7 @@ WITH due AS MATERIALIZED (
 SELECT namespace, workflow, version, id::text FROM woken
 """
 _NEXT: Final = f"""
-SELECT extract(epoch FROM min(r.due_at) - now())::float8 FROM aiki.runs r WHERE r.state IN ({_PARKED})
+SELECT extract(epoch FROM min(r.due_at) - aiki.now())::float8 FROM aiki.runs r WHERE r.state IN ({_PARKED})
 """
 
 

@@ -30,13 +30,14 @@ async def test_a_run_is_claimed_once_however_many_ask(engine: Engine, rival: Eng
 
 
 async def test_the_best_run_is_claimed_first(engine: Engine) -> None:
-    started = await engine.queued_run(priority=-5)
+    """By priority; within one those that have started come first, then who was enqueued first."""
+    started = await engine.queued_run()
     run = await engine.claim_one()
     await engine.record(unit(run.fence, end=End(Move.RELEASE)))
     batch = [new_run(), new_run(priority=7), new_run(priority=-1), new_run(priority=7), new_run()]
     await engine.enqueue(*batch)
     order = [run.fence.run_id for run in await engine.claim(await engine.session())]
-    assert order == [started, *(batch[n].id for n in (1, 3, 0, 4, 2))]
+    assert order == [batch[1].id, batch[3].id, started, batch[0].id, batch[4].id, batch[2].id]
 
 
 async def test_several_routes_are_claimed_together(engine: Engine) -> None:
@@ -176,7 +177,7 @@ async def test_a_claim_whose_reply_was_lost_is_found_by_the_renewal(engine: Engi
     session = await engine.session()
     lost = await engine.claim_one(session)
     assert (await engine.renew(session)).unlisted == []
-    await engine.execute("UPDATE aiki.runs SET claimed_at = now() - interval '11 s'")
+    await engine.execute("UPDATE aiki.runs SET last_claimed_at = now() - interval '11 s'")
     assert (await engine.renew(session, lost.fence.claim_id)).unlisted == []
     assert (await engine.renew(session, "another")).unlisted == [lost.fence]
     await engine.record(unit(lost.fence, end=End(Move.RELEASE)))
@@ -194,7 +195,7 @@ async def test_a_renewal_that_has_no_room_for_all_claims_is_told_only_of_those_w
         claim = await engine.claim_one(session)
         claims[claim.fence.claim_id] = claim.fence
     one, two, three, four = sorted(claims)
-    await engine.execute("UPDATE aiki.runs SET claimed_at = now() - interval '11 s'")
+    await engine.execute("UPDATE aiki.runs SET last_claimed_at = now() - interval '11 s'")
     assert (await engine.renew(session, one, until=two)).unlisted == [claims[two]]
     assert (await engine.renew(session, one, two, until=two)).unlisted == []
     assert (await engine.renew(session, three, after=two)).unlisted == [claims[four]]
@@ -208,7 +209,7 @@ async def test_a_renewal_is_told_of_as_many_lost_claims_as_fit(engine: Engine) -
     await engine.enqueue(*(new_run() for _ in range(300)))
     while await engine.claim(session, limit=200):
         continue
-    await engine.execute("UPDATE aiki.runs SET claimed_at = now() - interval '11 s'")
+    await engine.execute("UPDATE aiki.runs SET last_claimed_at = now() - interval '11 s'")
     reply = await engine.renew(session)
     assert 200 < len(reply.unlisted) < 300
     assert len(codec.encode_reply(reply)) < MAX_PAYLOAD_LEAST

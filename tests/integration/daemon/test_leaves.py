@@ -405,7 +405,7 @@ async def test_what_nobody_hears_of_is_found_by_the_next_renewal(engine: Engine)
     session = await engine.session()
     engine.park(session, 5)
     (told,) = await handed(engine, new_run())
-    await engine.execute("UPDATE aiki.runs SET claimed_at = now() - interval '11 s'")
+    await engine.execute("UPDATE aiki.runs SET last_claimed_at = now() - interval '11 s'")
     fence = told.runs[0].fence
     assert (await engine.renew(session)).unlisted == [Fence(fence.run_id, 1, fence.claim_id)]
     assert (await engine.renew(session, fence.claim_id)).unlisted == []

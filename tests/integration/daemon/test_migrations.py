@@ -39,8 +39,8 @@ def test_the_migrated_schema_is_that_of_the_tables(database: str) -> None:
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
 
 
-def test_the_indexes_are_those_of_the_tables(empty: str, database: str) -> None:
-    """Alembic does not compare predicates, orders and storage options: build both and read them."""
+def test_the_indexes_and_functions_are_those_of_the_tables(empty: str, database: str) -> None:
+    """Alembic does not compare predicates, orders, storage options and functions: build both and read them."""
     with psycopg.connect(empty) as connection:
         connection.execute("CREATE SCHEMA aiki")
     metadata.create_all(migrate.engine(empty))
@@ -55,7 +55,16 @@ def test_the_indexes_are_those_of_the_tables(empty: str, database: str) -> None:
                 "SELECT relname, reloptions, obj_description(oid) FROM pg_class"
                 " WHERE relnamespace = 'aiki'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'"
             ).fetchall()
-            found.append((set(indexes), {name: (set(given or ()), about) for name, given, about in options}))
+            columns = connection.execute(
+                "SELECT relname, attname, col_description(c.oid, attnum) FROM pg_class c"
+                " JOIN pg_attribute ON attrelid = c.oid WHERE relnamespace = 'aiki'::regnamespace AND relkind = 'r'"
+                " AND attnum > 0 AND NOT attisdropped AND relname <> 'alembic_version'"
+            ).fetchall()
+            functions = connection.execute(
+                "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'aiki'::regnamespace"
+            ).fetchall()
+            tables = {name: (set(given or ()), about) for name, given, about in options}
+            found.append((set(indexes), tables, set(columns), set(functions)))
     assert found[0] == found[1]
 
 
@@ -99,7 +108,7 @@ BESIDE = {
 """By side table what stands there, and what of the runs ought to."""
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
 def test_an_earlier_schema_is_brought_up_with_what_it_holds(empty: str, revision: str) -> None:
     with migrate.engine(empty).begin() as connection:
         connection.execute(sa.text("CREATE SCHEMA aiki"))

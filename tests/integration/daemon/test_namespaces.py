@@ -117,7 +117,7 @@ async def ours(database: str) -> AsyncIterator[Ours]:
         queued = secret_run()
         await engine.enqueue(queued)
         # So long ago that a renewal which does not list it is told of it.
-        await engine.execute("UPDATE aiki.runs SET claimed_at = now() - interval '1 hour'")
+        await engine.execute("UPDATE aiki.runs SET last_claimed_at = now() - interval '1 hour'")
         ids = blocked.fence.run_id, ended.fence.run_id
         yield Ours(engine, session, claim_id, running, queued, *ids, await stranger.session())
 

@@ -93,7 +93,7 @@ async def hold_many(engine: Engine, count: int) -> str:
     session = await engine.session()
     await engine.execute(
         "INSERT INTO aiki.runs"
-        " (id, origin_id, namespace, workflow, version, state, input, epoch, session_id, claim_id, claimed_at)"
+        " (id, origin_id, namespace, workflow, version, state, input, epoch, session_id, claim_id, last_claimed_at)"
         " SELECT id, id, %s, 'flow', '1.0', 'running', '{}', 1, %s, 'claim', now()"
         " FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, %s)) AS made",
         engine.namespace,

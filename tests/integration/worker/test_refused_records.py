@@ -35,8 +35,8 @@ async def effects(run: WorkflowRun, name: str) -> int:
 FAILURES: dict[str, tuple[LiteralString, LiteralString]] = {
     # A type that no statement of ours fits is as near to a bug of the daemon as a database comes.
     "a bug": (
-        "ALTER TABLE aiki.journal ALTER COLUMN turns TYPE boolean USING turns > 0",
-        "ALTER TABLE aiki.journal ALTER COLUMN turns TYPE integer USING turns::integer",
+        "ALTER TABLE aiki.journal ALTER COLUMN turns_taken TYPE boolean USING turns_taken > 0",
+        "ALTER TABLE aiki.journal ALTER COLUMN turns_taken TYPE integer USING turns_taken::integer",
     ),
     "a table that is away": (
         "ALTER TABLE aiki.journal RENAME TO moved",
