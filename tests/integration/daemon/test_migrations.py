@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 
 from aiki.core.errors import ConfigError, Unavailable
 from aikid.store import migrate
+from aikid.store.fates import Fate, of_error
 from aikid.store.tables import SCHEMA, metadata
 from tests.servers import Postgres
 
@@ -69,10 +70,12 @@ def test_the_indexes_and_functions_are_those_of_the_tables(empty: str, database:
 
 
 STORED = """
-INSERT INTO aiki.runs (id, origin_id, namespace, workflow, version, state, input, created_at, finished_at, labels)
+INSERT INTO aiki.runs
+  (id, origin_id, namespace, workflow, version, state, input, created_at, finished_at, labels, key, digest)
 SELECT id, id, 'ns', 'flow', '1', state, '{}', now() - n * interval '1 s',
   CASE WHEN state IN ('completed', 'failed', 'cancelled') THEN now() END,
-  CASE WHEN n % 2 = 0 THEN jsonb_build_object('n', n::text, 'even', 'yes') END
+  CASE WHEN n % 2 = 0 THEN jsonb_build_object('n', n::text, 'even', 'yes') END,
+  CASE WHEN n % 3 = 0 THEN 'key-' || n END, CASE WHEN n % 3 = 0 THEN 'digest-' || n END
 FROM (
   SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, 'f'))::uuid AS id, n,
     ('{queued,running,blocked,completed,failed,cancelled}'::text[])[1 + n % 6] AS state FROM generate_series(1, 60) AS n
@@ -108,22 +111,77 @@ BESIDE = {
 """By side table what stands there, and what of the runs ought to."""
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
-def test_an_earlier_schema_is_brought_up_with_what_it_holds(empty: str, revision: str) -> None:
-    with migrate.engine(empty).begin() as connection:
+FIRST_PLACES = "0002"
+"""The schema from which on a try says where it stands in the story."""
+ATTEMPTS = {
+    True: "INSERT INTO aiki.attempts (run_id, key, attempt, error) SELECT id, 'task:a:0:1', 1, '{}' FROM aiki.runs",
+    False: "INSERT INTO aiki.attempts (run_id, key, attempt, error, epoch, journal_length)"
+    " SELECT id, 'task:a:0:1', 1, '{}', 1, 0 FROM aiki.runs",
+}
+"""A try of each run, by whether the schema is older than FIRST_PLACES."""
+KEPT = {
+    "keys": (
+        "SELECT namespace, workflow, key, run_id, digest FROM aiki.keys ORDER BY key",
+        "SELECT namespace, workflow, key, id, digest FROM aiki.runs WHERE key IS NOT NULL ORDER BY key",
+    ),
+    "journal": (
+        "SELECT run_id::text, generation, count(*), max(asked) FROM aiki.journal GROUP BY 1, 2 ORDER BY 1",
+        "(SELECT min(id::text), 0, 99, 0 FROM aiki.runs) UNION ALL (SELECT max(id::text), 0, 150, 0 FROM aiki.runs)"
+        " ORDER BY 1",
+    ),
+    "attempts": (
+        "SELECT run_id, generation, key, attempt FROM aiki.attempts ORDER BY run_id",
+        "SELECT id, 0, 'task:a:0:1', 1 FROM aiki.runs ORDER BY id",
+    ),
+    "runs": (
+        "SELECT id, generation, attempt, news_seq, unread, children, watchers FROM aiki.runs ORDER BY id",
+        "SELECT id, 0, 1, 0, 0, 0, 0 FROM aiki.runs ORDER BY id",
+    ),
+}
+"""What stands in any table after the last migration, and what ought to."""
+
+
+def migrate_to(database: str, revision: str) -> None:
+    """Make the schema of an earlier release."""
+    with migrate.engine(database).begin() as connection:
         connection.execute(sa.text("CREATE SCHEMA aiki"))
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(Path(migrate.__file__).with_name("migrations")))
         command.upgrade(config, revision)
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
+def test_an_earlier_schema_is_brought_up_with_what_it_holds(empty: str, revision: str) -> None:
+    migrate_to(empty, revision)
     with psycopg.connect(empty) as connection:
-        connection.execute(STORED.encode())
-        connection.execute(JOURNAL.encode())
+        for statement in (STORED, JOURNAL, ATTEMPTS[revision < FIRST_PLACES]):
+            connection.execute(statement.encode())
     migrate.upgrade(empty)
+    # The last of the earlier ones has its side tables filled by whoever writes runs.
+    tables = KEPT if revision == "0005" else KEPT | BESIDE
     with psycopg.connect(empty) as connection:
-        for found, expected in BESIDE.values():
+        for found, expected in tables.values():
             rows = connection.execute(found.encode()).fetchall()
             assert rows
             assert rows == connection.execute(expected.encode()).fetchall()
+
+
+FORMER = {
+    "enqueue": "INSERT INTO aiki.runs (id, origin_id, namespace, workflow, version, state, input, claimed_at)"
+    " VALUES (gen_random_uuid(), gen_random_uuid(), 'ns', 'flow', '1', 'queued', '{}', NULL)",
+    "claim": "UPDATE aiki.runs SET state = 'running', claimed_at = now() WHERE state = 'queued'",
+    "record": "INSERT INTO aiki.journal (run_id, seq, ok, turns, at_us, key, value)"
+    " VALUES (gen_random_uuid(), 1, true, 1, 1, 'task:a:0:1', '1')",
+}
+"""Of what an aikid of the former version writes, the part that Postgres must refuse."""
+
+
+@pytest.mark.parametrize("statement", FORMER.values(), ids=FORMER.keys())
+def test_a_daemon_of_the_former_version_is_refused_as_long_as_it_runs(database: str, statement: str) -> None:
+    """It answers `Unavailable` then, and the next aikid of the queue group is asked."""
+    with psycopg.connect(database) as connection, pytest.raises(psycopg.errors.UndefinedColumn) as refused:
+        connection.execute(statement.encode())
+    assert of_error(refused.value, closed=False) is Fate.WAIT
 
 
 def test_several_daemons_may_migrate_at_once(empty: str) -> None:
