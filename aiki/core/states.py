@@ -37,6 +37,8 @@ class Move(StrEnum):
     DIVERGE = "diverge"
     OVERSIZE = "oversize"
     SLEEP = "sleep"
+    WAIT = "wait"
+    ARRIVE = "arrive"
     RETRY = "retry"
     COMPLETE = "complete"
     FAIL = "fail"
@@ -56,10 +58,15 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.SCHEDULED, Move.DUE): State.QUEUED,
     (State.SLEEPING, Move.DUE): State.QUEUED,
     (State.RETRYING, Move.DUE): State.QUEUED,
+    (State.WAITING, Move.DUE): State.QUEUED,
+    # Something has come that it waits for.
+    (State.WAITING, Move.ARRIVE): State.QUEUED,
+    (State.SLEEPING, Move.ARRIVE): State.QUEUED,
     (State.QUEUED, Move.CLAIM): State.RUNNING,
     # What a claim may end in. Each is written under the fence (run_id, epoch, claim_id).
     (State.RUNNING, Move.RELEASE): State.QUEUED,
     (State.RUNNING, Move.SLEEP): State.SLEEPING,
+    (State.RUNNING, Move.WAIT): State.WAITING,
     (State.RUNNING, Move.RETRY): State.RETRYING,
     (State.RUNNING, Move.DIVERGE): State.BLOCKED,
     (State.RUNNING, Move.OVERSIZE): State.BLOCKED,

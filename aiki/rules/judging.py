@@ -18,8 +18,8 @@ ENDS: Final = frozenset(move for move in Move if State.RUNNING in sources(move))
     Move.CRASH_LOOP,
 }
 """How a claim may end: what happens to a running run, but for what only the loss of a lease does."""
-PARKING: Final = frozenset(move for move in ENDS if target(move) in sources(Move.DUE))
-"""Ends after which the run goes on at `due_at`."""
+PARKING: Final = frozenset(move for move in ENDS if target(move) in sources(Move.DUE)) - {Move.WAIT}
+"""Ends after which the run goes on at `due_at`. (A wait may have a date.)"""
 STANDSTILLS: Final = frozenset({Move.RELEASE})
 """Ends that say nothing of the run, only of its worker: its crashes are not forgotten."""
 

@@ -45,6 +45,12 @@ DAEMONS: Final = 64
 """Daemons that hand over to one worker."""
 LEAVE_SECONDS: Final = 2.0
 """For how long a Park holds."""
+UNREAD_EVENTS: Final = 10_000
+"""Unread events of one run."""
+CLAIMED_ARRIVALS: Final = 100
+"""Arrivals that come along with a claimed run."""
+TOLD_RUNS: Final = 1_000
+"""Runs of which workers are told after one commit, or in one renewal's reply."""
 HELD_CLAIMS: Final = 12_000
 """Claims that one worker holds: as many as a renewal can name within MESSAGE_BYTES."""
 ENTRIES_SOFT: Final = 5_000

@@ -140,7 +140,7 @@ def cut(unit: Unit, room: int) -> list[Unit]:
     """Return the unit in parts that each fit `room`, to be written one after the other: each when the last is durable.
 
     A crash between two of them leaves a part of what came about, as it would between two units: the entries in their
-    order first, then the tries, and the claim is given up last.
+    order first, then the tries, then what it sends; its timer is asked, or the claim given up, last.
     """
     found: list[Unit] = []
     base = unit.base
@@ -152,6 +152,11 @@ def cut(unit: Unit, room: int) -> list[Unit]:
         Unit(unit.fence, base, [], list(attempts), None)
         for attempts in parts(unit.attempts, weights.of_attempt, room, UNIT_ITEMS)
     )
+    found += (
+        Unit(unit.fence, base, [], [], None, list(ops)) for ops in parts(unit.ops, weights.of_sent, room, UNIT_ITEMS)
+    )
+    if unit.timer is not None:
+        found.append(Unit(unit.fence, base, [], [], None, [], unit.timer))
     if unit.end is not None:
         found.append(Unit(unit.fence, base, [], [], unit.end))
     return found

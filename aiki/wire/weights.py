@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from aiki.wire.messages import NO_OPTIONS, Attempt, End, Entry, HistoryItem, NewRun, Route, RunStatus, Unit
+from aiki.wire.messages import (
+    NO_OPTIONS,
+    Arrival,
+    Attempt,
+    End,
+    Entry,
+    HistoryItem,
+    NewRun,
+    Route,
+    RunStatus,
+    SendOp,
+    Sent,
+    Unit,
+)
 
 REQUEST_BYTES: Final = 512
 """A request beside its items."""
@@ -31,6 +44,12 @@ _RUN_BYTES: Final = 768
 _STATUS_BYTES: Final = 512
 _ITEM_BYTES: Final = 256
 _ENTRY_BYTES: Final = 80
+_TAKEN_BYTES: Final = 20
+"""The number of an arrival."""
+_ARRIVAL_BYTES: Final = 128
+_SEND_BYTES: Final = 320
+"""An event on its way, beside its name, key and value."""
+_TIMER_BYTES: Final = 48
 _ROUTE_BYTES: Final = 256
 
 
@@ -73,7 +92,7 @@ def of_status(run: RunStatus) -> int:
 
 def of_entry(entry: Entry) -> int:
     """Return the weight of a journal entry."""
-    return _ENTRY_BYTES + of_text(entry.key) + len(entry.value)
+    return _ENTRY_BYTES + of_text(entry.key) + len(entry.value) + _TAKEN_BYTES * len(entry.takes)
 
 
 def of_attempt(attempt: Attempt) -> int:
@@ -83,18 +102,35 @@ def of_attempt(attempt: Attempt) -> int:
 
 def of_end(end: End | None) -> int:
     """Return the weight of a claim's end, 0 for none."""
-    return 0 if end is None else len(end.output) + len(end.error) + of_text(end.why)
+    if end is None:
+        return 0
+    weight = len(end.output) + len(end.error) + of_text(end.why)
+    return weight + sum(of_text(name) + 4 for name in end.waits) if end.waits else weight
+
+
+def of_arrival(arrival: Arrival) -> int:
+    """Return the weight of what has reached a run."""
+    return _ARRIVAL_BYTES + of_text(arrival.name) + len(arrival.value)
+
+
+def of_sent(send: SendOp | Sent) -> int:
+    """Return the weight of an event on its way, and of what is said of it."""
+    return _SEND_BYTES + of_text(send.name) + of_text(send.key) + len(send.value)
 
 
 def of_unit(unit: Unit) -> int:
     """Return the weight of what a claim writes at a time."""
     weight = UNIT_BYTES
     for entry in unit.entries:  # as `of_entry`: a call less on the hot path
-        weight += _ENTRY_BYTES + _TEXT_BYTES * len(entry.key) + len(entry.value)
+        weight += _ENTRY_BYTES + _TEXT_BYTES * len(entry.key) + len(entry.value) + _TAKEN_BYTES * len(entry.takes)
     for attempt in unit.attempts:
         weight += of_attempt(attempt)
     if unit.end is not None:
         weight += of_end(unit.end)
+    if unit.ops:
+        weight += sum(map(of_sent, unit.ops))
+    if unit.timer is not None:
+        weight += _TIMER_BYTES + of_entry(unit.timer.entry)
     return weight
 
 

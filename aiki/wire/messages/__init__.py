@@ -8,6 +8,17 @@ Journal entries travel as arrays, because they are most of the bytes.
 
 from __future__ import annotations
 
+from aiki.wire.messages.arrivals import (
+    Arrival,
+    Inbox,
+    InboxReply,
+    Outcome,
+    Send,
+    SendOp,
+    SendReply,
+    Sent,
+    Told,
+)
 from aiki.wire.messages.base import NONE, NULL, Attempt, Request
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, RunOptions
@@ -57,6 +68,7 @@ from aiki.wire.messages.workers import (
     RecordReply,
     RenewSession,
     SessionReply,
+    TimerAsk,
     Unit,
 )
 
@@ -64,6 +76,7 @@ __all__ = [
     "NONE",
     "NO_OPTIONS",
     "NULL",
+    "Arrival",
     "Attempt",
     "Claim",
     "ClaimReply",
@@ -82,12 +95,15 @@ __all__ = [
     "History",
     "HistoryItem",
     "HistoryReply",
+    "Inbox",
+    "InboxReply",
     "Input",
     "InputReply",
     "ListReply",
     "ListRuns",
     "NewRun",
     "OpenSession",
+    "Outcome",
     "Page",
     "PageReply",
     "Park",
@@ -105,12 +121,18 @@ __all__ = [
     "RunNews",
     "RunOptions",
     "RunStatus",
+    "Send",
+    "SendOp",
+    "SendReply",
+    "Sent",
     "SessionReply",
     "Status",
     "StatusReply",
     "Summary",
     "SummaryReply",
     "SummaryRow",
+    "TimerAsk",
+    "Told",
     "Unit",
     "Watch",
     "Workflows",

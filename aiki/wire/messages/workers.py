@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import Move
-from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, ROUTES, UNIT_ITEMS, WHY_CHARS
+from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, LIST_ITEMS, ROUTES, UNIT_ITEMS, UNREAD_EVENTS, WHY_CHARS
+from aiki.wire.messages.arrivals import Arrival, SendOp
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.runs import Route
 
@@ -16,13 +17,15 @@ class SessionReply(Struct, omit_defaults=True):
     """The lease after the request. `ttl` is in seconds; `now` is the database's clock.
 
     `unlisted` names runs of this session that were claimed more than TTL/3 ago and whose claim was not in `held`,
-    though within its bounds; as many as fit.
+    though within its bounds; as many as fit. `news` names runs of this session with unread arrivals, or of which
+    something is wanted, and up to which number these go: so a lost `Told` costs seconds.
     """
 
     alive: bool
     now: int
     ttl: float = 30.0
     unlisted: list[Fence] = []
+    news: list[tuple[str, int]] = []
 
 
 class OpenSession(Request[SessionReply]):
@@ -74,7 +77,8 @@ class Entry(Struct, array_like=True):
     """One outcome that was delivered to the workflow.
 
     `value` is the result, or a `Failure` where `ok` is false. `turns` is set if the outcome was let into a body that
-    could still move (a spinning one): after so many handles.
+    could still move (a spinning one): after so many handles. `asked` is the number of the delivery before its call was
+    asked. `takes` are the numbers of the arrivals that it consumes.
     """
 
     key: Text
@@ -82,6 +86,8 @@ class Entry(Struct, array_like=True):
     value: Raw
     at: int
     turns: int | None = None
+    asked: int = 0
+    takes: Annotated[list[int], Meta(max_length=UNREAD_EVENTS)] = []
 
 
 class Failure(Struct, omit_defaults=True):
@@ -123,6 +129,14 @@ class Claimed(Struct, omit_defaults=True):
     """It has killed workers before."""
     attempt: int = 1
     """The attempt of the workflow itself."""
+    generation: int = 0
+    """Which life of the run this is."""
+    news: int = 0
+    """The highest number of an arrival that was really read for this reply."""
+    arrivals: list[Arrival] = []
+    """What is unread, oldest first, as much as fits."""
+    unread: int = 0
+    """All that is unread, at least; if there is more than came along, it is read by `Inbox`."""
 
 
 class ClaimReply(Struct, omit_defaults=True):
@@ -152,19 +166,37 @@ class Claim(Request[ClaimReply]):
 
 
 class End(Struct, omit_defaults=True):
-    """How a claim ends: `move` is release, sleep, retry, diverge, oversize, complete or fail."""
+    """How a claim ends: `move` is release, sleep, wait, retry, diverge, oversize, complete or fail.
+
+    A park that says which arrivals were `seen` holds only if there are no others yet. What it `waits` for queues the
+    run again: an event as `event:NAME`, other kinds of arrivals by their names.
+    """
 
     move: Move
     output: Raw = NONE
     error: Raw = NONE
     due_at: int | None = None
     why: Annotated[str, Meta(max_length=WHY_CHARS)] | None = None
+    seen: int | None = None
+    waits: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
+
+
+class TimerAsk(Struct, array_like=True):
+    """A timer that may fire only if no arrival came first: `entry` is written if the daemon says so.
+
+    It was decided on what was `seen` then, not when it is sent.
+    """
+
+    entry: Entry
+    due: int
+    seen: int
 
 
 class Unit(Struct, array_like=True):
     """What one claim writes at a time, all or none: at most one unit per run is in flight.
 
-    `base` is the number of entries that the run's journal holds before these; `end` gives the claim up.
+    `base` is the number of entries that the run's journal holds before these; `end` gives the claim up. An asked
+    `timer` follows the entries, and a unit that has one has no end.
     """
 
     fence: Fence
@@ -172,6 +204,8 @@ class Unit(Struct, array_like=True):
     entries: Annotated[list[Entry], Meta(max_length=UNIT_ITEMS)]
     attempts: Annotated[list[Attempt], Meta(max_length=UNIT_ITEMS)]
     end: End | None = None
+    ops: Annotated[list[SendOp], Meta(max_length=UNIT_ITEMS)] = []
+    timer: TimerAsk | None = None
 
 
 class Recorded(Struct, array_like=True):
@@ -182,6 +216,12 @@ class Recorded(Struct, array_like=True):
 
     result: Literal["done", "fenced", "conflict", "refused"]
     reason: str | None = None
+    timer: Literal["done", "early", "news"] | None = None
+    """Of its timer: it has fired, it is not due yet, or there are arrivals that may come first."""
+    parked: bool = True
+    """False if its end was a park, and there was news: the rest of the unit stands, and the claim goes on."""
+    news: int = 0
+    """The number of the run's last arrival, where one was looked for."""
 
 
 class RecordReply(Struct):

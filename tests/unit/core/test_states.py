@@ -38,3 +38,11 @@ def test_every_live_state_leads_to_an_end() -> None:
         ends |= {state for (state, _), after in TRANSITIONS.items() if after in ends}
     reachable = {State.SCHEDULED, State.QUEUED} | set(TRANSITIONS.values())
     assert reachable <= ends
+
+
+def test_what_arrives_wakes_a_run_where_it_may_wait_for_it() -> None:
+    assert sources(Move.ARRIVE) == {State.WAITING, State.SLEEPING}
+
+
+def test_a_wait_may_have_a_date() -> None:
+    assert target(Move.WAIT) in sources(Move.DUE)

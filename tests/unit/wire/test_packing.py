@@ -15,6 +15,7 @@ from aiki.wire import codec, packing, weights
 from aiki.wire.limits import ERROR_BYTES, KEY_CHARS, LABELS, MESSAGE_BYTES, PAYLOAD_BYTES
 from aiki.wire.messages import (
     NONE,
+    Arrival,
     Attempt,
     Claimed,
     ClaimReply,
@@ -30,8 +31,11 @@ from aiki.wire.messages import (
     Route,
     RunOptions,
     RunStatus,
+    SendOp,
+    Sent,
     StatusReply,
     SummaryRow,
+    TimerAsk,
     Unit,
 )
 from aiki.wire.packing import MAX_PAYLOAD_LEAST
@@ -148,9 +152,21 @@ def weighs_enough(thing: object, weight: int) -> bool:
 
 
 labels = st.dictionaries(st.text("abc", min_size=1, max_size=64), text, max_size=3)
-entries = st.builds(Entry, text, st.booleans(), raw, st.integers(0, TIME), st.none() | small)
+number = st.integers(0, 2**63 - 1)
+entries = st.builds(
+    Entry, text, st.booleans(), raw, st.integers(0, TIME), st.none() | small, small, st.lists(number, max_size=3)
+)
 attempts = st.builds(Attempt, text, small, raw, st.none() | st.integers(0, TIME))
-ends = st.builds(End, st.sampled_from(Move), raw, raw, st.none() | st.integers(0, TIME), st.none() | text)
+ends = st.builds(
+    End,
+    st.sampled_from(Move),
+    *(raw, raw, st.none() | st.integers(0, TIME), st.none() | text),
+    *(st.none() | number, st.lists(text, max_size=3)),
+)
+ids = st.just(RUN)
+digests = st.none() | st.just("f" * 32)
+sends = st.builds(SendOp, ids, ids, text, raw, st.none() | text, digests)
+timers = st.builds(TimerAsk, entries, st.integers(0, TIME), number)
 
 
 @given(raw, st.none() | text, labels)
@@ -158,6 +174,7 @@ def test_a_run_weighs_no_less_than_it_takes(input: Raw, key: str | None, labelle
     options = RunOptions(key=key, on_conflict="existing", priority=-100, labels=labelled, start_at=TIME)
     run = NewRun(RUN, NAME, VERSION, input, options, "f" * 32)
     claimed = Claimed(FENCE, RUN, NAME, VERSION, input, 9, TIME, key, labelled, length=50_000, suspect=True)
+    claimed.generation, claimed.news, claimed.unread = 2**31 - 1, 2**63 - 1, 2**31 - 1
     assert weighs_enough(run, weights.of_run(run))
     assert weighs_enough(claimed, weights.of_run(run))
 
@@ -173,11 +190,28 @@ def test_a_status_weighs_no_less_than_it_takes(
     assert weighs_enough(status, weights.of_status(status))
 
 
-@given(st.lists(entries, max_size=3), st.lists(attempts, max_size=3), st.none() | ends)
-def test_a_unit_weighs_no_less_than_it_takes(some: list[Entry], tries: list[Attempt], end: End | None) -> None:
-    unit = Unit(FENCE, 50_000, some, tries, end)
+units = st.builds(
+    Unit,
+    st.just(FENCE),
+    st.just(50_000),
+    *(st.lists(entries, max_size=3), st.lists(attempts, max_size=3), st.none() | ends),
+    *(st.lists(sends, max_size=3), st.none() | timers),
+)
+
+
+@given(units)
+def test_a_unit_weighs_no_less_than_it_takes(unit: Unit) -> None:
     assert weighs_enough(unit, weights.of_unit(unit))
-    assert all(weighs_enough(entry, weights.of_entry(entry)) for entry in some)
+    assert all(weighs_enough(entry, weights.of_entry(entry)) for entry in unit.entries)
+
+
+@given(sends, number, st.integers(0, TIME))
+def test_an_event_weighs_no_less_than_it_takes(send: SendOp, place: int, at: int) -> None:
+    assert weighs_enough(send, weights.of_sent(send))
+    sent = Sent(send.run_id, send.id, send.name, send.value, send.key, send.digest)
+    assert weighs_enough(sent, weights.of_sent(sent))
+    arrival = Arrival(place, at, "cancel", send.name, send.value, send.id)
+    assert weighs_enough(arrival, weights.of_arrival(arrival))
 
 
 @given(text, text, text, raw, st.lists(text, max_size=3))
@@ -197,37 +231,35 @@ def test_an_absent_payload_weighs_nothing() -> None:
 # -- cutting
 
 
-@given(st.lists(entries, max_size=6), st.lists(attempts, max_size=6), st.none() | ends, st.integers(500, 3000))
-def test_a_unit_is_cut_into_parts_that_fit_and_lose_nothing(
-    some: list[Entry], tries: list[Attempt], end: End | None, room: int
-) -> None:
-    found = packing.cut(Unit(FENCE, 7, some, tries, end), room)
-    base = 7
+@given(units, st.integers(500, 3000))
+def test_a_unit_is_cut_into_parts_that_fit_and_lose_nothing(unit: Unit, room: int) -> None:
+    found = packing.cut(unit, room)
+    base = unit.base
     for part in found:
         assert part.fence == FENCE
         assert part.base == base, "a gap in the journal"
-        assert weights.of_unit(part) <= room or len(part.entries) + len(part.attempts) <= 1
+        assert weights.of_unit(part) <= room or len(part.entries) + len(part.attempts) + len(part.ops) <= 1
         base += len(part.entries)
-    assert [entry for part in found for entry in part.entries] == some
-    assert [attempt for part in found for attempt in part.attempts] == tries
-    assert [part.end for part in found if part.end is not None] == ([] if end is None else [end])
+    assert [entry for part in found for entry in part.entries] == unit.entries
+    assert [attempt for part in found for attempt in part.attempts] == unit.attempts
+    assert [op for part in found for op in part.ops] == unit.ops
+    assert [part.timer for part in found if part.timer is not None] == ([] if unit.timer is None else [unit.timer])
+    assert [part.end for part in found if part.end is not None] == ([] if unit.end is None else [unit.end])
 
 
-@given(st.lists(entries, max_size=4), st.lists(attempts, max_size=4), st.none() | ends)
-def test_tries_come_after_the_entries_and_the_claim_is_given_up_last(
-    some: list[Entry], tries: list[Attempt], end: End | None
-) -> None:
+@given(units)
+def test_tries_and_sends_come_after_the_entries_and_the_claim_is_given_up_last(unit: Unit) -> None:
     kinds = [
-        "e" if part.entries else "a" if part.attempts else "end"
-        for part in packing.cut(Unit(FENCE, 0, some, tries, end), 500)
+        "e" if part.entries else "a" if part.attempts else "o" if part.ops else "t" if part.timer else "end"
+        for part in packing.cut(unit, 500)
     ]
-    assert kinds == sorted(kinds, key=["e", "a", "end"].index)
+    assert kinds == sorted(kinds, key=["e", "a", "o", "t", "end"].index)
 
 
-@given(st.lists(entries, max_size=4), st.lists(attempts, max_size=4), st.none() | ends, st.integers(500, 3000))
-def test_what_was_cut_is_not_cut_again(some: list[Entry], tries: list[Attempt], end: End | None, room: int) -> None:
+@given(units, st.integers(500, 3000))
+def test_what_was_cut_is_not_cut_again(unit: Unit, room: int) -> None:
     """Else whoever cuts what was refused would go on for ever."""
-    for part in packing.cut(Unit(FENCE, 0, some, tries, end), room):
+    for part in packing.cut(unit, room):
         assert packing.cut(part, room) == [part]
 
 

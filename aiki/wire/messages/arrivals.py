@@ -1,0 +1,112 @@
+"""Own the messages of what reaches a run: arrivals in its inbox, how they are sent, read and told of.
+
+An arrival has a number, which rises by one with each that reaches the run, and a time, which rises with it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Raw, Struct
+
+from aiki.core.states import State
+from aiki.wire.limits import BATCH_RUNS
+from aiki.wire.messages.base import NULL, Request, Text
+
+
+class Arrival(Struct, array_like=True):
+    """What has reached a run: an event, the outcome of an op of its own, a cancel, a wake.
+
+    `name` is an event's name; of an op's outcome the op's id, and `value` the Outcome. `id` is that of the send.
+    """
+
+    number: int
+    at: int
+    kind: Literal["event", "op", "cancel", "wake"]
+    name: str = ""
+    value: Raw = NULL
+    id: str = ""
+
+
+class SendOp(Struct, array_like=True):
+    """An event that a run sends, in its unit and under its fence. What became of it reaches it as an arrival."""
+
+    id: Text
+    run_id: Text
+    """Whom it is sent to."""
+    name: Text
+    value: Raw = NULL
+    key: Text | None = None
+    digest: Text | None = None
+
+
+class Sent(Struct, omit_defaults=True):
+    """An event that is sent from outside. `id` is a UUID made by the sender: a repeat is the same event.
+
+    So is what has the same idempotency `key` and name, if the value is the same, too, by its `digest`: blake2b-128 of
+    its canonical form, in hex; required with a key.
+    """
+
+    run_id: Text
+    id: Text
+    name: Text
+    value: Raw = NULL
+    key: Text | None = None
+    digest: Text | None = None
+
+
+class Outcome(Struct, omit_defaults=True):
+    """What became of an event: `taken` into the inbox (or `repeated`, if it had been before), or why it was not.
+
+    The run has `ended` (`state` says how), has too many unread events (`full`), or is `unknown`; with that key another
+    value was sent (`conflict`); the event itself is `refused`.
+    """
+
+    result: Literal["taken", "repeated", "ended", "full", "conflict", "unknown", "refused"]
+    state: State | None = None
+    message: str | None = None
+
+
+class SendReply(Struct):
+    """One Outcome per event, in order. What can be taken is taken even if others were refused."""
+
+    outcomes: list[Outcome]
+
+
+class Send(Request[SendReply]):
+    """Send events to runs, in one commit. Idempotent by their ids, also after a run has taken one from its inbox."""
+
+    op = "send"
+    reply = SendReply
+    items: Annotated[list[Sent], Meta(max_length=BATCH_RUNS)]
+
+
+class InboxReply(Struct, omit_defaults=True):
+    """What is unread in a run's inbox, in order, as much as fits.
+
+    `news` is the highest number that was really read: `after` for the next page, if there is `more`.
+    """
+
+    arrivals: list[Arrival] = []
+    news: int = 0
+    more: bool = False
+    wanted: str | None = None
+    """What somebody wants of the run (`pause`)."""
+
+
+class Inbox(Request[InboxReply]):
+    """Read what is unread in a run's inbox beyond number `after` (0 reads from the start)."""
+
+    op = "inbox"
+    reply = InboxReply
+    run_id: Text
+    after: int = 0
+
+
+class Told(Struct):
+    """Pushed to the session that holds these runs: each has arrivals up to this number, or something is wanted of it.
+
+    It may get lost: the next renewal says so, too.
+    """
+
+    runs: list[tuple[str, int]]
