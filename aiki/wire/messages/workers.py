@@ -152,7 +152,7 @@ class ClaimReply(Struct, omit_defaults=True):
 
 
 class Claim(Request[ClaimReply]):
-    """Claim up to `limit` queued runs of `routes`: started runs first, then priority, then enqueue time.
+    """Claim up to `limit` queued runs of `routes`: by priority, within one started runs first, then enqueue time.
 
     The only request that must not be repeated: if its reply is lost, the next renewal finds the claim.
     """

@@ -69,6 +69,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
             attempts=attempts.get(row.id, []),
             tries=len(attempts.get(row.id, ())),
             suspect=is_suspect(row.crash_count),
+            attempt=row.attempt,
         )
         for row in taken.runs
     ]

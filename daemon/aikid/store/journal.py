@@ -10,18 +10,18 @@ from msgspec import Raw
 from aiki.wire.messages import NULL, Attempt, Entry
 from aikid.store.arrays import Ints, Uuids
 from aikid.store.pool import Connection
+from aikid.store.sql import LENGTH
 
-_LENGTHS: Final = """
-SELECT t.id::text, coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = t.id), 0)
-FROM unnest(%b) AS t(id)
-"""
+# Everything here is of the generation that a run is in: what earlier ones left is for the pruner alone.
+_LENGTHS: Final = f"SELECT r.id::text, {LENGTH.format('r')} FROM aiki.runs r WHERE r.id = ANY(%b)"
 # Walks the primary key of these runs' journals once, as far as it is told; the window counts bytes until the page is
 # full.
 _FIRST_PAGES: Final = """
 SELECT run_id::text, key, ok, value, at_us, turns_taken FROM (
   SELECT j.*, t.place, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY t.place, j.seq) AS bytes
   FROM unnest(%b, %b) WITH ORDINALITY AS t(run_id, most, place)
-  JOIN aiki.journal j ON j.run_id = t.run_id AND j.seq <= t.most
+  JOIN aiki.runs r ON r.id = t.run_id
+  JOIN aiki.journal j ON j.run_id = r.id AND j.generation = r.generation AND j.seq <= t.most
 ) AS counted WHERE bytes <= %b ORDER BY place, seq
 """
 ENTRY_BYTES: Final = 64
@@ -29,7 +29,11 @@ ENTRY_BYTES: Final = 64
 _PAGE: Final = """
 SELECT key, ok, value, at_us, turns_taken FROM (
   SELECT j.*, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY j.seq) AS bytes
-  FROM (SELECT * FROM aiki.journal WHERE run_id = %(run_id)s AND seq > %(after)s ORDER BY seq LIMIT 2000) AS j
+  FROM (
+    SELECT * FROM aiki.journal WHERE run_id = %(run_id)s
+      AND generation = (SELECT r.generation FROM aiki.runs r WHERE r.id = %(run_id)s) AND seq > %(after)s
+    ORDER BY seq LIMIT 2000
+  ) AS j
 ) AS counted WHERE bytes <= %(limit_bytes)s OR seq = %(after)s + 1 ORDER BY seq
 """
 
@@ -84,14 +88,18 @@ async def of_namespace(connection: Connection, namespace: str, run_ids: Sequence
 # `attempts`' primary key from the left, no further than what is returned.
 _NEXT_ATTEMPTS: Final = """
 SELECT DISTINCT ON (a.key) a.key, a.attempt, a.error IS NULL, a.next_at_us
-FROM aiki.attempts a WHERE a.run_id = %s AND a.key > %s ORDER BY a.key, a.attempt DESC LIMIT %s
+FROM aiki.attempts a
+WHERE a.run_id = %(run_id)s AND a.generation = (SELECT r.generation FROM aiki.runs r WHERE r.id = %(run_id)s)
+  AND a.key > %(after)s
+ORDER BY a.key, a.attempt DESC LIMIT %(limit)s
 """
 _FAILED: Final = Raw(b"{}")
 """That a try has failed: of what is for the run's story alone."""
 # The last try of each key; earlier ones only tell the run's story.
 _ATTEMPTS: Final = """
 SELECT DISTINCT ON (a.run_id, a.key) a.run_id::text, a.key, a.attempt, a.error IS NULL, a.next_at_us
-FROM aiki.attempts a WHERE a.run_id = ANY(%b) ORDER BY a.run_id, a.key, a.attempt DESC
+FROM aiki.runs r JOIN aiki.attempts a ON a.run_id = r.id AND a.generation = r.generation
+WHERE r.id = ANY(%b) ORDER BY a.run_id, a.key, a.attempt DESC
 """
 
 
@@ -106,7 +114,8 @@ async def last_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[
 
 async def next_attempts(connection: Connection, run_id: str, *, after: str, limit: int) -> list[Attempt]:
     """Return the last attempts of the tasks whose keys come after `after`, in the order of their keys."""
-    cursor = await connection.execute(_NEXT_ATTEMPTS, [run_id, after, limit], prepare=True, binary=True)
+    parameters = {"run_id": run_id, "after": after, "limit": limit}
+    cursor = await connection.execute(_NEXT_ATTEMPTS, parameters, prepare=True, binary=True)
     return [_tried(*row) for row in await cursor.fetchall()]
 
 

@@ -17,29 +17,30 @@ from aikid.store import prepared
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS, quoted
+from aikid.store.sql import LENGTH, MICROSECONDS, quoted
 from aikid.store.status import COUNTED, TASKS
 
 # One statement, one commit. It locks the runs in id order, those that the fence lets through (READ COMMITTED looks at
-# the newest version after a wait); then the base is probed in the journal's primary key. If the journal was written
-# between this statement's snapshot and its lock, the insert below meets a duplicate key, the statement is undone whole
-# and repeated. The state is compared with a column, lest the planner walk `runs_running`. `IS TRUE` keeps
-# the sub-select a hash table, probed once per entry however the sizes are guessed.
+# the newest version after a wait); then the base is probed in the journal's primary key, within the run's generation.
+# If the journal was written between this statement's snapshot and its lock, the insert below meets a duplicate key, the
+# statement is undone whole and repeated. The state is compared with a column, lest the planner walk `runs_running`. A
+# full join is hashed, so `fit` is probed once per entry however the sizes are guessed; what is inner about it is said
+# in words that the planner does not see through.
 _WRITE: Final = f"""
 WITH unit AS MATERIALIZED (
   SELECT *, '{State.RUNNING}' AS state FROM unnest({{slots}}) WITH ORDINALITY AS u({{columns}}, n)
 ), held AS MATERIALIZED (
-  SELECT r.id, r.started_at, r.workflow, r.version, u.*
+  SELECT r.id, r.generation, r.started_at, r.workflow, r.version, u.*
   FROM unit u JOIN aiki.runs r ON r.id = u.run_id
   WHERE r.state = u.state AND r.epoch = u.epoch AND r.claim_id = u.claim_id AND r.namespace = u.namespace
   ORDER BY r.id FOR NO KEY UPDATE OF r
 ), fit AS MATERIALIZED (
-  SELECT h.* FROM held h
-  WHERE h.base IS NULL OR h.base = coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = h.id), 0)
+  SELECT h.* FROM held h WHERE h.base IS NULL OR h.base = {LENGTH.format("h")}
 ), written AS (
-  INSERT INTO aiki.journal (run_id, seq, ok, turns_taken, at_us, key, value)
-  SELECT e.* FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS e(run_id, seq, ok, turns, at_us, key, value)
-  WHERE (e.run_id IN (SELECT id FROM fit)) IS TRUE
+  INSERT INTO aiki.journal (run_id, generation, seq, ok, turns_taken, at_us, key, value)
+  SELECT f.id, f.generation, e.seq, e.ok, e.turns, e.at_us, e.key, e.value
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS e(run_id, seq, ok, turns, at_us, key, value)
+  FULL JOIN fit f ON f.id = e.run_id WHERE coalesce(f.n, 0) > 0 AND coalesce(e.seq, 0) > 0
 """
 _FENCED: Final = ("namespace", "run_id", "epoch", "claim_id", "base")
 _ENDING: Final = ("event", "target", "output", "error", "due_us", "why", "tasks", "length")
@@ -52,8 +53,8 @@ def _writing(*columns: str) -> str:
 # A journal that has grown by another COUNTED entries is counted anew, from where it was counted last.
 _COUNTING: Final = f"""
 , counted AS (
-  INSERT INTO aiki.task_counts (run_id, seq, tasks)
-  SELECT f.id, c.seq, {TASKS.format(run_id="f.id")} + c.tasks
+  INSERT INTO aiki.task_counts (run_id, generation, seq, tasks)
+  SELECT f.id, f.generation, c.seq, {TASKS.format(run_id="f.id", generation="f.generation")} + c.tasks
   FROM unnest(%b, %b, %b) AS c(run_id, seq, tasks) JOIN fit f ON f.id = c.run_id
 )
 """
@@ -66,10 +67,10 @@ SELECT 0, {MICROSECONDS.format("aiki.now()")} UNION ALL SELECT f.n, NULL FROM fi
 _RECORD: Final = f"""
 {_writing(*_FENCED, *_ENDING)}
 ), tried AS (
-  INSERT INTO aiki.attempts AS known (run_id, key, attempt, next_at_us, error, epoch, journal_length)
-  SELECT a.* FROM unnest(%b, %b, %b, %b, %b, %b, %b)
-    AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length)
-  WHERE (a.run_id IN (SELECT id FROM fit)) IS TRUE
+  INSERT INTO aiki.attempts AS known (run_id, generation, key, attempt, next_at_us, error, epoch, journal_length)
+  SELECT f.id, f.generation, a.key, a.attempt, a.next_at_us, a.error, a.epoch, a.journal_length
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length)
+  FULL JOIN fit f ON f.id = a.run_id WHERE coalesce(f.n, 0) > 0 AND coalesce(a.journal_length, -1) >= 0
   ON CONFLICT (run_id, generation, key, attempt) DO UPDATE SET error = excluded.error, next_at_us = excluded.next_at_us
     WHERE known.error IS NULL
 ), ended AS (
@@ -87,7 +88,7 @@ _RECORD: Final = f"""
 SELECT 0, {MICROSECONDS.format("aiki.now()")}, NULL, NULL, NULL, NULL
 UNION ALL
 SELECT f.n, CASE WHEN f.event IS NOT NULL THEN {MICROSECONDS.format("f.started_at")} END,
-  CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id")} + f.tasks END, f.target,
+  CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END, f.target,
   CASE WHEN f.target = '{State.QUEUED}' THEN f.workflow END, CASE WHEN f.target = '{State.QUEUED}' THEN f.version END
 FROM fit f
 """
@@ -223,7 +224,7 @@ def _error(attempt: Attempt) -> bytes | None:
 # Primary keys, no locks; of the history what follows the last claim.
 _STANDING: Final = f"""
 SELECT r.namespace, r.id::text, r.state, r.epoch, r.claim_id,
-  coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = r.id), 0),
+  {LENGTH.format("r")},
   h.move, h.reason, {MICROSECONDS.format("r.due_at")}, sha256(r.output), sha256(r.error)
 FROM unnest(%b, %b) AS t(namespace, id) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
 LEFT JOIN LATERAL (
@@ -247,15 +248,17 @@ async def standings(
     }
 
 
-# Primary keys of journal and attempts. A start of an `at_most_once` task stands also when its failure has followed.
+# Primary keys. A start of an `at_most_once` task stands also when its failure has followed.
 _MATCHING: Final = """
 SELECT n, count(*) FROM (
   SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b) AS e(n, run_id, seq, ok, turns, at_us, key, value)
-  JOIN aiki.journal j ON j.run_id = e.run_id AND j.seq = e.seq AND j.ok = e.ok
+  JOIN aiki.runs r ON r.id = e.run_id
+  JOIN aiki.journal j ON j.run_id = r.id AND j.generation = r.generation AND j.seq = e.seq AND j.ok = e.ok
     AND j.turns_taken IS NOT DISTINCT FROM e.turns AND j.at_us = e.at_us AND j.key = e.key AND j.value = e.value
   UNION ALL
   SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b) AS e(n, run_id, key, attempt, next_at_us, error)
-  JOIN aiki.attempts a ON a.run_id = e.run_id AND a.key = e.key AND a.attempt = e.attempt
+  JOIN aiki.runs r ON r.id = e.run_id
+  JOIN aiki.attempts a ON a.run_id = r.id AND a.generation = r.generation AND a.key = e.key AND a.attempt = e.attempt
     AND (e.error IS NULL OR (a.error = e.error AND a.next_at_us IS NOT DISTINCT FROM e.next_at_us))
 ) AS matching GROUP BY n
 """

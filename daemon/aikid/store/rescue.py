@@ -13,7 +13,7 @@ from typing import Final
 from aiki.core.states import Move, State, target
 from aiki.rules.crashing import BACK_OFF_BASE, BACK_OFF_WHY, CRASH_LOOP_WHY, MOST, SUSPECT
 from aikid.store.pool import Connection
-from aikid.store.sql import counting
+from aikid.store.sql import LENGTH, counting
 
 GAP_SECONDS: Final = 1.5
 """Three sweeps: less is no gap, or a lease of a second would be prolonged at each sweep, for ever."""
@@ -112,11 +112,11 @@ UPDATE aiki.runs r SET claim_id = NULL FROM lost l WHERE r.id = l.id
 # primary key.
 _TAKE: Final = f"""
 WITH lost AS MATERIALIZED (
-  SELECT r.id, r.crash_count, r.crash_length, r.session_id FROM aiki.runs r
+  SELECT r.id, r.generation, r.crash_count, r.crash_length, r.session_id FROM aiki.runs r
   WHERE r.state = '{State.RUNNING}' AND r.claim_id IS NULL AND {{which}}
   ORDER BY r.id LIMIT {TAKEN} FOR NO KEY UPDATE OF r
 ), measured AS MATERIALIZED (
-  SELECT l.*, coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = l.id), 0) AS length,
+  SELECT l.*, {LENGTH.format("l")} AS length,
     coalesce(s.closed_at < s.expires_at, false) AS is_left, coalesce(s.worker, 'unknown') AS worker
   FROM lost l LEFT JOIN aiki.sessions s ON s.id = l.session_id
 ), judged AS MATERIALIZED (

@@ -6,6 +6,11 @@ from typing import Final
 MICROSECONDS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 """A timestamptz as the wire has it; exact, since `extract` returns numeric."""
 
+LENGTH: Final = """
+coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = {0}.id AND j.generation = {0}.generation), 0)
+""".strip()
+"""How many entries a run's journal holds, of the generation that it is in. The end of a range of the primary key."""
+
 
 def counting(words: str, number: str) -> str:
     """Return our own words with `number`, a column, in the place of `{}`."""

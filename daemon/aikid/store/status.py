@@ -24,18 +24,19 @@ COUNTED: Final = 100
 # Primary key of `task_counts` from the right, and that of the journal from there on.
 TASKS: Final = f"""
 (SELECT coalesce(m.tasks, 0) + (
-    SELECT count(*) FROM aiki.journal j
-    WHERE j.run_id = {{run_id}} AND j.seq > coalesce(m.seq, 0) AND starts_with(j.key, '{_TASKS}'))
+    SELECT count(*) FROM aiki.journal j WHERE j.run_id = {{run_id}} AND j.generation = {{generation}}
+      AND j.seq > coalesce(m.seq, 0) AND starts_with(j.key, '{_TASKS}'))
   FROM (SELECT) AS always LEFT JOIN LATERAL (
-    SELECT c.seq, c.tasks FROM aiki.task_counts c WHERE c.run_id = {{run_id}} ORDER BY c.seq DESC LIMIT 1
+    SELECT c.seq, c.tasks FROM aiki.task_counts c WHERE c.run_id = {{run_id}} AND c.generation = {{generation}}
+    ORDER BY c.seq DESC LIMIT 1
   ) AS m ON true)
 """
-"""How many task outcomes a run's journal holds."""
+"""How many task outcomes a run's journal holds, of one generation."""
 # Primary keys of runs, journal (the end of a range per run) and sessions; a plain read, it waits for nobody.
 COLUMNS: Final = f"""
   r.id::text, r.workflow, r.version, r.state, {_times}, r.epoch, r.key, r.priority, r.labels::text, r.why,
-  {TASKS.format(run_id="r.id")},
-  (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id), NULLIF(r.origin_id, r.id)::text
+  {TASKS.format(run_id="r.id", generation="r.generation")},
+  (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id), NULLIF(r.origin_id, r.id)::text, r.attempt
 """
 _STATUS: Final = f"""
 SELECT {COLUMNS}, r.output, r.error, r.namespace
@@ -52,8 +53,9 @@ async def read(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dic
 
 # `attempts`' primary key from the left: the tries of each run. One whose date has passed is being made, or is over.
 _DUE: Final = f"""
-SELECT DISTINCT ON (a.run_id) a.run_id::text, a.key, a.attempt, a.error, a.next_at_us FROM aiki.attempts a
-WHERE a.run_id = ANY(%b) AND a.next_at_us > {MICROSECONDS.format("aiki.now()")} AND a.error IS NOT NULL
+SELECT DISTINCT ON (a.run_id) a.run_id::text, a.key, a.attempt, a.error, a.next_at_us
+FROM aiki.runs r JOIN aiki.attempts a ON a.run_id = r.id AND a.generation = r.generation
+WHERE r.id = ANY(%b) AND a.next_at_us > {MICROSECONDS.format("aiki.now()")} AND a.error IS NOT NULL
 ORDER BY a.run_id, a.next_at_us
 """
 
@@ -68,7 +70,7 @@ async def due_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[s
 def to_status(row: Sequence[Any]) -> RunStatus:
     """Return a row of COLUMNS as it travels; output, error and the size of an output left out may follow."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
-    why, tasks, worker, origin_id, *payloads = row[12:]
+    why, tasks, worker, origin_id, attempt, *payloads = row[12:]
     output, error, output_bytes = [*payloads, None, None, None][:3]
     return RunStatus(
         id=id,
@@ -80,6 +82,7 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         finished_at=finished_at,
         due_at=due_at if state in _PARKED else None,
         claims=epoch,
+        attempt=attempt,
         key=key,
         priority=priority,
         labels=_labels.decode(labels) if labels else {},

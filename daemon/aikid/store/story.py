@@ -115,7 +115,9 @@ def _transitions(run_id: str) -> sa.Select[Any]:
 def _entries(run_id: str, after: Place, limit: int) -> sa.Select[Any]:
     j = journal.c
     columns = (j.seq, sa.literal(-1), sa.literal(0), j.at_us, sa.literal("entry"), _text, _text, j.key, j.ok, j.value)
-    query = sa.select(*columns, _number, _number).where(j.run_id == run_id, j.seq >= after.length)
+    query = sa.select(*columns, _number, _number).where(
+        j.run_id == run_id, j.generation == _generation(run_id), j.seq >= after.length
+    )
     return query.order_by(j.seq).limit(limit + 1)
 
 
@@ -124,4 +126,8 @@ def _tries(run_id: str) -> sa.Select[Any]:
     nth = sa.func.row_number().over(order_by=(a.epoch, a.journal_length, a.at, a.key, a.attempt))
     turn = _TURNS * a.epoch + _TRY
     columns = (a.journal_length, turn, nth, _at, sa.literal("attempt"), _text, _text, a.key, _truth, a.error)
-    return sa.select(*columns, a.attempt, a.next_at_us).where(a.run_id == run_id)
+    return sa.select(*columns, a.attempt, a.next_at_us).where(a.run_id == run_id, a.generation == _generation(run_id))
+
+
+def _generation(run_id: str) -> sa.ScalarSelect[int]:
+    return sa.select(runs.c.generation).where(runs.c.id == run_id).scalar_subquery()
