@@ -2,6 +2,7 @@
 
 import asyncio
 
+import psycopg
 import pytest
 from msgspec import Raw
 
@@ -68,6 +69,74 @@ async def test_batches_that_hold_the_same_keys_in_opposite_orders_both_end(engin
     back = [new_run(key=f"k{n}", digest=ONE) for n in reversed(range(50))]
     await asyncio.gather(engine.enqueue(*forth), rival.enqueue(*back))
     assert (await engine.execute("SELECT count(*) FROM aiki.runs"))[0][0] == 50
+
+
+async def keys(engine: Engine) -> list[tuple[str, str]]:
+    return await engine.execute("SELECT key, run_id::text FROM aiki.keys ORDER BY key")
+
+
+async def test_of_a_key_that_occurs_twice_in_one_request_one_run_is_made(engine: Engine) -> None:
+    first, second = sorted((new_run(key="k", digest=ONE), new_run(key="k", digest=ONE)), key=lambda run: run.id)
+    made, known = await engine.enqueue(first, second)
+    assert (made.id, made.created, known.id, known.created) == (first.id, True, first.id, False)
+    assert await keys(engine) == [("k", first.id)]
+
+
+async def test_a_run_whose_id_is_taken_takes_no_key(engine: Engine) -> None:
+    """Neither in the request that made it nor in a later one: the key is there for another run."""
+    run_id = new_id()
+    made, refused = await engine.enqueue(
+        new_run(id=run_id, key="a", digest=ONE), new_run(id=run_id, key="b", digest=ONE)
+    )
+    assert made.error is None
+    assert refused.error is not None
+    (late,) = await engine.enqueue(new_run(id=run_id, key="c", digest=ONE))
+    assert late.error is not None
+    assert late.error.code == "conflict"
+    assert await keys(engine) == [("a", run_id)]
+
+
+TAKE_ID = """
+INSERT INTO aiki.runs (id, origin_id, namespace, workflow, version, state, input)
+VALUES (%(id)s, %(id)s, 'default', 'flow', '1.0', 'queued', '{}')
+"""
+TAKE_KEY = """
+WITH held AS (
+  INSERT INTO aiki.keys (namespace, workflow, key, run_id, digest) VALUES ('default', 'flow', 'k', %(id)s, %(digest)s)
+)
+INSERT INTO aiki.runs (id, origin_id, namespace, workflow, version, state, input, key, digest)
+VALUES (%(id)s, %(id)s, 'default', 'flow', '1.0', 'queued', '{}', 'k', %(digest)s)
+"""
+
+
+async def test_a_run_whose_id_is_taken_while_it_is_stored_leaves_no_key_behind(engine: Engine) -> None:
+    """Its key went in before: the statement sees that it has no run, is undone whole and repeated."""
+    run = new_run(key="k", digest=ONE)
+    async with await psycopg.AsyncConnection.connect(engine.database) as other:
+        await other.execute(TAKE_ID, {"id": run.id})
+        enqueuing = asyncio.create_task(engine.enqueue(run))
+        await engine.until_waiting()
+        await other.commit()
+    (refused,) = await enqueuing
+    assert refused.error is not None
+    assert refused.error.code == "conflict"
+    assert await keys(engine) == []
+    (made,) = await engine.enqueue(new_run(key="k", digest=ONE))
+    assert made.created
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_key_that_another_is_taking_is_waited_for(engine: Engine, is_kept: bool) -> None:
+    first, second = new_id(), new_run(key="k", digest=ONE)
+    async with await psycopg.AsyncConnection.connect(engine.database) as other:
+        await other.execute(TAKE_KEY, {"id": first, "digest": ONE})
+        enqueuing = asyncio.create_task(engine.enqueue(second))
+        await engine.until_waiting()
+        await (other.commit() if is_kept else other.rollback())
+    (answer,) = await enqueuing
+    holder = first if is_kept else second.id
+    assert (answer.id, answer.created, answer.error) == (holder, not is_kept, None)
+    assert await keys(engine) == [("k", holder)]
 
 
 @pytest.mark.parametrize(
