@@ -70,6 +70,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
             tries=len(attempts.get(row.id, ())),
             suspect=is_suspect(row.crash_count),
             attempt=row.attempt,
+            generation=row.generation,
         )
         for row in taken.runs
     ]
