@@ -205,6 +205,8 @@ def check_unit(unit: Unit, *, room: int) -> None:
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad key or time")
         if entry.turns is not None and entry.turns not in _INTS:
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of turns")
+        if entry.asked not in _INTS:
+            raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of the delivery before it was asked")
     for attempt in unit.attempts:
         _check_attempt(attempt, room)
     if unit.end is not None:

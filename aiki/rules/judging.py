@@ -32,6 +32,7 @@ def judge(standing: Standing, end: End) -> Standing:
         crash_count=standing.crash_count if end.move in STANDSTILLS else 0,
         due_at=end.due_at,
         outcome=outcome(end),
+        waits=frozenset(end.waits),
     )
 
 

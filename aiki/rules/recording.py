@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from msgspec import structs
+
 from aiki.core.states import State
+from aiki.rules.arriving import Fired, holds, reached
 from aiki.rules.judging import judge, outcome
 from aiki.rules.standing import Standing
 from aiki.wire.messages import NONE, NULL, Attempt, Entry, Recorded, Unit
@@ -14,19 +17,36 @@ from aiki.wire.messages import NONE, NULL, Attempt, Entry, Recorded, Unit
 DONE: Final = Recorded("done")
 FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
 CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
+UNPARKED: Final = Recorded("done", parked=False)
+UNFIRED: Final = Recorded("done", timer="early")
+FIRED: Final = Recorded("done", timer="done")
 Tries = Mapping[tuple[str, int], Attempt]
 """The tries beside a journal, by key and number."""
 
 
-def record(standing: Standing, unit: Unit, journal: Sequence[Entry], tries: Tries) -> tuple[Recorded, Standing]:
+def record(
+    standing: Standing,
+    unit: Unit,
+    journal: Sequence[Entry],
+    tries: Tries,
+    *,
+    fired: Fired | None = None,
+    coming: Sequence[str] = (),
+) -> tuple[Recorded, Standing]:
     """Return what becomes of a unit whose run's journal and tries are these, and how the run stands after it.
 
-    Only if it `fits` is there anything to write: its entries after the journal, each of its tries as `tried` says.
+    Only if it `fits` is there anything to write: its entries after the journal, that of its timer if it has `fired`,
+    each of its tries as `tried` says. `coming` are the words of what reaches the run in the same commit, outcomes of
+    the unit's own ops among it: that comes before a park, and after a timer.
     """
     if fits(standing, unit):
-        return DONE, after(standing, unit)
+        standing = reached(after(standing, unit, fired), coming)
+        held = unit.end is None or holds(standing, unit.end)
+        recorded = Recorded("done", timer=fired, parked=held, news=standing.news) if is_folded(unit) else DONE
+        return recorded, standing if unit.end is None or not held else judge(standing, unit.end)
     recorded = repeated(standing, unit)
-    return (CONFLICT if recorded is DONE and not stands(unit, journal, tries) else recorded), standing
+    is_known = recorded.result == "done" and stands(told(unit, recorded), journal, tries)
+    return (CONFLICT if recorded.result == "done" and not is_known else recorded), standing
 
 
 def fits(standing: Standing, unit: Unit) -> bool:
@@ -34,28 +54,51 @@ def fits(standing: Standing, unit: Unit) -> bool:
     if standing.state is not State.RUNNING or not _is_fenced_by(standing, unit):
         return False
     # Without entries nothing is added to the journal; who gives back a run that it never saw knows no base.
-    return not unit.entries or unit.base == standing.length
+    return not (unit.entries or unit.timer) or unit.base == standing.length
 
 
-def after(standing: Standing, unit: Unit) -> Standing:
-    """Return how a run stands when a unit that fits has been written."""
-    if unit.entries:
-        standing = replace(standing, length=unit.base + len(unit.entries))
-    return standing if unit.end is None else judge(standing, unit.end)
+def after(standing: Standing, unit: Unit, fired: Fired | None = None) -> Standing:
+    """Return how a run stands when the entries of a unit that fits have been written."""
+    count = len(unit.entries) + (fired == "done")
+    return replace(standing, length=unit.base + count) if count else standing
+
+
+def is_folded(unit: Unit) -> bool:
+    """Tell whether a unit has to do with what reaches runs: it sends, consumes, asks a timer, or parks for news."""
+    if unit.ops or unit.timer is not None or (unit.end is not None and (unit.end.seen is not None or unit.end.waits)):
+        return True
+    return any(entry.takes for entry in unit.entries)
 
 
 def repeated(standing: Standing | None, unit: Unit) -> Recorded:
     """Return what a unit is that does not fit, its run unknown if None.
 
-    DONE says that this very claim may have written it before; whether it `stands` is still to be compared.
+    "done" says that this very claim may have written it before; whether what was `told` then `stands` is still to be
+    compared.
     """
     if standing is None or not _is_fenced_by(standing, unit):
         return FENCED
+    length = unit.base + len(unit.entries)
     if unit.end is not None:
-        return DONE if standing.outcome == outcome(unit.end) else CONFLICT
+        if standing.outcome == outcome(unit.end):
+            return DONE
+        # A park that did not hold left the claim as it was.
+        was_news = unit.end.seen is not None and standing.state is State.RUNNING and standing.length >= length
+        return UNPARKED if was_news else CONFLICT
     if standing.state is not State.RUNNING:
         return FENCED
-    return DONE if standing.length >= unit.base + len(unit.entries) else CONFLICT
+    if standing.length < length:
+        return CONFLICT
+    if unit.timer is None:
+        return DONE
+    return FIRED if standing.length > length else UNFIRED
+
+
+def told(unit: Unit, recorded: Recorded) -> Unit:
+    """Return the unit with all the entries that it has written, if this is what was said of it."""
+    if recorded.timer != "done" or unit.timer is None:
+        return unit
+    return structs.replace(unit, entries=[*unit.entries, unit.timer.entry])
 
 
 def stands(unit: Unit, journal: Sequence[Entry], tries: Tries) -> bool:

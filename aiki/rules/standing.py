@@ -40,11 +40,17 @@ class Standing:
     due_at: int | None = None
     outcome: Outcome | None = None
     """How the last claim has ended; None while it goes on, and when it was taken from its worker."""
+    news: int = 0
+    """The number of its last arrival."""
+    unread: int = 0
+    """Events that came and were not consumed."""
+    waits: frozenset[str] = frozenset()
+    """The arrivals that it rests for."""
 
 
 def woken(standing: Standing) -> Standing:
     """Return how a run stands whose time has come. Raises IllegalTransition."""
-    return replace(standing, state=apply(standing.state, Move.DUE))
+    return replace(standing, state=apply(standing.state, Move.DUE), waits=frozenset())
 
 
 def resumed(standing: Standing) -> Standing:

@@ -17,7 +17,7 @@ _LENGTHS: Final = f"SELECT r.id::text, {LENGTH.format('r')} FROM aiki.runs r WHE
 # Walks the primary key of these runs' journals once, as far as it is told; the window counts bytes until the page is
 # full.
 _FIRST_PAGES: Final = """
-SELECT run_id::text, key, ok, value, at_us, turns_taken FROM (
+SELECT run_id::text, key, ok, value, at_us, turns_taken, asked FROM (
   SELECT j.*, t.place, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY t.place, j.seq) AS bytes
   FROM unnest(%b, %b) WITH ORDINALITY AS t(run_id, most, place)
   JOIN aiki.runs r ON r.id = t.run_id
@@ -27,7 +27,7 @@ SELECT run_id::text, key, ok, value, at_us, turns_taken FROM (
 ENTRY_BYTES: Final = 64
 """What an entry counts at least on a page."""
 _PAGE: Final = """
-SELECT key, ok, value, at_us, turns_taken FROM (
+SELECT key, ok, value, at_us, turns_taken, asked FROM (
   SELECT j.*, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY j.seq) AS bytes
   FROM (
     SELECT * FROM aiki.journal WHERE run_id = %(run_id)s
@@ -123,6 +123,6 @@ def _tried(key: str, attempt: int, started: bool, next_at: int | None) -> Attemp
     return Attempt(key, attempt, NULL if started else _FAILED, next_at)
 
 
-def to_entry(key: str, ok: bool, value: bytes, at: int, turns: int | None) -> Entry:
+def to_entry(key: str, ok: bool, value: bytes, at: int, turns: int | None, asked: int) -> Entry:
     """Return a journal row as it travels."""
-    return Entry(key, ok, Raw(value), at, turns)
+    return Entry(key, ok, Raw(value), at, turns, asked)

@@ -5,6 +5,7 @@ import random
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from aiki.core.errors import Overloaded
 from aiki.core.states import Move, State
@@ -49,6 +50,16 @@ async def test_what_changed_is_what_postgres_says_of_it(engine: Engine) -> None:
     assert dict(changes.queued) == {(engine.namespace, runs[1].workflow, runs[1].version): 1}
     assert changes.due_seconds is not None
     assert [one.started_at for one in changes.ended[engine.namespace]] == [run.started_at for run in runs[:4]]
+
+
+async def test_an_entry_says_when_its_call_was_asked(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    asked = [entry("a"), Entry("timer:1", True, VALUE, 1, turns=3, asked=1)]
+    assert await engine.results(unit(run.fence, 0, *asked)) == ["done"]
+    assert await engine.results(unit(run.fence, 0, asked[0], replace(asked[1], asked=0))) == ["conflict"]
+    assert await engine.results(unit(run.fence, 2, end=End(Move.RELEASE))) == ["done"]
+    assert (await engine.claim_one()).entries == asked
 
 
 async def test_a_repeated_unit_is_done_and_changes_nothing(engine: Engine, rival: Engine) -> None:
