@@ -55,18 +55,22 @@ def _text_by(take: Callable[[object], str], value: object) -> str:
     return texts[0] if why is None else f"(a {type(value).__name__}, whose text cannot be read: {why})"
 
 
-class _Reading(threading.Thread):
-    """One reading of user code."""
+class _Reading:
+    """One reading of user code, in a thread that it has: as a thread's own, its names could be those of Python's."""
 
     def __init__(self, read: Callable[[], None]) -> None:
-        super().__init__(name="aiki-text", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="aiki-text", daemon=True)
         self._read = read
         self._context = copy_context()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._why: str | None = None
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Begin; raises RuntimeError where the system gives no more threads."""
+        self._thread.start()
+
+    def _run(self) -> None:
         try:
             self._context.run(self._read)
         except BaseException as error:  # noqa: BLE001 - the boundary of user code
@@ -93,5 +97,5 @@ class _Reading(threading.Thread):
         """Raise SystemExit in the thread, if it is at Python code: a loop in it would take the GIL again and again."""
         with self._lock:
             # Only while it has not ended: its ident might belong to another thread by then.
-            if not self._ended.is_set() and self.ident is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(SystemExit))
+            if not self._ended.is_set() and (ident := self._thread.ident) is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
