@@ -422,6 +422,7 @@ class Stepping:
         sys.set_asyncgen_hooks(*self._hooks)
         if self._task is not None and self._outer is not None:
             _enter_task(self._outer, self._task)
+            self._task = None  # one that is held goes to no other try
 
     def _close_generator(self, generator: Any) -> None:
         if not self._loop.dead:
