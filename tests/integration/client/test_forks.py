@@ -33,8 +33,9 @@ async def served(client: Client) -> AsyncIterator[None]:
 async def output(program: str, env: dict[str, str], *, interrupt_at: str = "") -> list[str]:
     """Run a program that has a blocking client, and return the lines that it and its forks have printed."""
     source = "import os\nfrom aiki import Client\nfrom tests.integration.client.test_forks import echo\n"
+    # From 3.12 on Python warns of each fork beside threads, and a blocking client has one.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", source + textwrap.dedent(program),
+        sys.executable, "-W", "ignore::DeprecationWarning", "-c", source + textwrap.dedent(program),
         env={**env, "PYTHONPATH": os.pathsep.join(sys.path)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert process.stdout is not None
