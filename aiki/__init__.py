@@ -12,6 +12,7 @@ from aiki.core.errors import (
     ConfigError,
     Conflict,
     Denied,
+    EventTimeout,
     Fatal,
     Fenced,
     NondeterminismError,
@@ -21,7 +22,9 @@ from aiki.core.errors import (
     RetryAfter,
     RunBlocked,
     RunCancelled,
+    RunEnded,
     RunFailed,
+    SendFailed,
     TaskFailed,
     TaskOutcomeUnknown,
     Unavailable,
@@ -34,6 +37,7 @@ from aiki.core.states import State
 from aiki.definitions.call import Call
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
+from aiki.inside.event import BoundEvent, Event, Message
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Json
@@ -51,15 +55,19 @@ __all__ = [
     "AikiError",
     "BlockingClient",
     "BlockingHandle",
+    "BoundEvent",
     "Call",
     "Client",
     "ConfigError",
     "Conflict",
     "Denied",
+    "Event",
+    "EventTimeout",
     "Fatal",
     "Fenced",
     "Handle",
     "Json",
+    "Message",
     "NamedCall",
     "NondeterminismError",
     "NotFound",
@@ -69,8 +77,10 @@ __all__ = [
     "RetryAfter",
     "RunBlocked",
     "RunCancelled",
+    "RunEnded",
     "RunFailed",
     "RunStatus",
+    "SendFailed",
     "State",
     "Task",
     "TaskFailed",

@@ -143,6 +143,45 @@ class TaskOutcomeUnknown(TaskFailed):
     code = "task_outcome_unknown"
 
 
+class EventTimeout(AikiError, TimeoutError):
+    """In a body: no event that it waited for came in time, or not as many as it wanted. Nothing was taken."""
+
+    code = "event_timeout"
+
+    def __init__(self, message: str, *, events: tuple[str, ...], seconds: float) -> None:
+        super().__init__(message)
+        self.events = events
+        """The names of what was waited for."""
+        self.seconds = seconds
+        """For how long."""
+
+
+class SendFailed(AikiError):
+    """A run did not take an event; it has not seen anything of it.
+
+    `result` says why: `ended` (RunEnded is raised then), `full` (it has too many unread), `conflict` (the key came with
+    another value before), `unknown` (there is no such run), `refused` (its workflow takes no such event).
+    """
+
+    code = "send_failed"
+
+    def __init__(
+        self, message: str, *, run_id: str, event: str, result: str, state: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.run_id = run_id
+        self.event = event
+        self.result = result
+        self.state = state
+        """That of the run, where it is known."""
+
+
+class RunEnded(SendFailed):
+    """The run had ended before the event came: `state` says how."""
+
+    code = "run_ended"
+
+
 class RunFailed(AikiError):
     """The run ended `failed`. `type` is the class name of what its body raised, `traceback` its text."""
 

@@ -1,4 +1,4 @@
-"""Own what crosses the durable boundary: a function's parameters and its result, as JSON by their annotations.
+"""Own what crosses the durable boundary: a function's parameters, its result, an event's value; as JSON by their types.
 
 The payload of a call is one JSON object of the function's named parameters. A value is first *lowered*: checked
 against its annotation and turned into what msgspec encodes without surprises; then encoded. msgspec alone would encode
@@ -14,5 +14,6 @@ else, and a result that was refused would have been worked for in vain.
 from aiki.payload.annotations import Json
 from aiki.payload.parameters import Parameters
 from aiki.payload.result import Result
+from aiki.payload.value import Value
 
-__all__ = ["Json", "Parameters", "Result"]
+__all__ = ["Json", "Parameters", "Result", "Value"]

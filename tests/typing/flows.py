@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import assert_type
+from typing import Any, Literal, assert_type
 
 from aiki.client.blocking import BlockingClient, BlockingHandle
 from aiki.client.client import Client
@@ -17,6 +17,7 @@ from aiki.definitions.registry import Registry
 from aiki.definitions.status import RunStatus
 from aiki.definitions.task import AsyncTask, SyncTask, task
 from aiki.definitions.workflow import Workflow, workflow
+from aiki.inside.event import BoundEvent, Event, Message
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.worker import Worker
@@ -26,6 +27,19 @@ from aiki.worker import Worker
 class Order:
     id: str
     cents: int
+
+
+@dataclass
+class Reason:
+    code: int
+
+
+approved = Event("approved", type=str)
+comment = Event("comment", type=str | None)
+ping = Event("ping")
+rejected = Event("rejected", type=Reason)
+voted = Event("voted", type=int)
+choice = Event("choice", type=Literal["a", "b"])
 
 
 @task
@@ -60,6 +74,22 @@ async def process(run: WorkflowRun, order: Order, *, express: bool = False) -> d
 async def count(run: WorkflowRun) -> list[int]:
     await run.sleep("1m")
     return []
+
+
+def events(message: Message[str] | Message[Reason], many: Message[Any]) -> None:
+    assert_type(approved, Event[str])
+    assert_type(comment, Event[str | None])
+    assert_type(ping, Event[None])
+    assert_type(choice, Event[Literal["a", "b"]])
+    assert_type(approved.bind("x"), BoundEvent[str])
+    assert_type(ping.bind(), BoundEvent[None])
+    assert_type(comment.bind(None), BoundEvent[str | None])
+    assert_type(rejected.bind(Reason(1)).event, Event[Reason])
+    assert_type(message.value, str | Reason)
+    if approved.matches(message):
+        assert_type(message.value, str)
+    if rejected.matches(many):
+        assert_type(many.value.code, int)
 
 
 def definitions() -> None:

@@ -4,10 +4,31 @@ from aiki.client.blocking import BlockingClient
 from aiki.client.client import Client
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
+from aiki.inside.event import BoundEvent, Event
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.worker import Worker
-from tests.typing.flows import Order, charge, count, process, ship
+from tests.typing.flows import Order, approved, charge, choice, comment, count, ping, process, rejected, ship
+
+
+def events() -> None:
+    Event()  # E
+    Event(approved)  # E
+    Event("x", str)  # E
+    Event("x", type=7)  # E
+    typed: Event[int] = Event("x", type=str)  # E
+    widened: Event[str | None] = approved  # E
+    carries: Event[str] = Event("x")  # E
+    approved.bind()  # E
+    approved.bind(1)  # E
+    approved.bind(value="x")  # E
+    ping.bind("x")  # E
+    comment.bind(5)  # E
+    choice.bind("c")  # E
+    rejected.bind("no stock")  # E
+    bound: BoundEvent[int] = approved.bind("x")  # E
+    approved.bind("x").value = "y"  # E
+    print(typed, widened, carries, bound)
 
 
 @workflow
