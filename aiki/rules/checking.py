@@ -12,7 +12,7 @@ import msgspec
 from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
 from aiki.rules.judging import ENDS, PARKING
-from aiki.wire import packing, schema
+from aiki.wire import declared, packing, schema
 from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, NESTING
 from aiki.wire.messages import (
     NO_OPTIONS,
@@ -157,22 +157,25 @@ def _check_page(request: Page) -> None:
 
 def check_routes(routes: Sequence[Route]) -> None:
     """Raise UsageError or PayloadError if a session cannot serve these routes. Parses their schemas."""
-    if sum(bytes(route.parameters).count(b"{") for route in routes) > schema.OBJECTS:
+    if sum((bytes(route.parameters) + bytes(route.events)).count(b"{") for route in routes) > schema.OBJECTS:
         raise PayloadError(f"the schemas of a worker's routes have more than {schema.OBJECTS:,} objects together")
     for route in routes:
         if not is_token(route.workflow) or not is_version(route.version):
             raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")
         if not all(map(is_token, route.task_names)):
             raise UsageError(f"route {route.workflow!r} {route.version!r} has a bad task name")
-        if raw := bytes(route.parameters):
-            _check_schema(raw, route)
+        _check_schemas(route)
 
 
-def _check_schema(raw: bytes, route: Route) -> None:
+def _check_schemas(route: Route) -> None:
+    what = "the schema"
     try:
-        schema.parse(raw)
+        if raw := bytes(route.parameters):
+            schema.parse(raw)
+        what = "a schema of an event"
+        declared.from_wire(route.events)
     except BadSchema as error:
-        raise PayloadError(f"the schema of {route.workflow!r} {route.version!r} is refused: {error}") from error
+        raise PayloadError(f"{what} of {route.workflow!r} {route.version!r} is refused: {error}") from error
 
 
 def check_run(run: NewRun, *, room: int) -> None:

@@ -168,13 +168,13 @@ def openings(request: OpenSession, room: int) -> list[OpenSession]:
 
     def weigh(route: Route) -> int:
         # A request's schemas are bounded in their objects, too: a part of these takes the same part of the room.
-        objects = bytes(route.parameters).count(b"{")
+        objects = bytes(route.parameters).count(b"{") + bytes(route.events).count(b"{")
         return max(weights.of_route(route), math.ceil(room * objects / OBJECTS))
 
     if sum(map(weigh, request.routes)) <= room:
         return [request]
     bare = replace(request, routes=[Route(route.workflow, route.version) for route in request.routes])
-    described = [route for route in request.routes if route.parameters or route.task_names]
+    described = [route for route in request.routes if route.parameters or route.task_names or route.events]
     return [bare, *(replace(request, routes=list(some)) for some in parts(described, weigh, room))]
 
 

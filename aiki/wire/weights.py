@@ -141,4 +141,5 @@ def of_item(item: HistoryItem) -> int:
 
 def of_route(route: Route) -> int:
     """Return the weight of a registered route."""
-    return _ROUTE_BYTES + len(route.parameters) + sum(of_text(name) + 4 for name in route.task_names)
+    names = sum(of_text(name) + 4 for name in route.task_names)
+    return _ROUTE_BYTES + len(route.parameters) + len(route.events) + names

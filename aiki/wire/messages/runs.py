@@ -271,7 +271,11 @@ class Summary(Request[SummaryReply]):
 
 
 class Route(Struct, omit_defaults=True):
-    """A workflow and version that a worker has registered. `parameters` is the JSON Schema of its input."""
+    """A workflow and version that a worker has registered. `parameters` is the JSON Schema of its input.
+
+    `events` is an object of the JSON Schemas of the events that it declares, by name; null if it declares none and so
+    takes any, and absent where nothing is said of it.
+    """
 
     workflow: Text
     version: Text
@@ -279,6 +283,7 @@ class Route(Struct, omit_defaults=True):
     task_names: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
     live: bool = False
     """Whether a live worker serves it now (only in replies)."""
+    events: Raw = NONE
 
 
 class WorkflowsReply(Struct, omit_defaults=True):

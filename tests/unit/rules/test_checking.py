@@ -110,11 +110,15 @@ def test_a_request_that_cannot_be_carried_out_is_refused(request_: Request[Any])
         Route("flow", "1.0", task_names=["\0"]),
         Route("flow", "1.0", Raw(b"[]")),
         Route("flow", "1.0", Raw(b"{" * 100_000)),
+        Route("flow", "1.0", events=Raw(b"[]")),
+        Route("flow", "1.0", events=Raw(b'{"a b":{}}')),
+        Route("flow", "1.0", events=Raw(b'{"approved":{"type":"unheard-of"}}')),
+        Route("flow", "1.0", events=Raw(b'{"approved":"\xff"}')),
     ],
     ids=lambda route: repr(route)[:60],
 )
 def test_a_route_that_nobody_can_serve_is_refused(route: Route) -> None:
-    check_routes([Route("flow", "1.0", Raw(b'{"type":"object"}'), ["a"])])
+    check_routes([Route("flow", "1.0", Raw(b'{"type":"object"}'), ["a"], events=Raw(b'{"approved":{}}'))])
     with pytest.raises((UsageError, PayloadError)):
         check_routes([route])
 

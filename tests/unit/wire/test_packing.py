@@ -217,7 +217,7 @@ def test_an_event_weighs_no_less_than_it_takes(send: SendOp, place: int, at: int
 @given(text, text, text, raw, st.lists(text, max_size=3))
 def test_lines_and_routes_weigh_no_less_than_they_take(a: str, b: str, c: str, value: Raw, names: list[str]) -> None:
     item = HistoryItem(TIME, "crash_loop", State.COMPLETED, a, b, c, ok=False, value=value)
-    route = Route(NAME, VERSION, value, names, live=True)
+    route = Route(NAME, VERSION, value, names, live=True, events=value)
     assert weighs_enough(item, weights.of_item(item))
     assert weighs_enough(route, weights.of_route(route))
     row = SummaryRow(NAME, VERSION, State.SCHEDULED, 2**62, capped=True)
@@ -268,7 +268,9 @@ def test_what_was_cut_is_not_cut_again(unit: Unit, room: int) -> None:
 
 @given(st.lists(st.integers(0, 3000), max_size=12), st.integers(3000, 9000))
 def test_a_session_is_opened_in_requests_that_fit_and_all_schemas_arrive(sizes: list[int], room: int) -> None:
-    routes = [Route(f"w{n}", "1", payload(size + 2)) for n, size in enumerate(sizes)]
+    routes = [
+        Route(f"w{n}", "1", payload(size // 2 + 2), events=payload(size - size // 2)) for n, size in enumerate(sizes)
+    ]
     first, *others = packing.openings(OpenSession(RUN, "worker", routes), room)
     assert [route.workflow for route in first.routes] == [route.workflow for route in routes]
     assert {request.id for request in others} <= {RUN}
