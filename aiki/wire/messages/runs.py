@@ -271,11 +271,7 @@ class Summary(Request[SummaryReply]):
 
 
 class Route(Struct, omit_defaults=True):
-    """A workflow and version that a worker has registered. `parameters` is the JSON Schema of its input.
-
-    `events` is an object of the JSON Schemas of the events that it declares, by name; null if it declares none and so
-    takes any, and absent where nothing is said of it.
-    """
+    """A workflow and version that a worker has registered. `parameters` is the JSON Schema of its input."""
 
     workflow: Text
     version: Text
@@ -284,6 +280,7 @@ class Route(Struct, omit_defaults=True):
     live: bool = False
     """Whether a live worker serves it now (only in replies)."""
     events: Raw = NONE
+    """What `wire.declared` has of the events that it takes; absent where nothing is said of them."""
 
 
 class WorkflowsReply(Struct, omit_defaults=True):

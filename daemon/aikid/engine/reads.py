@@ -132,7 +132,9 @@ async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int) 
     live = await _served(pool, [(namespace, route.workflow, route.version) for route in found])
     routes = [replace(route, live=(namespace, route.workflow, route.version) in live) for route in found]
     # One whose schema fits no message is shown without: whoever runs it checks its payloads all the same.
-    routes = [route if weights.of_route(route) <= most else replace(route, parameters=NONE) for route in routes]
+    routes = [
+        route if weights.of_route(route) <= most else replace(route, parameters=NONE, events=NONE) for route in routes
+    ]
     kept = page_of(routes, weights.of_route, room)
     return WorkflowsReply(kept, _next(offset + len(kept), more=more or len(kept) < len(found)))
 

@@ -38,6 +38,7 @@ class Routes:
                 route.version,
                 bytes(route.parameters) or None,
                 encode(route.task_names).decode(),
+                bytes(route.events) or None,
             )
             for route in routes
         ]

@@ -119,13 +119,14 @@ async def registered(
         query = query.where(routes.c.workflow == workflow)
     page = query.order_by(*order).offset(offset).limit(limit + 1).subquery().c
     # How long a stored value is, is known without reading it.
-    fits = sa.func.octet_length(page.parameters) <= limit_bytes
-    weight = sa.func.sum(sa.case((fits, sa.func.octet_length(page.parameters)), else_=0)).over(order_by=page.place)
-    schema = sa.case((fits, page.parameters)).label("schema")
-    weighed = sa.select(page.place, page.workflow, page.version, page.task_names, schema, weight.label("weight"))
-    found = weighed.subquery().c
+    length = sum(sa.func.coalesce(sa.func.octet_length(each), 0) for each in (page.parameters, page.events))
+    fits = length <= limit_bytes
+    weight = sa.func.sum(sa.case((fits, length), else_=0)).over(order_by=page.place).label("weight")
+    schemas = [sa.case((fits, each)).label(each.key) for each in (page.parameters, page.events)]
+    found = sa.select(page.place, page.workflow, page.version, page.task_names, *schemas, weight).subquery().c
     shown = sa.and_(found.weight <= limit_bytes, found.place <= offset + limit)
-    columns = (found.workflow, found.version, sa.case((shown, found.schema)), found.task_names, shown)
+    told = [sa.case((shown, each)) for each in (found.parameters, found.events)]
+    columns = (found.workflow, found.version, found.task_names, *told, shown)
     rows = await pool.read(sa.select(*columns).order_by(found.place))
     listed = [to_route(row[:-1]) for row in rows if row[-1]]
     return listed, len(listed) < len(rows)
@@ -133,5 +134,6 @@ async def registered(
 
 def to_route(row: Sequence[Any]) -> Route:
     """Return a row of `registered` as it travels; `live` is not known here."""
-    workflow, version, parameters, task_names = row
-    return Route(workflow, version, Raw(parameters) if parameters else NONE, task_names or [])
+    workflow, version, task_names, *schemas = row
+    parameters, events = (Raw(schema) if schema else NONE for schema in schemas)
+    return Route(workflow, version, parameters, task_names or [], events=events)

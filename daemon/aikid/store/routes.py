@@ -28,13 +28,13 @@ async def served(connection: Connection, routes: Collection[tuple[str, str, str]
 
 
 _REGISTER: Final = """
-INSERT INTO aiki.routes AS r (namespace, workflow, version, parameters, task_names, registered_at)
-SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, CASE WHEN %s THEN aiki.now() END
-FROM unnest(%b, %b, %b, %b, %b) AS t(namespace, workflow, version, parameters, task_names)
+INSERT INTO aiki.routes AS r (namespace, workflow, version, parameters, task_names, events, registered_at)
+SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, t.events, CASE WHEN %s THEN aiki.now() END
+FROM unnest(%b, %b, %b, %b, %b, %b) AS t(namespace, workflow, version, parameters, task_names, events)
 ORDER BY 1, 2, 3
 ON CONFLICT (namespace, workflow, version) DO UPDATE
   SET parameters = coalesce(excluded.parameters, r.parameters), task_names = excluded.task_names,
-    registered_at = aiki.now()
+    events = coalesce(excluded.events, r.events), registered_at = aiki.now()
   WHERE excluded.registered_at IS NOT NULL
 """
 
@@ -48,6 +48,7 @@ class RouteRow:
     version: str
     parameters: bytes | None = None
     task_names: str | None = None
+    events: bytes | None = None
 
 
 async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worker: bool) -> None:
@@ -59,6 +60,7 @@ async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worke
         Texts([row.version for row in rows]),
         Blobs([row.parameters for row in rows]),
         Texts([row.task_names for row in rows]),
+        Blobs([row.events for row in rows]),
     ]
     await connection.execute(_REGISTER, parameters, prepare=True, binary=True)
 

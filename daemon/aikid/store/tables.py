@@ -339,6 +339,7 @@ routes = sa.Table(
     sa.Column("version", sa.Text(), primary_key=True),
     sa.Column("parameters", sa.LargeBinary()),
     sa.Column("task_names", JSONB()),
+    sa.Column("events", sa.LargeBinary(), comment="The schemas of those that it declares, by name."),
     sa.Column("created_at", _Time, nullable=False, server_default=_now),
     sa.Column("registered_at", _Time, comment="When a worker last registered it; null if only ever enqueued."),
 )
