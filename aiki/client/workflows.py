@@ -20,6 +20,8 @@ class WorkflowInfo:
     tasks: list[str]
     live: bool
     """Whether a live worker serves it now."""
+    events: dict[str, Any] | None = None
+    """The JSON Schemas of the events that its runs take, by name; None if they take any."""
 
 
 class RegisteredWorkflows:
@@ -37,9 +39,15 @@ class RegisteredWorkflows:
                 stored.read(route.parameters),
                 route.task_names,
                 route.live,
+                _events(route),
             )
             for route in await registered(self._wire, name)
         ]
+
+
+def _events(route: Route) -> dict[str, Any] | None:
+    events = stored.read(route.events)
+    return events if isinstance(events, dict) else None
 
 
 async def registered(wire: Wire, workflow: str | None) -> list[Route]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import wraps
 from typing import (
@@ -26,6 +26,7 @@ from aiki.core.frames import place
 from aiki.definitions.call import Call
 from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, RunOptions, checked_version
 from aiki.definitions.task import checked_name
+from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Parameters, Result
 from aiki.payload.annotations import Scope, Unresolved, hints, local_scope
@@ -64,11 +65,21 @@ def _takes_calls(client: Any) -> bool:
 class Workflow(HasOptions, Generic[P, R]):
     """A workflow's definition. It cannot be called: `.enqueue(client, ...)` it, and share plain functions instead."""
 
-    def __init__(self, fn: Callable[..., Any], *, name: str, version: str, scope: Scope = None) -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        name: str,
+        version: str,
+        events: Sequence[Event[Any]] | None = None,
+        scope: Scope = None,
+    ) -> None:
         owner = f"workflow {name!r}"
         self.fn = fn
         self.name = name
         self.version = version
+        self.events = None if events is None else tuple(events)
+        """The events that its runs take; None if they take any."""
         self.parameters = Parameters.of(fn, skip=1, owner=owner, scope=scope)
         self.result = Result.of(fn, owner=owner, scope=scope)
         self.run_options = NO_OPTIONS
@@ -135,8 +146,17 @@ class WorkflowDecorator(Protocol):
 @overload
 def workflow(fn: Callable[Concatenate[WorkflowRun, P], Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
 @overload
-def workflow(*, name: str | None = None, version: str = "1") -> WorkflowDecorator: ...
-def workflow(fn: Any = None, /, *, name: str | None = None, version: str = "1") -> Any:
+def workflow(
+    *, name: str | None = None, version: str = "1", events: Sequence[Event[Any]] | None = None
+) -> WorkflowDecorator: ...
+def workflow(
+    fn: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    version: str = "1",
+    events: Sequence[Event[Any]] | None = None,
+) -> Any:
     """Make a workflow of an `async def` whose first parameter is the WorkflowRun, as `@workflow` or `@workflow(...)`.
 
     After a crash its body runs again from its first line, and must go the same way. Sets of tasks and of what asyncio
@@ -151,8 +171,10 @@ def workflow(fn: Any = None, /, *, name: str | None = None, version: str = "1") 
     clocks, random numbers, and drivers in C: nothing of these repeats on replay, and nothing warns of it.
 
     A run belongs to the name and version it was enqueued with, for ever; workers serve the versions they have.
+    With `events` its runs take these alone: another name is refused where it is sent. Without, they take any.
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), the name is not
-    made of 1 to 64 letters, digits, `_` and `-`, or the version is no text of 1 to 32 of letters, digits, `_ . + -`.
+    made of 1 to 64 letters, digits, `_` and `-`, the version is no text of 1 to 32 of letters, digits, `_ . + -`, or
+    two of the events have one name.
     """
 
     def decorate(function: Callable[..., Any]) -> Workflow[Any, Any]:
@@ -160,7 +182,13 @@ def workflow(fn: Any = None, /, *, name: str | None = None, version: str = "1") 
         if not inspect.iscoroutinefunction(function):
             raise UsageError(f"workflow {made_name!r}: {place(function)} must be an `async def`")
         _check_run_parameter(made_name, function, scope)
-        return Workflow(function, name=made_name, version=checked_version(made_name, version), scope=scope)
+        return Workflow(
+            function,
+            name=made_name,
+            version=checked_version(made_name, version),
+            events=_checked_events(made_name, events),
+            scope=scope,
+        )
 
     # Linters move imports of types that only annotate under `if TYPE_CHECKING:`, this one too; we know it anyway.
     scope = {"WorkflowRun": WorkflowRun, **(local_scope(1) or {})}
@@ -179,3 +207,14 @@ def _check_run_parameter(name: str, fn: Callable[..., Any], scope: Scope) -> Non
                 f"workflow {name!r}: the first parameter of {place(fn)} is {annotation.__name__}, "
                 "but Aiki passes the run: write `run: WorkflowRun` in front"
             )
+
+
+def _checked_events(name: str, events: Any) -> Sequence[Event[Any]] | None:
+    if events is None:
+        return None
+    if not isinstance(events, Sequence) or not all(isinstance(event, Event) for event in events):
+        raise UsageError(f"workflow {name!r}: events={events!r} must be a list of events", hint="events=[approved]")
+    names = [event.name for event in events]
+    if twice := next((one for one in names if names.count(one) > 1), None):
+        raise UsageError(f"workflow {name!r}: two of its events are named {twice!r}")
+    return tuple(events)

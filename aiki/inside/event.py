@@ -12,6 +12,7 @@ from typing_extensions import TypeForm
 from aiki.core.canonical import digest
 from aiki.core.errors import UsageError
 from aiki.payload import Value
+from aiki.wire.schema import Schema
 from aiki.wire.subjects import is_token
 
 T = TypeVar("T")  # invariant on purpose: a sender must not widen what is waited for
@@ -61,6 +62,10 @@ class Event(Generic[T]):
         """Return what was sent, from JSON. Raises PayloadError with the JSON path if it does not fit the type."""
         value: T = self._payload.decode(raw)
         return value
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of what it carries, as far as callers by name can make use of it."""
+        return self._payload.schema()
 
     # TypeGuard, not TypeIs: two events of one type make one type of message, and `else` would be unreachable then.
     def matches(self, message: Message[Any], /) -> TypeGuard[Message[T]]:

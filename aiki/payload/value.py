@@ -15,6 +15,8 @@ from aiki.payload.arrival import AS_IT_IS, check_arrival
 from aiki.payload.lowering import Lowering, lowering
 from aiki.payload.result import check_size, decoding_error
 from aiki.payload.scalars import Lower
+from aiki.wire import schema
+from aiki.wire.schema import BadSchema, Schema
 
 _Codec: TypeAlias = "tuple[Lowering, msgspec.json.Decoder[Any]]"
 
@@ -65,6 +67,24 @@ class Value:
             return self._codec[1].decode(raw)
         except Exception as error:
             raise decoding_error(error, self._owner) from error
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of such values, for callers that have only a name; {} if it would be too large.
+
+        It says no more than `wire.schema` has words for.
+        """
+        (form,), components = msgspec.json.schema_components(
+            [annotations.with_ints(self._annotation)], schema_hook=models.schema, ref_template="#/$defs/{name}"
+        )
+        definitions: dict[str, Any] = {}
+        made = models.take_definitions(form, definitions)
+        definitions.update(models.take_definitions(components, definitions))
+        made = schema.reduced({**made, "$defs": definitions} if definitions else made)
+        try:
+            schema.parse(msgspec.json.encode(made))
+        except (BadSchema, TypeError, ValueError):
+            return {}
+        return made
 
     def _lowered(self, value: Any, lower: Lower, encode: Any) -> bytes:
         lowered = value

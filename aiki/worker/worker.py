@@ -25,6 +25,7 @@ from aiki.core.errors import AikiError, Denied, NotFound, PayloadError, UsageErr
 from aiki.definitions.registry import Registry
 from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
 from aiki.execution.order import HASH_SEED_VARIES
+from aiki.wire.declared import to_wire
 from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import Claimed, ClaimReply, OpenSession, Page, Route, Unit
 from aiki.wire.packing import payload_misfit
@@ -403,7 +404,10 @@ def _pace(fetch_batch: int, idle_seconds: float) -> Pace:
 
 def _route(workflow: Workflow[..., Any], room: int) -> Route:
     schema = msgspec.json.encode(workflow.parameters.schema())
-    if error := payload_misfit(len(schema), f"the JSON Schema of workflow {workflow.name!r}", room=room):
-        log.warning("%s: payloads of it that are enqueued by name are checked by workers alone", error)
-        schema = b""
-    return Route(workflow.name, workflow.version, msgspec.Raw(schema))
+    declared = None if workflow.events is None else {event.name: event.schema() for event in workflow.events}
+    events = to_wire(declared)
+    what = f"the JSON Schema of workflow {workflow.name!r}, with those of its events,"
+    if error := payload_misfit(len(schema) + len(events), what, room=room):
+        log.warning("%s: what it is sent by name is checked by workers alone", error)
+        schema, events = b"", to_wire(declared and {name: {} for name in declared})
+    return Route(workflow.name, workflow.version, msgspec.Raw(schema), events=events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -119,7 +120,8 @@ async def registered(
         query = query.where(routes.c.workflow == workflow)
     page = query.order_by(*order).offset(offset).limit(limit + 1).subquery().c
     # How long a stored value is, is known without reading it.
-    length = sum(sa.func.coalesce(sa.func.octet_length(each), 0) for each in (page.parameters, page.events))
+    lengths = (sa.func.coalesce(sa.func.octet_length(each), 0) for each in (page.parameters, page.events))
+    length = operator.add(*lengths)
     fits = length <= limit_bytes
     weight = sa.func.sum(sa.case((fits, length), else_=0)).over(order_by=page.place).label("weight")
     schemas = [sa.case((fits, each)).label(each.key) for each in (page.parameters, page.events)]

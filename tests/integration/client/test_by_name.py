@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from aiki import Client, NotFound, PayloadError, UsageError, Worker, WorkflowRun, workflow
+from aiki import Client, Event, NotFound, PayloadError, UsageError, Worker, WorkflowRun, workflow
 from tests.waiting import ENOUGH
 
 pytestmark = pytest.mark.anyio
@@ -95,3 +95,21 @@ async def test_registered_workflows_are_listed_with_what_they_take(client: Clien
         old = next(info for info in found if info.version == "1.0")
         assert set(old.parameters["properties"]) == {"order", "fast"}
     assert all(not info.live for info in await client.workflows.list("pay"))
+
+
+async def test_a_workflow_says_which_events_it_takes_until_its_code_says_no_more(client: Client) -> None:
+    asked = Event("asked", type=Order)
+
+    @workflow(name="ask", version="1", events=[asked, Event("ping")])
+    async def ask(run: WorkflowRun) -> None: ...
+
+    @workflow(name="ask", version="1")
+    async def ask_anything(run: WorkflowRun) -> None: ...
+
+    async with Worker(client, workflows=[pay, ask]):
+        known = {info.name: info.events for info in await client.workflows.list()}
+        assert known["pay"] is None
+        assert known["ask"] == {"asked": asked.schema(), "ping": {"type": "null"}}
+    async with Worker(client, workflows=[ask_anything]):
+        (info,) = await client.workflows.list("ask")
+        assert info.events is None

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from aiki.core.errors import PayloadError, UsageError
 from aiki.inside.event import Event, Message
+from aiki.payload import Json
+from aiki.wire.schema import parse
 
 
 @dataclass
@@ -65,3 +68,22 @@ def test_a_message_is_matched_by_the_name_of_its_event() -> None:
     message: Message[Any] = Message(approved, "yes", NOW)
     assert Event("approved", type=str).matches(message)
     assert not rejected.matches(message)
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (approved, {"type": "string"}),
+        (ping, {"type": "null"}),
+        (Event("paid", type=float), {"anyOf": [{"type": "integer"}, {"type": "number"}]}),
+        (Event("anything", type=Json), {}),
+    ],
+)
+def test_a_schema_says_what_an_event_carries(event: Event[Any], said: object) -> None:
+    assert event.schema() == said
+
+
+def test_a_schema_of_classes_brings_them_along() -> None:
+    schema = parse(msgspec.json.encode(Event("rejected", type=list[Reason]).schema()))
+    assert schema["items"] == {"$ref": "#/$defs/Reason"}
+    assert schema["$defs"]["Reason"]["required"] == ["code"]
