@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from aiki.client.blocking import BlockingClient, BlockingHandle
     from aiki.client.client import Client
     from aiki.client.named import NamedCall
+    from aiki.client.sending import SendOutcome
     from aiki.definitions.handle import Handle
     from aiki.definitions.status import RunStatus
     from aiki.definitions.stored import Unreadable
@@ -81,6 +82,7 @@ __all__ = [
     "RunFailed",
     "RunStatus",
     "SendFailed",
+    "SendOutcome",
     "State",
     "Task",
     "TaskFailed",
@@ -105,6 +107,7 @@ _LATER = {
     "Handle": "aiki.definitions.handle",
     "NamedCall": "aiki.client.named",
     "RunStatus": "aiki.definitions.status",
+    "SendOutcome": "aiki.client.sending",
     "Unreadable": "aiki.definitions.stored",
     "Worker": "aiki.worker",
 }

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
+
+import anyio
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -76,3 +78,24 @@ class Batcher(Generic[Item, Answer]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+
+async def in_lanes(
+    chunks: Iterable[Sequence[Item]], send: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, lanes: int
+) -> list[Answer]:
+    """Return what `send` answers to all chunks, in their order, with at most `lanes` of them in flight.
+
+    Raises what `send` raises, in a group.
+    """
+    answers: list[Sequence[Answer]] = []
+    limit = anyio.CapacityLimiter(lanes)
+
+    async def answer(place: int, chunk: Sequence[Item]) -> None:
+        async with limit:
+            answers[place] = await send(chunk)
+
+    async with anyio.create_task_group() as group:
+        for place, chunk in enumerate(chunks):
+            answers.append(())
+            group.start_soon(answer, place, chunk)
+    return [one for chunk in answers for one in chunk]

@@ -8,7 +8,7 @@ The async client knows this one, which is opened from it; here a Protocol says w
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -23,16 +23,19 @@ from aiki.definitions.handle import Handle
 if TYPE_CHECKING:
     from aiki.client.named import NamedCall
     from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
+    from aiki.client.sending import SendOutcome
     from aiki.client.workflows import RegisteredWorkflows, WorkflowInfo
     from aiki.core.duration import Duration
     from aiki.core.errors import AikiError
     from aiki.core.states import State
     from aiki.definitions.call import Call
     from aiki.definitions.status import RunStatus
+    from aiki.inside.event import Event
     from aiki.payload import Result
 
 R = TypeVar("R")
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class AsyncClient(Protocol):
@@ -110,6 +113,14 @@ class BlockingHandle(Generic[R]):
         """Queue the run again; as `Handle.resume`."""
         return self._portal.call(self._handle.resume)
 
+    @overload
+    def send(self, event: Event[None], /, *, idempotency_key: str | None = None) -> None: ...
+    @overload
+    def send(self, event: Event[V], value: V, /, *, idempotency_key: str | None = None) -> None: ...
+    def send(self, event: Event[Any], value: Any = None, /, *, idempotency_key: str | None = None) -> None:
+        """Send the run an event; as `Handle.send`."""
+        self._portal.call(partial(self._handle.send, event, value, idempotency_key=idempotency_key))
+
     def watch(self) -> Iterator[RunStatus]:
         """Yield the run's status now and after each change, the last one being its end."""
         return _walk(self._portal, self._handle.watch())
@@ -156,6 +167,30 @@ class BlockingRuns:
     def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
         return self._portal.call(partial(self._runs.resume, run_id, actor=actor))
+
+    @overload
+    def send(
+        self, run_ids: Iterable[str], event: Event[None], /, *, idempotency_key: str | None = None
+    ) -> Sequence[SendOutcome]: ...
+    @overload
+    def send(
+        self, run_ids: Iterable[str], event: Event[V], value: V, /, *, idempotency_key: str | None = None
+    ) -> Sequence[SendOutcome]: ...
+    @overload
+    def send(
+        self, run_ids: Iterable[str], event: str, value: Any = None, /, *, idempotency_key: str | None = None
+    ) -> Sequence[SendOutcome]: ...
+    def send(
+        self,
+        run_ids: Iterable[str],
+        event: Event[Any] | str,
+        value: Any = None,
+        /,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Sequence[SendOutcome]:
+        """Send many runs an event, and return what became of each; as `Runs.send`."""
+        return self._portal.call(partial(self._runs.send, run_ids, event, value, idempotency_key=idempotency_key))
 
     def find(self, reference: str) -> str:
         """Return the id of the run that is meant; as `Runs.find`."""

@@ -16,8 +16,9 @@ import anyio
 
 from aiki.client.door import ClientDoor
 from aiki.client.enqueueing import AnyCall, Enqueueing, refusal
-from aiki.client.named import NamedCall
+from aiki.client.named import NamedCall, RouteBook
 from aiki.client.runs import Runs
+from aiki.client.sending import Sending
 from aiki.client.waits import Waits
 from aiki.client.workflows import RegisteredWorkflows
 from aiki.core.duration import to_seconds
@@ -47,11 +48,12 @@ class Client:
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
-        self.runs = Runs(transport)
+        routes, sending = RouteBook(transport), Sending(transport)
+        self.runs = Runs(transport, routes, sending)
         self.workflows = RegisteredWorkflows(transport)
         self._waits = Waits(transport)
-        self._door = ClientDoor(transport, self._waits)
-        self._enqueueing = Enqueueing(transport, self._waits)
+        self._door = ClientDoor(transport, self._waits, sending)
+        self._enqueueing = Enqueueing(transport, self._waits, routes)
 
     @classmethod
     @asynccontextmanager

@@ -6,17 +6,20 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from aiki.client import control, waits
+from aiki.client.sending import Parcel, Sending
 from aiki.client.wire import Wire
 from aiki.core.errors import NotFound
+from aiki.inside.event import BoundEvent
 from aiki.wire.messages import RunStatus
 
 
 class ClientDoor:
     """Reads, waits and orders as the client would itself."""
 
-    def __init__(self, wire: Wire, waiting: waits.Waits) -> None:
+    def __init__(self, wire: Wire, waiting: waits.Waits, sending: Sending) -> None:
         self._wire = wire
         self._waits = waiting
+        self._sending = sending
 
     async def read(self, run_id: str) -> RunStatus:
         """Return the run as it is now. Raises NotFound."""
@@ -36,3 +39,9 @@ class ClientDoor:
     async def resume(self, run_id: str) -> RunStatus:
         """Queue the run again. Raises Conflict if its state forbids it."""
         return await control.resume(self._wire, run_id)
+
+    async def send(self, run_id: str, event: BoundEvent[Any], key: str | None) -> None:
+        """Put the event into the run's inbox. Raises RunEnded, Conflict, Overloaded, NotFound."""
+        outcome = await self._sending.one(run_id, Parcel.of(event), key)
+        if outcome.error is not None:
+            raise outcome.error

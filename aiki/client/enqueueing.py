@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
-import anyio
-
-from aiki.client.batching import Batcher
+from aiki.client.batching import Batcher, in_lanes
 from aiki.client.named import NamedCall, RouteBook
 from aiki.client.run_ids import RunIds
 from aiki.client.waits import Waits
@@ -34,11 +32,11 @@ AnyCall: TypeAlias = Call[Any] | NamedCall
 class Enqueueing:
     """The way of a client's calls to the daemon. What is answered is stored."""
 
-    def __init__(self, wire: Wire, waiting: Waits) -> None:
+    def __init__(self, wire: Wire, waiting: Waits, routes: RouteBook) -> None:
         self._wire = wire
         self._waits = waiting
         self._ids = RunIds()
-        self._routes = RouteBook(wire)
+        self._routes = routes
         self._alone: Batcher[NewRun, Enqueued] = Batcher(self._send, size=BATCH_RUNS // 4, lanes=ENQUEUE_LANES)
 
     async def one(self, call: AnyCall) -> Enqueued:
@@ -50,19 +48,7 @@ class Enqueueing:
         """Return, in order, what became of each. Raises the first payload's error before anything is sent."""
         self._wire.check_loop()
         runs = [await self._to_new_run(call) for call in calls]
-        answers: list[Enqueued | None] = [None] * len(runs)
-        limit = anyio.CapacityLimiter(ENQUEUE_LANES)
-
-        async def send(start: int, chunk: Sequence[NewRun]) -> None:
-            async with limit:
-                answers[start : start + len(chunk)] = await self._send(chunk)
-
-        start = 0
-        async with anyio.create_task_group() as group:
-            for chunk in self._chunks(runs):
-                group.start_soon(send, start, chunk)
-                start += len(chunk)
-        return [answer for answer in answers if answer is not None]
+        return await in_lanes(self._chunks(runs), self._send, lanes=ENQUEUE_LANES)
 
     async def _to_new_run(self, call: AnyCall) -> NewRun:
         run_id = self._ids.next()

@@ -8,7 +8,8 @@ schema comes from whoever may register one, and is read as a stranger's (see `wi
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
@@ -24,6 +25,8 @@ from aiki.core.near import nearest
 from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, RunOptions, checked_version
 from aiki.payload import schema
 from aiki.payload.reading import read
+from aiki.wire import declared
+from aiki.wire.declared import Events
 from aiki.wire.messages import NewRun, Route
 from aiki.wire.schema import BadSchema, Schema, parse
 from aiki.wire.subjects import is_token
@@ -63,14 +66,7 @@ class RouteBook:
         route = await self._resolve(call.workflow, call.version)
         if not isinstance(call.payload, Mapping):
             raise PayloadError(f"$: the payload of {call.workflow!r} must be a JSON object of its parameters")
-        form = self._schema(route)
-        try:
-            data = _encode(_read(call.payload, form), call.workflow)
-            plain = msgspec.json.decode(data)
-            schema.check(plain, form)
-        except Misfit as misfit:
-            at, place = f"${misfit.path[:PATH_CHARS]}", f"in the payload of {route.workflow!r} {route.version}"
-            raise PayloadError(f"{at}: {misfit.reason}, {place}") from None
+        data, made = encoded(call.payload, self._schema(route), f"the payload of {route.workflow!r} {route.version}")
         keyed = call.run_options.key is not None
         return NewRun(
             id=run_id,
@@ -78,8 +74,16 @@ class RouteBook:
             version=route.version,
             input=Raw(data),
             options=call.run_options,
-            digest=digest(canonical(schema.without_defaults(plain, form, form))) if keyed else None,
+            digest=made if keyed else None,
         )
+
+    async def events(self, workflow: str, version: str) -> Events:
+        """Return the events that a workflow declares; None if it takes any, or is not known. Raises PayloadError."""
+        for route in await self._routes(workflow, version):
+            if route.version == version:
+                with _refusing(route):
+                    return declared.from_wire(route.events)
+        return None
 
     async def _resolve(self, workflow: str, version: str | None) -> Route:
         if not is_token(workflow):
@@ -133,9 +137,29 @@ class RouteBook:
         return self._schemas[key]
 
 
-def _parsed(route: Route) -> Schema:
+def encoded(value: Any, form: Schema, what: str) -> tuple[bytes, str]:
+    """Return a value as JSON, read and checked by its schema, and the digest that it has where its type is known.
+
+    Raises PayloadError, with the place, about `what`.
+    """
     try:
+        data = _encode(_read(value, form), what)
+        plain = msgspec.json.decode(data)
+        schema.check(plain, form)
+    except Misfit as misfit:
+        raise PayloadError(f"${misfit.path[:PATH_CHARS]}: {misfit.reason}, in {what}") from None
+    return data, digest(canonical(schema.without_defaults(plain, form, form)))
+
+
+def _parsed(route: Route) -> Schema:
+    with _refusing(route):
         return parse(bytes(route.parameters))
+
+
+@contextmanager
+def _refusing(route: Route) -> Iterator[None]:
+    try:
+        yield
     except BadSchema as error:
         raise PayloadError(
             f"the schema that was registered for {route.workflow!r} {route.version} is refused: {error}",
@@ -143,19 +167,17 @@ def _parsed(route: Route) -> Schema:
         ) from error
 
 
-def _read(payload: Mapping[str, Any], form: Schema) -> Any:
+def _read(value: Any, form: Schema) -> Any:
     try:
-        return read(payload, form)
+        return read(value, form)
     except RecursionError:
-        return payload  # the encoder says how deep it may be
+        return value  # the encoder says how deep it may be
 
 
-def _encode(payload: Mapping[str, Any], workflow: str) -> bytes:
-    canonical(
-        payload, owner=f"the payload of {workflow!r}"
-    )  # refuses NaN, lone surrogates, keys that are not text, and too deep nesting
+def _encode(value: Any, what: str) -> bytes:
+    canonical(value, owner=what)  # refuses NaN, lone surrogates, keys that are not text, and too deep nesting
     try:
-        data = msgspec.json.encode(payload)
+        data = msgspec.json.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise PayloadError(f"$: the payload of {workflow!r} is not JSON: {error}") from error
+        raise PayloadError(f"$: {what} is not JSON: {error}") from error
     return data

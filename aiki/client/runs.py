@@ -1,15 +1,17 @@
-"""Own a client's reading of runs: lists, histories, inputs, counts."""
+"""Own what a client does with many runs: lists, histories, inputs, counts, and events for them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from msgspec.structs import replace
 
-from aiki.client import control, waits
+from aiki.client import control, named_events, waits
+from aiki.client.named import RouteBook
+from aiki.client.sending import Parcel, Sending, SendOutcome
 from aiki.client.wire import Wire
 from aiki.core import keys
 from aiki.core.errors import NotFound, UsageError
@@ -17,7 +19,10 @@ from aiki.core.moments import to_datetime, to_wire
 from aiki.core.states import State
 from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus
+from aiki.inside.event import Event
 from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Summary
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,10 @@ class NamespaceSummary:
 class Runs:
     """The runs of the client's namespace."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, routes: RouteBook, sending: Sending) -> None:
         self._wire = wire
+        self._routes = routes
+        self._sending = sending
 
     async def status(self, run_ids: Iterable[str]) -> list[RunStatus]:
         """Return the runs in the order asked. Raises NotFound if one does not exist."""
@@ -144,6 +151,41 @@ class Runs:
     async def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
         return status.from_wire(await control.resume(self._wire, run_id, actor=actor))
+
+    @overload
+    async def send(
+        self, run_ids: Iterable[str], event: Event[None], /, *, idempotency_key: str | None = None
+    ) -> Sequence[SendOutcome]: ...
+    @overload
+    async def send(
+        self, run_ids: Iterable[str], event: Event[V], value: V, /, *, idempotency_key: str | None = None
+    ) -> Sequence[SendOutcome]: ...
+    @overload
+    async def send(
+        self, run_ids: Iterable[str], event: str, value: Any = None, /, *, idempotency_key: str | None = None
+    ) -> Sequence[SendOutcome]: ...
+    async def send(
+        self,
+        run_ids: Iterable[str],
+        event: Event[Any] | str,
+        value: Any = None,
+        /,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Sequence[SendOutcome]:
+        """Send many runs an event in few commits, and return, in order, what became of each.
+
+        An event may also be named: its value is plain JSON then, and is checked by what the workflow of each run
+        declares. With an `idempotency_key` a repeat sends no run the event twice. Raises PayloadError before anything
+        is sent; whatever else stands in the way of one run is its `error`, and the others are sent theirs.
+        """
+        wanted = list(run_ids)
+        if isinstance(event, str):
+            parcels = await named_events.parcels(self._wire, self._routes, wanted, event, value)
+        else:
+            parcel = Parcel.of(event.bind(value))
+            parcels = [(run_id, parcel) for run_id in wanted]
+        return await self._sending.many(parcels, idempotency_key)
 
     async def find(self, reference: str) -> str:
         """Return the id of a run named by its id, a prefix or suffix of it (8 characters or more), or `workflow@key`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
 from typing_extensions import TypeVar
 
@@ -15,9 +15,11 @@ from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus
 
 if TYPE_CHECKING:
+    from aiki.inside.event import BoundEvent, Event
     from aiki.payload import Result
     from aiki.wire import messages
 
+V = TypeVar("V")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -38,6 +40,10 @@ class Door(Protocol):
 
     async def resume(self, run_id: str) -> messages.RunStatus:
         """Queue the run again, and return it. Raises Conflict if its state forbids it."""
+        ...
+
+    async def send(self, run_id: str, event: BoundEvent[Any], key: str | None) -> None:
+        """Put the event into the run's inbox. Raises RunEnded, Conflict, Overloaded."""
         ...
 
 
@@ -92,6 +98,20 @@ class Handle(Generic[R_co]):
     async def resume(self) -> RunStatus:
         """Queue the run again if it is blocked or waits for a retry. Raises Conflict if its state forbids it."""
         return status.from_wire(await self._door.resume(self.run_id))
+
+    @overload
+    async def send(self, event: Event[None], /, *, idempotency_key: str | None = None) -> None: ...
+    @overload
+    async def send(self, event: Event[V], value: V, /, *, idempotency_key: str | None = None) -> None: ...
+    async def send(self, event: Event[Any], value: Any = None, /, *, idempotency_key: str | None = None) -> None:
+        """Send the run an event: once this has returned, it is stored, and the run takes it when it waits for one.
+
+        A run may be sent events in any state but a terminal one, also before it waits. With an `idempotency_key` the
+        same event is taken once, also when it is sent again later; another value is a Conflict. Raises PayloadError
+        before anything is sent, RunEnded (which says how), NotFound (no such run, or its workflow declares no such
+        event), Overloaded if the run has 10,000 unread events, Unavailable.
+        """
+        await self._door.send(self.run_id, event.bind(value), idempotency_key)
 
     async def watch(self) -> AsyncGenerator[RunStatus, None]:
         """Yield the run's status now and after each change, the last one being its end."""

@@ -42,6 +42,7 @@ BY_ERROR_CODE: Final = {
     "run_failed": RUN_FAILED,
     "run_cancelled": RUN_CANCELLED,
     "run_blocked": HELD,
+    "run_ended": CONFLICT,
     "no_input": NO_INPUT,
     "no_output": UNWRITABLE,
 }

@@ -1,7 +1,7 @@
 """What type checkers infer from definitions and calls. Checked by mypy and pyright, never executed."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +10,8 @@ from typing import Any, Literal, assert_type
 from aiki.client.blocking import BlockingClient, BlockingHandle
 from aiki.client.client import Client
 from aiki.client.runs import HistoryEntry, RunPage
+from aiki.client.sending import SendOutcome
+from aiki.core.errors import AikiError
 from aiki.core.retry import Retry
 from aiki.definitions.call import Call
 from aiki.definitions.handle import Handle
@@ -111,6 +113,19 @@ async def application(client: Client) -> None:
     many = await client.enqueue_many(process.options(idempotency_key=str(n)).bind(Order("a", n)) for n in range(3))
     assert_type(many, list[Handle[dict[str, str]]])
     assert_type(await client.enqueue(count.bind()), Handle[list[int]])
+
+
+async def senders(client: Client, blocking: BlockingClient) -> None:
+    asking = workflow(name="ask", events=[approved, rejected, ping])(count.fn)
+    handle = count.handle(client, "id")
+    await handle.send(approved, "alice", idempotency_key="click-7")
+    await handle.send(comment, None)
+    await handle.send(ping)
+    assert_type(await client.runs.send(["id"], rejected, Reason(1)), Sequence[SendOutcome])
+    assert_type(blocking.runs.send(["id"], ping), Sequence[SendOutcome])
+    assert_type(blocking.runs.send(["id"], "approved", "alice")[0].error, AikiError | None)
+    blocking.handle("id").send(rejected, Reason(1))
+    print(asking.events)
 
 
 @asynccontextmanager

@@ -94,6 +94,21 @@ async def application(client: Client, order: Order) -> None:
     print(text, numbers, result, charged)
 
 
+async def senders(client: Client, blocking: BlockingClient) -> None:
+    handle = count.handle(client, "id")
+    await handle.send(approved)  # E
+    await handle.send(approved, 5)  # E
+    await handle.send("approved", "alice")  # E
+    await handle.send(ping, "x")  # E
+    await handle.send(rejected, "no stock")  # E
+    await handle.send(approved.bind("alice"))  # E
+    await client.runs.send("id", approved, key="x")  # E
+    await client.runs.send(["id"], approved)  # E
+    blocking.handle("id").send(approved, 5)  # E
+    workflow(name="ask", events=["approved"])  # E
+    workflow(name="ask", events=approved)  # E
+
+
 def script(client: BlockingClient, order: Order) -> None:
     process.enqueue(client, order)  # E
     process.handle(client, "id")  # E

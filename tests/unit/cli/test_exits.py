@@ -32,6 +32,7 @@ def test_every_state_has_an_exit_code():
         (UsageError("x"), 2),
         (NotFound("x"), 5),
         (Conflict("x"), 6),
+        (aiki.RunEnded("x", run_id="r", event="e", result="ended"), 6),
         (aiki.PayloadError("x"), 65),
         (UnreadableInput("x"), 66),
         (Unavailable("x"), 69),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from aiki.client.batching import Batcher
+from aiki.client.batching import Batcher, in_lanes
 
 
 def test_what_is_added_while_a_batch_is_in_flight_travels_together() -> None:
@@ -75,3 +75,26 @@ def test_one_answer_can_be_an_error() -> None:
             await two
 
     asyncio.run(main())
+
+
+def test_chunks_are_answered_in_their_order_and_no_more_than_the_lanes_at_a_time() -> None:
+    flying: set[int] = set()
+    most: list[int] = []
+
+    async def main() -> list[int]:
+        last_but_one = asyncio.Event()
+
+        async def send(chunk: Sequence[int]) -> list[int]:
+            flying.add(chunk[0])
+            most.append(len(flying))
+            if chunk[0] == 0:
+                await last_but_one.wait()
+            if chunk[0] == 2:
+                last_but_one.set()
+            flying.remove(chunk[0])
+            return [item * 10 for item in chunk]
+
+        return await in_lanes([[0, 0], [1], [2, 2], [3]], send, lanes=2)
+
+    assert asyncio.run(main()) == [0, 0, 10, 20, 20, 30]
+    assert max(most) == 2

@@ -9,11 +9,12 @@ from msgspec import Raw
 
 from aiki.client.named import NamedCall
 from aiki.core.canonical import digest
-from aiki.core.errors import PayloadError, UsageError
+from aiki.core.errors import PayloadError, RunEnded, UsageError
 from aiki.core.states import State
 from aiki.definitions.call import Call
 from aiki.definitions.handle import Handle
 from aiki.definitions.workflow import workflow
+from aiki.inside.event import BoundEvent, Event
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Result
 from aiki.wire import codec
@@ -167,6 +168,9 @@ class Ended:
     async def resume(self, run_id: str) -> RunStatus:
         return self.run
 
+    async def send(self, run_id: str, event: BoundEvent[Any], key: str | None) -> None:
+        raise RunEnded("too late", run_id=run_id, event=event.event.name, result="ended", state=self.run.state)
+
 
 @pytest.mark.anyio
 async def test_any_client_takes_calls_and_gives_typed_handles():
@@ -177,6 +181,34 @@ async def test_any_client_takes_calls_and_gives_typed_handles():
     assert await handle.result() == Money(7)
     assert (await process.handle(client, "id-1").status()).state is State.COMPLETED
     assert [status.ended async for status in handle.watch()] == [True]
+    with pytest.raises(RunEnded):
+        await handle.send(Event("approved", type=str), "alice")
+
+
+@pytest.mark.anyio
+async def test_an_event_that_does_not_fit_its_type_does_not_reach_the_door():
+    handle: Handle[None] = Handle("id-1", Ended())
+    with pytest.raises(PayloadError, match="event 'approved'"):
+        await handle.send(Event("approved", type=str), 5)  # type: ignore[misc]  # the mistake
+    with pytest.raises(PayloadError, match="event 'approved'"):
+        await handle.send(Event("approved", type=str))  # type: ignore[arg-type]  # the mistake
+
+
+def test_the_events_that_a_workflow_declares_have_names_of_their_own():
+    approved, rejected = Event("approved", type=str), Event("rejected")
+
+    @workflow(events=[approved, rejected])
+    async def asking(run: WorkflowRun) -> None: ...
+
+    assert asking.events == (approved, rejected)
+    assert asking.options(priority=1).events == (approved, rejected)
+    assert process.events is None
+    with pytest.raises(UsageError, match="workflow 'asking': two of its events are named 'approved'"):
+        workflow(name="asking", events=[approved, Event("approved")])(asking.fn)
+    mistakes: tuple[Any, ...] = ("approved", ["approved"], approved)
+    for mistake in mistakes:
+        with pytest.raises(UsageError, match="must be a list of events"):
+            workflow(name="asking", events=mistake)(asking.fn)
 
 
 def test_what_does_not_await_its_enqueue_is_no_client():

@@ -1,0 +1,41 @@
+"""Own events by name: a value that holds no type, read and checked by what the workflow of each run declares.
+
+What a workflow does not declare is left to the daemon, which says what was meant. So is a run that does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiki.client import waits
+from aiki.client.named import RouteBook, encoded
+from aiki.client.sending import Parcel
+from aiki.client.wire import Wire
+from aiki.core.errors import UsageError
+from aiki.wire.declared import Events
+from aiki.wire.subjects import is_token
+
+
+async def parcels(
+    wire: Wire, routes: RouteBook, run_ids: Sequence[str], name: str, value: Any
+) -> list[tuple[str, Parcel]]:
+    """Return what to send to each run. Raises PayloadError, with the place, if the value does not fit one of them."""
+    if not is_token(name):
+        raise UsageError(f"{name[:80]!r} is no event's name: names have 1 to 64 of A-Z a-z 0-9 _ -")
+    found = await waits.read(wire, list(run_ids))
+    made: dict[tuple[str, str] | None, Parcel] = {}
+    sent: list[tuple[str, Parcel]] = []
+    for run_id in run_ids:
+        run = found.get(run_id)
+        route = None if run is None else (run.workflow, run.version)
+        if route not in made:
+            made[route] = _parcel(name, value, None if route is None else await routes.events(*route), route)
+        sent.append((run_id, made[route]))
+    return sent
+
+
+def _parcel(name: str, value: Any, events: Events, route: tuple[str, str] | None) -> Parcel:
+    form = {} if events is None else events.get(name, {})
+    of = "" if route is None else f" of {route[0]!r} {route[1]}"
+    return Parcel(name, *encoded(value, form, f"event {name!r}{of}"))
