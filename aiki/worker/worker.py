@@ -21,7 +21,7 @@ import msgspec
 
 from aiki.client.client import Client
 from aiki.core.duration import Duration, to_seconds
-from aiki.core.errors import AikiError, Denied, NotFound, PayloadError, UsageError
+from aiki.core.errors import Denied, UsageError
 from aiki.definitions.registry import Registry
 from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
 from aiki.execution.order import HASH_SEED_VARIES
@@ -35,6 +35,7 @@ from aiki.worker.interrupts import obeying_ctrl_c
 from aiki.worker.inventory import Inventory
 from aiki.worker.lifespan import Lifespan, Shared
 from aiki.worker.parking import Parking
+from aiki.worker.reads import Reads
 from aiki.worker.recorder import TURN_RUNS, Recorder
 from aiki.worker.session import Session, SessionCallbacks
 from aiki.worker.slots import Reservation, Slots
@@ -49,7 +50,6 @@ STOP_SECONDS: Final = 5.0
 MIN_LEASE_SECONDS: Final = 1.0
 MIN_IDLE_SECONDS: Final = 0.1
 MAX_IDLE_SECONDS: Final = 3600.0
-PAGE_RETRY_SECONDS: Final = 0.5
 
 log = logging.getLogger("aiki.worker")
 
@@ -109,6 +109,7 @@ class Worker:
         self._recorder = Recorder(client.transport, self._clock, self._talk)
         self._slots = Slots(max_concurrent_runs, self._on_free)
         self._executions: dict[str, Execution] = {}
+        self._reads = Reads(client.transport, self._executions)
         self._inventory = Inventory()
         self._session: Session | None = None
         self._claims: Claims | None = None
@@ -120,7 +121,7 @@ class Worker:
         self._emptied = asyncio.Event()
         self._interrupts = ExitStack()
         """Holds Ctrl-C from `run()` to the end of the drain."""
-        self._background: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Open the session and begin to claim.
@@ -163,7 +164,7 @@ class Worker:
         )
         self._claiming = asyncio.create_task(self._claims.run())
         self._claiming.add_done_callback(self._on_claims_over)
-        self._start(self._watch_refusals())
+        self._watching = asyncio.create_task(self._watch_refusals())
         if HASH_SEED_VARIES:
             log.warning(
                 "PYTHONHASHSEED is not 0: a workflow that walks through a set of text goes another way in each process,"
@@ -203,8 +204,9 @@ class Worker:
             execution.drop()
         if self._bench is not None:
             self._bench.close()
-        for task in self._background:
-            task.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+        self._reads.close()
         await self._session.close()
         self._pools.close()
 
@@ -251,7 +253,7 @@ class Worker:
 
     def fetch_page(self, run: ClaimedRun, request: Page) -> None:
         """Read the next page of the journal; `run.on_page` gets it."""
-        self._start(self._fetch_page(run, request))
+        self._reads.page(run, request)
 
     def lingering(self, run: ClaimedRun) -> None:
         """Free the slot of a run that only waits."""
@@ -362,23 +364,6 @@ class Worker:
             if execution.lease is lease:
                 execution.drop()
 
-    async def _fetch_page(self, execution: ClaimedRun, request: Page) -> None:
-        while self._executions.get(request.run_id) is execution:
-            try:
-                reply = await self._client.transport.call(request, seconds=execution.lease.reply_seconds)
-            except NotFound:
-                execution.drop()
-                return
-            except PayloadError as error:
-                execution.on_page_refused(error)
-                return
-            except AikiError as error:
-                self._client.transport.unserved(error)
-                await asyncio.sleep(PAGE_RETRY_SECONDS)
-                continue
-            execution.on_page(reply)
-            return
-
     async def _is_empty_within(self, seconds: float) -> bool:
         if self._executions:
             try:
@@ -387,11 +372,6 @@ class Worker:
             except TimeoutError:
                 return False
         return True
-
-    def _start(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
 
 def _pace(fetch_batch: int, idle_seconds: float) -> Pace:
