@@ -3,9 +3,9 @@
 `aiki.v1.<namespace>.api.<op>`            requests, served by the queue group `aikid`
 `aiki.v1.<namespace>.run.<workflow>.<v>`  hints, one subject and one durable consumer per route
 `aiki.v1.<namespace>.news.<run_id>`       pushes between daemons: this run has changed
-`aiki.v1.<namespace>.told.<session>`      pushes to a worker: runs that it holds have news
 `aiki.v1.<namespace>.park`                pushes of workers to all daemons: runs may be handed over
 `aiki.v1.<namespace>.took.<daemon>.<n>`   pushes of workers to one daemon: its nth hand-over has come
+`_INBOX.told.<namespace>.<session>`       pushes to a worker: runs that it holds have news
 """
 
 import re
@@ -62,8 +62,11 @@ def news(namespace: str, run_id: str) -> str:
 
 
 def told(namespace: str, session: str) -> str:
-    """Return the subject that says to a worker session: there is news for runs that you hold."""
-    return f"{PREFIX}.{namespace}.told.{session}"
+    """Return the subject that says to a worker session: there is news for runs that you hold.
+
+    An inbox, since those are all that a worker has the right to hear; nobody but daemons knows its session's id.
+    """
+    return f"_INBOX.told.{namespace}.{session}"
 
 
 def park(namespace: str) -> str:
