@@ -16,6 +16,7 @@ from aiki.core.moments import SECOND
 from aiki.core.states import Move
 from aiki.execution import ends
 from aiki.execution.body import Body, Outcome
+from aiki.execution.hearing import Hearing
 from aiki.execution.journal import Journal
 from aiki.execution.outbox import Outbox
 from aiki.execution.phases import Happening, Lifecycle, Phase
@@ -25,7 +26,7 @@ from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
 from aiki.execution.watchdog import Step, watchdog
 from aiki.inside.workflow_run import WorkflowRun
-from aiki.wire.messages import Claimed, End, Fence, PageReply, Recorded, Unit
+from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, Unit
 
 if TYPE_CHECKING:
     from aiki.definitions.workflow import Workflow
@@ -42,7 +43,7 @@ class Execution:
     """A run that this worker has claimed. All methods are called on the worker's loop."""
 
     __slots__ = (
-        *("_attempts", "_body", "_host", "_life", "_limits", "_outbox", "_reading", "_turns", "_workflow"),
+        *("_attempts", "_body", "_hearing", "_host", "_life", "_limits", "_outbox", "_reading", "_turns", "_workflow"),
         "claimed",
     )
 
@@ -60,6 +61,7 @@ class Execution:
         )
         self._outbox = Outbox(claimed.length, limits)
         self._reading: Reading | None = Reading(claimed)
+        self._hearing = Hearing()
         self._body: Body | None = None
         self._attempts = Attempts(bench, claimed, outbox=self._outbox, on_outcome=self._on_outcome)
 
@@ -106,6 +108,20 @@ class Execution:
     def on_page_refused(self, error: AikiError) -> None:
         """Block the run: what it came to so far cannot be brought here."""
         self._stop_with(ends.unreadable(error))
+
+    def on_news(self, number: int) -> None:
+        """Take in that arrivals up to this number have come, or that something is wanted of the run."""
+        if self._life.is_open and self._hearing.hear(number):
+            self._host.read_inbox(self, self.claimed.news)
+
+    def on_inbox(self, reply: InboxReply) -> None:
+        """Take in what has come, and do what is wanted; news that came meanwhile is read as well."""
+        if not self._life.is_open:
+            return
+        if reply.wanted is not None:
+            self.drain()  # how its claim ends then is the daemon's affair: it is paused
+        elif self._hearing.is_behind():
+            self._host.read_inbox(self, self.claimed.news)
 
     def on_recorded(self, recorded: Recorded) -> None:
         """Take in what became of the unit in flight."""

@@ -9,7 +9,7 @@ from aiki.wire.messages import Page, Unit
 if TYPE_CHECKING:
     from aiki.core.errors import AikiError
     from aiki.execution.lease import Lease
-    from aiki.wire.messages import Claimed, Fence, PageReply, Recorded
+    from aiki.wire.messages import Claimed, Fence, InboxReply, PageReply, Recorded
 
 
 class ClaimedRun(Protocol):
@@ -32,7 +32,15 @@ class ClaimedRun(Protocol):
         ...
 
     def on_page_refused(self, error: AikiError) -> None:
-        """Take in that no page can be brought."""
+        """Take in that nothing more can be brought of the journal, or of the inbox."""
+        ...
+
+    def on_news(self, number: int) -> None:
+        """Take in that arrivals up to this number have come, or that something is wanted of the run."""
+        ...
+
+    def on_inbox(self, reply: InboxReply) -> None:
+        """Take in what was asked for by `read_inbox`."""
         ...
 
     def on_recorded(self, recorded: Recorded) -> None:
@@ -81,6 +89,10 @@ class Host(Protocol):
 
     def fetch_page(self, run: ClaimedRun, request: Page) -> None:
         """Read on in the journal, then call `run.on_page` with what was read, or `on_page_refused`."""
+        ...
+
+    def read_inbox(self, run: ClaimedRun, after: int) -> None:
+        """Read what has come to the run beyond number `after`, then call `run.on_inbox`. One at a time."""
         ...
 
     def lingering(self, run: ClaimedRun) -> None:

@@ -272,6 +272,13 @@ class Connection:
         finally:
             self._subscriptions.pop(subscription.sid, None)
 
+    def end(self, subscription: Subscription) -> None:
+        """End a subscription at once: nothing is delivered any more."""
+        self._denied.discard(subscription)
+        self._subscriptions.pop(subscription.sid, None)
+        if self._link is not None:
+            self._link.write(b"UNSUB " + subscription.sid + b"\r\n")
+
     def _on_message(self, message: Message) -> None:
         subscription = self._subscriptions.get(message.sid)
         if subscription is None:

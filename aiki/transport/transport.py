@@ -206,6 +206,11 @@ class Transport:
         self._nats.subscribe(inbox, lambda message: on_message(message.data))
         return inbox
 
+    def told(self, session: str, on_told: Callable[[bytes], None]) -> Callable[[], None]:
+        """Let `on_told` have what is pushed to a worker session; return what ends that."""
+        subject = subjects.told(self.namespace, session)
+        return partial(self._nats.end, self._nats.subscribe(subject, lambda message: on_told(message.data)))
+
     # -- hints
 
     async def hints(self, on_hint: Callable[[Hint], None], on_over: Callable[[str, bool], None]) -> HintPulls:

@@ -1,4 +1,4 @@
-"""Own the reading of what the daemon keeps of the runs that are here: pages of their journals.
+"""Own the reading of what the daemon keeps of the runs that are here: pages of their journals, and their inboxes.
 
 A read changes nothing. So it is repeated until it is answered, or its run is here no longer.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiki.core.errors import AikiError, NotFound, PayloadError
+from aiki.wire.messages import Inbox
 
 if TYPE_CHECKING:
     from aiki.execution import ClaimedRun
@@ -32,6 +33,10 @@ class Reads:
     def page(self, run: ClaimedRun, request: Page) -> None:
         """Read on in the run's journal; `run.on_page` gets what was read, or `on_page_refused`."""
         self._start(run, request, run.on_page)
+
+    def inbox(self, run: ClaimedRun, after: int) -> None:
+        """Read what is unread in the run's inbox beyond number `after`; `run.on_inbox` gets it."""
+        self._start(run, Inbox(run.fence.run_id, after), run.on_inbox)
 
     def close(self) -> None:
         """Read no more."""

@@ -59,6 +59,8 @@ class SessionCallbacks:
     """The lease is lost: drop what was claimed under it. Called on the worker's loop, when that gets to it."""
     on_reply: Callable[[int], None]
     """The database's time. Called on the session's thread."""
+    on_news: Callable[[list[tuple[str, int]]], None]
+    """Runs of this session with unread arrivals, up to a number. Called on the worker's loop."""
     on_denied: Callable[[Denied], None]
     """NATS has refused this thread's connection for too long. Called on the worker's loop."""
 
@@ -237,6 +239,9 @@ class Session:
         if reply.alive:
             self._listed = until or ""
             self._answered(sent, reply)
+            if reply.news:
+                assert self._main is not None
+                self._main.call_soon_threadsafe(self._callbacks.on_news, reply.news)
             # Beside the renewals, not between them. What is still under way then is named again by the next.
             if reply.unlisted and (self._giving_back is None or self._giving_back.done()):
                 unheld = self.inventory.give_back(reply.unlisted)

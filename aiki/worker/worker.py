@@ -34,6 +34,7 @@ from aiki.worker.clock import DatabaseClock
 from aiki.worker.interrupts import obeying_ctrl_c
 from aiki.worker.inventory import Inventory
 from aiki.worker.lifespan import Lifespan, Shared
+from aiki.worker.news import News
 from aiki.worker.parking import Parking
 from aiki.worker.reads import Reads
 from aiki.worker.recorder import TURN_RUNS, Recorder
@@ -110,6 +111,7 @@ class Worker:
         self._slots = Slots(max_concurrent_runs, self._on_free)
         self._executions: dict[str, Execution] = {}
         self._reads = Reads(client.transport, self._executions)
+        self._news = News(client.transport, self._executions)
         self._inventory = Inventory()
         self._session: Session | None = None
         self._claims: Claims | None = None
@@ -146,11 +148,15 @@ class Worker:
             OpenSession(str(uuid.uuid4()), self.id, served, self._lease_seconds),
             inventory=self._inventory,
             callbacks=SessionCallbacks(
-                on_lost=self._on_lease_lost, on_reply=self._clock.told, on_denied=self._on_denied
+                on_lost=self._on_lease_lost,
+                on_reply=self._clock.told,
+                on_news=self._news.take,
+                on_denied=self._on_denied,
             ),
             denied_seconds=self._start_seconds,
         )
         await self._session.open()
+        self._news.listen(self._session.lease.session)
         routes = [(workflow.name, workflow.version) for workflow in self.registry]
         context = copy_context()
 
@@ -207,6 +213,7 @@ class Worker:
         if self._watching is not None:
             self._watching.cancel()
         self._reads.close()
+        self._news.close()
         await self._session.close()
         self._pools.close()
 
@@ -254,6 +261,10 @@ class Worker:
     def fetch_page(self, run: ClaimedRun, request: Page) -> None:
         """Read the next page of the journal; `run.on_page` gets it."""
         self._reads.page(run, request)
+
+    def read_inbox(self, run: ClaimedRun, after: int) -> None:
+        """Read what has come to the run; `run.on_inbox` gets it."""
+        self._reads.inbox(run, after)
 
     def lingering(self, run: ClaimedRun) -> None:
         """Free the slot of a run that only waits."""
@@ -335,6 +346,7 @@ class Worker:
             if self._talk is not None:
                 self._talk.began(claimed)
             execution.start()
+            self._news.began(execution)
 
     def _bench_under(self, lease: Lease) -> Bench:
         """Return what tries work with under this lease: one bench for all runs that were claimed under it."""
@@ -360,6 +372,8 @@ class Worker:
         self.stop()
 
     def _on_lease_lost(self, lease: Lease) -> None:
+        if self._session is not None:
+            self._news.listen(self._session.lease.session)
         for execution in list(self._executions.values()):
             if execution.lease is lease:
                 execution.drop()

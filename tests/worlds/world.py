@@ -24,7 +24,7 @@ from aiki.rules import crashing, recording
 from aiki.rules.claiming import claimed
 from aiki.rules.standing import Standing, resumed, woken
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import Attempt, Claimed, End, Entry, Fence, Page, PageReply, Recorded, Unit
+from aiki.wire.messages import Attempt, Claimed, End, Entry, Fence, InboxReply, Page, PageReply, Recorded, Unit
 from tests.worlds.virtual_loop import VirtualLoop
 
 EPOCH = 1_700_000_000_000_000
@@ -66,6 +66,8 @@ class World:
         self.lease = Lease(certain_until=math.inf)
         self.before_record: Callable[[Unit], Recorded | None] = lambda unit: None
         self.refuse_page: AikiError | None = None
+        self.wanted: str | None = None
+        """What the daemon says is wanted of the run."""
         self._pending: Unit | None = None
         self._bench: Bench | None = None
         self._changed = asyncio.Event()
@@ -95,6 +97,11 @@ class World:
             page = PageReply(attempts=[row for row in tries if row.key > request.tried_after][: self.page_length])
         answer = ("on_page", page) if self.refuse_page is None else ("on_page_refused", self.refuse_page)
         self._loop.call_later(self.random.choice(self.latency), self._alive, run, *answer)
+
+    def read_inbox(self, run: ClaimedRun, after: int) -> None:
+        self._loop.call_later(
+            self.random.choice(self.latency), self._alive, run, "on_inbox", InboxReply(wanted=self.wanted)
+        )
 
     def lingering(self, run: ClaimedRun) -> None:
         self.lingered += 1

@@ -203,6 +203,32 @@ def test_draining_suspends_a_run_that_lingers() -> None:
     simulate(main())
 
 
+def test_a_run_that_is_wanted_paused_lets_its_task_end_and_starts_no_other() -> None:
+    async def main() -> None:
+        world = await begun(works, '{"times":[5,6]}')
+        assert world.execution is not None
+        world.wanted = "pause"
+        world.execution.on_news(1)
+        await world.settle()
+        assert events == ["start 5", "end 5"]
+        assert world.ends == [Move.RELEASE]
+        assert len(world.journal) == 1
+
+    simulate(main())
+
+
+def test_news_of_which_nothing_is_wanted_stops_nothing() -> None:
+    async def main() -> None:
+        world = await begun(works, '{"times":[5,6]}')
+        assert world.execution is not None
+        world.execution.on_news(1)
+        world.execution.on_news(2)
+        await world.settle()
+        assert world.ends == [Move.COMPLETE]
+
+    simulate(main())
+
+
 def test_stopping_cancels_tasks_and_releases_at_once() -> None:
     async def main() -> None:
         world = await begun(works, '{"times":[1,50]}')

@@ -29,7 +29,9 @@ class Nowhere:
 
 
 def unopened() -> Session:
-    callbacks = SessionCallbacks(on_lost=lambda _: None, on_reply=lambda _: None, on_denied=lambda _: None)
+    callbacks = SessionCallbacks(
+        on_lost=lambda _: None, on_reply=lambda _: None, on_news=lambda _: None, on_denied=lambda _: None
+    )
     opening = OpenSession("first", "worker", [Route("a", "1")])
     transport: Any = Nowhere()
     return Session(transport, opening, inventory=Inventory(), callbacks=callbacks, denied_seconds=1.0)
