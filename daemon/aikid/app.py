@@ -15,6 +15,7 @@ from aikid.engine.routes import Routes
 from aikid.loops.loop import Looker, keep_looking
 from aikid.loops.reclaimer import Reclaimer
 from aikid.loops.rescuer import Rescuer
+from aikid.loops.successor import Successor
 from aikid.loops.waker import Waker
 from aikid.ops import Services
 from aikid.store.pool import Pool, Priority
@@ -47,6 +48,8 @@ class App:
         self.waker = Waker(looking, self.teller, alarm)
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
         self.reclaimer = Reclaimer(self.pool.at(Priority.CLAIM), self.handoffs, self.teller)
+        lookers = (self.offerer, self.waker, self.rescuer, self.reclaimer, Successor(looking))
+        self._lookers: tuple[Looker, ...] = lookers
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
         leaves = self.handoffs.leaves
         self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller))
@@ -54,16 +57,16 @@ class App:
     async def run(self, *, started: asyncio.Event | None = None) -> None:
         """Serve until cancelled; then finish what was accepted, and stop. `started` is set when requests are served.
 
-        The schema must be right already. Raises Unavailable if NATS or Postgres do not answer at the start, and Denied
-        if NATS refuses for the start timeout, then or later, what cannot be done without.
+        The schema must be right already. Raises Unavailable if NATS or Postgres do not answer at the start, Denied if
+        NATS refuses for the start timeout, then or later, what cannot be done without, and ConfigError if a newer
+        daemon migrates the schema.
         """
         try:
             await self.bus.connect(seconds=self._settings.start_timeout_seconds)
             self._warn_of_narrow_messages()
             await self.pool.open()
             async with asyncio.TaskGroup() as group:
-                lookers: tuple[Looker, ...] = (self.offerer, self.waker, self.rescuer, self.reclaimer)
-                loops = [group.create_task(keep_looking(looker, self.pool.outage)) for looker in lookers]
+                loops = [group.create_task(keep_looking(looker, self.pool.outage)) for looker in self._lookers]
                 loops.append(group.create_task(self.news.run()))
                 serving = group.create_task(self.api.run())
                 try:

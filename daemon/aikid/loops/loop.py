@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from aiki.core.errors import Unavailable
+from aiki.core.errors import ConfigError, Unavailable
 from aiki.process.outages import Outage
 from aikid.tell.alarm import Alarm
 
@@ -22,11 +22,17 @@ class Looker(Protocol):
     """What the log says if it fails."""
 
     async def run_once(self) -> object:
-        """Look once. Raises Unavailable if storage is away: the next look goes on."""
+        """Look once. Raises Unavailable if storage is away: the next look goes on.
+
+        Raises ConfigError if this daemon must not go on.
+        """
 
 
 async def keep_looking(looker: Looker, outage: Outage) -> None:
-    """Look until cancelled. While storage is away `outage` is told, and a bug is logged; both times it looks again."""
+    """Look until cancelled. While storage is away `outage` is told, and a bug is logged; both times it looks again.
+
+    Raises ConfigError.
+    """
     while True:
         # Before the look: what is told during it may have come too late for it.
         looker.alarm.forget()
@@ -34,6 +40,8 @@ async def keep_looking(looker: Looker, outage: Outage) -> None:
             await looker.run_once()
         except Unavailable as error:
             outage.goes_on(error)
+        except ConfigError:
+            raise
         except Exception:
             log.exception("%s: a bug", looker.suffers)
         # After it: one that takes long shall not be followed by another at once.

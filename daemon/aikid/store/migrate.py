@@ -6,6 +6,7 @@ Migrations only ever move forward; a database in use is never taken back.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from aiki.core.errors import ConfigError
 from aikid.store import requirements
 from aikid.store.address import parameters
 from aikid.store.options import MIGRATION, as_words
+from aikid.store.pool import Connection
 from aikid.store.refusals import of_failure
 from aikid.store.tables import SCHEMA
 
@@ -27,6 +29,7 @@ _LOCK: Final = 0x41696B69
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
+@cache
 def head() -> str:
     """Return the schema version that this code needs."""
     version = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
@@ -59,6 +62,12 @@ def check(database_url: str) -> None:
                 f"the database's schema is {found or 'missing'}, this aikid needs {head()}", hint="aikid migrate"
             )
         requirements.check_rights(connection)
+
+
+async def check_again(connection: Connection) -> None:
+    """Return if the schema is still one that this code knows; else raise ConfigError: a newer aikid has migrated it."""
+    cursor = await connection.execute(f"SELECT version_num FROM {SCHEMA}.alembic_version", prepare=True)
+    _refuse_newer(*(await cursor.fetchone() or (None,)))
 
 
 def engine(database_url: str) -> sa.Engine:
@@ -98,9 +107,13 @@ def _version(connection: sa.Connection) -> str | None:
     return found
 
 
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(revision.revision for revision in ScriptDirectory(str(_MIGRATIONS)).walk_revisions())
+
+
 def _refuse_newer(found: str | None) -> None:
-    known = {revision.revision for revision in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in _known():
         raise ConfigError(
             f"the database's schema is {found}, newer than this aikid knows ({head()}): run one that knows {found}",
             hint="pip install -U aiki",

@@ -183,6 +183,18 @@ async def test_a_daemon_that_stops_answers_what_it_accepted(start_aikid: Aikids,
     assert all(reply.runs[0].created for reply in replies)
 
 
+async def test_a_daemon_whose_schema_a_newer_one_has_migrated_stops_and_says_so(
+    start_aikid: Aikids, transport: Transport, database: str
+) -> None:
+    daemon = start_aikid()
+    await transport.call(Enqueue([new_run()]))
+    async with await psycopg.AsyncConnection.connect(database) as newer:
+        await newer.execute("UPDATE aiki.alembic_version SET version_num = '9999'")
+    assert await asyncio.to_thread(daemon.wait) == 78
+    assert "the database's schema is 9999, newer than this aikid knows" in daemon.logged()
+    assert "Traceback" not in daemon.logged()
+
+
 async def test_hints_are_back_soon_after_nats_was_wiped(start_aikid: Aikids, make_nats: Callable[[], Nats]) -> None:
     nats = make_nats()
     start_aikid(nats_url=nats.url)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from aiki.core.errors import Unavailable
+from aiki.core.errors import ConfigError, Unavailable
 from aiki.process.outages import Outage
 from aikid.loops.loop import keep_looking
 from aikid.tell.alarm import Alarm
@@ -107,6 +107,14 @@ async def test_a_failed_look_is_followed_by_the_next(caplog: pytest.LogCaptureFi
         ("tests.loops", "The storage is away: Postgres cannot be used now"),
         ("aikid.loops", "nobody looks: a bug"),
     ]
+
+
+async def test_a_look_that_finds_that_the_daemon_must_not_go_on_is_the_last() -> None:
+    def refuse() -> None:
+        raise ConfigError("the database's schema is newer than this aikid")
+
+    with pytest.raises(ConfigError):
+        await keep_looking(Looker(at_look=refuse), Outage(log, "The storage"))
 
 
 async def test_a_cancellation_that_comes_with_the_alarm_ends_it() -> None:
