@@ -13,6 +13,7 @@ from aikid.bus import Bus
 from aikid.config import Settings
 from aikid.engine.routes import Routes
 from aikid.loops.loop import Looker, keep_looking
+from aikid.loops.pruner import Pruner
 from aikid.loops.reclaimer import Reclaimer
 from aikid.loops.rescuer import Rescuer
 from aikid.loops.successor import Successor
@@ -48,8 +49,8 @@ class App:
         self.waker = Waker(looking, self.teller, alarm)
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
         self.reclaimer = Reclaimer(self.pool.at(Priority.CLAIM), self.handoffs, self.teller)
-        lookers = (self.offerer, self.waker, self.rescuer, self.reclaimer, Successor(looking))
-        self._lookers: tuple[Looker, ...] = lookers
+        beside = (Pruner(looking), Successor(looking))
+        self._lookers: tuple[Looker, ...] = (self.offerer, self.waker, self.rescuer, self.reclaimer, *beside)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
         leaves = self.handoffs.leaves
         self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller))

@@ -1,0 +1,92 @@
+"""Delete what no run needs any more: arrivals that it has consumed, and what its earlier generations have left.
+
+Each statement looks at a batch and deletes what may go of it. Whatever says so is final (a run that has ended stays
+ended, a generation that was left is never entered again), so it is read without a lock; rows that another holds are
+for the next time. Where the next batch begins is the caller's to keep.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, TypeAlias
+
+from aiki.core.states import TERMINAL
+from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS, quoted
+
+BATCH: Final = 1_000
+KEPT_SECONDS: Final = 24 * 60 * 60
+"""For how long a consumed arrival is kept at least: a send that is repeated until then is taken once."""
+Cursor: TypeAlias = tuple[int | str, ...]
+_FIRST: Final = "00000000-0000-0000-0000-000000000000"
+_BEGINNINGS: Final[dict[bool, Cursor]] = {True: (0, _FIRST, 0), False: (_FIRST,)}
+
+# `inbox_taken` from where the last batch ended, and primary keys.
+_CONSUMED: Final = f"""
+WITH seen AS MATERIALIZED (
+  SELECT i.at_us, i.run_id, i.number, i.taken_generation FROM aiki.inbox i
+  WHERE i.taken_seq IS NOT NULL AND i.at_us < {MICROSECONDS.format("aiki.now()")} - {KEPT_SECONDS} * 1000000::bigint
+    AND (i.at_us, i.run_id, i.number) > (%s::bigint, %s::uuid, %s::bigint)
+  ORDER BY i.at_us, i.run_id, i.number LIMIT {BATCH}
+), old AS MATERIALIZED (
+  SELECT i.run_id, i.number
+  FROM seen s JOIN aiki.inbox i ON i.run_id = s.run_id AND i.number = s.number LEFT JOIN aiki.runs r ON r.id = s.run_id
+  WHERE i.taken_seq IS NOT NULL
+    AND (r.id IS NULL OR r.generation <> s.taken_generation OR r.state IN ({quoted(TERMINAL)}))
+  FOR UPDATE OF i SKIP LOCKED
+), gone AS (
+  DELETE FROM aiki.inbox i USING old o WHERE i.run_id = o.run_id AND i.number = o.number RETURNING i.number
+)
+SELECT (SELECT count(*) FROM gone), last.at_us, last.run_id::text, last.number
+FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen OFFSET {BATCH} - 1) AS last ON true
+"""
+
+
+def _left(table: str, *key: str) -> str:
+    """Return the statement for rows of earlier generations: `runs_continued`, and ranges of the table's primary key.
+
+    Only what is drawn through both limits is locked: a batch.
+    """
+    return f"""
+WITH seen AS MATERIALIZED (
+  SELECT r.id, r.generation FROM aiki.runs r WHERE r.generation > 0 AND r.id > %s::uuid ORDER BY r.id LIMIT {BATCH}
+), old AS MATERIALIZED (
+  SELECT o.* FROM seen s CROSS JOIN LATERAL (
+    SELECT {", ".join(f"x.{column}" for column in key)} FROM aiki.{table} x
+    WHERE x.run_id = s.id AND x.generation < s.generation LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+  ) AS o LIMIT {BATCH}
+), gone AS (
+  DELETE FROM aiki.{table} x USING old o WHERE {" AND ".join(f"x.{column} = o.{column}" for column in key)}
+  RETURNING x.run_id
+)
+SELECT (SELECT count(*) FROM gone), last.id::text
+FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen OFFSET {BATCH} - 1) AS last ON true
+"""
+
+
+class Kind(Enum):
+    """What is pruned."""
+
+    CONSUMED = _CONSUMED
+    JOURNAL = _left("journal", "run_id", "generation", "seq")
+    ATTEMPTS = _left("attempts", "run_id", "generation", "key", "attempt")
+    TASK_COUNTS = _left("task_counts", "run_id", "generation", "seq")
+
+    @property
+    def beginning(self) -> Cursor:
+        """Where the first batch begins."""
+        return _BEGINNINGS[self is Kind.CONSUMED]
+
+
+async def prune(connection: Connection, kind: Kind, after: Cursor) -> tuple[int, Cursor | None]:
+    """Delete what may go of the batch after `after`; return how many rows that were and where the next batch begins.
+
+    That is None when there is no other.
+    """
+    cursor = await connection.execute(kind.value, after, prepare=True, binary=True)
+    row = await cursor.fetchone()
+    assert row is not None
+    count, *last = row
+    if count == BATCH:
+        return count, after
+    return count, tuple(last) if last[0] is not None else None
