@@ -52,7 +52,7 @@ CLASSES: Final = {
     "28": Fate.WAIT,  # invalid authorization specification: a password is being changed
     "2B": Fate.WAIT,  # dependent privilege descriptors still exist
     "2D": Fate.BUG,  # invalid transaction termination
-    "2F": Fate.WAIT,  # SQL routine exception: we have no routines, so it is one that somebody hung onto our tables
+    "2F": Fate.WAIT,  # SQL routine exception: ours raise none, so it is one that somebody hung onto our tables
     "34": Fate.BUG,  # invalid cursor name
     "38": Fate.WAIT,  # external routine exception: as 2F
     "39": Fate.WAIT,  # external routine invocation exception: as 2F

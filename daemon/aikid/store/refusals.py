@@ -19,7 +19,7 @@ from aikid.store.fates import Fate, of_error
 
 _OWNER: Final = (
     "let the owner of schema aiki run `aikid migrate`, and GRANT USAGE ON SCHEMA aiki TO this role; GRANT SELECT,"
-    " INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA aiki TO it"
+    " INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA aiki TO it; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA aiki TO it"
 )
 _ENTRY: Final = "let it in: by pg_hba.conf, GRANT CONNECT ON DATABASE …, ALTER ROLE … LOGIN, or a client certificate"
 _OPTIONS: Final = "look at `options` in the address (or PGOPTIONS)"

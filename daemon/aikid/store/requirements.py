@@ -10,7 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from aiki.core.errors import ConfigError, Denied
-from aikid.store.tables import SCHEMA, metadata
+from aikid.store.tables import FUNCTIONS, SCHEMA, metadata
 
 OLDEST_MAJOR: Final = 14
 """The oldest Postgres that our statements run on; the newest that is tried is 18."""
@@ -27,6 +27,10 @@ _LACKING: Final = sa.text("""
 SELECT quote_ident(current_user), string_agg(DISTINCT p.privilege, ', '), string_agg(DISTINCT t.name, ', ')
 FROM unnest(CAST(:names AS text[])) AS t(name), unnest(CAST(:privileges AS text[])) AS p(privilege)
 WHERE NOT has_table_privilege(t.name, p.privilege)
+""")
+_CALLABLE: Final = sa.text("""
+SELECT quote_ident(current_user), bool_and(has_function_privilege(f.name, 'EXECUTE'))
+FROM unnest(CAST(:names AS text[])) AS f(name)
 """)
 
 
@@ -63,7 +67,7 @@ def check_may_create(connection: sa.Connection) -> None:
 
 
 def check_rights(connection: sa.Connection) -> None:
-    """Return if the role may read and write all our tables, which are there; else raise Denied that names the rights.
+    """Return if the role may use our tables and functions, which are there; else raise Denied that names the rights.
 
     Raises sqlalchemy.exc.ProgrammingError if it may not even look into their schema.
     """
@@ -73,4 +77,11 @@ def check_rights(connection: sa.Connection) -> None:
         raise Denied(
             f"role {role} lacks rights ({privileges}) on tables of ours: {tables}",
             hint=f"GRANT {', '.join(_RIGHTS)} ON ALL TABLES IN SCHEMA {SCHEMA} TO {role}",
+        )
+    names = [f"{SCHEMA}.{name}()" for name in FUNCTIONS]
+    role, may_call = connection.execute(_CALLABLE, {"names": names}).one()
+    if not may_call:
+        raise Denied(
+            f"role {role} may not call functions of ours: {', '.join(names)}",
+            hint=f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {SCHEMA} TO {role}",
         )

@@ -91,10 +91,12 @@ def test_what_a_role_has_for_short_statements_ends_no_migration(given: Database)
 
 def test_a_schema_of_another_role_needs_rights_and_no_more(given: Database) -> None:
     migrate.upgrade(given.owner)
+    given.run("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA aiki FROM public")
     steps = {
         "schema aiki": "GRANT USAGE ON SCHEMA aiki TO guest",
         "alembic_version": "GRANT SELECT ON ALL TABLES IN SCHEMA aiki TO guest",
         "lacks rights (DELETE, INSERT, UPDATE) on tables of ours: aiki.attempts, ": None,
+        "may not call functions of ours: aiki.now(), ": None,
     }
     for told, remedy in steps.items():
         refused = refusal(given.guest)
