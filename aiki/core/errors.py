@@ -214,6 +214,13 @@ class Fatal(Exception):
     """Raise in a task: this failure is final, no retry can help."""
 
 
+class TaskCancelled(BaseException):
+    """Raised inside a task that has been given up, where it next says that it lives: nobody waits for its result.
+
+    As asyncio's CancelledError it is no Exception, so that what handles failures lets it pass. A coroutine gets that.
+    """
+
+
 class RetryAfter(Exception):
     """Raise in a task: try again after `delay` (a timedelta or text such as "30s"), whatever the strategy says.
 

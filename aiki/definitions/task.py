@@ -22,6 +22,7 @@ from aiki.wire.subjects import is_token
 P = ParamSpec("P")
 R = TypeVar("R")
 Executor = Literal["thread", "process"]
+CANCEL_GRACE: Final = "10s"
 
 _UNCHANGED: Final[Any] = object()
 _IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None)})
@@ -40,6 +41,7 @@ class Task(Generic[P, R]):
         retry: Retry,
         timeout: float | None,
         total_timeout: float | None,
+        cancel_grace: float,
         executor: Executor,
         at_most_once: bool,
         scope: Scope = None,
@@ -52,6 +54,10 @@ class Task(Generic[P, R]):
         """Seconds that one attempt may take."""
         self.total_timeout = total_timeout
         """Seconds that all attempts together may take."""
+        self.heartbeat_timeout: float | None = None
+        """Seconds after which an attempt that gives no sign of life is cut off."""
+        self.cancel_grace = cancel_grace
+        """Seconds that an attempt which is to end has for it."""
         self.executor: Executor = executor
         """Where a plain `def` runs; an `async def` runs on the worker's loop."""
         self.at_most_once = at_most_once
@@ -85,10 +91,12 @@ class Task(Generic[P, R]):
         retry: Retry = _UNCHANGED,
         timeout: Duration | None = _UNCHANGED,
         total_timeout: Duration | None = _UNCHANGED,
+        heartbeat_timeout: Duration | None = _UNCHANGED,
+        cancel_grace: Duration = _UNCHANGED,
     ) -> Self:
         """Return the same task with options set. Raises UsageError on values that make no sense.
 
-        Calls of one run with the same `idempotency_key` share one execution. The timeouts are those of `@task`.
+        Calls of one run with the same `idempotency_key` share one execution. The others are those of `@task`.
         """
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
@@ -100,6 +108,10 @@ class Task(Generic[P, R]):
             made.timeout = _positive_seconds("timeout", timeout)
         if total_timeout is not _UNCHANGED:
             made.total_timeout = _positive_seconds("total_timeout", total_timeout)
+        if heartbeat_timeout is not _UNCHANGED:
+            made.heartbeat_timeout = _heartbeat_seconds(made, heartbeat_timeout)
+        if cancel_grace is not _UNCHANGED:
+            made.cancel_grace = to_seconds(cancel_grace)
         return made
 
     def _without_run(self, given: object) -> UsageError:
@@ -201,6 +213,8 @@ def task(
     retry: Retry = DEFAULT_RETRY,
     timeout: Duration | None = None,
     total_timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
+    cancel_grace: Duration = CANCEL_GRACE,
     executor: Executor = "thread",
     at_most_once: bool = False,
 ) -> TaskDecorator: ...
@@ -212,6 +226,8 @@ def task(
     retry: Retry = DEFAULT_RETRY,
     timeout: Duration | None = None,
     total_timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
+    cancel_grace: Duration = CANCEL_GRACE,
     executor: Executor = "thread",
     at_most_once: bool = False,
 ) -> Any:
@@ -220,6 +236,12 @@ def task(
     `name` stands in journals: changing it diverges runs in flight. `timeout` bounds one attempt, `total_timeout` all of
     them together with the waits between. `executor="process"` is for a plain `def` that holds the GIL or must be
     killable.
+
+    With `heartbeat_timeout` an attempt that has not called `task_run().heartbeat()` for so long is cut off and counts
+    as failed; a function in a thread cannot be cut off, and has none. Time in which its worker was held up or cut off
+    is not counted. `cancel_grace` is how long an attempt that is to end, at a timeout or because nobody waits for it
+    any more, has for it: a coroutine from its CancelledError on; a process from the SIGTERM that raises TaskCancelled
+    in its main thread, until it is killed, unless it has timed out: then it is killed at once.
 
     The start of an `at_most_once` task goes on record right before its body begins, and it is never begun again. If
     its worker dies or loses its lease from there on, nobody can tell how far it came, or whether it came to begin at
@@ -235,16 +257,19 @@ def task(
         kind = AsyncTask if inspect.iscoroutinefunction(function) else SyncTask
         if executor not in ("thread", "process") or (kind is AsyncTask and executor == "process"):
             raise UsageError(f"task {made_name!r}: executor={executor!r} is for plain `def` tasks: thread or process")
-        return kind(
+        made: Task[Any, Any] = kind(
             function,
             name=made_name,
             retry=_checked_retry(retry),
             timeout=_positive_seconds("timeout", timeout),
             total_timeout=_positive_seconds("total_timeout", total_timeout),
+            cancel_grace=to_seconds(cancel_grace),
             executor=executor,
             at_most_once=at_most_once,
             scope=scope,
         )
+        made.heartbeat_timeout = _heartbeat_seconds(made, heartbeat_timeout)
+        return made
 
     scope = local_scope(1)
     return decorate if fn is None else decorate(fn)
@@ -286,3 +311,12 @@ def _positive_seconds(option: str, value: Duration | None) -> float | None:
     if seconds <= 0:
         raise UsageError(f"{option}={value!r}: it must be longer than nothing (None for no limit)")
     return seconds
+
+
+def _heartbeat_seconds(made: Task[Any, Any], value: Duration | None) -> float | None:
+    if value is not None and not made.is_async and made.executor == "thread":
+        raise UsageError(
+            f"task {made.name!r}: heartbeat_timeout={value!r} is for what can be cut off, and a thread cannot",
+            hint='@task(executor="process", heartbeat_timeout=...), or an `async def`',
+        )
+    return _positive_seconds("heartbeat_timeout", value)

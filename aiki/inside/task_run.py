@@ -7,20 +7,26 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from aiki.core.errors import UsageError
+from aiki.inside.pulse import Pulse
+from aiki.payload.details import decode_details, encode_details
 
 T = TypeVar("T")
 
 
 class TaskRun:
-    """A try of a task as the task itself sees it."""
+    """A try of a task as the task itself sees it. Whatever it is asked for may be asked in any thread of the task's."""
 
-    __slots__ = ("_origin_id", "_shared", "attempt", "key", "run_id")
+    __slots__ = ("_before", "_origin_id", "_pulse", "_shared", "attempt", "key", "run_id")
 
-    def __init__(self, *, run_id: str, origin_id: str, key: str, attempt: int, shared: Any = None) -> None:
+    def __init__(
+        self, *, run_id: str, origin_id: str, key: str, attempt: int, pulse: Pulse, shared: Any = None
+    ) -> None:
         self.run_id = run_id
         self.key = key
         self.attempt = attempt
         self._origin_id = origin_id
+        self._pulse = pulse
+        self._before = pulse.details
         self._shared = shared
 
     def shared(self, kind: type[T], /) -> T:
@@ -41,6 +47,30 @@ class TaskRun:
     def idempotency_key(self) -> str:
         """A key for services that refuse doubles: the same over attempts, crashes and retries of the run."""
         return hashlib.blake2b(f"{self._origin_id}:0:{self.key}".encode(), digest_size=16).hexdigest()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this try has been given up: its call was abandoned, it took too long, or its worker lost the run.
+
+        A coroutine gets CancelledError as well; a function in a thread has this, and the next `heartbeat`.
+        """
+        return self._pulse.cancelled
+
+    @property
+    def heartbeat_details(self) -> Any:
+        """What the tries before this one have last said of how far they had come, also after a crash; None if nothing.
+
+        At most the last second of it is lost with a worker that dies.
+        """
+        return None if self._before is None else decode_details(self._before)
+
+    def heartbeat(self, details: Any = None) -> None:
+        """Say that the try lives, and how far it has come: JSON of at most 16 KiB, for the next try.
+
+        It costs little, and may be said as often as one likes. Without `details` those of before stand. Raises
+        PayloadError if they cannot be stored, and TaskCancelled, once, in a plain function that has been given up.
+        """
+        self._pulse.beat(None if details is None else encode_details(details))
 
 
 _task_run: ContextVar[TaskRun] = ContextVar("aiki_task_run")

@@ -33,6 +33,13 @@ def is_ended(child: int) -> bool | None:
         return None
 
 
+def ask_to_end(child: int) -> None:
+    """Send a child of ours SIGTERM, it alone; nothing, if it is collected."""
+    if _WAITID is None or is_ended(child) is not None:
+        with suppress(OSError):
+            os.kill(child, signal.SIGTERM)
+
+
 def end_group(leader: int) -> None:
     """Kill a child of ours, its group, and what else descends from it; nothing, if the child is collected."""
     if _WAITID is not None and is_ended(leader) is None:

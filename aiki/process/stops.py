@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from signal import Signals
@@ -42,8 +42,24 @@ def leave_stops_to_parent() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
+@contextmanager
+def stops_heard_by(listener: Callable[[], None]) -> Iterator[None]:
+    """Call `listener` in the main thread at each stop, and once at the beginning: one may have come just before."""
+    _listeners.append(listener)
+    try:
+        listener()
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+_listeners: Final[list[Callable[[], None]]] = []
+
+
 def _pass_over(number: int, frame: FrameType | None) -> None:
-    """Leave it to the parent."""
+    """Leave it to the parent, who may have said what it means by it."""
+    for listener in _listeners:
+        listener()
 
 
 class _Mask(threading.local):

@@ -12,7 +12,7 @@ from aiki.core.states import State
 from aiki.rules.arriving import Fired, holds, reached
 from aiki.rules.judging import judge, outcome
 from aiki.rules.standing import Standing
-from aiki.wire.messages import NONE, NULL, Attempt, Entry, Recorded, Unit
+from aiki.wire.messages import NONE, NULL, UNDER_WAY, Attempt, Entry, Recorded, Unit
 
 DONE: Final = Recorded("done")
 FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
@@ -109,23 +109,41 @@ def stands(unit: Unit, journal: Sequence[Entry], tries: Tries) -> bool:
 
 
 def tries_of(unit: Unit) -> dict[tuple[str, int], Attempt]:
-    """Return the tries of a unit by key and number: of a start and its failure the failure."""
-    return {(one.key, one.attempt): one for one in unit.attempts}
+    """Return the tries of a unit by key and number, of each what its rows come to together."""
+    found: dict[tuple[str, int], Attempt] = {}
+    for one in unit.attempts:
+        found[one.key, one.attempt] = tried(found.get((one.key, one.attempt)), one)
+    return found
 
 
 def tried(known: Attempt | None, new: Attempt) -> Attempt:
-    """Return what is on record of a try after a unit says `new` of it: what went wrong stands."""
-    return new if known is None or is_start(known) else known
+    """Return what is on record of a try after a unit says `new` of it: what went wrong stands, as does a start."""
+    if known is None or not (is_start(known) or is_under_way(known)):
+        return new if known is None else known
+    made = new if not is_under_way(new) else known
+    said = new if _said_at(new) > _said_at(known) else known
+    return structs.replace(made, details=said.details, details_at=said.details_at)
 
 
 def is_start(attempt: Attempt) -> bool:
-    """Tell whether a try is one of which no failure is known: the start of an `at_most_once` task."""
+    """Tell whether a try is the start of an `at_most_once` task, of which nothing else is known."""
     return attempt.error in (NONE, NULL)
 
 
+def is_under_way(attempt: Attempt) -> bool:
+    """Tell whether no more is known of a try than what it has said."""
+    return attempt.error == UNDER_WAY
+
+
+def _said_at(attempt: Attempt) -> int:
+    return attempt.details_at or 0
+
+
 def _says(known: Attempt, repeat: Attempt) -> bool:
-    # A start stands also when its failure has followed.
-    return is_start(repeat) or (known.error, known.next_at) == (repeat.error, repeat.next_at)
+    # A start stands also when its failure has followed, and what was said when more was said later.
+    if is_start(repeat) or is_under_way(repeat):
+        return _said_at(known) >= _said_at(repeat)
+    return (known.error, known.next_at) == (repeat.error, repeat.next_at)
 
 
 def _is_fenced_by(standing: Standing, unit: Unit) -> bool:

@@ -15,6 +15,8 @@ PAYLOAD_BYTES: Final = 256 * 1024
 """A workflow's input, a workflow's result, a task's result, where messages of MESSAGE_BYTES pass."""
 ERROR_BYTES: Final = 16 * 1024
 """An error with its traceback, as JSON; longer tracebacks lose their middle."""
+DETAILS_BYTES: Final = 16 * 1024
+"""What a task says of how far it has come, as JSON."""
 WHY_CHARS: Final = 8 * 1024
 """Why a run is blocked, with its diff; longer ones lose their middle."""
 PAGE_BYTES: Final = 256 * 1024

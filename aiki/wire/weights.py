@@ -97,7 +97,7 @@ def of_entry(entry: Entry) -> int:
 
 def of_attempt(attempt: Attempt) -> int:
     """Return the weight of a try that was not final."""
-    return _ENTRY_BYTES + of_text(attempt.key) + len(attempt.error)
+    return _ENTRY_BYTES + of_text(attempt.key) + len(attempt.error) + len(attempt.details)
 
 
 def of_end(end: End | None) -> int:

@@ -215,8 +215,9 @@ class World:
         assert unit.base == len(self.journal), "a gap in the journal, or a repeat"
         assert unit.entries or unit.attempts or unit.end is not None, "an empty unit"
         for number, one in recording.tries_of(unit).items():
-            # Only a start may be on record already: then this is what came of it.
-            assert number not in tries or recording.is_start(tries[number]) > recording.is_start(one)
+            # Only a start may be on record already, or what was said: then this is what came of it.
+            known = tries.get(number)
+            assert known is None or recording.is_under_way(known) or recording.is_start(known) > recording.is_start(one)
             tries[number] = recording.tried(tries.get(number), one)
         self.units.append(unit)
         self.journal += unit.entries

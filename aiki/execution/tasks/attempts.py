@@ -29,9 +29,10 @@ from aiki.execution.lease import NotStarted
 from aiki.execution.tasks.child import Raised, raised
 from aiki.execution.tasks.processes import ProcessFailure
 from aiki.execution.tasks.retries import Retries
-from aiki.execution.tasks.tries import TaskTimeout, Try, start_try
+from aiki.execution.tasks.signs import Signs
+from aiki.execution.tasks.tries import Limit, TotalTimeout, Try, start_try
 from aiki.inside.task_run import TaskRun
-from aiki.wire.messages import NULL, Attempt, Claimed, Failure
+from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Claimed, Failure
 from aiki.wire.packing import PAYLOAD_BYTES_LEAST, payload_misfit
 
 if TYPE_CHECKING:
@@ -41,12 +42,16 @@ if TYPE_CHECKING:
     from aiki.execution.tasks.bench import Bench
 
 _NULL: Final = bytes(NULL)
+_UNDER_WAY: Final = bytes(UNDER_WAY)
 
 
 class Started:
     """A call that was let go, and the attempt that is made or due next."""
 
-    __slots__ = ("_attempts", "announced", "call", "failed", "is_over", "need", "number", "permit", "trying")
+    __slots__ = (
+        *("_attempts", "announced", "call", "details", "details_at", "failed", "is_over", "need", "number", "permit"),
+        *("signs", "trying"),
+    )
 
     def __init__(self, attempts: Attempts, call: TaskCall, number: int, need: int) -> None:
         self._attempts = attempts
@@ -64,6 +69,11 @@ class Started:
         self.trying: Try | None = None
         self.failed: Failure | None = None
         """What the last try failed with; None if there was none under this claim."""
+        self.signs: Signs
+        """Those of the try that runs, or ran last."""
+        self.details: bytes | None = None
+        """What its tries have last said of how far they had come, as far as it is on record or on its way there."""
+        self.details_at: int | None = None
 
     @property
     def gives_leave(self) -> bool:
@@ -75,9 +85,20 @@ class Started:
         self.permit = permit
         self._attempts.wait_again(self)
 
+    def on_details(self) -> None:
+        """Take in that a try has said how far it has come."""
+        self._attempts.said(self)
+
     def on_end(self, result: bytes | BaseException) -> None:
         """Take in how a try ended."""
         self._attempts.tried(self, result)
+
+    def row(self, error: Raw, next_at: int | None, now: int) -> Attempt:
+        """Return its row beside the log, with what was said by `now`."""
+        if self.signs.details is not self.details:
+            self.details, self.details_at = self.signs.details, now
+        details = NULL if self.details is None else Raw(self.details)
+        return Attempt(self.call.key, self.number, error, next_at, details, self.details_at)
 
 
 class Attempts:
@@ -127,8 +148,9 @@ class Attempts:
         Without `announce` no start of an `at_most_once` task goes on record yet.
         """
         prior = self._prior.pop(call.key, None)
-        number = 1 if prior is None else prior.attempt + 1
-        started = self._started[call.key] = Started(self, call, number, self._outbox.added)
+        started = self._started[call.key] = Started(self, call, _next_number(prior), self._outbox.added)
+        if prior is not None and bytes(prior.details) != _NULL:
+            started.details, started.details_at = bytes(prior.details), prior.details_at
         if prior is not None and bytes(prior.error) == _NULL:
             self._give_up(started, _outcome_unknown(call, prior.attempt))
         elif prior is not None and prior.next_at is not None and prior.next_at > now:
@@ -145,7 +167,7 @@ class Attempts:
         if started is not None and started.call is call:
             self._recall(started)
             self._forget(started)
-            self._stop_trying(started)
+            self._stop_trying(started, grace=call.ask.task.cancel_grace)
             if started.announced:  # its body has begun: whoever asks for it again must not start it again
                 self._prior[call.key] = Attempt(call.key, started.number, NULL)
 
@@ -216,9 +238,15 @@ class Attempts:
         self._waiting.append(started)
         self._on_outcome(None, False, b"")
 
+    def said(self, started: Started) -> None:
+        """Put on record how far a try has come, without a word of how it ends."""
+        self._outbox.add_attempt(started.row(UNDER_WAY, None, self._bench.now()))
+        self._on_outcome(None, False, b"")
+
     def tried(self, started: Started, result: bytes | BaseException) -> None:
         """Take in how a try ended."""
         started.trying = None
+        started.signs.close()
         self.running -= 1
         failpoint("task.after_body")
         if isinstance(result, bytes):
@@ -265,7 +293,9 @@ class Attempts:
         """Take back a try and its announcement, unless its body has begun."""
         if started.trying is not None:
             if not started.trying.recall():
+                started.trying.spare()  # what is cut off while we drain would not be tried again here
                 return
+            started.signs.close()
             started.trying = None
             self.running -= 1
             if started.permit is None:
@@ -280,33 +310,37 @@ class Attempts:
             started.number += 1
             started.need = self._outbox.added
 
-    def _stop_trying(self, started: Started) -> None:
+    def _stop_trying(self, started: Started, *, grace: float = 0.0) -> None:
         if started.trying is not None:
-            started.trying.cancel()
+            started.signs.close()
+            started.trying.cancel(grace=grace)
             started.trying = None
             self.running -= 1
 
     def _try(self, started: Started, now: int) -> None:
         call = started.call
         task = call.ask.task
-        timeout = task.timeout
+        limit = None if task.timeout is None else Limit(task.timeout)
         if task.total_timeout is not None:
             left = task.total_timeout - (now - call.asked_at) / SECOND
             if left <= 0:
                 self._give_up(started, _too_late(call, started.number - 1))
                 return
-            timeout = left if timeout is None else min(timeout, left)
+            if limit is None or left < limit.seconds:
+                limit = Limit(left, task.total_timeout)
         origin_id, bench = self._claimed.origin_id, self._bench
+        started.signs = Signs(bench.loop, started.on_details, details=started.details)
         run = TaskRun(
             run_id=self._claimed.fence.run_id,
             origin_id=origin_id,
             key=call.key,
             attempt=started.number,
+            pulse=started.signs,
             shared=bench.shared,
         )
         self.running += 1
         try:
-            trying = start_try(started, run, bench, origin_id=origin_id, timeout=timeout)
+            trying = start_try(started, run, bench, origin_id=origin_id, limit=limit)
         except AikiError as error:
             self.tried(started, error)
             return
@@ -322,12 +356,12 @@ class Attempts:
         call = started.call
         known = error.raised if isinstance(error, ProcessFailure) else raised(error, call.ask.task.retry)
         now = self._bench.now()
-        delay = self._next_delay(started, known, now)
+        delay = None if isinstance(error, TotalTimeout) else self._next_delay(started, known, now)
         if delay is None:
             self._give_up(started, known.failure)
             return
         next_at = now + round(delay * SECOND)
-        self._outbox.add_attempt(Attempt(call.key, started.number, Raw(encode_failure(known.failure)), next_at))
+        self._outbox.add_attempt(started.row(Raw(encode_failure(known.failure)), next_at, now))
         started.number += 1
         started.need = self._outbox.added
         started.failed = known.failure
@@ -359,9 +393,16 @@ def _ignore(call: TaskCall | None, ok: bool, value: bytes) -> None:
     """Take no outcome: the claim is over."""
 
 
+def _next_number(prior: Attempt | None) -> int:
+    if prior is None:
+        return 1
+    # Numbers count failures: a try that was cut off with its worker is made once more.
+    return prior.attempt + (bytes(prior.error) != _UNDER_WAY)
+
+
 def _too_late(call: TaskCall, attempts: int) -> Failure:
     return Failure(
-        TaskTimeout.__name__,
+        TotalTimeout.__name__,
         f"no attempt could begin within the total timeout of {call.ask.task.total_timeout:g} s",
         task=call.ask.task.name,
         attempts=max(1, attempts),

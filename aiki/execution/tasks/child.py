@@ -25,12 +25,13 @@ from aiki.core.errors import PayloadError, RetryAfter, UsageError
 from aiki.core.retry import Retry
 from aiki.execution.failures import failure_of
 from aiki.execution.lease import Lease, NotStarted
+from aiki.execution.tasks.line import CANCELLED, Line
 from aiki.inside.task_run import TaskRun, enter_task
 from aiki.process.group import lead
 from aiki.process.imports import look_first_in
 from aiki.process.parent import end_with
 from aiki.process.spawned import begin
-from aiki.process.stops import leave_stops_to_parent
+from aiki.process.stops import leave_stops_to_parent, stops_heard_by
 from aiki.wire.codec import encode
 from aiki.wire.messages import Failure
 
@@ -38,8 +39,8 @@ READY: Final = b"!"
 OK: Final = b"+"
 FAILED: Final = b"-"
 NOT_STARTED: Final = b"0"
-Work = tuple[str, str, bytes, Retry, str, str, str, int]
-"""module, qualified name, arguments, retry, run id, origin id, key, attempt"""
+Work = tuple[str, str, bytes, Retry, str, str, str, int, bytes | None]
+"""module, qualified name, arguments, retry, run id, origin id, key, attempt, the details of the tries before"""
 
 
 class Raised(msgspec.Struct):
@@ -79,23 +80,31 @@ def serve(pipe: Connection[Any, Any], folders: Sequence[str]) -> None:
         while True:
             leave_stops_to_parent()  # again: a task may have had handlers of its own
             work = pipe.recv()
-            pipe.send_bytes(_answer(work, pipe))
+            if work != CANCELLED:  # the task that it was meant for has just ended
+                pipe.send_bytes(_answer(work, pipe))
 
 
 def _answer(work: Work, pipe: Connection[Any, Any]) -> bytes:
-    module, name, arguments, retry, run_id, origin, key, attempt = work
+    module, name, arguments, retry, run_id, origin, key, attempt, details = work
     task: Any = None
+    line = Line(pipe, details=details)
     try:
         task = _find(module, name)
-        enter_task(TaskRun(run_id=run_id, origin_id=origin, key=key, attempt=attempt))
+        enter_task(TaskRun(run_id=run_id, origin_id=origin, key=key, attempt=attempt, pulse=line))
         args, kwargs = task.parameters.decode(arguments)
         pipe.send_bytes(READY)
-        lease = Lease(certain_until=pipe.recv())
-        return OK + bytes(task.result.encode(lease.begin(task.fn, args, kwargs)))
+        leave = pipe.recv()
+        if leave == CANCELLED:
+            return NOT_STARTED
+        with stops_heard_by(line.hear):
+            result = Lease(certain_until=leave).begin(task.fn, args, kwargs)
+        return OK + bytes(task.result.encode(result))
     except NotStarted:
         return NOT_STARTED
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is the task's failure
         return FAILED + encode(raised(error, None if task is None else retry))
+    finally:
+        line.close()
 
 
 def _find(module: str, name: str) -> Any:

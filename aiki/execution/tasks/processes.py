@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any, Final
 from aiki.core.errors import UsageError
 from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.tasks.child import FAILED, NOT_STARTED, READY, Raised, Work, serve
+from aiki.execution.tasks.line import BEAT, CANCELLED
 from aiki.execution.tasks.threads import Threads
 from aiki.inside.task_run import TaskRun
-from aiki.process.group import end_group, is_ended
+from aiki.process.group import ask_to_end, end_group, is_ended
 from aiki.process.imports import first_folders
 from aiki.process.spawned import TASK_PROCESS
 from aiki.process.stops import stops_held_back
@@ -35,6 +36,7 @@ from aiki.wire.codec import decoder
 
 if TYPE_CHECKING:
     from aiki.definitions.task import Task
+    from aiki.inside.pulse import Pulse
 
 PREPARE_SECONDS: Final = 300.0
 """For a child to start, and to import the task's module; one that takes longer hangs there."""
@@ -64,6 +66,7 @@ class Child:
     def __init__(self, context: Any) -> None:
         ours, theirs = context.Pipe()
         self._pipe: Connection[Any, Any] = ours
+        self._sending = threading.Lock()
         self._process: BaseProcess = context.Process(
             target=serve, args=(theirs, first_folders()), name=TASK_PROCESS, daemon=True
         )
@@ -75,11 +78,23 @@ class Child:
 
     def prepare(self, work: Work) -> bytes:
         """Send the work; return READY once it could begin, or the answer that it never can. Raises ProcessDied."""
-        return self._ask(work, "before the task began; its stderr may tell why", PREPARE_SECONDS)
+        self._say(work)
+        return self._answer("before the task began; its stderr may tell why", PREPARE_SECONDS)
 
-    def begin(self, certain_until: float) -> bytes:
-        """Let the task begin, if the lease is still certain then; return its answer. Raises ProcessDied."""
-        return self._ask(certain_until, "in the middle of it")
+    def begin(self, certain_until: float, pulse: Pulse) -> bytes:
+        """Let the task begin, if the lease is still certain then; return its answer. Raises ProcessDied.
+
+        What it says meanwhile goes to `pulse`.
+        """
+        self._say(certain_until)
+        while (answer := self._answer("in the middle of it"))[:1] == BEAT:
+            pulse.beat(answer[1:] or None)
+        return answer
+
+    def interrupt(self) -> None:
+        """Tell the task that it is to end, from any thread. The child cannot be used again."""
+        self._say(CANCELLED)
+        ask_to_end(self._pid)
 
     def is_alive(self) -> bool:
         """Tell whether the child runs."""
@@ -101,9 +116,12 @@ class Child:
         end_group(self._pid)
         self._process.join(_JOIN_SECONDS)
 
-    def _ask(self, message: Any, when: str, seconds: float | None = None) -> bytes:
-        with suppress(EOFError, OSError):  # its exit code tells more
+    def _say(self, message: Any) -> None:
+        with self._sending, suppress(OSError):  # it has ended: whoever waits for an answer is told how
             self._pipe.send(message)
+
+    def _answer(self, when: str, seconds: float | None = None) -> bytes:
+        with suppress(EOFError, OSError):  # its exit code tells more
             if self._answers_within(seconds):
                 return self._pipe.recv_bytes()
         raise ProcessDied(f"the task's process {self._last_words()} {when}")
@@ -209,16 +227,24 @@ class ProcessJob:
     """One try of a task in a process: `run` blocks in a thread, `kill` may come from another."""
 
     def __init__(
-        self, processes: Processes, task: Task[Any, Any], arguments: bytes, who: tuple[TaskRun, str], lease: Lease
+        self,
+        processes: Processes,
+        task: Task[Any, Any],
+        arguments: bytes,
+        who: tuple[TaskRun, str, Pulse],
+        lease: Lease,
     ) -> None:
-        """`who` is what the task is told of its run, and the run's origin id."""
-        run, origin = who
+        """`who` is what the task is told of its run, the run's origin id, and the pulse of the try."""
+        run, origin, pulse = who
         self._processes = processes
         self._lease = lease
-        self._work: Work = (*_address(task), arguments, task.retry, run.run_id, origin, run.key, run.attempt)
+        self._pulse = pulse
+        told = (run.run_id, origin, run.key, run.attempt, pulse.details)
+        self._work: Work = (*_address(task), arguments, task.retry, *told)
         self._lock = threading.Lock()
         self._child: Child | None = None
         self._killed = False
+        self._interrupted = False
 
     def run(self, ready: Callable[[], None]) -> bytes:
         """Return the encoded result; `ready` is called once a child could begin, before it gets leave.
@@ -229,7 +255,7 @@ class ProcessJob:
         usable = False
         try:
             if answer == READY:
-                answer = child.begin(self._leave(ready))
+                answer = child.begin(self._leave(ready), self._pulse)
             usable = True
         finally:
             self._give_back(child, usable=usable)
@@ -238,6 +264,13 @@ class ProcessJob:
         if answer[:1] == FAILED:
             raise ProcessFailure(decoder(Raised).decode(answer[1:]))
         return answer[1:]
+
+    def interrupt(self) -> None:
+        """Have the task told that it is to end, if it runs."""
+        with self._lock:
+            self._interrupted = True
+            if self._child is not None:
+                self._child.interrupt()
 
     def kill(self) -> None:
         """End the child, if it is at this job."""
@@ -282,7 +315,7 @@ class ProcessJob:
 
     def _give_back(self, child: Child, *, usable: bool) -> None:
         with self._lock:
-            usable = usable and not (self._killed and self._child is child)
+            usable = usable and not ((self._killed or self._interrupted) and self._child is child)
             self._child = None
         self._processes.give_back(child, usable=usable)
 

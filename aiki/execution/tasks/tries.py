@@ -1,4 +1,4 @@
-"""Own one try of a task: on the worker's loop, in a thread, or in a process, with its timeout.
+"""Own one try of a task: on the worker's loop, in a thread, or in a process, with what bounds it.
 
 A try ends once, and tells whoever asked for it. A try that was cancelled does not report. SystemExit and
 KeyboardInterrupt from user code are failures like any other.
@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from aiki.execution.lease import Lease, NotStarted
 from aiki.execution.tasks.hands import Hand, steps
 from aiki.execution.tasks.processes import ProcessJob
+from aiki.execution.tasks.silence import Silence
 from aiki.inside.task_run import TaskRun, enter_task
 
 if TYPE_CHECKING:
@@ -25,16 +27,38 @@ if TYPE_CHECKING:
 
     from aiki.execution.kind import TaskCall
     from aiki.execution.tasks.bench import Bench
+    from aiki.execution.tasks.signs import Signs
     from aiki.execution.tasks.threads import Threads
 
 Work: TypeAlias = Callable[[Callable[[], None]], bytes]
 """What a thread does for a try: it gets a function to call once it has all that the body needs."""
-CANCEL_GRACE_SECONDS: Final = 5.0
-"""How long a coroutine that timed out may go on cleaning up before it is given up."""
 
 
 class TaskTimeout(TimeoutError):
     """A try of a task took longer than its timeout."""
+
+
+class TotalTimeout(TaskTimeout):
+    """All tries of a task together took longer than its total timeout."""
+
+
+class HeartbeatTimeout(TaskTimeout):
+    """A try of a task gave no sign of life within its heartbeat timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How long a try may take."""
+
+    seconds: float
+    total: float | None = None
+    """The total timeout of its task, where the try is bounded by what is left of it."""
+
+    def error(self) -> TaskTimeout:
+        """Return what a try that takes longer fails with."""
+        if self.total is None:
+            return TaskTimeout(f"no result within {self.seconds:g} s")
+        return TotalTimeout(f"no result within the total timeout of {self.total:g} s")
 
 
 class Asker(Protocol):
@@ -43,6 +67,11 @@ class Asker(Protocol):
     @property
     def call(self) -> TaskCall:
         """What is to be tried."""
+        ...
+
+    @property
+    def signs(self) -> Signs:
+        """The signs of life that this try gives."""
         ...
 
     @property
@@ -62,27 +91,33 @@ class Asker(Protocol):
 class AsyncTry:
     """A coroutine on the worker's loop. It begins in the loop's next turn, in a context of its own."""
 
-    __slots__ = ("_asker", "_begun", "_bench", "_expired", "_hand", "_run", "_timer", "ended", "name")
+    __slots__ = (
+        *("_asker", "_begun", "_bench", "_expired", "_hand", "_run", "_silence", "_signs", "_timer"),
+        *("ended", "name"),
+    )
 
-    def __init__(self, asker: Asker, run: TaskRun, bench: Bench, *, timeout: float | None) -> None:
+    def __init__(self, asker: Asker, run: TaskRun, bench: Bench, *, limit: Limit | None) -> None:
         self._asker = asker
         self.name = asker.call.ask.task.name
         """Of tries of one task it is expected that all wait, or none."""
         self._run = run
         self._bench = bench
+        self._signs = asker.signs
+        self._silence: Silence | None = None
         self._hand: Hand | None = None
         """The task that it runs in, while it does."""
         self._begun = False
         self.ended = False
         """Whether it has reported, or never will."""
-        self._expired: float | None = None
-        self._timer = None if timeout is None else bench.loop.call_later(timeout, self._expire, timeout)
+        self._expired: TaskTimeout | None = None
+        self._timer = None if limit is None else bench.loop.call_later(limit.seconds, self._time_out, limit)
         bench.hands.give(self)
 
-    def cancel(self) -> None:
-        """Cancel the coroutine and never report."""
+    def cancel(self, *, grace: float = 0.0) -> None:
+        """Cancel the coroutine and never report. Nobody waits for its end, so it needs no grace."""
         self.ended = True
-        self._stop_timer()
+        self._stop_watching()
+        self._signs.cancel(raises=False)
         if self._hand is not None:
             self._hand.cancel()
 
@@ -92,6 +127,11 @@ class AsyncTry:
             return False
         self.cancel()
         return True
+
+    def spare(self) -> None:
+        """Take no silence for its end any more."""
+        if self._silence is not None:
+            self._silence.stop()
 
     def begin(self, hand: Hand) -> Awaitable[None] | None:
         """Take the first step in `hand`; return the rest, which keeps `hand`, or None if that was all."""
@@ -106,6 +146,9 @@ class AsyncTry:
         except StopIteration as over:
             result: bytes | BaseException = over.value
         else:
+            limit = self._asker.call.ask.task.heartbeat_timeout
+            if limit is not None:
+                self._silence = _listen(self._signs, limit, self._bench, self._on_silent)
             return self._go_on(context, work, waits_for)
         # Not in the handler: the run goes on in here, and what its body raises would come of StopIteration.
         self._end(result)
@@ -125,37 +168,46 @@ class AsyncTry:
             return task.result.encode(await body)
         except BaseException as error:  # noqa: BLE001 - the boundary of user code
             if self._expired is not None and isinstance(error, asyncio.CancelledError):
-                return _timeout_error(self._expired)
+                return self._expired
             return error
 
     def _end(self, result: bytes | BaseException) -> None:
         self._hand = None
-        if self._timer is not None:
-            self._stop_timer()
+        self._stop_watching()
         if not self.ended:
             self.ended = True
             self._asker.on_end(result)
 
-    def _expire(self, timeout: float) -> None:
-        self._expired = timeout
+    def _time_out(self, limit: Limit) -> None:
+        self._expire(limit.error())
+
+    def _on_silent(self, seconds: float) -> None:
+        self._expire(_silent_error(seconds))
+
+    def _expire(self, error: TaskTimeout) -> None:
+        self._expired = error
+        self._stop_watching()
+        self._signs.cancel(raises=False)
         if self._hand is None:
-            self._end(_timeout_error(timeout))
+            self._end(error)
             return
-        self._timer = self._bench.loop.call_later(CANCEL_GRACE_SECONDS, self._end, _timeout_error(timeout))
+        self._timer = self._bench.loop.call_later(self._asker.call.ask.task.cancel_grace, self._end, error)
         self._hand.cancel()
 
-    def _stop_timer(self) -> None:
+    def _stop_watching(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._silence is not None:
+            self._silence.stop()
 
 
 class ThreadTry:
     """A plain function in a thread, or a process that a thread waits for."""
 
     __slots__ = (
-        *("_asker", "_context", "_job", "_kill", "_loop", "_permit", "_start", "_threads", "_timeout", "_timer"),
-        *("_work", "ended"),
+        *("_asker", "_bench", "_context", "_job", "_limit", "_loop", "_permit", "_process", "_silence", "_start"),
+        *("_threads", "_timer", "_work", "ended"),
     )
 
     def __init__(
@@ -164,14 +216,15 @@ class ThreadTry:
         work: Work,
         bench: Bench,
         *,
-        timeout: float | None,
+        limit: Limit | None,
         threads: Threads,
-        kill: Callable[[], None] | None = None,
+        process: ProcessJob | None = None,
     ) -> None:
-        """`work` runs in one of `threads`; `kill` ends it if anything can. The timeout counts from its begin."""
+        """`work` runs in one of `threads`, which waits for a `process` that is given; `limit` counts from its begin."""
         self._asker = asker
+        self._bench = bench
         self._work = work
-        self._kill = kill
+        self._process = process
         self._permit = threading.Event() if asker.gives_leave else None
         self._start = threading.Lock()
         """Who locks it, once and for ever, has decided: the thread that the body begins, others that it never does."""
@@ -179,18 +232,24 @@ class ThreadTry:
         """Whether it has reported, or never will."""
         self._loop = bench.loop
         self._context = bench.context.copy()
-        self._timeout = timeout
+        self._limit = limit
         self._timer: asyncio.TimerHandle | None = None
+        self._silence: Silence | None = None
         self._threads = threads
         self._job = threads.submit(self._run_in_thread)
 
-    def cancel(self) -> None:
-        """Give the thread up, or kill its process, and never report."""
+    def cancel(self, *, grace: float = 0.0) -> None:
+        """Give the thread up, or have its process end within `grace` seconds, and never report."""
         self.ended = True
-        self._start.acquire(blocking=False)
+        may_have_begun = not self._start.acquire(blocking=False)
         if self._permit is not None:
             self._permit.set()
-        self._stop()
+        if self._process is not None and may_have_begun and grace:
+            self._stop_watching()
+            self._process.interrupt()
+            self._timer = self._loop.call_later(grace, self._process.kill)
+        else:
+            self._stop()
 
     def recall(self) -> bool:
         """Cancel it if its body has not begun, and tell whether that is so."""
@@ -198,6 +257,11 @@ class ThreadTry:
             return False
         self.cancel()
         return True
+
+    def spare(self) -> None:
+        """Take no silence for its end any more."""
+        if self._silence is not None:
+            self._silence.stop()
 
     def _run_in_thread(self) -> None:
         result: bytes | BaseException
@@ -214,8 +278,8 @@ class ThreadTry:
             self._permit.wait()
         if not self._start.acquire(blocking=False):
             raise NotStarted
-        if self._timeout is not None:
-            self._tell_loop(self._start_timer, self._timeout)
+        if self._limit is not None or self._asker.call.ask.task.heartbeat_timeout is not None:
+            self._tell_loop(self._watch)
 
     def _tell_loop(self, callback: Callable[..., object], *args: Any) -> None:
         try:
@@ -228,35 +292,51 @@ class ThreadTry:
         if not self.ended:
             self._asker.on_ready(permit)
 
-    def _start_timer(self, timeout: float) -> None:
-        if not self.ended:
-            self._timer = self._loop.call_later(timeout, self._expire, timeout)
+    def _watch(self) -> None:
+        if self.ended:
+            return
+        if self._limit is not None:
+            self._timer = self._loop.call_later(self._limit.seconds, self._time_out, self._limit)
+        heartbeat = self._asker.call.ask.task.heartbeat_timeout
+        if heartbeat is not None:
+            self._silence = _listen(self._asker.signs, heartbeat, self._bench, self._on_silent)
 
-    def _expire(self, timeout: float) -> None:
+    def _time_out(self, limit: Limit) -> None:
+        self._expire(limit.error())
+
+    def _on_silent(self, seconds: float) -> None:
+        self._expire(_silent_error(seconds))
+
+    def _expire(self, error: TaskTimeout) -> None:
         self._stop()
-        self._end(_timeout_error(timeout))
+        self._end(error)
 
     def _end(self, result: bytes | BaseException) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_watching()
         if not self.ended:
             self.ended = True
             self._asker.on_end(result)
 
     def _stop(self) -> None:
+        self._stop_watching()
+        if self._process is not None:
+            self._process.kill()  # its thread then ends by itself
+        else:
+            self._asker.signs.cancel(raises=True)
+            self._threads.abandon(self._job)
+
+    def _stop_watching(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._kill is not None:
-            self._kill()  # its thread then ends by itself
-        else:
-            self._threads.abandon(self._job)
+        if self._silence is not None:
+            self._silence.stop()
 
 
 Try: TypeAlias = AsyncTry | ThreadTry
 
 
-def start_try(asker: Asker, run: TaskRun, bench: Bench, *, origin_id: str, timeout: float | None) -> Try:
-    """Start one try of the call's task where the task wants to run. `timeout` is in seconds.
+def start_try(asker: Asker, run: TaskRun, bench: Bench, *, origin_id: str, limit: Limit | None) -> Try:
+    """Start one try of the call's task where the task wants to run.
 
     If the lease is not certain when the body would begin, the try ends with NotStarted. Raises UsageError if a process
     task cannot be found by another process, PayloadError if its arguments do not fit.
@@ -264,13 +344,13 @@ def start_try(asker: Asker, run: TaskRun, bench: Bench, *, origin_id: str, timeo
     call = asker.call
     task = call.ask.task
     if task.is_async:
-        return AsyncTry(asker, run, bench, timeout=timeout)
+        return AsyncTry(asker, run, bench, limit=limit)
     if task.executor == "process":
         processes = bench.pools.processes
-        job = ProcessJob(processes, task, call.ask.encoded_arguments(), (run, origin_id), bench.lease)
-        return ThreadTry(asker, job.run, bench, timeout=timeout, threads=processes.threads, kill=job.kill)
+        job = ProcessJob(processes, task, call.ask.encoded_arguments(), (run, origin_id, asker.signs), bench.lease)
+        return ThreadTry(asker, job.run, bench, limit=limit, threads=processes.threads, process=job)
     work = partial(_work_in_thread, call, run, bench.lease)
-    return ThreadTry(asker, work, bench, timeout=timeout, threads=bench.pools.threads)
+    return ThreadTry(asker, work, bench, limit=limit, threads=bench.pools.threads)
 
 
 def _work_in_thread(call: TaskCall, run: TaskRun, lease: Lease, ready: Callable[[], None]) -> bytes:
@@ -280,5 +360,9 @@ def _work_in_thread(call: TaskCall, run: TaskRun, lease: Lease, ready: Callable[
     return call.ask.task.result.encode(lease.begin(call.ask.task.fn, args, kwargs))
 
 
-def _timeout_error(timeout: float) -> TaskTimeout:
-    return TaskTimeout(f"no result within {timeout:g} s")
+def _listen(signs: Signs, seconds: float, bench: Bench, on_silent: Callable[[float], None]) -> Silence:
+    return Silence(signs, seconds, loop=bench.loop, lease=bench.lease, on_silent=on_silent)
+
+
+def _silent_error(seconds: float) -> HeartbeatTimeout:
+    return HeartbeatTimeout(f"no heartbeat within {seconds:g} s")

@@ -19,7 +19,7 @@ from aiki.wire.messages.arrivals import (
     Sent,
     Told,
 )
-from aiki.wire.messages.base import NONE, NULL, Attempt, Request
+from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, RunOptions
 from aiki.wire.messages.runs import (
@@ -76,6 +76,7 @@ __all__ = [
     "NONE",
     "NO_OPTIONS",
     "NULL",
+    "UNDER_WAY",
     "Arrival",
     "Attempt",
     "Claim",

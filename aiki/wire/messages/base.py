@@ -16,15 +16,23 @@ Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_CHARS)]
 NONE: Final = Raw(b"")
 """No payload. Falsy, and left out by `omit_defaults`; use this very object (msgspec cannot decode `Raw | None`)."""
 NULL: Final = Raw(b"null")
+UNDER_WAY: Final = Raw(b"false")
+"""In place of an error: of a try no more is known than what it has said. An `at_most_once` start is another thing."""
 
 
 class Attempt(Struct, array_like=True):
-    """A try of a task that was not final, or the start of an `at_most_once` task (`error` is NULL)."""
+    """A try of a task that was not final, or the start of an `at_most_once` task (`error` is NULL).
+
+    `details` is what the task has last said of how far it had come, at `details_at`; NULL if nothing. What a try says
+    while it runs is its row, too, with UNDER_WAY for its error.
+    """
 
     key: Text
     attempt: int
     error: Raw = NULL
     next_at: int | None = None
+    details: Raw = NULL
+    details_at: int | None = None
 
 
 class Request(Struct, Generic[R], omit_defaults=True):

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from contextlib import suppress
 
+from aiki.core.errors import TaskCancelled
 from aiki.core.retry import Retry
 from aiki.definitions.task import task
 from aiki.execution import Pools
@@ -32,7 +33,7 @@ def test_a_coroutine_that_takes_too_long_is_cancelled_and_retried() -> None:
 
 
 def test_a_coroutine_that_will_not_be_cancelled_is_given_up() -> None:
-    @task(timeout="1s", retry=Retry.none())
+    @task(timeout="1s", cancel_grace="5s", retry=Retry.none())
     async def stubborn() -> None:
         for _ in range(20):
             with suppress(asyncio.CancelledError):
@@ -57,6 +58,42 @@ def test_a_thread_that_takes_too_long_is_abandoned(pools: Pools) -> None:
     finally:
         release.set()
     assert ended.wait(5)
+
+
+def test_a_thread_that_was_abandoned_hears_of_it_at_its_next_heartbeat(pools: Pools) -> None:
+    release, heard = threading.Event(), threading.Event()
+    seen: list[bool] = []
+
+    @task(timeout="50ms", retry=Retry.none())
+    def works() -> None:
+        run = task_run()
+        run.heartbeat()
+        seen.append(run.cancelled)
+        release.wait(10)
+        try:
+            run.heartbeat()
+        except TaskCancelled:
+            run.heartbeat()  # to clean up is no offence: it hears of it once
+            seen.append(run.cancelled)
+            heard.set()
+            raise
+
+    try:
+        assert finish_outside(calling(works), pools) == '["TaskFailed","TaskTimeout","no result within 0.05 s",1]'
+    finally:
+        release.set()
+    assert heard.wait(5)
+    assert seen == [False, True]
+
+
+def test_a_total_timeout_that_cuts_a_try_off_is_named() -> None:
+    @task(timeout="10s", total_timeout="3s", retry=Retry.fixed(9, "0s"))
+    async def sleeps() -> None:
+        await asyncio.sleep(2)
+        raise ValueError
+
+    _, output = finish(calling(sleeps))
+    assert output == '["TaskFailed","TotalTimeout","no result within the total timeout of 3 s",2]'
 
 
 def test_abandoned_threads_do_not_use_up_the_pool() -> None:
