@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -14,9 +13,8 @@ from aiki import PayloadError, UsageError
 from aiki.definitions.options import HIGHEST_PRIORITY, OnConflict
 from aiki_cli import options
 from aiki_cli.session import Session
-from aiki_cli.view.output import is_terminal
 from aiki_cli.words import payload, suggestions
-from aiki_cli.words.inputs import read_text
+from aiki_cli.words.inputs import payload_text
 
 if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall
@@ -118,7 +116,8 @@ def enqueue(
     if key_field is not None:
         raise UsageError("--key-field names a member of rows, and there are none", hint="--key KEY or --from FILE")
 
-    call = replace(call, payload=payload.with_pairs(_base(session, base), pairs or ()))
+    given = {} if base is None else payload.parse_object(*payload_text(base, session.out.say))
+    call = replace(call, payload=payload.with_pairs(given, pairs or ()))
     return partial(_enqueue_one, session, call, pairs=bool(pairs), wait=wait, timeout=timeout)
 
 
@@ -153,19 +152,6 @@ def _announce(session: Session, handle: Handle[Any], call: NamedCall, *, wait: b
         return
     what = f"✓ enqueued {call.workflow}" if handle.created else f"= the key {call.run_options.key!r} has a run already"
     session.out.say(f"{what}; " + (f"waiting for {handle.run_id}" if wait else f"aiki status {handle.run_id} --watch"))
-
-
-def _base(session: Session, source: str | None) -> payload.Payload:
-    """Return the payload that `-p` names; an empty one without it. Stdin is read only if asked for."""
-    if source is None:
-        return {}
-    if source == "-":
-        if is_terminal(sys.stdin):
-            session.out.say("reading JSON from the terminal; Ctrl-D ends it")
-        return payload.parse_object(read_text("-"), source="stdin")
-    if not source.startswith("@"):
-        return payload.parse_object(source, source="the payload")
-    return payload.parse_object(read_text(source[1:]), source=source[1:])
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -12,6 +12,7 @@ from aiki_cli import options
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
+from aiki_cli.words.states import states_of
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
@@ -47,7 +48,7 @@ async def list_runs(
     """List runs, newest first. The TSV columns are those of `aiki status`."""
     from aiki_cli.view.runs import listed
 
-    states, labels, after = _states(state or ()), payload.labels_of(label or ()), _ago(since)
+    states, labels, after = states_of(state or ()), payload.labels_of(label or ()), _ago(since)
     client = await session.client()
     found: list[RunStatus] = []
     cursor: str | None = None
@@ -141,19 +142,6 @@ def _person() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return "unknown"
-
-
-def _states(names: list[str] | tuple[()]) -> list[Any]:
-    from aiki import State, UsageError
-    from aiki.core.near import did_you_mean
-
-    wanted = [name for given in names for name in given.split(",")]
-    known = [str(state) for state in State]
-    for name in wanted:
-        if name not in known:
-            meant = did_you_mean(name, known, otherwise=f"expected one of {', '.join(known)}")
-            raise UsageError(f"{name!r} is no state: {meant}")
-    return [State(name) for name in wanted]
 
 
 def _ago(duration: str | None) -> datetime | None:

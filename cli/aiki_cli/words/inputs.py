@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, cast
 
 from aiki.core.encoding import NotUtf8, decode
 from aiki_cli.failures import UnreadableInput
+from aiki_cli.view.output import is_terminal
 
 
 def stdin() -> IO[bytes]:
@@ -28,6 +30,18 @@ def read_text(source: str) -> str:
         return decode(raw)
     except NotUtf8 as error:
         raise UnreadableInput(f"{name}, line {error.line}: {error.reason}", hint=remedy(error, source)) from error
+
+
+def payload_text(source: str, say: Callable[[str], None]) -> tuple[str, str]:
+    """Return the JSON that `-p` names, and what to call it: the text itself, @FILE, or with `-` what stdin brings.
+
+    A person at a terminal is told what is waited for. Raises UnreadableInput.
+    """
+    if source == "-":
+        if is_terminal(sys.stdin):
+            say("reading JSON from the terminal; Ctrl-D ends it")
+        return read_text("-"), "stdin"
+    return (read_text(source[1:]), source[1:]) if source.startswith("@") else (source, "the payload")
 
 
 def remedy(error: NotUtf8, source: str) -> str | None:

@@ -23,14 +23,19 @@ _KINDS: Final[dict[type, str]] = {
 _PAIR: Final = re.compile(r"(?P<path>[^=]*?)(?P<sign>:?=)(?P<value>.*)", re.DOTALL)
 
 
-def parse_object(text: str, *, source: str) -> Payload:
-    """Return the JSON object in `text`. Raises PayloadError, which names `source`."""
+def parse_json(text: str, source: str) -> Any:
+    """Return the JSON value in `text`. Raises PayloadError, which names `source`."""
     try:
-        value = loads(text.removeprefix("\ufeff"))
+        return loads(text.removeprefix("\ufeff"))
     except ValueError as error:
         raise PayloadError(f"{source} is not JSON: {error}") from error
     except RecursionError as error:
         raise PayloadError(f"{source} is nested too deep") from error
+
+
+def parse_object(text: str, source: str) -> Payload:
+    """Return the JSON object in `text`. Raises PayloadError, which names `source`."""
+    value = parse_json(text, source)
     if not isinstance(value, dict):
         raise PayloadError(
             f"{source} is {_kind(value)}, and expected a JSON object of the workflow's parameters",

@@ -1,4 +1,4 @@
-"""Own what TAB offers: workflows with their payloads' members, runs, states and modules; what the daemon says is kept.
+"""Own what TAB offers: workflows and events with their members, runs, states, modules; what the daemon says is kept.
 
 A TAB must never wait long, never write anything but its suggestions, and never fail: without an answer there are none.
 Our scripts evaluate nothing of what is offered; but scripts of others may, so nothing but plain words is.
@@ -12,7 +12,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,9 +57,20 @@ def payload_members(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
         known = [info for info in await client.workflows.list(workflow) if version in {None, info.version}]
         return payload_fields.words(known[0].parameters) if known else []
 
-    given = {pair.partition("=")[0].rstrip(":") for pair in ctx.params.get("pairs") or ()}
     offered = _matching(_known(ctx, f"members-{workflow}-{version}", ask), incomplete)
-    return [(word, about) for word, about in offered if word.rstrip(":=") not in given]
+    return _not_given(offered, ctx.params.get("pairs") or ())
+
+
+def event_words(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Suggest the newest runs, then the events that workflows declare, then what the one that was named may hold."""
+    given = [str(word) for word in ctx.params.get("words") or ()]
+    if not given and not any(ctx.params.get(name) for name in ("workflow", "state", "label")):
+        return runs(ctx, incomplete)
+    names = _known(ctx, "events", _ask_events)
+    named = next((name for name, _ in names if name in given), None)
+    if named is None:
+        return _matching(names, incomplete) or runs(ctx, incomplete)
+    return _not_given(_matching(_known(ctx, f"event-{named}", partial(_ask_event, name=named)), incomplete), given)
 
 
 def modules(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
@@ -89,6 +101,19 @@ async def _ask_workflows(client: Client) -> list[Suggestion]:
     for workflow in await client.workflows.list():
         versions.setdefault(workflow.name, []).append(workflow.version)
     return [(name, f"version {', '.join(known)}") for name, known in versions.items()]
+
+
+async def _ask_events(client: Client) -> list[Suggestion]:
+    takers: dict[str, list[str]] = {}
+    for workflow in await client.workflows.list():
+        for name in workflow.events or ():
+            takers.setdefault(name, []).append(workflow.name)
+    return [(name, f"of {', '.join(dict.fromkeys(known))}") for name, known in takers.items() if _NAME.fullmatch(name)]
+
+
+async def _ask_event(client: Client, *, name: str) -> list[Suggestion]:
+    known = [info.events[name] for info in await client.workflows.list() if info.events and name in info.events]
+    return payload_fields.words(known[0]) if known else []
 
 
 async def _ask_runs(client: Client) -> list[Suggestion]:
@@ -139,6 +164,12 @@ def _cache_file(session: Session, kind: str) -> Path:
 
 def _for_us_alone(path: str, flags: int) -> int:
     return os.open(path, flags, mode=0o600)
+
+
+def _not_given(offered: list[Suggestion], pairs: Iterable[str]) -> list[Suggestion]:
+    """Return the suggestions without members that have a value already."""
+    given = {pair.partition("=")[0].rstrip(":") for pair in pairs}
+    return [(word, about) for word, about in offered if word.rstrip(":=") not in given]
 
 
 def _matching(suggestions: list[Suggestion], incomplete: str) -> list[Suggestion]:
