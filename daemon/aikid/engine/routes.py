@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from aiki.wire import declared
 from aiki.wire.codec import encode
 from aiki.wire.messages import Route
 from aikid.store import routes as store
@@ -39,6 +40,7 @@ class Routes:
                 bytes(route.parameters) or None,
                 encode(route.task_names).decode(),
                 bytes(route.events) or None,
+                declared.names(route.events),
             )
             for route in routes
         ]

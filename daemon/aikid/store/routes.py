@@ -28,20 +28,25 @@ async def served(connection: Connection, routes: Collection[tuple[str, str, str]
 
 
 _REGISTER: Final = """
-INSERT INTO aiki.routes AS r (namespace, workflow, version, parameters, task_names, events, registered_at)
-SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, t.events, CASE WHEN %s THEN aiki.now() END
-FROM unnest(%b, %b, %b, %b, %b, %b) AS t(namespace, workflow, version, parameters, task_names, events)
+INSERT INTO aiki.routes AS r
+  (namespace, workflow, version, parameters, task_names, events, event_names, registered_at)
+SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, t.events, t.event_names::text[],
+  CASE WHEN %s THEN aiki.now() END
+FROM unnest(%b, %b, %b, %b, %b, %b, %b)
+  AS t(namespace, workflow, version, parameters, task_names, events, event_names)
 ORDER BY 1, 2, 3
 ON CONFLICT (namespace, workflow, version) DO UPDATE
   SET parameters = coalesce(excluded.parameters, r.parameters), task_names = excluded.task_names,
-    events = coalesce(excluded.events, r.events), registered_at = aiki.now()
+    events = coalesce(excluded.events, r.events),
+    event_names = CASE WHEN excluded.events IS NULL THEN r.event_names ELSE excluded.event_names END,
+    registered_at = aiki.now()
   WHERE excluded.registered_at IS NOT NULL
 """
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRow:
-    """A route to be made known; `task_names` is a JSON list."""
+    """A route to be made known; `task_names` is a JSON list. Of `events` nothing is said if it is None."""
 
     namespace: str
     workflow: str
@@ -49,6 +54,8 @@ class RouteRow:
     parameters: bytes | None = None
     task_names: str | None = None
     events: bytes | None = None
+    event_names: Collection[str] | None = None
+    """The only ones that it takes; None if it takes any."""
 
 
 async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worker: bool) -> None:
@@ -61,8 +68,14 @@ async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worke
         Blobs([row.parameters for row in rows]),
         Texts([row.task_names for row in rows]),
         Blobs([row.events for row in rows]),
+        Texts([_array(row.event_names) for row in rows]),
     ]
     await connection.execute(_REGISTER, parameters, prepare=True, binary=True)
+
+
+def _array(names: Collection[str] | None) -> str | None:
+    """Return the literal of an array of tokens: Postgres has no arrays of arrays of different lengths."""
+    return None if names is None else "{" + ",".join(f'"{name}"' for name in sorted(names)) + "}"
 
 
 async def known(connection: Connection) -> list[tuple[str, str, str]]:

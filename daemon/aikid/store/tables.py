@@ -340,6 +340,7 @@ routes = sa.Table(
     sa.Column("parameters", sa.LargeBinary()),
     sa.Column("task_names", JSONB()),
     sa.Column("events", sa.LargeBinary(), comment="The schemas of those that it declares, by name."),
+    sa.Column("event_names", ARRAY(sa.Text()), comment="All that its runs take; null if they take any."),
     sa.Column("created_at", _Time, nullable=False, server_default=_now),
     sa.Column("registered_at", _Time, comment="When a worker last registered it; null if only ever enqueued."),
 )
