@@ -46,7 +46,7 @@ FLOORS = (
     ("aikid.bus", ("aiki.core", "aiki.wire", "aiki.nats", "aiki.process.outages", "aikid.bus", "aikid.jetstream")),
     ("aikid.jetstream", ("aiki.nats", "aikid.jetstream")),
     ("aikid", ("aiki.core", "aiki.wire", "aiki.rules", "aiki.process", "aikid")),
-    ("aiki_cli.view", ("aiki", "aiki_cli.view")),
+    ("aiki_cli.view", ("aiki", "aiki_cli.exits", "aiki_cli.view")),
     ("aiki_cli", ("aiki", "aiki_cli")),
 )
 
