@@ -198,6 +198,15 @@ class RunFailed(AikiError):
         return f"run {self.run_id} failed: {self.type}: {self.message}"
 
 
+class RunTimedOut(RunFailed):
+    """The run ended `failed` because its own `timeout` had passed."""
+
+    code = "run_timed_out"
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} timed out: {self.message}"
+
+
 class RunCancelled(AikiError):
     """The run ended `cancelled`."""
 

@@ -43,11 +43,12 @@ class Move(StrEnum):
     COMPLETE = "complete"
     FAIL = "fail"
     RESUME = "resume"
+    TIME_OUT = "time_out"
 
 
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 HELD: Final = frozenset({State.BLOCKED, State.PAUSED})
-"""States that only a person or a deploy can end."""
+"""States that only a person, a deploy or the run's own deadline can end."""
 SETTLED: Final = TERMINAL | HELD
 """States in which whoever waits for a run's end is told: it will not go on by itself."""
 
@@ -79,6 +80,14 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.BLOCKED, Move.RESUME): State.QUEUED,
     # A person may cut short the wait before a retry after crashes or failures.
     (State.RETRYING, Move.RESUME): State.QUEUED,
+    # Its deadline has passed, and nothing of it is to be taken back or nobody does so. (What is paused stays so.)
+    (State.SCHEDULED, Move.TIME_OUT): State.FAILED,
+    (State.QUEUED, Move.TIME_OUT): State.FAILED,
+    (State.RUNNING, Move.TIME_OUT): State.FAILED,
+    (State.SLEEPING, Move.TIME_OUT): State.FAILED,
+    (State.WAITING, Move.TIME_OUT): State.FAILED,
+    (State.RETRYING, Move.TIME_OUT): State.FAILED,
+    (State.BLOCKED, Move.TIME_OUT): State.FAILED,
 }
 
 

@@ -42,6 +42,8 @@ class HasOptions(ABC):
         labels: Mapping[str, str] = UNCHANGED,
         delay: Duration | None = UNCHANGED,
         start_at: datetime | None = UNCHANGED,
+        timeout: Duration | None = UNCHANGED,
+        cancel_timeout: Duration | None = UNCHANGED,
         version: str = UNCHANGED,
     ) -> Self:
         """Return the same with the options of its next runs set.
@@ -49,6 +51,10 @@ class HasOptions(ABC):
         With an `idempotency_key`, enqueueing again with the same input gives the same run; another input is a Conflict,
         or with `on_conflict="existing"` gives the first run all the same. `priority` is -100 to 100, higher is claimed
         first. `delay` and the aware datetime `start_at` exclude each other. Raises UsageError on other values.
+
+        Within `timeout` of when it may start a run must end, whether a worker runs it or not; else it fails with
+        RunTimedOut. One that has begun is told so, and may take `cancel_timeout` to take back what it did; if that is
+        not given, as long as it needs, but 5 minutes if no worker hears of it.
         """
         given = {
             "key": idempotency_key,
@@ -57,6 +63,8 @@ class HasOptions(ABC):
             "labels": labels,
             "delay": delay,
             "start_at": start_at,
+            "timeout": timeout,
+            "cancel_timeout": cancel_timeout,
         }
         changes = {name: _as_stored(name, value) for name, value in given.items() if value is not UNCHANGED}
         made = replace(self.run_options, **changes)
@@ -92,6 +100,8 @@ def _as_stored(name: str, value: Any) -> Any:
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "labels": dict,
     "delay": to_microseconds,
+    "timeout": to_microseconds,
+    "cancel_timeout": to_microseconds,
     "start_at": partial(to_wire, what="start_at"),
 }
 """How those are read that people do not give as they are stored."""

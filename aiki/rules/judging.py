@@ -16,8 +16,9 @@ ENDS: Final = frozenset(move for move in Move if State.RUNNING in sources(move))
     Move.RESCUE,
     Move.BACK_OFF,
     Move.CRASH_LOOP,
+    Move.TIME_OUT,
 }
-"""How a claim may end: what happens to a running run, but for what only the loss of a lease does."""
+"""How a claim may end: what happens to a running run, but for what only the loss of a lease or a deadline does."""
 PARKING: Final = frozenset(move for move in ENDS if target(move) in sources(Move.DUE)) - {Move.WAIT}
 """Ends after which the run goes on at `due_at`. (A wait may have a date.)"""
 STANDSTILLS: Final = frozenset({Move.RELEASE})

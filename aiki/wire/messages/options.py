@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from aiki.core.duration import LONGEST
 from aiki.core.errors import UsageError
 from aiki.wire.limits import KEY_CHARS, LABELS, LIST_ITEMS
 from aiki.wire.messages.base import Text
@@ -40,6 +41,10 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Microseconds since the epoch."""
     delay: int | None = None
     """Microseconds from the commit."""
+    timeout: int | None = None
+    """Microseconds, from when it may start, within which it must end."""
+    cancel_timeout: int | None = None
+    """Microseconds that it may take to end, and to take back what it did, once it was told to."""
 
 
 NO_OPTIONS: Final = RunOptions()
@@ -57,6 +62,8 @@ def check_options(options: RunOptions) -> None:
         _check_labels(options.labels)
     if options.start_at is not None or options.delay is not None:
         _check_start(options)
+    if options.timeout is not None or options.cancel_timeout is not None:
+        _check_timeouts(options)
 
 
 def check_key(key: Any) -> None:
@@ -87,6 +94,16 @@ def _check_start(options: RunOptions) -> None:
     for name, value in (("start_at", options.start_at), ("delay", options.delay)):
         if value is not None and not 0 <= value <= LATEST:
             raise UsageError(f"`{name}` is out of range: {value} microseconds")
+
+
+def _check_timeouts(options: RunOptions) -> None:
+    if options.timeout == 0:
+        raise UsageError("`timeout` must be longer than 0: no run could end in time")
+    for name, value in (("timeout", options.timeout), ("cancel_timeout", options.cancel_timeout)):
+        if value is not None and not 0 <= value <= LONGEST:
+            raise UsageError(f"`{name}` is out of range: {value} microseconds")
+    if options.timeout is None:
+        raise UsageError("`cancel_timeout` bounds what a run does after its `timeout`, and there is none")
 
 
 def _is_storable(text: str, *, least: int) -> bool:

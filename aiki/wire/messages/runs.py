@@ -94,6 +94,8 @@ class RunStatus(Struct, omit_defaults=True):
     """The size of an output that is not here: a list leaves out those of more than LISTED_BYTES."""
     attempt: int = 1
     """The attempt of the workflow itself, which no loss of a worker counts against."""
+    deadline: int | None = None
+    """By when it must have ended."""
 
 
 class StatusReply(Struct, omit_defaults=True):

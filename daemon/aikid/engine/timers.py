@@ -29,6 +29,9 @@ async def wake(pool: Pool) -> AsyncIterator[Changes]:
 
 
 async def seconds_to_next(pool: Pool) -> float | None:
-    """Return in how many seconds to look for the next run that is due; None if none waits. Raises Unavailable."""
+    """Return in how many seconds to look for the next run that is due, or its deadline; None if there is none.
+
+    Raises Unavailable.
+    """
     seconds = await pool.run(store.seconds_to_next)
     return seconds if seconds is None or seconds > 0 else _ALREADY_TAKEN_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aiki.core.states import Move, sources, target
+from aikid.store.deadlines import RESUMED
 from aikid.store.pool import Connection
 from aikid.store.sql import quoted
 
@@ -17,7 +18,7 @@ WITH freed AS (
   RETURNING r.id, r.history_seq, r.workflow, r.version
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, actor) SELECT id, history_seq, '{Move.RESUME}', %s FROM freed
-)
+), {RESUMED}
 SELECT workflow, version FROM freed
 """
 

@@ -11,7 +11,7 @@ from aiki.rules.crashing import SUSPECT
 from aiki.rules.enqueueing import Stored
 from aiki.wire.codec import encode
 from aiki.wire.messages import NewRun
-from aikid.store import prepared
+from aikid.store import deadlines, prepared
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
 from aikid.store.listing import LISTED
 from aikid.store.pool import Connection
@@ -36,8 +36,8 @@ class Leave:
 class Inserted:
     """What the insert did: the ids of the new runs (None if all rows were new), and of those that are due later.
 
-    `due_seconds` is until the first of these; `now` is the database's clock, when the new runs were born. `running` are
-    those that were born under a claim, and `live` the sessions with a leave that may have runs.
+    `due_seconds` is until the first of these, or of deadlines, is due; `now` is the database's clock, when the new runs
+    were born. `running` are those that were born under a claim, `live` the sessions with a leave that may have runs.
     """
 
     made: frozenset[str] | None
@@ -57,6 +57,8 @@ class Inserted:
 # that is being buried is not waited for) and is not alone with a suspect run, the leave's time is not over, and no run
 # of the route is queued (`runs_queued`): nobody is overtaken, nor in the batch itself, where of each route the first
 # leave that does not hold ends them all.
+#
+# Of runs with a deadline the statement has a part more (`store.deadlines`); the others do not pay for it.
 _INSERT: Final = f"""
 WITH live AS MATERIALIZED (
   SELECT s.id, s.namespace, s.worker FROM aiki.sessions s
@@ -104,13 +106,15 @@ WITH live AS MATERIALIZED (
 ), claimed AS (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
   SELECT made.id, 1, '{Move.CLAIM}', live.worker FROM made JOIN live ON live.id = made.session_id
-), {LISTED}
-SELECT CASE WHEN count(*) < (%b)[1] THEN coalesce(array_agg(id::text), '{{}}') END,
+), {LISTED}{{deadlines}}
+SELECT CASE WHEN count(*) < (%b)[1] THEN coalesce(array_agg(id::text), '{{{{}}}}') END,
   array_agg(id::text) FILTER (WHERE state = '{State.SCHEDULED}'),
-  extract(epoch FROM min(due_at) - aiki.now())::float8, {MICROSECONDS.format("aiki.now()")},
+  extract(epoch FROM least(min(due_at){{earliest}}) - aiki.now())::float8, {MICROSECONDS.format("aiki.now()")},
   array_agg(id::text) FILTER (WHERE state = '{State.RUNNING}'), (SELECT array_agg(id::text) FROM live)
 FROM made HAVING count(key) = (SELECT count(*) FROM keyed) OR aiki.again()
 """
+_INSERT_ALONE: Final = _INSERT.format(deadlines="", earliest="")
+_INSERT_TIMED: Final = _INSERT.format(deadlines=deadlines.SET, earliest=deadlines.EARLIEST)
 
 
 async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[Leave] = ()) -> Inserted:
@@ -145,9 +149,11 @@ async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[L
         Texts([encode(one.labels).decode() if one.labels else None for one in options]),
         Ints([one.start_at for one in options]),
         Ints([one.delay for one in options]),
+        *(timed := deadlines.arrays(runs)),
         Ints([len(rows)]),
     ]
-    ((made, later, due_seconds, now, running, live),) = await prepared.rows(connection, _INSERT, parameters)
+    statement = _INSERT_TIMED if timed else _INSERT_ALONE
+    ((made, later, due_seconds, now, running, live),) = await prepared.rows(connection, statement, parameters)
     ids = None if made is None else frozenset(made)
     return Inserted(ids, frozenset(later or ()), due_seconds, now, frozenset(running or ()), frozenset(live or ()))
 

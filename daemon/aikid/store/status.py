@@ -32,11 +32,12 @@ TASKS: Final = f"""
   ) AS m ON true)
 """
 """How many task outcomes a run's journal holds, of one generation."""
-# Primary keys of runs, journal (the end of a range per run) and sessions; a plain read, it waits for nobody.
+# Primary keys of runs, journal (the end of a range per run), sessions and deadlines; a plain read, it waits for nobody.
 COLUMNS: Final = f"""
   r.id::text, r.workflow, r.version, r.state, {_times}, r.epoch, r.key, r.priority, r.labels::text, r.why,
   {TASKS.format(run_id="r.id", generation="r.generation")},
-  (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id), NULLIF(r.origin_id, r.id)::text, r.attempt
+  (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id), NULLIF(r.origin_id, r.id)::text, r.attempt,
+  (SELECT {MICROSECONDS.format("d.at")} FROM aiki.deadlines d WHERE d.run_id = r.id)
 """
 _STATUS: Final = f"""
 SELECT {COLUMNS}, r.output, r.error, r.namespace
@@ -70,7 +71,7 @@ async def due_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[s
 def to_status(row: Sequence[Any]) -> RunStatus:
     """Return a row of COLUMNS as it travels; output, error and the size of an output left out may follow."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
-    why, tasks, worker, origin_id, attempt, *payloads = row[12:]
+    why, tasks, worker, origin_id, attempt, deadline, *payloads = row[12:]
     output, error, output_bytes = [*payloads, None, None, None][:3]
     return RunStatus(
         id=id,
@@ -93,4 +94,5 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         output=NONE if output is None else Raw(output),
         error=NONE if error is None else Raw(error),
         output_bytes=output_bytes,
+        deadline=deadline,
     )

@@ -22,8 +22,11 @@ WITH due AS MATERIALIZED (
 )
 SELECT namespace, workflow, version, id::text FROM woken
 """
+# `runs_due` and `deadlines_look`, the first row of each.
 _NEXT: Final = f"""
-SELECT extract(epoch FROM min(r.due_at) - aiki.now())::float8 FROM aiki.runs r WHERE r.state IN ({_PARKED})
+SELECT extract(epoch FROM least(
+  (SELECT min(r.due_at) FROM aiki.runs r WHERE r.state IN ({_PARKED})),
+  (SELECT min(d.look_at) FROM aiki.deadlines d WHERE d.look_at IS NOT NULL)) - aiki.now())::float8
 """
 
 
@@ -34,7 +37,7 @@ async def wake(connection: Connection, *, limit: int) -> list[tuple[str, str, st
 
 
 async def seconds_to_next(connection: Connection) -> float | None:
-    """Return how long until the next parked run is due, None if none is parked."""
+    """Return how long until the next parked run is due or the next deadline passes, None if there is neither."""
     cursor = await connection.execute(_NEXT, prepare=True, binary=True)
     row = await cursor.fetchone()
     return None if row is None else row[0]

@@ -16,6 +16,7 @@ from msgspec import Raw
 from aiki.core.errors import AikiError
 from aiki.core.ids import uuid7
 from aiki.core.states import ENQUEUED, Move, State
+from aiki.rules.deadlines import Step
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
     Attempt,
@@ -46,7 +47,7 @@ from aikid.engine import claims, enqueue, record, sessions, status
 from aikid.engine.changes import Done
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
-from aikid.store import rescue, timers
+from aikid.store import deadlines, rescue, timers
 from aikid.store.pool import Pool
 from aikid.store.rescue import Lost, Rescued, Swept
 from aikid.tell.watchers import Watchers
@@ -179,6 +180,10 @@ class Engine:
 
     async def wake(self) -> list[str]:
         return [row[3] for row in await self.pool.run(lambda c: timers.wake(c, limit=500))]
+
+    async def pass_deadlines(self) -> dict[str, Step]:
+        """Let deadlines that have passed do what they do; return what that is, by run."""
+        return {one.id: one.step for one in await self.pool.run(lambda c: deadlines.pass_due(c, limit=500))}
 
     async def sweep(self) -> Swept:
         return await self.pool.run(rescue.sweep)

@@ -28,8 +28,8 @@ def test_each_event_has_one_target(event: Move) -> None:
     assert target(event) in State
 
 
-def test_only_a_person_ends_a_held_state() -> None:
-    assert {event for state, event in TRANSITIONS if state in HELD} == {Move.RESUME}
+def test_only_a_person_or_its_deadline_ends_a_held_state() -> None:
+    assert {event for state, event in TRANSITIONS if state in HELD} == {Move.RESUME, Move.TIME_OUT}
 
 
 def test_every_live_state_leads_to_an_end() -> None:

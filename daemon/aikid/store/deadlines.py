@@ -1,0 +1,139 @@
+"""Write and keep the deadlines of runs, each in a row beside its run: who has none does not pay for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiki.core.errors import RunTimedOut
+from aiki.core.states import TERMINAL, Move, State, sources, target
+from aiki.rules import deadlines as rules
+from aiki.rules.deadlines import GRACE_SECONDS, Step
+from aiki.wire.messages import NewRun
+from aikid.store.arrays import Array, Ints, Uuids
+from aikid.store.listing import CLOSED
+from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS, counting, quoted
+
+# -- writing: parts of the statements that enqueue and resume runs
+
+SET: Final = """
+, deadlined AS (
+  INSERT INTO aiki.deadlines (run_id, at, grace, look_at)
+  SELECT t.id, t.at, t.grace, t.at FROM (
+    SELECT m.id, coalesce(m.due_at, aiki.now()) + d.timeout_us * interval '1 microsecond' AS at,
+      d.grace_us * interval '1 microsecond' AS grace
+    FROM unnest(%b, %b, %b) AS d(run_id, timeout_us, grace_us) JOIN made m ON m.id = d.run_id
+  ) AS t RETURNING look_at
+)
+"""
+"""A common table expression beside `made`, which returns the id and date of each run that is new."""
+EARLIEST: Final = ", (SELECT min(look_at) FROM deadlined)"
+_GRACE: Final = f"coalesce(d.grace, interval '{GRACE_SECONDS} seconds')"
+# Not by what the row says: the waker may have written that after this statement's snapshot, and before its lock.
+RESUMED: Final = f"""
+awaited AS (
+  UPDATE aiki.deadlines d SET look_at = coalesce(
+    d.look_at, aiki.now() + CASE WHEN d.told_seq IS NULL THEN interval '0' ELSE {_GRACE} END)
+  FROM freed WHERE d.run_id = freed.id
+)
+"""
+"""A common table expression beside `freed`, which returns the ids of runs that go on: what waited for that."""
+
+
+def arrays(runs: Sequence[NewRun]) -> list[Array]:
+    """Return the parameters of SET: none if no run has a timeout."""
+    timed = [run for run in runs if run.options.timeout is not None]
+    if not timed:
+        return []
+    return [
+        Uuids([run.id for run in timed]),
+        Ints([run.options.timeout for run in timed]),
+        Ints([run.options.cancel_timeout for run in timed]),
+    ]
+
+
+# -- keeping
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A run whose deadline or grace has passed, what that did to it, and how it stands now."""
+
+    namespace: str
+    workflow: str
+    version: str
+    id: str
+    step: Step
+    state: State
+
+
+_PARKED: Final = quoted(sources(Move.DUE))
+_AT: Final = """to_char(d.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+# `deadlines_look` from the left, then primary keys. SKIP LOCKED on both rows: several daemons share the work, a record
+# in flight is left to the next look, and nobody waits, so no order of locks can matter. What a lock brings is the
+# newest version of the row; the inbox alone is read as it was before: a run that takes its word in this very moment,
+# at the end of its grace, is too late.
+_PASS: Final = f"""
+WITH due AS MATERIALIZED (
+  SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.generation, r.cancel_seq, d.told_seq, d.grace,
+    r.epoch > 0 OR EXISTS (SELECT FROM aiki.journal j WHERE j.run_id = r.id) AS has_begun, {_AT} AS at
+  FROM aiki.deadlines d JOIN aiki.runs r ON r.id = d.run_id
+  WHERE d.look_at <= aiki.now() ORDER BY d.look_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+), judged AS MATERIALIZED (
+  SELECT d.*, CASE
+    WHEN d.state IN ({quoted(TERMINAL)}) THEN '{Step.LEAVE}'
+    WHEN d.state = '{State.PAUSED}' THEN '{Step.HOLD}'
+    WHEN d.state = '{State.BLOCKED}' THEN '{Step.END}'
+    WHEN d.told_seq IS NULL THEN
+      CASE WHEN NOT d.has_begun THEN '{Step.END}' WHEN d.cancel_seq IS NULL THEN '{Step.TELL}' ELSE '{Step.NOTE}' END
+    WHEN (d.grace IS NULL OR d.told_seq <> d.cancel_seq) AND EXISTS (SELECT FROM aiki.inbox i
+      WHERE i.run_id = d.id AND i.number = d.cancel_seq AND i.taken_seq IS NOT NULL) THEN '{Step.LEAVE}'
+    ELSE '{Step.END}' END AS step,
+    CASE WHEN d.state = '{State.BLOCKED}' THEN {counting(rules.BLOCKED, "d.at")}
+      WHEN d.has_begun THEN {counting(rules.CUT_OFF, "d.at")} ELSE {counting(rules.UNBEGUN, "d.at")} END AS words
+  FROM due d
+), ended AS (
+  UPDATE aiki.runs r SET state = '{target(Move.TIME_OUT)}', finished_at = aiki.now(), due_at = NULL, why = NULL,
+    waits = NULL, claim_id = NULL, session_id = NULL, history_seq = r.history_seq + 1,
+    error = convert_to(json_build_object('type', '{RunTimedOut.__name__}', 'message', j.words)::text, 'UTF8')
+  FROM judged j WHERE r.id = j.id AND j.step = '{Step.END}'
+  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, j.words,
+    (SELECT max(s.seq) FROM aiki.journal s WHERE s.run_id = r.id AND s.generation = r.generation) AS length
+), told AS (
+  UPDATE aiki.runs r SET news_seq = r.news_seq + 1, cancel_seq = r.news_seq + 1,
+    news_at = greatest(aiki.clock(), r.news_at + interval '1 microsecond'),
+    state = CASE WHEN r.state IN ({_PARKED}) THEN '{target(Move.DUE)}' ELSE r.state END,
+    why = CASE WHEN r.state NOT IN ({_PARKED}) THEN r.why END,
+    waits = CASE WHEN r.state NOT IN ({_PARKED}) THEN r.waits END,
+    history_seq = r.history_seq + CASE WHEN r.state IN ({_PARKED}) THEN 1 ELSE 0 END
+  FROM judged j WHERE r.id = j.id AND j.step = '{Step.TELL}'
+  RETURNING r.id, r.history_seq, r.origin_id, r.state, r.news_seq, r.news_at, j.state IN ({_PARKED}) AS is_woken, j.at
+), moved AS (
+  INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
+  SELECT e.id, e.history_seq, '{Move.TIME_OUT}', e.words, e.length FROM ended e
+  UNION ALL
+  SELECT t.id, t.history_seq, '{Move.DUE}', {counting(rules.TOLD, "t.at")}, NULL FROM told t WHERE t.is_woken
+), arrived AS (
+  INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, value)
+  SELECT t.id, t.news_seq, t.origin_id, {MICROSECONDS.format("t.news_at")}, 'cancel', '',
+    convert_to('{{"reason":"timeout"}}', 'UTF8') FROM told t
+), looked AS (
+  UPDATE aiki.deadlines d SET
+    told_seq = CASE j.step WHEN '{Step.TELL}' THEN t.news_seq WHEN '{Step.NOTE}' THEN 0 ELSE d.told_seq END,
+    look_at = CASE WHEN j.step IN ('{Step.TELL}', '{Step.NOTE}') THEN aiki.now() + {_GRACE} END
+  FROM judged j LEFT JOIN told t ON t.id = j.id WHERE d.run_id = j.id
+), {CLOSED}
+SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, coalesce(e.state, t.state, j.state)
+FROM judged j LEFT JOIN ended e ON e.id = j.id LEFT JOIN told t ON t.id = j.id
+"""
+
+
+async def pass_due(connection: Connection, *, limit: int) -> list[Passed]:
+    """Let at most `limit` deadlines that have passed do what they do; return their runs."""
+    cursor = await connection.execute(_PASS, (limit,), prepare=True, binary=True)
+    return [
+        Passed(namespace, workflow, version, run_id, Step(step), State(state))
+        for namespace, workflow, version, run_id, step, state in await cursor.fetchall()
+    ]
