@@ -13,7 +13,7 @@ from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
 from aiki.rules.judging import ENDS, PARKING
 from aiki.wire import declared, packing, schema
-from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, NESTING
+from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, KEY_CHARS, NESTING
 from aiki.wire.messages import (
     NO_OPTIONS,
     Attempt,
@@ -21,8 +21,10 @@ from aiki.wire.messages import (
     CloseSession,
     End,
     Enqueue,
+    Entry,
     Find,
     History,
+    Inbox,
     Input,
     ListRuns,
     NewRun,
@@ -33,7 +35,11 @@ from aiki.wire.messages import (
     Request,
     Resume,
     Route,
+    Send,
+    SendOp,
+    Sent,
     Status,
+    TimerAsk,
     Unit,
     Watch,
     Workflows,
@@ -54,6 +60,7 @@ _NAME_CHARS: Final = 256
 """Of a worker, and of whoever orders something."""
 _REFERENCE_CHARS: Final = 512
 _INTS: Final = range(1 << 31)
+_NUMBERS: Final = range(1 << 63)
 _SINCE: Final = range(1 - (1 << 62), 1 << 62)
 _TTL_SECONDS: Final = (0.5, 3600.0)
 
@@ -75,7 +82,7 @@ def check_request(request: Request[Any]) -> None:
     what a cursor means, which is the reader's own word.
     """
     match request:  # what comes most often first
-        case Enqueue():
+        case Enqueue() | Send():
             pass
         case Record():
             # A worker sends a run's next unit when it knows what became of the last; several at a time would have to
@@ -128,7 +135,7 @@ def _check_resume(request: Resume) -> None:
 
 def _check_read(request: Request[Any]) -> None:
     match request:
-        case Page():
+        case Page() | Inbox():
             _check_page(request)
         case History() | Input():
             _check_id(request.id)
@@ -147,11 +154,11 @@ def _check_read(request: Request[Any]) -> None:
                 raise UsageError("a workflow's name holds NUL")
 
 
-def _check_page(request: Page) -> None:
+def _check_page(request: Page | Inbox) -> None:
     _check_id(request.run_id)
-    if request.after < 0:
+    if request.after not in _NUMBERS:
         raise UsageError("`after` must be 0 or more")
-    if request.tried_after is not None and "\0" in request.tried_after:
+    if isinstance(request, Page) and request.tried_after is not None and "\0" in request.tried_after:
         raise UsageError("`tried_after` holds NUL")
 
 
@@ -199,7 +206,19 @@ def check_unit(unit: Unit, *, room: int) -> None:
         raise PayloadError("the fence is malformed")
     if unit.base < 0 or unit.base + len(unit.entries) > ENTRIES_HARD:
         raise PayloadError(f"a run's journal holds at most {ENTRIES_HARD:,} entries: split the work into several runs")
-    for entry in unit.entries:
+    _check_entries(unit.entries, room)
+    for attempt in unit.attempts:
+        _check_attempt(attempt, room)
+    if unit.end is not None:
+        _check_end(unit.end, room)
+    for op in unit.ops:
+        check_send(op, room=room)
+    if unit.timer is not None:
+        _check_timer(unit, unit.timer, room)
+
+
+def _check_entries(entries: Sequence[Entry], room: int) -> None:
+    for entry in entries:
         raw = bytes(entry.value)
         # Plain and short is the common case: one look, no call.
         if len(raw) > 2_000 or not raw.isascii() or not raw:
@@ -210,10 +229,28 @@ def check_unit(unit: Unit, *, room: int) -> None:
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of turns")
         if entry.asked not in _INTS:
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of the delivery before it was asked")
-    for attempt in unit.attempts:
-        _check_attempt(attempt, room)
-    if unit.end is not None:
-        _check_end(unit.end, room)
+        if entry.takes and not all(number in _NUMBERS for number in entry.takes):
+            raise PayloadError(f"entry {entry.key[:100]!r} takes arrivals of bad numbers")
+
+
+def check_send(event: Sent | SendOp, *, room: int) -> None:
+    """Raise PayloadError if an event cannot be sent, or could not be brought to a worker later."""
+    if not is_uuid(event.run_id) or not is_uuid(event.id):
+        raise PayloadError("the id of a run, and that of an event, is a UUID in its canonical form")
+    if not is_token(event.name):
+        raise PayloadError(f"event name {event.name[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
+    if event.key is not None:
+        if not is_text(event.key, chars=KEY_CHARS):
+            raise PayloadError(f"the idempotency key {event.key[:80]!r} must be 1 to {KEY_CHARS} characters")
+        if event.digest is None or not _DIGEST.fullmatch(event.digest):
+            raise PayloadError("an idempotency key needs the digest of the value: 32 hexadecimal digits")
+    check_payload(bytes(event.value), what=f"the value of event {event.name!r}", room=room)
+
+
+def _check_timer(unit: Unit, timer: TimerAsk, room: int) -> None:
+    if unit.end is not None or timer.seen not in _NUMBERS or not 0 <= timer.due <= MICROSECONDS_MAX:
+        raise PayloadError("an asked timer is malformed, or its claim ends with it")
+    check_unit(Unit(unit.fence, unit.base + len(unit.entries), [timer.entry], []), room=room)
 
 
 def _check_attempt(attempt: Attempt, room: int) -> None:
@@ -241,6 +278,8 @@ def _check_end(end: End, room: int) -> None:
         check_payload(error, what="the error", room=room)
     if end.why is not None and "\0" in end.why:
         raise PayloadError("`why` holds NUL")
+    if any("\0" in word for word in end.waits) or (end.seen is not None and end.seen not in _NUMBERS):
+        raise PayloadError("what the run waits for, or what was seen, is malformed")
 
 
 def check_payload(raw: bytes, *, what: str, room: int) -> None:

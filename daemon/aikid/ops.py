@@ -20,6 +20,7 @@ from aiki.wire.messages import (
     Enqueue,
     Find,
     History,
+    Inbox,
     Input,
     ListRuns,
     OpenSession,
@@ -28,6 +29,7 @@ from aiki.wire.messages import (
     RenewSession,
     Request,
     Resume,
+    Send,
     Status,
     StatusReply,
     Summary,
@@ -36,7 +38,7 @@ from aiki.wire.messages import (
 )
 from aikid.batch import Budget
 from aikid.bus import Bus, may_reply
-from aikid.engine import claims, control, enqueue, journal, reads, record, sessions, status
+from aikid.engine import arrivals, claims, control, enqueue, journal, reads, record, sessions, status
 from aikid.engine.changes import Done
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
@@ -116,6 +118,15 @@ async def _page(s: Services, calls: Calls) -> Done[Any]:
     return Done([await journal.page(s.pool, namespace, request, room=s.bus.room)])
 
 
+async def _inbox(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await arrivals.inbox(s.pool, namespace, request, room=s.bus.room)])
+
+
+async def _send(s: Services, calls: Calls) -> Done[Any]:
+    return _unless_lost(await arrivals.send(s.pool, calls, room=s.bus.room), "send.before_reply")
+
+
 async def _history(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
     return Done([await journal.story(s.pool, namespace, request, room=s.bus.room)])
@@ -191,6 +202,7 @@ _RENEWAL: Final = Lane("renewal", Priority.LEASE, Budget(lanes=2, limit=200, cap
 _RECORD: Final = Lane("record", Priority.RECORD, Budget(lanes=3, limit=2_500, capacity=10_000, lanes_each=2))
 _CLAIM: Final = Lane("claim", Priority.CLAIM, Budget(lanes=3, limit=1, capacity=2_000, lanes_each=2))
 _CONTROL: Final = Lane("control", Priority.CLAIM, Budget(lanes=2, limit=1, capacity=200, lanes_each=1))
+_SEND: Final = Lane("send", Priority.ENQUEUE, Budget(lanes=3, limit=1_250, capacity=10_000, lanes_each=2))
 _ENQUEUE: Final = Lane("enqueue", Priority.ENQUEUE, Budget(lanes=3, limit=1_250, capacity=10_000, lanes_each=2))
 _LOOK: Final = Lane("look", Priority.READ, Budget(lanes=3, limit=1_000, capacity=10_000, lanes_each=2))
 _READ: Final = Lane("read", Priority.READ, Budget(lanes=3, limit=1, capacity=200, lanes_each=2))
@@ -202,8 +214,10 @@ TABLE: Final = (
     Op(Record, _RECORD, _record, rows="units"),
     Op(Claim, _CLAIM, _claim),
     Op(Page, _CLAIM, _page),
+    Op(Inbox, _CLAIM, _inbox),
     Op(Resume, _CONTROL, _resume),
     Op(Enqueue, _ENQUEUE, _enqueue, rows="runs"),
+    Op(Send, _SEND, _send, rows="items"),
     Op(Status, _LOOK, _look, rows="ids"),
     Op(Watch, _LOOK, _look, rows="ids", check=_check_watch),
     Op(Find, _READ, _read),

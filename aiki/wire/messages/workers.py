@@ -87,7 +87,7 @@ class Entry(Struct, array_like=True):
     at: int
     turns: int | None = None
     asked: int = 0
-    takes: Annotated[list[int], Meta(max_length=UNREAD_EVENTS)] = []
+    takes: Annotated[tuple[int, ...], Meta(max_length=UNREAD_EVENTS)] = ()
 
 
 class Failure(Struct, omit_defaults=True):

@@ -74,6 +74,8 @@ class Changes:
     """Runs that go on otherwise than before, by namespace."""
     settled: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Runs that came to an end, or to a stop, without a word of their worker, by namespace."""
+    told: defaultdict[tuple[str, str], list[tuple[str, int]]] = field(default_factory=lambda: defaultdict(list))
+    """Runs that workers hold and that something has reached, with the number of that, by namespace and session."""
     born: list[Born] = field(default_factory=list)
     handed: list[Handed] = field(default_factory=list)
     due_seconds: float | None = None
@@ -94,6 +96,8 @@ class Changes:
         for runs, others in ((self.changed, other.changed), (self.settled, other.settled)):
             for namespace, ids in others.items():
                 runs[namespace] += ids
+        for session, told in other.told.items():
+            self.told[session] += told
         self.more |= other.more
         self.born += other.born
         self.handed += other.handed

@@ -16,8 +16,9 @@ from aiki.wire.messages import Attempt, Claim, Claimed, ClaimReply, Entry, Fence
 from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.engine.changes import Changes, Done, Handed
 from aikid.store import claims as store
-from aikid.store import journal
+from aikid.store import inbox, journal
 from aikid.store.claims import ClaimedRow
+from aikid.store.inbox import Unread
 from aikid.store.pool import Connection, Pool
 
 _labels = msgspec.json.Decoder(dict[str, str])
@@ -53,6 +54,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
     taken = await pool.run(lambda c: store.claim(c, namespace, request, limit_bytes=inputs), repeatable=False)
     begun = [row.id for row in taken.runs if row.epoch > 1]
     lengths, pages, attempts = await _journals(pool, begun, taken.runs, room=room) if begun else ({}, {}, {})
+    unread = await _unread(pool, namespace, taken.runs, pages, room=room)
     runs = [
         Claimed(
             fence=Fence(row.id, row.epoch, request.claim_id),
@@ -74,17 +76,22 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
         )
         for row in taken.runs
     ]
+    for run in runs:
+        if (found := unread.get(run.fence.run_id)) is not None:
+            run.news, run.arrivals, run.unread = found.news(), found.arrivals, found.count
     return ClaimReply(now=taken.now, alive=taken.alive, runs=runs, more=taken.more)
 
 
 async def lighten(pool: Pool, namespace: str, reply: ClaimReply, *, room: int) -> tuple[ClaimReply, list[str]]:
-    """Return a reply that fits `room`, without journals and tries (they are read by Page), and the runs now blocked.
+    """Return a reply that fits `room`, and the runs now blocked. But for inputs all is left to Page and Inbox.
 
     The runs that are left out are queued again. But one that would not fit alone (the server took more when it was
     enqueued) is blocked: claimed again and again it would never come to a worker. Raises Unavailable; then the worker's
     next renewal finds them.
     """
-    light = [replace(run, entries=[], attempts=[]) for run in reply.runs]
+    light = [
+        replace(run, entries=[], attempts=[], arrivals=[], news=0 if run.arrivals else run.news) for run in reply.runs
+    ]
     sizes = [len(encode(run)) + 1 for run in light]
     most = reply_room(room)
     able = [place for place, size in enumerate(sizes) if size <= most]
@@ -131,3 +138,20 @@ async def _journals(
     if written and left > 0:
         pages = await pool.run(lambda c: journal.first_pages(c, written, limit_bytes=left))
     return lengths, pages, attempts
+
+
+async def _unread(
+    pool: Pool, namespace: str, rows: list[ClaimedRow], pages: dict[str, list[Entry]], *, room: int
+) -> dict[str, Unread]:
+    """Return what is unread of the runs that anything has ever reached.
+
+    It is read by a statement of its own: the claim's holds the rows in their newest form, but the inbox as it was
+    before.
+    """
+    reached = [row.id for row in rows if row.news]
+    if not reached:
+        return {}
+    used = sum(len(row.input) + RUN_BYTES for row in rows)
+    used += sum(weights.of_entry(entry) for page in pages.values() for entry in page)
+    limit_bytes = max(0, room - used) // len(reached)
+    return await pool.run(lambda c: inbox.unread(c, namespace, reached, limit_bytes=limit_bytes))

@@ -9,9 +9,11 @@ from typing import Final
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_unit
-from aiki.rules.recording import CONFLICT, DONE, repeated
+from aiki.rules.recording import CONFLICT, DONE, is_folded, repeated, told
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
+from aikid.engine.arrivals import note
 from aikid.engine.changes import Changes, Done, Ended, RunKey
+from aikid.store import folding
 from aikid.store import record as store
 from aikid.store.pool import BadData, Connection, Pool
 from aikid.store.record import EndedRow, Wrote
@@ -112,9 +114,10 @@ class _Batch:
             if index not in wrote.done:
                 undone.append(place)
                 continue
-            self.outcomes[place] = DONE
+            self.outcomes[place] = wrote.recorded.get(index, DONE)
             if (ended := wrote.done[index]) is not None:
                 self._note(place, ended)
+        note(self.changes, wrote.reached)
         if undone:
             await self.pool.run(lambda c: self._tell_apart(c, undone))
 
@@ -127,7 +130,8 @@ class _Batch:
             for namespace, unit in zip(namespaces, units, strict=True)
         ]
         try:
-            return await store.record(connection, namespaces, units, counted)
+            write = folding.fold if any(map(is_folded, units)) else store.record
+            return await write(connection, namespaces, units, counted)
         except ValueError as error:
             raise BadData(str(error)) from error
 
@@ -148,9 +152,13 @@ class _Batch:
             unit = self.units[place]
             standing = found.get((self.namespaces[place], unit.fence.run_id))
             self.outcomes[place] = repeated(standing, unit)
-        likely = [place for place in places if self.outcomes[place] is DONE]
-        standing_units = await store.standing_units(connection, [self.units[place] for place in likely])
-        for n, place in enumerate(likely):
+        likely = [
+            (place, told(self.units[place], outcome))
+            for place in places
+            if (outcome := self.outcomes[place]) is not None and outcome.result == "done"
+        ]
+        standing_units = await store.standing_units(connection, [unit for _, unit in likely])
+        for n, (place, _) in enumerate(likely):
             if n not in standing_units:
                 self.outcomes[place] = CONFLICT
 

@@ -116,6 +116,10 @@ class Ints(Array):
     def __init__(self, items: Sequence[int | None]) -> None:
         pack = _BIGINT.pack
         try:
+            # Whole columns are often of one number.
+            if items and (first := items[0]) is not None and items.count(first) == len(items):
+                self._join_fixed([pack(first)] * len(items), 8)
+                return
             self._join([None if item is None else pack(item) for item in items])
         except struct.error as error:
             raise ValueError("a number is larger than 63 bits") from error

@@ -70,10 +70,11 @@ WITH live AS MATERIALIZED (
 ), claimed AS (
   UPDATE aiki.runs r SET state = '{State.RUNNING}', epoch = r.epoch + 1, history_seq = r.history_seq + 1,
     claim_id = %(claim_id)s, session_id = %(session)s,
-    last_claimed_at = aiki.now(), started_at = coalesce(r.started_at, aiki.now()), due_at = NULL, why = NULL
+    last_claimed_at = aiki.now(), started_at = coalesce(r.started_at, aiki.now()), due_at = NULL, why = NULL,
+    waits = NULL
   FROM wanted w WHERE r.id = w.id AND (w.total <= %(limit_bytes)s OR w.place = 1)
   RETURNING w.place, r.id, r.epoch, r.history_seq, r.origin_id, r.workflow, r.version, r.input, r.started_at, r.key,
-    r.labels, r.crash_count, r.generation, r.attempt
+    r.labels, r.crash_count, r.generation, r.attempt, r.news_seq
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
   SELECT id, history_seq, '{Move.CLAIM}', (SELECT worker FROM live) FROM claimed
@@ -82,7 +83,7 @@ SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("aiki.now()")},
   (SELECT count(*) FROM wanted) > (SELECT count(*) FROM claimed)
     OR CASE WHEN (SELECT count(*) FROM wanted) >= %(limit)s THEN EXISTS (SELECT {{others}} OFFSET {_LEFT}) END IS TRUE,
   c.id::text, c.epoch, c.origin_id::text, c.workflow, c.version, c.input,
-  {MICROSECONDS.format("c.started_at")}, c.key, c.labels::text, c.crash_count, c.generation, c.attempt
+  {MICROSECONDS.format("c.started_at")}, c.key, c.labels::text, c.crash_count, c.generation, c.attempt, c.news_seq
 FROM (SELECT) AS always LEFT JOIN claimed c ON true ORDER BY c.place
 """
 _CLAIM_ONE: Final = _CLAIM.format(pick=_PICK_ONE, others=_OF_ONE)
@@ -105,6 +106,7 @@ class ClaimedRow:
     crash_count: int
     generation: int
     attempt: int
+    news: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from aiki.core.states import TERMINAL, Move, State
 from aiki.rules.judging import STANDSTILLS
 from aiki.rules.standing import Outcome, Standing
-from aiki.wire.messages import Unit
+from aiki.wire.messages import Recorded, Unit
 from aikid.store import prepared
 from aikid.store.arrays import Ints, Texts, Uuids
+from aikid.store.inbox import Reached
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
 from aikid.store.sql import LENGTH, MICROSECONDS, quoted
 from aikid.store.status import TASKS
 from aikid.store.units import (
+    COUNTING,
     ENDING,
     FENCED,
+    TRIED,
+    WRITTEN,
     attempt_arrays,
     count_arrays,
     end_arrays,
@@ -31,9 +35,7 @@ from aikid.store.units import (
 # One statement, one commit. It locks the runs in id order, those that the fence lets through (READ COMMITTED looks at
 # the newest version after a wait); then the base is probed in the journal's primary key, within the run's generation.
 # If the journal was written between this statement's snapshot and its lock, the insert below meets a duplicate key, the
-# statement is undone whole and repeated. The state is compared with a column, lest the planner walk `runs_running`. A
-# full join is hashed, so `fit` is probed once per entry however the sizes are guessed; what is inner about it is said
-# in words that the planner does not see through.
+# statement is undone whole and repeated. The state is compared with a column, lest the planner walk `runs_running`.
 _WRITE: Final = f"""
 WITH unit AS MATERIALIZED (
   SELECT *, '{State.RUNNING}' AS state FROM unnest({{slots}}) WITH ORDINALITY AS u({{columns}}, n)
@@ -44,11 +46,7 @@ WITH unit AS MATERIALIZED (
   ORDER BY r.id FOR NO KEY UPDATE OF r
 ), fit AS MATERIALIZED (
   SELECT h.* FROM held h WHERE h.base IS NULL OR h.base = {LENGTH.format("h")}
-), written AS (
-  INSERT INTO aiki.journal (run_id, generation, seq, ok, turns_taken, at_us, key, value, asked)
-  SELECT f.id, f.generation, e.seq, e.ok, e.turns, e.at_us, e.key, e.value, e.asked
-  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b) AS e(run_id, seq, ok, turns, at_us, key, value, asked)
-  FULL JOIN fit f ON f.id = e.run_id WHERE coalesce(f.n, 0) > 0 AND coalesce(e.seq, 0) > 0
+), {WRITTEN}
 """
 
 
@@ -56,30 +54,13 @@ def _writing(*columns: str) -> str:
     return _WRITE.format(slots=", ".join("%b" for _ in columns), columns=", ".join(columns))
 
 
-# A journal that has grown by another COUNTED entries is counted anew, from where it was counted last.
-_COUNTING: Final = f"""
-, counted AS (
-  INSERT INTO aiki.task_counts (run_id, generation, seq, tasks)
-  SELECT f.id, f.generation, c.seq, {TASKS.format(run_id="f.id", generation="f.generation")} + c.tasks
-  FROM unnest(%b, %b, %b) AS c(run_id, seq, tasks) JOIN fit f ON f.id = c.run_id
-)
-"""
 # Most batches of a run's middle hold entries and nothing else: half the arrays, and three writing nodes less to set up.
 _RECORD_ENTRIES: Final = f"""
-{_writing(*FENCED)}
-){{counting}}
+{_writing(*FENCED)}{{counting}}
 SELECT 0, {MICROSECONDS.format("aiki.now()")} UNION ALL SELECT f.n, NULL FROM fit f
 """
 _RECORD: Final = f"""
-{_writing(*FENCED, *ENDING)}
-), tried AS (
-  INSERT INTO aiki.attempts AS known (run_id, generation, key, attempt, next_at_us, error, epoch, journal_length)
-  SELECT f.id, f.generation, a.key, a.attempt, a.next_at_us, a.error, a.epoch, a.journal_length
-  FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length)
-  FULL JOIN fit f ON f.id = a.run_id WHERE coalesce(f.n, 0) > 0 AND coalesce(a.journal_length, -1) >= 0
-  ON CONFLICT (run_id, generation, key, attempt) DO UPDATE SET error = excluded.error, next_at_us = excluded.next_at_us
-    WHERE known.error IS NULL
-), ended AS (
+{_writing(*FENCED, *ENDING)}, {TRIED}, ended AS (
   UPDATE aiki.runs r SET state = f.target, output = f.output, error = f.error, why = f.why,
     due_at = 'epoch'::timestamptz + f.due_us * interval '1 microsecond',
     finished_at = CASE WHEN f.target IN ({quoted(TERMINAL)}) THEN aiki.now() END,
@@ -101,8 +82,8 @@ FROM fit f
 
 
 _ENTRIES_ALONE, _ALL = (statement.format(counting="") for statement in (_RECORD_ENTRIES, _RECORD))
-_ENTRIES_COUNTED, _ALL_COUNTED = (statement.format(counting=_COUNTING) for statement in (_RECORD_ENTRIES, _RECORD))
-_STATES: Final = {state.value: state for state in State}
+_ENTRIES_COUNTED, _ALL_COUNTED = (statement.format(counting=COUNTING) for statement in (_RECORD_ENTRIES, _RECORD))
+STATES: Final = {state.value: state for state in State}
 EndedRow: TypeAlias = tuple[int, int | None, State, str | None, str | None]
 """The time of the first claim; the tasks, if asked for; the state; the route, if it is queued."""
 
@@ -116,6 +97,9 @@ class Wrote:
 
     now: int
     done: dict[int, EndedRow | None]
+    recorded: Mapping[int, Recorded] = field(default_factory=dict)
+    """What is said of units that have to do with what reaches runs."""
+    reached: Reached = field(default_factory=Reached)
 
 
 async def record(
@@ -134,7 +118,7 @@ async def record(
     parameters = [*fenced, *end_arrays(units, counted), *entries, *attempt_arrays(tries_of(units)), *counts]
     (_, now, *_), *rows = await prepared.rows(connection, _ALL_COUNTED if counts else _ALL, parameters)
     done: dict[int, EndedRow | None] = {
-        n - 1: None if state is None else (started_at, tasks, _STATES[state], workflow, version)
+        n - 1: None if state is None else (started_at, tasks, STATES[state], workflow, version)
         for n, started_at, tasks, state, workflow, version in rows
     }
     return Wrote(now, done)

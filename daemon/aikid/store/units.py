@@ -9,15 +9,55 @@ from aiki.core.keys import is_task
 from aiki.core.states import target
 from aiki.rules import recording
 from aiki.rules.judging import ENDS
-from aiki.wire.messages import Attempt, Unit
+from aiki.wire.messages import Attempt, Entry, Unit
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
-from aikid.store.status import COUNTED
+from aikid.store.status import COUNTED, TASKS
 
 _TARGETS: Final = {move: target(move).value for move in ENDS}
 FENCED: Final = ("namespace", "run_id", "epoch", "claim_id", "base")
 """The columns of `fence_arrays`."""
 ENDING: Final = ("event", "target", "output", "error", "due_us", "why", "tasks", "length")
 """The columns of `end_arrays`."""
+_ENTRY: Final = "run_id, seq, ok, turns, at_us, key, value, asked"
+_INTO_JOURNAL: Final = f"""
+INSERT INTO aiki.journal (run_id, generation, seq, ok, turns_taken, at_us, key, value, asked)
+  SELECT f.id, f.generation, e.seq, e.ok, e.turns, e.at_us, e.key, e.value, e.asked
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b) AS e({_ENTRY})
+"""
+# A full join is hashed, so `fit` is probed once per entry however the sizes are guessed; what is inner about it is said
+# in words that the planner does not see through.
+WRITTEN: Final = f"""
+written AS (
+  {_INTO_JOURNAL} FULL JOIN fit f ON f.id = e.run_id WHERE coalesce(f.n, 0) > 0 AND coalesce(e.seq, 0) > 0
+)
+"""
+"""Writes `entry_arrays` of the units in `fit`, which gives their numbers `n` with the runs' ids and generations."""
+RUNG: Final = f"""
+rung AS (
+  {_INTO_JOURNAL} FULL JOIN fired f ON f.id = e.run_id WHERE coalesce(f.fired, '') = 'done'
+)
+"""
+"""Writes the entries of timers that have `fired`."""
+TRIED: Final = """
+tried AS (
+  INSERT INTO aiki.attempts AS known (run_id, generation, key, attempt, next_at_us, error, epoch, journal_length)
+  SELECT f.id, f.generation, a.key, a.attempt, a.next_at_us, a.error, a.epoch, a.journal_length
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length)
+  FULL JOIN fit f ON f.id = a.run_id WHERE coalesce(f.n, 0) > 0 AND coalesce(a.journal_length, -1) >= 0
+  ON CONFLICT (run_id, generation, key, attempt) DO UPDATE SET error = excluded.error, next_at_us = excluded.next_at_us
+    WHERE known.error IS NULL
+)
+"""
+"""Writes `attempt_arrays`."""
+# A journal that has grown by another COUNTED entries is counted anew, from where it was counted last.
+COUNTING: Final = f"""
+, counted AS (
+  INSERT INTO aiki.task_counts (run_id, generation, seq, tasks)
+  SELECT f.id, f.generation, c.seq, {TASKS.format(run_id="f.id", generation="f.generation")} + c.tasks
+  FROM unnest(%b, %b, %b) AS c(run_id, seq, tasks) JOIN fit f ON f.id = c.run_id
+)
+"""
+"""Writes `count_arrays`."""
 
 
 def fence_arrays(namespaces: Sequence[str], units: Sequence[Unit]) -> list[Array]:
@@ -68,7 +108,23 @@ def _tasks(unit: Unit) -> int:
 
 def entry_arrays(units: Sequence[Unit]) -> list[Array]:
     """Return the entries of all units with the runs and places that they belong to."""
-    flat = [(unit.fence.run_id, seq, e) for unit in units for seq, e in enumerate(unit.entries, unit.base + 1)]
+    return _entries(
+        [(unit.fence.run_id, seq, e) for unit in units for seq, e in enumerate(unit.entries, unit.base + 1)]
+    )
+
+
+def timer_arrays(units: Sequence[Unit]) -> list[Array]:
+    """Return the entries that units ask for, as `entry_arrays` does."""
+    return _entries(
+        [
+            (unit.fence.run_id, unit.base + len(unit.entries) + 1, unit.timer.entry)
+            for unit in units
+            if unit.timer is not None
+        ]
+    )
+
+
+def _entries(flat: Sequence[tuple[str, int, Entry]]) -> list[Array]:
     return [
         Uuids([run_id for run_id, _, _ in flat]),
         Ints([seq for _, seq, _ in flat]),

@@ -30,8 +30,11 @@ from aiki.wire.messages import (
     EnqueueReply,
     Entry,
     Fence,
+    Inbox,
+    InboxReply,
     NewRun,
     OpenSession,
+    Outcome,
     Park,
     Parked,
     Record,
@@ -40,10 +43,14 @@ from aiki.wire.messages import (
     Route,
     RunOptions,
     RunStatus,
+    Send,
+    SendOp,
+    SendReply,
+    Sent,
     SessionReply,
     Unit,
 )
-from aikid.engine import claims, enqueue, record, sessions, status
+from aikid.engine import arrivals, claims, enqueue, record, sessions, status
 from aikid.engine.changes import Done
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
@@ -78,6 +85,21 @@ def unit(
     fence: Fence, base: int = 0, *entries: Entry, end: End | None = None, attempts: Sequence[Attempt] = ()
 ) -> Unit:
     return Unit(fence, base, list(entries), list(attempts), end)
+
+
+def event(run_id: str, name: str = "approved", value: bytes = b'"yes"', **fields: Any) -> Sent:
+    """Return an event to send."""
+    return Sent(**({"run_id": run_id, "id": new_id(), "name": name, "value": Raw(value)} | fields))
+
+
+def op(run_id: str, name: str = "approved", value: bytes = b'"yes"', **fields: Any) -> SendOp:
+    """Return an event for a unit to send."""
+    return SendOp(**({"id": new_id(), "run_id": run_id, "name": name, "value": Raw(value)} | fields))
+
+
+def parked(seen: int, *waits: str, due_at: int | None = None) -> End:
+    """Return a park that waits for these arrivals."""
+    return End(Move.WAIT, due_at=due_at, seen=seen, waits=list(waits))
 
 
 def completed(output: bytes = b'"done"') -> End:
@@ -168,6 +190,16 @@ class Engine:
             raise reply
         return reply.units
 
+    async def send(self, *events: Sent) -> list[Outcome]:
+        return (await self.sent(*events)).replies[0].outcomes
+
+    async def sent(self, *events: Sent) -> Done[SendReply]:
+        """Send the events in one request, and return all that comes of it."""
+        return await arrivals.send(self.pool, [(self.namespace, Send(list(events)))], room=self.room)
+
+    async def inbox(self, run_id: str, after: int = 0) -> InboxReply:
+        return await arrivals.inbox(self.pool, self.namespace, Inbox(run_id, after), room=self.room)
+
     async def results(self, *units: Unit) -> list[str]:
         return [one.result for one in await self.record(*units)]
 
@@ -212,14 +244,14 @@ class Engine:
         assert [seq for seq, _ in rows] == list(range(1, len(rows) + 1))
         return [ENQUEUED, *(move for _, move in rows)]
 
-    async def until_waiting(self) -> None:
-        """Return once some statement waits for a lock."""
+    async def until_waiting(self, count: int = 1) -> None:
+        """Return once some statement waits for a lock, or so many."""
 
         async def waiting() -> Any:
             sql = (
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
             )
-            return bool((await self.execute(sql))[0][0])
+            return (await self.execute(sql))[0][0] >= count
 
         await wait_until(waiting, what="no statement waits for a lock")
 

@@ -21,7 +21,7 @@ import pytest
 from nats.aio.client import Client as Connection
 
 from aiki.wire import subjects
-from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, LIST_ITEMS, MESSAGE_BYTES, ROUTES, UNIT_ITEMS
+from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, LIST_ITEMS, MESSAGE_BYTES, ROUTES, UNIT_ITEMS, UNREAD_EVENTS
 from aiki.wire.messages import Enqueue, History, ListRuns, Request, Status
 from aikid.app import App
 from aikid.main import GC_THRESHOLDS
@@ -108,6 +108,10 @@ def new(workflow: str = "w", **more: Any) -> dict[str, Any]:
     return {"id": new_id(), "workflow": workflow, "version": "1", "input": {}, **more}
 
 
+def sent(run_id: str, **more: Any) -> dict[str, Any]:
+    return {"run_id": run_id, "id": new_id(), "name": "e", **more}
+
+
 BRACKETS = msgspec.Raw(b"[" + b"[]," * 80_000 + b"[]]")
 """A payload of as many values as one can hold."""
 LABELS = {f"l{number}": "x" * 256 for number in range(20)}
@@ -136,6 +140,9 @@ SHAPES: dict[str, Shapes] = {
         {"units": [large.unit(UNIT_ITEMS, [["k", True, BRACKETS, 1]])]},
         {"units": [[[run_id, 1, "claim"], 0, [ENTRY] * 25, []] for run_id in large.ids]},
         {"units": [large.unit(0)] * BATCH_RUNS},
+        {"units": [[*large.unit(0), None, [[new_id(), large.held, "e"] for _ in range(UNIT_ITEMS)]]]},
+        {"units": [[*large.unit(0), None, [[new_id(), run_id, "e"] for run_id in large.ids]]]},
+        {"units": [[*large.unit(UNIT_ITEMS, [["k", True, 1, 1, None, 0, list(range(UNREAD_EVENTS))]])]]},
     ],
     "claim": lambda large: [
         filled({"session": large.session, "claim_id": "a", "limit": 200}, "routes", lambda n: [f"w{n}", "1"], ROUTES),
@@ -150,6 +157,13 @@ SHAPES: dict[str, Shapes] = {
     "list": lambda _: [{"limit": 1_000_000}, {"states": ["waiting"] * 11, "labels": LABELS, "workflow": "x"}],
     "history": lambda large: [{"id": large.held}],
     "input": lambda large: [{"id": large.held}],
+    "send": lambda large: [
+        filled({}, "items", lambda n: sent(large.held), BATCH_RUNS),
+        filled({}, "items", lambda n: sent(large.ids[n % len(large.ids)]), BATCH_RUNS),
+        filled({}, "items", lambda n: sent(large.held, key=f"k{n}", digest="0" * 32), BATCH_RUNS),
+        {"items": [sent(large.held, value=BRACKETS)]},
+    ],
+    "inbox": lambda large: [{"run_id": large.held}],
     "page": lambda large: [{"run_id": large.held, "after": 0}],
     "resume": lambda large: [{"id": large.ids[0], "actor": "x" * 256}],
     "summary": lambda _: [{}],

@@ -10,7 +10,7 @@ from aiki.wire.messages import Request
 from aikid.ops import OPS, TABLE, Lane, Op
 
 NAMES = sorted(OPS)
-KEEPS_CLAIMS = {"session_open", "session_close", "session_renew", "record", "claim", "page"}
+KEEPS_CLAIMS = {"session_open", "session_close", "session_renew", "record", "claim", "page", "inbox"}
 """What workers need lest runs be taken from them."""
 
 

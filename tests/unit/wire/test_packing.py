@@ -154,7 +154,14 @@ def weighs_enough(thing: object, weight: int) -> bool:
 labels = st.dictionaries(st.text("abc", min_size=1, max_size=64), text, max_size=3)
 number = st.integers(0, 2**63 - 1)
 entries = st.builds(
-    Entry, text, st.booleans(), raw, st.integers(0, TIME), st.none() | small, small, st.lists(number, max_size=3)
+    Entry,
+    text,
+    st.booleans(),
+    raw,
+    st.integers(0, TIME),
+    st.none() | small,
+    small,
+    st.lists(number, max_size=3).map(tuple),
 )
 attempts = st.builds(Attempt, text, small, raw, st.none() | st.integers(0, TIME))
 ends = st.builds(

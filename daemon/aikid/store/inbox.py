@@ -1,0 +1,276 @@
+"""Bring to runs what reaches them, and read what they have not taken yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from msgspec import Raw
+
+from aiki.core.states import TERMINAL, Move, State, sources, target
+from aiki.rules.arriving import EVENT, OP
+from aiki.wire.limits import CLAIMED_ARRIVALS, UNREAD_EVENTS
+from aiki.wire.messages import Arrival, Outcome, SendOp, Sent
+from aikid.store import prepared
+from aikid.store.arrays import Array, Blobs, Texts, Uuids
+from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS, quoted
+
+# -- what an arrival does: common table expressions
+
+# Full joins are hashed however the sizes are guessed, and each is of rows of which the other side has all; what is not
+# is said in words that the planner does not see through. (Else it would compare each of a thousand with each.)
+
+SENDING: Final = ("namespace", "target", "send_id", "name", "key", "digest", "value")
+"""The columns of `send_arrays`."""
+JUDGED: Final = f"""
+met AS MATERIALIZED (
+  SELECT a.*, CASE
+    WHEN a.id IS NULL THEN 'unknown'
+    WHEN EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = a.origin_id AND i.send_id = a.send_id) THEN 'repeated'
+    WHEN h.number IS NOT NULL THEN CASE WHEN h.digest = a.digest THEN 'repeated' ELSE 'conflict' END
+    WHEN a.state IN ({quoted(TERMINAL)}) THEN 'ended' END AS met
+  FROM asked a LEFT JOIN aiki.inbox h ON h.origin_id = a.origin_id AND h.name = a.name AND h.key = a.key
+), matched AS MATERIALIZED (
+  SELECT m.*, least(min(m.n) OVER (PARTITION BY m.met, m.origin_id, m.send_id),
+    CASE WHEN m.key IS NOT NULL THEN min(m.n) OVER (PARTITION BY m.met, m.origin_id, m.name, m.key) END) AS first
+  FROM met m
+), placed AS MATERIALIZED (
+  SELECT m.*, row_number() OVER (PARTITION BY m.met, m.first = m.n, m.id ORDER BY m.n) AS place FROM matched m
+), judged AS MATERIALIZED (
+  SELECT p.*, coalesce(p.met, CASE
+    WHEN first_value(p.unread + p.place) OVER same > {UNREAD_EVENTS} THEN 'full'
+    WHEN first_value(p.n) OVER same = p.n THEN 'taken'
+    WHEN first_value(p.send_id) OVER same = p.send_id OR first_value(p.digest) OVER same = p.digest THEN 'repeated'
+    ELSE 'conflict' END) AS result
+  FROM placed p WINDOW same AS (PARTITION BY p.met, p.first ORDER BY p.n)
+)
+"""
+"""What becomes of each event in `asked`, which gives its number `n`, the columns of `send_arrays`, and `id`, `state`,
+`origin_id` and `unread` of the locked run that it is sent to, null if there is none.
+
+The inbox is read by its unique indexes, as it was before the locks: what has come there since meets a duplicate key,
+and the statement is undone whole and repeated. Of two events in one statement that are the same the first is taken.
+"""
+_OF_EVENTS: Final = f"""
+SELECT j.id, j.n, 0 AS part, '{EVENT}' AS kind, j.name, j.send_id, j.key, j.digest, j.value, j.origin_id,
+  '{EVENT}:' || j.name AS word
+FROM judged j WHERE j.result = 'taken'
+"""
+# An op that is repeated has been answered.
+_OF_OUTCOMES: Final = f"""
+UNION ALL
+SELECT j.sender, j.n, 1, '{OP}', j.send_id::text, j.answer_id, NULL, NULL,
+  convert_to(CASE j.result WHEN 'ended' THEN json_build_object('result', j.result, 'state', j.state)
+    ELSE json_build_object('result', j.result) END::text, 'UTF8'), j.sender_origin_id, '{OP}'
+FROM judged j
+WHERE NOT EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = j.sender_origin_id AND i.send_id = j.answer_id)
+"""
+_COMING: Final = """
+numbered AS MATERIALIZED (
+  SELECT c.*, row_number() OVER (PARTITION BY c.id ORDER BY c.n, c.part) AS place FROM ({coming}) AS c
+), reached AS MATERIALIZED (
+  SELECT n.id, count(*) AS news, count(*) FILTER (WHERE n.kind = 'event') AS events,
+    array_agg(n.word ORDER BY n.place) AS words
+  FROM numbered n GROUP BY n.id
+)
+"""
+EVENTS_COMING: Final = _COMING.format(coming=_OF_EVENTS)
+OUTCOMES_COMING: Final = _COMING.format(coming=_OF_EVENTS + _OF_OUTCOMES)
+"""What reaches runs: the events of `judged` (and their outcomes, which reach their senders), numbered for each run,
+and folded to a row for each, since a second change of one row in one statement is dropped without a word."""
+COMES_AT: Final = "greatest(aiki.clock(), {} + interval '1 microsecond')"
+"""The time of a run's next arrival, after that of the last. The clock must be read under the row's lock: else an
+arrival that waited for the row would be older than what was decided meanwhile."""
+WOKEN: Final = f"{{0}}.state IN ({quoted(sources(Move.ARRIVE))}) AND {{0}}.waits && {{1}}.words"
+PUT: Final = f"""
+put AS (
+  INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, send_id, key, digest, value)
+  SELECT n.id, m.news_seq - m.news + n.place, n.origin_id, {MICROSECONDS.format("m.comes_at")} + n.place - 1,
+    n.kind, n.name, n.send_id, n.key, n.digest, n.value
+  FROM numbered n FULL JOIN moved m ON m.id = n.id WHERE coalesce(n.place, 0) > 0
+), arrived AS (
+  INSERT INTO aiki.run_history (run_id, seq, move, reason)
+  SELECT m.id, m.history_seq, '{Move.ARRIVE}', (SELECT w FROM unnest(m.words) AS w WHERE w = ANY(m.waited) LIMIT 1)
+  FROM moved m WHERE m.woken
+)
+"""
+"""The arrivals of `numbered`, and the story of whom they wake. `moved` returns each changed run with what `reached` it:
+the number of its last arrival, how many there are now, the time of the first, and what it waited for."""
+
+
+class Row(StrEnum):
+    """What a row is of that one of these statements returns."""
+
+    NOW = "now"
+    UNIT = "unit"
+    EVENT = "event"
+    QUEUED = "queued"
+    HELD = "held"
+
+
+TOLD: Final = f"""
+UNION ALL
+SELECT '{Row.QUEUED}', NULL, m.namespace, m.workflow, m.version, m.id::text {{0}} FROM moved m WHERE m.woken
+UNION ALL
+SELECT '{Row.HELD}', m.news_seq, m.namespace, m.session_id::text, NULL, m.id::text {{0}} FROM moved m
+WHERE m.news > 0 AND m.state = '{State.RUNNING}'
+"""
+"""Rows of whom arrivals have reached: runs that are queued, with their routes, and those that are held, with sessions.
+"""
+
+# -- events from outside
+
+# Runs are locked in id order by their primary key; ended ones, too, since whether they have is read there.
+_SEND: Final = f"""
+WITH send AS MATERIALIZED (
+  SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY AS s({", ".join(SENDING)}, n)
+), locked AS MATERIALIZED (
+  SELECT r.id, r.namespace, r.state, r.origin_id, r.unread, r.news_at, r.waits FROM aiki.runs r
+  WHERE (r.id, r.namespace) IN (SELECT s.target, s.namespace FROM send s) ORDER BY r.id FOR NO KEY UPDATE
+), asked AS MATERIALIZED (
+  SELECT s.*, l.id, l.state, l.origin_id, l.unread
+  FROM send s FULL JOIN locked l ON l.id = s.target AND l.namespace = s.namespace
+), {JUDGED}, {EVENTS_COMING}, change AS MATERIALIZED (
+  SELECT l.id, l.waits AS waited, c.news, c.events, c.words, {COMES_AT.format("l.news_at")} AS comes_at,
+    coalesce({WOKEN.format("l", "c")}, false) AS woken
+  FROM reached c FULL JOIN locked l ON l.id = c.id WHERE coalesce(c.news, 0) > 0
+), moved AS (
+  UPDATE aiki.runs r SET news_seq = r.news_seq + c.news, unread = r.unread + c.events,
+    news_at = c.comes_at + (c.news - 1) * interval '1 microsecond',
+    state = CASE WHEN c.woken THEN '{target(Move.ARRIVE)}' ELSE r.state END,
+    waits = CASE WHEN NOT c.woken THEN r.waits END, why = CASE WHEN NOT c.woken THEN r.why END,
+    history_seq = r.history_seq + c.woken::int
+  FROM change c WHERE r.id = c.id
+  RETURNING r.id, r.namespace, r.workflow, r.version, r.state, r.session_id, r.news_seq, r.history_seq,
+    c.news, c.comes_at, c.words, c.waited, c.woken
+), {PUT}
+SELECT '{Row.EVENT}', j.n, j.result, j.state, NULL::text, NULL::text
+FROM judged j {TOLD.format("")}
+"""
+
+
+@dataclass(slots=True)
+class Reached:
+    """Whom arrivals have reached: runs that are queued now, and those that a worker holds."""
+
+    queued: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """Namespace, workflow, version and id."""
+    held: list[tuple[str, str, str, int]] = field(default_factory=list)
+    """Namespace, session, id, and the number of its last arrival."""
+
+    def add(self, row: Sequence[Any]) -> None:
+        """Take in a row of `TOLD`."""
+        kind, news, namespace, name, version, run_id = row[:6]
+        if kind == Row.QUEUED:
+            self.queued.append((namespace, name, version, run_id))
+        else:
+            self.held.append((namespace, name, run_id, news))
+
+
+async def send(
+    connection: Connection, namespaces: Sequence[str], events: Sequence[Sent]
+) -> tuple[list[Outcome], Reached]:
+    """Bring events to runs; return what became of each, and whom they reached.
+
+    Raises ValueError for values that no column can hold.
+    """
+    outcomes: dict[int, Outcome] = {}
+    found = Reached()
+    for row in await prepared.rows(connection, _SEND, send_arrays(namespaces, events)):
+        if row[0] == Row.EVENT:
+            _, n, result, state, *_ = row
+            outcomes[n] = Outcome(result, State(state) if result == "ended" else None)
+        else:
+            found.add(row)
+    return [outcomes[n] for n in range(1, len(events) + 1)], found
+
+
+def send_arrays(namespaces: Sequence[str], events: Sequence[Sent | SendOp]) -> list[Array]:
+    """Return events as columns, with the namespaces of those who send them."""
+    return [
+        Texts(namespaces),
+        Uuids([event.run_id for event in events]),
+        Uuids([event.id for event in events]),
+        Texts([event.name for event in events]),
+        Texts([event.key for event in events]),
+        Texts([event.digest for event in events]),
+        Blobs([bytes(event.value) for event in events]),
+    ]
+
+
+# -- reading
+
+
+@dataclass(slots=True)
+class Unread:
+    """What a run has not taken yet beyond some number: `count` arrivals, of which the first are here.
+
+    All is of one snapshot, and a run's number is raised with the arrival that has it: there is none up to `last` that
+    was not seen.
+    """
+
+    last: int
+    count: int
+    wanted: str | None
+    arrivals: list[Arrival] = field(default_factory=list)
+
+    def news(self, after: int = 0) -> int:
+        """Return the number up to which all is here that is unread beyond `after`."""
+        if self.count == len(self.arrivals):
+            return self.last
+        return self.arrivals[-1].number if self.arrivals else after
+
+
+# `inbox_unread` from the left, no further than what is returned; the count reads no payload, once for each run.
+_UNREAD: Final = """
+WITH run AS MATERIALIZED (
+  SELECT r.id, r.news_seq, r.wanted,
+    (SELECT count(*) FROM aiki.inbox i WHERE i.run_id = r.id AND i.taken_seq IS NULL AND i.number > %(after)s) AS count
+  FROM aiki.runs r WHERE r.id = ANY(%(run_ids)b) AND r.namespace = %(namespace)s
+)
+SELECT r.id::text, r.news_seq, r.wanted, r.count, i.number, i.at_us, i.kind, i.name, i.value, i.send_id::text
+FROM run r LEFT JOIN LATERAL (
+  SELECT n.*, sum(octet_length(n.value) + 6 * length(n.name) + 128) OVER (ORDER BY n.number) AS bytes,
+    row_number() OVER (ORDER BY n.number) AS place
+  FROM (
+    SELECT i.number, i.at_us, i.kind, i.name, i.value, i.send_id FROM aiki.inbox i
+    WHERE i.run_id = r.id AND i.taken_seq IS NULL AND i.number > %(after)s ORDER BY i.number LIMIT %(most)s
+  ) AS n
+) AS i ON i.bytes <= %(limit_bytes)s OR (%(is_forced)s AND i.place = 1)
+ORDER BY i.number
+"""
+
+
+async def unread(
+    connection: Connection,
+    namespace: str,
+    run_ids: Sequence[str],
+    *,
+    limit_bytes: int,
+    after: int = 0,
+    most: int = CLAIMED_ARRIVALS,
+    is_forced: bool = False,
+) -> dict[str, Unread]:
+    """Return what is unread of these runs beyond number `after`: of each `most` at most, and as many as fit.
+
+    With `is_forced` it is one at least, if there is one.
+    """
+    parameters = {
+        "namespace": namespace,
+        "run_ids": Uuids(run_ids),
+        "after": after,
+        "most": most,
+        "limit_bytes": limit_bytes,
+        "is_forced": is_forced,
+    }
+    found: dict[str, Unread] = {}
+    cursor = await connection.execute(_UNREAD, parameters, prepare=True, binary=True)
+    for run_id, last, wanted, count, *arrival in await cursor.fetchall():
+        one = found.setdefault(run_id, Unread(last, count, wanted))
+        if arrival[0] is not None:
+            number, at, kind, name, value, send_id = arrival
+            one.arrivals.append(Arrival(number, at, kind, name, Raw(value), send_id or ""))
+    return found
