@@ -2,12 +2,14 @@
 
 A key begins with the word of its kind and a colon: `task:name:digest:n` (the n-th call of this name and input in its
 run), `task:name@key` (all calls of this idempotency key), `timer:0.25` (seconds), `until:1700000000000000`
-(microseconds), `patch:change-id`. Names are tokens, so neither sign is in one; what follows `@` may hold anything.
+(microseconds), `patch:change-id`, `event:a|b:digest:n` (the n-th wait for any of these events), `send:name:digest:n`.
+Names are tokens, so none of these signs is in one; what follows `@` may hold anything.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from aiki.core.moments import SECOND
@@ -16,7 +18,10 @@ TASK: Final = "task"
 TIMER: Final = "timer"
 UNTIL: Final = "until"
 PATCH: Final = "patch"
+EVENT: Final = "event"
+SEND: Final = "send"
 
+_ANY_CHARS: Final = 256
 _TIMER: Final = re.compile(rf"{TIMER}:([0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)|{UNTIL}:(-?[0-9]{{1,18}})")
 
 
@@ -38,6 +43,12 @@ def named(kind: str, name: str) -> str:
 def of_input(kind: str, name: str, digest: str) -> str:
     """Return what the keys of all calls with one name and input have in common: `numbered` tells them apart."""
     return f"{kind}:{name}:{digest}"
+
+
+def of_any(names: Sequence[str]) -> str:
+    """Return the name of what has several: all of them, or if they are too many the first and how many others."""
+    name = "|".join(names)
+    return name if len(name) <= _ANY_CHARS else f"{names[0]}|+{len(names) - 1}"
 
 
 def numbered(common: str, number: int) -> str:

@@ -5,7 +5,9 @@ are unconsumed new calls are held: nothing is started before the code has shown 
 holds. If it does not, it has diverged, and no side effect has happened.
 
 This module does no I/O and reads no clock. Whoever owns it calls `begin`, then `pump`, starts what `take_started`
-returns and hands in outcomes by `resolve`. What it has delivered goes to `on_entry`, whose owner makes it durable.
+returns and hands in outcomes by `resolve`; arrivals are handed in by their owner. What it has delivered goes to
+`on_entry`, whose owner makes it durable; a timer that is to be asked of the daemon goes to `on_ask`, and its answer to
+`answered`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from asyncio import CancelledError, Future, Task, _get_running_loop
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aiki.core.errors import UsageError
 from aiki.execution.audit import watch
@@ -24,16 +26,17 @@ from aiki.execution.deliveries import Deliveries, Diverged
 from aiki.execution.divergence import explain
 from aiki.execution.faults import Faults, of_context, tell_unseen
 from aiki.execution.kinds import KINDS
-from aiki.execution.loop import RunLoop, Timer
+from aiki.execution.loop import RunLoop
 from aiki.execution.unwinding import Unwinding, waiting_lines
 
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from aiki.execution.arrivals import Arrivals
     from aiki.execution.journal import Journal
-    from aiki.execution.kind import A, DurableCall, Waited
+    from aiki.execution.kind import A, Arriving, DurableCall, Waited
     from aiki.inside.durable import Ask, R
-    from aiki.wire.messages import Entry
+    from aiki.wire.messages import Entry, TimerAsk
 
 SLICE_SECONDS: Final = 0.01
 """How long one `pump` may keep the worker's loop, as long as the body itself does not block."""
@@ -62,9 +65,11 @@ class Body:
         self,
         *,
         journal: Journal,
+        arrivals: Arrivals,
         started_at: int,
         origin_id: str,
         on_entry: Callable[[Entry], None],
+        on_ask: Callable[[TimerAsk], None],
         on_fault: Callable[[str, str], None],
     ) -> None:
         """`started_at` is the time of the run's first claim."""
@@ -78,7 +83,7 @@ class Body:
         """What it did wrong without failing by it."""
         self._main: Task[Any] | None = None
         self._calls = CallTable()
-        self._deliveries = Deliveries(journal, self._calls, self.loop, on_entry=on_entry)
+        self._deliveries = Deliveries(journal, self._calls, self.loop, arrivals, on_entry=on_entry, on_ask=on_ask)
         self._unwinding = Unwinding(self.loop)
 
     # -- aiki.inside.durable.Durable: what the body asks for
@@ -106,16 +111,18 @@ class Body:
 
     # -- aiki.execution.kind.Asker: how its kinds answer
 
-    async def wait(self, kind: Waited[A], ask: A, /) -> Any:
+    async def wait(self, kind: Waited[A], ask: A, arriving: Arriving[A] | None = None, /) -> Any:
         """Wait for the outcome of a call, which is new, open, or answered if its key is shared."""
         loop, calls, journal = self.loop, self._calls, self._deliveries.journal
-        call = calls.ask(kind, ask, loop.now_us)
+        call = calls.ask(kind, ask, loop.now_us, loop.delivered)
+        if arriving is not None:
+            self._await_arrival(call, arriving)
         future: Future[Any] = Future(loop=loop)
         if call.outcome is not None:
             kind.settle(call, future, *call.outcome)
             return await future
         if not (call.futures or (journal.remaining and call.key in journal)):
-            kind.keep(call.ask)
+            kind.keep(call)
             calls.held[call.key] = call
         call.futures.append(future)
         try:
@@ -136,7 +143,7 @@ class Body:
 
     def resolve(self, call: DurableCall[Any], ok: bool, value: bytes, at: int) -> None:
         """Take in the outcome of a started call; it is delivered by a later `pump`. `at` never goes back."""
-        self._deliveries.inbox.append((at, call, ok, value))
+        self._deliveries.outcomes.append((at, call, ok, value))
 
     def pump(self, now: int, clock: Callable[[], float]) -> bool:
         """Run the body until nothing in it can move. True means that its slice of time is over: call again.
@@ -147,9 +154,13 @@ class Body:
         main, deliveries, loop = self._main, self._deliveries, self.loop
         if main is None or self.outcome is not Outcome.RUNNING:
             return False
+        if deliveries.asked is not None and not deliveries.fires:
+            return False
         deadline = clock() + SLICE_SECONDS
         try:
             with loop.stepping:
+                if deliveries.fires:
+                    deliveries.fire_asked()
                 while True:
                     deliveries.run()
                     if main.done():
@@ -166,9 +177,7 @@ class Body:
             # asyncio lets these two out of the loop; here they are the body's failure, not the worker's end.
             self._end(Outcome.RAISED)
             self.error = error
-            for task in loop.tasks:
-                if task.done() and getattr(task, "_exception", None) is error:
-                    task.exception()  # marks it as seen: the run's failure tells it
+            self._mark_as_seen(error)
         return False
 
     def take_started(self) -> Sequence[DurableCall[Any]]:
@@ -187,11 +196,32 @@ class Body:
         self._calls.abandoned = []
         return abandoned
 
-    def next_timer(self) -> Timer | None:
-        """Return the timer that will be due first, unless replay decides what fires."""
-        if not self.loop.timers or self._deliveries.journal.remaining:
-            return None
-        return self.loop.next_timer()
+    def answered(self, answer: Literal["done", "early", "news"], now: int) -> None:
+        """Take in what the daemon says to the timer that was asked; if it fires, a later `pump` delivers it."""
+        self._deliveries.answered(answer, now)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether nothing moves until the timer that was asked is answered."""
+        return self._deliveries.asked is not None and not self._deliveries.fires
+
+    def next_due(self) -> int | None:
+        """Return when a timer is due next; None if none is, or replay decides what fires."""
+        return self._deliveries.next_due() if self.loop.timers else None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an open call is answered by arrivals."""
+        return bool(self._calls.waiting)
+
+    def waits(self) -> list[str]:
+        """Return the arrivals that open calls wait for: events by their names, others by their kind."""
+        waiting = self._calls.waiting
+        return list(dict.fromkeys(word for call, kind in waiting.values() for word in kind.waits(call)))
+
+    def is_answered(self) -> bool:
+        """Tell whether arrivals that are here answer an open call: the next `pump` delivers them."""
+        return self._deliveries.is_answered()
 
     def is_deadlocked(self) -> bool:
         """Tell whether the body is at rest and nothing can ever move it."""
@@ -218,6 +248,12 @@ class Body:
 
     # -- private
 
+    def _await_arrival(self, call: DurableCall[A], kind: Arriving[A]) -> None:
+        self._calls.waiting[call.key] = call, kind
+        timeout = kind.timeout(call.ask)
+        if timeout is not None:
+            call.timer = self.loop.add_timeout(call.key, timeout)
+
     def _on_problem(self, context: dict[str, Any]) -> None:
         if not self._unwinding.begun:  # then nobody is to await anything any more
             self.faults.add(*of_context(context), silent=self.replaying())
@@ -232,6 +268,11 @@ class Body:
         else:
             self._end(Outcome.RAISED)
             self.error = error
+
+    def _mark_as_seen(self, error: BaseException) -> None:
+        for task in self.loop.tasks:
+            if task.done() and getattr(task, "_exception", None) is error:
+                task.exception()  # the run's failure tells it
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome

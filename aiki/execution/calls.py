@@ -10,21 +10,25 @@ from asyncio import Future
 from typing import TYPE_CHECKING, Any
 
 from aiki.core.keys import numbered
-from aiki.execution.kind import A, DurableCall, Waited
+from aiki.execution.kind import A, Arriving, DurableCall, Waited
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from msgspec import Raw
 
 
 class CallTable:
     """All calls of one run by key."""
 
-    __slots__ = ("_counts", "_shared", "abandoned", "gone", "held", "open")
+    __slots__ = ("_counts", "_shared", "abandoned", "gone", "held", "open", "waiting")
 
     def __init__(self) -> None:
         self.open: dict[str, DurableCall[Any]] = {}
         self.held: dict[str, DurableCall[Any]] = {}
         """Those of the open ones that nobody has let go yet, in the order in which they were asked for."""
+        self.waiting: dict[str, tuple[DurableCall[Any], Arriving[Any]]] = {}
+        """Those of the open ones that arrivals answer, with their kind, in the order in which they were asked for."""
         self.abandoned: list[DurableCall[Any]] = []
         """Started calls that nobody waits for any more."""
         self.gone: set[str] = set()
@@ -32,35 +36,39 @@ class CallTable:
         self._counts: dict[str, int] = {}
         self._shared: dict[str, DurableCall[Any]] = {}
 
-    def ask(self, kind: Waited[A], ask: A, now: int) -> DurableCall[A]:
+    def ask(self, kind: Waited[A], ask: A, now: int, delivered: int) -> DurableCall[A]:
         """Return a new call, or the one whose key this one shares, open or answered.
 
         Raises PayloadError if what it is asked with does not fit, Conflict if the shared key was used with another.
         """
-        key, shared, form = kind.key(ask)
-        if shared:
-            return self._share(kind, key, ask, form, now)
+        key, conflict, form = kind.key(ask)
+        if conflict is not None:
+            made = DurableCall(kind, key, ask, form, now, delivered)
+            return self._share(made, conflict)
         count = self._counts.get(key, 0) + 1
         self._counts[key] = count
         key = numbered(key, count)
-        call = self.open[key] = DurableCall(kind, key, ask, form, now)
+        call = self.open[key] = DurableCall(kind, key, ask, form, now, delivered)
         return call
 
-    def _share(self, kind: Waited[A], key: str, ask: A, form: bytes, now: int) -> DurableCall[A]:
+    def _share(self, made: DurableCall[A], conflict: Callable[[A], Exception]) -> DurableCall[A]:
+        key = made.key
         call = self._shared.get(key)
         if call is not None:
-            if call.form != form:
-                raise kind.conflict(ask)
+            if call.form != made.form:
+                raise conflict(made.ask)
             if call.outcome is not None or key in self.open:
                 return call
-        call = self._shared[key] = self.open[key] = DurableCall(kind, key, ask, form, now)
+        self._shared[key] = self.open[key] = made
         self.gone.discard(key)
-        return call
+        return made
 
     def close(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
         """Deliver the call's outcome."""
         key = call.key
         del self.open[key]
+        if key in self.waiting:
+            self._wait_no_more(call)
         if key in self._shared:
             call.outcome = (ok, value)
         call.answer(ok, value)
@@ -75,5 +83,12 @@ class CallTable:
             return
         del self.open[key]
         self.gone.add(key)
+        if key in self.waiting:
+            self._wait_no_more(call)
         if self.held.pop(key, None) is None:
             self.abandoned.append(call)
+
+    def _wait_no_more(self, call: DurableCall[Any]) -> None:
+        del self.waiting[call.key]
+        if call.timer is not None:
+            call.timer.cancel()

@@ -1,7 +1,11 @@
 """Own which outcome reaches the body next, live and on replay.
 
 Outcomes come one at a time, only when nothing in the body can move. While recorded entries are unconsumed only they
-are delivered, in recorded order; live, what was ready first, the oldest outcome or the timer due first.
+are delivered, in recorded order; live, what was ready first: the oldest outcome, the arrivals that answer a call, or
+the timer due first, which loses a tie.
+
+While a call is open that arrivals answer, a timer is *asked*: of what came before it was due the worker may not have
+heard yet. Until the answer is here the body does not move, for the timer's entry is the next if it fires.
 
 A body that never comes to rest (`while not done: await asyncio.sleep(0)`) would shut itself off from outcomes, so
 after SPIN handles one is let in; its entry says after how many (`turns`), and replay does the same.
@@ -11,15 +15,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from msgspec import Raw
 
+from aiki.execution.arrivals import Arrivals
 from aiki.execution.calls import CallTable
 from aiki.execution.journal import Journal
-from aiki.execution.kind import DurableCall
-from aiki.execution.loop import RunLoop
-from aiki.wire.messages import NULL, Entry
+from aiki.execution.kind import Arriving, DurableCall
+from aiki.execution.loop import RunLoop, Timer
+from aiki.wire.messages import NULL, Arrival, Entry, TimerAsk
 
 SPIN: Final = 1_000
 """Handles without rest before an outcome is let into a body that can still move."""
@@ -27,18 +32,41 @@ LIVELOCK: Final = 200_000
 """Handles without rest, on replay, beyond those that were recorded, after which the code has diverged."""
 SLICE_HANDLES: Final = 250
 """How many are run between two looks at the time."""
+EARLY_US: Final = 20_000
+"""After how long a timer is asked again for which it was too early: the worker's clock is ahead."""
 
 
 class Diverged(Exception):
     """The body no longer asks for what its journal holds."""
 
 
+class _Answer(NamedTuple):
+    """A call that can be answered by arrivals."""
+
+    at: int
+    call: DurableCall[Any]
+    kind: Arriving[Any]
+    arrived: list[Arrival]
+
+
 class Deliveries:
     """The deliveries of one body. What is delivered for the first time goes to `on_entry`, which makes it durable."""
 
-    __slots__ = ("_calls", "_decided", "_loop", "_on_entry", "_since_rest", "inbox", "journal", "live")
+    __slots__ = (
+        *("_arrivals", "_calls", "_decided", "_loop", "_not_before", "_on_ask", "_on_entry", "_since_rest"),
+        *("asked", "fires", "journal", "live", "outcomes"),
+    )
 
-    def __init__(self, journal: Journal, calls: CallTable, loop: RunLoop, *, on_entry: Callable[[Entry], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        calls: CallTable,
+        loop: RunLoop,
+        arrivals: Arrivals,
+        *,
+        on_entry: Callable[[Entry], None],
+        on_ask: Callable[[TimerAsk], None],
+    ) -> None:
         self.journal = journal
         self.live = not journal.length
         """Whether anything has been delivered that was not in the journal.
@@ -48,7 +76,13 @@ class Deliveries:
         self._calls = calls
         self._loop = loop
         self._on_entry = on_entry
-        self.inbox: deque[tuple[int, DurableCall[Any], bool, bytes]] = deque()
+        self._arrivals = arrivals
+        self._on_ask = on_ask
+        self.asked: tuple[Timer, Entry] | None = None
+        """A timer that was asked: until it `fires`, or does not, the body must not move."""
+        self.fires = False
+        self._not_before = 0
+        self.outcomes: deque[tuple[int, DurableCall[Any], bool, bytes]] = deque()
         """Outcomes of started calls: when (this never goes back), of which call, whether it is a result, the value."""
         self._decided: dict[str, Entry | None] = {}
         self._since_rest = 0
@@ -61,8 +95,10 @@ class Deliveries:
         if key not in self._decided:
             entry = self.journal.take(key)
             if entry is None and not self.journal.remaining:
-                entry = Entry(key, True, value, self._loop.now_us)
+                entry = Entry(key, True, value, self._loop.now_us, None, self._loop.delivered)
                 self._on_entry(entry)
+            if entry is not None:
+                self._loop.delivered += 1
             self._decided[key] = entry
         return self._decided[key]
 
@@ -96,11 +132,36 @@ class Deliveries:
         Before that it may yet give a call up, or end. Where a slice of time was over says nothing of the body, and
         another replay would stop elsewhere.
         """
-        return not self.journal.remaining and not (self._loop.ready and self._since_rest < SPIN)
+        return not (self.journal.remaining or self.asked) and not (self._loop.ready and self._since_rest < SPIN)
+
+    def answered(self, answer: Literal["done", "early", "news"], now: int) -> None:
+        """Take in whether the timer that was asked fires; one that does is delivered before the body moves."""
+        if answer == "done":
+            self.fires = True
+            return
+        self.asked = None
+        if answer == "early":
+            self._not_before = now + EARLY_US
+
+    def fire_asked(self) -> None:
+        """Deliver the timer that was asked and fires: its entry is durable already."""
+        assert self.asked is not None, "no timer was asked"
+        (timer, entry), self.asked, self.fires = self.asked, None, False
+        self._record(entry, is_durable=True)
+        self._fire(timer, entry)
+
+    def next_due(self) -> int | None:
+        """Return when a timer is due next; None if none is, or replay decides what fires."""
+        timer = None if self.journal.remaining else self._loop.next_timer()
+        return None if timer is None else max(timer.when_us, self._not_before)
+
+    def is_answered(self) -> bool:
+        """Tell whether arrivals that are here answer an open call."""
+        return self._first_answer() is not None
 
     def can_come(self) -> bool:
         """Tell whether anything will be delivered without another outcome of a call."""
-        return bool(self.inbox or self.journal.remaining) or self._loop.next_timer() is not None
+        return bool(self.outcomes or self.journal.remaining) or self._loop.next_timer() is not None
 
     # -- private
 
@@ -149,27 +210,72 @@ class Deliveries:
     def _consume(self, index: int, entry: Entry) -> None:
         self.journal.consume(index)
         self._since_rest = self._loop.repeats = 0
+        self._loop.delivered += 1
         self._loop.now_us = max(self._loop.now_us, entry.at)
 
     def _deliver_live(self, now: int) -> bool:
-        """Deliver what was ready first: the oldest outcome or the timer due first; an outcome wins a tie."""
-        loop, inbox, calls = self._loop, self.inbox, self._calls
+        """Deliver what was ready first: an outcome, arrivals or a timer, of which it is the last in a tie."""
+        loop, outcomes, calls = self._loop, self.outcomes, self._calls
         turns = self._since_rest if loop.ready else None
         timer = loop.next_timer() if loop.timers else None
-        while inbox and (timer is None or inbox[0][0] <= timer.when_us):
-            at, call, ok, value = inbox.popleft()
+        answer = self._first_answer() if calls.waiting else None
+        until = None if timer is None else timer.when_us
+        if answer is not None:
+            until = answer.at if until is None else min(answer.at, until)
+        while outcomes and (until is None or outcomes[0][0] <= until):
+            at, call, ok, value = outcomes.popleft()
             if calls.open.get(call.key) is call:
-                self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns))
+                self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
                 calls.close(call, ok, value)
                 return True
-        if timer is not None and timer.when_us <= now:
-            self._record(Entry(timer.key, True, NULL, max(timer.when_us, loop.now_us), turns))
-            loop.fire(timer)
+        if answer is not None and (timer is None or answer.at <= timer.when_us):
+            self._take(answer, turns)
             return True
+        return timer is not None and timer.when_us <= now and self._deliver_timer(timer, turns, now)
+
+    def _first_answer(self) -> _Answer | None:
+        """Return the call that is answered by what came first; of several the one that was asked first."""
+        first: _Answer | None = None
+        if self._arrivals.count:
+            for call, kind in self._calls.waiting.values():
+                arrived = kind.arrived(call, self._arrivals)
+                if arrived and (first is None or arrived[-1].at < first.at):
+                    first = _Answer(arrived[-1].at, call, kind, arrived)
+        return first
+
+    def _take(self, answer: _Answer, turns: int | None) -> None:
+        call = answer.call
+        ok, value, taken = answer.kind.take(call, answer.arrived)
+        numbers = [arrival.number for arrival in taken]
+        at = max(answer.at, self._loop.now_us)
+        self._arrivals.consume(taken)
+        self._record(Entry(call.key, ok, Raw(value), at, turns, call.asked, numbers))
+        self._calls.close(call, ok, value)
+
+    def _deliver_timer(self, timer: Timer, turns: int | None, now: int) -> bool:
+        """Deliver a timer that is due, or ask; tell whether it was delivered."""
+        asked = self._calls.open[timer.key].asked if timer.is_timeout else timer.asked
+        entry = Entry(timer.key, not timer.is_timeout, NULL, max(timer.when_us, self._loop.now_us), turns, asked)
+        if not self._calls.waiting:
+            self._record(entry)
+            self._fire(timer, entry)
+            return True
+        if not self._arrivals.behind and now >= self._not_before:
+            self.asked = timer, entry
+            self._on_ask(TimerAsk(entry, timer.when_us, self._arrivals.seen))
         return False
 
-    def _record(self, entry: Entry) -> None:
+    def _fire(self, timer: Timer, entry: Entry) -> None:
+        if timer.is_timeout:
+            self._calls.close(self._calls.open[timer.key], entry.ok, entry.value)
+        else:
+            self._loop.fire(timer)
+
+    def _record(self, entry: Entry, *, is_durable: bool = False) -> None:
+        """Take in that an entry is delivered for the first time."""
         self.live = True
         self._since_rest = self._loop.repeats = 0
+        self._loop.delivered += 1
         self._loop.now_us = entry.at
-        self._on_entry(entry)
+        if not is_durable:
+            self._on_entry(entry)

@@ -15,13 +15,14 @@ from aiki.core.errors import AikiError, UsageError
 from aiki.core.moments import SECOND
 from aiki.core.states import Move
 from aiki.execution import ends
+from aiki.execution.arrivals import Arrivals
 from aiki.execution.body import Body, Outcome
-from aiki.execution.hearing import Hearing
 from aiki.execution.journal import Journal
+from aiki.execution.kind import Outside
 from aiki.execution.outbox import Outbox
 from aiki.execution.phases import Happening, Lifecycle, Phase
 from aiki.execution.reading import Reading
-from aiki.execution.resting import Moving, Rest, Wake, decide
+from aiki.execution.resting import Moving, Rest, Wake, decide, lingers_until
 from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
 from aiki.execution.watchdog import Step, watchdog
@@ -37,14 +38,16 @@ if TYPE_CHECKING:
     from aiki.execution.tasks.bench import Bench
 
 _logger: Final = logging.getLogger("aiki.execution")
+_READS: Final = (Phase.LIVE, Phase.LINGERING, Phase.RETURNING)
+"""Where what reaches the run is read at once; while its claim ends that waits for what becomes of it."""
 
 
 class Execution:
     """A run that this worker has claimed. All methods are called on the worker's loop."""
 
     __slots__ = (
-        *("_attempts", "_body", "_hearing", "_host", "_life", "_limits", "_outbox", "_reading", "_turns", "_workflow"),
-        "claimed",
+        *("_arrivals", "_attempts", "_body", "_host", "_life", "_limits", "_outbox", "_outside", "_reading"),
+        *("_rested", "_turns", "_workflow", "claimed"),
     )
 
     def __init__(
@@ -61,9 +64,12 @@ class Execution:
         )
         self._outbox = Outbox(claimed.length, limits)
         self._reading: Reading | None = Reading(claimed)
-        self._hearing = Hearing()
         self._body: Body | None = None
         self._attempts = Attempts(bench, claimed, outbox=self._outbox, on_outcome=self._on_outcome)
+        self._arrivals = Arrivals(claimed)
+        self._outside = Outside(self._attempts.admit, self._attempts.cancel, self._outbox.add_op, self._arrivals)
+        self._rested = (-1, 0)
+        """How much had come of the run when it came to rest to wait for an arrival, and when that was."""
 
     def __repr__(self) -> str:
         return f"<Execution of {self.claimed.workflow} {self.fence.run_id}>"
@@ -109,20 +115,6 @@ class Execution:
         """Block the run: what it came to so far cannot be brought here."""
         self._stop_with(ends.unreadable(error))
 
-    def on_news(self, number: int) -> None:
-        """Take in that arrivals up to this number have come, or that something is wanted of the run."""
-        if self._life.is_open and self._hearing.hear(number):
-            self._host.read_inbox(self, self.claimed.news)
-
-    def on_inbox(self, reply: InboxReply) -> None:
-        """Take in what has come, and do what is wanted; news that came meanwhile is read as well."""
-        if not self._life.is_open:
-            return
-        if reply.wanted is not None:
-            self.drain()  # how its claim ends then is the daemon's affair: it is paused
-        elif self._hearing.is_behind():
-            self._host.read_inbox(self, self.claimed.news)
-
     def on_recorded(self, recorded: Recorded) -> None:
         """Take in what became of the unit in flight."""
         life, unit = self._life, self._outbox.in_flight
@@ -130,13 +122,7 @@ class Execution:
             return
         match recorded.result:
             case "done":
-                self._outbox.acknowledge()
-                if unit.end is not None:
-                    self._finish()
-                elif life.phase is Phase.ENDING:
-                    self._flush()
-                else:
-                    self._turns.take()
+                self._on_done(unit, recorded)
             case "refused":
                 self._on_refused(unit, recorded.reason or "no reason given")
             case "conflict":
@@ -144,6 +130,26 @@ class Execution:
             case "fenced":
                 _logger.info("run %s was lost to another claim", self.fence.run_id)
                 self.drop()
+
+    def on_news(self, number: int) -> None:
+        """Take in that arrivals up to this number have come, or that something is wanted of the run."""
+        self._arrivals.hear(number)
+        self._read_inbox()
+
+    def on_inbox(self, reply: InboxReply) -> None:
+        """Take in what has come, and do what is wanted; news that came meanwhile is read as well."""
+        self._arrivals.read(reply)
+        life, body = self._life, self._body
+        if reply.wanted is not None and life.is_open:
+            self.drain()  # how its claim ends then is the daemon's affair: it is paused
+            return
+        if self._arrivals.behind:
+            self._read_inbox()
+        if life.phase is Phase.LIVE:
+            self._turns.schedule()
+        elif life.phase is Phase.LINGERING and body is not None and body.is_answered():
+            life.move(Happening.WAKE)
+            self._host.wants_slot(self)
 
     def on_slot(self) -> None:
         """Go on after lingering."""
@@ -201,9 +207,11 @@ class Execution:
         self._reading = None
         body = self._body = Body(
             journal=Journal(reading.entries),
+            arrivals=self._arrivals,
             started_at=claimed.started_at,
             origin_id=claimed.origin_id,
             on_entry=outbox.add,
+            on_ask=outbox.ask,
             on_fault=self._on_fault,
         )
         run = body.loop.workflow_run = WorkflowRun(
@@ -216,6 +224,7 @@ class Execution:
             idempotency_key=claimed.key,
             labels=claimed.labels,
             attempt=claimed.attempt,
+            generation=claimed.generation,
         )
         try:
             # Inside of its loop: what a decorator does before it has a coroutine is the body's too.
@@ -226,6 +235,8 @@ class Execution:
             return
         self._life.move(Happening.BEGIN)
         self._turns.take()
+        if self._arrivals.behind:
+            self._read_inbox()
 
     def _step(self) -> None:
         """Move everything that can move, and write what has come of it."""
@@ -252,7 +263,7 @@ class Execution:
 
     def _pump(self, body: Body, now: int) -> bool:
         """Step the body; tell whether it wants to go on at once."""
-        step, outbox, attempts = self._turns.watched, self._outbox, self._attempts
+        step, outbox, outside = self._turns.watched, self._outbox, self._outside
         watchdog.begin(step)
         try:
             more = body.pump(now, self._host.seconds)
@@ -261,9 +272,9 @@ class Execution:
         if more or step.spinning_from:
             step.paused(body.waiting_lines, more=more)
         for call in body.take_abandoned():
-            call.kind.abandon(call, attempts)
+            call.kind.abandon(call, outside)
         for call in body.take_started():
-            call.kind.start(call, attempts, now, announce=not self._life.draining)
+            call.kind.start(call, outside, now, announce=not self._life.draining)
         if body.outcome is not Outcome.RUNNING:
             self._end_with(ends.of_body(body, self._workflow, room=self._host.room()))
         elif outbox.is_large and outbox.is_too_large():
@@ -300,11 +311,20 @@ class Execution:
         return self._turns.is_scheduled or not self._outbox.is_settled
 
     def _next_wake(self) -> Wake | None:
-        timer = None if self._body is None else self._body.next_timer()
+        body = self._body
+        timer = None if body is None else body.next_due()
         retry = self._attempts.next_retry_at() if self._attempts.has_retries else None
-        if timer is not None and (retry is None or timer.when_us <= retry):
-            return Wake(timer.when_us, Move.SLEEP)
-        return None if retry is None else Wake(retry, Move.RETRY)
+        is_timer = timer is not None and (retry is None or timer <= retry)
+        at = timer if is_timer else retry
+        if body is not None and body.is_waiting:
+            return Wake(at, Move.WAIT, self._resting_since())
+        return None if at is None else Wake(at, Move.SLEEP if is_timer else Move.RETRY)
+
+    def _resting_since(self) -> int:
+        """Return when the run came to rest: nothing has come of it since."""
+        if self._rested[0] != self._outbox.length:
+            self._rested = self._outbox.length, self._host.now()
+        return self._rested[1]
 
     def _rest(self, now: int, *, more: bool) -> None:
         """Do what is to be done now that the body has been run as far as it goes; with `more` it wants a turn again."""
@@ -318,6 +338,9 @@ class Execution:
             moving = Moving.TRIES
         else:
             moving = Moving.READY if attempts.waiting else Moving.NOTHING
+        awaits = self._awaits_word()
+        if awaits and moving is Moving.NOTHING:
+            return
         wake = self._next_wake()
         unwritten = outbox.added != outbox.durable
         rest = decide(moving, wake, now, draining=life.draining, unwritten=unwritten, limits=self._limits)
@@ -331,30 +354,58 @@ class Execution:
             life.move(Happening.REST)
             self._host.lingering(self)
         if (wake is not None or attempts.uncertain) and life.end is None:
-            self._set_alarm(wake)
+            self._set_alarm(None if awaits else wake)
 
     def _set_alarm(self, wake: Wake | None) -> None:
-        """Be woken when the next timer or retry is due, or the lease may be certain again."""
+        """Be woken when it is to be looked at again, or the lease may be certain again."""
         attempts = self._attempts
+        at = None if wake is None else lingers_until(wake, self._limits)
         if attempts.uncertain and attempts.waiting:
             now = self._host.now()
             poll = now + round(self._limits.lease_poll_seconds * SECOND)
-            self._turns.set_alarm(poll if wake is None else min(wake.at, poll), now)
-        elif wake is not None:
-            self._turns.set_alarm(wake.at, self._host.now())
+            self._turns.set_alarm(poll if at is None else min(at, poll), now)
+        elif at is not None:
+            self._turns.set_alarm(at, self._host.now())
 
     def _wake(self) -> None:
         life = self._life
         if life.phase is Phase.LIVE:
             self._turns.take()
         elif life.phase is Phase.LINGERING:
-            life.move(Happening.WAKE)
-            self._host.wants_slot(self)
+            wake, now = self._next_wake(), self._host.now()
+            if wake is not None and wake.move is Move.WAIT and (wake.at is None or wake.at > now):
+                self._linger_on(wake, now)
+            else:
+                life.move(Happening.WAKE)
+                self._host.wants_slot(self)
+
+    def _linger_on(self, wake: Wake, now: int) -> None:
+        """Leave memory if the run has waited for an arrival for long enough; an alarm may come too early."""
+        rest = decide(Moving.NOTHING, wake, now, draining=False, unwritten=False, limits=self._limits)
+        if rest is Rest.LEAVE:
+            self.suspend()
+        else:
+            self._set_alarm(wake)
 
     def _leave(self, wake: Wake | None) -> None:
-        """Suspend the run; what is not yet written goes along."""
-        assert wake is not None, "a run that leaves memory waits for a date"
-        self._end_with(End(wake.move, due_at=wake.at, why=self._attempts.why_due(wake.at)))
+        """Suspend the run; what is not yet written goes along. It holds only if nothing has come meanwhile."""
+        assert wake is not None, "a run that leaves memory waits for something"
+        waits = [] if self._body is None else self._body.waits()
+        why = None if wake.at is None else self._attempts.why_due(wake.at)
+        self._end_with(End(wake.move, due_at=wake.at, why=why, seen=self._arrivals.seen, waits=waits))
+
+    # -- private: what reaches it
+
+    def _awaits_word(self) -> bool:
+        """Tell whether the daemon has yet to say what comes next: whether a timer fires, or what has arrived."""
+        body = self._body
+        return body is not None and (body.is_asking or (body.is_waiting and self._arrivals.behind))
+
+    def _read_inbox(self) -> None:
+        if self._life.phase in _READS:
+            after = self._arrivals.next_read()
+            if after is not None:
+                self._host.read_inbox(self, after)
 
     # -- private: the end
 
@@ -366,7 +417,8 @@ class Execution:
 
     def _end_with(self, end: End) -> None:
         self._life.decide(end)
-        self._attempts.cancel_all()
+        if end.seen is None:  # else it may go on: tries that are due later are forgotten when the claim is over
+            self._attempts.cancel_all()
         self._turns.stop_alarm()
 
     def _flush(self) -> None:
@@ -374,6 +426,37 @@ class Execution:
         unit = self._outbox.send(self.claimed.fence, self._life.end)
         if unit is not None:
             self._host.record(self, unit)
+
+    def _on_done(self, unit: Unit, recorded: Recorded) -> None:
+        life, body = self._life, self._body
+        self._outbox.acknowledge(fired=recorded.timer == "done")
+        if recorded.timer is not None and body is not None:
+            body.answered(recorded.timer, self._host.now())
+            self._turns.stirred = True
+        if recorded.news:
+            self._arrivals.hear(recorded.news)
+        if unit.end is not None:
+            if recorded.parked:
+                self._finish()
+            else:
+                self._go_on()
+        elif life.phase is Phase.ENDING:
+            self._flush()
+        else:
+            self._turns.take()
+        if self._arrivals.behind:
+            self._read_inbox()
+
+    def _go_on(self) -> None:
+        """Go on in place of leaving memory: something has come that the run has not seen."""
+        self._turns.stirred = True
+        has_slot = self._life.go_on()
+        if self._life.draining:
+            self._stop_with(End(Move.RELEASE))
+        elif has_slot:
+            self._turns.take()
+        else:
+            self._host.wants_slot(self)
 
     def _on_conflict(self) -> None:
         """Give back a run whose journal holds another outcome than the body went on with: it is to be replayed."""

@@ -1,15 +1,17 @@
 """Own what a kind of durable call must be able to do. Each has a file in `aiki.execution.kinds`, whose table names it.
 
 There are three ways to answer a body. What it waits for is a `DurableCall` (a task): held until all that was recorded
-has been asked for, then let go by its kind, and settled by its outcome. What is decided at once (a patch) is taken from
-the journal, or recorded. And timers are the loop's own. Body, journal and replay know these ways and no kind by name.
+has been asked for, then let go by its kind, and settled by its outcome. That comes from a try in this worker, or it is
+an arrival (an event). What is decided at once (a patch) is taken from the journal, or recorded. And timers are the
+loop's own. Body, journal and replay know these ways and no kind by name.
 """
 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from aiki.inside.durable import Ask
 
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from aiki.definitions.task import TaskAsk
-    from aiki.execution.loop import RunLoop
-    from aiki.wire.messages import Entry
+    from aiki.execution.arrivals import Arrivals
+    from aiki.execution.loop import RunLoop, Timer
+    from aiki.wire.messages import Arrival, Entry, SendOp
 
 A = TypeVar("A", bound=Ask[Any])
 A_contra = TypeVar("A_contra", bound=Ask[Any], contravariant=True)
@@ -29,9 +32,9 @@ _VALUE_CHARS: Final = 120
 class DurableCall(Generic[A]):
     """One call that a body waits for: open until its outcome is delivered, or until nobody waits for it any more."""
 
-    __slots__ = ("ask", "asked_at", "form", "futures", "key", "kind", "outcome")
+    __slots__ = ("ask", "asked", "asked_at", "form", "futures", "key", "kind", "outcome", "timer")
 
-    def __init__(self, kind: Waited[A], key: str, ask: A, form: bytes, asked_at: int) -> None:
+    def __init__(self, kind: Waited[A], key: str, ask: A, form: bytes, asked_at: int, asked: int) -> None:
         self.kind = kind
         self.key = key
         self.ask = ask
@@ -39,6 +42,10 @@ class DurableCall(Generic[A]):
         """What it was asked with, in canonical form."""
         self.asked_at = asked_at
         """The run's time when it was asked for: the same on every replay."""
+        self.asked = asked
+        """How many entries had been delivered by then."""
+        self.timer: Timer | None = None
+        """What ends its wait, if it has a timeout of its own."""
         self.futures: list[Future[Any]] = []
         self.outcome: tuple[bool, bytes | Raw] | None = None
         """Kept for those who share the call and come later."""
@@ -62,8 +69,8 @@ class Asker(Protocol):
         """Its loop, which has its time and its timers."""
         ...
 
-    def wait(self, kind: Waited[A], ask: A, /) -> Coroutine[Any, Any, Any]:
-        """Make a call of it, and wait for its outcome."""
+    def wait(self, kind: Waited[A], ask: A, arriving: Arriving[A] | None = None, /) -> Coroutine[Any, Any, Any]:
+        """Make a call of it, and wait for its outcome: that of a try, or with `arriving` an arrival."""
         ...
 
     def decide(self, key: str, value: Raw, /) -> Entry | None:
@@ -71,16 +78,25 @@ class Asker(Protocol):
         ...
 
 
-class Outside(Protocol):
-    """What can be done for a call outside of its body, by the execution: tries of a task in this worker."""
+class Admit(Protocol):
+    """How tries of a task are let go."""
 
-    def admit(self, call: TaskCall, now: int, *, announce: bool) -> None:
+    def __call__(self, call: TaskCall, now: int, *, announce: bool) -> None:
         """Try the call's task as soon as what is recorded is durable; `announce` its start if that must be known."""
         ...
 
-    def cancel(self, call: TaskCall) -> None:
-        """Forget a call that was admitted."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What can be done for a call outside of its body, by the execution."""
+
+    admit: Admit
+    cancel: Callable[[TaskCall], None]
+    """Forget a call of a task that was admitted."""
+    send: Callable[[SendOp], None]
+    """Send an event in the next unit."""
+    arrivals: Arrivals
+    """What has reached the run and is unread."""
 
 
 class Kind(Protocol[A_contra, R_co]):
@@ -108,18 +124,15 @@ class Kind(Protocol[A_contra, R_co]):
 class Waited(Kind[A, Any], Protocol[A]):
     """A kind whose outcome comes from outside of the body, later."""
 
-    def key(self, ask: A, /) -> tuple[str, bool, bytes]:
+    def key(self, ask: A, /) -> tuple[str, Callable[[A], Exception] | None, bytes]:
         """Return its key, whether all calls with this key are one, and what it is asked with, in canonical form.
 
-        If they are not, `keys.numbered` makes a key of each. Raises PayloadError if what it is asked with does not fit.
+        If they are one, that is what makes the error of a call whose form is not the first one's; if they are not,
+        `keys.numbered` makes a key of each. Raises PayloadError if what it is asked with does not fit.
         """
         ...
 
-    def conflict(self, ask: A, /) -> Exception:
-        """Return the error of a call with a shared key and another form than the first one's."""
-        ...
-
-    def keep(self, ask: A, /) -> None:
+    def keep(self, call: DurableCall[A], /) -> None:
         """Keep what it is asked with: it will be let go."""
         ...
 
@@ -137,6 +150,34 @@ class Waited(Kind[A, Any], Protocol[A]):
 
     def asked(self, call: DurableCall[A], /) -> str:
         """Return what a person is told of a call that is not recorded."""
+        ...
+
+
+class Taken(NamedTuple):
+    """What becomes of a call by arrivals: its outcome, and which of them it consumes."""
+
+    ok: bool
+    value: bytes | Raw
+    arrivals: list[Arrival]
+
+
+class Arriving(Waited[A], Protocol[A]):
+    """A kind whose outcome is an arrival, or several."""
+
+    def timeout(self, ask: A, /) -> int | None:
+        """Return the microseconds after which its wait is over; None if it has no end of its own."""
+        ...
+
+    def waits(self, call: DurableCall[A], /) -> list[str]:
+        """Return what a parked run waits for on its behalf: an event as its name says, other arrivals by their kind."""
+        ...
+
+    def arrived(self, call: DurableCall[A], arrivals: Arrivals, /) -> list[Arrival]:
+        """Return the unread arrivals that answer the call, oldest first; none if they are not all there."""
+        ...
+
+    def take(self, call: DurableCall[A], arrived: list[Arrival], /) -> Taken:
+        """Return what becomes of the call by them."""
         ...
 
 

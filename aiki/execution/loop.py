@@ -58,12 +58,16 @@ REFUSED: Final = """
 class Timer(asyncio.TimerHandle):
     """A timer of the body, found again on replay by its key."""
 
-    __slots__ = ("fired", "key", "reaches", "when_us")
+    __slots__ = ("asked", "fired", "is_timeout", "key", "reaches", "when_us")
 
     def __init__(
         self, when_us: int, key: str, callback: Callable[..., object], args: Any, loop: RunLoop, context: Context | None
     ) -> None:
         super().__init__(when_us / SECOND, callback, args, loop, context)
+        self.asked = loop.delivered
+        """How many entries had been delivered when it was made."""
+        self.is_timeout = False
+        """Whether it ends the wait of the open call with its key: then that is answered, and nothing called back."""
         self.when_us = when_us
         self.key = key
         self.reaches = self.when()
@@ -126,6 +130,8 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, now_us: int, *, salt: int, on_problem: Callable[[dict[str, Any]], None]) -> None:
         self.now_us = now_us
+        self.delivered = 0
+        """How many entries the body has been given."""
         self.dead = False
         self.ready: deque[asyncio.Handle] = deque()
         self.tasks: list[AsyncioTask[Any]] = []
@@ -250,6 +256,13 @@ class RunLoop(asyncio.AbstractEventLoop):
         """Call back at a date rather than after a delay; the key is the date's."""
         return self._add_timer(when_us, keys.until(when_us), callback, args, None)
 
+    def add_timeout(self, key: str, delay_us: int) -> Timer:
+        """Return the timer that ends the wait of the call with this key; on replay the call itself is found."""
+        timer = Timer(min(self.now_us + delay_us, LAST_DATE), key, _never, (), self, None)
+        timer.is_timeout = True
+        self._push(timer)
+        return timer
+
     def time(self) -> float:
         """Return the time of the last delivery, in seconds since the epoch."""
         return max(self.now_us / SECOND, self._reached)
@@ -360,10 +373,13 @@ class RunLoop(asyncio.AbstractEventLoop):
             timer.fired = True
             self.ready.append(timer)
             return timer
-        self._timers_made += 1
-        heapq.heappush(self.timers, (when_us, self._timers_made, timer))
+        self._push(timer)
         self._timers_by_key.setdefault(key, deque()).append(timer)
         return timer
+
+    def _push(self, timer: Timer) -> None:
+        self._timers_made += 1
+        heapq.heappush(self.timers, (timer.when_us, self._timers_made, timer))
 
     def _prune_timers(self) -> None:
         """Forget cancelled timers: a loop of `wait_for` would otherwise keep one per round until it is due."""
@@ -380,6 +396,10 @@ class RunLoop(asyncio.AbstractEventLoop):
 
 def _ignore(context: dict[str, Any]) -> None:
     """Tell nobody: the run has left memory."""
+
+
+def _never() -> None:
+    """Do nothing: the call is answered."""
 
 
 def _refuse(name: str) -> Callable[..., Any]:

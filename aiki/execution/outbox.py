@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiki.wire.messages import Attempt, End, Entry, Fence, Unit
+from aiki.wire.messages import Attempt, End, Entry, Fence, SendOp, TimerAsk, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """Entries and attempts in the order in which they came about.
+    """Entries, attempts and ops in the order in which they came about, and a timer that is asked after them.
 
     `added`, `sent` and `durable` count them: what must not happen before everything added so far is durable waits
     until `durable` has reached the `added` of now.
     """
 
     __slots__ = (
-        *("_attempts", "_entries", "_is_warned_of", "_limits"),
+        *("_attempts", "_entries", "_is_warned_of", "_limits", "_ops", "_timer"),
         *("added", "base", "durable", "in_flight", "is_large", "length", "sent", "size"),
     )
 
@@ -42,6 +42,8 @@ class Outbox:
         self.in_flight: Unit | None = None
         self._entries: list[Entry] = []
         self._attempts: list[Attempt] = []
+        self._ops: list[SendOp] = []
+        self._timer: TimerAsk | None = None
         self.is_large = False
         """The journal comes near to what a run may have, or is beyond it."""
         self._is_warned_of = False
@@ -71,6 +73,16 @@ class Outbox:
         self._attempts.append(attempt)
         self.added += 1
 
+    def add_op(self, op: SendOp) -> None:
+        """Append an event that the run sends."""
+        self._ops.append(op)
+        self.added += 1
+
+    def ask(self, timer: TimerAsk) -> None:
+        """Ask whether a timer fires, after all that was added; nothing is added until it is answered."""
+        self._timer = timer
+        self.added += 1
+
     def is_too_large(self) -> bool:
         """Tell whether the journal has come to more than a run may have."""
         return self.length >= self._limits.entries_hard or self.size >= self._limits.bytes_hard
@@ -81,24 +93,35 @@ class Outbox:
         return self.is_large and not known
 
     def send(self, fence: Fence, end: End | None) -> Unit | None:
-        """Return the next unit, with all that was added and `end`; None if one is in flight, or nothing is to say."""
+        """Return the next unit, with all that was added and `end`; None if one is in flight, or nothing is to say.
+
+        A claim that ends asks no timer any more.
+        """
         if self.in_flight is not None or (end is None and self.added == self.sent):
             return None
         unit = self.in_flight = Unit(fence, self.base, self._entries, self._attempts, end)
         self.base += len(self._entries)
         self._entries, self._attempts = [], []
+        if self._ops:
+            unit.ops, self._ops = self._ops, []
+        if self._timer is not None:
+            unit.timer, self._timer = (None if end is not None else self._timer), None
         self.sent = self.added
         return unit
 
-    def acknowledge(self) -> None:
-        """Take the unit in flight as durable, and so everything up to it."""
-        self.in_flight = None
+    def acknowledge(self, *, fired: bool = False) -> None:
+        """Take the unit in flight as durable, and so everything up to it; if its timer has `fired`, its entry, too."""
+        unit, self.in_flight = self.in_flight, None
         self.durable = self.sent
+        if fired and unit is not None and unit.timer is not None:
+            self.base += 1
+            self.length += 1
+            self.size += len(unit.timer.entry.key) + len(unit.timer.entry.value)
 
     def give_up(self) -> None:
         """Forget everything from the unit in flight on, which the daemon will never take."""
         refused, self.in_flight = self.in_flight, None
         assert refused is not None
-        self._entries, self._attempts = [], []
+        self._entries, self._attempts, self._ops, self._timer = [], [], [], None
         self.base = refused.base
         self.added = self.sent = self.durable

@@ -42,6 +42,8 @@ class Happening(StrEnum):
     """It was given a slot."""
     END = "end"
     """How it ends was decided."""
+    NEWS = "news"
+    """It was to leave memory from its slot, and may not: something has come that it has not seen."""
     GONE = "gone"
     """Its end is durable, or it was lost to another claim."""
 
@@ -59,6 +61,9 @@ MOVES: Final[dict[tuple[Phase, Happening], Phase]] = {
     (Phase.ENDING, Happening.END): Phase.ENDING,
     # It had asked for one when it was told to drain.
     (Phase.ENDING, Happening.SLOT): Phase.ENDING,
+    # It was to leave memory: the daemon has refused that, and it goes on. Whether it has a slot it must know.
+    (Phase.ENDING, Happening.NEWS): Phase.LIVE,
+    (Phase.ENDING, Happening.WAKE): Phase.RETURNING,
     (Phase.READING, Happening.GONE): Phase.OVER,
     (Phase.LIVE, Happening.GONE): Phase.OVER,
     (Phase.LINGERING, Happening.GONE): Phase.OVER,
@@ -74,7 +79,7 @@ class IllegalHappening(ValueError):
 class Lifecycle:
     """Where one claim stands, and what is remembered of it until its end."""
 
-    __slots__ = ("draining", "end", "phase")
+    __slots__ = ("_ended_in", "draining", "end", "phase")
 
     def __init__(self) -> None:
         self.phase = Phase.READING
@@ -82,6 +87,7 @@ class Lifecycle:
         """Its worker stops: no try begins any more."""
         self.end: End | None = None
         """How it ends, once that is decided."""
+        self._ended_in = self.phase
 
     @property
     def is_open(self) -> bool:
@@ -97,5 +103,13 @@ class Lifecycle:
 
     def decide(self, end: End) -> None:
         """Take in how the claim ends."""
+        self._ended_in = self.phase
         self.move(Happening.END)
         self.end = end
+
+    def go_on(self) -> bool:
+        """Take in that it may not leave memory; tell whether it has kept its slot."""
+        self.end = None
+        has_slot = self._ended_in is Phase.LIVE
+        self.move(Happening.NEWS if has_slot else Happening.WAKE)
+        return has_slot

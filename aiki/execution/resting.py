@@ -32,10 +32,12 @@ class Moving(Enum):
 class Wake(NamedTuple):
     """When a run can move next by itself, and what it waits for until then."""
 
-    at: int
-    """In microseconds."""
+    at: int | None
+    """In microseconds; None if it waits for an arrival alone, however long that takes."""
     move: Move
-    """SLEEP for a timer, RETRY for a task's next attempt."""
+    """SLEEP for a timer, RETRY for a task's next attempt, WAIT for an arrival or what comes before."""
+    since: int = 0
+    """For how long it has waited for an arrival."""
 
 
 class Rest(Enum):
@@ -48,7 +50,7 @@ class Rest(Enum):
     LINGER = auto()
     """Wait in memory, without a slot."""
     LEAVE = auto()
-    """Leave memory until the date that it waits for."""
+    """Leave memory until the date or the arrival that it waits for."""
     RELEASE = auto()
     """Give the claim back, for another worker to go on at once."""
 
@@ -57,7 +59,7 @@ def decide(moving: Moving, wake: Wake | None, now: int, *, draining: bool, unwri
     """Return what the run does.
 
     `unwritten` tells that something is not durable yet: until it is, the run keeps its slot. A run in which nothing
-    moves and that waits for no date is at its end or deadlocked, and is not asked about; but while its worker drains
+    moves and that waits for nothing is at its end or deadlocked, and is not asked about; but while its worker drains
     it may have given back what it waited for.
     """
     match moving:
@@ -73,7 +75,27 @@ def decide(moving: Moving, wake: Wake | None, now: int, *, draining: bool, unwri
             if draining:
                 return Rest.RELEASE if wake is None else Rest.LEAVE
     assert wake is not None, "a body at rest waits for something"
+    if wake.move is Move.WAIT:
+        return _await_arrival(wake, now, unwritten=unwritten, limits=limits)
+    assert wake.at is not None, "only an arrival has no date"
     seconds = (wake.at - now) / SECOND
     if seconds > (limits.linger_seconds if wake.move is Move.SLEEP else limits.inline_retry_seconds):
         return Rest.LEAVE
     return Rest.LINGER if seconds > 0 and not unwritten else Rest.STAY
+
+
+def lingers_until(wake: Wake, limits: Limits) -> int | None:
+    """Return when to look again at a run that is at rest: at its date, or when it has waited long enough in memory."""
+    if wake.move is not Move.WAIT:
+        return wake.at
+    over = wake.since + round(limits.linger_seconds * SECOND)
+    return over if wake.at is None else min(wake.at, over)
+
+
+def _await_arrival(wake: Wake, now: int, *, unwritten: bool, limits: Limits) -> Rest:
+    """Return what a run does that waits for an arrival: it lingers first, for nobody knows when that comes."""
+    if wake.at is not None and wake.at <= now:
+        return Rest.STAY
+    if unwritten:
+        return Rest.STAY
+    return Rest.LEAVE if now - wake.since >= limits.linger_seconds * SECOND else Rest.LINGER

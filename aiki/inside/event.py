@@ -56,7 +56,7 @@ class Event(Generic[T]):
 
         Raises PayloadError if the value does not fit the event's type or a limit.
         """
-        return BoundEvent(self, value, self._payload.encode(value), digest(self._payload.canonical(value)))
+        return BoundEvent(self, value, self._payload.encode(value), self._payload.canonical(value))
 
     def read(self, raw: bytes | Raw, /) -> T:
         """Return what was sent, from JSON. Raises PayloadError with the JSON path if it does not fit the type."""
@@ -81,8 +81,13 @@ class BoundEvent(Generic[T]):
     value: T
     encoded: bytes = field(repr=False)
     """The value as JSON."""
-    digest: str = field(repr=False)
-    """That of its form c1: equal values have equal ones."""
+    form: bytes = field(repr=False)
+    """Its form c1: equal values have equal ones."""
+
+    @property
+    def digest(self) -> str:
+        """That of its form."""
+        return digest(self.form)
 
 
 @dataclass(frozen=True, slots=True)

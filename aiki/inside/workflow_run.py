@@ -9,18 +9,30 @@ import uuid
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 import msgspec
 
 from aiki.core.duration import Duration, to_microseconds
+from aiki.core.errors import UsageError
+from aiki.core.ids import parse_run_id
 from aiki.core.keys import PATCH, TIMER, UNTIL
 from aiki.core.moments import to_datetime, to_wire
+from aiki.inside.asks import Send, wait_any, wait_for
 from aiki.inside.durable import Ask, Durable
+from aiki.inside.event import Event, Message
 from aiki.inside.log import RunLog
+from aiki.wire.messages.options import check_key
 
 if TYPE_CHECKING:
     from random import Random
+
+R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
 
 
 class Sleep(Ask[Awaitable[None]]):
@@ -57,12 +69,13 @@ class WorkflowRun:
     """The first argument of every workflow: the run as its body sees it.
 
     `origin_id` is the first of its retries, so it is the same over all of them; `run_id` is this run. `attempt` is the
-    workflow's own, from 1: a body that begins again after its worker was lost is still in the same one.
+    workflow's own, from 1: a body that begins again after its worker was lost is still in the same one. `generation` is
+    which life of the origin this is, from 0.
     """
 
     __slots__ = (
         *("_body", "_input", "_log", "_random"),
-        *("attempt", "idempotency_key", "labels", "origin_id", "run_id", "version", "workflow"),
+        *("attempt", "generation", "idempotency_key", "labels", "origin_id", "run_id", "version", "workflow"),
     )
 
     def __init__(
@@ -77,6 +90,7 @@ class WorkflowRun:
         idempotency_key: str | None,
         labels: Mapping[str, str],
         attempt: int = 1,
+        generation: int = 0,
     ) -> None:
         self._body = body
         self._log: RunLog | None = None
@@ -89,6 +103,7 @@ class WorkflowRun:
         self.idempotency_key = idempotency_key
         self.labels = labels
         self.attempt = attempt
+        self.generation = generation
 
     def __repr__(self) -> str:
         return f"<WorkflowRun {self.run_id} of {self.workflow} {self.version}>"
@@ -124,6 +139,85 @@ class WorkflowRun:
         """
         hint = "await run.sleep_until(run.now() + timedelta(hours=1))"
         await self._body.ask(SleepUntil(to_wire(when, what="sleep_until()", hint=hint)))
+
+    @overload
+    async def wait_for(self, event: Event[R], /, *, timeout: Duration | None = None) -> R: ...
+    @overload
+    async def wait_for(self, event: Event[R], /, *, count: int, timeout: Duration | None = None) -> list[R]: ...
+    async def wait_for(self, event: Event[Any], /, *, count: int | None = None, timeout: Duration | None = None) -> Any:
+        """Wait durably for the next event of this name and return what it carries; with `count` for as many, as a list.
+
+        An event that came before the wait is taken, too: the oldest that no wait has taken. Of several waits for one
+        name the first one asked is served first. Raises EventTimeout if not all have come within `timeout`, and takes
+        none then; one that came in time is never too late. Raises PayloadError on an event, which is then taken, that
+        no longer fits the type. A wait holds no worker.
+        """
+        return await self._body.ask(wait_for(event, count=count, timeout=timeout))
+
+    @overload
+    async def wait_any(self, a: Event[A], /, *, timeout: Duration | None = None) -> Message[A]: ...
+    @overload
+    async def wait_any(
+        self, a: Event[A], b: Event[B], /, *, timeout: Duration | None = None
+    ) -> Message[A] | Message[B]: ...
+    @overload
+    async def wait_any(
+        self, a: Event[A], b: Event[B], c: Event[C], /, *, timeout: Duration | None = None
+    ) -> Message[A] | Message[B] | Message[C]: ...
+    @overload
+    async def wait_any(
+        self, a: Event[A], b: Event[B], c: Event[C], d: Event[D], /, *, timeout: Duration | None = None
+    ) -> Message[A] | Message[B] | Message[C] | Message[D]: ...
+    @overload
+    async def wait_any(
+        self, a: Event[A], b: Event[B], c: Event[C], d: Event[D], e: Event[E], /, *, timeout: Duration | None = None
+    ) -> Message[A] | Message[B] | Message[C] | Message[D] | Message[E]: ...
+    # Not `a, *events`: with two events mypy would take it as soon as the result is put where it does not fit.
+    @overload
+    async def wait_any(
+        self,
+        a: Event[Any],
+        b: Event[Any],
+        c: Event[Any],
+        d: Event[Any],
+        e: Event[Any],
+        f: Event[Any],
+        /,
+        *events: Event[Any],
+        timeout: Duration | None = None,
+    ) -> Message[Any]: ...
+    async def wait_any(self, /, *events: Event[Any], timeout: Duration | None = None) -> Message[Any]:
+        """Wait durably for the next event of any of these names; of the others nothing is taken.
+
+        `approved.matches(message)` tells which it is. Raises as `wait_for`.
+        """
+        return await self._body.ask(wait_any(events, timeout=timeout))
+
+    @overload
+    async def send(self, run_id: str, event: Event[None], /, *, idempotency_key: str | None = None) -> None: ...
+    @overload
+    async def send(self, run_id: str, event: Event[R], value: R, /, *, idempotency_key: str | None = None) -> None: ...
+    async def send(
+        self, run_id: str, event: Event[Any], value: Any = None, /, *, idempotency_key: str | None = None
+    ) -> None:
+        """Send an event to a run, durably and once, also if this run is taken up again; return when it was taken.
+
+        A run takes what has an `idempotency_key` once for each name and key. Raises RunEnded if the run has ended,
+        SendFailed if it did not take the event, PayloadError if the value does not fit the event's type.
+        """
+        if not isinstance(event, Event):
+            raise UsageError(
+                f"send() was given a value of type {type(event).__name__} where an event belongs",
+                hint='await run.send(run_id, Event("approved", type=str), "alice")',
+            )
+        if idempotency_key is not None:
+            check_key(idempotency_key)
+        try:
+            target = parse_run_id(run_id)
+        except (ValueError, AttributeError, TypeError):
+            raise UsageError(f"send() was given {run_id!r}, which is not the id of a run") from None
+        sender = (self.origin_id, self.generation, self.attempt)
+        await self._body.ask(Send(target, event.bind(value), idempotency_key, sender))
 
     def random(self) -> float:
         """Return a number in [0, 1) that is the same on replay."""

@@ -72,6 +72,28 @@ async def process(run: WorkflowRun, order: Order, *, express: bool = False) -> d
     return {"charge": charged}
 
 
+@workflow(events=[approved, rejected])
+async def talks(run: WorkflowRun) -> None:
+    assert_type(await run.wait_for(approved), str)
+    assert_type(await run.wait_for(comment, timeout="14d"), str | None)
+    await run.wait_for(ping)
+    assert_type(await run.wait_for(voted, count=3, timeout=timedelta(days=1)), list[int])
+    who, why, votes = await asyncio.gather(
+        run.wait_for(approved), run.wait_for(rejected, timeout="1h"), run.wait_for(voted, count=2)
+    )
+    assert_type(who, str)
+    assert_type(why, Reason)
+    assert_type(votes, list[int])
+    assert_type(await run.wait_any(approved), Message[str])
+    assert_type(await run.wait_any(approved, rejected, timeout="7d"), Message[str] | Message[Reason])
+    assert_type(await run.wait_any(approved, ping, voted), Message[str] | Message[None] | Message[int])
+    assert_type(await run.wait_any(approved, rejected, ping, voted, comment, choice), Message[Any])
+    listed: list[Event[Any]] = [approved, rejected]
+    assert_type(await run.wait_any(*listed), Message[Any])
+    await run.send("id", ping)
+    await run.send("id", approved, "alice", idempotency_key="k")
+
+
 @workflow
 async def count(run: WorkflowRun) -> list[int]:
     await run.sleep("1m")

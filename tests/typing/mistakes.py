@@ -4,7 +4,7 @@ from aiki.client.blocking import BlockingClient
 from aiki.client.client import Client
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
-from aiki.inside.event import BoundEvent, Event
+from aiki.inside.event import BoundEvent, Event, Message
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.worker import Worker
@@ -48,6 +48,29 @@ async def flow(run: WorkflowRun, order: Order) -> int:
     ship.options(retry="often")  # E
     text: str = await run.sleep("1m")  # E
     return f"{number} {text}"  # E
+
+
+@workflow
+async def talks(run: WorkflowRun) -> None:
+    number: int = await run.wait_for(approved)  # E
+    text: str = await run.wait_for(comment)  # E
+    await run.wait_for("approved")  # E
+    await run.wait_for()  # E
+    await run.wait_for(approved, "7d")  # E
+    await run.wait_for(approved, timeout=7)  # E
+    await run.wait_for(approved, count="3")  # E
+    await run.wait_for(approved.bind("x"))  # E
+    await run.wait_for(approved, rejected)  # E
+    votes: list[str] = await run.wait_for(approved, count=3, timeout=3)  # E
+    await run.wait_any()  # E
+    await run.wait_any([approved, rejected])  # E
+    await run.wait_any(approved, rejected, count=2)  # E
+    message: Message[str] = await run.wait_any(approved, rejected)  # E
+    await run.send("id", approved)  # E
+    await run.send("id", approved, 5)  # E
+    await run.send("id", ping, "x")  # E
+    await run.send("id", approved.bind("x"))  # E
+    print(number, text, votes, message)
 
 
 @task(timeout=20)  # E

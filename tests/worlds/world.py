@@ -1,7 +1,7 @@
 """Own a worker and a daemon in memory, with a clock of their own, for tests of the execution core.
 
-`World` keeps one run's journal and decides by `aiki.rules`, as the daemon does; `World.crash` loses what is not in the
-journal.
+`World` keeps one run's journal and inbox and decides by `aiki.rules`, as the daemon does; `World.crash` loses what is
+not in the journal. Runs that send to one another are worlds with one dict of `runs`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +21,26 @@ from aiki.core.states import Move
 from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
 from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
-from aiki.rules import crashing, recording
+from aiki.inside.event import BoundEvent
+from aiki.rules import arriving, crashing, recording
 from aiki.rules.claiming import claimed
 from aiki.rules.standing import Standing, resumed, woken
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import Attempt, Claimed, End, Entry, Fence, InboxReply, Page, PageReply, Recorded, Unit
+from aiki.wire.messages import (
+    Attempt,
+    Claimed,
+    End,
+    Entry,
+    Fence,
+    Outcome,
+    Page,
+    PageReply,
+    Recorded,
+    SendOp,
+    Sent,
+    Unit,
+)
+from tests.worlds.inbox import WorldInbox
 from tests.worlds.virtual_loop import VirtualLoop
 
 EPOCH = 1_700_000_000_000_000
@@ -45,6 +61,7 @@ class World:
         latency: tuple[float, ...] = (0.001,),
         page_length: int = 1_000_000,
         message_bytes: int = MESSAGE_BYTES,
+        runs: dict[str, World] | None = None,
     ) -> None:
         self.workflow = workflow
         self.input = input
@@ -68,6 +85,18 @@ class World:
         self.refuse_page: AikiError | None = None
         self.wanted: str | None = None
         """What the daemon says is wanted of the run."""
+        self.inbox = WorldInbox(self.clock)
+        self.runs = {} if runs is None else runs
+        """All runs that can be sent to, by id."""
+        self.runs[run_id] = self
+        self.skew = 0
+        """By how many microseconds the worker's clock is ahead of the database's."""
+        self.lose_news = False
+        """Tell no worker of what has come: it hears of it by what it writes."""
+        self.refused_parks = 0
+        self.timers: list[str] = []
+        """What was said to each timer that was asked."""
+        self._sends = 0
         self._pending: Unit | None = None
         self._bench: Bench | None = None
         self._changed = asyncio.Event()
@@ -78,7 +107,7 @@ class World:
     # -- Host
 
     def now(self) -> int:
-        return EPOCH + round(self._loop.time() * 1_000_000)
+        return self.clock() + self.skew
 
     def record(self, run: ClaimedRun, unit: Unit) -> None:
         assert run is self.execution, "an execution that was lost writes"
@@ -99,9 +128,7 @@ class World:
         self._loop.call_later(self.random.choice(self.latency), self._alive, run, *answer)
 
     def read_inbox(self, run: ClaimedRun, after: int) -> None:
-        self._loop.call_later(
-            self.random.choice(self.latency), self._alive, run, "on_inbox", InboxReply(wanted=self.wanted)
-        )
+        self._loop.call_later(self.random.choice(self.latency), self._read_inbox, run, after)
 
     def lingering(self, run: ClaimedRun) -> None:
         self.lingered += 1
@@ -117,6 +144,36 @@ class World:
 
     # -- the daemon
 
+    def clock(self) -> int:
+        """Return the database's time."""
+        return EPOCH + round(self._loop.time() * 1_000_000)
+
+    def send(self, event: BoundEvent[Any], *, key: str | None = None, id: str | None = None) -> Outcome:
+        """Send the run an event from outside."""
+        self._sends += 1
+        value, digest = Raw(event.encoded), event.digest if key else None
+        sent = Sent(self.run_id, id or f"send-{self._sends}", event.event.name, value, key, digest)
+        return self.receive(sent)
+
+    def receive(self, event: Sent | SendOp) -> Outcome:
+        """Take in an event, wake the run if it waits for it, and tell its worker."""
+        outcome = self.inbox.send(self.standing, event)
+        if outcome == arriving.TAKEN:
+            self.standing = arriving.reached(self.standing, [arriving.word("event", event.name)])
+            self._tell()
+        return outcome
+
+    def _tell(self) -> None:
+        if self.execution is not None and not self.lose_news:
+            number = len(self.inbox.arrivals)
+            self._loop.call_later(self.random.choice(self.latency), self._alive, self.execution, "on_news", number)
+        self._changed.set()
+
+    def _read_inbox(self, run: ClaimedRun, after: int) -> None:
+        reply = self.inbox.page(after, self.page_length)
+        reply.wanted = self.wanted
+        self._loop.call_later(self.random.choice(self.latency), self._alive, run, "on_inbox", reply)
+
     @property
     def state(self) -> RunState:
         return self.standing.state
@@ -127,8 +184,13 @@ class World:
 
     def wake(self) -> None:
         """Queue the run if it waits for a time."""
-        if self.state in (RunState.SLEEPING, RunState.RETRYING):
+        if self.state in (RunState.SLEEPING, RunState.RETRYING) or self.is_due():
             self.standing = woken(self.standing)
+
+    def is_due(self) -> bool:
+        """Tell whether the run waits for a date that has come."""
+        due_at = self.standing.due_at
+        return self.state is RunState.WAITING and due_at is not None and due_at <= self.clock()
 
     def reopen(self) -> None:
         """Queue the run whatever it has come to, which no daemon does: its journal is to be replayed whole."""
@@ -139,6 +201,7 @@ class World:
         assert self.execution is None
         self.wake()
         self.standing = claimed(replace(self.standing, length=len(self.journal)), f"claim-{self.epoch + 1}")
+        arrivals, news, unread = self.inbox.first_page(self.page_length)
         claim = Claimed(
             Fence(self.run_id, self.epoch, f"claim-{self.epoch}"),
             self.run_id,
@@ -151,6 +214,9 @@ class World:
             length=len(self.journal),
             attempts=tries if len(tries := self._last_tries()) <= self.page_length else [],
             tries=len(tries),
+            arrivals=arrivals,
+            news=news,
+            unread=unread,
         )
         if self._bench is None or self._bench.lease is not self.lease:
             self._bench = Bench(self.lease, now=self.now, room=self.room, pools=self.pools)
@@ -177,6 +243,15 @@ class World:
             _, lost = crashing.lose(self.standing, is_left=False, now=self.now())
             self.standing = resumed(lost) if lost.state is RunState.BLOCKED else lost
 
+    async def queued(self) -> None:
+        """Wait until the run can be claimed: something has come that it waits for, or its date."""
+        while self.state not in (RunState.QUEUED, RunState.SLEEPING, RunState.RETRYING) and not self.is_due():
+            self._changed.clear()
+            due_at = self.standing.due_at
+            with suppress(TimeoutError):
+                seconds = None if due_at is None else (due_at - self.clock()) / 1_000_000
+                await asyncio.wait_for(self._changed.wait(), seconds)
+
     async def settle(self, *, until: Callable[[], bool] | None = None) -> None:
         """Wait until the claim is over, or `until` holds."""
         while self.execution is not None and not (until is not None and until()):
@@ -187,11 +262,13 @@ class World:
         """Claim the run again and again until it is over or blocked; return its end."""
         for _ in range(claims):
             if self.execution is None:
-                if self.standing.due_at is not None:
+                if self.state is RunState.WAITING:
+                    await self.queued()
+                elif self.standing.due_at is not None:
                     await asyncio.sleep(max(0, (self.standing.due_at - self.now()) / 1_000_000))
                 self.claim()
             await self.settle()
-            if self.state not in (RunState.QUEUED, RunState.SLEEPING, RunState.RETRYING):
+            if self.state not in (RunState.QUEUED, RunState.SLEEPING, RunState.RETRYING, RunState.WAITING):
                 assert self.end is not None
                 return self.end
         raise AssertionError(f"not over after {claims} claims: {self.state}")
@@ -202,30 +279,54 @@ class World:
         self._pending = None
         answer = self.before_record(unit)
         if answer is None:
-            self.write(unit)
-            answer = Recorded("done")
+            answer = self.write(unit)
         execution.on_recorded(answer)
         self._changed.set()
 
-    def write(self, unit: Unit) -> None:
+    def write(self, unit: Unit) -> Recorded:
         """Do what the daemon does with a unit that is in order."""
         tries = {(one.key, one.attempt): one for one in self.attempts}
-        recorded, standing = recording.record(self.standing, unit, self.journal, tries)
-        assert recorded == recording.DONE, recorded
+        fired = None if unit.timer is None else self.inbox.fires(unit.timer)
+        consumed = self.inbox.consume(unit.entries)
+        coming = [word for op in unit.ops for word in self._carry_out(op)]
+        recorded, standing = recording.record(self.standing, unit, self.journal, tries, fired=fired, coming=coming)
+        assert recorded.result == "done", recorded
         assert unit.base == len(self.journal), "a gap in the journal, or a repeat"
-        assert unit.entries or unit.attempts or unit.end is not None, "an empty unit"
+        assert unit.entries or unit.attempts or unit.end or unit.ops or unit.timer, "an empty unit"
+        assert unit.timer is None or unit.end is None, "a claim that ends asks a timer"
         for number, one in recording.tries_of(unit).items():
             # Only a start may be on record already, or what was said: then this is what came of it.
             known = tries.get(number)
             assert known is None or recording.is_under_way(known) or recording.is_start(known) > recording.is_start(one)
             tries[number] = recording.tried(tries.get(number), one)
         self.units.append(unit)
-        self.journal += unit.entries
+        self.journal += recording.told(unit, recorded).entries
         self.attempts = list(tries.values())
-        self.standing = standing
-        if unit.end is not None:
+        self.standing = replace(standing, unread=standing.unread - consumed)
+        if fired is not None:
+            self.timers.append(fired)
+        if unit.end is not None and recorded.parked:
             self.end = unit.end
             self.ends.append(unit.end.move)
+        self.refused_parks += not recorded.parked
+        if coming:
+            self._tell()
+        return recorded
+
+    def _carry_out(self, op: SendOp) -> list[str]:
+        """Send for the run; return the words of what reaches it by that itself."""
+        if self.inbox.has_outcome(op):
+            return []
+        words = []
+        target = self.runs.get(op.run_id)
+        if target is self:
+            outcome = self.inbox.send(self.standing, op)
+            if outcome == arriving.TAKEN:
+                words.append(arriving.word("event", op.name))
+        else:
+            outcome = arriving.UNKNOWN if target is None else target.receive(op)
+        self.inbox.add_outcome(op, outcome)
+        return [*words, arriving.OP]
 
     def _alive(self, execution: ClaimedRun, method: str, *args: Any) -> None:
         if execution is self.execution:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiki.core.keys import PATCH, TASK, TIMER, UNTIL
+from aiki.core.keys import EVENT, PATCH, SEND, TASK, TIMER, UNTIL
 from aiki.execution.kind import Kind
+from aiki.execution.kinds.event import Events
 from aiki.execution.kinds.patch import Patches
+from aiki.execution.kinds.send import Sends
 from aiki.execution.kinds.task import Tasks
 from aiki.execution.kinds.timer import Dates, Timers
 
@@ -16,4 +18,6 @@ KINDS: Final[Mapping[str, Kind[Any, Any]]] = {
     TIMER: Timers(),
     UNTIL: Dates(),
     PATCH: Patches(),
+    EVENT: Events(),
+    SEND: Sends(),
 }

@@ -6,7 +6,7 @@ Calls of one name and input are counted; those with one idempotency key are one 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from msgspec import Raw
@@ -35,25 +35,17 @@ class Tasks:
         came_to = "returned" if entry.ok else "failed:"
         return f"task {keys.name_of(entry.key)} [{entry.key}] {came_to} {shown(entry.value)}"
 
-    def key(self, ask: TaskAsk[Any], /) -> tuple[str, bool, bytes]:
+    def key(self, ask: TaskAsk[Any], /) -> tuple[str, Callable[[TaskAsk[Any]], Conflict] | None, bytes]:
         """Return a key of the task's idempotency key, which is shared, or else of its name and input."""
         task = ask.task
         form = task.parameters.canonical(ask.args, ask.kwargs)
         if task.idempotency_key is not None:
-            return keys.shared(keys.TASK, task.name, task.idempotency_key), True, form
-        return keys.of_input(keys.TASK, task.name, digest(form)), False, form
+            return keys.shared(keys.TASK, task.name, task.idempotency_key), _conflict, form
+        return keys.of_input(keys.TASK, task.name, digest(form)), None, form
 
-    def conflict(self, ask: TaskAsk[Any], /) -> Conflict:
-        """Return the error of an idempotency key that stands for another input."""
-        task = ask.task
-        return Conflict(
-            f"task {task.name!r} was called with idempotency key {task.idempotency_key!r} and another input",
-            hint="use one key for one input",
-        )
-
-    def keep(self, ask: TaskAsk[Any], /) -> None:
+    def keep(self, call: TaskCall, /) -> None:
         """Keep the arguments as they are now."""
-        ask.keep()
+        call.ask.keep()
 
     def start(self, call: TaskCall, outside: Outside, now: int, *, announce: bool) -> None:
         """Have the task tried."""
@@ -79,6 +71,14 @@ class Tasks:
     def asked(self, call: TaskCall, /) -> str:
         """Return the task, the key and the input of the call."""
         return f"task {call.ask.task.name} [{call.key}] with {shown(call.form)}"
+
+
+def _conflict(ask: TaskAsk[Any]) -> Conflict:
+    task = ask.task
+    return Conflict(
+        f"task {task.name!r} was called with idempotency key {task.idempotency_key!r} and another input",
+        hint="use one key for one input",
+    )
 
 
 def _to_exception(task: str, value: bytes | Raw) -> TaskFailed:

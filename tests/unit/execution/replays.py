@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from aiki.core.states import Move
@@ -58,6 +59,8 @@ def again(world: World, flow: Workflow[Any, Any] | None = None, *, clock: Callab
     async def main() -> World:
         other = World(flow or world.workflow, world.input)
         other.journal, other.attempts = list(world.journal), list(world.attempts)
+        other.inbox.arrivals, other.inbox.taken = list(world.inbox.arrivals), dict(world.inbox.taken)
+        other.standing = replace(other.standing, news=world.standing.news)
         await other.finish()
         return other
 

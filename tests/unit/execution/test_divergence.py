@@ -13,6 +13,7 @@ from aiki.core.states import Move, State
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution.divergence import explain
 from aiki.execution.journal import Journal
+from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import NULL, Entry
 from tests.unit.execution.replays import again, calls, double, output, run, slow
@@ -62,6 +63,9 @@ def test_entries_of_all_kinds_are_told_and_those_of_no_kind_by_their_keys() -> N
         Entry("patch:new:tax", True, NULL, 0),
         Entry("of no kind", True, NULL, 0),
         Entry("task:long@k", True, Raw(b'"' + b"x" * 200 + b'"'), 0),
+        Entry("event:approved|rejected:5f3a09c1:1", True, Raw(b'[["approved",5,"yes"]]'), 0, takes=[1]),
+        Entry("event:voted:5f3a09c1:2", False, NULL, 0),
+        Entry("send:approved:5f3a09c1:2", False, Raw(b'{"result":"full"}'), 0, takes=[3]),
     ]
     assert explain("it waits", Journal(recorded), [], ["here"], hash_seed_varies=False).splitlines()[1:] == [
         "recorded, but not asked for:",
@@ -72,6 +76,9 @@ def test_entries_of_all_kinds_are_told_and_those_of_no_kind_by_their_keys() -> N
         "  - entry 5: patched('new:tax')",
         "  - entry 6: of no kind",
         f'  - entry 7: task long [task:long@k] returned "{"x" * 119}…',
+        '  - entry 8: event approved|rejected [event:approved|rejected:5f3a09c1:1] came [["approved",5,"yes"]]',
+        "  - entry 9: event voted [event:voted:5f3a09c1:2] did not come in time",
+        '  - entry 10: send of event approved [send:approved:5f3a09c1:2] was not taken: {"result":"full"}',
         "asked for, but not recorded:",
         "  (nothing)",
         "the body stands at:",
@@ -79,6 +86,19 @@ def test_entries_of_all_kinds_are_told_and_those_of_no_kind_by_their_keys() -> N
         "a recorded call was removed, or another one was put in front of it: restore it, or guard the change with"
         " `if run.patched(...)`, then resume the run",
     ]
+
+
+def test_waits_and_sends_that_are_not_recorded_are_told() -> None:
+    approved, target = Event("approved", type=str), "0190b0a0-0000-7000-8000-000000000009"
+
+    @workflow(name="old", version="1")
+    async def others(run: WorkflowRun) -> None:
+        await asyncio.gather(run.wait_any(approved, Event("rejected")), run.send(target, approved, "yes"))
+
+    why = diff_between(old, others)
+    assert "+ event approved|rejected [event:approved|rejected:" in why
+    assert "+ send of event approved [send:approved:" in why
+    assert f'with ["{target}","yes",null]' in why
 
 
 def test_a_removed_call_is_told_when_the_body_ends_early() -> None:

@@ -12,13 +12,13 @@ from aiki.execution.phases import MOVES, Happening, IllegalHappening, Lifecycle,
 from aiki.wire.messages import End
 
 MATRIX = """
-            begin  rest       wake       slot    end     gone
-reading     live   -          -          -       ending  over
-live        -      lingering  -          -       ending  over
-lingering   -      -          returning  -       ending  over
-returning   -      -          -          live    ending  over
-ending      -      -          -          ending  ending  over
-over        -      -          -          -       -       -
+            begin  rest       wake       slot    end     news    gone
+reading     live   -          -          -       ending  -       over
+live        -      lingering  -          -       ending  -       over
+lingering   -      -          returning  -       ending  -       over
+returning   -      -          -          live    ending  -       over
+ending      -      -          returning  ending  ending  live    over
+over        -      -          -          -       -       -       -
 """
 
 
@@ -65,6 +65,14 @@ def test_how_a_claim_ends_is_decided_once_and_may_be_replaced() -> None:
     assert not life.is_open
     life.decide(End(Move.FAIL))
     assert (life.phase, life.end) == (Phase.ENDING, End(Move.FAIL))
+
+
+@pytest.mark.parametrize(("phase", "then"), [("live", "live"), ("lingering", "returning")])
+def test_a_claim_that_may_not_leave_goes_on_with_the_slot_that_it_had(phase: str, then: str) -> None:
+    life = life_in(phase)
+    life.decide(End(Move.WAIT, seen=0))
+    assert life.go_on() is (then == "live")
+    assert (life.phase, life.end) == (then, None)
 
 
 def test_a_lost_claim_is_not_open_though_nobody_decided_its_end() -> None:

@@ -10,7 +10,7 @@ import pytest
 from aiki.core.moments import SECOND
 from aiki.core.states import Move
 from aiki.execution.bounds import Limits
-from aiki.execution.resting import Moving, Rest, Wake, decide
+from aiki.execution.resting import Moving, Rest, Wake, decide, lingers_until
 
 LIMITS = Limits(linger_seconds=10, inline_retry_seconds=5)
 
@@ -43,6 +43,23 @@ retry  0      no   no   stay
 retry  3      no   yes  leave
 none   0      no   yes  release
 none   0      yes  yes  release
+"""
+# The same for what waits for an arrival: its date, for how long it has waited, what is unwritten, whether it drains.
+AWAITED = """
+never  0      no   no   linger
+never  9.99   no   no   linger
+never  10     no   no   leave
+never  10     yes  no   stay
+never  0      yes  no   stay
+never  0      no   yes  leave
+never  0      yes  yes  leave
+99     0      no   no   linger
+99     10     no   no   leave
+3      10     no   no   leave
+3      0      no   no   linger
+0      0      no   no   stay
+-1     10     no   no   stay
+3      0      no   yes  leave
 """
 NOW = 1_700_000_000 * SECOND
 
@@ -98,3 +115,27 @@ def test_a_run_in_which_nothing_moves(move: str, seconds: str, unwritten: str, d
 def test_a_run_that_waits_for_nothing_is_not_asked_about() -> None:
     with pytest.raises(AssertionError):
         decide(Moving.NOTHING, None, NOW, draining=False, unwritten=False, limits=LIMITS)
+
+
+@pytest.mark.parametrize("row", AWAITED.strip().splitlines())
+def test_a_run_that_waits_for_an_arrival(row: str) -> None:
+    seconds, waited, unwritten, draining, rest = row.split()
+    at = None if seconds == "never" else NOW + round(float(seconds) * SECOND)
+    wake = Wake(at, Move.WAIT, NOW - round(float(waited) * SECOND))
+    decided = decide(
+        Moving.NOTHING, wake, NOW, draining=draining == "yes", unwritten=unwritten == "yes", limits=LIMITS
+    )  # fmt: skip
+    assert decided is Rest[rest.upper()]
+
+
+@pytest.mark.parametrize(
+    ("wake", "seconds"),
+    [
+        (Wake(NOW + 3 * SECOND, Move.SLEEP), 3),
+        (Wake(NOW + 3 * SECOND, Move.WAIT, NOW), 3),
+        (Wake(NOW + 99 * SECOND, Move.WAIT, NOW), 10),
+        (Wake(None, Move.WAIT, NOW - 4 * SECOND), 6),
+    ],
+)
+def test_a_run_at_rest_is_looked_at_again_at_its_date_or_when_it_has_lingered(wake: Wake, seconds: int) -> None:
+    assert lingers_until(wake, LIMITS) == NOW + seconds * SECOND

@@ -1,0 +1,103 @@
+"""Own what has reached a run and is unread, and how far its inbox was read; not what becomes of it.
+
+Arrivals are numbered. Up to `seen` all have really been read; that there are more, up to `heard`, has been said. A park
+and an asked timer carry `seen`: they hold only if nothing came after it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from aiki.wire.messages import Arrival, Claimed, InboxReply
+
+_NUMBER: Final = attrgetter("number")
+
+
+class Arrivals:
+    """The unread arrivals of one run, oldest first for each name."""
+
+    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "count", "seen")
+
+    def __init__(self, claimed: Claimed) -> None:
+        self._events: dict[str, deque[Arrival]] = {}
+        self._ops: dict[str, Arrival] = {}
+        self.count = 0
+        """How many of them a call can take."""
+        self.seen = 0
+        self._heard = claimed.news
+        self._asked_for: int | None = None
+        self._add(claimed.arrivals)
+        if claimed.unread > len(claimed.arrivals):
+            self._heard = max(self._heard, self.seen + 1)
+        else:
+            self.seen = max(self.seen, claimed.news)
+
+    @property
+    def behind(self) -> bool:
+        """Whether there are arrivals that were not read yet."""
+        return self._heard > self.seen
+
+    def hear(self, number: int) -> None:
+        """Take in that there are arrivals up to this number."""
+        self._heard = max(self._heard, number)
+
+    def next_read(self) -> int | None:
+        """Return the number after which to read on, once for each reply; None if a read is under way."""
+        if self._asked_for is not None:
+            return None
+        self._asked_for = self._heard
+        return self.seen
+
+    def read(self, reply: InboxReply) -> None:
+        """Take in what was read. Whatever number was heard of before it was asked for leads to no other read."""
+        asked_for, self._asked_for = self._asked_for, None
+        self._add(arrival for arrival in reply.arrivals if arrival.number > self.seen)
+        if reply.more:
+            self._heard = max(self._heard, self.seen + 1)
+        else:
+            self.seen = max(self.seen, reply.news)
+            if (
+                self._heard == asked_for
+            ):  # a number that nobody has reached: whoever sees a worker's inbox may write there
+                self._heard = self.seen
+
+    def events(self, names: Sequence[str], count: int) -> list[Arrival]:
+        """Return the `count` oldest events of these names; none if there are not so many."""
+        queues = [queue for name in names if (queue := self._events.get(name))]
+        if sum(map(len, queues)) < count:
+            return []
+        return list(islice(queues[0] if len(queues) == 1 else merge(*queues, key=_NUMBER), count))
+
+    def outcome(self, op: str) -> Arrival | None:
+        """Return the outcome of the op with this id."""
+        return self._ops.get(op)
+
+    def consume(self, taken: Iterable[Arrival]) -> None:
+        """Take out what a call has taken, which is the oldest of each name."""
+        for arrival in taken:
+            self.count -= 1
+            if arrival.kind == "op":
+                del self._ops[arrival.name]
+                continue
+            queue = self._events[arrival.name]
+            first = queue.popleft()
+            assert first is arrival, f"arrival {arrival.number} is taken before {first.number}"
+            if not queue:
+                del self._events[arrival.name]
+
+    def _add(self, arrivals: Iterable[Arrival]) -> None:
+        for arrival in arrivals:
+            self.seen = arrival.number
+            if arrival.kind == "event":
+                self._events.setdefault(arrival.name, deque()).append(arrival)
+            elif arrival.kind == "op":
+                self._ops[arrival.name] = arrival
+            else:
+                continue  # of these the run itself tells: nobody waits for them
+            self.count += 1

@@ -1,0 +1,92 @@
+"""Own the inbox of one run in memory, as the daemon keeps it: numbered arrivals, unread until an entry takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from aiki.rules import arriving
+from aiki.rules.standing import Standing
+from aiki.wire.limits import CLAIMED_ARRIVALS
+from aiki.wire.messages import NULL, Arrival, Entry, InboxReply, Outcome, SendOp, Sent, TimerAsk
+
+
+class WorldInbox:
+    """What has reached a run. `clock` is the database's."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.clock = clock
+        self.arrivals: list[Arrival] = []
+        self.taken: dict[int, str] = {}
+        """Numbers of what was consumed, and the key of the entry that did."""
+        self.last_at: int | None = None
+        self._ids: set[str] = set()
+        self._digests: dict[tuple[str, str], str | None] = {}
+
+    @property
+    def unread(self) -> list[Arrival]:
+        return [arrival for arrival in self.arrivals if arrival.number not in self.taken]
+
+    def send(self, standing: Standing, event: Sent | SendOp) -> Outcome:
+        """Take in an event, or say why not; the run is not told here."""
+        outcome = arriving.send(standing, arriving.Known(self._ids, self._digests), event)
+        if outcome == arriving.TAKEN:
+            self._ids.add(event.id)
+            if event.key is not None:
+                self._digests[event.name, event.key] = event.digest
+            self.add("event", event.name, event.value, event.id)
+        return outcome
+
+    def has_outcome(self, op: SendOp) -> bool:
+        """Tell whether it is known what became of an op of the run's own."""
+        return any(arrival.kind == "op" and arrival.name == op.id for arrival in self.arrivals)
+
+    def add_outcome(self, op: SendOp, outcome: Outcome) -> None:
+        """Take in what became of an op of the run's own."""
+        self.add("op", op.id, msgspec.Raw(msgspec.json.encode(outcome)))
+
+    def add(self, kind: str, name: str = "", value: msgspec.Raw = NULL, id: str = "") -> Arrival:
+        self.last_at = arriving.comes_at(self.clock(), self.last_at)
+        arrival = msgspec.convert([len(self.arrivals) + 1, self.last_at, kind, name, value, id], Arrival)
+        self.arrivals.append(arrival)
+        return arrival
+
+    def consume(self, entries: Iterable[Entry]) -> int:
+        """Mark what entries take as read, each once and first in, first out; return how many events that were."""
+        events = 0
+        for entry in entries:
+            for number in entry.takes:
+                row = self.arrivals[number - 1]
+                assert number not in self.taken, f"{entry.key} takes {number} again, after {self.taken[number]}"
+                older = [one for one in self.unread if (one.kind, one.name) == (row.kind, row.name)]
+                assert older[0] is row, f"{entry.key} takes {number} before {older[0].number}"
+                self.taken[number] = entry.key
+                events += row.kind == "event"
+        return events
+
+    def fires(self, timer: TimerAsk) -> arriving.Fired:
+        """Say whether an asked timer fires; then nothing comes before it any more."""
+        unseen = self.arrivals[timer.seen : timer.seen + 1]
+        fired = arriving.fires(
+            due=timer.due,
+            seen=timer.seen,
+            news=len(self.arrivals),
+            first_unseen_at=unseen[0].at if unseen else None,
+            clock=self.clock(),
+        )
+        if fired == "done":
+            self.last_at = max(self.last_at or 0, timer.due)
+        return fired
+
+    def page(self, after: int, length: int) -> InboxReply:
+        """Return a page of what is unread beyond a number."""
+        rows = [arrival for arrival in self.unread if arrival.number > after]
+        if len(rows) <= length:
+            return InboxReply(rows, len(self.arrivals))
+        return InboxReply(rows[:length], rows[length - 1].number, more=True)
+
+    def first_page(self, length: int) -> tuple[list[Arrival], int, int]:
+        """Return what comes along with a claim: arrivals, up to which number they were read, and how many there are."""
+        page = self.page(0, min(length, CLAIMED_ARRIVALS))
+        return page.arrivals, page.news, len(self.unread)
