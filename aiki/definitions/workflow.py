@@ -29,7 +29,7 @@ from aiki.definitions.task import checked_name
 from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Parameters, Result
-from aiki.payload.annotations import Scope, Unresolved, hints, local_scope
+from aiki.payload.annotations import Scope, Unresolved, hints, local_scope, signature
 
 if TYPE_CHECKING:
     from aiki.definitions.call import Enqueuer
@@ -196,7 +196,7 @@ def workflow(
 
 
 def _check_run_parameter(name: str, fn: Callable[..., Any], scope: Scope) -> None:
-    first = next(iter(inspect.signature(fn).parameters.values()), None)
+    first = next(iter(signature(fn).parameters.values()), None)
     if first is None or first.kind not in _POSITIONAL or first.name in ("self", "cls"):
         raise UsageError(f"workflow {name!r}: the first parameter of {place(fn)} must be `run: WorkflowRun`")
     with suppress(Unresolved):  # asked again for the payload

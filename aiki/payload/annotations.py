@@ -3,7 +3,7 @@
 import ast
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Final,
+    ForwardRef,
     ParamSpec,
     TypeAlias,
     TypeVar,
@@ -26,6 +27,9 @@ import msgspec.inspect
 
 from aiki.core.errors import UsageError
 from aiki.core.frames import place
+
+if sys.version_info >= (3, 14):
+    from annotationlib import Format
 
 if TYPE_CHECKING:
     Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -63,9 +67,19 @@ def local_scope(depth: int) -> Scope:
 def hints(fn: Callable[..., Any], scope: Scope) -> dict[str, Any]:
     """Return the resolved annotations of `fn`. Raises Unresolved if one names what is not defined."""
     try:
-        return get_type_hints(fn, localns=dict(scope) if scope else None, include_extras=True)
+        return _hints(fn, dict(scope) if scope else None)
     except NameError as error:
         raise Unresolved(error.name or str(error)) from None
+
+
+def signature(fn: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of `fn`, whose annotations may name what is not defined (yet)."""
+    try:
+        return inspect.signature(fn)
+    except NameError:
+        if sys.version_info >= (3, 14):
+            return inspect.signature(fn, annotation_format=Format.STRING)
+        raise
 
 
 def tree(annotation: Any) -> msgspec.inspect.Type:
@@ -132,6 +146,23 @@ def undefined(owner: str, fn: Callable[..., Any], name: str) -> UsageError:
     else:
         reason = f"`{name}` is not defined at the top level of its module"
     return UsageError(f"{owner}: the annotations of {place(fn)} cannot be read: {reason}")
+
+
+def _hints(fn: Callable[..., Any], names: dict[str, Any] | None) -> dict[str, Any]:
+    if sys.version_info >= (3, 14):
+        # Annotations that are no text are evaluated now, and without our names: what they lack is asked for here.
+        found = get_type_hints(fn, localns=names, include_extras=True, format=Format.FORWARDREF)
+        for reference in _references(found.values()):
+            reference.evaluate(locals=names)
+        return found
+    return get_type_hints(fn, localns=names, include_extras=True)
+
+
+def _references(annotations: Iterable[Any]) -> Iterator[ForwardRef]:
+    for annotation in annotations:
+        if isinstance(annotation, ForwardRef):
+            yield annotation
+        yield from _references(get_args(annotation))
 
 
 def _refuse_type_variables(annotation: Any) -> None:

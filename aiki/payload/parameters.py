@@ -88,7 +88,7 @@ class Parameters:
         Raises UsageError that names a parameter which cannot be used. Annotations that name what is not defined yet
         are read at first use; `scope` holds further names for them.
         """
-        signature = inspect.signature(fn)
+        signature = annotations.signature(fn)
         annotations.check_signature(fn, signature, skip=skip, owner=owner)
         made = cls(fn, list(signature.parameters.values())[skip:], owner, scope, exact=exact)
         with suppress(Unresolved):  # a class further down in the module, say: asked for again at first use

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from aiki.definitions.task import task
 
 if TYPE_CHECKING:
     from aiki.inside.workflow_run import WorkflowRun
@@ -23,8 +26,11 @@ async def guarded_flow(run: WorkflowRun, count: int) -> None: ...
 async def takes_nothing_known(thing: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
+@task
 async def takes_later(later: Later) -> Later:
     return later
 
 
-class Later(dict[str, int]): ...
+@dataclass
+class Later:
+    next: Later | None = None

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import enum
 import functools
+import importlib.util
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import msgspec
@@ -165,28 +169,52 @@ def test_generators_are_no_tasks():
             task(generator)
 
 
+@pytest.fixture(params=["text", "late"])
+def module(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`guarded`, whose annotations are text; or what it is without that: from 3.14 on Python reads them late itself."""
+    if request.param == "text":
+        return guarded
+    if sys.version_info < (3, 14):
+        pytest.skip("Python 3.14 is the first that reads annotations late")
+    file = tmp_path / "guarded.py"
+    file.write_text(Path(guarded.__file__).read_text().replace("from __future__ import annotations", ""))
+    spec = importlib.util.spec_from_file_location("late", file)
+    assert spec is not None
+    assert spec.loader is not None
+    late = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "late", late)
+    spec.loader.exec_module(late)
+    return late
+
+
 @pytest.mark.parametrize(
-    ("fn", "name", "use"),
+    ("function", "name", "use"),
     [
-        (guarded.takes_item, "Item", lambda made: made.parameters.schema()),
-        (guarded.takes_item, "Item", lambda made: made.parameters.canonical((1,), {})),
-        (guarded.returns_cash, "Cash", lambda made: made.result.encode(1)),
-        (guarded.returns_cash, "Cash", lambda made: made.result.decode(b"1")),
+        ("takes_item", "Item", lambda made: made.parameters.schema()),
+        ("takes_item", "Item", lambda made: made.parameters.canonical((1,), {})),
+        ("returns_cash", "Cash", lambda made: made.result.encode(1)),
+        ("returns_cash", "Cash", lambda made: made.result.decode(b"1")),
     ],
 )
-def test_an_import_for_type_checkers_only_is_told_at_first_use(fn, name, use):
-    made = task(fn)
-    with pytest.raises(UsageError, match=rf"{fn.__name__} \(.*guarded.py:\d+\).*`{name}` is imported only under"):
+def test_an_import_for_type_checkers_only_is_told_at_first_use(module, function, name, use):
+    made = task(getattr(module, function))
+    with pytest.raises(UsageError, match=rf"{function} \(.*guarded.py:\d+\).*`{name}` is imported only under"):
         use(made)
 
 
-def test_the_run_may_be_imported_for_type_checkers_only():
-    assert list(workflow(guarded.guarded_flow).parameters.schema()["properties"]) == ["count"]
+def test_the_run_may_be_imported_for_type_checkers_only(module):
+    assert list(workflow(module.guarded_flow).parameters.schema()["properties"]) == ["count"]
 
 
-def test_a_name_that_is_nowhere_is_told_at_first_use():
+def test_a_name_that_is_nowhere_is_told_at_first_use(module):
     with pytest.raises(UsageError, match="`Nowhere` is not defined at the top level"):
-        task(guarded.takes_nothing_known).parameters.decode(b"{}")
+        task(module.takes_nothing_known).parameters.decode(b"{}")
+
+
+def test_a_class_may_stand_below_the_task_that_names_it(module):
+    later = module.Later(module.Later())
+    assert module.takes_later.parameters.canonical((later,), {}) == b'{"later":{"next":{}}}'
+    assert module.takes_later.result.decode(b'{"next":{}}') == later
 
 
 def test_a_class_may_stand_below_the_function_that_names_it():
