@@ -72,8 +72,9 @@ def passed(standing: Standing, deadline: Deadline) -> Standing:
     match step(standing, deadline):
         case Step.END:
             state = apply(standing.state, Move.TIME_OUT)
-            return replace(standing, state=state, claim_id=None, due_at=None, outcome=None)
-        case Step.TELL if standing.state in sources(Move.DUE):
-            return woken(standing)
+            return replace(standing, state=state, claim_id=None, due_at=None, outcome=None, waits=frozenset())
+        case Step.TELL:
+            after = woken(standing) if standing.state in sources(Move.DUE) else standing
+            return replace(after, news=standing.news + 1)
         case _:
             return standing

@@ -14,7 +14,7 @@ from aiki.wire.messages import NewRun
 from aikid.store.arrays import Array, Ints, Uuids
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS, counting, quoted
+from aikid.store.sql import LENGTH, MICROSECONDS, counting, quoted
 
 # -- writing: parts of the statements that enqueue and resume runs
 
@@ -77,7 +77,7 @@ _AT: Final = """to_char(d.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')""
 # at the end of its grace, is too late.
 _PASS: Final = f"""
 WITH due AS MATERIALIZED (
-  SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.generation, r.cancel_seq, d.told_seq, d.grace,
+  SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.cancel_seq, d.told_seq, d.grace,
     r.epoch > 0 OR EXISTS (SELECT FROM aiki.journal j WHERE j.run_id = r.id) AS has_begun, {_AT} AS at
   FROM aiki.deadlines d JOIN aiki.runs r ON r.id = d.run_id
   WHERE d.look_at <= aiki.now() ORDER BY d.look_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
@@ -100,7 +100,7 @@ WITH due AS MATERIALIZED (
     error = convert_to(json_build_object('type', '{RunTimedOut.__name__}', 'message', j.words)::text, 'UTF8')
   FROM judged j WHERE r.id = j.id AND j.step = '{Step.END}'
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, j.words,
-    (SELECT max(s.seq) FROM aiki.journal s WHERE s.run_id = r.id AND s.generation = r.generation) AS length
+    {LENGTH.format("r")} AS length
 ), told AS (
   UPDATE aiki.runs r SET news_seq = r.news_seq + 1, cancel_seq = r.news_seq + 1,
     news_at = greatest(aiki.clock(), r.news_at + interval '1 microsecond'),

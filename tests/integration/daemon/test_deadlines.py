@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -74,7 +75,7 @@ async def test_what_a_deadline_does_is_what_the_rule_says(engine: Engine) -> Non
         if told_seq is not None and cancel_seq is None:
             continue  # whoever was told has been
         last = None if state is State.RUNNING or not epoch else End(Move.SLEEP, due_at=7)
-        case = Case(Standing(state, epoch, "claim-1" if epoch else None, crash_count=1), last, entries)
+        case = Case(Standing(state, epoch, "claim-1" if epoch else None, news=cancel_seq or 0), last, entries)
         cases.append((case, Deadline(told_seq, cancel_seq, is_taken, has_grace)))
     await put(engine, [case for case, _ in cases])
     for case, deadline in cases:
@@ -90,9 +91,11 @@ async def test_what_a_deadline_does_is_what_the_rule_says(engine: Engine) -> Non
             *(case.id, deadline.has_grace, deadline.told_seq),
         )
     done = await engine.pass_deadlines() | await engine.pass_deadlines()
+    news = dict(await engine.execute("SELECT id::text, news_seq FROM aiki.runs"))
     for (case, deadline), now in zip(cases, await found(engine, [case for case, _ in cases]), strict=True):
         expected, after = step(case.standing, deadline), passed(case.standing, deadline)
-        assert (done.pop(case.id), now.standing) == (expected, after), (case, deadline)
+        stands = replace(now.standing, news=news[case.id])
+        assert (done.pop(case.id), stands) == (expected, after), (case, deadline)
         assert now.moves == (after.state is not case.standing.state), (case, deadline)
     assert not done
     assert await engine.pass_deadlines() == {}, "each is looked at when there is something to see"
