@@ -72,8 +72,8 @@ class Handle(Generic[R_co]):
     async def result(self, *, timeout: Duration | None = None) -> R_co:
         """Wait for the run's end and return its result; without its type one that cannot be read is its raw text.
 
-        Raises RunFailed or RunCancelled if it ended so, RunBlocked at once if it needs a person, NotFound, and
-        WaitTimeout after `timeout`; the run goes on all the same.
+        Raises RunFailed (RunTimedOut by its own timeout) or RunCancelled if it ended so, RunBlocked at once if it needs
+        a person, NotFound, and WaitTimeout after `timeout`; the run goes on all the same.
         """
         if timeout is None:
             return self._outcome(await self._door.end(self.run_id))

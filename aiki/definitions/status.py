@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from aiki.core.errors import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed
+from aiki.core.errors import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, RunTimedOut
 from aiki.core.keys import task_of
 from aiki.core.moments import to_datetime
 from aiki.core.states import TERMINAL, State
@@ -53,11 +53,18 @@ class RunStatus:
     Of a run that has ended, what its body did wrong without failing by it.
     """
     worker: str | None = None
+    deadline: datetime | None = None
+    """By when it must have ended, if it has a timeout."""
 
     @property
     def ended(self) -> bool:
         """Whether the state is terminal."""
         return self.state in TERMINAL
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether it failed because its own timeout had passed."""
+        return self.error is not None and _is_timeout(self.error)
 
 
 def from_wire(run: messages.RunStatus) -> RunStatus:
@@ -88,7 +95,12 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         error=stored.read_failure(run.error),
         why=why,
         worker=run.worker,
+        deadline=moment(run.deadline),
     )
+
+
+def _is_timeout(failure: messages.Failure) -> bool:
+    return failure.type == RunTimedOut.__name__
 
 
 def _due(tried: messages.Attempt) -> tuple[int | None, str | None]:
@@ -104,9 +116,8 @@ def error_of(run: messages.RunStatus) -> AikiError | None:
             return PayloadError(f"run {run.id} completed, and its result cannot be read: {run.why}")
         case State.FAILED:
             cause = stored.read_failure(run.error) or messages.Failure("Unknown", run.why or "no error was recorded")
-            return RunFailed(
-                cause.message, run_id=run.id, type=cause.type, traceback=cause.traceback, cause=cause.cause
-            )
+            kind = RunTimedOut if _is_timeout(cause) else RunFailed
+            return kind(cause.message, run_id=run.id, type=cause.type, traceback=cause.traceback, cause=cause.cause)
         case State.CANCELLED:
             return RunCancelled(f"run {run.id} was cancelled")
         case State.BLOCKED | State.PAUSED:

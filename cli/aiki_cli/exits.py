@@ -9,6 +9,8 @@ OK: Final = 0
 RUN_FAILED: Final = 1
 USAGE: Final = 2
 RUN_CANCELLED: Final = 3
+RUN_TIMED_OUT: Final = 4
+"""The run's own timeout has passed; `WAIT_TIMEOUT` is that of who waits."""
 NOT_FOUND: Final = 5
 CONFLICT: Final = 6
 HELD: Final = 7
@@ -40,6 +42,7 @@ BY_ERROR_CODE: Final = {
     "unsupported": UNREACHABLE,
     "wait_timeout": WAIT_TIMEOUT,
     "run_failed": RUN_FAILED,
+    "run_timed_out": RUN_TIMED_OUT,
     "run_cancelled": RUN_CANCELLED,
     "run_blocked": HELD,
     "run_ended": CONFLICT,
@@ -63,6 +66,6 @@ def of_signal(number: Signals) -> int:
     return 128 + number
 
 
-def of_state(state: str) -> int:
-    """Return the exit code that a run's state stands for."""
-    return BY_STATE.get(state, STILL_GOING)
+def of_state(state: str, *, timed_out: bool = False) -> int:
+    """Return the exit code that a run's state stands for; of one that failed, whether that was by its own timeout."""
+    return RUN_TIMED_OUT if timed_out else BY_STATE.get(state, STILL_GOING)

@@ -83,6 +83,18 @@ def enqueue(
             "--at", metavar="TIME", help="Start then: 2026-11-22T21:00, local unless it says.", rich_help_panel=_RUN
         ),
     ] = None,
+    run_timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--run-timeout", metavar="1h", help="Let it fail if it has not ended by then.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    cancel_timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--cancel-timeout", metavar="5m", help="How long it may take to end after that.", rich_help_panel=_RUN
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result.")] = False,
     timeout: Annotated[
         str | None, typer.Option("--timeout", metavar="1m", help="With --wait: give up waiting.")
@@ -101,6 +113,8 @@ def enqueue(
         labels=payload.labels_of(label or ()),
         delay=delay,
         start_at=_moment(at),
+        timeout=run_timeout,
+        cancel_timeout=cancel_timeout,
     )
     if timeout is not None and not wait:
         raise UsageError("--timeout bounds --wait, and there is none")

@@ -55,7 +55,8 @@ async def status(
 def _rows(runs: Sequence[RunStatus], *, alone: bool, exit_status: bool) -> Rows:
     from aiki_cli.view.runs import rows
 
-    code = max((exits.of_state(run.state) for run in runs), default=exits.OK) if exit_status else exits.OK
+    codes = [exits.of_state(run.state, timed_out=run.timed_out) for run in runs] if exit_status else []
+    code = max(codes, default=exits.OK)
     return rows(runs, alone=alone, code=code)
 
 

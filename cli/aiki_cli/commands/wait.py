@@ -35,7 +35,8 @@ async def wait(
 ) -> Found:
     """Wait until runs have ended; the exit code tells how.
 
-    0 completed, 1 failed, 3 cancelled, 7 blocked or paused (at once), 124 timeout; of several runs the highest.
+    0 completed, 1 failed, 3 cancelled, 4 failed by its own timeout, 7 blocked or paused (at once), 124 timeout; of
+    several runs the highest.
     """
     client = await session.client()
     run_ids = await find_all(client, references)

@@ -69,6 +69,7 @@ def to_object(run: RunStatus) -> dict[str, Any]:
         "error": error,
         "why": run.why,
         "worker": run.worker,
+        "deadline": utc(run.deadline),
     }
 
 
@@ -180,6 +181,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("created", _moment(run.created_at, now)),
         ("started", _moment(started, now)),
         ("again" if run.state == "running" else "goes on", _moment(run.due_at, now)),
+        ("deadline", _moment(run.deadline, now)),
         ("finished", f"{_moment(ended, now)}, after {span(ended - (started or run.created_at))}" if ended else None),
         ("tasks", str(run.tasks) if run.tasks else None),
         ("attempt", str(run.attempt) if run.attempt > 1 else None),

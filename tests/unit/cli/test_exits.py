@@ -24,6 +24,7 @@ def test_every_state_has_an_exit_code():
         State.RETRYING,
     }
     assert (codes[State.COMPLETED], codes[State.FAILED], codes[State.CANCELLED], codes[State.BLOCKED]) == (0, 1, 3, 7)
+    assert exits.of_state(State.FAILED, timed_out=True) == 4
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,8 @@ def test_every_state_has_an_exit_code():
         (Overloaded("x"), 75),
         (aiki.ConfigError("x"), 78),
         (aiki.WaitTimeout("x"), 124),
+        (aiki.RunFailed("x", run_id="r", type="E"), 1),
+        (aiki.RunTimedOut("x", run_id="r", type="RunTimedOut"), 4),
         (AikiError("x"), 70),
         (KeyError("x"), 70),
     ],

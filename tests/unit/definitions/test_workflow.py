@@ -111,6 +111,9 @@ def test_options_travel_with_the_call():
         ({"start_at": datetime(2030, 1, 1)}, "time zone"),  # noqa: DTZ001 - the mistake
         ({"start_at": datetime(2030, 1, 1, tzinfo=UTC), "delay": "5m"}, "not both"),
         ({"start_at": datetime(1969, 1, 1, tzinfo=UTC)}, "before 1970"),
+        ({"timeout": 3}, "not a duration"),
+        ({"timeout": "0s"}, "longer than 0"),
+        ({"cancel_timeout": "1m"}, "there is none"),
         ({"version": 2}, "must be text"),
     ],
 )
@@ -122,6 +125,7 @@ def test_options_that_make_no_sense_are_refused(named, options, reason):
 
 def test_a_call_by_name_takes_the_options_of_a_workflow():
     given: dict[str, Any] = {"idempotency_key": "k", "priority": 3, "labels": {"a": "b"}, "delay": "1h", "version": "2"}
+    given |= {"timeout": "30d", "cancel_timeout": "10m"}
     named = NamedCall("process-order", {"item": {"sku": "x"}}).options(**given)
     assert named.run_options == process.options(**given).run_options
     assert (named.workflow, named.payload, named.version) == ("process-order", {"item": {"sku": "x"}}, "2")

@@ -66,7 +66,9 @@ def test_the_largest_payload_fits_every_message_that_must_carry_it(max_payload: 
     room = packing.room_of(max_payload)
     largest = payload(packing.payload_bytes(room))
     carried: dict[str, Any] = {"key": KEY, "labels": LABELS_OF_ESCAPES}
-    options = RunOptions(on_conflict="existing", priority=-100, **carried)
+    options = RunOptions(
+        on_conflict="existing", priority=-100, delay=TIME, timeout=TIME, cancel_timeout=TIME, **carried
+    )
     run = NewRun(RUN, NAME, VERSION, largest, options, digest="f" * 32)
     claimed = Claimed(FENCE, RUN, NAME, VERSION, largest, 2**31 - 1, TIME, length=50_000, suspect=True, **carried)
     status = RunStatus(
@@ -83,6 +85,7 @@ def test_the_largest_payload_fits_every_message_that_must_carry_it(max_payload: 
         tasks=50_000,
         output=largest,
         origin_id=RUN,
+        deadline=TIME,
         **carried,
     )
     entry = Entry("\1" * KEY_CHARS, False, largest, TIME, 2**31)
