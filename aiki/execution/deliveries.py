@@ -246,7 +246,7 @@ class Deliveries:
     def _take(self, answer: _Answer, turns: int | None) -> None:
         call = answer.call
         ok, value, taken = answer.kind.take(call, answer.arrived)
-        numbers = [arrival.number for arrival in taken]
+        numbers = tuple(arrival.number for arrival in taken)
         at = max(answer.at, self._loop.now_us)
         self._arrivals.consume(taken)
         self._record(Entry(call.key, ok, Raw(value), at, turns, call.asked, numbers))

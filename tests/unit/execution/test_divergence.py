@@ -63,9 +63,9 @@ def test_entries_of_all_kinds_are_told_and_those_of_no_kind_by_their_keys() -> N
         Entry("patch:new:tax", True, NULL, 0),
         Entry("of no kind", True, NULL, 0),
         Entry("task:long@k", True, Raw(b'"' + b"x" * 200 + b'"'), 0),
-        Entry("event:approved|rejected:5f3a09c1:1", True, Raw(b'[["approved",5,"yes"]]'), 0, takes=[1]),
+        Entry("event:approved|rejected:5f3a09c1:1", True, Raw(b'[["approved",5,"yes"]]'), 0, takes=(1,)),
         Entry("event:voted:5f3a09c1:2", False, NULL, 0),
-        Entry("send:approved:5f3a09c1:2", False, Raw(b'{"result":"full"}'), 0, takes=[3]),
+        Entry("send:approved:5f3a09c1:2", False, Raw(b'{"result":"full"}'), 0, takes=(3,)),
     ]
     assert explain("it waits", Journal(recorded), [], ["here"], hash_seed_varies=False).splitlines()[1:] == [
         "recorded, but not asked for:",

@@ -84,7 +84,7 @@ def test_what_came_before_the_wait_is_taken_in_its_order() -> None:
 
     world = told(body, before=at((0, says("a")), (0, says("b"))))
     assert output(world) == '["a","b"]'
-    assert [entry.takes for entry in world.journal] == [[1], [2]]
+    assert [entry.takes for entry in world.journal] == [(1,), (2,)]
 
 
 def test_an_event_reaches_a_run_that_lingers_under_the_same_claim() -> None:

@@ -63,7 +63,7 @@ def test_what_a_run_sends_reaches_the_other_and_its_replay_sends_nothing() -> No
     ops = [op for unit in world.units for op in unit.ops]
     ids = [derived_id(world.run_id, 0, 1, entry.key, milliseconds=0)[14:] for entry in world.journal]
     assert [op.id[14:] for op in ops] == ids, "an id is derived from origin, generation, attempt and key"
-    assert [entry.takes for entry in world.journal] == [[1], [2]]
+    assert [entry.takes for entry in world.journal] == [(1,), (2,)]
     repeated = again(world)
     assert output(repeated) == '"sent"'
     assert not any(unit.ops for unit in repeated.units)
