@@ -37,6 +37,12 @@ def head() -> str:
     return version
 
 
+@cache
+def known() -> frozenset[str]:
+    """Return the schema versions that this code can bring up to its own."""
+    return frozenset(revision.revision for revision in ScriptDirectory(str(_MIGRATIONS)).walk_revisions())
+
+
 def upgrade(database_url: str) -> None:
     """Bring the schema to `head()`, creating it if need be. Blocks; safe to run from several processes at once.
 
@@ -107,13 +113,8 @@ def _version(connection: sa.Connection) -> str | None:
     return found
 
 
-@cache
-def _known() -> frozenset[str]:
-    return frozenset(revision.revision for revision in ScriptDirectory(str(_MIGRATIONS)).walk_revisions())
-
-
 def _refuse_newer(found: str | None) -> None:
-    if found is not None and found not in _known():
+    if found is not None and found not in known():
         raise ConfigError(
             f"the database's schema is {found}, newer than this aikid knows ({head()}): run one that knows {found}",
             hint="pip install -U aiki",

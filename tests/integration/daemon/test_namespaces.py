@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, to_builtins
 from msgspec.structs import replace
 from nats import connect
 from nats.aio.client import Client as Connection
@@ -159,7 +159,7 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
         (Page(o.ids[0], 0), Claim(o.stranger, o.claim_id, [(FLOW, "1.0"), ("flow", "1.0")], 9), {}),
     ],
     "record": lambda o: [
-        (Record([unit(o.running.fence, 0, RECORDED)]), Record([forged]), {"units": [[FENCED.result, FENCED.reason]]})
+        (Record([unit(o.running.fence, 0, RECORDED)]), Record([forged]), {"units": [to_builtins(FENCED)]})
         for forged in (
             unit(o.running.fence, 0, RECORDED),
             unit(o.running.fence, 1, entry("b")),
