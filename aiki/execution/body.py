@@ -58,7 +58,7 @@ class Body:
 
     __slots__ = (
         *("_calls", "_deliveries", "_main", "_unwinding"),
-        *("diff", "error", "faults", "loop", "outcome", "result"),
+        *("diff", "error", "faults", "loop", "outcome", "result", "waiting"),
     )
 
     def __init__(
@@ -83,6 +83,8 @@ class Body:
         """What it did wrong without failing by it."""
         self._main: Task[Any] | None = None
         self._calls = CallTable()
+        self.waiting = self._calls.waiting
+        """Not empty while an open call is answered by arrivals."""
         self._deliveries = Deliveries(journal, self._calls, self.loop, arrivals, on_entry=on_entry, on_ask=on_ask)
         self._unwinding = Unwinding(self.loop)
 
@@ -209,15 +211,9 @@ class Body:
         """Return when a timer is due next; None if none is, or replay decides what fires."""
         return self._deliveries.next_due() if self.loop.timers else None
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether an open call is answered by arrivals."""
-        return bool(self._calls.waiting)
-
     def waits(self) -> list[str]:
         """Return the arrivals that open calls wait for: events by their names, others by their kind."""
-        waiting = self._calls.waiting
-        return list(dict.fromkeys(word for call, kind in waiting.values() for word in kind.waits(call)))
+        return list(dict.fromkeys(word for call, kind in self.waiting.values() for word in kind.waits(call)))
 
     def is_answered(self) -> bool:
         """Tell whether arrivals that are here answer an open call: the next `pump` delivers them."""
@@ -249,7 +245,7 @@ class Body:
     # -- private
 
     def _await_arrival(self, call: DurableCall[A], kind: Arriving[A]) -> None:
-        self._calls.waiting[call.key] = call, kind
+        self.waiting[call.key] = call, kind
         timeout = kind.timeout(call.ask)
         if timeout is not None:
             call.timer = self.loop.add_timeout(call.key, timeout)

@@ -316,7 +316,7 @@ class Execution:
         retry = self._attempts.next_retry_at() if self._attempts.has_retries else None
         is_timer = timer is not None and (retry is None or timer <= retry)
         at = timer if is_timer else retry
-        if body is not None and body.is_waiting:
+        if body is not None and body.waiting:
             return Wake(at, Move.WAIT, self._resting_since())
         return None if at is None else Wake(at, Move.SLEEP if is_timer else Move.RETRY)
 
@@ -328,7 +328,7 @@ class Execution:
 
     def _rest(self, now: int, *, more: bool) -> None:
         """Do what is to be done now that the body has been run as far as it goes; with `more` it wants a turn again."""
-        attempts, outbox, life = self._attempts, self._outbox, self._life
+        attempts, outbox, life, body = self._attempts, self._outbox, self._life, self._body
         running = attempts.running
         if life.draining and not running:
             attempts.recall()  # those that have come back since: they found the lease uncertain
@@ -338,7 +338,7 @@ class Execution:
             moving = Moving.TRIES
         else:
             moving = Moving.READY if attempts.waiting else Moving.NOTHING
-        awaits = self._awaits_word()
+        awaits = body is not None and bool(body.waiting) and self._awaits_word(body)
         if awaits and moving is Moving.NOTHING:
             return
         wake = self._next_wake()
@@ -396,10 +396,9 @@ class Execution:
 
     # -- private: what reaches it
 
-    def _awaits_word(self) -> bool:
+    def _awaits_word(self, body: Body) -> bool:
         """Tell whether the daemon has yet to say what comes next: whether a timer fires, or what has arrived."""
-        body = self._body
-        return body is not None and (body.is_asking or (body.is_waiting and self._arrivals.behind))
+        return body.is_asking or self._arrivals.behind
 
     def _read_inbox(self) -> None:
         if self._life.phase in _READS:
@@ -444,7 +443,7 @@ class Execution:
             self._flush()
         else:
             self._turns.take()
-        if self._arrivals.behind:
+        if recorded.news and self._arrivals.behind:
             self._read_inbox()
 
     def _go_on(self) -> None:
