@@ -13,9 +13,10 @@ from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
 from aiki.rules.judging import ENDS, PARKING
 from aiki.wire import declared, packing, schema
-from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, KEY_CHARS, NESTING
+from aiki.wire.limits import CLAIM_RUNS, DETAILS_BYTES, ENTRIES_HARD, KEY_CHARS, NESTING
 from aiki.wire.messages import (
     NO_OPTIONS,
+    NULL,
     Attempt,
     Claim,
     CloseSession,
@@ -263,6 +264,12 @@ def _check_attempt(attempt: Attempt, room: int) -> None:
         raise PayloadError(f"{name} is next due out of range")
     if raw := bytes(attempt.error):
         check_payload(raw, what=f"the error of {attempt.key[:100]!r}", room=room)
+    if attempt.details != NULL:
+        check_payload(bytes(attempt.details), what=f"the details of {attempt.key[:100]!r}", room=room)
+        if len(attempt.details) > DETAILS_BYTES:
+            raise PayloadError(f"the details of {attempt.key[:100]!r} have more than {DETAILS_BYTES:,} bytes")
+    if attempt.details_at is not None and not 0 <= attempt.details_at <= MICROSECONDS_MAX:
+        raise PayloadError(f"{name} has spoken out of range")
 
 
 def _check_end(end: End, room: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from aiki.wire.messages import NULL, Attempt, Entry
+from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Entry
 from aikid.store.arrays import Ints, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import LENGTH
@@ -85,19 +85,24 @@ async def of_namespace(connection: Connection, namespace: str, run_ids: Sequence
     return {row[0] for row in await cursor.fetchall()}
 
 
+_FAILED: Final = Raw(b"{}")
+"""That a try has failed: of what is for the run's story alone."""
+_ERROR: Final = (
+    f"CASE WHEN a.error = '{bytes(UNDER_WAY).decode()}' THEN a.error"
+    f" WHEN a.error IS NULL THEN '{bytes(NULL).decode()}' ELSE '{bytes(_FAILED).decode()}' END"
+)
 # `attempts`' primary key from the left, no further than what is returned.
-_NEXT_ATTEMPTS: Final = """
-SELECT DISTINCT ON (a.key) a.key, a.attempt, a.error IS NULL, a.next_at_us
+_NEXT_ATTEMPTS: Final = f"""
+SELECT DISTINCT ON (a.key) a.key, a.attempt, a.next_at_us, a.details, a.details_at_us, {_ERROR}
 FROM aiki.attempts a
 WHERE a.run_id = %(run_id)s AND a.generation = (SELECT r.generation FROM aiki.runs r WHERE r.id = %(run_id)s)
   AND a.key > %(after)s
 ORDER BY a.key, a.attempt DESC LIMIT %(limit)s
 """
-_FAILED: Final = Raw(b"{}")
-"""That a try has failed: of what is for the run's story alone."""
 # The last try of each key; earlier ones only tell the run's story.
-_ATTEMPTS: Final = """
-SELECT DISTINCT ON (a.run_id, a.key) a.run_id::text, a.key, a.attempt, a.error IS NULL, a.next_at_us
+_ATTEMPTS: Final = f"""
+SELECT DISTINCT ON (a.run_id, a.key)
+  a.run_id::text, a.key, a.attempt, a.next_at_us, a.details, a.details_at_us, {_ERROR}
 FROM aiki.runs r JOIN aiki.attempts a ON a.run_id = r.id AND a.generation = r.generation
 WHERE r.id = ANY(%b) ORDER BY a.run_id, a.key, a.attempt DESC
 """
@@ -107,8 +112,8 @@ async def last_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[
     """Return the last attempt of each task that has one, by run, without its error."""
     cursor = await connection.execute(_ATTEMPTS, [Uuids(run_ids)], prepare=True, binary=True)
     found: dict[str, list[Attempt]] = {}
-    for run_id, key, attempt, started, next_at in await cursor.fetchall():
-        found.setdefault(run_id, []).append(_tried(key, attempt, started, next_at))
+    for run_id, *row in await cursor.fetchall():
+        found.setdefault(run_id, []).append(_tried(*row))
     return found
 
 
@@ -119,8 +124,10 @@ async def next_attempts(connection: Connection, run_id: str, *, after: str, limi
     return [_tried(*row) for row in await cursor.fetchall()]
 
 
-def _tried(key: str, attempt: int, started: bool, next_at: int | None) -> Attempt:
-    return Attempt(key, attempt, NULL if started else _FAILED, next_at)
+def _tried(
+    key: str, attempt: int, next_at: int | None, details: bytes | None, details_at: int | None, error: bytes
+) -> Attempt:
+    return Attempt(key, attempt, Raw(error), next_at, NULL if details is None else Raw(details), details_at)
 
 
 def to_entry(key: str, ok: bool, value: bytes, at: int, turns: int | None, asked: int) -> Entry:

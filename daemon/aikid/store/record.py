@@ -23,12 +23,14 @@ from aikid.store.units import (
     ENDING,
     FENCED,
     TRIED,
+    UNDER_WAY,
     WRITTEN,
     attempt_arrays,
     count_arrays,
     end_arrays,
     entry_arrays,
     fence_arrays,
+    said_array,
     tries_of,
 )
 
@@ -151,8 +153,9 @@ async def standings(
     }
 
 
-# Primary keys. A start of an `at_most_once` task stands also when its failure has followed.
-_MATCHING: Final = """
+# Primary keys. A start of an `at_most_once` task stands also when its failure has followed,
+# and what was said when more was said later.
+_MATCHING: Final = f"""
 SELECT n, count(*) FROM (
   SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b) AS e(n, run_id, seq, ok, turns, at_us, key, value, asked)
   JOIN aiki.runs r ON r.id = e.run_id
@@ -160,10 +163,12 @@ SELECT n, count(*) FROM (
     AND j.turns_taken IS NOT DISTINCT FROM e.turns AND j.at_us = e.at_us AND j.key = e.key AND j.value = e.value
     AND j.asked = e.asked
   UNION ALL
-  SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b) AS e(n, run_id, key, attempt, next_at_us, error)
+  SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS e(n, run_id, key, attempt, next_at_us, error, said_us)
   JOIN aiki.runs r ON r.id = e.run_id
   JOIN aiki.attempts a ON a.run_id = r.id AND a.generation = r.generation AND a.key = e.key AND a.attempt = e.attempt
-    AND (e.error IS NULL OR (a.error = e.error AND a.next_at_us IS NOT DISTINCT FROM e.next_at_us))
+    AND CASE WHEN coalesce(e.error, {UNDER_WAY}) = {UNDER_WAY}
+      THEN coalesce(a.details_at_us, 0) >= coalesce(e.said_us, 0)
+      ELSE a.error = e.error AND a.next_at_us IS NOT DISTINCT FROM e.next_at_us END
 ) AS matching GROUP BY n
 """
 
@@ -172,7 +177,7 @@ async def standing_units(connection: Connection, units: Sequence[Unit]) -> set[i
     """Return the places of those units whose entries and attempts all stand just as they say. Reads no payload."""
     entries = [Ints([n for n, unit in enumerate(units) for _ in unit.entries]), *entry_arrays(units)]
     tries = tries_of(units)
-    attempts = [Ints([n for _, _, n in tries.values()]), *attempt_arrays(tries)[:5]]
+    attempts = [Ints([n for _, _, n in tries.values()]), *attempt_arrays(tries)[:5], said_array(tries)]
     cursor = await connection.execute(_MATCHING, [*entries, *attempts], prepare=True, binary=True)
     found: dict[int, int] = dict(await cursor.fetchall())
     counts = Counter(n for _, _, n in tries.values())

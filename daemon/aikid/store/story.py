@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from aiki.core.states import ENQUEUED, Move
+from aiki.wire.messages import UNDER_WAY
 from aikid.store.pool import Pool
 from aikid.store.sql import MICROSECONDS
 from aikid.store.tables import attempts, journal, run_history, runs
@@ -126,7 +127,8 @@ def _tries(run_id: str) -> sa.Select[Any]:
     nth = sa.func.row_number().over(order_by=(a.epoch, a.journal_length, a.at, a.key, a.attempt))
     turn = _TURNS * a.epoch + _TRY
     columns = (a.journal_length, turn, nth, _at, sa.literal("attempt"), _text, _text, a.key, _truth, a.error)
-    return sa.select(*columns, a.attempt, a.next_at_us).where(a.run_id == run_id, a.generation == _generation(run_id))
+    is_of_it = (a.run_id == run_id, a.generation == _generation(run_id), a.error.is_distinct_from(bytes(UNDER_WAY)))
+    return sa.select(*columns, a.attempt, a.next_at_us).where(*is_of_it)
 
 
 def _generation(run_id: str) -> sa.ScalarSelect[int]:

@@ -9,7 +9,8 @@ from aiki.core.keys import is_task
 from aiki.core.states import target
 from aiki.rules import recording
 from aiki.rules.judging import ENDS
-from aiki.wire.messages import Attempt, Entry, Unit
+from aiki.wire import messages
+from aiki.wire.messages import NULL, Attempt, Entry, Unit
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
 from aikid.store.status import COUNTED, TASKS
 
@@ -38,17 +39,6 @@ rung AS (
 )
 """
 """Writes the entries of timers that have `fired`."""
-TRIED: Final = """
-tried AS (
-  INSERT INTO aiki.attempts AS known (run_id, generation, key, attempt, next_at_us, error, epoch, journal_length)
-  SELECT f.id, f.generation, a.key, a.attempt, a.next_at_us, a.error, a.epoch, a.journal_length
-  FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length)
-  FULL JOIN fit f ON f.id = a.run_id WHERE coalesce(f.n, 0) > 0 AND coalesce(a.journal_length, -1) >= 0
-  ON CONFLICT (run_id, generation, key, attempt) DO UPDATE SET error = excluded.error, next_at_us = excluded.next_at_us
-    WHERE known.error IS NULL
-)
-"""
-"""Writes `attempt_arrays`."""
 # A journal that has grown by another COUNTED entries is counted anew, from where it was counted last.
 COUNTING: Final = f"""
 , counted AS (
@@ -58,6 +48,32 @@ COUNTING: Final = f"""
 )
 """
 """Writes `count_arrays`."""
+UNDER_WAY: Final = f"'{bytes(messages.UNDER_WAY).decode()}'"
+"""In place of an error, as a literal."""
+_HAS_FAILED: Final = f"known.error <> {UNDER_WAY}"
+_IS_START: Final = "known.error IS NULL"
+"""A start keeps its place in the story; what was only said has none until the try has failed."""
+TRIED: Final = f"""
+tried AS (
+  INSERT INTO aiki.attempts AS known
+    (run_id, generation, key, attempt, next_at_us, error, epoch, journal_length, details, details_at_us)
+  SELECT f.id, f.generation, a.key, a.attempt, a.next_at_us, a.error, a.epoch, a.journal_length, a.details, a.said_us
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b)
+    AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length, details, said_us)
+  FULL JOIN fit f ON f.id = a.run_id WHERE coalesce(f.n, 0) > 0 AND coalesce(a.journal_length, -1) >= 0
+  ON CONFLICT (run_id, generation, key, attempt) DO UPDATE SET
+    error = CASE WHEN excluded.error = {UNDER_WAY} THEN known.error ELSE excluded.error END,
+    next_at_us = excluded.next_at_us,
+    at = CASE WHEN {_IS_START} THEN known.at ELSE excluded.at END,
+    epoch = CASE WHEN {_IS_START} THEN known.epoch ELSE excluded.epoch END,
+    journal_length = CASE WHEN {_IS_START} THEN known.journal_length ELSE excluded.journal_length END,
+    details = CASE WHEN excluded.details_at_us > coalesce(known.details_at_us, 0) THEN excluded.details
+      ELSE known.details END,
+    details_at_us = greatest(known.details_at_us, excluded.details_at_us)
+    WHERE ({_HAS_FAILED}) IS NOT TRUE
+)
+"""
+"""Writes `attempt_arrays` of the units in `fit`: what went wrong stands, and of what was said the last."""
 
 
 def fence_arrays(namespaces: Sequence[str], units: Sequence[Unit]) -> list[Array]:
@@ -160,7 +176,14 @@ def attempt_arrays(tries: dict[tuple[str, str, int], tuple[Attempt, Unit, int]])
         Blobs([_error(attempt) for attempt, _, _ in tries.values()]),
         Ints([unit.fence.epoch for _, unit, _ in tries.values()]),
         Ints([unit.base for _, unit, _ in tries.values()]),
+        Blobs([None if attempt.details == NULL else bytes(attempt.details) for attempt, _, _ in tries.values()]),
+        said_array(tries),
     ]
+
+
+def said_array(tries: dict[tuple[str, str, int], tuple[Attempt, Unit, int]]) -> Array:
+    """Return when each try has said the last of what it said."""
+    return Ints([attempt.details_at for attempt, _, _ in tries.values()])
 
 
 def _error(attempt: Attempt) -> bytes | None:

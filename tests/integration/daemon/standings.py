@@ -58,8 +58,8 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, 2, %s, %s, 'epoch'::timestamptz + %s * inter
 _STORY = "INSERT INTO aiki.run_history (run_id, seq, move, reason) VALUES (%s, %s, %s, %s)"
 _JOURNAL = "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value) VALUES (%s, %s, %s, %s, %s, %s)"
 _TRY = """
-INSERT INTO aiki.attempts (run_id, key, attempt, next_at_us, error, epoch, journal_length)
-VALUES (%s, %s, %s, %s, %s, 1, 0)
+INSERT INTO aiki.attempts (run_id, key, attempt, next_at_us, error, details, details_at_us, epoch, journal_length)
+VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0)
 """
 _FOUND = """
 SELECT id::text, namespace, crash_count, crash_length, (extract(epoch FROM due_at) * 1000000)::bigint,
@@ -79,7 +79,10 @@ async def put(engine: Engine, cases: Iterable[Case]) -> None:
             for seq, one in enumerate(case.journal, 1)
         ],
         _TRY: [
-            (case.id, one.key, one.attempt, one.next_at, None if is_start(one) else bytes(one.error))
+            (
+                *(case.id, one.key, one.attempt, one.next_at, None if is_start(one) else bytes(one.error)),
+                *(None if one.details_at is None else bytes(one.details), one.details_at),
+            )
             for case in cases
             for one in case.tries
         ],

@@ -22,7 +22,7 @@ from aiki.rules.claiming import Queued
 from aiki.rules.enqueueing import Stored
 from aiki.rules.judging import ENDS, PARKING, judge
 from aiki.rules.standing import Standing, resumed, woken
-from aiki.wire.messages import Attempt, Claim, End, Enqueue, Entry, Fence, NewRun, Resume, Unit
+from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Claim, End, Enqueue, Entry, Fence, NewRun, Resume, Unit
 from aikid.engine import control, enqueue
 from aikid.store import claims, rescue
 from aikid.store.rescue import Lost
@@ -90,6 +90,10 @@ TRIES = (
     Attempt("k", 1, ERROR),
     Attempt("k", 1, OUTPUT, 77),
     Attempt("k", 2, ERROR, 77),
+    Attempt("k", 1, UNDER_WAY, None, OUTPUT, 5),
+    Attempt("k", 1, UNDER_WAY, None, ERROR, 6),
+    Attempt("k", 1, NULL, None, ERROR, 6),
+    Attempt("k", 1, ERROR, 77, OUTPUT, 7),
 )
 
 
@@ -101,7 +105,8 @@ async def test_a_try_on_record_is_what_the_rule_says(engine: Engine) -> None:
     await put(engine, [case for case, _ in cases])
     recorded = await engine.record(*(unit for _, unit in cases))
     rows = await engine.execute(
-        "SELECT run_id::text, key, attempt, coalesce(error, 'null'), next_at_us FROM aiki.attempts"
+        "SELECT run_id::text, key, attempt, coalesce(error, 'null'), next_at_us, coalesce(details, 'null'),"
+        " details_at_us FROM aiki.attempts"
     )
     for (case, unit), result in zip(cases, recorded, strict=True):
         tries = {(one.key, one.attempt): one for one in case.tries}
@@ -109,7 +114,11 @@ async def test_a_try_on_record_is_what_the_rule_says(engine: Engine) -> None:
         assert result == expected, (case, unit)
         if after is not case.standing:
             tries |= {n: recording.tried(tries.get(n), one) for n, one in recording.tries_of(unit).items()}
-        stored = {(key, n): Attempt(key, n, Raw(error), at) for i, key, n, error, at in rows if i == case.id}
+        stored = {
+            (key, n): Attempt(key, n, Raw(error), at, Raw(details), said_at)
+            for i, key, n, error, at, details, said_at in rows
+            if i == case.id
+        }
         assert stored == tries, (case, unit)
 
 

@@ -26,6 +26,8 @@ async def double(x: int) -> int:
     retry=Retry.none(),
     timeout="20s",
     total_timeout=timedelta(minutes=1),
+    heartbeat_timeout="5s",
+    cancel_grace="1m",
     executor="process",
     at_most_once=True,
 )
@@ -71,6 +73,8 @@ def test_a_task_knows_how_it_is_run():
     assert isinstance(ship, SyncTask)
     assert (ship.name, ship.is_async, ship.retry, ship.timeout) == ("ship-it", False, Retry.none(), 20.0)
     assert (ship.total_timeout, ship.executor, ship.at_most_once) == (60.0, "process", True)
+    assert (double.heartbeat_timeout, double.cancel_grace) == (None, 10.0)
+    assert (ship.heartbeat_timeout, ship.cancel_grace) == (5.0, 60.0)
 
 
 def test_run_hands_the_call_to_the_execution():
@@ -98,6 +102,7 @@ def test_options_make_another_task_and_leave_the_first_alone():
     assert made("a", express=True) is True
     assert made.parameters is ship.parameters
     assert (ship.idempotency_key, ship.timeout, ship.retry) == (None, 20.0, Retry.none())
+    assert made.options(heartbeat_timeout=None, cancel_grace="0s").cancel_grace == 0.0
     assert made.options(total_timeout="5s").options(idempotency_key=None).total_timeout == 5.0
 
 
@@ -111,6 +116,8 @@ def test_options_make_another_task_and_leave_the_first_alone():
         ({"timeout": "0s"}, "longer than nothing"),
         ({"timeout": 20}, "20 is not a duration"),
         ({"total_timeout": "soon"}, "'soon' is not a duration"),
+        ({"heartbeat_timeout": "0s"}, "longer than nothing"),
+        ({"cancel_grace": None}, "None is not a duration"),
         ({"retry": 3}, "must be a Retry"),
         ({"retry": None}, "must be a Retry"),
     ],
@@ -128,3 +135,14 @@ def test_an_async_task_runs_on_the_loop_and_nowhere_else():
         task(executor="process")(fn)
     with pytest.raises(UsageError, match="thread or process"):
         task(executor=unknown)(test_an_async_task_runs_on_the_loop_and_nowhere_else)
+
+
+def test_a_thread_cannot_be_cut_off_and_so_has_no_heartbeat_timeout():
+    def fn() -> None: ...
+
+    with pytest.raises(UsageError, match="a thread cannot") as caught:
+        task(heartbeat_timeout="10s")(fn)
+    assert 'executor="process"' in str(caught.value.hint)
+    with pytest.raises(UsageError, match="a thread cannot"):
+        task(fn).options(heartbeat_timeout="10s")
+    assert task(executor="process", heartbeat_timeout="10s")(fn).heartbeat_timeout == 10.0

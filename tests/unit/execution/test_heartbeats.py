@@ -115,13 +115,41 @@ def test_time_in_which_the_loop_was_blocked_is_no_silence() -> None:
     simulate(main())
 
 
+def test_a_worker_that_is_stopped_again_and_again_lets_a_try_take_its_time() -> None:
+    """It runs for half a second at a time, twelve times between two signs of life."""
+
+    @task(heartbeat_timeout="10s", retry=Retry.none())
+    async def steps() -> str:
+        for _ in range(12):
+            await asyncio.sleep(0.5)
+        task_run().heartbeat()
+        return "done"
+
+    async def stop() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        while True:
+            await asyncio.sleep(0.5)
+            loop.seconds += 60
+
+    async def main() -> None:
+        world = World(calling(steps))
+        stopping = asyncio.create_task(stop())
+        end = await world.finish()
+        assert bytes(end.output) == b'["done"]'
+        stopping.cancel()
+
+    simulate(main())
+
+
 def test_a_sign_that_was_due_while_the_loop_was_blocked_is_seen() -> None:
     """The last look comes in the very turn of the loop in which the try would wake."""
 
     @task(heartbeat_timeout="10s", retry=Retry.none())
     async def wakes() -> str:
-        await asyncio.sleep(9.9)
-        task_run().heartbeat()
+        for _ in range(2):
+            await asyncio.sleep(9.9)
+            task_run().heartbeat()
         return "done"
 
     async def main() -> None:
@@ -167,7 +195,8 @@ def test_what_is_silent_in_a_worker_that_drains_is_not_cut_off() -> None:
         await asyncio.sleep(1)
         execution.drain()
         await world.settle()
-        assert world.ends == [Move.COMPLETE]
+        assert world.end is not None
+        assert bytes(world.end.output) == b'["done"]'
 
     simulate(main())
 

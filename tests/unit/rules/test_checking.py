@@ -8,8 +8,9 @@ from msgspec import Raw
 from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import Move
 from aiki.rules.checking import MICROSECONDS_MAX, check_request, check_routes, check_unit
-from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, MESSAGE_BYTES
+from aiki.wire.limits import CLAIM_RUNS, DETAILS_BYTES, ENTRIES_HARD, MESSAGE_BYTES
 from aiki.wire.messages import (
+    UNDER_WAY,
     Attempt,
     Claim,
     CloseSession,
@@ -141,6 +142,9 @@ def test_a_route_that_nobody_can_serve_is_refused(route: Route) -> None:
         unit(attempts=[Attempt("\u20ac" * 1_000, 1)]),
         unit(attempts=[Attempt("k", 1, next_at=-1)]),
         unit(attempts=[Attempt("k", 1, Raw(b"[" * 1_000))]),
+        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b"{"), details_at=1)]),
+        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b'"%s"' % (b"x" * DETAILS_BYTES)), details_at=1)]),
+        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=VALUE, details_at=-1)]),
         *(
             unit(end=End(move, due_at=1))
             for move in (Move.CLAIM, Move.DUE, Move.RESCUE, Move.BACK_OFF, Move.CRASH_LOOP)
