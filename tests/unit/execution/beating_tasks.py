@@ -14,7 +14,7 @@ from aiki.definitions.task import task
 from aiki.inside.task_run import task_run
 
 
-@task(executor="process", heartbeat_timeout="1s", retry=Retry.none())
+@task(executor="process", heartbeat_timeout="2s", retry=Retry.none())
 def beats(times: int) -> int:
     for _ in range(times):
         time.sleep(0.1)
@@ -22,7 +22,7 @@ def beats(times: int) -> int:
     return times
 
 
-@task(executor="process", heartbeat_timeout="500ms", retry=Retry.fixed(2, "1ms"))
+@task(executor="process", heartbeat_timeout="1s", retry=Retry.fixed(2, "1ms"))
 def falls_silent() -> list[Any]:
     run = task_run()
     if run.heartbeat_details is None:

@@ -325,7 +325,7 @@ def pools() -> Any:
 
 
 def test_a_process_that_gives_signs_of_life_goes_on(pools: Pools) -> None:
-    assert finish_outside(calling(beating_tasks.beats, 20), pools) == "[20]"
+    assert finish_outside(calling(beating_tasks.beats, 25), pools) == "[25]"
 
 
 def test_a_silent_process_is_killed_and_the_next_one_has_its_last_details(pools: Pools) -> None:
@@ -352,7 +352,7 @@ def test_a_process_that_nobody_waits_for_has_its_grace_and_is_killed_then(minds:
     async def main() -> None:
         world = World(leaves, pools=pools)
         world.claim()
-        await wait_until(lambda: world.execution is None, what="the end")
+        await wait_until(lambda: world.execution is None, 60, what="the end")
         assert world.ends == [Move.COMPLETE]
 
     asyncio.run(main())
