@@ -42,11 +42,11 @@ def fails_at_once() -> list[Any]:
     return [run.attempt, run.heartbeat_details]
 
 
-@task(executor="process", cancel_grace="1s", retry=Retry.none())
+@task(executor="process", cancel_grace="3s", retry=Retry.none())
 def waits(sign: str, left: str, minds: bool) -> None:
-    Path(sign).touch()
     while True:
         try:
+            Path(sign).touch()
             time.sleep(1000)
         except TaskCancelled:
             if minds:
