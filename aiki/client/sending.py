@@ -20,7 +20,7 @@ from aiki.core.ids import parse_run_id
 from aiki.definitions.options import checked_key
 from aiki.inside.event import BoundEvent
 from aiki.wire import weights
-from aiki.wire.limits import BATCH_RUNS, UNREAD_EVENTS
+from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Outcome, Send, Sent
 from aiki.wire.packing import PAYLOAD_BYTES_LEAST, check_payload, requests
 
@@ -113,28 +113,21 @@ def _outcome(sent: Sent, answer: Outcome | AikiError) -> SendOutcome:
 
 
 def _error(sent: Sent, outcome: Outcome) -> AikiError | None:
-    run, told = f"run {sent.run_id}", f"event {sent.name!r}"
+    message = outcome.message or f"run {sent.run_id} takes no event {sent.name!r} ({outcome.result})"
+    look = f'await client.handle("{sent.run_id}").status()'
     match outcome.result:
         case "taken" | "repeated":
             return None
         case "ended":
             return RunEnded(
-                f"{run} has ended {outcome.state}, and takes no {told}",
-                run_id=sent.run_id,
-                event=sent.name,
-                result=outcome.result,
-                state=outcome.state,
-                hint=f'await client.handle("{sent.run_id}").status()',
+                message, run_id=sent.run_id, event=sent.name, result="ended", state=outcome.state, hint=look
             )
         case "full":
-            return Overloaded(
-                f"{run} has {UNREAD_EVENTS:,} unread events, and takes no more until it has read some",
-                hint="its workflow must wait for events of these names, and a worker must serve it",
-                retry_after=FULL_SECONDS,
-            )
+            hint = "a worker must serve it, and its workflow wait for events of these names"
+            return Overloaded(message, hint=hint, retry_after=FULL_SECONDS)
         case "conflict":
-            return Conflict(f"{run} was sent {told} with the key {sent.key!r} before, and with another value")
+            return Conflict(message, hint="another value is another event: give it a key of its own")
         case "unknown":
-            return NotFound(outcome.message or f"{run} does not exist")
+            return NotFound(message)
         case "refused":
-            return PayloadError(outcome.message or f"{run} refuses {told}")
+            return PayloadError(message)

@@ -20,6 +20,7 @@ REPEATED: Final = Outcome("repeated")
 CONFLICT: Final = Outcome("conflict")
 UNKNOWN: Final = Outcome("unknown")
 FULL: Final = Outcome("full")
+REFUSED: Final = Outcome("refused")
 EVENT: Final = "event"
 OP: Final = "op"
 Fired: TypeAlias = Literal["done", "early", "news"]
@@ -33,9 +34,10 @@ class Known:
     digests: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
 
 
-def send(standing: Standing | None, known: Known, event: SendOp | Sent) -> Outcome:
+def send(standing: Standing | None, known: Known, event: SendOp | Sent, *, takes: Set[str] | None = None) -> Outcome:
     """Return what becomes of an event that is sent to a run, None if there is none of that id in the namespace.
 
+    `takes` are the names of the events that its workflow declares, None if it takes any.
     A repeat is known also when the run has ended, or has consumed it: whoever repeats has not heard of the first.
     """
     if standing is None:
@@ -46,6 +48,8 @@ def send(standing: Standing | None, known: Known, event: SendOp | Sent) -> Outco
         return REPEATED if known.digests[event.name, event.key] == event.digest else CONFLICT
     if standing.state in TERMINAL:
         return Outcome("ended", standing.state)
+    if takes is not None and event.name not in takes:
+        return REFUSED
     return FULL if standing.unread >= UNREAD_EVENTS else TAKEN
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiki.core.errors import PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_send
-from aiki.wire import weights
+from aiki.wire import declared, weights
 from aiki.wire.limits import LIST_ITEMS, UNREAD_EVENTS
 from aiki.wire.messages import Inbox, InboxReply, Outcome, Send, SendReply, Sent
 from aiki.wire.packing import page, reply_room, too_large
 from aikid.engine.changes import Changes, Done
 from aikid.engine.status import no_run
 from aikid.store import inbox as store
+from aikid.store import routes
 from aikid.store.inbox import Reached
 from aikid.store.pool import BadData, Connection, Pool
 
@@ -74,11 +75,16 @@ class _Batch:
 
     async def _statement(self, connection: Connection, places: Sequence[int]) -> tuple[list[Outcome], Reached]:
         failpoint("send.before_commit")
-        namespaces = [self.namespaces[place] for place in places]
+        namespaces, events = [self.namespaces[place] for place in places], [self.events[place] for place in places]
         try:
-            return await store.send(connection, namespaces, [self.events[place] for place in places])
+            outcomes, reached = await store.send(connection, namespaces, events)
         except ValueError as error:
             raise BadData(str(error)) from error
+        refused = [event.run_id for event, outcome in zip(events, outcomes, strict=True) if outcome.result == "refused"]
+        if refused:
+            taken = await routes.taken_by(connection, refused)
+            outcomes = [_undeclared(*each, taken) for each in zip(events, outcomes, strict=True)]
+        return outcomes, reached
 
     def told(self) -> Iterable[Outcome]:
         """Return what became of each event, with words for people."""
@@ -125,6 +131,14 @@ def _why(namespace: str, event: Sent, outcome: Outcome) -> str | None:
     if outcome.result == "ended":
         return f"{run}: it is {outcome.state}"
     return f"{run}: {_WHY[outcome.result]}" if outcome.result in _WHY else None
+
+
+def _undeclared(event: Sent, outcome: Outcome, taken: Mapping[str, tuple[str, frozenset[str]]]) -> Outcome:
+    """Return the outcome, with what was meant if the run's workflow does not take the event."""
+    if outcome.result != "refused" or event.run_id not in taken:
+        return outcome
+    workflow, names = taken[event.run_id]
+    return Outcome("unknown", message=declared.unknown(workflow, event.name, names))
 
 
 def _refusal(event: Sent, room: int) -> Outcome | None:

@@ -31,7 +31,10 @@ met AS MATERIALIZED (
     WHEN a.id IS NULL THEN 'unknown'
     WHEN EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = a.origin_id AND i.send_id = a.send_id) THEN 'repeated'
     WHEN h.number IS NOT NULL THEN CASE WHEN h.digest = a.digest THEN 'repeated' ELSE 'conflict' END
-    WHEN a.state IN ({quoted(TERMINAL)}) THEN 'ended' END AS met
+    WHEN a.state IN ({quoted(TERMINAL)}) THEN 'ended'
+    WHEN EXISTS (SELECT FROM aiki.runs r
+        JOIN aiki.routes t ON (t.namespace, t.workflow, t.version) = (r.namespace, r.workflow, r.version)
+      WHERE r.id = a.id AND a.name <> ALL (t.event_names)) THEN 'refused' END AS met
   FROM asked a LEFT JOIN aiki.inbox h ON h.origin_id = a.origin_id AND h.name = a.name AND h.key = a.key
 ), matched AS MATERIALIZED (
   SELECT m.*, least(min(m.n) OVER (PARTITION BY m.met, m.origin_id, m.send_id),

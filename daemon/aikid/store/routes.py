@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aikid.store.arrays import Blobs, Texts
+from aikid.store.arrays import Blobs, Texts, Uuids
 from aikid.store.pool import Connection
 
 # `session_routes_served`, and of its sessions the primary key, until one lives; a plain read that waits for nobody.
@@ -76,6 +76,37 @@ async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worke
 def _array(names: Collection[str] | None) -> str | None:
     """Return the literal of an array of tokens: Postgres has no arrays of arrays of different lengths."""
     return None if names is None else "{" + ",".join(f'"{name}"' for name in sorted(names)) + "}"
+
+
+# The primary key; a plain read that waits for nobody.
+_TAKEN: Final = """
+SELECT r.namespace, r.workflow, r.version, r.event_names FROM unnest(%b, %b, %b) AS t(namespace, workflow, version)
+JOIN aiki.routes r ON (r.namespace, r.workflow, r.version) = (t.namespace, t.workflow, t.version)
+WHERE r.event_names IS NOT NULL
+"""
+
+
+async def taken(
+    connection: Connection, routes: Collection[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], frozenset[str]]:
+    """Return the names of the events that each of the routes (namespace, workflow, version) takes, if not any."""
+    parameters = [Texts([route[column] for route in routes]) for column in range(3)]
+    cursor = await connection.execute(_TAKEN, parameters, prepare=True, binary=True)
+    return {(namespace, name, version): frozenset(names) for namespace, name, version, names in await cursor.fetchall()}
+
+
+# Primary keys; a plain read that waits for nobody.
+_TAKEN_BY: Final = """
+SELECT r.id::text, r.workflow, t.event_names FROM aiki.runs r
+JOIN aiki.routes t ON (t.namespace, t.workflow, t.version) = (r.namespace, r.workflow, r.version)
+WHERE r.id = ANY(%b) AND t.event_names IS NOT NULL
+"""
+
+
+async def taken_by(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[str, frozenset[str]]]:
+    """Return the workflow of each run, and the names of the events that it takes, if not any."""
+    cursor = await connection.execute(_TAKEN_BY, [Uuids(run_ids)], prepare=True, binary=True)
+    return {run_id: (workflow, frozenset(names)) for run_id, workflow, names in await cursor.fetchall()}
 
 
 async def known(connection: Connection) -> list[tuple[str, str, str]]:

@@ -53,6 +53,14 @@ def test_another_event_with_the_same_key_is_another_event() -> None:
     assert arriving.send(None, Known(), EVENT).result == "unknown"
 
 
+def test_an_event_that_a_workflow_does_not_declare_is_refused_unless_it_was_taken_before() -> None:
+    takes = frozenset({"rejected"})
+    assert arriving.send(RUNNING, Known(), EVENT, takes=takes).result == "refused"
+    assert arriving.send(RUNNING, Known(), EVENT, takes=takes | {"approved"}).result == "taken"
+    assert arriving.send(RUNNING, Known({"id-1"}), EVENT, takes=takes).result == "repeated"
+    assert arriving.send(Standing(State.FAILED), Known(), EVENT, takes=takes).result == "ended"
+
+
 @pytest.mark.parametrize("state", State)
 def test_an_arrival_wakes_whoever_rests_and_waits_for_it(state: State) -> None:
     waiting = replace(RUNNING, state=state, waits=frozenset({"event:approved", "op"}))
