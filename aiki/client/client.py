@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aiki.core.duration import Duration
     from aiki.definitions.call import Call
     from aiki.definitions.options import OnConflict
+    from aiki.inside.event import BoundEvent
     from aiki.payload import Result
 
 R = TypeVar("R")
@@ -135,6 +136,7 @@ class Client:
         labels: Mapping[str, str] | None = None,
         delay: Duration | None = None,
         start_at: datetime | None = None,
+        send: BoundEvent[Any] | None = None,
     ) -> Handle[Any]: ...
     async def enqueue(
         self, call: Call[Any] | str, payload: Mapping[str, Any] | None = None, /, **options: Any
@@ -142,7 +144,8 @@ class Client:
         """Enqueue one run: a bound workflow, or a workflow's name with its payload.
 
         Once this has returned, the run is committed (promise P1). Raises PayloadError, NotFound (no such workflow or
-        version), Conflict (the idempotency key was used with another input), Unavailable.
+        version), Conflict (the idempotency key was used with another input), RunEnded (its run was to be sent an event
+        and has ended), Unavailable.
         """
         if isinstance(call, str):
             return await self._enqueue_one(NamedCall(call, payload or {}).options(**_given(options)))
@@ -172,7 +175,9 @@ class Client:
         """
         bound = list(calls)
         answers = await self._enqueueing.batch(bound)
-        return [refusal(answer) or self._handle(answer, call) for call, answer in zip(bound, answers, strict=True)]
+        return [
+            refusal(answer, call) or self._handle(answer, call) for call, answer in zip(bound, answers, strict=True)
+        ]
 
     def handle(self, run_id: str, /, *, result: Result | None = None) -> Handle[Any]:
         """Return a handle of a run by its id; nobody is asked. `Workflow.handle()` gives a typed one."""
@@ -186,7 +191,7 @@ class Client:
 
     async def _enqueue_one(self, call: AnyCall) -> Handle[Any]:
         answer = await self._enqueueing.one(call)
-        if error := refusal(answer):
+        if error := refusal(answer, call):
             raise error
         return self._handle(answer, call)
 

@@ -13,7 +13,7 @@ from aiki.client.named import NamedCall, RouteBook
 from aiki.client.run_ids import RunIds
 from aiki.client.waits import Waits
 from aiki.client.wire import Wire
-from aiki.core.errors import WIRE_ERRORS, AikiError, Conflict
+from aiki.core.errors import WIRE_ERRORS, AikiError, Conflict, RunEnded
 from aiki.core.failpoints import failpoint
 from aiki.definitions.call import Call
 from aiki.wire import weights
@@ -53,8 +53,9 @@ class Enqueueing:
     async def _to_new_run(self, call: AnyCall) -> NewRun:
         run_id = self._ids.next()
         run = await self._routes.to_new_run(call, run_id) if isinstance(call, NamedCall) else call.to_new_run(run_id)
-        if len(run.input) > PAYLOAD_BYTES_LEAST:
-            check_payload(len(run.input), f"the payload of {run.workflow!r}", room=self._wire.room)
+        size = len(run.input) + (0 if run.options.send is None else len(run.options.send.value))
+        if size > PAYLOAD_BYTES_LEAST:
+            check_payload(size, f"the payload of {run.workflow!r}", room=self._wire.room)
         return run
 
     async def _send(self, runs: Sequence[NewRun]) -> list[Enqueued]:
@@ -73,13 +74,14 @@ class Enqueueing:
         return requests(runs, weights.of_run, self._wire.room, CHUNK_RUNS)
 
 
-def refusal(answer: Enqueued) -> AikiError | None:
+def refusal(answer: Enqueued, call: AnyCall) -> AikiError | None:
     """Return the error that a call was refused with, or None."""
     if answer.error is None:
         return None
-    kind = WIRE_ERRORS.get(answer.error.code, AikiError)
-    if kind is not Conflict:
-        return kind(answer.error.message)
-    return Conflict(
-        answer.error.message, hint=f'await client.handle("{answer.id}").status()', command=f"aiki status {answer.id}"
-    )
+    code, message = answer.error.code, answer.error.message
+    hint = f'await client.handle("{answer.id}").status()'
+    first = (call.run_options if isinstance(call, NamedCall) else call.options).send
+    if code == RunEnded.code and first is not None:
+        return RunEnded(message, run_id=answer.id, event=first.name, result="ended", hint=hint)
+    kind = WIRE_ERRORS.get(code, AikiError)
+    return kind(message) if kind is not Conflict else Conflict(message, hint=hint, command=f"aiki status {answer.id}")

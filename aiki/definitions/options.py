@@ -11,16 +11,18 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, Self
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
 from aiki.core.moments import to_wire
+from aiki.inside.event import BoundEvent
 from aiki.wire.messages.options import HIGHEST_PRIORITY as HIGHEST_PRIORITY
 from aiki.wire.messages.options import NO_OPTIONS as NO_OPTIONS
+from aiki.wire.messages.options import FirstEvent, check_key, check_options
 from aiki.wire.messages.options import OnConflict as OnConflict
 from aiki.wire.messages.options import RunOptions as RunOptions
-from aiki.wire.messages.options import check_key, check_options
 from aiki.wire.subjects import is_version
 
 UNCHANGED: Final[Any] = object()
@@ -45,6 +47,7 @@ class HasOptions(ABC):
         timeout: Duration | None = UNCHANGED,
         cancel_timeout: Duration | None = UNCHANGED,
         version: str = UNCHANGED,
+        send: BoundEvent[Any] | None = UNCHANGED,
     ) -> Self:
         """Return the same with the options of its next runs set.
 
@@ -55,6 +58,9 @@ class HasOptions(ABC):
         Within `timeout` of when it may start a run must end, whether a worker runs it or not; else it fails with
         RunTimedOut. One that has begun is told so, and may take `cancel_timeout` to take back what it did; if that is
         not given, as long as it needs, but 5 minutes if no worker hears of it.
+
+        With `send=event.bind(value)` the run is sent that event in the same commit, be it new or found by its key; if
+        it has ended, RunEnded is raised.
         """
         given = {
             "key": idempotency_key,
@@ -65,6 +71,7 @@ class HasOptions(ABC):
             "start_at": start_at,
             "timeout": timeout,
             "cancel_timeout": cancel_timeout,
+            "send": send,
         }
         changes = {name: _as_stored(name, value) for name, value in given.items() if value is not UNCHANGED}
         made = replace(self.run_options, **changes)
@@ -97,11 +104,16 @@ def _as_stored(name: str, value: Any) -> Any:
     return value if read is None or value is None else read(value)
 
 
+def _first(event: Any) -> Any:
+    return FirstEvent(event.event.name, Raw(event.encoded)) if isinstance(event, BoundEvent) else event
+
+
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "labels": dict,
     "delay": to_microseconds,
     "timeout": to_microseconds,
     "cancel_timeout": to_microseconds,
     "start_at": partial(to_wire, what="start_at"),
+    "send": _first,
 }
 """How those are read that people do not give as they are stored."""

@@ -198,6 +198,9 @@ def check_run(run: NewRun, *, room: int) -> None:
         if run.options.key is not None and (run.digest is None or not _DIGEST.fullmatch(run.digest)):
             raise UsageError("an idempotency key needs the digest of the input: 32 hexadecimal digits")
     check_payload(bytes(run.input), what="the input", room=room)
+    if (first := run.options.send) is not None:
+        check_payload(bytes(first.value), what=f"event {first.name!r}", room=room)
+        packing.check_payload(len(run.input) + len(first.value), "the input with its event", room=room)
 
 
 def check_unit(unit: Unit, *, room: int) -> None:

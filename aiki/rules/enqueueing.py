@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
-from aiki.core.errors import AikiError, Conflict, Unavailable
+from aiki.core.errors import AikiError, Conflict, Overloaded, RunEnded, Unavailable, UsageError
 from aiki.core.states import State
 from aiki.rules.standing import Standing
-from aiki.wire.messages import Enqueued, NewRun, Refusal
+from aiki.wire.limits import UNREAD_EVENTS
+from aiki.wire.messages import Enqueued, NewRun, Outcome, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,23 @@ def meet(namespace: str, run: NewRun, same_id: Stored | None, same_key: Stored |
         return Enqueued(same_key.id, created=False)
     message = f"key {run.options.key!r} of workflow {run.workflow!r} was used with another input by run {same_key.id}"
     return refused(same_key.id, Conflict(message))
+
+
+def told(run: NewRun, answer: Enqueued, outcome: Outcome) -> Enqueued:
+    """Return the answer for a run that was sent an event with its enqueue: it is no success if it has not got it."""
+    if outcome.result in ("taken", "repeated"):
+        return answer
+    name = "" if run.options.send is None else run.options.send.name
+    message = f"run {answer.id} takes no event {name!r}"
+    if outcome.result == "ended":
+        error: AikiError = RunEnded(
+            f"{message}: it is {outcome.state}", run_id=answer.id, event=name, result="ended", state=outcome.state
+        )
+    elif outcome.result == "full":
+        error = Overloaded(f"{message}: it has {UNREAD_EVENTS:,} that it has not taken yet, and can have no more")
+    else:
+        error = UsageError(f"{message} ({outcome.result})")
+    return refused(answer.id, error)
 
 
 def refused(run_id: str, error: AikiError) -> Enqueued:

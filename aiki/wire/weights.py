@@ -74,6 +74,8 @@ def of_run(run: NewRun) -> int:
     options = run.options
     if options is not NO_OPTIONS:
         weight += of_text(options.key) + of_labels(options.labels)
+        if options.send is not None:
+            weight += len(options.send.name) + len(options.send.value)
     return weight
 
 

@@ -21,7 +21,7 @@ from aiki.wire.messages.arrivals import (
 )
 from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
-from aiki.wire.messages.options import NO_OPTIONS, RunOptions
+from aiki.wire.messages.options import NO_OPTIONS, FirstEvent, RunOptions
 from aiki.wire.messages.runs import (
     Enqueue,
     Enqueued,
@@ -92,6 +92,7 @@ __all__ = [
     "Fence",
     "Find",
     "FindReply",
+    "FirstEvent",
     "HandOver",
     "History",
     "HistoryItem",

@@ -11,12 +11,12 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from aiki.core.duration import LONGEST
 from aiki.core.errors import UsageError
 from aiki.wire.limits import KEY_CHARS, LABELS, LIST_ITEMS
-from aiki.wire.messages.base import Text
+from aiki.wire.messages.base import NULL, Text
 from aiki.wire.subjects import is_token
 
 OnConflict: TypeAlias = Literal["error", "existing"]
@@ -25,6 +25,13 @@ HIGHEST_PRIORITY: Final = 100
 _SHOWN_CHARS: Final = 60
 LATEST: Final = 253_402_300_799_000_000 // 2
 """Microseconds: no start and no delay lies beyond, so that their sum with a time of now fits every datetime."""
+
+
+class FirstEvent(Struct, frozen=True, array_like=True):
+    """An event that a run is sent by its enqueue, in one commit. The enqueue's own run id is the id of the send."""
+
+    name: Text
+    value: Raw = NULL
 
 
 class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,6 +52,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Microseconds, from when it may start, within which it must end."""
     cancel_timeout: int | None = None
     """Microseconds that it may take to end, and to take back what it did, once it was told to."""
+    send: FirstEvent | None = None
+    """What the run is sent, be it new or found by its key."""
 
 
 NO_OPTIONS: Final = RunOptions()
@@ -64,6 +73,8 @@ def check_options(options: RunOptions) -> None:
         _check_start(options)
     if options.timeout is not None or options.cancel_timeout is not None:
         _check_timeouts(options)
+    if options.send is not None:
+        _check_first(options.send)
 
 
 def check_key(key: Any) -> None:
@@ -104,6 +115,13 @@ def _check_timeouts(options: RunOptions) -> None:
             raise UsageError(f"`{name}` is out of range: {value} microseconds")
     if options.timeout is None:
         raise UsageError("`cancel_timeout` bounds what a run does after its `timeout`, and there is none")
+
+
+def _check_first(event: Any) -> None:
+    if not isinstance(event, FirstEvent):
+        raise UsageError(f"send={_shown(event)}: it must be an event with its value", hint="send=approved.bind(...)")
+    if not is_token(event.name):
+        raise UsageError(f"event {_shown(event.name)}: an event's name is 1 to 64 of A-Z a-z 0-9 _ -")
 
 
 def _is_storable(text: str, *, least: int) -> bool:

@@ -11,11 +11,14 @@ from aiki.rules.checking import check_run
 from aiki.rules.enqueueing import meet, refused
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Claimed, Enqueue, Enqueued, EnqueueReply, Fence, NewRun
+from aikid.engine import first_events
+from aikid.engine.arrivals import note
 from aikid.engine.changes import Born, Changes, Done, Handed
 from aikid.engine.leaves import NO_LEAVES, Given, Leaves, rows_of
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
 from aikid.store.enqueue import Inserted, Leave, Row
+from aikid.store.inbox import Reached
 from aikid.store.pool import Connection, Pool
 
 
@@ -42,18 +45,28 @@ async def enqueue(
                 rows.append((namespace, run))
                 places.append((number, place))
         answers.append(answer)
+    undeclared = await first_events.undeclared(pool, rows)
+    for place in sorted(undeclared, reverse=True):
+        rows.pop(place)
+        _put(answers, places.pop(place), undeclared[place])
     if not rows:
         return Done([_reply(answer) for answer in answers])
     wrote = await _write(pool, routes, rows, leaves, room=room)
-    for (number, place), result in zip(places, wrote.results, strict=True):
-        answer_list = answers[number]
-        assert isinstance(answer_list, list)
-        answer_list[place] = result
+    for at, result in zip(places, wrote.results, strict=True):
+        _put(answers, at, result)
     changes = Changes(born=[Born(calls, wrote.inserted.now, wrote.others)], due_seconds=wrote.inserted.due_seconds)
     for route in wrote.queued:
         changes.queued[route] += 1
     changes.handed = [_handed(given, rows, wrote) for given in wrote.given]
+    note(changes, wrote.reached)
     return Done([_reply(answer) for answer in answers], changes)
+
+
+def _put(answers: list[list[Enqueued | None] | AikiError], at: tuple[int, int], answer: Enqueued) -> None:
+    number, place = at
+    answer_list = answers[number]
+    assert isinstance(answer_list, list)
+    answer_list[place] = answer
 
 
 def _reply(answer: list[Enqueued | None] | AikiError) -> EnqueueReply | AikiError:
@@ -81,6 +94,8 @@ class _Wrote:
     running: Mapping[str, int] = field(default_factory=dict)
     """Runs that stand under the claims that this call offered: since when."""
     given: list[Given] = field(default_factory=list)
+    reached: Reached = field(default_factory=Reached)
+    """Whom the events have reached that runs were sent."""
 
 
 async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves, *, room: int) -> _Wrote:
@@ -91,13 +106,11 @@ async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves
 
     async def work(connection: Connection) -> _Wrote:
         failpoint("enqueue.before_commit")
-        inserted = await store.insert(connection, rows, asked)
-        if inserted.made is not None:
-            return await _tell_apart(connection, rows, inserted, asked)
-        started = inserted.later | inserted.running
-        queued = [_route(row) for row in rows if row[1].id not in started]
-        running = dict.fromkeys(inserted.running, inserted.now)
-        return _Wrote([Enqueued(run.id) for _, run in rows], inserted, queued, inserted.later, running)
+        wrote = await _insert(connection, rows, asked)
+        if not any(run.options.send for _, run in rows):
+            return wrote
+        results, reached = await first_events.bring(connection, rows, wrote.results)
+        return replace(wrote, results=results, reached=reached)
 
     if not offers:
         return await pool.run(work)
@@ -111,6 +124,16 @@ async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves
         if offer.line.session not in wrote.inserted.live:
             leaves.forget(offer.line)
     return replace(wrote, given=given)
+
+
+async def _insert(connection: Connection, rows: Sequence[Row], asked: Sequence[Leave]) -> _Wrote:
+    inserted = await store.insert(connection, rows, asked)
+    if inserted.made is not None:
+        return await _tell_apart(connection, rows, inserted, asked)
+    started = inserted.later | inserted.running
+    queued = [_route(row) for row in rows if row[1].id not in started]
+    running = dict.fromkeys(inserted.running, inserted.now)
+    return _Wrote([Enqueued(run.id) for _, run in rows], inserted, queued, inserted.later, running)
 
 
 async def _tell_apart(

@@ -20,7 +20,7 @@ from typing import Final
 
 from aiki.rules.checking import is_uuid
 from aiki.wire.limits import HANDED_BYTES, HANDED_RUNS, LEAVE_SECONDS
-from aiki.wire.messages import Park, Parked
+from aiki.wire.messages import Park, Parked, RunOptions
 from aikid.engine.routes import RouteKey
 from aikid.store.enqueue import Leave, Row
 
@@ -141,20 +141,20 @@ class Leaves:
             return []
         wanted: dict[RouteKey, list[int]] = {}
         ids: set[str] = set()
-        dated: set[RouteKey] = set()
+        others: set[RouteKey] = set()
         for place, (namespace, run) in enumerate(rows):
             route = (namespace, run.workflow, run.version)
             if route not in self._by_route or run.id in ids:
                 continue
-            if run.options.start_at is not None or run.options.delay is not None:
-                dated.add(route)
+            if _waits_for_more(run.options):
+                others.add(route)
             ids.add(run.id)
             wanted.setdefault(route, []).append(place)
         offers: list[Offer] = []
         left, most_bytes = OFFERED_RUNS, min(HANDED_BYTES, room // 2)
         for route, places in wanted.items():
-            if route in dated or not left:
-                continue  # of those with a date one may be queued at once, and only the database's clock tells
+            if route in others or not left:
+                continue  # one of the route may be queued at once: nobody overtakes it
             if len(places) > 1:
                 places.sort(key=lambda place: -rows[place][1].options.priority)
             made = self._offer(route, places[:left], rows, most_bytes=most_bytes)
@@ -255,3 +255,8 @@ def rows_of(offers: Sequence[Offer], rows: Sequence[Row]) -> list[Leave]:
     ]
     leaves.sort(key=lambda item: (-item[1].row[1].options.priority, item[0]))
     return [leave for _, leave in leaves]
+
+
+def _waits_for_more(options: RunOptions) -> bool:
+    """Tell whether a run may have to be queued: until a time that only the database's clock tells, or for its event."""
+    return options.start_at is not None or options.delay is not None or options.send is not None

@@ -18,7 +18,7 @@ from aiki.inside.event import BoundEvent, Event
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Result
 from aiki.wire import codec
-from aiki.wire.messages import NO_OPTIONS, NewRun, RunOptions, RunStatus
+from aiki.wire.messages import NO_OPTIONS, FirstEvent, NewRun, RunOptions, RunStatus
 from tests.unit.payload.shapes import Item, Money
 
 R = TypeVar("R")
@@ -75,6 +75,7 @@ def test_options_travel_with_the_call():
         labels={"tenant": "a"},
         start_at=moment,
         version="2",
+        send=Event("approved", type=str).bind("alice"),
     )
     run = made.bind(Item("x", price=1), False).to_new_run("r")
     assert run.version == "2"
@@ -85,6 +86,7 @@ def test_options_travel_with_the_call():
         priority=-3,
         labels={"tenant": "a"},
         start_at=int(moment.astimezone(UTC).timestamp()) * 1_000_000,
+        send=FirstEvent("approved", Raw(b'"alice"')),
     )
     assert run.digest == digest(b'{"item":{"sku":"x"}}')
     later = made.options(start_at=None, delay="5m").bind(Item("x")).to_new_run("r")
@@ -115,6 +117,7 @@ def test_options_travel_with_the_call():
         ({"timeout": "0s"}, "longer than 0"),
         ({"cancel_timeout": "1m"}, "there is none"),
         ({"version": 2}, "must be text"),
+        ({"send": Event("approved", type=str)}, "it must be an event with its value"),
     ],
 )
 @pytest.mark.parametrize("named", [process, NamedCall("process-order")])

@@ -23,6 +23,7 @@ from aiki.wire.messages import (
     Enqueue,
     Entry,
     Fence,
+    FirstEvent,
     HistoryItem,
     NewRun,
     OpenSession,
@@ -181,7 +182,8 @@ timers = st.builds(TimerAsk, entries, st.integers(0, TIME), number)
 
 @given(raw, st.none() | text, labels)
 def test_a_run_weighs_no_less_than_it_takes(input: Raw, key: str | None, labelled: dict[str, str]) -> None:
-    options = RunOptions(key=key, on_conflict="existing", priority=-100, labels=labelled, start_at=TIME)
+    first = FirstEvent("x" * 64, input)
+    options = RunOptions(key=key, on_conflict="existing", priority=-100, labels=labelled, start_at=TIME, send=first)
     run = NewRun(RUN, NAME, VERSION, input, options, "f" * 32)
     claimed = Claimed(FENCE, RUN, NAME, VERSION, input, 9, TIME, key, labelled, length=50_000, suspect=True)
     claimed.generation, claimed.news, claimed.unread = 2**31 - 1, 2**63 - 1, 2**31 - 1
