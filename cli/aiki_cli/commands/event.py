@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from itertools import islice
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from aiki import UsageError
+from aiki import PayloadError, UsageError
 from aiki_cli import options
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
@@ -71,7 +73,7 @@ def send(
     aiki event send --workflow process-order --state waiting prices-changed currency=EUR --yes
     """
     given = event_words(words)
-    value = given.value(None if base is None else payload.parse_json(*payload_text(base, session.out.say)))
+    value = given.value(None if base is None else _base(session, base))
     filters = {"workflow": workflow, "states": state or (), "labels": payload.labels_of(label or ())}
     if not any(filters.values()):
         if not given.references:
@@ -80,6 +82,16 @@ def send(
     if given.references:
         raise UsageError("name runs, or filter them: not both", hint=f"aiki event send RUN {given.name}")
     return partial(_send_to_found, session, given, value, key=key, filters=filters, yes=yes)
+
+
+def _base(session: Session, source: str) -> object:
+    text, name = payload_text(source, session.out.say)
+    try:
+        return payload.parse_json(text, name)
+    except PayloadError as error:
+        if text == source:
+            error.hint = f"-p {shlex.quote(json.dumps(text))}   (text is JSON with its quotes)"
+        raise
 
 
 async def _send_to_named(session: Session, given: EventWords, value: object, *, key: str | None) -> Lines[SendOutcome]:
@@ -123,7 +135,6 @@ async def _found(client: Client, filters: dict[str, Any]) -> list[str]:
 def _derived_key(filters: dict[str, Any], name: str, value: object) -> str:
     """Return the key that the same words have each time."""
     import hashlib
-    import json
 
     told = json.dumps([filters, name, value], sort_keys=True)
     return f"bulk-{hashlib.blake2b(told.encode(), digest_size=8).hexdigest()}"

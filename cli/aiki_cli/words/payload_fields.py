@@ -20,7 +20,7 @@ Word = tuple[str, str]
 
 def words(schema: object) -> list[Word]:
     """Return a word for each member of the payload; one that is an object has a word for each of its own members."""
-    return list(islice(_members(schema, schema, "", _DEPTH), MOST))
+    return list(islice(_members(_referred(schema, schema), schema, "", _DEPTH), MOST))
 
 
 def _members(schema: object, root: object, before: str, depth: int) -> Iterator[Word]:

@@ -22,9 +22,19 @@ FLOWS = '''
 """Workflows that end in each way there is."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
-from aiki import Fatal, Retry, WorkflowRun, task, workflow
+from aiki import Event, Fatal, Retry, WorkflowRun, task, workflow
+
+
+@dataclass
+class Vote:
+    by: str
+    weight: int = 1
+
+
+approved, voted = Event("approved", type=str), Event("voted", type=Vote)
 
 
 @task
@@ -72,6 +82,11 @@ async def held(run: WorkflowRun, gate: str) -> str:
 @workflow(name="sleeper", version="1")
 async def sleeper(run: WorkflowRun) -> None:
     await run.sleep("1h")
+
+
+@workflow(name="asking", version="1", events=[approved, voted])
+async def asking(run: WorkflowRun) -> str:
+    return f"approved by {await run.wait_for(approved)}"
 '''
 
 

@@ -78,6 +78,15 @@ def test_tab_offers_the_members_of_a_payload_and_remembers_them(tab, aiki, worke
     assert tab("aiki", "enqueue", "../../x", "") == []
 
 
+def test_tab_offers_runs_then_declared_events_then_what_they_carry(tab, aiki, worker):
+    run_id = aiki("enqueue", "asking").lines[0]
+    assert tab("aiki", "event", "send", run_id[:12]) == [run_id]
+    assert tab("aiki", "event", "send", run_id, "") == ["approved", "voted"]
+    assert tab("aiki", "event", "send", "--state", "waiting", "a") == ["approved"]
+    assert tab("aiki", "event", "send", run_id, "voted", "") == ["by=", "weight:="]
+    assert tab("aiki", "event", "send", run_id, "voted", "by=x", "") == ["weight:="]
+
+
 def test_tab_offers_what_can_be_served(tab, flows):
     (flows / "reports").mkdir()
     (flows / "reports" / "__init__.py").touch()
