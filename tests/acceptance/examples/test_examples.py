@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from aiki import Client, Conflict, State
+from aiki import Client, Conflict, RunEnded, State
+from examples.approval import Decision, approve_expense, decided
 from examples.keys import pay_invoice
 from examples.morning import morning_routine
 from examples.onboarding import onboard_user
@@ -18,7 +19,7 @@ from examples.tax import Assessment, Person, tax_return
 from examples.versions import greet_v1, greet_v2
 from tests.acceptance.examples.commands import aiki
 from tests.servers import Program
-from tests.waiting import ENOUGH
+from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -74,11 +75,40 @@ async def test_one_key_is_one_run_and_one_execution(client: Client) -> None:
         await keyed.enqueue(client, "i-7", 9999)
 
 
-@pytest.mark.parametrize("name", ["morning", "onboarding", "tax", "versions", "keys"])
+async def test_an_expense_is_paid_when_it_is_approved_also_before_the_run_asks(client: Client) -> None:
+    told = approve_expense.options(send=decided.bind(Decision(ok=True, by="Grace")))
+    handle = await told.enqueue(client, "Ada", 4200)
+    assert await handle.result(timeout=ENOUGH) == {"status": "paid", "by": "Grace", "transfer": "42.00 to Ada"}
+
+
+async def test_a_reminder_is_sent_once_and_the_answer_to_it_counts(client: Client) -> None:
+    handle = await approve_expense.enqueue(client, "Ada", 4200, remind_after="10ms")
+
+    async def asked() -> list[str]:
+        story = [entry async for entry in client.runs.history(handle.run_id)]
+        return [entry.value for entry in story if entry.task == "ask"]
+
+    async def is_reminded() -> bool:
+        return len(await asked()) == 2
+
+    await wait_until(is_reminded)
+    await handle.send(decided, Decision(ok=False, by="Alan"))
+    assert await handle.result(timeout=ENOUGH) == {"status": "refused", "by": "Alan"}
+    assert await asked() == ["may Ada have 42.00?", "Again: may Ada have 42.00?"]
+    with pytest.raises(RunEnded, match="it is completed"):
+        await handle.send(decided, Decision(ok=True, by="Grace"))
+
+
+async def test_a_request_expires_if_nobody_decides(client: Client) -> None:
+    handle = await approve_expense.enqueue(client, "Ada", 4200, remind_after="10ms", expire_after="10ms")
+    assert await handle.result(timeout=ENOUGH) == {"status": "expired"}
+
+
+@pytest.mark.parametrize("name", ["approval", "morning", "onboarding", "tax", "versions", "keys"])
 def test_the_commands_in_an_example_work(examples_worker: Program, name: str) -> None:
     """The lines that an example's docstring shows do what they say."""
     text = (EXAMPLES / f"{name}.py").read_text()
-    commands = re.findall(r"^    aiki (enqueue .*?)(?:  +# (.*))?$", text, re.MULTILINE)
+    commands = re.findall(r"^    aiki ((?:enqueue|event|wait) .*?)(?:  +# (.*))?$", text, re.MULTILINE)
     assert commands
     for words, says in commands:
         done = aiki(*shlex.split(words), env=examples_worker.env)
