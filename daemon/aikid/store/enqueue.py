@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, TypeAlias
 
 from aiki.core.states import Move, State
@@ -58,7 +59,7 @@ class Inserted:
 # of the route is queued (`runs_queued`): nobody is overtaken, nor in the batch itself, where of each route the first
 # leave that does not hold ends them all.
 #
-# Of runs with a deadline the statement has a part more (`store.deadlines`); the others do not pay for it.
+# For runs with a key or a deadline the statement has parts more; the others do not pay for them.
 _INSERT: Final = f"""
 WITH live AS MATERIALIZED (
   SELECT s.id, s.namespace, s.worker FROM aiki.sessions s
@@ -84,13 +85,7 @@ WITH live AS MATERIALIZED (
     aiki.now() + delay_us * interval '1 microsecond') AS due
   FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
     AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us)
-), keyed AS (
-  INSERT INTO aiki.keys (namespace, workflow, key, run_id, digest)
-  SELECT n.namespace, n.workflow, n.key, n.id, n.digest FROM new n
-  WHERE n.key IS NOT NULL AND NOT EXISTS (SELECT FROM aiki.runs r WHERE r.id = n.id)
-  ORDER BY n.namespace, n.workflow, n.key, n.id
-  ON CONFLICT DO NOTHING RETURNING run_id
-), made AS (
+), {{keyed}}made AS (
   INSERT INTO aiki.runs
     (created_at, id, namespace, workflow, version, state, priority, input, key, digest, labels, due_at, origin_id,
      epoch, history_seq, claim_id, session_id, last_claimed_at, started_at)
@@ -100,8 +95,7 @@ WITH live AS MATERIALIZED (
     CASE WHEN l.holds THEN 1 ELSE 0 END, CASE WHEN l.holds THEN 1 ELSE 0 END, l.claim_id, l.session,
     CASE WHEN l.holds THEN aiki.now() END, CASE WHEN l.holds THEN aiki.now() END
   FROM new LEFT JOIN leave l ON l.place = new.place AND l.holds
-  WHERE new.key IS NULL OR new.id IN (SELECT run_id FROM keyed)
-  ON CONFLICT DO NOTHING
+  {{are_free}} ON CONFLICT DO NOTHING
   RETURNING id, state, due_at, session_id, namespace, created_at, labels, key
 ), claimed AS (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
@@ -111,10 +105,30 @@ SELECT CASE WHEN count(*) < (%b)[1] THEN coalesce(array_agg(id::text), '{{{{}}}}
   array_agg(id::text) FILTER (WHERE state = '{State.SCHEDULED}'),
   extract(epoch FROM least(min(due_at){{earliest}}) - aiki.now())::float8, {MICROSECONDS.format("aiki.now()")},
   array_agg(id::text) FILTER (WHERE state = '{State.RUNNING}'), (SELECT array_agg(id::text) FROM live)
-FROM made HAVING count(key) = (SELECT count(*) FROM keyed) OR aiki.again()
+FROM made {{are_whole}}
 """
-_INSERT_ALONE: Final = _INSERT.format(deadlines="", earliest="")
-_INSERT_TIMED: Final = _INSERT.format(deadlines=deadlines.SET, earliest=deadlines.EARLIEST)
+_KEYED: Final = """
+keyed AS (
+  INSERT INTO aiki.keys (namespace, workflow, key, run_id, digest)
+  SELECT n.namespace, n.workflow, n.key, n.id, n.digest FROM new n
+  WHERE n.key IS NOT NULL AND NOT EXISTS (SELECT FROM aiki.runs r WHERE r.id = n.id)
+  ORDER BY n.namespace, n.workflow, n.key, n.id
+  ON CONFLICT DO NOTHING RETURNING run_id
+),
+"""
+_ARE_FREE: Final = "WHERE new.key IS NULL OR new.id IN (SELECT run_id FROM keyed)"
+_ARE_WHOLE: Final = "HAVING count(key) = (SELECT count(*) FROM keyed) OR aiki.again()"
+
+
+@cache
+def _insert(*, keyed: bool, timed: bool) -> str:
+    return _INSERT.format(
+        keyed=_KEYED if keyed else "",
+        are_free=_ARE_FREE if keyed else "",
+        are_whole=_ARE_WHOLE if keyed else "",
+        deadlines=deadlines.SET if timed else "",
+        earliest=deadlines.EARLIEST if timed else "",
+    )
 
 
 async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[Leave] = ()) -> Inserted:
@@ -152,7 +166,7 @@ async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[L
         *(timed := deadlines.arrays(runs)),
         Ints([len(rows)]),
     ]
-    statement = _INSERT_TIMED if timed else _INSERT_ALONE
+    statement = _insert(keyed=any(one.key is not None for one in options), timed=bool(timed))
     ((made, later, due_seconds, now, running, live),) = await prepared.rows(connection, statement, parameters)
     ids = None if made is None else frozenset(made)
     return Inserted(ids, frozenset(later or ()), due_seconds, now, frozenset(running or ()), frozenset(live or ()))
