@@ -7,7 +7,10 @@ import pytest
 
 from aikid.loops.pruner import Pruner
 from aikid.store.pruning import BATCH, KEPT_SECONDS, Kind
+from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import Engine, locked, new_id
+from tests.servers import Nats
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 OLD, FRESH = KEPT_SECONDS + 60, KEPT_SECONDS - 60
@@ -114,6 +117,18 @@ async def test_rows_that_another_holds_are_not_waited_for(engine: Engine) -> Non
     async with locked(engine.database, held):
         assert await prune(engine) == [6]
     assert await prune(engine) == [2]
+
+
+async def test_a_daemon_prunes_by_itself(engine: Engine, nats: Nats) -> None:
+    """The batch after the first, too, long before its minute of rest is over."""
+    run_id = await stored(engine, generation=1)
+    await arrived(engine, run_id, OLD, 0, BATCH + 1)
+
+    async def is_empty() -> bool:
+        return await engine.execute("SELECT count(*) FROM aiki.inbox") == [(0,)]
+
+    async with running_app(engine.database, nats.url):
+        await wait_until(is_empty, what="the inbox is empty")
 
 
 async def test_the_ways_to_what_is_pruned_are_indexes(engine: Engine) -> None:
