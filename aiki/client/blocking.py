@@ -109,8 +109,12 @@ class BlockingHandle(Generic[R]):
         """Wait for the run's end and return its result; raises as `Handle.result`."""
         return self._portal.call(partial(self._handle.result, timeout=timeout))
 
+    def pause(self) -> RunStatus:
+        """Hold the run until it is resumed; as `Handle.pause`."""
+        return self._portal.call(self._handle.pause)
+
     def resume(self) -> RunStatus:
-        """Queue the run again; as `Handle.resume`."""
+        """Let the run go on; as `Handle.resume`."""
         return self._portal.call(self._handle.resume)
 
     @overload
@@ -164,8 +168,16 @@ class BlockingRuns:
         """Return the payload that the run was enqueued with. Raises NotFound."""
         return self._portal.call(self._runs.input, run_id)
 
+    def pause(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+        """Hold a run until it is resumed; as `Runs.pause`."""
+        return self._portal.call(partial(self._runs.pause, run_id, actor=actor))
+
+    def pause_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+        """Hold many runs; as `Runs.pause_batch`."""
+        return self._portal.call(partial(self._runs.pause_batch, run_ids, actor=actor))
+
     def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
-        """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
+        """Let a run go on; as `Runs.resume`."""
         return self._portal.call(partial(self._runs.resume, run_id, actor=actor))
 
     @overload
@@ -191,6 +203,10 @@ class BlockingRuns:
     ) -> Sequence[SendOutcome]:
         """Send many runs an event, and return what became of each; as `Runs.send`."""
         return self._portal.call(partial(self._runs.send, run_ids, event, value, idempotency_key=idempotency_key))
+
+    def resume_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+        """Let many runs go on; as `Runs.resume_batch`."""
+        return self._portal.call(partial(self._runs.resume_batch, run_ids, actor=actor))
 
     def find(self, reference: str) -> str:
         """Return the id of the run that is meant; as `Runs.find`."""

@@ -1,11 +1,57 @@
-"""Own what a client makes runs do."""
+"""Own what a client makes runs do: pause, resume; one or many."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from aiki.client import waits
 from aiki.client.wire import Wire
-from aiki.wire.messages import Resume, RunStatus
+from aiki.core.errors import AikiError, Conflict, NotFound
+from aiki.core.states import Move, sources
+from aiki.wire.limits import BATCH_RUNS
+from aiki.wire.messages import Ordered, Pause, Resume, RunStatus
+
+Order = type[Pause] | type[Resume]
 
 
-async def resume(wire: Wire, run_id: str, *, actor: str | None = None) -> RunStatus:
-    """Queue a blocked or retrying run again, and return it. Raises NotFound, or Conflict if its state forbids it."""
-    return (await wire.call(Resume(run_id, actor))).run
+async def obey(wire: Wire, order: Order, run_id: str, *, actor: str | None = None) -> RunStatus:
+    """Give the order to one run, and return the run since. Raises NotFound, or Conflict if its state forbids it."""
+    (outcome,) = await obey_all(wire, order, [run_id], actor=actor)
+    if isinstance(outcome, AikiError):
+        raise outcome
+    return outcome
+
+
+async def obey_all(
+    wire: Wire, order: Order, run_ids: Sequence[str], *, actor: str | None = None
+) -> list[RunStatus | AikiError]:
+    """Give the order to the runs, and return of each in order how it is since, or why it does not obey."""
+    ordered: list[Ordered] = []
+    for start in range(0, len(run_ids), BATCH_RUNS):
+        ordered += (await wire.call(order(list(run_ids[start : start + BATCH_RUNS]), actor))).outcomes
+    refused = {
+        run_id: error
+        for run_id, one in zip(run_ids, ordered, strict=True)
+        if (error := _refusal(wire, order, run_id, one)) is not None
+    }
+    found = await waits.read(wire, [run_id for run_id in run_ids if run_id not in refused])
+    return [refused.get(run_id) or found.get(run_id) or _unknown(wire, run_id) for run_id in run_ids]
+
+
+def _refusal(wire: Wire, order: Order, run_id: str, ordered: Ordered) -> AikiError | None:
+    match ordered.result:
+        case "unknown":
+            return _unknown(wire, run_id)
+        case "too_late":
+            return Conflict(f"run {run_id} has ended {ordered.state}: it is too late to {order.op} it")
+        case "refused" if order is Pause:
+            return Conflict(f"run {run_id} is {ordered.state}: it stands still already, until it is resumed")
+        case "refused":
+            states = ", ".join(sorted(sources(Move.RESUME)))
+            return Conflict(f"run {run_id} is {ordered.state}: only what is {states} can be resumed")
+        case _:
+            return None
+
+
+def _unknown(wire: Wire, run_id: str) -> NotFound:
+    return NotFound(f"run {run_id} does not exist in namespace {wire.namespace!r}")

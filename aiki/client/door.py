@@ -10,7 +10,7 @@ from aiki.client.sending import Parcel, Sending
 from aiki.client.wire import Wire
 from aiki.core.errors import NotFound
 from aiki.inside.event import BoundEvent
-from aiki.wire.messages import RunStatus
+from aiki.wire.messages import Pause, Resume, RunStatus
 
 
 class ClientDoor:
@@ -36,12 +36,16 @@ class ClientDoor:
         """Yield the run as it is now, then again at each change, until it has ended. Raises NotFound."""
         return self._waits.changes(run_id)
 
-    async def resume(self, run_id: str) -> RunStatus:
-        """Queue the run again. Raises Conflict if its state forbids it."""
-        return await control.resume(self._wire, run_id)
-
     async def send(self, run_id: str, event: BoundEvent[Any], key: str | None) -> None:
         """Put the event into the run's inbox. Raises RunEnded, Conflict, Overloaded, NotFound."""
         outcome = await self._sending.one(run_id, Parcel.of(event), key)
         if outcome.error is not None:
             raise outcome.error
+
+    def pause(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
+        """Hold the run until it is resumed. Raises NotFound, or Conflict if its state forbids it."""
+        return control.obey(self._wire, Pause, run_id)
+
+    def resume(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
+        """Let the run go on. Raises NotFound, or Conflict if its state forbids it."""
+        return control.obey(self._wire, Resume, run_id)

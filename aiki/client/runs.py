@@ -14,13 +14,14 @@ from aiki.client.named import RouteBook
 from aiki.client.sending import Parcel, Sending, SendOutcome
 from aiki.client.wire import Wire
 from aiki.core import keys
-from aiki.core.errors import NotFound, UsageError
+from aiki.core.errors import AikiError, NotFound, UsageError
 from aiki.core.moments import to_datetime, to_wire
 from aiki.core.states import State
 from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus
 from aiki.inside.event import Event
-from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Summary
+from aiki.wire import messages
+from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Pause, Resume, Summary
 
 V = TypeVar("V")
 
@@ -148,9 +149,23 @@ class Runs:
         """Return the payload that the run was enqueued with; as `Unreadable` if it cannot be read. Raises NotFound."""
         return stored.read((await self._wire.call(Input(run_id))).input)
 
+    async def pause(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+        """Hold a run until it is resumed; as `Handle.pause`. Raises NotFound, or Conflict if its state forbids it."""
+        return status.from_wire(await control.obey(self._wire, Pause, run_id, actor=actor))
+
+    async def pause_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+        """Hold many runs, and return of each in order how it is since, or the error of one that does not obey."""
+        return _obeyed(await control.obey_all(self._wire, Pause, [*run_ids], actor=actor))
+
     async def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
-        """Queue a blocked or retrying run again. Raises NotFound, or Conflict if its state forbids it."""
-        return status.from_wire(await control.resume(self._wire, run_id, actor=actor))
+        """Let a paused, blocked or retrying run go on. Raises NotFound, or Conflict if its state forbids it."""
+        return status.from_wire(await control.obey(self._wire, Resume, run_id, actor=actor))
+
+    async def resume_batch(
+        self, run_ids: Iterable[str], *, actor: str | None = None
+    ) -> Sequence[RunStatus | AikiError]:
+        """Let many runs go on, and return of each in order how it is since, or the error of one that does not obey."""
+        return _obeyed(await control.obey_all(self._wire, Resume, [*run_ids], actor=actor))
 
     @overload
     async def send(
@@ -215,6 +230,10 @@ class Runs:
                 )
             if (cursor := reply.cursor) is None:
                 return NamespaceSummary([count for _, count in sorted(counts.items())], reply.workers)
+
+
+def _obeyed(outcomes: Sequence[messages.RunStatus | AikiError]) -> Sequence[RunStatus | AikiError]:
+    return [one if isinstance(one, AikiError) else status.from_wire(one) for one in outcomes]
 
 
 def _entry(item: HistoryItem) -> HistoryEntry:

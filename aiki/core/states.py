@@ -44,6 +44,8 @@ class Move(StrEnum):
     FAIL = "fail"
     RESUME = "resume"
     TIME_OUT = "time_out"
+    DEFER = "defer"
+    PAUSE = "pause"
 
 
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
@@ -77,6 +79,13 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.RUNNING, Move.RESCUE): State.QUEUED,
     (State.RUNNING, Move.BACK_OFF): State.RETRYING,
     (State.RUNNING, Move.CRASH_LOOP): State.BLOCKED,
+    # A person may hold a run that does not run; of one that runs it is wanted, and done when its claim ends.
+    (State.SCHEDULED, Move.PAUSE): State.PAUSED,
+    (State.QUEUED, Move.PAUSE): State.PAUSED,
+    (State.SLEEPING, Move.PAUSE): State.PAUSED,
+    (State.WAITING, Move.PAUSE): State.PAUSED,
+    (State.RETRYING, Move.PAUSE): State.PAUSED,
+    (State.PAUSED, Move.RESUME): State.QUEUED,
     (State.BLOCKED, Move.RESUME): State.QUEUED,
     # A person may cut short the wait before a retry after crashes or failures.
     (State.RETRYING, Move.RESUME): State.QUEUED,
@@ -88,6 +97,8 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.WAITING, Move.TIME_OUT): State.FAILED,
     (State.RETRYING, Move.TIME_OUT): State.FAILED,
     (State.BLOCKED, Move.TIME_OUT): State.FAILED,
+    # One that was resumed before its first claim was due.
+    (State.QUEUED, Move.DEFER): State.SCHEDULED,
 }
 
 

@@ -38,8 +38,12 @@ class Door(Protocol):
         """Yield the run as it is now, then again at each change, until it has ended."""
         ...
 
+    async def pause(self, run_id: str) -> messages.RunStatus:
+        """Hold the run until it is resumed, and return it. Raises Conflict if its state forbids it."""
+        ...
+
     async def resume(self, run_id: str) -> messages.RunStatus:
-        """Queue the run again, and return it. Raises Conflict if its state forbids it."""
+        """Let the run go on, and return it. Raises Conflict if its state forbids it."""
         ...
 
     async def send(self, run_id: str, event: BoundEvent[Any], key: str | None) -> None:
@@ -95,8 +99,18 @@ class Handle(Generic[R_co]):
         value: R_co = stored.read(run.output) if self._result is None else self._result.decode(bytes(run.output))
         return value
 
+    async def pause(self) -> RunStatus:
+        """Hold the run until it is resumed. One that runs starts nothing more, and rests once its tasks have ended.
+
+        Raises Conflict if it has ended, or is blocked: then it stands still already.
+        """
+        return status.from_wire(await self._door.pause(self.run_id))
+
     async def resume(self) -> RunStatus:
-        """Queue the run again if it is blocked or waits for a retry. Raises Conflict if its state forbids it."""
+        """Let the run go on if it is paused or blocked, or waits for a retry. Raises Conflict if its state forbids it.
+
+        What came meanwhile reaches it in the order in which it came.
+        """
         return status.from_wire(await self._door.resume(self.run_id))
 
     @overload

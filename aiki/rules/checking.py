@@ -31,6 +31,7 @@ from aiki.wire.messages import (
     NewRun,
     OpenSession,
     Page,
+    Pause,
     Record,
     RenewSession,
     Request,
@@ -99,8 +100,8 @@ def check_request(request: Request[Any]) -> None:
             _check_open(request)
         case RenewSession() | CloseSession():
             _check_id(request.id, what="session")
-        case Resume():
-            _check_resume(request)
+        case Pause() | Resume():
+            _check_order(request)
         case _:
             _check_read(request)
 
@@ -128,8 +129,9 @@ def _check_open(request: OpenSession) -> None:
         raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
 
 
-def _check_resume(request: Resume) -> None:
-    _check_id(request.id)
+def _check_order(request: Pause | Resume) -> None:
+    for run_id in request.ids:
+        _check_id(run_id)
     if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):
         raise UsageError(f"`actor` must be 1 to {_NAME_CHARS} characters without NUL")
 

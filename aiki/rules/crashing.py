@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from aiki.core.states import Move, apply
-from aiki.rules.standing import Standing
+from aiki.rules.standing import Standing, rested
 
 SUSPECT: Final = 2
 """Losses from which on a run waits before it is tried again, and is claimed alone."""
@@ -40,18 +40,20 @@ def lose(standing: Standing, *, is_left: bool, now: int) -> tuple[Loss, Standing
     """
     if is_left:
         state = apply(standing.state, Move.RELEASE)
-        return Loss(Move.RELEASE), replace(standing, state=state, claim_id=None, due_at=None, outcome=None)
+        return Loss(Move.RELEASE), rested(replace(standing, state=state, claim_id=None, due_at=None, outcome=None))
     count = 1 if standing.length > standing.crash_length else standing.crash_count + 1
     loss = _loss(count)
     due_at = now + round(back_off_seconds(count) * 1e6) if loss.move is Move.BACK_OFF else None
-    return loss, replace(
-        standing,
-        state=apply(standing.state, loss.move),
-        claim_id=None,
-        crash_count=count,
-        crash_length=standing.length,
-        due_at=due_at,
-        outcome=None,
+    return loss, rested(
+        replace(
+            standing,
+            state=apply(standing.state, loss.move),
+            claim_id=None,
+            crash_count=count,
+            crash_length=standing.length,
+            due_at=due_at,
+            outcome=None,
+        )
     )
 
 

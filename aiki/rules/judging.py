@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Raw
 
 from aiki.core.states import Move, State, apply, sources, target
-from aiki.rules.standing import Outcome, Standing
+from aiki.rules.standing import Outcome, Standing, rested
 from aiki.wire.messages import End
 
 ENDS: Final = frozenset(move for move in Move if State.RUNNING in sources(move)) - {
@@ -27,13 +27,15 @@ STANDSTILLS: Final = frozenset({Move.RELEASE})
 
 def judge(standing: Standing, end: End) -> Standing:
     """Return how a run stands when its claim has ended so. Raises IllegalTransition."""
-    return replace(
-        standing,
-        state=apply(standing.state, end.move),
-        crash_count=standing.crash_count if end.move in STANDSTILLS else 0,
-        due_at=end.due_at,
-        outcome=outcome(end),
-        waits=frozenset(end.waits),
+    return rested(
+        replace(
+            standing,
+            state=apply(standing.state, end.move),
+            crash_count=standing.crash_count if end.move in STANDSTILLS else 0,
+            due_at=end.due_at,
+            outcome=outcome(end),
+            waits=frozenset(end.waits),
+        )
     )
 
 

@@ -7,8 +7,12 @@ an object in memory) keeps these fields with it. Beside the value stand here the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
-from aiki.core.states import Move, State, apply
+from aiki.core.states import TRANSITIONS, Move, State, apply
+
+PAUSE: Final = "pause"
+"""What may be wanted of a running run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,21 @@ class Standing:
     """Events that came and were not consumed."""
     waits: frozenset[str] = frozenset()
     """The arrivals that it rests for."""
+    wanted: str | None = None
+    """What a person wants of it while it runs: PAUSE."""
+
+
+def rested(standing: Standing) -> Standing:
+    """Return how a run stands that has just left its claim in this state: paused, if that is wanted and it can be."""
+    if standing.wanted is None:
+        return standing
+    standing = replace(standing, wanted=None)
+    return paused(standing) if (standing.state, Move.PAUSE) in TRANSITIONS else standing
+
+
+def paused(standing: Standing) -> Standing:
+    """Return how a run stands that is held; its date stays as its claim's end named it. Raises IllegalTransition."""
+    return replace(standing, state=apply(standing.state, Move.PAUSE), waits=frozenset())
 
 
 def woken(standing: Standing) -> Standing:
@@ -53,7 +72,12 @@ def woken(standing: Standing) -> Standing:
     return replace(standing, state=apply(standing.state, Move.DUE), waits=frozenset())
 
 
-def resumed(standing: Standing) -> Standing:
-    """Return how a run stands that a person lets go on. Raises IllegalTransition."""
-    state = apply(standing.state, Move.RESUME)
-    return replace(standing, state=state, claim_id=None, crash_count=0, due_at=None, outcome=None)
+def resumed(standing: Standing, *, now: int = 0) -> Standing:
+    """Return how a run stands that a person lets go on. Raises IllegalTransition.
+
+    One that was never claimed waits on for its date, if that is later than `now`.
+    """
+    state, due_at = apply(standing.state, Move.RESUME), None
+    if not standing.epoch and standing.due_at is not None and standing.due_at > now:
+        state, due_at = apply(state, Move.DEFER), standing.due_at
+    return replace(standing, state=state, claim_id=None, crash_count=0, due_at=due_at, outcome=None)

@@ -22,6 +22,7 @@ from aikid.ops import Services
 from aikid.store.pool import Pool, Priority
 from aikid.tell.alarm import Alarm
 from aikid.tell.handoffs import Handoffs
+from aikid.tell.holders import Holders
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.teller import Teller
@@ -45,7 +46,7 @@ class App:
         self.news = News(self.pool, self.bus, self.watchers)
         alarm = Alarm()
         self.handoffs = Handoffs(self.bus)
-        self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, alarm)
+        self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, Holders(self.bus), alarm)
         self.waker = Waker(looking, self.teller, alarm)
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
         self.reclaimer = Reclaimer(self.pool.at(Priority.CLAIM), self.handoffs, self.teller)

@@ -25,6 +25,7 @@ from aiki.wire.messages import (
     ListRuns,
     OpenSession,
     Page,
+    Pause,
     Record,
     RenewSession,
     Request,
@@ -150,6 +151,11 @@ async def _close_session(s: Services, calls: Calls) -> Done[Any]:
     return await sessions.close_session(s.pool, namespace, request)
 
 
+async def _pause(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return await control.pause(s.pool, namespace, request)
+
+
 async def _resume(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
     return await control.resume(s.pool, namespace, request)
@@ -215,6 +221,7 @@ TABLE: Final = (
     Op(Claim, _CLAIM, _claim),
     Op(Page, _CLAIM, _page),
     Op(Inbox, _CLAIM, _inbox),
+    Op(Pause, _CONTROL, _pause),
     Op(Resume, _CONTROL, _resume),
     Op(Enqueue, _ENQUEUE, _enqueue, rows="runs"),
     Op(Send, _SEND, _send, rows="items"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -21,14 +21,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from aiki.core.errors import Conflict
-from aiki.core.states import TERMINAL, TRANSITIONS, Move, State
-from aiki.rules import claiming, crashing, enqueueing, recording
+from aiki.core.states import TERMINAL, Move, State
+from aiki.rules import claiming, controlling, crashing, enqueueing, recording
 from aiki.rules.claiming import Queued
 from aiki.rules.judging import ENDS, PARKING
-from aiki.rules.standing import Standing, resumed, woken
-from aiki.wire.messages import End, Entry, Fence, Resume, Unit
-from aikid.engine import control as resume
+from aiki.rules.standing import Standing, woken
+from aiki.wire.messages import End, Entry, Fence, Ordered, Pause, Resume, Unit
+from aikid.engine import control
 from tests.integration.daemon.engine import Engine, entry, new_run
 from tests.servers import Postgres
 
@@ -169,6 +168,7 @@ class Runs(RuleBasedStateMachine):
             assert self.do(daemon.results(unit)) == ["done"]
         if end is not None:
             run.story.append(end)
+            run.story += [Move.PAUSE] * (run.state is State.PAUSED)
             run.last = unit
             self.zombies.append((run_id, run.fence, len(run.journal)))
             run.session = run.fence = None
@@ -198,6 +198,9 @@ class Runs(RuleBasedStateMachine):
         assert set(due) == {run_id for run_id, run in self.runs.items() if run.state in parked}
         for run_id in due:
             self.runs[run_id].happens(Move.DUE, woken(self.runs[run_id].standing))
+        for run in self.runs.values():
+            if run.state is State.PAUSED and run.standing.due_at is not None:
+                run.standing = replace(run.standing, due_at=0)
 
     @precondition(lambda self: self.sessions)
     @rule(data=st.data(), which=st.integers(0, 1), politely=st.booleans())
@@ -215,23 +218,37 @@ class Runs(RuleBasedStateMachine):
             loss, after = crashing.lose(self.runs[run_id].standing, is_left=politely, now=0)
             assert politely or loss.move is moves[run_id]
             self.runs[run_id].happens(loss.move, after)
+            self.runs[run_id].story += [Move.PAUSE] * (after.state is State.PAUSED)
             self.lose(run_id)
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def a_person_pauses(self, data: Any, which: int) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.runs)))
+        run = self.runs[run_id]
+        obeyed, after = controlling.pause(run.standing)
+        (reply,) = self.do(control.pause(self.daemons[which].pool, "default", Pause([run_id]))).replies
+        assert reply.outcomes == [Ordered(obeyed.value, after.state)]
+        if after.state is not run.state:
+            run.happens(Move.PAUSE, after)
+        run.standing = after
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data(), which=st.integers(0, 1))
     def a_person_resumes(self, data: Any, which: int) -> None:
         run_id = data.draw(st.sampled_from(sorted(self.runs)))
         run = self.runs[run_id]
-        work = resume.resume(self.daemons[which].pool, "default", Resume(run_id))
-        if (run.state, Move.RESUME) in TRANSITIONS:
-            assert self.do(work).changes.queued
-            run.happens(Move.RESUME, resumed(run.standing))
+        obeyed, after = controlling.resume(run.standing, now=0)
+        done = self.do(control.resume(self.daemons[which].pool, "default", Resume([run_id])))
+        (reply,) = done.replies
+        assert reply.outcomes == [Ordered(obeyed.value, after.state)]
+        moved = after.state is not run.state
+        assert bool(done.changes.queued) == (moved and after.state is State.QUEUED)
+        if moved:
+            run.happens(Move.RESUME, after)
+            run.story += [Move.DEFER] * (after.state is State.SCHEDULED)
             run.last = None
-        elif run.state is State.QUEUED:
-            assert not self.do(work).changes.queued
-        else:
-            with pytest.raises(Conflict):
-                self.do(work)
+        run.standing = after
 
     @invariant()
     def postgres_agrees(self) -> None:

@@ -20,6 +20,7 @@ from aiki.wire.messages.arrivals import (
     Told,
 )
 from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request
+from aiki.wire.messages.control import Ordered, OrderReply, Pause, Resume
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, FirstEvent, RunOptions
 from aiki.wire.messages.runs import (
@@ -37,8 +38,6 @@ from aiki.wire.messages.runs import (
     ListRuns,
     NewRun,
     Refusal,
-    Resume,
-    ResumeReply,
     Route,
     RunNews,
     RunStatus,
@@ -105,11 +104,14 @@ __all__ = [
     "ListRuns",
     "NewRun",
     "OpenSession",
+    "OrderReply",
+    "Ordered",
     "Outcome",
     "Page",
     "PageReply",
     "Park",
     "Parked",
+    "Pause",
     "Push",
     "Record",
     "RecordReply",
@@ -118,7 +120,6 @@ __all__ = [
     "RenewSession",
     "Request",
     "Resume",
-    "ResumeReply",
     "Route",
     "RunNews",
     "RunOptions",

@@ -225,21 +225,6 @@ class Input(Request[InputReply]):
     id: Text
 
 
-class ResumeReply(Struct):
-    """The run after it was resumed."""
-
-    run: RunStatus
-
-
-class Resume(Request[ResumeReply]):
-    """Queue a blocked or retrying run again. Conflict if its state forbids it; resuming a queued run is no error."""
-
-    op = "resume"
-    reply = ResumeReply
-    id: Text
-    actor: Text | None = None
-
-
 class SummaryRow(Struct, omit_defaults=True):
     """How many runs of a route are in a state.
 

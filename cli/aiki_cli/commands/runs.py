@@ -1,13 +1,14 @@
-"""`aiki run`: list, show, history and resume."""
+"""`aiki run`: list, show, history, pause and resume."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aiki import AikiError
 from aiki_cli import options
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
@@ -26,6 +27,12 @@ app.callback(invoke_without_command=True)(options.group)
 
 Reference = Annotated[
     str, typer.Argument(metavar="RUN", help="An id, a part of one, or workflow@key.", autocompletion=suggestions.runs)
+]
+
+
+References = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help="Ids, parts of ids, or workflow@key.", autocompletion=suggestions.runs),
 ]
 
 
@@ -103,16 +110,48 @@ async def history(session: Session, reference: Reference) -> Found:
     return Lines(told(), story.line, whole)
 
 
+@app.command("pause")
+@options.command
+async def pause(session: Session, references: References) -> Found:
+    """Hold runs until they are resumed. A running one lets its tasks end first, and starts no others.
+
+    Of several each has its line; the exit code is the highest: 5 not found, 6 its state forbids it.
+    """
+    client = await session.client()
+    run_ids = await find_all(client, references)
+    return _obeyed(
+        session,
+        run_ids,
+        await client.runs.pause_batch(run_ids, actor=_person()),
+        then="let it go on: aiki run resume {}",
+    )
+
+
 @app.command("resume")
 @options.command
-async def resume(session: Session, reference: Reference) -> Found:
-    """Queue a blocked run again, or end the wait before a retry."""
+async def resume(session: Session, references: References) -> Found:
+    """Let paused or blocked runs go on, or end the wait before a retry.
+
+    Of several each has its line; the exit code is the highest: 5 not found, 6 its state forbids it.
+    """
+    client = await session.client()
+    run_ids = await find_all(client, references)
+    return _obeyed(
+        session,
+        run_ids,
+        await client.runs.resume_batch(run_ids, actor=_person()),
+        then="follow it: aiki status {} --watch",
+    )
+
+
+def _obeyed(session: Session, run_ids: Sequence[str], outcomes: Sequence[RunStatus | AikiError], *, then: str) -> Found:
+    """Return what has come of an order to runs; of the only one its error is raised."""
     from aiki_cli.view.runs import moved
 
-    client = await session.client()
-    (run_id,) = await find_all(client, [reference])
-    run = await client.runs.resume(run_id, actor=_person())
-    return moved(run, said=f"follow it: aiki status {run_id} --watch" if session.out.talkative else None)
+    if len(outcomes) == 1 and isinstance(outcomes[0], AikiError):
+        raise outcomes[0]
+    said = then.format(" ".join(run_ids))
+    return moved(run_ids, outcomes, said=said if session.out.talkative else None)
 
 
 async def _question(session: Session, client: Client, workflow: str) -> None:

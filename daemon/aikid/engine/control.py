@@ -1,34 +1,43 @@
-"""Let a person queue a blocked or retrying run again."""
+"""Carry out what persons order: many runs in one commit, and of each what has become of it."""
 
 from __future__ import annotations
 
-from aiki.core.errors import Conflict
-from aiki.core.states import State
-from aiki.wire.messages import Resume, ResumeReply
+from aiki.core.states import Move, State, target
+from aiki.rules.controlling import Obeyed, judge
+from aiki.wire.messages import Ordered, OrderReply, Pause, Resume
 from aikid.engine.changes import Changes, Done
-from aikid.engine.status import no_run
 from aikid.store import control as store
-from aikid.store.pool import Connection, Pool
-from aikid.store.status import read
+from aikid.store.pool import Pool
+
+UNKNOWN = Ordered("unknown")
 
 
-async def resume(pool: Pool, namespace: str, request: Resume) -> Done[ResumeReply]:
-    """Queue the run, if it was not queued before.
+async def pause(pool: Pool, namespace: str, request: Pause) -> Done[OrderReply]:
+    """Hold the runs, and have the workers told of those that they run. Raises Unavailable."""
+    why = f"{request.actor or 'somebody'} wants it paused"
+    found = await pool.run(lambda c: store.pause(c, namespace, request.ids, actor=request.actor, why=why))
+    changes, outcomes = Changes(), {}
+    for run_id, run in found.items():
+        obeyed = judge(run.before, Move.PAUSE, is_wanted=run.was_wanted)
+        is_moved = obeyed is Obeyed.DONE and run.before is not State.PAUSED
+        outcomes[run_id] = Ordered(obeyed.value, State.PAUSED if is_moved else run.before)
+        if is_moved:
+            changes.settled[namespace].append(run_id)
+        elif run.session is not None and run.news is not None:
+            changes.told[namespace, run.session].append((run_id, run.news))
+    return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)
 
-    Raises NotFound, Conflict if its state forbids it, Unavailable.
-    """
 
-    async def work(connection: Connection) -> Done[ResumeReply]:
-        route = await store.resume(connection, namespace, request.id, request.actor)
-        found = await read(connection, [(namespace, request.id)])
-        if (run := found.get((namespace, request.id))) is None:
-            raise no_run(request.id, namespace)
-        if route is None and run.state is not State.QUEUED:
-            raise Conflict(f"run {run.id} is {run.state.value}: only a blocked or retrying run can be resumed")
-        changes = Changes()
-        if route is not None:
-            changes.queued[namespace, *route] += 1
-            changes.changed[namespace].append(run.id)
-        return Done([ResumeReply(run)], changes)
-
-    return await pool.run(work)
+async def resume(pool: Pool, namespace: str, request: Resume) -> Done[OrderReply]:
+    """Let the runs go on. Raises Unavailable."""
+    found = await pool.run(lambda c: store.resume(c, namespace, request.ids, actor=request.actor))
+    changes, outcomes = Changes(), {}
+    for run_id, run in found.items():
+        obeyed = judge(run.before, Move.RESUME, is_wanted=run.was_wanted)
+        outcomes[run_id] = Ordered(obeyed.value, run.state or run.before)
+        if run.state is not None:
+            changes.changed[namespace].append(run_id)
+            changes.due_in(run.due_seconds)
+        if run.state is target(Move.RESUME):
+            changes.queued[namespace, run.workflow, run.version] += 1
+    return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aiki.core.errors import UsageError
 from aiki.rules.checking import check_routes
+from aiki.wire.limits import TOLD_RUNS
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
 from aiki.wire.subjects import is_token
 from aiki.wire.weights import FENCE_BYTES
@@ -39,20 +40,23 @@ def _folded(routes: Sequence[Route]) -> dict[tuple[str, str], Route]:
 
 
 async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]], *, room: int) -> list[SessionReply]:
-    """Renew many sessions in one commit; of each say which of its runs it did not name, as many as fit `room`.
+    """Renew many sessions in one commit; of each say which of its runs it did not name, and which have news.
 
-    Raises Unavailable.
+    That is as many as fit `room`. Raises Unavailable.
     """
     keys = [(namespace, request.id) for namespace, request in calls]
     held = [_held(request) for _, request in calls]
-    most = room // FENCE_BYTES
+    most = room // 2 // FENCE_BYTES
 
     async def work(connection: Connection) -> list[SessionReply]:
         now, leases = await store.renew(connection, keys)
-        unlisted = await store.unlisted(connection, keys, held, most=most) if leases else [[] for _ in keys]
+        if not leases:
+            return [SessionReply(False, now) for _ in keys]
+        unlisted = await store.unlisted(connection, keys, held, most=most)
+        news = await store.news(connection, keys, most=min(most, TOLD_RUNS))
         return [
-            SessionReply(True, now, leases[key], lost) if key in leases else SessionReply(False, now)
-            for key, lost in zip(keys, unlisted, strict=True)
+            SessionReply(True, now, leases[key], lost, told) if key in leases else SessionReply(False, now)
+            for key, lost, told in zip(keys, unlisted, news, strict=True)
         ]
 
     return await pool.run(work)

@@ -13,7 +13,7 @@ from aiki.rules.judging import STANDSTILLS
 from aiki.wire.messages import Claim
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS
+from aikid.store.sql import MICROSECONDS, PAUSABLE
 
 _ORDER: Final = "r.priority DESC, (r.started_at IS NULL), r.created_at"
 _LEFT: Final = "%(limit)s - (SELECT count(*) FROM suspect)"
@@ -144,16 +144,19 @@ async def claim(connection: Connection, namespace: str, request: Claim, *, limit
 def _giving_up(event: Move) -> str:
     return f"""
 WITH given_up AS (
-  UPDATE aiki.runs r SET state = '{target(event)}', why = %(why)s, session_id = NULL, history_seq = r.history_seq + 1,
+  UPDATE aiki.runs r SET state = CASE WHEN held.is_paused THEN '{target(Move.PAUSE)}' ELSE '{target(event)}' END,
+    why = CASE WHEN held.is_paused THEN r.why ELSE %(why)s END, session_id = NULL, wanted = NULL,
+    history_seq = r.history_seq + 1 + held.is_paused::int,
     crash_count = {"r.crash_count" if event in STANDSTILLS else 0}
-  FROM (SELECT q.id FROM aiki.runs q
+  FROM (SELECT q.id, q.wanted IS NOT NULL AND '{target(event)}' IN ({PAUSABLE}) AS is_paused FROM aiki.runs q
     WHERE q.id = ANY(%(run_ids)b) AND q.namespace = %(namespace)s AND q.claim_id = %(claim_id)s
       AND q.state = '{State.RUNNING}'
     ORDER BY q.id FOR NO KEY UPDATE) AS held
-  WHERE r.id = held.id RETURNING r.id, r.history_seq
+  WHERE r.id = held.id RETURNING r.id, r.history_seq, held.is_paused
 )
 INSERT INTO aiki.run_history (run_id, seq, move, reason)
-SELECT id, history_seq, '{event}', %(reason)s FROM given_up
+SELECT id, history_seq - is_paused::int, '{event}', %(reason)s FROM given_up
+UNION ALL SELECT id, history_seq, '{Move.PAUSE}', NULL FROM given_up WHERE is_paused
 """
 
 

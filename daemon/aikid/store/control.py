@@ -1,29 +1,113 @@
-"""Move runs at a person's word."""
+"""Move runs at a person's word: many in one statement, each as its state allows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from aiki.core.states import Move, sources, target
+from aiki.core.states import Move, State, sources, target
+from aiki.rules.standing import PAUSE
+from aikid.store.arrays import Uuids
 from aikid.store.deadlines import RESUMED
 from aikid.store.pool import Connection
 from aikid.store.sql import quoted
 
-# One row by its primary key; waits at most for the statement that is changing it.
-_RESUME: Final = f"""
-WITH freed AS (
-  UPDATE aiki.runs r SET state = '{target(Move.RESUME)}', due_at = NULL, why = NULL, claim_id = NULL,
-    crash_count = 0, finished_at = NULL, history_seq = r.history_seq + 1
-  WHERE r.id = %s AND r.namespace = %s AND r.state IN ({quoted(sources(Move.RESUME))})
-  RETURNING r.id, r.history_seq, r.workflow, r.version
+# Rows by their primary keys, locked in id order; each is waited for as long as the statement that is changing it takes.
+_HELD: Final = """
+WITH held AS MATERIALIZED (
+  SELECT r.id, r.state, r.wanted, r.epoch, r.due_at FROM aiki.runs r
+  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s ORDER BY r.id FOR NO KEY UPDATE OF r
+)"""
+# A running run is told by a number, as of an arrival, so that no park overlooks it.
+_PAUSE: Final = f"""
+{_HELD}, moved AS (
+  UPDATE aiki.runs r SET state = '{target(Move.PAUSE)}', why = %(why)s, waits = NULL,
+    history_seq = r.history_seq + 1
+  FROM held h WHERE r.id = h.id AND h.state IN ({quoted(sources(Move.PAUSE))})
+  RETURNING r.id, r.history_seq
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, move, actor) SELECT id, history_seq, '{Move.RESUME}', %s FROM freed
+  INSERT INTO aiki.run_history (run_id, seq, move, actor)
+  SELECT id, history_seq, '{Move.PAUSE}', %(actor)s FROM moved
+), asked AS (
+  UPDATE aiki.runs r SET wanted = '{PAUSE}', why = %(why)s, news_seq = r.news_seq + 1
+  FROM held h WHERE r.id = h.id AND h.state = '{State.RUNNING}' AND h.wanted IS NULL
+  RETURNING r.id, r.session_id::text, r.news_seq
+)
+SELECT h.id::text, h.state, h.wanted IS NOT NULL, a.session_id, a.news_seq FROM held h LEFT JOIN asked a ON a.id = h.id
+"""
+_RESUME: Final = f"""
+{_HELD}, freed AS (
+  UPDATE aiki.runs r SET state = CASE WHEN later.due_at IS NULL THEN '{target(Move.RESUME)}'
+      ELSE '{target(Move.DEFER)}' END,
+    due_at = later.due_at, why = NULL, waits = NULL, claim_id = NULL, crash_count = 0, finished_at = NULL,
+    history_seq = r.history_seq + 1 + (later.due_at IS NOT NULL)::int
+  FROM held h CROSS JOIN LATERAL (
+    SELECT CASE WHEN h.epoch = 0 AND h.due_at > aiki.now() THEN h.due_at END AS due_at
+  ) AS later
+  WHERE r.id = h.id AND h.state IN ({quoted(sources(Move.RESUME))})
+  RETURNING r.id, r.history_seq, r.workflow, r.version, r.state, r.due_at
+), told AS (
+  INSERT INTO aiki.run_history (run_id, seq, move, actor)
+  SELECT id, history_seq - (due_at IS NOT NULL)::int, '{Move.RESUME}', %(actor)s FROM freed
+  UNION ALL SELECT id, history_seq, '{Move.DEFER}', NULL FROM freed WHERE due_at IS NOT NULL
+), kept AS (
+  UPDATE aiki.runs r SET wanted = NULL, why = NULL
+  FROM held h WHERE r.id = h.id AND h.state = '{State.RUNNING}' AND h.wanted IS NOT NULL
 ), {RESUMED}
-SELECT workflow, version FROM freed
+SELECT h.id::text, h.state, h.wanted IS NOT NULL, f.state, f.workflow, f.version,
+  extract(epoch FROM f.due_at - aiki.now())::float8
+FROM held h LEFT JOIN freed f ON f.id = h.id
 """
 
 
-async def resume(connection: Connection, namespace: str, run_id: str, actor: str | None) -> tuple[str, str] | None:
-    """Queue the run if its state allows it; return its workflow and version, else None."""
-    cursor = await connection.execute(_RESUME, (run_id, namespace, actor), prepare=True, binary=True)
-    return await cursor.fetchone()
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A run that was to be paused: its state before, and whether that was wanted of it already.
+
+    Of one that is asked to now: the session that holds it, and the number to tell it by.
+    """
+
+    before: State
+    was_wanted: bool
+    session: str | None
+    news: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run that was to go on: its state before, and whether it was to be paused.
+
+    If it was moved, how it stands since, its workflow and version, and in how many seconds it is due.
+    """
+
+    before: State
+    was_wanted: bool
+    state: State | None
+    workflow: str
+    version: str
+    due_seconds: float | None
+
+
+async def pause(
+    connection: Connection, namespace: str, ids: Sequence[str], *, actor: str | None, why: str
+) -> dict[str, Paused]:
+    """Pause the runs that are at rest, and have those that run be told; return those that there are, by id."""
+    parameters = {"ids": Uuids(ids), "namespace": namespace, "actor": actor, "why": why}
+    cursor = await connection.execute(_PAUSE, parameters, prepare=True, binary=True)
+    return {
+        run_id: Paused(State(before), was_wanted, session, news)
+        for run_id, before, was_wanted, session, news in await cursor.fetchall()
+    }
+
+
+async def resume(
+    connection: Connection, namespace: str, ids: Sequence[str], *, actor: str | None
+) -> dict[str, Resumed]:
+    """Let the runs go on that are held or retry; return those that there are, by id."""
+    parameters = {"ids": Uuids(ids), "namespace": namespace, "actor": actor}
+    cursor = await connection.execute(_RESUME, parameters, prepare=True, binary=True)
+    return {
+        run_id: Resumed(State(before), was_wanted, state and State(state), workflow, version, due_seconds)
+        for run_id, before, was_wanted, state, workflow, version, due_seconds in await cursor.fetchall()
+    }

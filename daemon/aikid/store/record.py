@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from aiki.core.states import TERMINAL, Move, State
+from aiki.core.states import TERMINAL, Move, State, target
 from aiki.rules.judging import STANDSTILLS
 from aiki.rules.standing import Outcome, Standing
 from aiki.wire.messages import Recorded, Unit
@@ -16,7 +16,7 @@ from aikid.store.arrays import Ints, Texts, Uuids
 from aikid.store.inbox import Reached
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
-from aikid.store.sql import LENGTH, MICROSECONDS, quoted
+from aikid.store.sql import LENGTH, MICROSECONDS, PAUSABLE, quoted
 from aikid.store.status import TASKS
 from aikid.store.units import (
     COUNTING,
@@ -42,7 +42,7 @@ _WRITE: Final = f"""
 WITH unit AS MATERIALIZED (
   SELECT *, '{State.RUNNING}' AS state FROM unnest({{slots}}) WITH ORDINALITY AS u({{columns}}, n)
 ), held AS MATERIALIZED (
-  SELECT r.id, r.generation, r.started_at, r.workflow, r.version, u.*
+  SELECT r.id, r.generation, r.started_at, r.workflow, r.version, r.wanted, u.*
   FROM unit u JOIN aiki.runs r ON r.id = u.run_id
   WHERE r.state = u.state AND r.epoch = u.epoch AND r.claim_id = u.claim_id AND r.namespace = u.namespace
   ORDER BY r.id FOR NO KEY UPDATE OF r
@@ -61,24 +61,30 @@ _RECORD_ENTRIES: Final = f"""
 {_writing(*FENCED)}{{counting}}
 SELECT 0, {MICROSECONDS.format("aiki.now()")} UNION ALL SELECT f.n, NULL FROM fit f
 """
+# A run of which a pause is wanted rests as paused, whatever else its claim's end would make of it.
+_IS_PAUSED: Final = f"(f.wanted IS NOT NULL AND f.target IN ({PAUSABLE}))"
+_RESTS: Final = f"CASE WHEN {_IS_PAUSED} THEN '{target(Move.PAUSE)}' ELSE f.target END"
 _RECORD: Final = f"""
 {_writing(*FENCED, *ENDING)}, {TRIED}, ended AS (
-  UPDATE aiki.runs r SET state = f.target, output = f.output, error = f.error, why = f.why,
+  UPDATE aiki.runs r SET state = {_RESTS}, output = f.output, error = f.error,
+    why = CASE WHEN {_IS_PAUSED} THEN r.why ELSE f.why END, wanted = NULL,
     due_at = 'epoch'::timestamptz + f.due_us * interval '1 microsecond',
     finished_at = CASE WHEN f.target IN ({quoted(TERMINAL)}) THEN aiki.now() END,
     crash_count = CASE WHEN f.event IN ({quoted(STANDSTILLS)}) THEN r.crash_count ELSE 0 END,
-    session_id = NULL, history_seq = r.history_seq + 1
+    session_id = NULL, history_seq = r.history_seq + 1 + {_IS_PAUSED}::int
   FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
-  RETURNING r.id, r.history_seq, f.event, f.why, f.length, r.namespace, r.workflow, r.version, r.state, r.created_at
+  RETURNING r.id, r.history_seq, f.event, f.why AS reason, f.length, r.namespace, r.workflow, r.version, r.state,
+    r.created_at
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
-  SELECT id, history_seq, event, why, length FROM ended
+  SELECT id, history_seq - (state = '{State.PAUSED}')::int, event, reason, length FROM ended
+  UNION ALL SELECT id, history_seq, '{Move.PAUSE}', NULL, length FROM ended WHERE state = '{State.PAUSED}'
 ), {CLOSED} {{counting}}
 SELECT 0, {MICROSECONDS.format("aiki.now()")}, NULL, NULL, NULL, NULL
 UNION ALL
 SELECT f.n, CASE WHEN f.event IS NOT NULL THEN {MICROSECONDS.format("f.started_at")} END,
-  CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END, f.target,
-  CASE WHEN f.target = '{State.QUEUED}' THEN f.workflow END, CASE WHEN f.target = '{State.QUEUED}' THEN f.version END
+  CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END, {_RESTS},
+  CASE WHEN {_RESTS} = '{State.QUEUED}' THEN f.workflow END, CASE WHEN {_RESTS} = '{State.QUEUED}' THEN f.version END
 FROM fit f
 """
 

@@ -112,7 +112,7 @@ UPDATE aiki.runs r SET claim_id = NULL FROM lost l WHERE r.id = l.id
 # primary key.
 _TAKE: Final = f"""
 WITH lost AS MATERIALIZED (
-  SELECT r.id, r.generation, r.crash_count, r.crash_length, r.session_id FROM aiki.runs r
+  SELECT r.id, r.generation, r.crash_count, r.crash_length, r.session_id, r.wanted FROM aiki.runs r
   WHERE r.state = '{State.RUNNING}' AND r.claim_id IS NULL AND {{which}}
   ORDER BY r.id LIMIT {TAKEN} FOR NO KEY UPDATE OF r
 ), measured AS MATERIALIZED (
@@ -122,27 +122,34 @@ WITH lost AS MATERIALIZED (
 ), judged AS MATERIALIZED (
   SELECT m.*, CASE WHEN is_left THEN crash_count WHEN length > crash_length THEN 1 ELSE crash_count + 1 END AS crashes
   FROM measured m
-), decided AS MATERIALIZED (
+), fated AS MATERIALIZED (
   SELECT d.*, CASE WHEN is_left THEN '{Move.RELEASE}' WHEN crashes >= {MOST} THEN '{Move.CRASH_LOOP}'
     WHEN crashes >= {SUSPECT} THEN '{Move.BACK_OFF}' ELSE '{Move.RESCUE}' END AS event
   FROM judged d
+), decided AS MATERIALIZED (
+  SELECT f.*, f.wanted IS NOT NULL AND f.event <> '{Move.CRASH_LOOP}' AS is_paused FROM fated f
 ), moved AS (
-  UPDATE aiki.runs r SET session_id = NULL, history_seq = r.history_seq + 1, crash_count = d.crashes,
+  UPDATE aiki.runs r SET session_id = NULL, wanted = NULL, crash_count = d.crashes,
+    history_seq = r.history_seq + 1 + d.is_paused::int,
     crash_length = CASE WHEN d.is_left THEN r.crash_length ELSE d.length END,
-    state = CASE d.event WHEN '{Move.CRASH_LOOP}' THEN '{target(Move.CRASH_LOOP)}'
-      WHEN '{Move.BACK_OFF}' THEN '{target(Move.BACK_OFF)}' WHEN '{Move.RELEASE}' THEN '{target(Move.RELEASE)}'
-      ELSE '{target(Move.RESCUE)}' END,
+    state = CASE WHEN d.is_paused THEN '{target(Move.PAUSE)}'
+      WHEN d.event = '{Move.CRASH_LOOP}' THEN '{target(Move.CRASH_LOOP)}'
+      WHEN d.event = '{Move.BACK_OFF}' THEN '{target(Move.BACK_OFF)}'
+      WHEN d.event = '{Move.RELEASE}' THEN '{target(Move.RELEASE)}' ELSE '{target(Move.RESCUE)}' END,
     due_at = CASE d.event WHEN '{Move.BACK_OFF}'
       THEN aiki.now() + interval '1 second' * power({BACK_OFF_BASE}, d.crashes - 1) END,
-    why = CASE d.event WHEN '{Move.CRASH_LOOP}' THEN {counting(CRASH_LOOP_WHY, "d.crashes")}
-      WHEN '{Move.BACK_OFF}' THEN {counting(BACK_OFF_WHY, "d.crashes")} END
+    why = CASE WHEN d.is_paused THEN r.why
+      WHEN d.event = '{Move.CRASH_LOOP}' THEN {counting(CRASH_LOOP_WHY, "d.crashes")}
+      WHEN d.event = '{Move.BACK_OFF}' THEN {counting(BACK_OFF_WHY, "d.crashes")} END
   FROM decided d WHERE r.id = d.id
-  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.due_at, d.event, d.worker, d.length
+  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.due_at, d.event, d.worker, d.length,
+    d.is_paused
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
-  SELECT id, history_seq, event,
+  SELECT id, history_seq - is_paused::int, event,
     CASE event WHEN '{Move.RELEASE}' THEN 'its worker left' ELSE 'worker ' || worker || ' lost its lease' END, length
   FROM moved
+  UNION ALL SELECT id, history_seq, '{Move.PAUSE}', NULL, length FROM moved WHERE is_paused
 )
 SELECT namespace, workflow, version, id::text, event, state, extract(epoch FROM due_at - aiki.now())::float8 FROM moved
 """

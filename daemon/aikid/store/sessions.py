@@ -95,6 +95,18 @@ CROSS JOIN LATERAL (
 ) AS lost
 """
 
+# `runs_running` by session. Unread arrivals are found by `inbox_unread`.
+_NEWS: Final = f"""
+SELECT t.place, held.* FROM unnest(%b, %b, %b) AS t(place, namespace, id)
+JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
+CROSS JOIN LATERAL (
+  SELECT r.id::text, r.news_seq FROM aiki.runs r
+  WHERE r.session_id = s.id AND r.namespace = s.namespace AND r.state = '{State.RUNNING}' AND r.news_seq > 0
+    AND (r.wanted IS NOT NULL OR EXISTS (SELECT FROM aiki.inbox i WHERE i.run_id = r.id AND i.taken_seq IS NULL))
+  LIMIT %b
+) AS held
+"""
+
 SessionKey = tuple[str, str]
 """Namespace and session id: an id alone might be another namespace's."""
 
@@ -139,6 +151,24 @@ async def unlisted(
     for place, *fence in await cursor.fetchall():
         lost[place].append(Fence(*fence))
     return lost
+
+
+async def news(connection: Connection, sessions: Sequence[SessionKey], *, most: int) -> list[list[tuple[str, int]]]:
+    """Return, for each session, runs that it holds and something has come to that is unread, each with its number.
+
+    Of more than `most` some are left out.
+    """
+    parameters: list[Array | int] = [
+        Ints(range(len(sessions))),
+        Texts([namespace for namespace, _ in sessions]),
+        Uuids([session for _, session in sessions]),
+        most,
+    ]
+    cursor = await connection.execute(_NEWS, parameters, prepare=True, binary=True)
+    told: list[list[tuple[str, int]]] = [[] for _ in sessions]
+    for place, run_id, number in await cursor.fetchall():
+        told[place].append((run_id, number))
+    return told
 
 
 _CLOSE: Final = """

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
+from aiki.core.states import Move, sources
+
 MICROSECONDS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 """A timestamptz as the wire has it; exact, since `extract` returns numeric."""
 
@@ -21,3 +23,7 @@ def counting(words: str, number: str) -> str:
 def quoted(words: Iterable[str]) -> str:
     """Return our own words (states, events) as the inside of an IN list."""
     return ", ".join(f"'{word}'" for word in sorted(words))
+
+
+PAUSABLE: Final = quoted(sources(Move.PAUSE))
+"""The states in which a run is at rest that is to be paused when its claim ends, as the inside of an IN list."""

@@ -10,6 +10,7 @@ import logging
 from aikid.engine.changes import Born, Changes
 from aikid.tell.alarm import Alarm
 from aikid.tell.handoffs import Handoffs
+from aikid.tell.holders import Holders
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.watchers import Watchers
@@ -20,11 +21,14 @@ log = logging.getLogger("aikid.tell")
 class Teller:
     """The one place that tells."""
 
-    def __init__(self, watchers: Watchers, news: News, offerer: Offerer, handoffs: Handoffs, alarm: Alarm) -> None:
+    def __init__(
+        self, watchers: Watchers, news: News, offerer: Offerer, handoffs: Handoffs, holders: Holders, alarm: Alarm
+    ) -> None:
         self._watchers = watchers
         self._news = news
         self._offerer = offerer
         self._handoffs = handoffs
+        self._holders = holders
         self._alarm = alarm
 
     def before_replies(self, changes: Changes) -> None:
@@ -45,6 +49,8 @@ class Teller:
                 log.exception("a change was not told of: a bug")
 
     async def _tell_workers(self, changes: Changes) -> None:
+        if changes.told:
+            self._holders.tell(changes.told)
         if changes.claimed:
             self._offerer.claimed(changes.claimed, more=changes.more)
         if changes.queued:

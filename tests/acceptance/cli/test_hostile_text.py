@@ -75,8 +75,9 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
             return {"items": [{**item, "value": {EVIL: EVIL}}, {**item, "ok": True, "value": EVIL}]}
         case "input":
             return {"input": {EVIL: EVIL}}
-        case "resume":
-            return {"run": run_of(state)}
+        case "pause" | "resume":
+            results = ("done", "refused")
+            return {"outcomes": [{"result": results[n % 2], "state": state} for n in range(len(request["ids"]))]}
         case "summary":
             return {"rows": [{"workflow": EVIL, "version": EVIL, "state": state, "runs": 1}], "workers": 1}
         case "workflows":
@@ -162,6 +163,7 @@ READING = [
     ["run", "show", RUN_ID],
     ["run", "history", RUN_ID],
     ["run", "resume", RUN_ID],
+    ["run", "pause", RUN_ID, "workflow@key"],
     ["enqueue", "flow", "a=b"],
     ["enqueue", "flow", "--key", "k"],
     ["enqueue", "flow", "--key", "refused"],

@@ -25,6 +25,7 @@ CLIENTS = {
     "run list": [],
     "run show": [UNKNOWN],
     "run history": [UNKNOWN],
+    "run pause": [UNKNOWN],
     "run resume": [UNKNOWN],
     "completion": ["bash"],
 }

@@ -62,7 +62,6 @@ async def ask(connection: Connection, subject: str, data: bytes) -> Any:
         ("teleport", b"{}", "unsupported"),
         ("enqueue", b'{"runs": 1}', "usage"),
         ("history", b'{"id": "x"}', "usage"),
-        ("resume", b'{"id": "01890a5d-ac96-774b-bcce-b302099a8057"}', "not_found"),
         ("claim", b'{"session": "x", "claim_id": "y", "routes": [], "limit": 1}', "usage"),
         ("claim", json.dumps({"session": RUN["id"], "claim_id": "y", "routes": [], "limit": 0}).encode(), "usage"),
         ("record", json.dumps({"units": [[[RUN["id"], 1, "c"], 0, [], []]] * 2}).encode(), "usage"),

@@ -76,7 +76,7 @@ async def test_tasks_are_counted_from_where_they_were_counted_last(engine: Engin
 async def test_one_long_run_is_counted_wherever_it_is_told_alone(app: App, bus: Connection, engine: Engine) -> None:
     (run_id,) = await runs_with(engine, 1_000)
     await engine.execute("UPDATE aiki.runs SET state = 'blocked'")
-    assert (await ask(app, bus, Resume(run_id)))["run"]["tasks"] == tasks(1_000)
+    await ask(app, bus, Resume([run_id]))
     heard = await bus.subscribe("_INBOX.long")
     watched = await ask(app, bus, Watch([run_id], "_INBOX.long", 30.0))
     assert watched["runs"][0]["tasks"] == tasks(1_000)

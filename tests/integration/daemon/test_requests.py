@@ -29,6 +29,7 @@ from aiki.wire.messages import (
     ListRuns,
     OpenSession,
     Page,
+    Pause,
     Record,
     RenewSession,
     Request,
@@ -316,7 +317,7 @@ async def test_the_story_of_a_run_is_in_order(transport: Transport) -> None:
     outcome = entry("a", at=reply.now + 1)
     await transport.call(Record([unit(claimed.fence, 0, outcome)]))
     await transport.call(Record([unit(claimed.fence, 1, end=End(Move.DIVERGE, why="nondeterminism: a diff"))]))
-    await transport.call(Resume(run.id, actor="alice"))
+    await transport.call(Resume([run.id], actor="alice"))
     items = (await transport.call(History(run.id))).items
     assert [item.move for item in items] == ["enqueued", "claim", "entry", "diverge", "resume"]
     assert [item.state for item in items] == [None, State.RUNNING, None, State.BLOCKED, State.QUEUED]
@@ -351,10 +352,12 @@ async def test_another_namespace_finds_nothing(transport: Transport, aikid: Aiki
     stranger = await Transport.connect(aikid.nats_url, namespace="stranger")
     assert (await stranger.call(Status([run.id]))).runs == []
     assert (await stranger.call(Find(run.id))).ids == []
-    requests: list[Request[Any]] = [Input(run.id), History(run.id), Resume(run.id), Page(run.id, 0)]
+    requests: list[Request[Any]] = [Input(run.id), History(run.id), Page(run.id, 0)]
     for request in requests:
         with pytest.raises(NotFound):
             await stranger.call(request)
+    for order in (Pause([run.id]), Resume([run.id])):
+        assert [one.result for one in (await stranger.call(order)).outcomes] == ["unknown"]
     (refused,) = (await stranger.call(Enqueue([new_run(id=run.id)]))).runs
     assert refused.error is not None
     assert refused.error.code == "conflict"

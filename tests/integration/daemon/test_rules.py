@@ -9,20 +9,21 @@ import random
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from itertools import cycle, product
+from typing import Any
 
 import pytest
 from msgspec import Raw
 
-from aiki.core.errors import Conflict
 from aiki.core.states import TRANSITIONS, Move, State
-from aiki.rules import claiming, crashing, enqueueing, recording
+from aiki.rules import claiming, controlling, crashing, enqueueing, recording
 from aiki.rules.claiming import Queued
 from aiki.rules.enqueueing import Stored
 from aiki.rules.judging import ENDS, PARKING, judge
-from aiki.rules.standing import Standing, resumed, woken
-from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Claim, End, Enqueue, Entry, Fence, NewRun, Resume, Unit
+from aiki.rules.standing import PAUSE, Standing, woken
+from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Claim, End, Enqueue, Entry, Fence, NewRun, Pause, Resume, Unit
 from aikid.engine import control, enqueue
 from aikid.store import claims, rescue
 from aikid.store.rescue import Lost
@@ -63,6 +64,9 @@ def units() -> Iterator[tuple[int, list[Entry], End | None]]:
 
 def record_cases() -> Iterator[tuple[Case, Unit]]:
     crashes = cycle(range(7))
+    for wanted, (base, entries, end) in product((None, PAUSE), units()):
+        case = Case(Standing(State.RUNNING, 1, CLAIM, crash_count=next(crashes), wanted=wanted), None, list(JOURNAL))
+        yield case, Unit(Fence(case.id, *FENCE), base, entries, [], end)
     for state, (base, entries, end) in product(State, units()):
         before = [None] if state is State.RUNNING else [None, end, END[Move.COMPLETE]]
         for (epoch, claim_id), last in (
@@ -80,7 +84,8 @@ async def test_a_record_is_what_the_rule_says(engine: Engine) -> None:
     for (case, unit), result, now in zip(cases, recorded, await found(engine, [c for c, _ in cases]), strict=True):
         expected, after = recording.record(case.standing, unit, case.journal, {})
         assert (result, now.standing) == (expected, after), (case, unit)
-        assert now.moves == (after.state is not case.standing.state), (case, unit)
+        moved = after.state is not case.standing.state
+        assert now.moves == moved + (moved and after.state is State.PAUSED), (case, unit)
     assert {one.result for one in recorded} == {"done", "fenced", "conflict"}
 
 
@@ -128,11 +133,13 @@ async def test_a_lost_lease_does_what_the_rule_says(engine: Engine) -> None:
     await engine.execute("UPDATE aiki.sessions SET expires_at = now() + interval '1 s' WHERE id = %s", left)
     cases = [
         Case(
-            Standing(State.RUNNING, 1, CLAIM, crash_count=crashes, crash_length=crash_length),
+            Standing(State.RUNNING, 1, CLAIM, crash_count=crashes, crash_length=crash_length, wanted=wanted),
             journal=LONGER[:length],
             session=session,
         )
-        for crashes, crash_length, length, session in product(range(7), range(3), range(3), (lost, left))
+        for crashes, crash_length, length, session, wanted in product(
+            range(7), range(3), range(3), (lost, left), (None, PAUSE)
+        )
     ]
     others = [Case(Standing(state, 1, CLAIM, crash_count=1)) for state in State if state is not State.RUNNING]
     await put(engine, [*cases, *others])
@@ -145,7 +152,8 @@ async def test_a_lost_lease_does_what_the_rule_says(engine: Engine) -> None:
         moves.add(loss.move)
         assert one.move is loss.move, case
         assert one.due_seconds == (None if after.due_at is None else after.due_at / 1e6), case
-        assert (now.standing, now.why) == (replace(after, due_at=now.standing.due_at), loss.why), case
+        why = None if after.state is State.PAUSED else loss.why
+        assert (now.standing, now.why) == (replace(after, due_at=now.standing.due_at), why), case
         assert (now.standing.due_at is None) == (after.due_at is None)
     assert moves == {Move.RELEASE, Move.RESCUE, Move.BACK_OFF, Move.CRASH_LOOP}
     assert not taken
@@ -196,8 +204,8 @@ async def compare_a_claim(engine: Engine, draw: random.Random) -> None:
 
 
 async def test_what_a_reply_cannot_carry_ends_as_the_rule_says(engine: Engine) -> None:
-    for state, oversize in product(State, (False, True)):
-        case = Case(Standing(state, 1, CLAIM, crash_count=4))
+    for state, oversize, wanted in product(State, (False, True), (None, PAUSE)):
+        case = Case(Standing(state, 1, CLAIM, crash_count=4, wanted=wanted if state is State.RUNNING else None))
         await put(engine, [case])
         end = End(Move.OVERSIZE, why="too large") if oversize else End(Move.RELEASE, why="the claim's reply was full")
         if oversize:
@@ -212,27 +220,39 @@ async def test_what_a_reply_cannot_carry_ends_as_the_rule_says(engine: Engine) -
         assert now.standing == (judge(case.standing, end) if state is State.RUNNING else case.standing), case
 
 
-async def test_a_run_that_is_due_or_resumed_stands_as_the_rule_says(engine: Engine) -> None:
+async def test_a_run_that_is_due_stands_as_the_rule_says(engine: Engine) -> None:
     cases = [Case(Standing(state, 1, CLAIM, crash_count=n), End(Move.SLEEP, due_at=n)) for n, state in enumerate(State)]
     await put(engine, cases)
     await engine.wake()
     for case, now in zip(cases, await found(engine, cases), strict=True):
         legal = (case.standing.state, Move.DUE) in TRANSITIONS
         assert now.standing == (woken(case.standing) if legal else case.standing), case
-    cases = [
-        Case(Standing(state, 1, CLAIM, crash_count=n), End(Move.SLEEP, due_at=DUE)) for n, state in enumerate(State)
-    ]
-    await put(engine, cases)
-    for case in cases:
-        legal = (case.standing.state, Move.RESUME) in TRANSITIONS
-        if legal or case.standing.state is State.QUEUED:
-            done = await control.resume(engine.pool, engine.namespace, Resume(case.id))
-            assert bool(done.changes.queued) == legal
-        else:
-            with pytest.raises(Conflict):
-                await control.resume(engine.pool, engine.namespace, Resume(case.id))
-        (now,) = await found(engine, [case])
-        assert now.standing == (resumed(case.standing) if legal else case.standing), case
+
+
+def order_cases() -> Iterator[Case]:
+    for state, epoch, due_at in product(State, (0, 1), (None, 1, DUE)):
+        for wanted in (None, PAUSE) if state is State.RUNNING else (None,):
+            last = None if epoch == 0 else End(Move.SLEEP, due_at=due_at)
+            claim_id = CLAIM if epoch else None
+            yield Case(Standing(state, epoch, claim_id, crash_count=1, due_at=due_at, wanted=wanted), last)
+
+
+async def test_an_order_is_what_the_rule_says(engine: Engine) -> None:
+    pause: Any = (control.pause, Pause, controlling.pause)
+    resume: Any = (control.resume, Resume, partial(controlling.resume, now=DUE - 1))
+    for order, request, rule in (pause, resume):
+        cases = list(order_cases())
+        await put(engine, cases)
+        done = await order(engine.pool, engine.namespace, request([case.id for case in cases], "alice"))
+        (reply,) = done.replies
+        for case, ordered, now in zip(cases, reply.outcomes, await found(engine, cases), strict=True):
+            obeyed, standing = rule(case.standing)
+            assert (ordered.result, ordered.state) == (obeyed.value, standing.state), case
+            assert now.standing == standing, case
+            moved = standing.state is not case.standing.state
+            assert now.moves == moved + (moved and standing.state is State.SCHEDULED), case
+            if standing.state is State.QUEUED:
+                assert done.changes.queued
 
 
 async def test_a_run_is_born_as_the_rule_says(engine: Engine) -> None:

@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 
-from aiki.core.errors import Conflict, NotFound
 from aiki.core.states import Move, State
-from aiki.wire.messages import End, OpenSession, Resume, Route
+from aiki.wire.messages import End, OpenSession, Route
 from aikid.app import App
-from aikid.engine import control as resume
 from aikid.engine.sessions import open_session
 from aikid.store import rescue, sessions
 from aikid.store.rescue import Lost
@@ -245,25 +243,6 @@ async def test_a_sleeping_run_wakes_when_it_is_due(engine: Engine) -> None:
     await engine.execute("UPDATE aiki.runs SET due_at = now()")
     assert await engine.wake() == [run_id]
     assert (await engine.status(run_id)).due_at is None
-
-
-async def test_resume_queues_a_blocked_run_and_only_such(engine: Engine) -> None:
-    run_id = await engine.queued_run()
-    run = await engine.claim_one()
-    with pytest.raises(Conflict):
-        await resume.resume(engine.pool, "default", Resume(run_id))
-    await engine.record(unit(run.fence, end=End(Move.DIVERGE, why="nondeterminism: …")))
-    assert (await engine.status(run_id)).why == "nondeterminism: …"
-    done = await resume.resume(engine.pool, "default", Resume(run_id, "alice"))
-    (reply,) = done.replies
-    assert (reply.run.state, reply.run.why) == (State.QUEUED, None)
-    assert done.changes.queued == {("default", "flow", "1.0"): 1}
-    assert not (await resume.resume(engine.pool, "default", Resume(run_id))).changes.queued
-    assert await engine.history(run_id) == ["enqueued", "claim", "diverge", "resume"]
-    with pytest.raises(NotFound):
-        await resume.resume(engine.pool, "default", Resume(new_id()))
-    with pytest.raises(NotFound):
-        await resume.resume(engine.pool, "elsewhere", Resume(run_id))
 
 
 async def test_a_living_session_serves_what_a_repeat_names_beside_and_an_ended_one_does_not(engine: Engine) -> None:

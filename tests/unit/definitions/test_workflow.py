@@ -172,6 +172,9 @@ class Ended:
     async def changes(self, run_id: str) -> AsyncGenerator[RunStatus, None]:
         yield self.run
 
+    async def pause(self, run_id: str) -> RunStatus:
+        return self.run
+
     async def resume(self, run_id: str) -> RunStatus:
         return self.run
 

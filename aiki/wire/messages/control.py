@@ -1,0 +1,46 @@
+"""Own the messages of what persons have runs do. An order goes to many runs in one commit, and each has its answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from aiki.core.states import State
+from aiki.wire.messages.base import Request, Text
+from aiki.wire.messages.runs import Ids
+
+
+class Ordered(Struct, omit_defaults=True):
+    """What has become of an order to one run, and the run's state since.
+
+    It is `done`, also if it had been before; `requested`, and done when the run's claim ends; `too_late` for one that
+    has ended; `refused` in its state; `unknown` if there is no such run.
+    """
+
+    result: Literal["done", "requested", "too_late", "refused", "unknown"]
+    state: State | None = None
+
+
+class OrderReply(Struct):
+    """One Ordered per id, in order."""
+
+    outcomes: list[Ordered]
+
+
+class Pause(Request[OrderReply]):
+    """Hold runs until they are resumed. One that runs lets its running tasks end first, and starts no others."""
+
+    op = "pause"
+    reply = OrderReply
+    ids: Ids
+    actor: Text | None = None
+
+
+class Resume(Request[OrderReply]):
+    """Let paused, blocked and retrying runs go on, and take back a pause that was not carried out yet."""
+
+    op = "resume"
+    reply = OrderReply
+    ids: Ids
+    actor: Text | None = None

@@ -1,0 +1,207 @@
+"""What persons order: it is kept whatever the claim comes to, and each interleaving with a worker is one of two."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aiki.core.states import Move, State
+from aiki.rules.standing import PAUSE
+from aiki.wire.messages import End, Ordered, Pause, Resume
+from aikid.engine import control
+from aikid.engine.changes import Done
+from tests.integration.daemon.engine import Engine, completed, entry, locked, new_id, unit
+
+pytestmark = pytest.mark.anyio
+
+REQUESTED = Ordered("requested", State.RUNNING)
+LATER = 4_000_000_000_000_000
+
+
+async def pause(engine: Engine, *run_ids: str) -> list[Ordered]:
+    (reply,) = (await control.pause(engine.pool, engine.namespace, Pause(list(run_ids), "alice"))).replies
+    return reply.outcomes
+
+
+async def resume(engine: Engine, *run_ids: str) -> list[Ordered]:
+    (reply,) = (await control.resume(engine.pool, engine.namespace, Resume(list(run_ids), "bob"))).replies
+    return reply.outcomes
+
+
+async def test_each_of_many_runs_has_its_own_answer(engine: Engine) -> None:
+    ended = await engine.queued_run()
+    await engine.record(unit((await engine.claim_one()).fence, end=completed()))
+    blocked = await engine.queued_run()
+    await engine.record(unit((await engine.claim_one()).fence, end=End(Move.DIVERGE, why="otherwise")))
+    running = await engine.queued_run()
+    await engine.claim_one()
+    queued, unknown = await engine.queued_run(), new_id()
+    ids = [ended, blocked, running, queued, unknown, queued]
+    assert await pause(engine, *ids) == [
+        Ordered("too_late", State.COMPLETED),
+        Ordered("refused", State.BLOCKED),
+        REQUESTED,
+        Ordered("done", State.PAUSED),
+        Ordered("unknown"),
+        Ordered("done", State.PAUSED),
+    ]
+    assert await pause(engine, queued, running) == [Ordered("done", State.PAUSED), REQUESTED]
+    assert await resume(engine, *ids) == [
+        Ordered("too_late", State.COMPLETED),
+        Ordered("done", State.QUEUED),
+        Ordered("done", State.RUNNING),
+        Ordered("done", State.QUEUED),
+        Ordered("unknown"),
+        Ordered("done", State.QUEUED),
+    ]
+    assert await engine.history(queued) == ["enqueued", "pause", "resume"]
+    engine.namespace = "elsewhere"
+    assert await pause(engine, running) == await resume(engine, running) == [Ordered("unknown")]
+
+
+async def test_a_run_that_was_paused_before_it_was_due_waits_on_for_its_date(engine: Engine) -> None:
+    run_id = await engine.queued_run(start_at=LATER)
+    assert await pause(engine, run_id) == [Ordered("done", State.PAUSED)]
+    await engine.execute("UPDATE aiki.runs SET due_at = now() + interval '1 hour'")
+    assert await resume(engine, run_id) == [Ordered("done", State.SCHEDULED)]
+    assert await engine.wake() == []
+    assert await engine.history(run_id) == ["enqueued", "pause", "resume", "defer"]
+    await pause(engine, run_id)
+    await engine.execute("UPDATE aiki.runs SET due_at = now()")
+    assert await engine.wake() == [], "it is held"
+    assert await resume(engine, run_id) == [Ordered("done", State.QUEUED)]
+
+
+async def test_a_paused_run_is_not_claimed(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await pause(engine, run_id)
+    assert await engine.claim(await engine.session()) == []
+    status = await engine.status(run_id)
+    assert (status.state, status.why) == (State.PAUSED, "alice wants it paused")
+
+
+@pytest.mark.parametrize("end", [Move.RELEASE, Move.SLEEP, Move.RETRY])
+async def test_a_pause_is_kept_by_whatever_ends_the_claim(engine: Engine, end: Move) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    assert await pause(engine, run_id) == [REQUESTED]
+    last = unit(run.fence, 0, entry("a"), end=End(end, due_at=None if end is Move.RELEASE else 1_000_000))
+    assert await engine.results(last) == ["done"]
+    assert await engine.results(last) == ["done"], "a repeat is known"
+    assert await engine.state(run_id) is State.PAUSED
+    assert (await engine.status(run_id)).why == "alice wants it paused"
+    assert await engine.wake() == []
+    assert await engine.history(run_id) == ["enqueued", "claim", end, "pause"]
+    assert await resume(engine, run_id) == [Ordered("done", State.QUEUED)]
+    again = await engine.claim_one()
+    assert again.entries == [entry("a")]
+    await engine.record(unit(again.fence, 1, end=End(Move.RELEASE)))
+    assert await engine.state(run_id) is State.QUEUED, "it was wanted once"
+
+
+async def test_a_run_that_ends_before_it_is_paused_has_ended(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    await pause(engine, run_id)
+    await engine.record(unit(run.fence, end=completed()))
+    assert await pause(engine, run_id) == [Ordered("too_late", State.COMPLETED)]
+
+
+async def test_a_pause_survives_the_death_of_the_worker(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    session = await engine.session()
+    await engine.claim_one(session)
+    await pause(engine, run_id)
+    await engine.expire(session)
+    assert [one.state for one in await engine.rescue()] == [State.PAUSED]
+    assert await engine.history(run_id) == ["enqueued", "claim", "rescue", "pause"]
+    assert await resume(engine, run_id) == [Ordered("done", State.QUEUED)]
+    await engine.claim_one()
+
+
+async def test_a_pause_survives_a_worker_that_leaves(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    session = await engine.session()
+    await engine.claim_one(session)
+    await pause(engine, run_id)
+    assert await engine.close(session) == [run_id]
+    assert await engine.history(run_id) == ["enqueued", "claim", "release", "pause"]
+
+
+async def test_a_resume_takes_back_a_pause_that_was_not_carried_out(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    await pause(engine, run_id)
+    assert await resume(engine, run_id) == [Ordered("done", State.RUNNING)]
+    assert (await engine.status(run_id)).why is None
+    await engine.record(unit(run.fence, end=End(Move.RELEASE)))
+    assert await engine.state(run_id) is State.QUEUED
+
+
+async def test_who_holds_a_run_is_told_once_and_by_each_renewal(engine: Engine) -> None:
+    run_id, other = await engine.queued_run(), await engine.queued_run()
+    session = await engine.session()
+    held = {run.fence.claim_id for run in await engine.claim(session)}
+    done: Done[object] = await control.pause(engine.pool, engine.namespace, Pause([run_id]))  # type: ignore[assignment]
+    assert done.changes.told == {("default", session): [(run_id, 1)]}
+    done = await control.pause(engine.pool, engine.namespace, Pause([run_id]))  # type: ignore[assignment]
+    assert not done.changes.told
+    for _ in range(2):
+        assert (await engine.renew(session, *held)).news == [(run_id, 1)]
+    await resume(engine, run_id)
+    assert (await engine.renew(session, *held)).news == []
+    assert await engine.state(other) is State.RUNNING
+
+
+# -- forced interleavings: one waits for the other's lock
+
+
+@pytest.mark.parametrize("end", [Move.RELEASE, Move.SLEEP])
+async def test_a_pause_that_waits_for_a_claims_end_pauses_what_has_come_of_it(engine: Engine, end: Move) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    ending = "UPDATE aiki.runs SET state = %s, session_id = NULL WHERE id = %s"
+    state = {Move.RELEASE: State.QUEUED, Move.SLEEP: State.SLEEPING}[end]
+    async with locked(engine.database, ending, state, run_id) as other:
+        pausing = asyncio.create_task(pause(engine, run_id))
+        await engine.until_waiting()
+        await other.commit()
+        assert await pausing == [Ordered("done", State.PAUSED)]
+    assert await engine.results(unit(run.fence, 0, entry("a"))) == ["fenced"]
+
+
+@pytest.mark.parametrize("end", [Move.RELEASE, Move.SLEEP, Move.RETRY])
+async def test_a_claims_end_that_waits_for_a_pause_pauses(engine: Engine, end: Move) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    wanting = "UPDATE aiki.runs SET wanted = %s, news_seq = news_seq + 1 WHERE id = %s"
+    async with locked(engine.database, wanting, PAUSE, run_id) as other:
+        ended = asyncio.create_task(engine.results(unit(run.fence, end=End(end, due_at=LATER))))
+        await engine.until_waiting()
+        await other.commit()
+        assert await ended == ["done"]
+    assert await engine.state(run_id) is State.PAUSED
+
+
+async def test_a_rescue_that_waits_for_a_pause_pauses(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    session = await engine.session()
+    await engine.claim_one(session)
+    await engine.expire(session)
+    await engine.sweep()
+    wanting = "UPDATE aiki.runs SET wanted = %s, news_seq = news_seq + 1 WHERE id = %s"
+    async with locked(engine.database, wanting, PAUSE, run_id) as other:
+        rescuing = asyncio.create_task(engine.rescue())
+        await engine.until_waiting()
+        await other.commit()
+        assert [one.state for one in await rescuing] == [State.PAUSED]
+
+
+async def test_a_claim_skips_a_run_that_is_being_paused(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    session = await engine.session()
+    async with locked(engine.database, "UPDATE aiki.runs SET state = 'paused' WHERE id = %s", run_id) as other:
+        assert await engine.claim(session) == []
+        await other.commit()
+    assert await engine.claim(session) == []
