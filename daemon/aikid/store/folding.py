@@ -29,7 +29,7 @@ from aikid.store.inbox import (
 )
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
-from aikid.store.record import STATES, EndedRow, Wrote
+from aikid.store.record import IS_PAUSED, RESTS, STATES, EndedRow, Wrote
 from aikid.store.sql import LENGTH, MICROSECONDS, quoted
 from aikid.store.status import TASKS
 from aikid.store.units import (
@@ -66,13 +66,13 @@ WITH unit AS MATERIALIZED (
   SELECT * FROM unnest({_slots(_SENT)}) WITH ORDINALITY AS s({", ".join(_SENT)}, n)
 ), locked AS MATERIALIZED (
   SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.generation, r.origin_id, r.workflow, r.version,
-    r.started_at, r.news_seq, r.news_at, r.unread, r.waits
+    r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wanted
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u UNION SELECT s.target, s.namespace FROM send s)
   ORDER BY r.id FOR NO KEY UPDATE
 ), fit AS MATERIALIZED (
-  SELECT l.id, l.generation, l.origin_id, l.workflow, l.version, l.started_at, l.news_seq, u.*
+  SELECT l.id, l.generation, l.origin_id, l.workflow, l.version, l.started_at, l.news_seq, l.wanted, u.*
   FROM unit u JOIN locked l ON l.id = u.run_id AND l.namespace = u.namespace
   WHERE l.state = '{State.RUNNING}' AND l.epoch = u.epoch AND l.claim_id = u.claim_id
     AND (u.base IS NULL OR u.base = {LENGTH.format("l")})
@@ -114,7 +114,8 @@ waiting AS MATERIALIZED (
     {COMES_AT.format("greatest(l.news_at, g.rings_at)")} AS comes_at,
     coalesce({WOKEN.format("l", "c")}, false) AS woken,
     f.event IS NOT NULL AND coalesce(f.seen = l.news_seq + coalesce(c.news, 0), true) AS ends,
-    f.n, f.event, f.target, f.output, f.error, f.why, f.due_us, f.length, w.words AS waits
+    f.n, f.event, {RESTS} AS target, {IS_PAUSED} AS is_paused, f.output, f.error, f.why, f.due_us, f.length,
+    w.words AS waits
   FROM locked l FULL JOIN fit f ON f.id = l.id FULL JOIN reached c ON c.id = l.id FULL JOIN took t ON t.run_id = l.id
     FULL JOIN rings g ON g.id = l.id FULL JOIN waiting w ON w.unit = f.n
 ), moved AS (
@@ -123,15 +124,16 @@ waiting AS MATERIALIZED (
     news_at = CASE WHEN c.news > 0 THEN c.comes_at + (c.news - 1) * interval '1 microsecond'
       ELSE greatest(r.news_at, c.rings_at) END,
     state = CASE WHEN c.ends THEN c.target WHEN c.woken THEN '{target(Move.ARRIVE)}' ELSE r.state END,
-    waits = CASE WHEN c.ends THEN c.waits WHEN NOT c.woken THEN r.waits END,
-    why = CASE WHEN c.ends THEN c.why WHEN NOT c.woken THEN r.why END,
+    waits = CASE WHEN c.ends AND c.is_paused THEN NULL WHEN c.ends THEN c.waits WHEN NOT c.woken THEN r.waits END,
+    why = CASE WHEN c.ends AND NOT c.is_paused THEN c.why WHEN NOT c.woken THEN r.why END,
+    wanted = CASE WHEN NOT c.ends THEN r.wanted END,
     output = CASE WHEN c.ends THEN c.output ELSE r.output END,
     error = CASE WHEN c.ends THEN c.error ELSE r.error END,
     due_at = CASE WHEN c.ends THEN {_TIME.format("c.due_us")} ELSE r.due_at END,
     finished_at = CASE WHEN c.ends AND c.target IN ({quoted(TERMINAL)}) THEN aiki.now() ELSE r.finished_at END,
     crash_count = CASE WHEN c.ends AND c.event NOT IN ({quoted(STANDSTILLS)}) THEN 0 ELSE r.crash_count END,
     session_id = CASE WHEN NOT c.ends THEN r.session_id END,
-    history_seq = r.history_seq + (c.ends OR c.woken)::int
+    history_seq = r.history_seq + (c.ends OR c.woken)::int + (c.ends AND c.is_paused)::int
   FROM change c WHERE r.id = c.id AND (c.ends OR c.news > 0 OR c.consumed > 0 OR c.rings_at IS NOT NULL)
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, r.session_id, r.news_seq,
     c.news, c.comes_at, c.words, c.waited, c.woken, c.ends, c.event, c.why, c.length
@@ -139,7 +141,8 @@ waiting AS MATERIALIZED (
   SELECT * FROM moved WHERE ends
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
-  SELECT id, history_seq, event, why, length FROM ended
+  SELECT id, history_seq - (state = '{State.PAUSED}')::int, event, why, length FROM ended
+  UNION ALL SELECT id, history_seq, '{Move.PAUSE}', NULL, length FROM ended WHERE state = '{State.PAUSED}'
 ), {CLOSED}
 """
 _FOLD: Final = f"""
@@ -151,9 +154,9 @@ _FOLD: Final = f"""
 SELECT '{Row.NOW}', {MICROSECONDS.format("aiki.now()")}, NULL::text, NULL::text, NULL::text, NULL::text,
   NULL::boolean, NULL::bigint, NULL::bigint, NULL::bigint
 UNION ALL
-SELECT '{Row.UNIT}', f.n, CASE WHEN c.ends THEN f.target END,
-  CASE WHEN c.ends AND f.target = '{State.QUEUED}' THEN f.workflow END,
-  CASE WHEN c.ends AND f.target = '{State.QUEUED}' THEN f.version END, d.fired,
+SELECT '{Row.UNIT}', f.n, CASE WHEN c.ends THEN c.target END,
+  CASE WHEN c.ends AND c.target = '{State.QUEUED}' THEN f.workflow END,
+  CASE WHEN c.ends AND c.target = '{State.QUEUED}' THEN f.version END, d.fired,
   f.event IS NULL OR c.ends, f.news_seq + c.news, {MICROSECONDS.format("f.started_at")},
   CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END
 FROM fit f FULL JOIN change c ON c.id = f.id FULL JOIN fired d ON d.id = f.id

@@ -62,16 +62,17 @@ _RECORD_ENTRIES: Final = f"""
 SELECT 0, {MICROSECONDS.format("aiki.now()")} UNION ALL SELECT f.n, NULL FROM fit f
 """
 # A run of which a pause is wanted rests as paused, whatever else its claim's end would make of it.
-_IS_PAUSED: Final = f"(f.wanted IS NOT NULL AND f.target IN ({PAUSABLE}))"
-_RESTS: Final = f"CASE WHEN {_IS_PAUSED} THEN '{target(Move.PAUSE)}' ELSE f.target END"
+IS_PAUSED: Final = f"coalesce(f.wanted IS NOT NULL AND f.target IN ({PAUSABLE}), false)"
+RESTS: Final = f"CASE WHEN {IS_PAUSED} THEN '{target(Move.PAUSE)}' ELSE f.target END"
+"""The state after the end of a claim, of a unit in `fit` with what is `wanted` of its run."""
 _RECORD: Final = f"""
 {_writing(*FENCED, *ENDING)}, {TRIED}, ended AS (
-  UPDATE aiki.runs r SET state = {_RESTS}, output = f.output, error = f.error,
-    why = CASE WHEN {_IS_PAUSED} THEN r.why ELSE f.why END, wanted = NULL,
+  UPDATE aiki.runs r SET state = {RESTS}, output = f.output, error = f.error,
+    why = CASE WHEN {IS_PAUSED} THEN r.why ELSE f.why END, wanted = NULL,
     due_at = 'epoch'::timestamptz + f.due_us * interval '1 microsecond',
     finished_at = CASE WHEN f.target IN ({quoted(TERMINAL)}) THEN aiki.now() END,
     crash_count = CASE WHEN f.event IN ({quoted(STANDSTILLS)}) THEN r.crash_count ELSE 0 END,
-    session_id = NULL, history_seq = r.history_seq + 1 + {_IS_PAUSED}::int
+    session_id = NULL, history_seq = r.history_seq + 1 + {IS_PAUSED}::int
   FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
   RETURNING r.id, r.history_seq, f.event, f.why AS reason, f.length, r.namespace, r.workflow, r.version, r.state,
     r.created_at
@@ -83,8 +84,8 @@ _RECORD: Final = f"""
 SELECT 0, {MICROSECONDS.format("aiki.now()")}, NULL, NULL, NULL, NULL
 UNION ALL
 SELECT f.n, CASE WHEN f.event IS NOT NULL THEN {MICROSECONDS.format("f.started_at")} END,
-  CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END, {_RESTS},
-  CASE WHEN {_RESTS} = '{State.QUEUED}' THEN f.workflow END, CASE WHEN {_RESTS} = '{State.QUEUED}' THEN f.version END
+  CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END, {RESTS},
+  CASE WHEN {RESTS} = '{State.QUEUED}' THEN f.workflow END, CASE WHEN {RESTS} = '{State.QUEUED}' THEN f.version END
 FROM fit f
 """
 

@@ -100,6 +100,23 @@ async def test_a_pause_is_kept_by_whatever_ends_the_claim(engine: Engine, end: M
     assert await engine.state(run_id) is State.QUEUED, "it was wanted once"
 
 
+@pytest.mark.parametrize("move", [Move.WAIT, Move.SLEEP])
+async def test_a_park_that_has_not_seen_the_pause_is_refused_and_the_next_one_pauses(
+    engine: Engine, move: Move
+) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    await pause(engine, run_id)
+    for seen, parked, state in ((0, False, State.RUNNING), (1, True, State.PAUSED)):
+        end = End(move, due_at=1_000_000, seen=seen, waits=["event:go"])
+        (recorded,) = await engine.record(unit(run.fence, end=end))
+        assert (recorded.result, recorded.parked, recorded.news) == ("done", parked, 1)
+        assert await engine.state(run_id) is state
+    assert await engine.history(run_id) == ["enqueued", "claim", move, "pause"]
+    assert await engine.wake() == []
+    assert await resume(engine, run_id) == [Ordered("done", State.QUEUED)]
+
+
 async def test_a_run_that_ends_before_it_is_paused_has_ended(engine: Engine) -> None:
     run_id = await engine.queued_run()
     run = await engine.claim_one()
