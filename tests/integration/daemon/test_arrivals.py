@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
 from aiki.core.errors import NotFound
 from aiki.core.states import Move, State
 from aiki.wire.limits import UNREAD_EVENTS
-from aiki.wire.messages import Arrival, Claimed, End, Outcome, Recorded, Unit
+from aiki.wire.messages import Arrival, Attempt, Claimed, End, Entry, Outcome, Record, Recorded, TimerAsk, Unit
+from aikid.engine.record import record
 from tests.integration.daemon.engine import (
     VERSION,
     WORKFLOW,
@@ -22,6 +26,7 @@ from tests.integration.daemon.engine import (
     event,
     locked,
     new_id,
+    op,
     parked,
     unit,
 )
@@ -195,3 +200,358 @@ async def test_the_session_that_holds_a_run_is_told(engine: Engine) -> None:
     run = await held(engine, session)
     done = await engine.sent(event(run.fence.run_id), event(run.fence.run_id))
     assert dict(done.changes.told) == {(engine.namespace, session): [(run.fence.run_id, 2)]}
+
+
+# -- recording
+
+
+async def test_what_a_unit_sends_is_taken_with_it_and_its_outcome_reaches_the_sender(engine: Engine) -> None:
+    target, ended = await waiting(engine, APPROVED), await held(engine)
+    await engine.results(unit(ended.fence, end=completed()))
+    session = await engine.session()
+    run = await held(engine, session)
+    keyed: dict[str, Any] = {"key": "k", "digest": "0" * 32}
+    other: dict[str, Any] = {"key": "k", "digest": "1" * 32}
+    ops = [op(target, **keyed), op(ended.fence.run_id), op(new_id()), op(target, **other), op(target, **keyed)]
+    sending = Unit(run.fence, 0, [entry("a")], [], None, ops)
+    assert await engine.record(sending) == [Recorded("done", news=5)]
+    assert await engine.state(target) is State.QUEUED
+    arrivals = (await engine.inbox(run.fence.run_id)).arrivals
+    assert taken(arrivals) == [(n, "op", one.id) for n, one in enumerate(ops, 1)]
+    told = [json.loads(bytes(one.value)) for one in arrivals]
+    assert [one["result"] for one in told] == ["taken", "ended", "unknown", "conflict", "repeated"]
+    assert told[1]["state"] == "completed"
+    # Not again by a repeat, of whatever kind.
+    assert await engine.results(sending, Unit(run.fence, 1, [], [], None, ops)) == ["done", "done"]
+    assert len((await engine.inbox(run.fence.run_id)).arrivals) == 5
+    assert len((await engine.inbox(target)).arrivals) == 1
+
+
+async def test_a_run_may_send_to_itself(engine: Engine) -> None:
+    run = await held(engine)
+    mine = op(run.fence.run_id)
+    assert await engine.record(Unit(run.fence, 0, [], [], None, [mine])) == [Recorded("done", news=2)]
+    arrivals = (await engine.inbox(run.fence.run_id)).arrivals
+    assert taken(arrivals) == [(1, "event", "approved"), (2, "op", mine.id)]
+    assert arrivals[0].at < arrivals[1].at
+
+
+async def test_a_fenced_or_contradicting_unit_sends_and_consumes_nothing(engine: Engine) -> None:
+    run, target = await held(engine), await engine.queued_run()
+    await engine.send(event(run.fence.run_id))
+    zombie = replace(run.fence, claim_id="other")
+    entries = [replace(entry("wait"), takes=(1,))]
+    assert await engine.results(Unit(zombie, 0, entries, [], None, [op(target)])) == ["fenced"]
+    assert await engine.results(Unit(run.fence, 7, entries, [], None, [op(target)])) == ["conflict"]
+    assert (await engine.inbox(target)).arrivals == []
+    assert len((await engine.inbox(run.fence.run_id)).arrivals) == 1
+
+
+async def test_consumption_and_delivery_are_one_record(engine: Engine) -> None:
+    run = await held(engine)
+    run_id = run.fence.run_id
+    await engine.send(event(run_id), event(run_id), event(run_id))
+    consuming = Unit(run.fence, 0, [entry("a"), replace(entry("wait"), takes=(1, 3))], [])
+    assert await engine.record(consuming) == [Recorded("done", news=3)]
+    assert await engine.execute("SELECT number, taken_generation, taken_seq FROM aiki.inbox ORDER BY number") == [
+        (1, 0, 2),
+        (2, None, None),
+        (3, 0, 2),
+    ]
+    assert await engine.execute("SELECT unread, news_seq FROM aiki.runs WHERE id = %s", run_id) == [(1, 3)]
+    assert await engine.results(consuming) == ["done"]
+    assert await engine.execute("SELECT unread FROM aiki.runs WHERE id = %s", run_id) == [(1,)]
+    assert await engine.results(unit(run.fence, 2, end=End(Move.RELEASE))) == ["done"]
+    again = await engine.claim_one()
+    assert (taken(again.arrivals), again.unread, again.news) == ([(2, "event", "approved")], 1, 3)
+
+
+async def test_a_park_does_not_hold_over_what_its_worker_has_not_seen(engine: Engine) -> None:
+    run = await held(engine)
+    await engine.send(event(run.fence.run_id, "other"))
+    late = unit(run.fence, 0, entry("a"), end=parked(0, APPROVED))
+    assert await engine.record(late) == [Recorded("done", parked=False, news=1)]
+    assert await engine.state(run.fence.run_id) is State.RUNNING
+    assert len(await engine.journal(run.fence.run_id)) == 1, "the entries stand"
+    assert await engine.record(late) == [Recorded("done", parked=False)], "so it is said again"
+    assert await engine.record(unit(run.fence, 1, end=parked(1, APPROVED))) == [Recorded("done", news=1)]
+    assert await engine.state(run.fence.run_id) is State.WAITING
+
+
+async def test_what_is_done_beside_a_park_is_done_with_it(engine: Engine) -> None:
+    """The statement that folds does all that the plain one does."""
+    run = await held(engine)
+    tries = [Attempt("k", 1, Raw(b'{"type":"E","message":"m"}'), 77)]
+    end = parked(0, APPROVED, due_at=4_000_000_000_000_000)
+    watched = {(engine.namespace, run.fence.run_id)}
+    parking = Record([unit(run.fence, 0, entry("a"), entry("b"), attempts=tries, end=end)])
+    done = await record(engine.pool, [(engine.namespace, parking)], watched, room=engine.room)
+    assert [(one.state, one.tasks) for one in done.changes.ended[engine.namespace]] == [(State.WAITING, 2)]
+    assert done.changes.due_seconds is not None
+    await engine.send(event(run.fence.run_id))
+    again = await engine.claim_one()
+    assert (again.length, [one.key for one in again.attempts]) == (2, ["k"])
+    lasting = Unit(again.fence, 2, [replace(entry("wait"), takes=(1,))], [], completed())
+    assert await engine.results(lasting) == ["done"]
+    status = await engine.status(run.fence.run_id)
+    assert (status.state, bytes(status.output), status.tasks) == (State.COMPLETED, b'"done"', 3)
+    assert status.finished_at is not None
+    assert await engine.execute("SELECT state FROM aiki.ended WHERE run_id = %s", run.fence.run_id) == [("completed",)]
+
+
+# -- timers
+
+
+def asking(run: Claimed, due: int, seen: int, base: int = 0, *entries: Entry) -> Unit:
+    return Unit(run.fence, base, list(entries), [], None, [], TimerAsk(entry("timer"), due, seen))
+
+
+async def clock(engine: Engine) -> int:
+    ((now,),) = await engine.execute("SELECT (extract(epoch FROM aiki.clock()) * 1000000)::bigint")
+    return int(now)
+
+
+async def test_an_asked_timer_fires_when_it_is_due_and_all_before_it_is_seen(engine: Engine) -> None:
+    run = await held(engine)
+    now = await clock(engine)
+    assert await engine.record(asking(run, now + 60_000_000, 0, 0, entry("a"))) == [Recorded("done", timer="early")]
+    assert len(await engine.journal(run.fence.run_id)) == 1
+    fired = asking(run, now, 0, 1)
+    assert await engine.record(fired) == [Recorded("done", timer="done")]
+    assert [key for _, key, _ in await engine.journal(run.fence.run_id)] == [entry("a").key, entry("timer").key]
+    assert await engine.record(fired) == [Recorded("done", timer="done")]
+    assert len(await engine.journal(run.fence.run_id)) == 2
+
+
+async def test_what_came_up_to_then_goes_before_a_timer(engine: Engine) -> None:
+    run = await held(engine)
+    before = await clock(engine)
+    await engine.send(event(run.fence.run_id))
+    after = await clock(engine)
+    assert await engine.record(asking(run, after, 0)) == [Recorded("done", timer="news", news=1)]
+    assert await engine.record(asking(run, before, 0)) == [Recorded("done", timer="done", news=1)]
+    assert await engine.record(asking(run, after, 1, 1)) == [Recorded("done", timer="done", news=1)]
+
+
+async def test_nothing_comes_under_a_timer_that_has_fired_even_if_the_clock_steps_back(engine: Engine) -> None:
+    run = await held(engine)
+    due = await clock(engine)
+    assert (await engine.record(asking(run, due, 0)))[0].timer == "done"
+    behind = "CREATE OR REPLACE FUNCTION aiki.clock() RETURNS timestamptz LANGUAGE sql VOLATILE RETURN {}"
+    await engine.execute(behind.format("pg_catalog.clock_timestamp() - interval '1 hour'"))
+    await engine.send(event(run.fence.run_id), event(run.fence.run_id))
+    assert [one.at for one in (await engine.inbox(run.fence.run_id)).arrivals] == [due + 1, due + 2]
+
+
+async def test_an_event_in_the_batch_of_a_timer_comes_after_it(engine: Engine) -> None:
+    sender = await held(engine)
+    run = await held(engine)
+    due = await clock(engine)
+    sending = Unit(sender.fence, 0, [], [], None, [op(run.fence.run_id)])
+    assert [one.timer for one in await engine.record(sending, asking(run, due, 0))] == [None, "done"]
+    (arrival,) = (await engine.inbox(run.fence.run_id)).arrivals
+    assert arrival.at > due
+
+
+# -- interleavings
+
+
+async def test_an_event_that_commits_while_a_park_waits_for_the_row_is_not_slept_over(
+    engine: Engine, rival: Engine
+) -> None:
+    run = await held(engine)
+    async with locked(engine.database, LOCK, run.fence.run_id) as holder:
+        sending = asyncio.create_task(engine.send(event(run.fence.run_id)))
+        await engine.until_waiting()
+        parking = asyncio.create_task(rival.record(unit(run.fence, end=parked(0, APPROVED))))
+        await engine.until_waiting(2)
+        await holder.commit()
+    assert results(await sending) == ["taken"]
+    (recorded,) = await parking
+    # Whoever had the row first: it is told, or it is woken.
+    assert await engine.state(run.fence.run_id) is (State.QUEUED if recorded.parked else State.RUNNING)
+
+
+async def test_an_event_that_waits_for_a_park_wakes_the_run(engine: Engine, rival: Engine) -> None:
+    run = await held(engine)
+    async with locked(engine.database, LOCK, run.fence.run_id) as holder:
+        parking = asyncio.create_task(rival.record(unit(run.fence, end=parked(0, APPROVED))))
+        await engine.until_waiting()
+        sending = asyncio.create_task(engine.sent(event(run.fence.run_id)))
+        await engine.until_waiting(2)
+        await holder.commit()
+    assert await parking == [Recorded("done")]
+    assert dict((await sending).changes.queued) == {(engine.namespace, WORKFLOW, VERSION): 1}
+    assert await engine.state(run.fence.run_id) is State.QUEUED
+
+
+@pytest.mark.parametrize("sender_first", [True, False])
+async def test_a_park_and_its_arrival_in_one_batch_leave_nobody_asleep(engine: Engine, sender_first: bool) -> None:
+    runs = sorted([await held(engine), await held(engine)], key=lambda run: run.fence.run_id)
+    sender, run = runs if sender_first else runs[::-1]
+    units = [
+        Unit(sender.fence, 0, [], [], None, [op(run.fence.run_id)]),
+        unit(run.fence, end=parked(0, APPROVED)),
+    ]
+    for order in (units, units[::-1]):
+        recorded = {one.fence.run_id: said for one, said in zip(order, await engine.record(*order), strict=True)}
+        assert recorded[run.fence.run_id] == Recorded("done", parked=False, news=1)
+    assert await engine.state(run.fence.run_id) is State.RUNNING
+
+
+async def test_two_runs_that_park_for_what_the_other_sends_meet_no_deadlock(engine: Engine, rival: Engine) -> None:
+    pairs = [[await held(engine), await held(engine)] for _ in range(10)]
+    units = [
+        [Unit(one.fence, 0, [entry("a")], [], parked(0, APPROVED), [op(other.fence.run_id)]) for one, other in pairs],
+        [Unit(other.fence, 0, [entry("a")], [], parked(0, APPROVED), [op(one.fence.run_id)]) for one, other in pairs],
+    ]
+    said = await asyncio.gather(engine.record(*units[0]), rival.record(*reversed(units[1])))
+    assert {one.result for batch in said for one in batch} == {"done"}
+    for run in [run for pair in pairs for run in pair]:
+        assert await engine.state(run.fence.run_id) is State.RUNNING, "the outcome of its op is news to it"
+        reply = await engine.inbox(run.fence.run_id)
+        assert sorted(one.kind for one in reply.arrivals) == ["event", "op"]
+
+
+ARRIVE = """
+WITH moved AS (
+  UPDATE aiki.runs SET news_seq = news_seq + 1, unread = unread + 1 WHERE id = %s RETURNING id, origin_id, news_seq
+)
+INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, value)
+SELECT id, news_seq, origin_id, 4000000000000000, 'event', 'second', '1' FROM moved
+"""
+
+
+async def test_a_claim_reads_what_came_between_its_lock_and_its_look(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await engine.send(event(run_id, "first"))
+    session = await engine.session()
+    async with locked(engine.database, "LOCK TABLE aiki.inbox IN ACCESS EXCLUSIVE MODE") as holder:
+        claiming = asyncio.create_task(engine.claim_one(session))
+        await engine.until_waiting()
+        assert await engine.state(run_id) is State.RUNNING, "the claim has been committed"
+        await holder.execute(ARRIVE.encode(), (run_id,))
+        await holder.commit()
+    claimed = await claiming
+    assert taken(claimed.arrivals) == [(1, "event", "first"), (2, "event", "second")]
+    assert (claimed.news, claimed.unread) == (2, 2)
+
+
+@pytest.mark.parametrize("how", ["release", "rescue", "close"])
+@pytest.mark.parametrize("event_first", [True, False])
+async def test_an_event_that_meets_the_end_of_a_claim_is_in_the_next_one(
+    engine: Engine, rival: Engine, how: str, event_first: bool
+) -> None:
+    session = await engine.session()
+    run = await held(engine, session)
+    run_id = run.fence.run_id
+    if how == "rescue":
+        await engine.expire(session)
+    ends = {
+        "release": lambda: rival.results(unit(run.fence, end=End(Move.RELEASE))),
+        "rescue": rival.rescue,
+        "close": lambda: rival.close(session),
+    }
+    acts = [lambda: engine.send(event(run_id)), ends[how]]
+    async with locked(engine.database, LOCK, run_id) as holder:
+        tasks = []
+        for act in acts if event_first else reversed(acts):
+            tasks.append(asyncio.create_task(act()))
+            await engine.until_waiting(len(tasks))
+        await holder.commit()
+    await asyncio.gather(*tasks)
+    assert await engine.state(run_id) is State.QUEUED
+    again = await engine.claim_one()
+    assert taken(again.arrivals) == [(1, "event", "approved")]
+
+
+async def test_a_run_that_is_due_while_an_event_comes_is_woken_by_either(engine: Engine, rival: Engine) -> None:
+    run = await held(engine)
+    run_id = run.fence.run_id
+    assert await engine.record(unit(run.fence, end=parked(0, APPROVED, due_at=1))) == [Recorded("done")]
+    async with locked(engine.database, LOCK, run_id) as holder:
+        sending = asyncio.create_task(engine.send(event(run_id)))
+        await engine.until_waiting()
+        assert await rival.wake() == [], "whoever wakes passes by what is locked"
+        await holder.commit()
+    assert results(await sending) == ["taken"]
+    assert await rival.wake() == []
+    assert await engine.history(run_id) == ["enqueued", "claim", "wait", "arrive"]
+
+
+async def test_two_events_by_two_daemons_have_two_numbers_and_times(engine: Engine, rival: Engine) -> None:
+    run_id = await engine.queued_run()
+    async with locked(engine.database, LOCK, run_id) as holder:
+        sends = [asyncio.create_task(one.send(event(run_id), event(run_id))) for one in (engine, rival)]
+        await engine.until_waiting(2)
+        await holder.commit()
+    assert [results(await send) for send in sends] == [["taken", "taken"]] * 2
+    arrivals = (await engine.inbox(run_id)).arrivals
+    assert [one.number for one in arrivals] == [1, 2, 3, 4]
+    times = [one.at for one in arrivals]
+    assert times == sorted(set(times))
+
+
+async def test_a_send_of_many_crosses_another_without_a_deadlock(engine: Engine, rival: Engine) -> None:
+    runs = [await engine.queued_run() for _ in range(30)]
+    batches = [random.Random(seed).sample(runs, len(runs)) for seed in range(20)]
+    sends = [(engine, rival)[n % 2].send(*map(event, batch)) for n, batch in enumerate(batches)]
+    assert {one.result for outcomes in await asyncio.gather(*sends) for one in outcomes} == {"taken"}
+    for run_id in runs:
+        assert [one.number for one in (await engine.inbox(run_id)).arrivals] == list(range(1, 21))
+
+
+async def test_an_event_that_had_to_wait_for_the_row_is_not_older_than_what_was_decided_meanwhile(
+    engine: Engine, rival: Engine
+) -> None:
+    """The timer's record has the row first; the event began before the date, and comes after it."""
+    run = await held(engine)
+    async with locked(engine.database, LOCK, run.fence.run_id) as holder:
+        due = await clock(engine)
+        asked = asyncio.create_task(engine.record(asking(run, due, 0)))
+        await engine.until_waiting()
+        sending = asyncio.create_task(rival.send(event(run.fence.run_id)))
+        await engine.until_waiting(2)
+        await holder.commit()
+    assert (await asked)[0].timer == "done"
+    assert results(await sending) == ["taken"]
+    assert (await engine.inbox(run.fence.run_id)).arrivals[0].at > due
+
+
+async def test_in_600_rounds_no_event_in_time_is_overtaken_by_its_timeout(engine: Engine, rival: Engine) -> None:
+    session = await engine.session()
+    draw = random.Random(600)
+    said: set[str | None] = set()
+    for _ in range(30):
+        for _ in range(20):
+            await engine.queued_run()
+        runs = await engine.claim(session, limit=20)
+        now = await clock(engine)
+        dues = [now + draw.randrange(20_000, 60_000) for _ in runs]
+        fires = [fire(engine, run, due, said) for run, due in zip(runs, dues, strict=True)]
+        sends = [
+            sent_at(rival, run.fence.run_id, (due - now + draw.randrange(-15_000, 15_000)) / 1e6)
+            for run, due in zip(runs, dues, strict=True)
+        ]
+        seen, _ = await asyncio.gather(asyncio.gather(*fires), asyncio.gather(*sends))
+        for run, due, after in zip(runs, dues, seen, strict=True):
+            arrivals = (await engine.inbox(run.fence.run_id, after)).arrivals
+            assert [one for one in arrivals if one.at <= due] == []
+    assert said == {"done", "early", "news"}
+
+
+async def fire(engine: Engine, run: Claimed, due: int, said: set[str | None]) -> int:
+    """Ask until the timer has fired, as a worker does; return what had been seen then."""
+    seen = 0
+    while True:
+        (recorded,) = await engine.record(asking(run, due, seen))
+        said.add(recorded.timer)
+        if recorded.timer == "done":
+            return seen
+        seen = (await engine.inbox(run.fence.run_id)).news
+
+
+async def sent_at(engine: Engine, run_id: str, seconds: float) -> None:
+    """Send at a moment of the round."""
+    await asyncio.sleep(seconds)
+    await engine.send(event(run_id))

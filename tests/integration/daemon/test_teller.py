@@ -10,11 +10,11 @@ from nats.aio.client import Client as Connection
 
 from aiki.core.states import State
 from aiki.wire import codec, subjects
-from aiki.wire.messages import Enqueue, RunNews, Watch
+from aiki.wire.messages import Enqueue, RunNews, Send, Told, Watch
 from aikid.app import App
 from aikid.engine.changes import Changes
 from tests.integration.daemon.asking import ask_together
-from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, new_run
+from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, event, new_run
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +52,19 @@ async def test_one_word_reaches_workers_watchers_other_daemons_and_the_alarm(
     pushed = next(data for subject, data in heard if subject == "_INBOX.watcher")
     assert [run.id for run in codec.decode(pushed, RunNews).runs] == [run_id]
     assert await engine.state(run_id) is State.QUEUED
+
+
+async def test_who_holds_a_run_is_told_of_its_news_once(
+    app: App, engine: Engine, bus: Connection, heard: list[tuple[str, bytes]]
+) -> None:
+    session = await engine.session()
+    await engine.queued_run()
+    run_id = (await engine.claim_one(session)).fence.run_id
+    await ask_together(app, bus, ("default", Send([event(run_id), event(run_id)])))
+    await wait_until(lambda: subjects.told("default", session) in dict(heard))
+    told = [codec.decode(data, Told) for subject, data in heard if subject == subjects.told("default", session)]
+    assert told == [Told([(run_id, 2)])]
+    assert (await engine.renew(session, "none")).news == [(run_id, 2)], "should that be lost"
 
 
 async def test_the_caller_hears_before_anybody_else(app: App, heard: list[tuple[str, bytes]]) -> None:
