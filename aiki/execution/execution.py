@@ -388,9 +388,16 @@ class Execution:
             self._set_alarm(wake)
 
     def _leave(self, wake: Wake | None) -> None:
-        """Suspend the run; what is not yet written goes along. It holds only if nothing has come meanwhile."""
+        """Suspend the run; what is not yet written goes along. It holds only if nothing has come meanwhile.
+
+        One for which something is here already, though it had no slot to take it, is given back.
+        """
         assert wake is not None, "a run that leaves memory waits for something"
-        waits = [] if self._body is None else self._body.waits()
+        body = self._body
+        if body is not None and body.waiting and body.is_answered():
+            self._end_with(End(Move.RELEASE))
+            return
+        waits = [] if body is None else body.waits()
         why = None if wake.at is None else self._attempts.why_due(wake.at)
         self._end_with(End(wake.move, due_at=wake.at, why=why, seen=self._arrivals.seen, waits=waits))
 

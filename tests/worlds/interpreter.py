@@ -9,11 +9,16 @@ from typing import Any
 
 import anyio
 
-from aiki.core.errors import Conflict, TaskFailed
+from aiki.core.errors import Conflict, EventTimeout, SendFailed, TaskFailed
 from aiki.definitions.task import Task
+from aiki.inside.event import Event, Message
 from aiki.inside.workflow_run import WorkflowRun
 from tests.worlds.outside import number_of
-from tests.worlds.programs import Node
+from tests.worlds.programs import EVENTS, Node
+
+HEARD = [Event(f"event-{number}", type=str) for number in range(EVENTS)]
+PEER = "0190b0a0-0000-7000-8000-00000000000a"
+"""Whom programs send to, beside themselves."""
 
 
 class Interpreter:
@@ -114,6 +119,57 @@ class Interpreter:
                 yield await self.call(node.id, "ag", [node.id, turn])
 
         return [[value, await self.go(node.parts[0], env)] async for value in values()]
+
+    # -- events
+
+    async def do_hear(self, node: Node, env: dict[str, Any]) -> Any:
+        return self.heard(node, await self.run.wait_for(HEARD[int(node.number)]))
+
+    async def do_heartimeout(self, node: Node, env: dict[str, Any]) -> Any:
+        try:
+            return self.heard(node, await self.run.wait_for(HEARD[node.id % EVENTS], timeout=f"{node.number}s"))
+        except EventTimeout:
+            return self.heard(node, None)
+
+    async def do_hearcount(self, node: Node, env: dict[str, Any]) -> Any:
+        try:
+            values = await self.run.wait_for(HEARD[node.id % EVENTS], count=2, timeout=f"{node.number}s")
+        except EventTimeout:
+            values = []
+        return self.heard(node, values)
+
+    async def do_hearany(self, node: Node, env: dict[str, Any]) -> Any:
+        message: Message[Any] = await self.run.wait_any(*HEARD[: int(node.number) + 1])
+        return self.heard(node, [message.event.name, message.value, message.at])
+
+    async def do_hearwithin(self, node: Node, env: dict[str, Any]) -> Any:
+        value = None
+        try:
+            async with asyncio.timeout(node.number):
+                value = await self.run.wait_for(HEARD[node.id % EVENTS])
+        except TimeoutError:
+            pass
+        return self.heard(node, value)
+
+    async def do_hearlater(self, node: Node, env: dict[str, Any]) -> Any:
+        """Leave a wait pending, which takes the next event all the same."""
+        waiting = asyncio.create_task(self.run.wait_for(HEARD[int(node.number)]))
+        value = await self.call(node.id, "t1", node.id)
+        return [value, self.heard(node, await waiting)]
+
+    async def do_tell(self, node: Node, env: dict[str, Any], target: str = PEER) -> Any:
+        try:
+            await self.run.send(target, HEARD[int(node.number)], f"from {node.id}")
+        except SendFailed as error:
+            return self.heard(node, error.result)
+        return self.heard(node, "sent")
+
+    async def do_tellself(self, node: Node, env: dict[str, Any]) -> Any:
+        return await self.do_tell(node, env, self.run.run_id)
+
+    def heard(self, node: Node, value: Any) -> Any:
+        self.trace.append((node.id, "heard", value, self.run.now()))
+        return str(value)
 
     # -- branches
 

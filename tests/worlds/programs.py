@@ -56,8 +56,30 @@ RACES = [
     "until",
     "keyedrace",
 ]
+TALK = [
+    "hear",
+    "hear",
+    "hear",
+    "heartimeout",
+    "heartimeout",
+    "hearcount",
+    "hearany",
+    "hearwithin",
+    "hearlater",
+    "tell",
+    "tell",
+    "tellself",
+]
+"""Waits for events and sends."""
+UNTIMED = ("hear", "hearany", "hearlater", "tell", "tellself")
+"""Those of them whose number is that of an event."""
 RACY = CALM + RACES
+TALKING = RACY + TALK * 2
 LEAVES = ["call", "callenv", "call", "yield", "flaky"]
+LEAVES_BY_KINDS = {False: LEAVES, True: [*LEAVES, "hear", "heartimeout"]}
+"""What programs end in that know no events, and those that do."""
+EVENTS = 3
+"""How many names of events there are."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +91,7 @@ class Node:
 
 
 def generate(draw: random.Random, kinds: list[str], depth: int, ids: Iterator[int]) -> Node:
-    kind = draw.choice(kinds) if depth > 0 else draw.choice(LEAVES)
+    kind = draw.choice(kinds) if depth > 0 else draw.choice(LEAVES_BY_KINDS["hear" in kinds])
     id = next(ids)
 
     def parts(count: int) -> tuple[Node, ...]:
@@ -80,6 +102,8 @@ def generate(draw: random.Random, kinds: list[str], depth: int, ids: Iterator[in
             return Node(kind, id, draw.randint(0, 10**6))
         case "same" | "keyed":
             return Node(kind, id, draw.randint(0, 2))
+        case _ if kind in TALK:
+            return Node(kind, id, draw.choice([0, 1, 2]) if kind in UNTIMED else draw.choice([0, 0.5, 1, 3, 8]))
         case "sleep" | "until":
             return Node(kind, id, draw.choice([0.01, 0.5, 3, 3, 20]))
         case "wait_for" | "timeout" | "moveon" | "shield":

@@ -21,6 +21,7 @@ from aiki.core.states import Move
 from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
 from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
+from aiki.inside.asks import Wait
 from aiki.inside.event import BoundEvent
 from aiki.rules import arriving, crashing, recording
 from aiki.rules.claiming import claimed
@@ -44,6 +45,7 @@ from tests.worlds.inbox import WorldInbox
 from tests.worlds.virtual_loop import VirtualLoop
 
 EPOCH = 1_700_000_000_000_000
+PARKED = (RunState.WAITING, RunState.SLEEPING, RunState.RETRYING)
 
 
 class World:
@@ -91,8 +93,10 @@ class World:
         self.runs[run_id] = self
         self.skew = 0
         """By how many microseconds the worker's clock is ahead of the database's."""
-        self.lose_news = False
-        """Tell no worker of what has come: it hears of it by what it writes."""
+        self.deafness = 0.0
+        """How likely it is that a worker is not told of what has come: it hears of it by what it writes."""
+        self.broken: AssertionError | None = None
+        """What was written that breaks a rule."""
         self.refused_parks = 0
         self.timers: list[str] = []
         """What was said to each timer that was asked."""
@@ -164,7 +168,7 @@ class World:
         return outcome
 
     def _tell(self) -> None:
-        if self.execution is not None and not self.lose_news:
+        if self.execution is not None and self.random.random() >= self.deafness:
             number = len(self.inbox.arrivals)
             self._loop.call_later(self.random.choice(self.latency), self._alive, self.execution, "on_news", number)
         self._changed.set()
@@ -257,6 +261,8 @@ class World:
         while self.execution is not None and not (until is not None and until()):
             self._changed.clear()
             await self._changed.wait()
+            if self.broken is not None:
+                raise self.broken
 
     async def finish(self, *, claims: int = 100) -> End:
         """Claim the run again and again until it is over or blocked; return its end."""
@@ -279,7 +285,12 @@ class World:
         self._pending = None
         answer = self.before_record(unit)
         if answer is None:
-            answer = self.write(unit)
+            try:
+                answer = self.write(unit)
+            except AssertionError as error:
+                self.broken = error  # no callback of a loop can fail a test
+                self._changed.set()
+                return
         execution.on_recorded(answer)
         self._changed.set()
 
@@ -305,13 +316,34 @@ class World:
         self.standing = replace(standing, unread=standing.unread - consumed)
         if fired is not None:
             self.timers.append(fired)
+        if fired == "done" and unit.timer is not None:
+            self._check_that_nothing_is_overtaken(unit.timer.due)
         if unit.end is not None and recorded.parked:
+            parked = self.state in PARKED
+            assert not parked or not self._answered(None), "it is parked beside what it waits for"
             self.end = unit.end
             self.ends.append(unit.end.move)
         self.refused_parks += not recorded.parked
         if coming:
             self._tell()
         return recorded
+
+    def _check_that_nothing_is_overtaken(self, due: int) -> None:
+        overtaken = self._answered(due)
+        assert not overtaken, f"a timer of {due} has fired before {overtaken}"
+
+    def _answered(self, until: int | None) -> list[str]:
+        """Return the keys of waits, under the claim that goes on, that have all they wait for in the inbox."""
+        if self.execution is None or self.execution._body is None:
+            return []
+        found = []
+        for call, _ in self.execution._body.waiting.values():
+            if isinstance(call.ask, Wait):
+                names = [event.name for event in call.ask.events]
+                come = [row for row in self.inbox.unread if row.kind == "event" and row.name in names]
+                if sum(until is None or row.at <= until for row in come) >= call.ask.count:
+                    found.append(call.key)
+        return found
 
     def _carry_out(self, op: SendOp) -> list[str]:
         """Send for the run; return the words of what reaches it by that itself."""

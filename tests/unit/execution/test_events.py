@@ -281,7 +281,7 @@ def test_an_event_that_came_in_time_is_never_overtaken_though_the_worker_was_not
             return "overtaken"
 
     def deaf(world: World) -> None:
-        world.lose_news = True
+        world.deafness = 1
         world.send(approved.bind("x"))
 
     world = told(body, at((4.999, deaf)))
@@ -368,7 +368,7 @@ def test_an_event_that_overtakes_the_park_is_not_lost() -> None:
         return look
 
     async def forced(world: World) -> None:
-        world.lose_news = True
+        world.deafness = 1
         world.before_record = before(world)
 
     world = told(body, before=forced)
@@ -394,7 +394,7 @@ def test_a_run_whose_park_is_refused_keeps_the_retry_that_it_waits_for(linger: f
             if unit.end is not None and unit.end.move is Move.WAIT and not world.inbox.arrivals:
                 world.send(voted.bind(1))
 
-        world.lose_news = True
+        world.deafness = 1
         world.before_record = look
 
     world = told(body, at((80, says("x"))), before=forced, limits=Limits(linger_seconds=linger))
@@ -450,12 +450,31 @@ def test_a_run_that_may_not_leave_while_its_worker_drains_is_given_back() -> Non
 
     async def main() -> None:
         world = World(waits)
-        world.lose_news = True
+        world.deafness = 1
         execution = world.claim()
         world.send(approved.bind("x"))
         execution.drain()
         await world.settle()
         assert (world.refused_parks, world.ends) == (1, [Move.RELEASE])
+        await world.finish()
+        assert output(world) == '"x"'
+
+    simulate(main())
+
+
+def test_a_run_that_waits_for_a_slot_to_take_an_event_is_given_back_when_its_worker_drains() -> None:
+    @workflow(name="waits", version="1")
+    async def waits(run: WorkflowRun) -> str:
+        return await run.wait_for(approved)
+
+    async def main() -> None:
+        world = World(waits)
+        execution = world.claim()
+        await world.settle(until=lambda: world.lingered == 1)
+        world.wants_slot = lambda run: execution.drain()  # type: ignore[method-assign]  # no slot is free
+        world.send(approved.bind("x"))
+        await world.settle()
+        assert world.ends == [Move.RELEASE]
         await world.finish()
         assert output(world) == '"x"'
 
