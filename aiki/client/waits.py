@@ -127,11 +127,14 @@ class Waits:
         return run_id in self._ends or run_id in self._queues
 
     def _ask_or_recall(self, run_id: str) -> None:
-        """Ask about the run, unless it was enqueued just now and is watched since: then its end is pushed."""
+        """Ask about the run, unless it was enqueued just now and is watched since: then its end is pushed.
+
+        One that was pushed to be held may go on by now.
+        """
         since, end = self._expected.pop(run_id, (None, None))
-        if end is not None:
+        if end is not None and end.state in TERMINAL:
             self._tell(run_id, end)
-        elif since is None or time.monotonic() - since > TRUST_SECONDS:
+        elif end is not None or since is None or time.monotonic() - since > TRUST_SECONDS:
             self._ask([run_id])
         else:
             self._trusting[run_id] = time.monotonic()

@@ -108,6 +108,8 @@ class Watchers:
         watched = self._runs.get((namespace, run_id))
         if watched is None or watched.status is None or ended.tasks is None:
             return None
+        if ended.state is State.PAUSED:  # the run's own row says who wants it so
+            return None
         return replace(
             watched.status,
             state=ended.state,

@@ -1,0 +1,245 @@
+"""What reaches a run while a worker holds it or has parked it: events, and pauses, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from aiki import Client, Event, Handle, RunBlocked, Worker, WorkflowRun, task, workflow
+from aiki.core import failpoints
+from aikid.app import App
+from tests.integration.daemon.asking import running_app
+from tests.servers import Nats
+from tests.waiting import ENOUGH, patient, wait_until
+
+pytestmark = pytest.mark.anyio
+
+approved = Event("approved", type=str)
+gates: dict[str, asyncio.Event] = {}
+begun: list[str] = []
+
+
+@task
+async def wait_at(gate: str) -> str:
+    begun.append(gate)
+    await gates.setdefault(gate, asyncio.Event()).wait()
+    return gate
+
+
+@workflow(events=[approved])
+async def approval(run: WorkflowRun) -> str:
+    return await run.wait_for(approved)
+
+
+@workflow
+async def stepping(run: WorkflowRun, gates: list[str]) -> list[str]:
+    return [await wait_at.run(run, gate) for gate in gates]
+
+
+@workflow
+async def resting(run: WorkflowRun, duration: str) -> str:
+    await run.sleep(duration)
+    return "rested"
+
+
+@pytest.fixture(autouse=True)
+def begin() -> None:
+    gates.clear()
+    begun.clear()
+
+
+@pytest.fixture
+async def app(database: str, nats: Nats, anyio_backend: str) -> AsyncIterator[App]:
+    async with running_app(database, nats.url) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(app: App, nats: Nats, namespace: str) -> AsyncIterator[Client]:
+    async with Client.connect(nats.url, namespace=namespace) as made:
+        yield made
+        for gate in gates.values():
+            gate.set()
+
+
+def serving(client: Client, **options: Any) -> Worker:
+    return Worker(client, workflows=[approval, stepping, resting], **options)
+
+
+async def until(handle: Handle[Any], state: str) -> None:
+    async def reached() -> bool:
+        return (await handle.status()).state.value == state
+
+    await wait_until(reached, what=f"the run to be {state}")
+
+
+async def story(client: Client, run_id: str) -> list[str]:
+    return [item.move async for item in client.runs.history(run_id) if item.move != "entry"]
+
+
+def until_lingering(worker: Worker, runs: int = 1) -> Any:
+    return wait_until(lambda: len(worker._slots._lingering) == runs, what="the run's rest")
+
+
+# -- events
+
+
+async def test_an_event_wakes_a_run_that_has_left_memory(client: Client) -> None:
+    async with serving(client, linger="0s"):
+        handle = await approval.enqueue(client)
+        await until(handle, "waiting")
+        await handle.send(approved, "alice")
+        assert await handle.result(timeout=ENOUGH) == "alice"
+    assert await story(client, handle.run_id) == ["enqueued", "claim", "wait", "arrive", "claim", "complete"]
+
+
+async def test_an_event_reaches_a_run_that_lingers_in_memory(client: Client) -> None:
+    async with serving(client, linger="60s", lease="300s") as worker:
+        handle = await approval.enqueue(client)
+        await until_lingering(worker)
+        await handle.send(approved, "bob")
+        assert await handle.result(timeout=ENOUGH) == "bob"
+    assert await story(client, handle.run_id) == ["enqueued", "claim", "complete"]
+
+
+@pytest.mark.parametrize("point", ["news.before_push", "worker.told"])
+async def test_a_push_that_is_lost_is_made_good_by_a_renewal(
+    client: Client, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    async with serving(client, linger="60s", lease="3s") as worker:
+        handle = await approval.enqueue(client)
+        await until_lingering(worker)
+        armed = failpoints.parse(f"{point}=drop")[point]
+        monkeypatch.setitem(failpoints._armed, point, armed)
+        await handle.send(approved, "carol")
+        assert await handle.result(timeout=ENOUGH) == "carol"
+        assert armed.left <= 0, "the push came, or was made"
+    assert await story(client, handle.run_id) == ["enqueued", "claim", "complete"]
+
+
+async def test_an_event_that_comes_while_its_run_is_claimed_is_heard_of(client: Client) -> None:
+    """Whether its push overtakes the claim's reply or not."""
+    async with serving(client, linger="60s", lease="300s"):
+        handles = [await approval.options(delay="1ms").enqueue(client) for _ in range(20)]
+        await asyncio.gather(*(handle.send(approved, "dave") for handle in handles))
+        assert [await handle.result(timeout=ENOUGH) for handle in handles] == ["dave"] * 20
+
+
+async def test_at_most_ten_times_as_many_runs_linger_as_there_are_slots(client: Client) -> None:
+    async with serving(client, linger="60s", lease="300s", max_concurrent_runs=3) as worker:
+        oldest = await approval.enqueue(client)
+        await until_lingering(worker)
+        others = await client.enqueue_many([approval.bind() for _ in range(31)])
+        await until(oldest, "waiting")
+        await until_lingering(worker, 30)
+        await asyncio.gather(*(handle.send(approved, "erin") for handle in (oldest, *others)))
+        assert [await handle.result(timeout=ENOUGH) for handle in (oldest, *others)] == ["erin"] * 32
+
+
+async def test_a_new_session_hears_what_the_lost_one_did_not(client: Client, app: App) -> None:
+    async with serving(client, linger="60s", lease="300s") as worker:
+        assert worker._session is not None
+        before = worker._session.lease.session
+        worker._session._lose()
+        await wait_until(lambda: worker._session and worker._session.lease.session != before, what="another lease")
+        async with AsyncExitStack() as stack:
+            other = await stack.enter_async_context(serving(client, linger="60s", lease="300s"))
+            handle = await approval.enqueue(client)
+            await until_lingering(other)
+            await handle.send(approved, "frank")
+            assert await handle.result(timeout=ENOUGH) == "frank"
+
+
+# -- pauses
+
+
+async def test_a_pause_lets_a_running_task_end_and_starts_no_other(client: Client) -> None:
+    async with serving(client, lease="300s"):
+        handle = await stepping.enqueue(client, ["a", "b"])
+        await wait_until(lambda: begun == ["a"], what="the first task")
+        asked = await handle.pause()
+        assert (asked.state.value, asked.why) == ("running", "somebody wants it paused")
+        gates["a"].set()
+        await until(handle, "paused")
+        status = await handle.status()
+        assert (status.tasks, begun) == (1, ["a"]), "its outcome is kept"
+        gates["b"] = asyncio.Event()
+        gates["b"].set()
+        await handle.resume()
+        assert await handle.result(timeout=ENOUGH) == ["a", "b"]
+    assert begun == ["a", "b"]
+    moves = await story(client, handle.run_id)
+    assert moves == ["enqueued", "claim", "release", "pause", "resume", "claim", "complete"]
+
+
+async def test_a_run_that_lingers_is_paused_within_a_second(client: Client) -> None:
+    async with serving(client, linger="60s", lease="300s") as worker:
+        sleeper, waiter = await resting.enqueue(client, "30s"), await approval.enqueue(client)
+        await until_lingering(worker, 2)
+        async with asyncio.timeout(patient(1)):
+            for handle in (sleeper, waiter):
+                await handle.pause()
+                await until(handle, "paused")
+        assert (await story(client, sleeper.run_id))[2:] == ["sleep", "pause"]
+        assert (await story(client, waiter.run_id))[2:] == ["wait", "pause"]
+
+
+async def test_what_comes_to_a_paused_run_is_seen_when_it_goes_on(client: Client) -> None:
+    async with serving(client, linger="60s", lease="300s") as worker:
+        handle = await approval.enqueue(client)
+        await until_lingering(worker)
+        await handle.pause()
+        await until(handle, "paused")
+        await handle.send(approved, "grace")
+        assert (await handle.status()).state.value == "paused", "an event wakes no run that is held"
+        await handle.resume()
+        assert await handle.result(timeout=ENOUGH) == "grace"
+
+
+async def test_who_waits_for_a_run_hears_who_paused_it(client: Client) -> None:
+    async with serving(client, linger="60s", lease="300s") as worker:
+        handle = await approval.enqueue(client)
+        await until_lingering(worker)
+        waiting = asyncio.create_task(handle.result(timeout=ENOUGH))
+        await client.runs.pause(handle.run_id, actor="heidi")
+        with pytest.raises(RunBlocked, match="is paused: heidi wants it paused"):
+            await waiting
+
+
+async def test_a_sleep_that_is_over_before_the_run_is_resumed_ends_at_once(client: Client) -> None:
+    async with serving(client, linger="60s", lease="300s") as worker:
+        handle = await resting.enqueue(client, "500ms")
+        await until_lingering(worker)
+        await handle.pause()
+        await until(handle, "paused")
+        due_at = (await handle.status()).created_at.timestamp() + 0.5
+        await wait_until(lambda: worker._clock.now() > due_at * 1e6, what="the end of its sleep")
+        await handle.resume()
+        assert await handle.result(timeout=ENOUGH) == "rested"
+
+
+async def test_a_pause_whose_push_is_lost_is_made_good_by_a_renewal(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(client, linger="60s", lease="3s") as worker:
+        handle = await approval.enqueue(client)
+        await until_lingering(worker)
+        monkeypatch.setitem(failpoints._armed, "worker.told", failpoints.parse("worker.told=drop")["worker.told"])
+        await handle.pause()
+        await until(handle, "paused")
+
+
+async def test_a_resume_overtakes_a_pause_that_waits_for_a_task(client: Client) -> None:
+    async with serving(client, lease="300s"):
+        handle = await stepping.enqueue(client, ["a", "b"])
+        await wait_until(lambda: begun == ["a"], what="the first task")
+        await handle.pause()
+        await handle.resume()
+        for gate in ("a", "b"):
+            gates.setdefault(gate, asyncio.Event()).set()
+        assert await handle.result(timeout=ENOUGH) == ["a", "b"]
+    assert begun == ["a", "b"]
