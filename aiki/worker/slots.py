@@ -8,6 +8,7 @@ lingering run that can move again takes a slot before any new claim does.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -81,12 +82,14 @@ class Slots:
         return True
 
     def linger(self, execution: ClaimedRun) -> None:
-        """Free the slot of a run that only waits. Over the bound, the one that has lingered longest leaves memory."""
+        """Free the slot of a run that only waits. Over the bound, those that have lingered longest leave memory."""
         del self._active[execution]
         self._lingering[execution] = None
         self._pass_on()
-        if len(self._lingering) > LINGERING_PER_SLOT * self.total:
-            next(iter(self._lingering)).suspend()
+        # They are here until that is durable: one that was told to leave before does not count for another.
+        over = len(self._lingering) - LINGERING_PER_SLOT * self.total
+        for oldest in list(islice(self._lingering, max(0, over))):
+            oldest.suspend()
 
     def resume(self, execution: ClaimedRun) -> None:
         """Give a lingering run a slot: now, or as soon as one is free."""

@@ -101,13 +101,15 @@ def test_a_run_that_is_dropped_while_it_waits_for_a_slot_is_forgotten(
     assert woken
 
 
-def test_beyond_the_bound_the_oldest_lingering_run_leaves_memory(make: Callable[[int], Any]) -> None:
+@pytest.mark.parametrize("over", [1, 3])
+def test_beyond_the_bound_the_oldest_lingering_runs_leave_memory(make: Callable[[int], Any], over: int) -> None:
+    """Also while those before them are on their way out."""
     slots = make(1)
-    runs = [Run() for _ in range(LINGERING_PER_SLOT + 1)]
+    runs = [Run() for _ in range(LINGERING_PER_SLOT + over)]
     for run in runs:
         take(slots, run)
         slots.linger(run)
-    assert [run.suspended for run in runs] == [True] + [False] * LINGERING_PER_SLOT
+    assert [run.suspended for run in runs] == [True] * over + [False] * LINGERING_PER_SLOT
 
 
 # -- reservations
