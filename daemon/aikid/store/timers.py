@@ -15,7 +15,8 @@ WITH due AS MATERIALIZED (
   SELECT r.id FROM aiki.runs r WHERE r.state IN ({_PARKED}) AND r.due_at <= aiki.now()
   ORDER BY r.due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 ), woken AS (
-  UPDATE aiki.runs r SET state = '{target(Move.DUE)}', why = NULL, history_seq = r.history_seq + 1
+  UPDATE aiki.runs r SET state = '{target(Move.DUE)}', why = NULL, waits = NULL,
+    history_seq = r.history_seq + 1
   FROM due WHERE r.id = due.id RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move) SELECT id, history_seq, '{Move.DUE}' FROM woken

@@ -51,9 +51,10 @@ class Case:
 
 _ROW = """
 INSERT INTO aiki.runs (id, namespace, workflow, version, state, priority, epoch, history_seq, crash_length, crash_count,
-  created_at, started_at, finished_at, due_at, session_id, claim_id, origin_id, input, output, error, wanted, news_seq)
+  created_at, started_at, finished_at, due_at, session_id, claim_id, origin_id, input, output, error, wanted, news_seq,
+  unread, waits)
 VALUES (%s, %s, %s, %s, %s, %s, %s, 2, %s, %s, 'epoch'::timestamptz + %s * interval '1 second', %s, %s,
-  'epoch'::timestamptz + %s * interval '1 microsecond', %s, %s, gen_random_uuid(), %s, %s, %s, %s, %s)
+  'epoch'::timestamptz + %s * interval '1 microsecond', %s, %s, gen_random_uuid(), %s, %s, %s, %s, %s, %s, %s)
 """
 _STORY = "INSERT INTO aiki.run_history (run_id, seq, move, reason) VALUES (%s, %s, %s, %s)"
 _JOURNAL = "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value) VALUES (%s, %s, %s, %s, %s, %s)"
@@ -63,7 +64,8 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0)
 """
 _FOUND = """
 SELECT id::text, namespace, crash_count, crash_length, (extract(epoch FROM due_at) * 1000000)::bigint,
-  finished_at IS NOT NULL, session_id IS NOT NULL, why, history_seq, wanted, news_seq
+  finished_at IS NOT NULL, session_id IS NOT NULL, why, history_seq, wanted, news_seq, unread,
+  coalesce(waits, '{}')
 FROM aiki.runs
 """
 
@@ -99,7 +101,7 @@ def _row(case: Case) -> tuple[object, ...]:
         *(standing.crash_length, standing.crash_count, queued.created_at, _THEN if queued.has_started else None),
         *(_THEN if standing.state in TERMINAL else None, standing.due_at, case.session, standing.claim_id),
         *(b"1" * queued.bytes, bytes(last.output) or None, bytes(last.error) or None),
-        *(standing.wanted, standing.news),
+        *(standing.wanted, standing.news, standing.unread, sorted(standing.waits) or None),
     )
 
 
@@ -127,7 +129,8 @@ async def found(engine: Engine, cases: Sequence[Case]) -> list[Found]:
     known = await engine.pool.run(lambda c: record.standings(c, spaces, ids))
     everything = []
     for case, namespace in zip(cases, spaces, strict=True):
-        _, crash_count, crash_length, due_at, is_finished, is_held, why, moves, wanted, news = rows[case.id]
+        _, crash_count, crash_length, due_at, is_finished, is_held, why, moves, wanted, *inbox = rows[case.id]
+        news, unread, waits = inbox
         standing = known[namespace, case.id]
         assert is_finished == (standing.state in TERMINAL)
         assert not is_held or standing.state is State.RUNNING
@@ -136,5 +139,6 @@ async def found(engine: Engine, cases: Sequence[Case]) -> list[Found]:
         standing = replace(
             standing, crash_count=crash_count, crash_length=crash_length, due_at=due_at, wanted=wanted, news=news
         )
+        standing = replace(standing, unread=unread, waits=frozenset(waits))
         everything.append(Found(standing, why, moves - 2))
     return everything

@@ -7,27 +7,45 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from itertools import cycle, product
 from typing import Any
 
+import psycopg
 import pytest
 from msgspec import Raw
 
 from aiki.core.states import TRANSITIONS, Move, State
-from aiki.rules import claiming, controlling, crashing, enqueueing, recording
+from aiki.rules import arriving, claiming, controlling, crashing, enqueueing, recording
+from aiki.rules.arriving import Fired, Known
 from aiki.rules.claiming import Queued
 from aiki.rules.enqueueing import Stored
 from aiki.rules.judging import ENDS, PARKING, judge
 from aiki.rules.standing import PAUSE, Standing, woken
-from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Claim, End, Enqueue, Entry, Fence, NewRun, Pause, Resume, Unit
+from aiki.wire.limits import UNREAD_EVENTS
+from aiki.wire.messages import (
+    NULL,
+    UNDER_WAY,
+    Attempt,
+    Claim,
+    End,
+    Enqueue,
+    Entry,
+    Fence,
+    NewRun,
+    Pause,
+    Resume,
+    Sent,
+    TimerAsk,
+    Unit,
+)
 from aikid.engine import control, enqueue
 from aikid.store import claims, rescue
 from aikid.store.rescue import Lost
-from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, entry, new_run
+from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, entry, event, new_run, op
 from tests.integration.daemon.standings import Case, found, next_id, put
 
 pytestmark = pytest.mark.anyio
@@ -125,6 +143,87 @@ async def test_a_try_on_record_is_what_the_rule_says(engine: Engine) -> None:
             if i == case.id
         }
         assert stored == tries, (case, unit)
+
+
+ARRIVED = """
+INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, send_id, key, digest, value)
+SELECT r.id, %s, r.origin_id, %s, 'event', 'approved', %s, %s, %s, '1' FROM aiki.runs r WHERE r.id = %s
+"""
+WAITS: tuple[frozenset[str], ...] = (frozenset(), frozenset({"event:approved"}), frozenset({"event:other", "op"}))
+
+
+async def arrive(engine: Engine, rows: Sequence[tuple[object, ...]]) -> None:
+    """Put arrivals: number, time, send, key, digest, run."""
+    async with await psycopg.AsyncConnection.connect(engine.database) as connection, connection.cursor() as cursor:
+        await cursor.executemany(ARRIVED.encode(), rows)
+
+
+async def test_an_event_does_what_the_rule_says(engine: Engine) -> None:
+    cases: list[tuple[Case, Known, Sent]] = []
+    known_ones = (None, ("id", "0"), ("key", "0"), ("key", "1"))
+    for state, waits, unread, before in product(State, WAITS, (0, UNREAD_EVENTS - 1, UNREAD_EVENTS), known_ones):
+        case = Case(Standing(state, 1, CLAIM, news=3, unread=unread, waits=waits), End(Move.WAIT))
+        sent = event(case.id, key="k", digest="0" * 32)
+        match before:
+            case ("id", _):
+                known = Known({sent.id})
+            case ("key", digit):
+                known = Known(digests={(sent.name, "k"): digit * 32})
+            case _:
+                known = Known()
+        cases.append((case, known, sent))
+    await put(engine, [case for case, _, _ in cases])
+    await arrive(
+        engine,
+        [(1, 1, send_id, None, None, case.id) for case, known, _ in cases for send_id in known.ids]
+        + [(1, 1, None, "k", digest, case.id) for case, known, _ in cases for digest in known.digests.values()],
+    )
+    outcomes = await engine.send(*(sent for _, _, sent in cases))
+    now = await found(engine, [case for case, _, _ in cases])
+    for (case, known, sent), outcome, one in zip(cases, outcomes, now, strict=True):
+        expected = arriving.send(case.standing, known, sent)
+        assert (outcome.result, outcome.state) == (expected.result, expected.state), case
+        after = arriving.reached(case.standing, ["event:approved"]) if expected == arriving.TAKEN else case.standing
+        assert one.standing == after, case
+        assert one.moves == (after.state is not case.standing.state), case
+    assert {one.result for one in outcomes} == {"taken", "repeated", "conflict", "ended", "full"}
+
+
+AT = {1: 100, 2: 200}
+"""The times of what has reached a run, by number."""
+
+
+def meetings() -> Iterator[tuple[Case, Unit, Fired | None]]:
+    """Yield what a worker may say of a run that two events have reached: parks, timers, sends."""
+    ends = (None, *(End(move, due_at=DUE, seen=seen, waits=["event:approved"]) for move, seen in product(MOVES, SEEN)))
+    for base, wanted, sends, end in product((2, 1), (None, "pause"), (False, True), ends):
+        case = Case(Standing(State.RUNNING, 1, CLAIM, news=2, unread=2, wanted=wanted), journal=list(JOURNAL))
+        ops = [op(next_id())] if sends else []
+        yield case, Unit(Fence(case.id, 1, CLAIM), base, [LONGER[base]], [], end, ops), None
+    for base, length, seen, due in product((2, 1), (0, 1), (0, 1, 2), (50, 100, 150, 200, DUE)):
+        case = Case(Standing(State.RUNNING, 1, CLAIM, news=2, unread=2), journal=list(JOURNAL))
+        timer = TimerAsk(entry("timer"), due, seen)
+        fired = arriving.fires(due=due, seen=seen, news=2, first_unseen_at=AT.get(seen + 1), clock=DUE - 1)
+        yield case, Unit(Fence(case.id, 1, CLAIM), base, LONGER[base : base + length], [], None, [], timer), fired
+
+
+MOVES, SEEN = (Move.WAIT, Move.SLEEP, Move.RELEASE, Move.COMPLETE), (None, 0, 2, 3)
+
+
+async def test_a_unit_that_meets_arrivals_is_what_the_rule_says(engine: Engine) -> None:
+    cases = list(meetings())
+    await put(engine, [case for case, _, _ in cases])
+    await arrive(engine, [(n, at, None, None, None, case.id) for case, _, _ in cases for n, at in AT.items()])
+    recorded = await engine.record(*(unit for _, unit, _ in cases))
+    now = await found(engine, [case for case, _, _ in cases])
+    said = set()
+    for (case, unit, fired), result, one in zip(cases, recorded, now, strict=True):
+        coming = ["op"] * len(unit.ops)
+        expected, after = recording.record(case.standing, unit, case.journal, {}, fired=fired, coming=coming)
+        assert (result, one.standing) == (expected, after), (case, unit)
+        said.add((result.result, result.timer, result.parked))
+    assert {("done", None, True), ("done", None, False), ("conflict", None, True)} <= said
+    assert {timer for _, timer, _ in said} == {None, "done", "early", "news"}
 
 
 async def test_a_lost_lease_does_what_the_rule_says(engine: Engine) -> None:
