@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from aiki.client.named import NamedCall
     from aiki.client.sending import SendOutcome
     from aiki.definitions.handle import Handle
-    from aiki.definitions.status import RunStatus
+    from aiki.definitions.status import RunStatus, TaskProgress
     from aiki.definitions.stored import Unreadable
     from aiki.worker import Worker
 
@@ -91,6 +91,7 @@ __all__ = [
     "TaskCancelled",
     "TaskFailed",
     "TaskOutcomeUnknown",
+    "TaskProgress",
     "Unavailable",
     "Unreadable",
     "Unsupported",
@@ -111,6 +112,7 @@ _LATER = {
     "Handle": "aiki.definitions.handle",
     "NamedCall": "aiki.client.named",
     "RunStatus": "aiki.definitions.status",
+    "TaskProgress": "aiki.definitions.status",
     "SendOutcome": "aiki.client.sending",
     "Unreadable": "aiki.definitions.stored",
     "Worker": "aiki.worker",

@@ -16,6 +16,18 @@ from aiki.wire import messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskProgress:
+    """What a running task has last said of its progress."""
+
+    task: str
+    attempt: int
+    fraction: float
+    """From 0 to 1."""
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
     """A run at the time it was read."""
 
@@ -55,6 +67,8 @@ class RunStatus:
     worker: str | None = None
     deadline: datetime | None = None
     """By when it must have ended, if it has a timeout."""
+    progress: tuple[TaskProgress, ...] = ()
+    """Of its running tasks, the last word first; of runs that are asked for by id."""
 
     @property
     def ended(self) -> bool:
@@ -96,6 +110,17 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         why=why,
         worker=run.worker,
         deadline=moment(run.deadline),
+        progress=tuple(map(_progress, run.progress)),
+    )
+
+
+def _progress(said: messages.TaskProgress) -> TaskProgress:
+    return TaskProgress(
+        task=task_of(said.key) or said.key,
+        attempt=said.attempt,
+        fraction=said.fraction,
+        message=said.message,
+        at=to_datetime(said.at),
     )
 
 

@@ -1,4 +1,4 @@
-"""Own what a try and its worker say to each other while it runs: that it lives, how far it has come, that it is to end.
+"""Own what a try and its worker say to each other while it runs: that it lives, what it has come to, that it is to end.
 
 All of it may be said from any thread: attributes are set in one assignment each, and nothing here waits.
 """
@@ -14,26 +14,26 @@ from aiki.core.errors import TaskCancelled
 class Pulse(ABC):
     """One try's."""
 
-    __slots__ = ("_raises", "cancelled", "details", "stamp")
+    __slots__ = ("_raises", "cancelled", "said", "stamp")
 
-    def __init__(self, details: bytes | None = None) -> None:
+    def __init__(self, said: bytes | None = None) -> None:
         self.stamp = 0
         """Another one with each sign of life; set by the thread that gives it."""
-        self.details = details
-        """The last details, as JSON: those of the tries before, until this one has said any."""
+        self.said = said
+        """A `Said` as JSON: the last of the tries before, until this one has said anything."""
         self.cancelled = False
         """Whether the try has been given up."""
         self._raises = False
 
-    def beat(self, details: bytes | None = None) -> None:
-        """Give a sign of life, with details if there are any. Raises TaskCancelled once if it is to hear it so."""
+    def beat(self, said: bytes | None = None) -> None:
+        """Give a sign of life, with what there is to say. Raises TaskCancelled once if it is to hear of its end so."""
         if self._raises:
             self._raises = False
             raise TaskCancelled("this try of the task has been given up: nobody waits for its result")
-        if details is not None:
-            self.details = details
+        if said is not None:
+            self.said = said
         self.stamp = time.monotonic_ns()
-        self._on_beat(has_details=details is not None)
+        self._on_beat(says=said is not None)
 
     def cancel(self, *, raises: bool) -> None:
         """Tell the try that it has been given up; with `raises` its next sign of life raises TaskCancelled."""
@@ -42,5 +42,5 @@ class Pulse(ABC):
             self.cancelled = True
 
     @abstractmethod
-    def _on_beat(self, *, has_details: bool) -> None:
+    def _on_beat(self, *, says: bool) -> None:
         """Tell whoever is to know, in the thread of the one that has said it."""

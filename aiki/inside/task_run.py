@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from contextvars import ContextVar
 from typing import Any, TypeVar
+
+from msgspec import Raw
 
 from aiki.core.errors import UsageError
 from aiki.inside.pulse import Pulse
 from aiki.payload.details import decode_details, encode_details
+from aiki.wire.codec import decoder, encode
+from aiki.wire.limits import PROGRESS_CHARS
+from aiki.wire.messages import NULL, Said
 
 T = TypeVar("T")
 
@@ -16,7 +22,10 @@ T = TypeVar("T")
 class TaskRun:
     """A try of a task as the task itself sees it. Whatever it is asked for may be asked in any thread of the task's."""
 
-    __slots__ = ("_before", "_origin_id", "_pulse", "_shared", "attempt", "key", "run_id")
+    __slots__ = (
+        *("_before", "_details", "_origin_id", "_progress", "_pulse", "_shared"),
+        *("attempt", "key", "run_id"),
+    )
 
     def __init__(
         self, *, run_id: str, origin_id: str, key: str, attempt: int, pulse: Pulse, shared: Any = None
@@ -26,7 +35,9 @@ class TaskRun:
         self.attempt = attempt
         self._origin_id = origin_id
         self._pulse = pulse
-        self._before = pulse.details
+        self._before = pulse.said
+        self._details: Raw | None = None
+        self._progress: tuple[float | None, str] = (None, "")
         self._shared = shared
 
     def shared(self, kind: type[T], /) -> T:
@@ -62,7 +73,7 @@ class TaskRun:
 
         At most the last second of it is lost with a worker that dies.
         """
-        return None if self._before is None else decode_details(self._before)
+        return decode_details(self._details_before())
 
     def heartbeat(self, details: Any = None) -> None:
         """Say that the try lives, and how far it has come: JSON of at most 16 KiB, for the next try.
@@ -70,7 +81,26 @@ class TaskRun:
         It costs little, and may be said as often as one likes. Without `details` those of before stand. Raises
         PayloadError if they cannot be stored, and TaskCancelled, once, in a plain function that has been given up.
         """
-        self._pulse.beat(None if details is None else encode_details(details))
+        if details is not None:
+            self._details = Raw(encode_details(details))
+        self._pulse.beat(None if details is None else self._said())
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Say how far the try is, from 0 to 1, for people: `aiki status` shows it. It is a sign of life, too.
+
+        Of a longer message the first 200 characters are shown. Raises UsageError on what is no number or no text, and
+        TaskCancelled as `heartbeat` does.
+        """
+        self._progress = (_checked_fraction(fraction), _checked_message(message))
+        self._pulse.beat(self._said())
+
+    def _said(self) -> bytes:
+        # Read after it was set: whichever thread comes last says what both have.
+        details = self._details_before() if self._details is None else self._details
+        return encode(Said(details, *self._progress))
+
+    def _details_before(self) -> Raw:
+        return NULL if self._before is None else decoder(Said).decode(self._before).details
 
 
 _task_run: ContextVar[TaskRun] = ContextVar("aiki_task_run")
@@ -87,3 +117,15 @@ def task_run() -> TaskRun:
 def enter_task(run: TaskRun) -> None:
     """Make `run` what `task_run()` returns in the current context."""
     _task_run.set(run)
+
+
+def _checked_fraction(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given):
+        raise UsageError(f"progress({given!r}): it must be a number from 0 to 1")
+    return float(min(max(given, 0), 1))  # sums of parts come to a little more than 1
+
+
+def _checked_message(given: Any) -> str:
+    if not isinstance(given, str):
+        raise UsageError(f"progress(..., {given!r}): the message must be text")
+    return given[:PROGRESS_CHARS].encode(errors="replace").decode()

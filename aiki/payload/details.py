@@ -29,6 +29,6 @@ def encode_details(value: Any) -> bytes:
     return data
 
 
-def decode_details(data: bytes) -> Any:
+def decode_details(data: bytes | msgspec.Raw) -> Any:
     """Return the value in `data`, a copy of the caller's own."""
     return msgspec.json.decode(data)

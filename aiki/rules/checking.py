@@ -13,7 +13,8 @@ from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
 from aiki.rules.judging import ENDS, PARKING
 from aiki.wire import declared, packing, schema
-from aiki.wire.limits import CLAIM_RUNS, DETAILS_BYTES, ENTRIES_HARD, KEY_CHARS, NESTING
+from aiki.wire.codec import decoder
+from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, KEY_CHARS, NESTING, SAID_BYTES
 from aiki.wire.messages import (
     NO_OPTIONS,
     NULL,
@@ -37,6 +38,7 @@ from aiki.wire.messages import (
     Request,
     Resume,
     Route,
+    Said,
     Send,
     SendOp,
     Sent,
@@ -270,11 +272,20 @@ def _check_attempt(attempt: Attempt, room: int) -> None:
     if raw := bytes(attempt.error):
         check_payload(raw, what=f"the error of {attempt.key[:100]!r}", room=room)
     if attempt.details != NULL:
-        check_payload(bytes(attempt.details), what=f"the details of {attempt.key[:100]!r}", room=room)
-        if len(attempt.details) > DETAILS_BYTES:
-            raise PayloadError(f"the details of {attempt.key[:100]!r} have more than {DETAILS_BYTES:,} bytes")
+        _check_said(attempt, room)
     if attempt.details_at is not None and not 0 <= attempt.details_at <= MICROSECONDS_MAX:
         raise PayloadError(f"{name} has spoken out of range")
+
+
+def _check_said(attempt: Attempt, room: int) -> None:
+    what = f"what a try of {attempt.key[:100]!r} says"
+    check_payload(bytes(attempt.details), what=what, room=room)
+    if len(attempt.details) > SAID_BYTES:
+        raise PayloadError(f"{what} has more than {SAID_BYTES:,} bytes")
+    try:
+        decoder(Said).decode(attempt.details)
+    except msgspec.MsgspecError as error:
+        raise PayloadError(f"{what}: {error}") from None
 
 
 def _check_end(end: End, room: int) -> None:

@@ -16,7 +16,11 @@ PAYLOAD_BYTES: Final = 256 * 1024
 ERROR_BYTES: Final = 16 * 1024
 """An error with its traceback, as JSON; longer tracebacks lose their middle."""
 DETAILS_BYTES: Final = 16 * 1024
-"""What a task says of how far it has come, as JSON."""
+"""What a heartbeat says for the next attempt, as JSON."""
+PROGRESS_CHARS: Final = 200
+"""What a task says of its progress to people; more is cut off."""
+SAID_BYTES: Final = DETAILS_BYTES + 2 * 1024
+"""Both together."""
 WHY_CHARS: Final = 8 * 1024
 """Why a run is blocked, with its diff; longer ones lose their middle."""
 PAGE_BYTES: Final = 256 * 1024

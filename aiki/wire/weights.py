@@ -89,6 +89,8 @@ def of_status(run: RunStatus) -> int:
         weight += of_labels(run.labels)
     if run.tried is not None:
         weight += of_attempt(run.tried)
+    for one in run.progress:
+        weight += _ENTRY_BYTES + of_text(one.key) + of_text(one.message)
     return weight
 
 

@@ -169,7 +169,7 @@ async def _look(s: Services, calls: Calls) -> Done[Any]:
     found = await status.statuses(s.pool, [(namespace, i) for namespace, request in calls for i in request.ids])
     asked = [(namespace, i) for namespace, request in calls if isinstance(request, Status) for i in request.ids]
     explained = await reads.explain(s.pool, {key: found[key] for key in asked if key in found})
-    explained = await status.tried(s.pool, explained)
+    explained = await status.progressing(s.pool, await status.tried(s.pool, explained))
     replies: list[StatusReply] = []
     for namespace, request in calls:
         known = found if isinstance(request, Watch) else explained

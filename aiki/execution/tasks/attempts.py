@@ -49,8 +49,8 @@ class Started:
     """A call that was let go, and the attempt that is made or due next."""
 
     __slots__ = (
-        *("_attempts", "announced", "call", "details", "details_at", "failed", "is_over", "need", "number", "permit"),
-        *("signs", "trying"),
+        *("_attempts", "announced", "call", "failed", "is_over", "is_shown", "need", "number", "permit", "said"),
+        *("said_at", "signs", "trying"),
     )
 
     def __init__(self, attempts: Attempts, call: TaskCall, number: int, need: int) -> None:
@@ -71,9 +71,11 @@ class Started:
         """What the last try failed with; None if there was none under this claim."""
         self.signs: Signs
         """Those of the try that runs, or ran last."""
-        self.details: bytes | None = None
-        """What its tries have last said of how far they had come, as far as it is on record or on its way there."""
-        self.details_at: int | None = None
+        self.said: bytes | None = None
+        """What its tries have said last, as far as it is on record or on its way there."""
+        self.said_at: int | None = None
+        self.is_shown = False
+        """The try that runs has said something: readers see it."""
 
     @property
     def gives_leave(self) -> bool:
@@ -85,8 +87,8 @@ class Started:
         self.permit = permit
         self._attempts.wait_again(self)
 
-    def on_details(self) -> None:
-        """Take in that a try has said how far it has come."""
+    def on_said(self) -> None:
+        """Take in that a try has said something."""
         self._attempts.said(self)
 
     def on_end(self, result: bytes | BaseException) -> None:
@@ -95,10 +97,10 @@ class Started:
 
     def row(self, error: Raw, next_at: int | None, now: int) -> Attempt:
         """Return its row beside the log, with what was said by `now`."""
-        if self.signs.details is not self.details:
-            self.details, self.details_at = self.signs.details, now
-        details = NULL if self.details is None else Raw(self.details)
-        return Attempt(self.call.key, self.number, error, next_at, details, self.details_at)
+        if self.signs.said is not self.said:
+            self.said, self.said_at = self.signs.said, now
+        said = NULL if self.said is None else Raw(self.said)
+        return Attempt(self.call.key, self.number, error, next_at, said, self.said_at)
 
 
 class Attempts:
@@ -150,7 +152,7 @@ class Attempts:
         prior = self._prior.pop(call.key, None)
         started = self._started[call.key] = Started(self, call, _next_number(prior), self._outbox.added)
         if prior is not None and bytes(prior.details) != _NULL:
-            started.details, started.details_at = bytes(prior.details), prior.details_at
+            started.said, started.said_at = bytes(prior.details), prior.details_at
         if prior is not None and bytes(prior.error) == _NULL:
             self._give_up(started, _outcome_unknown(call, prior.attempt))
         elif prior is not None and prior.next_at is not None and prior.next_at > now:
@@ -167,6 +169,7 @@ class Attempts:
         if started is not None and started.call is call:
             self._recall(started)
             self._forget(started)
+            self._hush(started)
             self._stop_trying(started, grace=call.ask.task.cancel_grace)
             if started.announced:  # its body has begun: whoever asks for it again must not start it again
                 self._prior[call.key] = Attempt(call.key, started.number, NULL)
@@ -239,7 +242,8 @@ class Attempts:
         self._on_outcome(None, False, b"")
 
     def said(self, started: Started) -> None:
-        """Put on record how far a try has come, without a word of how it ends."""
+        """Put on record what a try has said, without a word of how it ends."""
+        started.is_shown = True
         self._outbox.add_attempt(started.row(UNDER_WAY, None, self._bench.now()))
         self._on_outcome(None, False, b"")
 
@@ -253,6 +257,7 @@ class Attempts:
             misfit = self._misfit(started, result) if len(result) > PAYLOAD_BYTES_LEAST else None
             if misfit is None:
                 self._forget(started)
+                self._hush(started)
                 self._on_outcome(started.call, True, result)
             else:
                 self._fail(started, misfit)
@@ -266,6 +271,13 @@ class Attempts:
     def _forget(self, started: Started) -> None:
         started.is_over = True
         del self._started[started.call.key]
+
+    def _hush(self, started: Started) -> None:
+        """Have a try that has ended without a failure say nothing any more: else it would be shown as running."""
+        if started.is_shown:
+            # Later than all that it has said, for that alone counts.
+            now = max(self._bench.now(), (started.said_at or 0) + 1)
+            self._outbox.add_attempt(Attempt(started.call.key, started.number, UNDER_WAY, None, NULL, now))
 
     def _retry_at(self, when: int, started: Started) -> None:
         self.has_retries = True
@@ -329,7 +341,7 @@ class Attempts:
             if limit is None or left < limit.seconds:
                 limit = Limit(left, task.total_timeout)
         origin_id, bench = self._claimed.origin_id, self._bench
-        started.signs = Signs(bench.loop, started.on_details, details=started.details)
+        started.signs = Signs(bench.loop, started.on_said, said=started.said)
         run = TaskRun(
             run_id=self._claimed.fence.run_id,
             origin_id=origin_id,
@@ -363,6 +375,7 @@ class Attempts:
         next_at = now + round(delay * SECOND)
         self._outbox.add_attempt(started.row(Raw(encode_failure(known.failure)), next_at, now))
         started.number += 1
+        started.is_shown = False
         started.need = self._outbox.added
         started.failed = known.failure
         self._retry_at(next_at, started)
@@ -384,6 +397,7 @@ class Attempts:
     def _give_up(self, started: Started, failure: Failure) -> None:
         call = started.call
         self._forget(started)
+        self._hush(started)
         if not failure.attempts:
             failure = replace(failure, task=call.ask.task.name, attempts=started.number)
         self._on_outcome(call, False, encode_failure(failure))

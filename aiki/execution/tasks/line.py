@@ -17,7 +17,7 @@ from aiki.core.errors import TaskCancelled
 from aiki.inside.pulse import Pulse
 
 BEAT: Final = b"~"
-"""What a sign of life begins with; details follow."""
+"""What a sign of life begins with; what is said follows."""
 CANCELLED: Final = "cancelled"
 """The parent's word, beside which it sends SIGTERM."""
 _PAUSE_SECONDS: Final = 0.1
@@ -26,14 +26,15 @@ _PAUSE_SECONDS: Final = 0.1
 class Line(Pulse):
     """A try's pulse in a process of its own. It is to be closed before the answer goes out."""
 
-    __slots__ = ("_has_more", "_is_closed", "_lock", "_pipe", "_said_at", "_timer")
+    __slots__ = ("_has_more", "_has_words", "_is_closed", "_lock", "_pipe", "_said_at", "_timer")
 
-    def __init__(self, pipe: Connection[Any, Any], *, details: bytes | None) -> None:
-        super().__init__(details)
+    def __init__(self, pipe: Connection[Any, Any], *, said: bytes | None) -> None:
+        super().__init__(said)
         self._pipe = pipe
         self._lock = threading.RLock()
         self._is_closed = False
         self._has_more = False
+        self._has_words = False
         self._said_at = 0.0
         self._timer: threading.Timer | None = None
 
@@ -52,11 +53,12 @@ class Line(Pulse):
             self.cancel(raises=False)
             raise TaskCancelled("this try of the task has been given up: it has a moment to end")
 
-    def _on_beat(self, *, has_details: bool) -> None:
+    def _on_beat(self, *, says: bool) -> None:
         with self._lock:
             if self._is_closed:
                 return
             self._has_more = True
+            self._has_words = self._has_words or says
             wait = self._said_at + _PAUSE_SECONDS - time.monotonic()
             if wait <= 0:
                 self._say()
@@ -72,7 +74,8 @@ class Line(Pulse):
                 self._say()
 
     def _say(self) -> None:
-        self._has_more = False
+        words = self.said if self._has_words else None
+        self._has_more = self._has_words = False
         self._said_at = time.monotonic()
         with suppress(OSError):  # a fork of the task's has no pipe, nor one whose parent is gone
-            self._pipe.send_bytes(BEAT + (self.details or b""))
+            self._pipe.send_bytes(BEAT + (words or b""))

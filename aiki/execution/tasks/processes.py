@@ -239,7 +239,7 @@ class ProcessJob:
         self._processes = processes
         self._lease = lease
         self._pulse = pulse
-        told = (run.run_id, origin, run.key, run.attempt, pulse.details)
+        told = (run.run_id, origin, run.key, run.attempt, pulse.said)
         self._work: Work = (*_address(task), arguments, task.retry, *told)
         self._lock = threading.Lock()
         self._child: Child | None = None

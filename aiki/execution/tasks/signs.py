@@ -1,7 +1,7 @@
 """Own the signs of life of one try as its worker takes them in, and how often what it says is handed on.
 
-A sign costs the thread that gives it next to nothing: the worker's loop is called for details alone, and once for all
-that are said until it comes.
+A sign costs the thread that gives it next to nothing: the worker's loop is called for what is said alone, and once for
+all that is said until it comes.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from typing import Final
 from aiki.inside.pulse import Pulse
 
 EVERY_SECONDS: Final = 1.0
-"""How far apart the details of a try are handed on, the first ones at once."""
+"""How far apart it is that what a try says is handed on, at first at once."""
 
 
 class Signs(Pulse):
     """A try's pulse in the worker's process."""
 
-    __slots__ = ("_handed_at", "_is_called", "_is_closed", "_loop", "_on_details", "_timer")
+    __slots__ = ("_handed_at", "_is_called", "_is_closed", "_loop", "_on_said", "_timer")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_details: Callable[[], None], *, details: bytes | None
-    ) -> None:
-        """`on_details` is called on the loop; `details` are those of the tries before."""
-        super().__init__(details)
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_said: Callable[[], None], *, said: bytes | None) -> None:
+        """`on_said` is called on the loop; `said` is what the tries before have said last."""
+        super().__init__(said)
         self._loop = loop
-        self._on_details = on_details
+        self._on_said = on_said
         self._is_called = False
         self._is_closed = False
         self._handed_at: float | None = None
@@ -40,14 +38,14 @@ class Signs(Pulse):
         if self._timer is not None:
             self._timer.cancel()
 
-    def _on_beat(self, *, has_details: bool) -> None:
-        if has_details and not self._is_called:
+    def _on_beat(self, *, says: bool) -> None:
+        if says and not self._is_called:
             self._is_called = True
             with suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 self._loop.call_soon_threadsafe(self._on_call)
 
     def _on_call(self) -> None:
-        self._is_called = False  # before the details are read: what is said from here on calls again
+        self._is_called = False  # before that is read: what is said from here on calls again
         if self._is_closed or self._timer is not None:
             return
         wait = 0.0 if self._handed_at is None else self._handed_at + EVERY_SECONDS - self._loop.time()
@@ -59,4 +57,4 @@ class Signs(Pulse):
     def _hand_on(self) -> None:
         self._timer = None
         self._handed_at = self._loop.time()
-        self._on_details()
+        self._on_said()

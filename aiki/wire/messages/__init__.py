@@ -19,7 +19,7 @@ from aiki.wire.messages.arrivals import (
     Sent,
     Told,
 )
-from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request
+from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Said
 from aiki.wire.messages.control import Ordered, OrderReply, Pause, Resume
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, FirstEvent, RunOptions
@@ -46,6 +46,7 @@ from aiki.wire.messages.runs import (
     Summary,
     SummaryReply,
     SummaryRow,
+    TaskProgress,
     Watch,
     Workflows,
     WorkflowsReply,
@@ -124,6 +125,7 @@ __all__ = [
     "RunNews",
     "RunOptions",
     "RunStatus",
+    "Said",
     "Send",
     "SendOp",
     "SendReply",
@@ -134,6 +136,7 @@ __all__ = [
     "Summary",
     "SummaryReply",
     "SummaryRow",
+    "TaskProgress",
     "TimerAsk",
     "Told",
     "Unit",

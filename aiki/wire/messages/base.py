@@ -20,11 +20,20 @@ UNDER_WAY: Final = Raw(b"false")
 """In place of an error: of a try no more is known than what it has said. An `at_most_once` start is another thing."""
 
 
+class Said(Struct, array_like=True):
+    """What a try says while it runs: details of a heartbeat, for the try after it, and its progress, for people."""
+
+    details: Raw = NULL
+    fraction: float | None = None
+    """From 0 to 1; None if it has said nothing of that."""
+    message: str = ""
+
+
 class Attempt(Struct, array_like=True):
     """A try of a task that was not final, or the start of an `at_most_once` task (`error` is NULL).
 
-    `details` is what the task has last said of how far it had come, at `details_at`; NULL if nothing. What a try says
-    while it runs is its row, too, with UNDER_WAY for its error.
+    `details` is what the task has last `Said`, as JSON, at `details_at`; NULL if nothing. What a try says while it runs
+    is its row, too, with UNDER_WAY for its error.
     """
 
     key: Text

@@ -59,6 +59,16 @@ class Enqueue(Request[EnqueueReply]):
     inbox: Text | None = None
 
 
+class TaskProgress(Struct, array_like=True):
+    """What a task that runs has last said of its progress, at `at`."""
+
+    key: Text
+    attempt: int
+    fraction: float
+    message: str
+    at: int
+
+
 class RunStatus(Struct, omit_defaults=True):
     """A run as a reader sees it."""
 
@@ -96,6 +106,8 @@ class RunStatus(Struct, omit_defaults=True):
     """The attempt of the workflow itself, which no loss of a worker counts against."""
     deadline: int | None = None
     """By when it must have ended."""
+    progress: list[TaskProgress] = []
+    """Of the tasks of a running run, the last first (not in news)."""
 
 
 class StatusReply(Struct, omit_defaults=True):

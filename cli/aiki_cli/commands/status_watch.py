@@ -1,6 +1,7 @@
-"""`aiki status --watch`: follow runs to their ends; each change is pushed, and a task tried again is looked for.
+"""`aiki status --watch`: follow runs to their ends; each change is pushed, and what tasks come to is looked for.
 
-A short wait before a retry changes no state and passes in the worker's memory, so nobody is told of it.
+A short wait before a retry changes no state and passes in the worker's memory, so nobody is told of it; nor of what a
+task says of its progress.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class _Followed:
         self.news.put_nowait(None)
 
     async def look(self) -> None:
-        """Take in why the runs that run do not get on, each second."""
+        """Take in how far the tasks of the runs that run are, and why they do not get on, each second."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             running = [run_id for run_id, run in self._latest.items() if run.state == "running"]
@@ -63,7 +64,7 @@ class _Followed:
                 for run in await self._client.runs.status(running) if running else ():
                     known = self._latest[run.run_id]
                     # What was pushed since may be newer.
-                    if run.state is known.state and run.why != known.why:
+                    if run.state is known.state and (run.why, run.progress) != (known.why, known.progress):
                         self._take(run)
 
     def _take(self, run: RunStatus) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from aiki import RunStatus
+    from aiki import RunStatus, TaskProgress
 
 TSV_COLUMNS: Final = "id state workflow version created_at started_at finished_at due_at attempt claims tasks key why"
 _WIDE: Final = 110
@@ -186,6 +186,8 @@ def summary(run: RunStatus, now: datetime) -> str:
         return run.why
     if run.finished_at is not None:
         return f"in {span(run.finished_at - (run.started_at or run.created_at))}"
+    if run.progress:
+        return _progress(run.progress[0])
     return f"on {run.worker}" if run.worker else ""
 
 
@@ -205,6 +207,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("attempt", str(run.attempt) if run.attempt > 1 else None),
         ("claims", str(run.claims) if run.claims > 1 else None),
         ("worker", run.worker),
+        ("progress", "\n".join(map(_progress, run.progress))),
         ("key", run.key),
         ("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items())),
         ("priority", str(run.priority) if run.priority else None),
@@ -212,6 +215,11 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("error", _error(run) if run.error else None),
         ("result", to_json(run.result, indent=2) if run.state == "completed" and has_result else None),
     ]
+
+
+def _progress(said: TaskProgress) -> str:
+    """Return the progress of one task in a line: `import 40 % rows of May`."""
+    return f"{said.task} {said.fraction:.0%} {said.message}".rstrip()
 
 
 def _error(run: RunStatus) -> str:

@@ -20,6 +20,9 @@ _TRYING: Final = frozenset({State.RUNNING, State.RETRYING})
 _TRIED_RUNS: Final = 50
 """Runs of one request of which is read what went wrong: what a person looks at, each 16 KB at most."""
 
+_TOLD_TASKS: Final = 100
+"""Tasks of these of which is read how far they are."""
+
 
 async def statuses(pool: Pool, wanted: Sequence[RunKey]) -> dict[RunKey, RunStatus]:
     """Return those of `wanted` that exist. Raises Unavailable."""
@@ -37,6 +40,16 @@ async def tried(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, R
         return dict(found)
     due = await pool.run(lambda c: store.due_attempts(c, [run_id for _, run_id in silent]))
     told = {key: replace(found[key], tried=due[key[1]]) for key in silent if key[1] in due}
+    return {**found, **told}
+
+
+async def progressing(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:
+    """Say of the first few runs that run how far their tasks are, where these have told. Raises Unavailable."""
+    running = [key for key, run in found.items() if run.state is State.RUNNING][:_TRIED_RUNS]
+    if not running:
+        return dict(found)
+    said = await pool.run(lambda c: store.progress(c, [run_id for _, run_id in running], limit=_TOLD_TASKS))
+    told = {key: replace(found[key], progress=said[key[1]]) for key in running if key[1] in said}
     return {**found, **told}
 
 

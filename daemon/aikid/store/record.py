@@ -16,14 +16,13 @@ from aikid.store.arrays import Ints, Texts, Uuids
 from aikid.store.inbox import Reached
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
-from aikid.store.sql import LENGTH, MICROSECONDS, PAUSABLE, quoted
+from aikid.store.sql import LENGTH, MICROSECONDS, PAUSABLE, UNDER_WAY, quoted
 from aikid.store.status import TASKS
 from aikid.store.units import (
     COUNTING,
     ENDING,
     FENCED,
     TRIED,
-    UNDER_WAY,
     WRITTEN,
     attempt_arrays,
     count_arrays,

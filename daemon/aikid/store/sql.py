@@ -4,7 +4,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from aiki.core.states import Move, sources
+from aiki.wire import messages
 
+UNDER_WAY: Final = f"'{bytes(messages.UNDER_WAY).decode()}'"
+"""What stands for the error of a try of which no more is known than what it has said."""
 MICROSECONDS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 """A timestamptz as the wire has it; exact, since `extract` returns numeric."""
 

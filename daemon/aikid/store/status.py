@@ -10,10 +10,11 @@ from msgspec import Raw
 
 from aiki.core.keys import TASK, beginning
 from aiki.core.states import Move, State, sources
-from aiki.wire.messages import NONE, Attempt, RunStatus
+from aiki.wire.codec import decoder
+from aiki.wire.messages import NONE, Attempt, RunStatus, Said, TaskProgress
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS
+from aikid.store.sql import MICROSECONDS, UNDER_WAY
 
 _PARKED: Final = sources(Move.DUE)
 _TASKS: Final = beginning(TASK)
@@ -66,6 +67,26 @@ async def due_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[s
     cursor = await connection.execute(_DUE, [Uuids(run_ids)], prepare=True, binary=True)
     found = await cursor.fetchall()
     return {run_id: Attempt(key, attempt, Raw(error), next_at) for run_id, key, attempt, error, next_at in found}
+
+
+# `attempts`' primary key from the left, as above. What ended or failed is no longer under way, or says nothing.
+_SAID: Final = f"""
+SELECT a.run_id::text, a.key, a.attempt, a.details, a.details_at_us
+FROM aiki.runs r JOIN aiki.attempts a ON a.run_id = r.id AND a.generation = r.generation
+WHERE r.id = ANY(%b) AND a.details IS NOT NULL AND coalesce(a.error, {UNDER_WAY}) = {UNDER_WAY}
+ORDER BY a.details_at_us DESC LIMIT %s
+"""
+
+
+async def progress(connection: Connection, run_ids: Sequence[str], *, limit: int) -> dict[str, list[TaskProgress]]:
+    """Return, of each run, how far the tasks are that run and have said so: the last `limit` of all."""
+    cursor = await connection.execute(_SAID, [Uuids(run_ids), limit], prepare=True, binary=True)
+    found: dict[str, list[TaskProgress]] = {}
+    for run_id, key, attempt, details, at in await cursor.fetchall():
+        said = decoder(Said).decode(details)
+        if said.fraction is not None:
+            found.setdefault(run_id, []).append(TaskProgress(key, attempt, said.fraction, said.message, at))
+    return found
 
 
 def to_status(row: Sequence[Any]) -> RunStatus:

@@ -9,9 +9,9 @@ from aiki.core.keys import is_task
 from aiki.core.states import target
 from aiki.rules import recording
 from aiki.rules.judging import ENDS
-from aiki.wire import messages
 from aiki.wire.messages import NULL, Attempt, Entry, Unit
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
+from aikid.store.sql import UNDER_WAY
 from aikid.store.status import COUNTED, TASKS
 
 _TARGETS: Final = {move: target(move).value for move in ENDS}
@@ -48,8 +48,6 @@ COUNTING: Final = f"""
 )
 """
 """Writes `count_arrays`."""
-UNDER_WAY: Final = f"'{bytes(messages.UNDER_WAY).decode()}'"
-"""In place of an error, as a literal."""
 _HAS_FAILED: Final = f"known.error <> {UNDER_WAY}"
 _IS_START: Final = "known.error IS NULL"
 """A start keeps its place in the story; what was only said has none until the try has failed."""

@@ -107,16 +107,17 @@ async def test_a_record_is_what_the_rule_says(engine: Engine) -> None:
     assert {one.result for one in recorded} == {"done", "fenced", "conflict"}
 
 
+SAID = Raw(b"[5]"), Raw(b'[{},0.5,"half"]')
 TRIES = (
     Attempt("k", 1),
     Attempt("k", 1, ERROR, 77),
     Attempt("k", 1, ERROR),
     Attempt("k", 1, OUTPUT, 77),
     Attempt("k", 2, ERROR, 77),
-    Attempt("k", 1, UNDER_WAY, None, OUTPUT, 5),
-    Attempt("k", 1, UNDER_WAY, None, ERROR, 6),
-    Attempt("k", 1, NULL, None, ERROR, 6),
-    Attempt("k", 1, ERROR, 77, OUTPUT, 7),
+    Attempt("k", 1, UNDER_WAY, None, SAID[0], 5),
+    Attempt("k", 1, UNDER_WAY, None, SAID[1], 6),
+    Attempt("k", 1, NULL, None, SAID[1], 6),
+    Attempt("k", 1, ERROR, 77, SAID[0], 7),
 )
 
 

@@ -6,10 +6,11 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aiki import Client
+from aiki import Client, Worker, WorkflowRun, task, task_run, workflow
 from tests.integration.worker.test_killed_worker import WORKER, knows
 from tests.servers import Program
 from tests.waiting import ENOUGH, wait_until
@@ -111,3 +112,39 @@ async def test_a_worker_that_was_stopped_and_a_loop_that_was_blocked_are_no_sile
     await asyncio.sleep(2)
     worker.resume()
     assert await handle.result(timeout=ENOUGH) == [1]
+
+
+async def test_a_status_says_how_far_the_tasks_are_that_run_and_forgets_it_when_they_have_ended(client: Client) -> None:
+    go_on = asyncio.Event()
+
+    @task
+    async def copies() -> None:
+        task_run().progress(0.4, "May")
+        await go_on.wait()
+
+    @task
+    async def says_nothing() -> None:
+        task_run().heartbeat("of this only the next try hears")
+        await has_been_seen.wait()
+
+    @workflow
+    async def moves(run: WorkflowRun) -> None:
+        await copies.run(run)
+        await says_nothing.run(run)
+
+    async def progress() -> Any:
+        status = await handle.status()
+        return [(one.task, one.attempt, one.fraction, one.message) for one in status.progress]
+
+    async def has_ended() -> bool:
+        return (await handle.status()).tasks == 1
+
+    has_been_seen = asyncio.Event()
+    handle = await moves.enqueue(client)
+    async with Worker(client, workflows=[moves]):
+        assert await wait_until(progress, what="the word of its task") == [("copies", 1, 0.4, "May")]
+        go_on.set()
+        await wait_until(has_ended, what="the end of the first task")
+        assert await progress() == []
+        has_been_seen.set()
+        await handle.result(timeout=ENOUGH)

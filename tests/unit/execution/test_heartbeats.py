@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from aiki.core.errors import TaskOutcomeUnknown
 from aiki.core.retry import Retry
@@ -20,6 +21,8 @@ from aiki.execution.tasks.processes import Processes
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.rules import recording
+from aiki.wire.codec import decoder
+from aiki.wire.messages import NULL, Attempt, Said
 from tests.unit.execution import beating_tasks
 from tests.unit.execution.calling import calling, finish, finish_outside
 from tests.waiting import wait_until
@@ -227,7 +230,7 @@ def test_the_last_details_of_a_try_reach_those_that_follow_it() -> None:
     world, output = finish(calling(walks([{"row": 1}, {"row": 2}])))
     assert output == '["done"]'
     assert seen == [(1, None), (2, {"row": 2}), (3, {"row": 2})]
-    assert [bytes(row.details) for row in world.attempts] == [b'{"row":2}', b'{"row":2}']
+    assert [bytes(said_in(row).details) for row in world.attempts] == [b'{"row":2}', b'{"row":2}']
 
 
 def test_details_reach_the_next_try_after_a_crash() -> None:
@@ -253,10 +256,12 @@ def test_details_are_on_record_at_most_once_a_second() -> None:
             await asyncio.sleep(0.01)
 
     world, _ = finish(calling(counts))
-    said = [bytes(row.details) for unit in world.units for row in unit.attempts]
+    *said, last = [row for unit in world.units for row in unit.attempts]
     assert len(said) == 10
-    assert said[0] == b"0"
-    assert int(said[-1]) >= 890
+    numbers = [int(bytes(said_in(row).details)) for row in said]
+    assert numbers[0] == 0
+    assert numbers[-1] >= 890
+    assert (recording.is_under_way(last), last.details) == (True, NULL), "what has ended says nothing any more"
 
 
 def test_a_try_that_said_something_is_never_taken_for_the_start_of_an_at_most_once_task() -> None:
@@ -291,13 +296,61 @@ def test_an_at_most_once_task_may_say_how_far_it_is_and_is_still_not_repeated() 
         world.claim()
         await asyncio.sleep(10)
         assert [recording.is_start(row) for row in world.attempts] == [True]
-        assert [bytes(row.details) for row in world.attempts] == [b"3"]
+        assert [bytes(said_in(row).details) for row in world.attempts] == [b"3"]
         world.crash()
         end = await world.finish()
         assert json.loads(bytes(end.output))[0] == "TaskOutcomeUnknown"
 
     simulate(main())
     assert len(seen) == 1
+
+
+def said_in(row: Attempt) -> Said:
+    return decoder(Said).decode(row.details)
+
+
+def test_progress_stands_beside_the_details_and_neither_touches_the_other() -> None:
+    @task
+    async def works() -> None:
+        run = task_run()
+        for number, word in ((0.5, "half"), (7, "x" * 300)):
+            run.heartbeat({"row": number})
+            run.progress(number, word)
+            await asyncio.sleep(2)
+        run.heartbeat({"row": 8})
+        await asyncio.sleep(2)
+
+    world, _ = finish(calling(works))
+    said = [said_in(row) for unit in world.units for row in unit.attempts if row.details != NULL]
+    assert said[0] == Said(Raw(b'{"row":0.5}'), 0.5, "half")
+    assert said[1] == Said(Raw(b'{"row":7}'), 1.0, "x" * 200)
+    assert said[2] == Said(Raw(b'{"row":8}'), 1.0, "x" * 200)
+
+
+def test_progress_is_a_sign_of_life_and_costs_the_next_try_no_details() -> None:
+    @task(heartbeat_timeout="5s", retry=Retry.fixed(3, "1s"))
+    async def works() -> None:
+        run = task_run()
+        seen.append(run.heartbeat_details)
+        if run.attempt == 1:
+            run.heartbeat(3)
+        for step in range(4):
+            run.progress(step / 4)
+            await asyncio.sleep(4)
+        if run.attempt < 3:
+            raise ValueError
+
+    finish(calling(works))
+    assert seen == [None, 3, 3]
+
+
+@pytest.mark.parametrize("progress", [(math.nan,), ("half",), (True,), (0.5, b"half")])
+def test_a_progress_that_is_none_is_refused(progress: Any) -> None:
+    @task(retry=Retry.none())
+    async def says() -> None:
+        task_run().progress(*progress)
+
+    assert json.loads(finish(calling(says))[1])[1] == "UsageError"
 
 
 @pytest.mark.parametrize(
@@ -325,7 +378,13 @@ def pools() -> Any:
 
 
 def test_a_process_that_gives_signs_of_life_goes_on(pools: Pools) -> None:
-    assert finish_outside(calling(beating_tasks.beats, 25), pools) == "[25]"
+    async def main() -> None:
+        world = World(calling(beating_tasks.beats, 25), pools=pools)
+        end = await world.finish()
+        assert bytes(end.output) == b"[25]"
+        assert world.attempts == [], "a sign of life alone goes nowhere"
+
+    asyncio.run(main())
 
 
 def test_a_silent_process_is_killed_and_the_next_one_has_its_last_details(pools: Pools) -> None:

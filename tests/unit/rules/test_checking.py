@@ -8,7 +8,7 @@ from msgspec import Raw
 from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import Move
 from aiki.rules.checking import MICROSECONDS_MAX, check_request, check_routes, check_unit
-from aiki.wire.limits import CLAIM_RUNS, DETAILS_BYTES, ENTRIES_HARD, MESSAGE_BYTES
+from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, MESSAGE_BYTES, SAID_BYTES
 from aiki.wire.messages import (
     UNDER_WAY,
     Attempt,
@@ -145,9 +145,11 @@ def test_a_route_that_nobody_can_serve_is_refused(route: Route) -> None:
         unit(attempts=[Attempt("\u20ac" * 1_000, 1)]),
         unit(attempts=[Attempt("k", 1, next_at=-1)]),
         unit(attempts=[Attempt("k", 1, Raw(b"[" * 1_000))]),
-        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b"{"), details_at=1)]),
-        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b'"%s"' % (b"x" * DETAILS_BYTES)), details_at=1)]),
-        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=VALUE, details_at=-1)]),
+        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b"["), details_at=1)]),
+        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b"{}"), details_at=1)]),
+        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b'[1,"half"]'), details_at=1)]),
+        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b'["%s"]' % (b"x" * SAID_BYTES)), details_at=1)]),
+        unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b"[1]"), details_at=-1)]),
         *(
             unit(end=End(move, due_at=1))
             for move in (Move.CLAIM, Move.DUE, Move.RESCUE, Move.BACK_OFF, Move.CRASH_LOOP)
@@ -168,4 +170,5 @@ def test_a_unit_that_cannot_be_written_is_refused(one: Unit) -> None:
 
 def test_a_unit_in_order_is_taken() -> None:
     entries = [Entry("task:a:0:0", True, Raw(b'"\xc3\xa9"'), 1, 3)]
-    check_unit(unit(entries=entries, attempts=[Attempt("k", 1)], end=End(Move.SLEEP, due_at=1)), room=MESSAGE_BYTES)
+    tries = [Attempt("k", 1), Attempt("k", 1, UNDER_WAY, None, Raw(b'[1,0.5,"half"]'), 1)]
+    check_unit(unit(entries=entries, attempts=tries, end=End(Move.SLEEP, due_at=1)), room=MESSAGE_BYTES)
