@@ -27,7 +27,7 @@ from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
 from aiki.execution.order import HASH_SEED_VARIES
 from aiki.wire.declared import to_wire
 from aiki.wire.limits import CLAIM_RUNS
-from aiki.wire.messages import Claimed, ClaimReply, OpenSession, Page, Route, Unit
+from aiki.wire.messages import NONE, Claimed, ClaimReply, OpenSession, Page, Route, Unit
 from aiki.wire.packing import payload_misfit
 from aiki.worker.claims import Asked, Claims, Pace
 from aiki.worker.clock import DatabaseClock
@@ -397,11 +397,11 @@ def _pace(fetch_batch: int, idle_seconds: float) -> Pace:
 
 
 def _route(workflow: Workflow[..., Any], room: int) -> Route:
-    schema = msgspec.json.encode(workflow.parameters.schema())
+    schema = msgspec.Raw(msgspec.json.encode(workflow.parameters.schema()))
     declared = None if workflow.events is None else {event.name: event.schema() for event in workflow.events}
     events = to_wire(declared)
     what = f"the JSON Schema of workflow {workflow.name!r}, with those of its events,"
     if error := payload_misfit(len(schema) + len(events), what, room=room):
         log.warning("%s: what it is sent by name is checked by workers alone", error)
-        schema, events = b"", to_wire(declared and {name: {} for name in declared})
-    return Route(workflow.name, workflow.version, msgspec.Raw(schema), events=events)
+        schema, events = NONE, to_wire(declared and {name: {} for name in declared})
+    return Route(workflow.name, workflow.version, schema, events=events)

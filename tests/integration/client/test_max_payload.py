@@ -182,6 +182,12 @@ async def test_a_worker_registers_more_schemas_than_fit_a_message(
         assert await handle.result(timeout=ENOUGH) == 300
 
 
+async def test_a_worker_serves_one_workflow_whose_schema_fits_no_message(client: Client, limit: int) -> None:
+    async with Worker(client, workflows=[wide("wider", 2_000)]):
+        handle = await client.enqueue("wider", {"value": {}})
+        assert await handle.result(timeout=ENOUGH) == 2_000
+
+
 # -- a server that takes less than it did
 
 
