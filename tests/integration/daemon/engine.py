@@ -281,6 +281,10 @@ STORED_BESIDE = """
 WITH known AS (
   INSERT INTO aiki.routes (namespace, workflow, version) SELECT DISTINCT namespace, workflow, version FROM aiki.runs
   ON CONFLICT DO NOTHING
+), held AS (
+  INSERT INTO aiki.keys (namespace, workflow, key, run_id, digest)
+  SELECT namespace, workflow, key, id, digest FROM aiki.runs WHERE key IS NOT NULL
+  ON CONFLICT DO NOTHING
 ), listed AS (
   INSERT INTO aiki.listing (namespace, created_at, run_id, tail)
   SELECT namespace, created_at, id, ('x' || right(id::text, 8))::bit(32)::int FROM aiki.runs r
