@@ -46,7 +46,7 @@ chaos: $(VENV)/ready  ## the chaos tests for MINUTES (1), at leases of 1, 3 and 
 fuzz: $(VENV)/ready  ## COUNT (420,000) mutated requests and frames, from SEED (1), against a daemon, a worker and a client
 	@FUZZ_COUNT=$(or $(COUNT),420000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s --timeout=0 tests/fuzz
 
-bench: $(VENV)/ready  ## W1-W6; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
+bench: $(VENV)/ready  ## W1-W7; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
 	@$(if $(BASE),$(MAKE) -C $(BASE) VENV=.venv .venv/ready)
 	@$(BIN)/python -m bench.run $(if $(LIMIT),--limit $(LIMIT)) $(if $(BASE),--base $(BASE)) $(if $(ONLY),--only $(ONLY))
 

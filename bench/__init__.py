@@ -1,1 +1,1 @@
-"""Workloads W1-W6 on real servers, and the ceiling sketch beside them."""
+"""Workloads W1-W7 on real servers, and the ceiling sketch beside them."""

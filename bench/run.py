@@ -1,4 +1,4 @@
-"""Run W1-W6 on Aiki with real servers, beside the ceiling sketch if its path is given, or beside another checkout.
+"""Run W1-W7 on Aiki with real servers, beside the ceiling sketch if its path is given, or beside another checkout.
 
     python -m bench.run [--limit path/to/limit.py] [--repeat 3] [--only W1 W2]
     python -m bench.run --base path/to/checkout [--repeat 5] [--only W1 W2]
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--limit", help="path of the ceiling sketch, limit.py")
     parser.add_argument("--base", type=Path, help="path of another checkout, with its own .venv")
     parser.add_argument("--repeat", type=int, help=f"{REPEAT}; with --base {REPEAT_PAIRS}")
-    parser.add_argument("--only", nargs="*", default=[], help="W1 ... W6, resources")
+    parser.add_argument("--only", nargs="*", default=[], help="W1 ... W7, resources")
     arguments = parser.parse_args()
     if arguments.limit or not arguments.base:
         print(_table(_measure_all(arguments.only, arguments.limit, arguments.repeat or REPEAT)), flush=True)

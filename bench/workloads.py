@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiki import Client
-from bench.flows import fan_out, mixed, nobody, steps
+from aiki import Client, State
+from bench.flows import fan_out, go_on, mixed, nobody, steps, waiter
 
 PAYLOAD = {"a": "x" * 90}
 ONE_BY_ONE_CONCURRENCY = 500
@@ -151,6 +151,45 @@ async def w6(client: Client, *, r: int, t: int) -> Figures:
     return Figures(r * t, time.perf_counter() - started, None, quantiles)
 
 
+async def w7_one_by_one(client: Client, *, l: int, suspended: int) -> Figures:  # noqa: E741
+    """L runs that wait for an event each get theirs, one after the other: from the send to the result in hand.
+
+    They linger in a worker's memory, or have left it.
+    """
+    handles = [await client.enqueue(waiter.bind()) for _ in range(l)]
+    await _until_waiting(client, l if suspended else 0)
+    began = time.perf_counter()
+    times = []
+    for handle in handles:
+        sent = time.perf_counter()
+        await handle.send(go_on, PAYLOAD)
+        await handle.result()
+        times.append(1e3 * (time.perf_counter() - sent))
+    return Figures(l, time.perf_counter() - began, None, _quantiles(sorted(times)))
+
+
+async def w7_many(client: Client, *, n: int) -> Figures:
+    """N runs that have left memory get an event each by one send, until the last one has completed."""
+    handles = await client.enqueue_many(waiter.bind() for _ in range(n))
+    await _until_waiting(client, n)
+    began = time.perf_counter()
+    outcomes = await client.runs.send([handle.run_id for handle in handles], go_on, PAYLOAD)
+    assert not [outcome for outcome in outcomes if outcome.error is not None]
+    await asyncio.gather(*(handle.result() for handle in handles))
+    seconds = time.perf_counter() - began
+    return Figures(n, seconds, n / seconds)
+
+
+async def _until_waiting(client: Client, count: int) -> None:
+    """Return when so many runs wait outside of any worker, and none is queued."""
+    while True:
+        rows = (await client.runs.summary()).counts
+        at = {state: sum(row.runs for row in rows if row.state is state) for state in (State.WAITING, State.QUEUED)}
+        if at[State.WAITING] >= count and not at[State.QUEUED]:
+            return
+        await asyncio.sleep(0.1)
+
+
 @dataclass(frozen=True)
 class Workload:
     """A workload with its parameters. `limit` is the sketch's workload to compare with, if it has one."""
@@ -183,4 +222,7 @@ WORKLOADS = [
     Workload("W5", w5_one_by_one, {"m": 5000}, "enqueue, 500 at a time", needs_worker=False, limit="W5"),
     Workload("W5", w5_many, {"m": 5000}, "enqueue_many", needs_worker=False, limit="W5"),
     Workload("W6", w6, {"r": 100, "t": 60}, "mix"),
+    Workload("W7", w7_one_by_one, {"l": 200, "suspended": 0}, "event, result"),
+    Workload("W7", w7_one_by_one, {"l": 200, "suspended": 1}, "event, result"),
+    Workload("W7", w7_many, {"n": 10_000}, "events in one send"),
 ]
