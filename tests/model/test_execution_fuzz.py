@@ -13,7 +13,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -24,6 +24,7 @@ from aiki.definitions.workflow import workflow
 from aiki.execution import Pools
 from aiki.execution.deliveries import Deliveries
 from aiki.execution.kinds import KINDS
+from aiki.execution.loop import Timer
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Entry
 from tests.worlds.interpreter import HEARD, PEER, Interpreter
@@ -90,7 +91,7 @@ class Case:
         self.witness = Witness()
         self.outside.recorded = {entry.key for entry in world.journal if not entry.key.startswith("timer:")}
         world.skew = self.draw.choice([0, 0, 50_000, -50_000])
-        with watched(self.witness):
+        with watched(self.witness, self.check_timer):
             world.claim()
             if cut is not None:
                 handle = asyncio.get_running_loop().call_later(self.draw.expovariate(0.5), self.cut, cut)
@@ -105,6 +106,11 @@ class Case:
             await asyncio.sleep(self.draw.choice([0, 0.1, 0.5, 1, 3, 8]))
             for _ in range(self.draw.choice([1, 1, 1, 2, 5])):
                 self.sent += self.world.send(self.draw.choice(HEARD).bind(f"{self.sent}")).result == "taken"
+
+    def check_timer(self, timer: Timer) -> None:
+        """No timer goes off before what came in time for an open wait, whether its worker knew of that or not."""
+        overtaken = self.world.answered(timer.when_us)
+        assert not overtaken, f"a timer of {timer.when_us} has gone off before {overtaken}"
 
     def check_ledger(self) -> None:
         """What was accepted is taken by one entry or unread; what was sent has reached its run, once."""
@@ -133,9 +139,9 @@ class Case:
 
 
 @contextmanager
-def watched(witness: Witness) -> Iterator[None]:
-    """Let `witness` see the deliveries of all bodies."""
-    consume, record = Deliveries._consume, Deliveries._record
+def watched(witness: Witness, check_timer: Callable[[Timer], None]) -> Iterator[None]:
+    """Let `witness` see the deliveries of all bodies, and timers be checked that go off for the first time."""
+    consume, record, fire = Deliveries._consume, Deliveries._record, Deliveries._fire
 
     def consumed(deliveries: Deliveries, index: int, entry: Entry) -> None:
         witness.saw(entry.key)
@@ -145,9 +151,14 @@ def watched(witness: Witness) -> Iterator[None]:
         witness.saw(entry.key)
         record(deliveries, entry, is_durable=is_durable)
 
+    def fired(deliveries: Deliveries, timer: Timer, entry: Entry) -> None:
+        check_timer(timer)
+        fire(deliveries, timer, entry)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Deliveries, "_consume", consumed)
         patch.setattr(Deliveries, "_record", recorded)
+        patch.setattr(Deliveries, "_fire", fired)
         yield
 
 
