@@ -37,7 +37,7 @@ async def status(
     """Show runs, or a summary of all.
 
     TSV columns: id, state, workflow, version, created_at, started_at, finished_at, due_at, attempt, claims, tasks, key,
-    why. Of the summary: workflow, version, state, runs (10000+ for more that have ended).
+    why (or how far a task is). Of the summary: workflow, version, state, runs (10000+ for more that have ended).
     """
     client = await session.client()
     if not references:

@@ -72,13 +72,24 @@ def to_object(run: RunStatus) -> dict[str, Any]:
         "why": run.why,
         "worker": run.worker,
         "deadline": utc(run.deadline),
+        "progress": [
+            {
+                "task": one.task,
+                "attempt": one.attempt,
+                "fraction": one.fraction,
+                "message": one.message,
+                "at": utc(one.at),
+            }
+            for one in run.progress
+        ],
     }
 
 
 def line(run: RunStatus, **more: object) -> Line:
     """Return the run as a line, with `more` members in its JSON; its cells are TSV_COLUMNS."""
     value = to_object(run)
-    return Line({**value, **more}, [value[name] for name in TSV_COLUMNS.split()], run.run_id)
+    cells = {**value, "why": run.why or "\n".join(map(_progress, run.progress[:1])) or None}
+    return Line({**value, **more}, [cells[name] for name in TSV_COLUMNS.split()], run.run_id)
 
 
 def rows(runs: Sequence[RunStatus], *, alone: bool, code: int = 0) -> Rows:

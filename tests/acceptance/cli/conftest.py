@@ -25,7 +25,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiki import Event, Fatal, Retry, WorkflowRun, task, workflow
+from aiki import Event, Fatal, Retry, WorkflowRun, task, task_run, workflow
 
 
 @dataclass
@@ -67,6 +67,18 @@ async def stumble() -> None:
 @workflow(name="stumbling", version="1")
 async def stumbling(run: WorkflowRun) -> None:
     await stumble.run(run)
+
+
+@task
+async def copy(gate: str) -> None:
+    for part in (0.4, 0.8):
+        task_run().progress(part, "files")
+        await hold(f"{gate}-{part}")
+
+
+@workflow(name="copying", version="1")
+async def copying(run: WorkflowRun, gate: str) -> None:
+    await copy.run(run, gate)
 
 
 @workflow(name="failing", version="1")

@@ -83,6 +83,20 @@ def test_a_watch_says_which_task_is_tried_again_and_why(aiki, start, worker):
     assert watch.terminate(signal.SIGINT) == 130
 
 
+def test_a_watch_says_how_far_a_task_is(aiki, start, worker, flows):
+    gate = flows / "gate"
+    run_id = aiki("enqueue", "copying", f"gate={gate}").lines[0]
+    watch = start("status", run_id, "--watch")
+    wait_until_sync(lambda: "copy 40% files" in watch.printed(), what="its first word")
+    (flows / "gate-0.4").touch()
+    wait_until_sync(lambda: "copy 80% files" in watch.printed(), what="its second word")
+    (said,) = aiki("status", run_id, "-o", "json").json["progress"]
+    assert (said["task"], said["attempt"], said["fraction"], said["message"]) == ("copy", 1, 0.8, "files")
+    (flows / "gate-0.8").touch()
+    assert watch.wait() == 0
+    assert dict(zip(COLUMNS, watch.printed().splitlines()[-1].split("\t"), strict=True))["why"] == ""
+
+
 def test_ctrl_c_detaches_and_cancels_nothing(aiki, start, worker, flows):
     gate = flows / "gate"
     run_id = aiki("enqueue", "held", f"gate={gate}").lines[0]
