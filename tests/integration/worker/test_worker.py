@@ -227,10 +227,10 @@ async def test_a_delayed_run_starts_when_it_is_due(client: Client) -> None:
     assert [(await handle.status()).state for handle in (delayed, dated)] == [State.SCHEDULED] * 2
     async with Worker(client, workflows=[doubling]):
         assert [await handle.result(timeout=ENOUGH) for handle in (delayed, dated)] == [2, 4]
-    for handle in (delayed, dated):
-        status = await handle.status()
-        assert status.started_at is not None
-        assert timedelta(milliseconds=290) <= status.started_at - status.created_at < timedelta(seconds=2)
+    first, second = await delayed.status(), await dated.status()
+    for due, started in (first.created_at + timedelta(milliseconds=300), first.started_at), (later, second.started_at):
+        assert started is not None
+        assert timedelta(0) <= started - due < timedelta(seconds=patient(2))
 
 
 async def test_higher_priority_goes_first(client: Client) -> None:
