@@ -22,11 +22,13 @@ _NUMBER: Final = attrgetter("number")
 class Arrivals:
     """The unread arrivals of one run, oldest first for each name."""
 
-    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "count", "seen")
+    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "count", "seen", "wakes")
 
     def __init__(self, claimed: Claimed) -> None:
         self._events: dict[str, deque[Arrival]] = {}
         self._ops: dict[str, Arrival] = {}
+        self.wakes: deque[Arrival] = deque()
+        """What ends a sleep, each the one that goes on when it comes."""
         self.count = 0
         """How many of them a call can take."""
         self.seen = 0
@@ -78,6 +80,13 @@ class Arrivals:
         """Return the outcome of the op with this id."""
         return self._ops.get(op)
 
+    def take_wakes(self, last: Arrival) -> tuple[int, ...]:
+        """Take out the wakes up to `last`, and return their numbers: those before it came when nobody slept."""
+        numbers = []
+        while self.wakes and self.wakes[0].number <= last.number:
+            numbers.append(self.wakes.popleft().number)
+        return tuple(numbers)
+
     def consume(self, taken: Iterable[Arrival]) -> None:
         """Take out what a call has taken, which is the oldest of each name."""
         for arrival in taken:
@@ -98,6 +107,9 @@ class Arrivals:
                 self._events.setdefault(arrival.name, deque()).append(arrival)
             elif arrival.kind == "op":
                 self._ops[arrival.name] = arrival
+            elif arrival.kind == "wake":
+                self.wakes.append(arrival)
+                continue
             else:
                 continue  # of these the run itself tells: nobody waits for them
             self.count += 1

@@ -26,7 +26,7 @@ from aiki.execution.deliveries import Deliveries, Diverged
 from aiki.execution.divergence import explain
 from aiki.execution.faults import Faults, of_context, tell_unseen
 from aiki.execution.kinds import KINDS
-from aiki.execution.loop import RunLoop
+from aiki.execution.loop import LAST_DATE, RunLoop
 from aiki.execution.unwinding import Unwinding, waiting_lines
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from aiki.inside.durable import Ask, R
     from aiki.wire.messages import Entry, TimerAsk
 
+WAKE: Final = "wake"
+"""What a parked run calls the arrival that ends a sleep."""
 SLICE_SECONDS: Final = 0.01
 """How long one `pump` may keep the worker's loop, as long as the body itself does not block."""
 
@@ -213,7 +215,10 @@ class Body:
 
     def waits(self) -> list[str]:
         """Return the arrivals that open calls wait for: events by their names, others by their kind."""
-        return list(dict.fromkeys(word for call, kind in self.waiting.values() for word in kind.waits(call)))
+        words = [word for call, kind in self.waiting.values() for word in kind.waits(call)]
+        if self.loop.sleep_at(LAST_DATE) is not None:
+            words.append(WAKE)
+        return list(dict.fromkeys(words))
 
     def is_answered(self) -> bool:
         """Tell whether arrivals that are here answer an open call: the next `pump` delivers them."""

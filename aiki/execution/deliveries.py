@@ -40,6 +40,13 @@ class Diverged(Exception):
     """The body no longer asks for what its journal holds."""
 
 
+class _Woken(NamedTuple):
+    """A sleep that a wake ends."""
+
+    arrival: Arrival
+    timer: Timer
+
+
 class _Answer(NamedTuple):
     """A call that can be answered by arrivals."""
 
@@ -156,8 +163,8 @@ class Deliveries:
         return None if timer is None else max(timer.when_us, self._not_before)
 
     def is_answered(self) -> bool:
-        """Tell whether arrivals that are here answer an open call."""
-        return self._first_answer() is not None
+        """Tell whether arrivals that are here answer an open call, or end a sleep."""
+        return self._first_answer() is not None or self._first_woken() is not None
 
     def can_come(self) -> bool:
         """Tell whether anything will be delivered without another outcome of a call."""
@@ -219,15 +226,21 @@ class Deliveries:
         turns = self._since_rest if loop.ready else None
         timer = loop.next_timer() if loop.timers else None
         answer = self._first_answer() if calls.waiting else None
+        woken = self._first_woken() if self._arrivals.wakes else None
         until = None if timer is None else timer.when_us
         if answer is not None:
             until = answer.at if until is None else min(answer.at, until)
+        if woken is not None:
+            until = woken.arrival.at if until is None else min(woken.arrival.at, until)
         while outcomes and (until is None or outcomes[0][0] <= until):
             at, call, ok, value = outcomes.popleft()
             if calls.open.get(call.key) is call:
                 self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
                 calls.close(call, ok, value)
                 return True
+        if woken is not None and until == woken.arrival.at:
+            self._wake(woken, turns)
+            return True
         if answer is not None and (timer is None or answer.at <= timer.when_us):
             self._take(answer, turns)
             return True
@@ -242,6 +255,21 @@ class Deliveries:
                 if arrived and (first is None or arrived[-1].at < first.at):
                     first = _Answer(arrived[-1].at, call, kind, arrived)
         return first
+
+    def _first_woken(self) -> _Woken | None:
+        """Return the first wake that ends a sleep: one that went on when it came."""
+        for arrival in self._arrivals.wakes:
+            timer = self._loop.sleep_at(arrival.at)
+            if timer is not None:
+                return _Woken(arrival, timer)
+        return None
+
+    def _wake(self, woken: _Woken, turns: int | None) -> None:
+        arrival, timer = woken
+        numbers = self._arrivals.take_wakes(arrival)
+        at = max(arrival.at, self._loop.now_us)
+        self._record(Entry(timer.key, True, NULL, at, turns, timer.asked, numbers))
+        self._loop.fire(timer)
 
     def _take(self, answer: _Answer, turns: int | None) -> None:
         call = answer.call

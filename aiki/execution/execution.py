@@ -134,7 +134,8 @@ class Execution:
     def on_news(self, number: int) -> None:
         """Take in that arrivals up to this number have come, or that something is wanted of the run."""
         self._arrivals.hear(number)
-        self._read_inbox()
+        if self._arrivals.behind:  # else what it has not taken is named again by each renewal
+            self._read_inbox()
 
     def on_inbox(self, reply: InboxReply) -> None:
         """Take in what has come, and do what is wanted; news that came meanwhile is read as well."""

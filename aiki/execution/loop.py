@@ -41,6 +41,8 @@ LAST_DATE: Final = 253_402_214_400_000_000
 """The last day of the year 9999 as it begins in UTC: later ones cannot be shown in every time zone."""
 _CREATE_TASK: Final = asyncio.create_task.__code__
 """By whom most branches are made whose failure nobody need see: gather and groups look at theirs."""
+_SLEPT: Final = "_set_result_unless_cancelled"
+"""The name of what `asyncio.sleep` has called back."""
 _LONGEST_SECONDS: Final = 1e12
 """Enough to reach the last date from any other."""
 
@@ -58,7 +60,7 @@ REFUSED: Final = """
 class Timer(asyncio.TimerHandle):
     """A timer of the body, found again on replay by its key."""
 
-    __slots__ = ("asked", "fired", "is_timeout", "key", "reaches", "when_us")
+    __slots__ = ("asked", "fired", "is_timeout", "key", "made_us", "reaches", "when_us")
 
     def __init__(
         self, when_us: int, key: str, callback: Callable[..., object], args: Any, loop: RunLoop, context: Context | None
@@ -68,11 +70,17 @@ class Timer(asyncio.TimerHandle):
         """How many entries had been delivered when it was made."""
         self.is_timeout = False
         """Whether it ends the wait of the open call with its key: then that is answered, and nothing called back."""
+        self.made_us = loop.now_us
         self.when_us = when_us
         self.key = key
         self.reaches = self.when()
         """What `time()` has come to when this goes off."""
         self.fired = False
+
+    @property
+    def is_sleep(self) -> bool:
+        """Whether somebody just waits for it, as `asyncio.sleep` does; it is no deadline of anything."""
+        return getattr(self._callback, "__name__", "") == _SLEPT  # type: ignore[attr-defined]  # asyncio's own slot
 
 
 class Handle(asyncio.Handle):
@@ -182,6 +190,14 @@ class RunLoop(asyncio.AbstractEventLoop):
             heapq.heappop(timers)
         return timers[0][2] if timers else None
 
+    def sleep_at(self, at: int) -> Timer | None:
+        """Return the sleep that is due first of those that went on at this time: what a wake ends then.
+
+        One that shares its key with an older timeout is none: on replay that would be taken for it.
+        """
+        pending = (timer for _, _, timer in sorted(self.timers) if not timer.fired and timer.made_us <= at)
+        return next((timer for timer in pending if timer.is_sleep and self.pending_timer(timer.key) is timer), None)
+
     def pending_timer(self, key: str) -> Timer | None:
         """Return the oldest pending timer with this key: of equal keys it is also the one due first."""
         queue = self._timers_by_key.get(key)
@@ -199,7 +215,8 @@ class RunLoop(asyncio.AbstractEventLoop):
         if not queue:
             del self._timers_by_key[timer.key]
         timer.fired = True
-        self._reached = max(self._reached, timer.reaches)
+        if timer.when_us <= self.now_us:  # else it was ended early
+            self._reached = max(self._reached, timer.reaches)
         self.ready.append(timer)
 
     def kill(self) -> None:

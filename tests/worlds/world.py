@@ -159,6 +159,12 @@ class World:
         sent = Sent(self.run_id, id or f"send-{self._sends}", event.event.name, value, key, digest)
         return self.receive(sent)
 
+    def end_sleep(self) -> None:
+        """Send the run a wake."""
+        self.inbox.add("wake")
+        self.standing = arriving.reached(self.standing, ["wake"])
+        self._tell()
+
     def receive(self, event: Sent | SendOp) -> Outcome:
         """Take in an event, wake the run if it waits for it, and tell its worker."""
         outcome = self.inbox.send(self.standing, event)

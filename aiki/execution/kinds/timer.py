@@ -37,7 +37,7 @@ class Dates:
     async def ask(self, body: Asker, ask: SleepUntil, /) -> None:
         """Wait on a timer that keeps its date, however late it is asked for."""
         future: asyncio.Future[None] = asyncio.Future(loop=body.loop)
-        timer = body.loop.call_until(ask.microseconds, _wake, future)
+        timer = body.loop.call_until(ask.microseconds, _set_result_unless_cancelled, future)
         try:
             await future
         finally:
@@ -48,6 +48,7 @@ class Dates:
         return f"a timer until {said_in(entry.key)} µs"
 
 
-def _wake(future: asyncio.Future[None]) -> None:
+def _set_result_unless_cancelled(future: asyncio.Future[None]) -> None:
+    """Do what asyncio's function of this name does: so the loop knows that somebody sleeps."""
     if not future.done():
         future.set_result(None)

@@ -113,7 +113,7 @@ def test_one_park_names_all_that_is_waited_for_and_the_earliest_date() -> None:
     world = told(body, at((60, votes(1)), (100, says("x"))))
     parked = world.units[0].end
     assert parked is not None
-    assert (parked.waits, parked.due_at) == (["event:approved", "event:voted"], EPOCH + 1_800 * SECOND)
+    assert (parked.waits, parked.due_at) == (["event:approved", "event:voted", "wake"], EPOCH + 1_800 * SECOND)
     assert output(world) == '["x",1,null]'
 
 
