@@ -113,6 +113,10 @@ class BlockingHandle(Generic[R]):
         """Hold the run until it is resumed; as `Handle.pause`."""
         return self._portal.call(self._handle.pause)
 
+    def wake(self) -> RunStatus:
+        """End the sleep that goes on in the run; as `Handle.wake`."""
+        return self._portal.call(self._handle.wake)
+
     def resume(self) -> RunStatus:
         """Let the run go on; as `Handle.resume`."""
         return self._portal.call(self._handle.resume)
@@ -175,6 +179,14 @@ class BlockingRuns:
     def pause_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
         """Hold many runs; as `Runs.pause_batch`."""
         return self._portal.call(partial(self._runs.pause_batch, run_ids, actor=actor))
+
+    def wake(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+        """End a run's sleep; as `Runs.wake`."""
+        return self._portal.call(partial(self._runs.wake, run_id, actor=actor))
+
+    def wake_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+        """End the sleeps of many runs; as `Runs.wake_batch`."""
+        return self._portal.call(partial(self._runs.wake_batch, run_ids, actor=actor))
 
     def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Let a run go on; as `Runs.resume`."""

@@ -1,7 +1,8 @@
-"""Own what a client makes runs do: pause, resume; one or many."""
+"""Own what a client makes runs do: pause, resume, wake; one or many."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 
 from aiki.client import waits
@@ -9,9 +10,9 @@ from aiki.client.wire import Wire
 from aiki.core.errors import AikiError, Conflict, NotFound
 from aiki.core.states import Move, sources
 from aiki.wire.limits import BATCH_RUNS
-from aiki.wire.messages import Ordered, Pause, Resume, RunStatus
+from aiki.wire.messages import Ordered, Pause, Resume, RunStatus, Wake
 
-Order = type[Pause] | type[Resume]
+Order = type[Pause] | type[Resume] | type[Wake]
 
 
 async def obey(wire: Wire, order: Order, run_id: str, *, actor: str | None = None) -> RunStatus:
@@ -28,7 +29,8 @@ async def obey_all(
     """Give the order to the runs, and return of each in order how it is since, or why it does not obey."""
     ordered: list[Ordered] = []
     for start in range(0, len(run_ids), BATCH_RUNS):
-        ordered += (await wire.call(order(list(run_ids[start : start + BATCH_RUNS]), actor))).outcomes
+        request = _request(order, list(run_ids[start : start + BATCH_RUNS]), actor)
+        ordered += (await wire.call(request)).outcomes
     refused = {
         run_id: error
         for run_id, one in zip(run_ids, ordered, strict=True)
@@ -36,6 +38,13 @@ async def obey_all(
     }
     found = await waits.read(wire, [run_id for run_id in run_ids if run_id not in refused])
     return [refused.get(run_id) or found.get(run_id) or _unknown(wire, run_id) for run_id in run_ids]
+
+
+def _request(order: Order, run_ids: list[str], actor: str | None) -> Pause | Resume | Wake:
+    request = order(run_ids, actor)
+    if isinstance(request, Wake):  # one that is repeated must not end the next sleep, too
+        request.id = str(uuid.uuid4())
+    return request
 
 
 def _refusal(wire: Wire, order: Order, run_id: str, ordered: Ordered) -> AikiError | None:
@@ -46,6 +55,8 @@ def _refusal(wire: Wire, order: Order, run_id: str, ordered: Ordered) -> AikiErr
             return Conflict(f"run {run_id} has ended {ordered.state}: it is too late to {order.op} it")
         case "refused" if order is Pause:
             return Conflict(f"run {run_id} is {ordered.state}: it stands still already, until it is resumed")
+        case "refused" if order is Wake:
+            return Conflict(f"run {run_id} is {ordered.state}: nothing in it sleeps")
         case "refused":
             states = ", ".join(sorted(sources(Move.RESUME)))
             return Conflict(f"run {run_id} is {ordered.state}: only what is {states} can be resumed")

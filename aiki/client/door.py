@@ -10,7 +10,7 @@ from aiki.client.sending import Parcel, Sending
 from aiki.client.wire import Wire
 from aiki.core.errors import NotFound
 from aiki.inside.event import BoundEvent
-from aiki.wire.messages import Pause, Resume, RunStatus
+from aiki.wire.messages import Pause, Resume, RunStatus, Wake
 
 
 class ClientDoor:
@@ -45,6 +45,10 @@ class ClientDoor:
     def pause(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
         """Hold the run until it is resumed. Raises NotFound, or Conflict if its state forbids it."""
         return control.obey(self._wire, Pause, run_id)
+
+    def wake(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
+        """End the sleep that goes on in the run. Raises NotFound, or Conflict if its state forbids it."""
+        return control.obey(self._wire, Wake, run_id)
 
     def resume(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
         """Let the run go on. Raises NotFound, or Conflict if its state forbids it."""

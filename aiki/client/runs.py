@@ -21,7 +21,7 @@ from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus
 from aiki.inside.event import Event
 from aiki.wire import messages
-from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Pause, Resume, Summary
+from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Pause, Resume, Summary, Wake
 
 V = TypeVar("V")
 
@@ -156,6 +156,14 @@ class Runs:
     async def pause_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
         """Hold many runs, and return of each in order how it is since, or the error of one that does not obey."""
         return _obeyed(await control.obey_all(self._wire, Pause, [*run_ids], actor=actor))
+
+    async def wake(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+        """End a run's sleep; as `Handle.wake`. Raises NotFound, or Conflict if its state forbids it."""
+        return status.from_wire(await control.obey(self._wire, Wake, run_id, actor=actor))
+
+    async def wake_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+        """End the sleeps of many runs, and return of each in order how it is since, or why it does not obey."""
+        return _obeyed(await control.obey_all(self._wire, Wake, [*run_ids], actor=actor))
 
     async def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Let a paused, blocked or retrying run go on. Raises NotFound, or Conflict if its state forbids it."""

@@ -46,6 +46,7 @@ class Move(StrEnum):
     TIME_OUT = "time_out"
     DEFER = "defer"
     PAUSE = "pause"
+    WAKE = "wake"
 
 
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
@@ -97,6 +98,10 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.WAITING, Move.TIME_OUT): State.FAILED,
     (State.RETRYING, Move.TIME_OUT): State.FAILED,
     (State.BLOCKED, Move.TIME_OUT): State.FAILED,
+    # A person may end a sleep early, and the wait for a first claim.
+    (State.SCHEDULED, Move.WAKE): State.QUEUED,
+    (State.SLEEPING, Move.WAKE): State.QUEUED,
+    (State.WAITING, Move.WAKE): State.QUEUED,
     # One that was resumed before its first claim was due.
     (State.QUEUED, Move.DEFER): State.SCHEDULED,
 }

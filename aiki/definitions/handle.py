@@ -42,6 +42,10 @@ class Door(Protocol):
         """Hold the run until it is resumed, and return it. Raises Conflict if its state forbids it."""
         ...
 
+    async def wake(self, run_id: str) -> messages.RunStatus:
+        """End the sleep that goes on in the run, and return it. Raises Conflict if its state forbids it."""
+        ...
+
     async def resume(self, run_id: str) -> messages.RunStatus:
         """Let the run go on, and return it. Raises Conflict if its state forbids it."""
         ...
@@ -105,6 +109,13 @@ class Handle(Generic[R_co]):
         Raises Conflict if it has ended, or is blocked: then it stands still already.
         """
         return status.from_wire(await self._door.pause(self.run_id))
+
+    async def wake(self) -> RunStatus:
+        """End the sleep that goes on in the run, or its wait for its first start; never a timeout.
+
+        Of several sleeps the one that is due first ends. Raises Conflict if nothing in it sleeps.
+        """
+        return status.from_wire(await self._door.wake(self.run_id))
 
     async def resume(self) -> RunStatus:
         """Let the run go on if it is paused or blocked, or waits for a retry. Raises Conflict if its state forbids it.

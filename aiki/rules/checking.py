@@ -45,6 +45,7 @@ from aiki.wire.messages import (
     Status,
     TimerAsk,
     Unit,
+    Wake,
     Watch,
     Workflows,
 )
@@ -102,7 +103,7 @@ def check_request(request: Request[Any]) -> None:
             _check_open(request)
         case RenewSession() | CloseSession():
             _check_id(request.id, what="session")
-        case Pause() | Resume():
+        case Pause() | Resume() | Wake():
             _check_order(request)
         case _:
             _check_read(request)
@@ -131,7 +132,9 @@ def _check_open(request: OpenSession) -> None:
         raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
 
 
-def _check_order(request: Pause | Resume) -> None:
+def _check_order(request: Pause | Resume | Wake) -> None:
+    if isinstance(request, Wake):
+        _check_id(request.id, what="order")
     for run_id in request.ids:
         _check_id(run_id)
     if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum
+from typing import Final
 
-from aiki.core.states import TERMINAL, TRANSITIONS, Move, State, target
+from aiki.core.states import TERMINAL, TRANSITIONS, Move, State, apply, target
 from aiki.rules.standing import PAUSE, Standing, paused, resumed
+
+WAKE: Final = "wake"
+"""What a parked run in which a sleep goes on calls the arrival that ends it."""
 
 
 class Obeyed(StrEnum):
@@ -40,6 +44,19 @@ def resume(standing: Standing, *, now: int) -> tuple[Obeyed, Standing]:
     if (standing.state, Move.RESUME) in TRANSITIONS:
         return obeyed, resumed(standing, now=now)
     return obeyed, replace(standing, wanted=None)
+
+
+def wake(standing: Standing) -> tuple[Obeyed, Standing]:
+    """Return what becomes of the order to wake, and how the run stands then: what sleeps is told, as by an arrival."""
+    state = standing.state
+    if state is State.RUNNING:
+        return Obeyed.REQUESTED, replace(standing, news=standing.news + 1)
+    if state is State.WAITING and WAKE not in standing.waits:
+        return Obeyed.REFUSED, standing
+    if (state, Move.WAKE) not in TRANSITIONS:
+        return judge(state, Move.WAKE, is_wanted=False), standing
+    news = standing.news + (state is not State.SCHEDULED)
+    return Obeyed.DONE, replace(standing, state=apply(state, Move.WAKE), news=news, waits=frozenset())
 
 
 def judge(state: State, order: Move, *, is_wanted: bool) -> Obeyed:

@@ -34,6 +34,7 @@ from aiki.wire.messages import (
     Status,
     StatusReply,
     Summary,
+    Wake,
     Watch,
     Workflows,
 )
@@ -161,6 +162,11 @@ async def _resume(s: Services, calls: Calls) -> Done[Any]:
     return await control.resume(s.pool, namespace, request)
 
 
+async def _wake(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return await control.wake(s.pool, namespace, request)
+
+
 async def _look(s: Services, calls: Calls) -> Done[Any]:
     """Read for many Status and Watch calls at once."""
     for namespace, request in calls:
@@ -223,6 +229,7 @@ TABLE: Final = (
     Op(Inbox, _CLAIM, _inbox),
     Op(Pause, _CONTROL, _pause),
     Op(Resume, _CONTROL, _resume),
+    Op(Wake, _CONTROL, _wake),
     Op(Enqueue, _ENQUEUE, _enqueue, rows="runs"),
     Op(Send, _SEND, _send, rows="items"),
     Op(Status, _LOOK, _look, rows="ids"),

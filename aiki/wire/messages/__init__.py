@@ -20,7 +20,7 @@ from aiki.wire.messages.arrivals import (
     Told,
 )
 from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Said
-from aiki.wire.messages.control import Ordered, OrderReply, Pause, Resume
+from aiki.wire.messages.control import Ordered, OrderReply, Pause, Resume, Wake
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, FirstEvent, RunOptions
 from aiki.wire.messages.runs import (
@@ -140,6 +140,7 @@ __all__ = [
     "TimerAsk",
     "Told",
     "Unit",
+    "Wake",
     "Watch",
     "Workflows",
     "WorkflowsReply",

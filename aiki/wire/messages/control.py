@@ -44,3 +44,16 @@ class Resume(Request[OrderReply]):
     reply = OrderReply
     ids: Ids
     actor: Text | None = None
+
+
+class Wake(Request[OrderReply]):
+    """End the sleep that goes on in runs, and the wait of those that are scheduled; never a timeout.
+
+    Idempotent by `id`, a UUID made by the client.
+    """
+
+    op = "wake"
+    reply = OrderReply
+    ids: Ids
+    actor: Text | None = None
+    id: Text = ""

@@ -1,4 +1,4 @@
-"""`aiki run`: list, show, history, pause and resume."""
+"""`aiki run`: list, show, history, pause, resume and wake."""
 
 from __future__ import annotations
 
@@ -142,6 +142,19 @@ async def resume(session: Session, references: References) -> Found:
         await client.runs.resume_batch(run_ids, actor=_person()),
         then="follow it: aiki status {} --watch",
     )
+
+
+@app.command("wake")
+@options.command
+async def wake(session: Session, references: References) -> Found:
+    """End the sleep that goes on in runs, or their wait for a first start; never a timeout.
+
+    Of several each has its line; the exit code is the highest: 5 not found, 6 nothing in it sleeps.
+    """
+    client = await session.client()
+    run_ids = await find_all(client, references)
+    outcomes = await client.runs.wake_batch(run_ids, actor=_person())
+    return _obeyed(session, run_ids, outcomes, then="follow it: aiki status {} --watch")
 
 
 def _obeyed(session: Session, run_ids: Sequence[str], outcomes: Sequence[RunStatus | AikiError], *, then: str) -> Found:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from aiki.core.states import Move, State, target
+from aiki.rules import controlling
 from aiki.rules.controlling import Obeyed, judge
-from aiki.wire.messages import Ordered, OrderReply, Pause, Resume
+from aiki.rules.standing import Standing
+from aiki.wire.messages import Ordered, OrderReply, Pause, Resume, Wake
 from aikid.engine.changes import Changes, Done
 from aikid.store import control as store
 from aikid.store.pool import Pool
@@ -40,4 +42,19 @@ async def resume(pool: Pool, namespace: str, request: Resume) -> Done[OrderReply
             changes.due_in(run.due_seconds)
         if run.state is target(Move.RESUME):
             changes.queued[namespace, run.workflow, run.version] += 1
+    return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)
+
+
+async def wake(pool: Pool, namespace: str, request: Wake) -> Done[OrderReply]:
+    """End the sleep of the runs. Raises Unavailable."""
+    found = await pool.run(lambda c: store.wake(c, namespace, request.ids, order=request.id, actor=request.actor))
+    changes, outcomes = Changes(), {}
+    for run_id, run in found.items():
+        obeyed, _ = controlling.wake(Standing(run.before, waits=run.waits))
+        outcomes[run_id] = Ordered(obeyed.value, run.state or run.before)
+        if run.session is not None:
+            changes.told[namespace, run.session].append((run_id, run.news))
+        elif run.state is not None:
+            changes.queued[namespace, run.workflow, run.version] += 1
+            changes.changed[namespace].append(run_id)
     return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)

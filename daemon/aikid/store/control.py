@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiki.core.states import Move, State, sources, target
+from aiki.rules.controlling import WAKE
 from aiki.rules.standing import PAUSE
 from aikid.store.arrays import Uuids
 from aikid.store.deadlines import RESUMED
+from aikid.store.inbox import COMES_AT
 from aikid.store.pool import Connection
-from aikid.store.sql import quoted
+from aikid.store.sql import MICROSECONDS, quoted
 
 # Rows by their primary keys, locked in id order; each is waited for as long as the statement that is changing it takes.
 _HELD: Final = """
@@ -58,6 +60,38 @@ _RESUME: Final = f"""
 SELECT h.id::text, h.state, h.wanted IS NOT NULL, f.state, f.workflow, f.version,
   extract(epoch FROM f.due_at - aiki.now())::float8
 FROM held h LEFT JOIN freed f ON f.id = h.id
+"""
+
+# The clock is read with the row's lock held, as for any arrival. Whether it is a repeat is read as it was before that:
+# of two at once the later meets a duplicate key, and is done again whole.
+_WAKE: Final = f"""
+WITH held AS MATERIALIZED (
+  SELECT r.id, r.state, r.waits, r.origin_id, r.news_at FROM aiki.runs r
+  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s ORDER BY r.id FOR NO KEY UPDATE OF r
+), woken AS MATERIALIZED (
+  SELECT h.id, h.origin_id, {COMES_AT.format("h.news_at")} AS comes_at,
+    h.state <> '{State.SCHEDULED}' AS is_told, h.state <> '{State.RUNNING}' AS is_moved
+  FROM held h WHERE (h.state = '{State.RUNNING}' OR h.state IN ({quoted(sources(Move.WAKE))}))
+    AND (h.state <> '{State.WAITING}' OR '{WAKE}' = ANY(h.waits))
+    AND NOT EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = h.origin_id AND i.send_id = %(order)s)
+), moved AS (
+  UPDATE aiki.runs r SET state = CASE WHEN w.is_moved THEN '{target(Move.WAKE)}' ELSE r.state END,
+    waits = CASE WHEN NOT w.is_moved THEN r.waits END, why = CASE WHEN NOT w.is_moved THEN r.why END,
+    news_seq = r.news_seq + w.is_told::int, news_at = CASE WHEN w.is_told THEN w.comes_at ELSE r.news_at END,
+    history_seq = r.history_seq + w.is_moved::int
+  FROM woken w WHERE r.id = w.id
+  RETURNING r.id, r.history_seq, r.workflow, r.version, r.session_id, r.news_seq, r.state,
+    w.origin_id, w.comes_at, w.is_told, w.is_moved
+), put AS (
+  INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, send_id, value)
+  SELECT id, news_seq, origin_id, {MICROSECONDS.format("comes_at")}, '{WAKE}', '', %(order)s, 'null'
+  FROM moved WHERE is_told
+), told AS (
+  INSERT INTO aiki.run_history (run_id, seq, move, actor)
+  SELECT id, history_seq, '{Move.WAKE}', %(actor)s FROM moved WHERE is_moved
+)
+SELECT h.id::text, h.state, h.waits, m.state, m.workflow, m.version, m.session_id::text, m.news_seq
+FROM held h LEFT JOIN moved m ON m.id = h.id
 """
 
 
@@ -110,4 +144,32 @@ async def resume(
     return {
         run_id: Resumed(State(before), was_wanted, state and State(state), workflow, version, due_seconds)
         for run_id, before, was_wanted, state, workflow, version, due_seconds in await cursor.fetchall()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A run that was to wake: its state before, and what it waited for.
+
+    If it was, how it stands since, its workflow and version, and if a worker holds it, whom to tell of which number.
+    """
+
+    before: State
+    waits: frozenset[str]
+    state: State | None
+    workflow: str
+    version: str
+    session: str | None
+    news: int
+
+
+async def wake(
+    connection: Connection, namespace: str, ids: Sequence[str], *, order: str, actor: str | None
+) -> dict[str, Woken]:
+    """Queue the runs that sleep, and have those that run be told; return those that there are, by id."""
+    parameters = {"ids": Uuids(ids), "namespace": namespace, "order": order, "actor": actor}
+    cursor = await connection.execute(_WAKE, parameters, prepare=True, binary=True)
+    return {
+        run_id: Woken(State(before), frozenset(waits or ()), state and State(state), *rest)
+        for run_id, before, waits, state, *rest in await cursor.fetchall()
     }

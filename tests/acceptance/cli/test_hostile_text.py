@@ -75,7 +75,7 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
             return {"items": [{**item, "value": {EVIL: EVIL}}, {**item, "ok": True, "value": EVIL}]}
         case "input":
             return {"input": {EVIL: EVIL}}
-        case "pause" | "resume":
+        case "pause" | "resume" | "wake":
             results = ("done", "refused")
             return {"outcomes": [{"result": results[n % 2], "state": state} for n in range(len(request["ids"]))]}
         case "summary":
@@ -163,6 +163,7 @@ READING = [
     ["run", "show", RUN_ID],
     ["run", "history", RUN_ID],
     ["run", "resume", RUN_ID],
+    ["run", "wake", RUN_ID],
     ["run", "pause", RUN_ID, "workflow@key"],
     ["enqueue", "flow", "a=b"],
     ["enqueue", "flow", "--key", "k"],

@@ -27,6 +27,7 @@ CLIENTS = {
     "run history": [UNKNOWN],
     "run pause": [UNKNOWN],
     "run resume": [UNKNOWN],
+    "run wake": [UNKNOWN],
     "completion": ["bash"],
 }
 """Commands that end by themselves, with what they need."""

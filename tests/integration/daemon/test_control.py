@@ -8,7 +8,7 @@ import pytest
 
 from aiki.core.states import Move, State
 from aiki.rules.standing import PAUSE
-from aiki.wire.messages import End, Ordered, Pause, Resume
+from aiki.wire.messages import End, Ordered, Pause, Resume, Wake
 from aikid.engine import control
 from aikid.engine.changes import Done
 from tests.integration.daemon.engine import Engine, completed, entry, locked, new_id, unit
@@ -169,6 +169,77 @@ async def test_who_holds_a_run_is_told_once_and_by_each_renewal(engine: Engine) 
     await resume(engine, run_id)
     assert (await engine.renew(session, *held)).news == []
     assert await engine.state(other) is State.RUNNING
+
+
+# -- wakes
+
+
+async def wake(engine: Engine, *run_ids: str, id: str | None = None) -> list[Ordered]:
+    request = Wake(list(run_ids), "carol", id or new_id())
+    (reply,) = (await control.wake(engine.pool, engine.namespace, request)).replies
+    return reply.outcomes
+
+
+async def parked(engine: Engine, move: Move, *waits: str) -> str:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    await engine.record(unit(run.fence, end=End(move, due_at=LATER, seen=0, waits=list(waits))))
+    return run_id
+
+
+async def test_a_wake_queues_what_sleeps_and_comes_along_with_its_claim(engine: Engine) -> None:
+    run_id = await parked(engine, Move.SLEEP, "wake")
+    assert await wake(engine, run_id) == [Ordered("done", State.QUEUED)]
+    assert await engine.history(run_id) == ["enqueued", "claim", "sleep", "wake"]
+    run = await engine.claim_one()
+    assert [(arrival.number, arrival.kind) for arrival in run.arrivals] == [(1, "wake")]
+    unread = await engine.execute("SELECT unread FROM aiki.runs WHERE id = %s", run_id)
+    assert unread == [(0,)], "it is no event"
+
+
+async def test_a_wake_finds_what_sleeps_beside_a_wait_and_nothing_else(engine: Engine) -> None:
+    both, waiting = await parked(engine, Move.WAIT, "event:go", "wake"), await parked(engine, Move.WAIT, "event:go")
+    retrying = await parked(engine, Move.RETRY)
+    scheduled, queued = await engine.queued_run(start_at=LATER), await engine.queued_run()
+    assert await wake(engine, both, waiting, retrying, scheduled, queued, new_id()) == [
+        Ordered("done", State.QUEUED),
+        Ordered("refused", State.WAITING),
+        Ordered("refused", State.RETRYING),
+        Ordered("done", State.QUEUED),
+        Ordered("done", State.QUEUED),
+        Ordered("unknown"),
+    ]
+
+
+async def test_a_wake_that_is_repeated_ends_one_sleep(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    session = await engine.session()
+    await engine.claim_one(session)
+    id = new_id()
+    for _ in range(2):
+        assert await wake(engine, run_id, id=id) == [REQUESTED]
+    assert await engine.execute("SELECT number, kind FROM aiki.inbox WHERE run_id = %s", run_id) == [(1, "wake")]
+    done = await control.wake(engine.pool, engine.namespace, Wake([run_id], id=new_id()))
+    assert done.changes.told == {("default", session): [(run_id, 2)]}
+
+
+async def test_a_park_that_has_not_seen_the_wake_is_refused(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    await wake(engine, run_id)
+    (recorded,) = await engine.record(unit(run.fence, end=End(Move.SLEEP, due_at=LATER, seen=0, waits=["wake"])))
+    assert (recorded.parked, recorded.news) == (False, 1)
+
+
+async def test_a_wake_that_waits_for_a_park_ends_its_sleep(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await engine.claim_one()
+    parking = "UPDATE aiki.runs SET state = 'sleeping', session_id = NULL, waits = '{wake}' WHERE id = %s"
+    async with locked(engine.database, parking, run_id) as other:
+        waking = asyncio.create_task(wake(engine, run_id))
+        await engine.until_waiting()
+        await other.commit()
+        assert await waking == [Ordered("done", State.QUEUED)]
 
 
 # -- forced interleavings: one waits for the other's lock

@@ -38,6 +38,7 @@ from aiki.wire.messages import (
     Route,
     Status,
     Summary,
+    Wake,
     Watch,
     Workflows,
 )
@@ -147,6 +148,9 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     "history": lambda o: [(History(run_id), History(run_id), NOT_FOUND) for run_id in o.ids],
     "input": lambda o: [(Input(run_id), Input(run_id), NOT_FOUND) for run_id in o.ids],
     "resume": lambda o: [(Resume(o.ids), Resume(o.ids), {"outcomes": [{"result": "unknown"}] * len(o.ids)})],
+    "wake": lambda o: [
+        (Wake(o.ids, id=new_id()), Wake(o.ids, id=new_id()), {"outcomes": [{"result": "unknown"}] * len(o.ids)})
+    ],
     "pause": lambda o: [(Pause(o.ids), Pause(o.ids), {"outcomes": [{"result": "unknown"}] * len(o.ids)})],
     "summary": lambda _: [(Summary(), Summary(), {"rows": [], "workers": 1})],
     "workflows": lambda _: [(Workflows(), Workflows(FLOW), {"routes": []})],

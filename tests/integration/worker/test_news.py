@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiki import Client, Event, Handle, RunBlocked, Worker, WorkflowRun, task, workflow
+from aiki import Client, Conflict, Event, Handle, RunBlocked, Worker, WorkflowRun, task, workflow
 from aiki.core import failpoints
 from aikid.app import App
 from tests.integration.daemon.asking import running_app
@@ -243,3 +243,26 @@ async def test_a_resume_overtakes_a_pause_that_waits_for_a_task(client: Client) 
             gates.setdefault(gate, asyncio.Event()).set()
         assert await handle.result(timeout=ENOUGH) == ["a", "b"]
     assert begun == ["a", "b"]
+
+
+# -- wakes
+
+
+@pytest.mark.parametrize("linger", ["0s", "60s"])
+async def test_a_wake_ends_a_sleep_in_memory_and_out_of_it(client: Client, linger: str) -> None:
+    async with serving(client, linger=linger, lease="300s") as worker:
+        handle = await resting.enqueue(client, "30s")
+        await (until(handle, "sleeping") if linger == "0s" else until_lingering(worker))
+        await handle.wake()
+        async with asyncio.timeout(patient(5)):
+            assert await handle.result() == "rested"
+
+
+async def test_a_run_that_waits_for_an_event_cannot_be_woken(client: Client) -> None:
+    async with serving(client, linger="0s"):
+        handle = await approval.enqueue(client)
+        await until(handle, "waiting")
+        with pytest.raises(Conflict, match="nothing in it sleeps"):
+            await handle.wake()
+        await handle.send(approved, "ivan")
+        assert await handle.result(timeout=ENOUGH) == "ivan"

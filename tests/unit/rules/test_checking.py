@@ -32,6 +32,7 @@ from aiki.wire.messages import (
     Status,
     Summary,
     Unit,
+    Wake,
     Watch,
     Workflows,
 )
@@ -56,6 +57,7 @@ GOOD: list[Request[Any]] = [
     CloseSession(ID),
     Pause([ID], "alice"),
     Resume([ID, ID]),
+    Wake([ID], id=ID),
     Page(ID),
     Page(ID, tried_after=""),
     History(ID),
@@ -80,6 +82,7 @@ BAD: list[Request[Any]] = [
     CloseSession(ID[:-1]),
     Pause(["1"]),
     Resume([ID, "1"]),
+    Wake([ID], id="1"),
     Resume([ID], "\0"),
     Page("1"),
     Page(ID, -1),
