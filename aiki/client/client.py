@@ -137,6 +137,8 @@ class Client:
         delay: Duration | None = None,
         start_at: datetime | None = None,
         send: BoundEvent[Any] | None = None,
+        timeout: Duration | None = None,
+        cancel_timeout: Duration | None = None,
     ) -> Handle[Any]: ...
     async def enqueue(
         self, call: Call[Any] | str, payload: Mapping[str, Any] | None = None, /, **options: Any

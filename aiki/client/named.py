@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from aiki.client.wire import Wire
 from aiki.client.workflows import known_names, registered
@@ -73,7 +73,7 @@ class RouteBook:
             workflow=call.workflow,
             version=route.version,
             input=Raw(data),
-            options=call.run_options,
+            options=_with_timeouts(call.run_options, route),
             digest=made if keyed else None,
         )
 
@@ -149,6 +149,13 @@ def encoded(value: Any, form: Schema, what: str) -> tuple[bytes, str]:
     except Misfit as misfit:
         raise PayloadError(f"${misfit.path[:PATH_CHARS]}: {misfit.reason}, in {what}") from None
     return data, digest(canonical(schema.without_defaults(plain, form, form)))
+
+
+def _with_timeouts(options: RunOptions, route: Route) -> RunOptions:
+    """Return the options, with the timeouts of the workflow if they have none."""
+    if options.timeout is not None or route.timeout is None:
+        return options
+    return structs.replace(options, timeout=route.timeout, cancel_timeout=route.cancel_timeout)
 
 
 def _parsed(route: Route) -> Schema:

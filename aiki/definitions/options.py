@@ -83,6 +83,17 @@ class HasOptions(ABC):
         """Return the same with these options, and the version unless it is UNCHANGED."""
 
 
+def timeouts(timeout: Duration | None, cancel_timeout: Duration | None) -> RunOptions:
+    """Return the options that a definition gives to all its runs. Raises UsageError."""
+    if timeout is None and cancel_timeout is None:
+        return NO_OPTIONS
+    made = RunOptions(
+        timeout=_as_stored("timeout", timeout), cancel_timeout=_as_stored("cancel_timeout", cancel_timeout)
+    )
+    check_options(made)
+    return made
+
+
 def checked_key(key: Any) -> str | None:
     """Return the idempotency key of a run or a task. Raises UsageError if it is none and not None."""
     if key is None:

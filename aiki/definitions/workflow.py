@@ -21,10 +21,11 @@ from typing import (
 )
 
 from aiki.core.canonical import digest
+from aiki.core.duration import Duration
 from aiki.core.errors import UsageError
 from aiki.core.frames import place
 from aiki.definitions.call import Call
-from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, RunOptions, checked_version
+from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, RunOptions, checked_version, timeouts
 from aiki.definitions.task import checked_name
 from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
@@ -72,6 +73,7 @@ class Workflow(HasOptions, Generic[P, R]):
         name: str,
         version: str,
         events: Sequence[Event[Any]] | None = None,
+        declared: RunOptions = NO_OPTIONS,
         scope: Scope = None,
     ) -> None:
         owner = f"workflow {name!r}"
@@ -82,7 +84,9 @@ class Workflow(HasOptions, Generic[P, R]):
         """The events that its runs take; None if they take any."""
         self.parameters = Parameters.of(fn, skip=1, owner=owner, scope=scope)
         self.result = Result.of(fn, owner=owner, scope=scope)
-        self.run_options = NO_OPTIONS
+        self.declared = declared
+        """The options that its runs have if nobody says otherwise."""
+        self.run_options = declared
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
 
@@ -147,7 +151,12 @@ class WorkflowDecorator(Protocol):
 def workflow(fn: Callable[Concatenate[WorkflowRun, P], Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
 @overload
 def workflow(
-    *, name: str | None = None, version: str = "1", events: Sequence[Event[Any]] | None = None
+    *,
+    name: str | None = None,
+    version: str = "1",
+    events: Sequence[Event[Any]] | None = None,
+    timeout: Duration | None = None,
+    cancel_timeout: Duration | None = None,
 ) -> WorkflowDecorator: ...
 def workflow(
     fn: Any = None,
@@ -156,6 +165,8 @@ def workflow(
     name: str | None = None,
     version: str = "1",
     events: Sequence[Event[Any]] | None = None,
+    timeout: Duration | None = None,
+    cancel_timeout: Duration | None = None,
 ) -> Any:
     """Make a workflow of an `async def` whose first parameter is the WorkflowRun, as `@workflow` or `@workflow(...)`.
 
@@ -172,9 +183,10 @@ def workflow(
 
     A run belongs to the name and version it was enqueued with, for ever; workers serve the versions they have.
     With `events` its runs take these alone: another name is refused where it is sent. Without, they take any.
+    `timeout` and `cancel_timeout` are those of its runs, if the manifest and `.options(...)` do not say otherwise.
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), the name is not
-    made of 1 to 64 letters, digits, `_` and `-`, the version is no text of 1 to 32 of letters, digits, `_ . + -`, or
-    two of the events have one name.
+    made of 1 to 64 letters, digits, `_` and `-`, the version is no text of 1 to 32 of letters, digits, `_ . + -`, two
+    of the events have one name, or a timeout is no duration.
     """
 
     def decorate(function: Callable[..., Any]) -> Workflow[Any, Any]:
@@ -187,6 +199,7 @@ def workflow(
             name=made_name,
             version=checked_version(made_name, version),
             events=_checked_events(made_name, events),
+            declared=timeouts(timeout, cancel_timeout),
             scope=scope,
         )
 

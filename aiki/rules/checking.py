@@ -38,6 +38,7 @@ from aiki.wire.messages import (
     Request,
     Resume,
     Route,
+    RunOptions,
     Said,
     Send,
     SendOp,
@@ -179,6 +180,7 @@ def check_routes(routes: Sequence[Route]) -> None:
             raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")
         if not all(map(is_token, route.task_names)):
             raise UsageError(f"route {route.workflow!r} {route.version!r} has a bad task name")
+        check_options(RunOptions(timeout=route.timeout, cancel_timeout=route.cancel_timeout))
         _check_schemas(route)
 
 

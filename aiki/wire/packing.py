@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from aiki.core.errors import ConfigError, PayloadError
 from aiki.wire import weights
 from aiki.wire.limits import MESSAGE_BYTES, PAYLOAD_BYTES, UNIT_ITEMS
-from aiki.wire.messages import OpenSession, Route, Unit
+from aiki.wire.messages import NONE, OpenSession, Route, Unit
 from aiki.wire.schema import OBJECTS
 
 Item = TypeVar("Item")
@@ -173,7 +173,9 @@ def openings(request: OpenSession, room: int) -> list[OpenSession]:
 
     if sum(map(weigh, request.routes)) <= room:
         return [request]
-    bare = replace(request, routes=[Route(route.workflow, route.version) for route in request.routes])
+    bare = replace(
+        request, routes=[replace(route, parameters=NONE, task_names=[], events=NONE) for route in request.routes]
+    )
     described = [route for route in request.routes if route.parameters or route.task_names or route.events]
     return [bare, *(replace(request, routes=list(some)) for some in parts(described, weigh, room))]
 

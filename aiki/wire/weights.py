@@ -50,7 +50,7 @@ _ARRIVAL_BYTES: Final = 128
 _SEND_BYTES: Final = 320
 """An event on its way, beside its name, key and value."""
 _TIMER_BYTES: Final = 48
-_ROUTE_BYTES: Final = 256
+_ROUTE_BYTES: Final = 320
 
 
 def of_text(text: str | None) -> int:

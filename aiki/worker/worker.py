@@ -404,4 +404,11 @@ def _route(workflow: Workflow[..., Any], room: int) -> Route:
     if error := payload_misfit(len(schema) + len(events), what, room=room):
         log.warning("%s: what it is sent by name is checked by workers alone", error)
         schema, events = NONE, to_wire(declared and {name: {} for name in declared})
-    return Route(workflow.name, workflow.version, schema, events=events)
+    return Route(
+        workflow.name,
+        workflow.version,
+        schema,
+        timeout=workflow.declared.timeout,
+        cancel_timeout=workflow.declared.cancel_timeout,
+        events=events,
+    )

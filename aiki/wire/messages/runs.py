@@ -278,6 +278,9 @@ class Route(Struct, omit_defaults=True):
     task_names: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
     live: bool = False
     """Whether a live worker serves it now (only in replies)."""
+    timeout: int | None = None
+    """Of its runs, in microseconds, unless their own options have one."""
+    cancel_timeout: int | None = None
     events: Raw = NONE
     """What `wire.declared` has of the events that it takes; absent where nothing is said of them."""
 

@@ -41,6 +41,8 @@ class Routes:
                 encode(route.task_names).decode(),
                 bytes(route.events) or None,
                 declared.names(route.events),
+                route.timeout,
+                route.cancel_timeout,
             )
             for route in routes
         ]

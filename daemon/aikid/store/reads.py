@@ -125,10 +125,11 @@ async def registered(
     fits = length <= limit_bytes
     weight = sa.func.sum(sa.case((fits, length), else_=0)).over(order_by=page.place).label("weight")
     schemas = [sa.case((fits, each)).label(each.key) for each in (page.parameters, page.events)]
-    found = sa.select(page.place, page.workflow, page.version, page.task_names, *schemas, weight).subquery().c
+    plain = (page.workflow, page.version, page.task_names, page.timeout_us, page.cancel_timeout_us)
+    found = sa.select(page.place, *plain, *schemas, weight).subquery().c
     shown = sa.and_(found.weight <= limit_bytes, found.place <= offset + limit)
     told = [sa.case((shown, each)) for each in (found.parameters, found.events)]
-    columns = (found.workflow, found.version, found.task_names, *told, shown)
+    columns = (*(found[each.key] for each in plain), *told, shown)
     rows = await pool.read(sa.select(*columns).order_by(found.place))
     listed = [to_route(row[:-1]) for row in rows if row[-1]]
     return listed, len(listed) < len(rows)
@@ -136,6 +137,8 @@ async def registered(
 
 def to_route(row: Sequence[Any]) -> Route:
     """Return a row of `registered` as it travels; `live` is not known here."""
-    workflow, version, task_names, *schemas = row
+    workflow, version, task_names, timeout, cancel_timeout, *schemas = row
     parameters, events = (Raw(schema) if schema else NONE for schema in schemas)
-    return Route(workflow, version, parameters, task_names or [], events=events)
+    return Route(
+        workflow, version, parameters, task_names or [], timeout=timeout, cancel_timeout=cancel_timeout, events=events
+    )

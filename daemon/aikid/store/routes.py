@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aikid.store.arrays import Blobs, Texts, Uuids
+from aikid.store.arrays import Blobs, Ints, Texts, Uuids
 from aikid.store.pool import Connection
 
 # `session_routes_served`, and of its sessions the primary key, until one lives; a plain read that waits for nobody.
@@ -29,16 +29,18 @@ async def served(connection: Connection, routes: Collection[tuple[str, str, str]
 
 _REGISTER: Final = """
 INSERT INTO aiki.routes AS r
-  (namespace, workflow, version, parameters, task_names, events, event_names, registered_at)
+  (namespace, workflow, version, parameters, task_names, events, event_names, timeout_us, cancel_timeout_us,
+    registered_at)
 SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, t.events, t.event_names::text[],
-  CASE WHEN %s THEN aiki.now() END
-FROM unnest(%b, %b, %b, %b, %b, %b, %b)
-  AS t(namespace, workflow, version, parameters, task_names, events, event_names)
+  t.timeout_us, t.cancel_timeout_us, CASE WHEN %s THEN aiki.now() END
+FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b)
+  AS t(namespace, workflow, version, parameters, task_names, events, event_names, timeout_us, cancel_timeout_us)
 ORDER BY 1, 2, 3
 ON CONFLICT (namespace, workflow, version) DO UPDATE
   SET parameters = coalesce(excluded.parameters, r.parameters), task_names = excluded.task_names,
     events = coalesce(excluded.events, r.events),
     event_names = CASE WHEN excluded.events IS NULL THEN r.event_names ELSE excluded.event_names END,
+    timeout_us = excluded.timeout_us, cancel_timeout_us = excluded.cancel_timeout_us,
     registered_at = aiki.now()
   WHERE excluded.registered_at IS NOT NULL
 """
@@ -56,6 +58,8 @@ class RouteRow:
     events: bytes | None = None
     event_names: Collection[str] | None = None
     """The only ones that it takes; None if it takes any."""
+    timeout_us: int | None = None
+    cancel_timeout_us: int | None = None
 
 
 async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worker: bool) -> None:
@@ -69,6 +73,8 @@ async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worke
         Texts([row.task_names for row in rows]),
         Blobs([row.events for row in rows]),
         Texts([_array(row.event_names) for row in rows]),
+        Ints([row.timeout_us for row in rows]),
+        Ints([row.cancel_timeout_us for row in rows]),
     ]
     await connection.execute(_REGISTER, parameters, prepare=True, binary=True)
 

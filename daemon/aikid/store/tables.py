@@ -351,6 +351,8 @@ routes = sa.Table(
     sa.Column("version", sa.Text(), primary_key=True),
     sa.Column("parameters", sa.LargeBinary()),
     sa.Column("task_names", JSONB()),
+    sa.Column("timeout_us", sa.BigInteger(), comment="Of its runs, unless their own options have one."),
+    sa.Column("cancel_timeout_us", sa.BigInteger()),
     sa.Column("events", sa.LargeBinary(), comment="The schemas of those that it declares, by name."),
     sa.Column("event_names", ARRAY(sa.Text()), comment="All that its runs take; null if they take any."),
     sa.Column("created_at", _Time, nullable=False, server_default=_now),
