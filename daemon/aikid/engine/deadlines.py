@@ -35,3 +35,5 @@ def _note(changes: Changes, run: Passed) -> None:
         changes.changed[run.namespace].append(run.id)
         if run.state is State.QUEUED:
             changes.queued[run.namespace, run.workflow, run.version] += 1
+        if run.session is not None:
+            changes.told[run.namespace, run.session].append((run.id, run.news))

@@ -67,6 +67,10 @@ class Passed:
     id: str
     step: Step
     state: State
+    session: str | None = None
+    """Of the worker that holds it, if it was told."""
+    news: int = 0
+    """The number of the arrival that tells it."""
 
 
 _PARKED: Final = quoted(sources(Move.DUE))
@@ -109,7 +113,8 @@ WITH due AS MATERIALIZED (
     waits = CASE WHEN r.state NOT IN ({_PARKED}) THEN r.waits END,
     history_seq = r.history_seq + CASE WHEN r.state IN ({_PARKED}) THEN 1 ELSE 0 END
   FROM judged j WHERE r.id = j.id AND j.step = '{Step.TELL}'
-  RETURNING r.id, r.history_seq, r.origin_id, r.state, r.news_seq, r.news_at, j.state IN ({_PARKED}) AS is_woken, j.at
+  RETURNING r.id, r.history_seq, r.origin_id, r.state, r.news_seq, r.news_at, r.session_id,
+    j.state IN ({_PARKED}) AS is_woken, j.at
 ), moved AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT e.id, e.history_seq, '{Move.TIME_OUT}', e.words, e.length FROM ended e
@@ -125,7 +130,8 @@ WITH due AS MATERIALIZED (
     look_at = CASE WHEN j.step IN ('{Step.TELL}', '{Step.NOTE}') THEN aiki.now() + {_GRACE} END
   FROM judged j LEFT JOIN told t ON t.id = j.id WHERE d.run_id = j.id
 ), {CLOSED}
-SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, coalesce(e.state, t.state, j.state)
+SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, coalesce(e.state, t.state, j.state),
+  t.session_id::text, coalesce(t.news_seq, 0)
 FROM judged j LEFT JOIN ended e ON e.id = j.id LEFT JOIN told t ON t.id = j.id
 """
 
@@ -134,6 +140,6 @@ async def pass_due(connection: Connection, *, limit: int) -> list[Passed]:
     """Let at most `limit` deadlines that have passed do what they do; return their runs."""
     cursor = await connection.execute(_PASS, (limit,), prepare=True, binary=True)
     return [
-        Passed(namespace, workflow, version, run_id, Step(step), State(state))
-        for namespace, workflow, version, run_id, step, state in await cursor.fetchall()
+        Passed(namespace, workflow, version, run_id, Step(step), State(state), session, news)
+        for namespace, workflow, version, run_id, step, state, session, news in await cursor.fetchall()
     ]

@@ -18,6 +18,7 @@ from aiki.rules.deadlines import GRACE_SECONDS, Deadline, Step, passed, step
 from aiki.rules.standing import Standing
 from aiki.wire.messages import End, Enqueue, Failure, Fence
 from aikid.engine import timers
+from aikid.engine.deadlines import pass_due
 from aikid.store import deadlines
 from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import Engine, completed, entry, locked, new_run, unit
@@ -175,6 +176,18 @@ async def test_a_run_that_was_cancelled_before_is_not_told_again(engine: Engine)
     assert await engine.execute("SELECT FROM aiki.inbox") == []
     assert await pass_time(engine) == {run_id: Step.END}, "nobody heard of that either"
     assert await engine.results(unit(fence, end=completed())) == ["fenced"]
+
+
+async def test_the_worker_that_holds_a_run_is_told_at_once(engine: Engine) -> None:
+    session = await engine.session()
+    held, queued = await timed_run(engine), await timed_run(engine)
+    fences = {run.fence.run_id: run.fence for run in await engine.claim(session)}
+    await engine.results(unit(fences[queued], end=End(Move.RELEASE)))
+    await engine.execute(PASSED)
+    (changes,) = [changes async for changes in pass_due(engine.pool)]
+    assert changes.told == {(engine.namespace, session): [(held, 1)]}
+    assert changes.queued == {(engine.namespace, "flow", "1.0"): 1}
+    assert set(changes.changed[engine.namespace]) == {held, queued}
 
 
 # -- once (P4): who holds the row decides
