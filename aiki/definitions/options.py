@@ -20,9 +20,10 @@ from aiki.core.moments import to_wire
 from aiki.inside.event import BoundEvent
 from aiki.wire.messages.options import HIGHEST_PRIORITY as HIGHEST_PRIORITY
 from aiki.wire.messages.options import NO_OPTIONS as NO_OPTIONS
-from aiki.wire.messages.options import FirstEvent, check_key, check_options
+from aiki.wire.messages.options import FirstEvent, check_key
 from aiki.wire.messages.options import OnConflict as OnConflict
 from aiki.wire.messages.options import RunOptions as RunOptions
+from aiki.wire.messages.options import check_options as check_options
 from aiki.wire.subjects import is_version
 
 UNCHANGED: Final[Any] = object()

@@ -103,6 +103,12 @@ class Workflow(HasOptions, Generic[P, R]):
                 "   # code that workflows share is a plain `async def`",
             )
 
+    def declare(self, options: RunOptions) -> None:
+        """Let its runs have these options where nobody says otherwise, in place of those that it declares."""
+        if self.run_options == self.declared:
+            self.run_options = options
+        self.declared = options
+
     def _with(self, options: RunOptions, version: str) -> Self:
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)

@@ -1,4 +1,4 @@
-"""Own the parts of the format that this release checks but cannot carry out: schedules and workflow overrides.
+"""Own the parts of the format that this release checks but cannot carry out: schedules and workflows' retries.
 
 They are checked in full before they are refused, so that a manifest for a later release shows its own mistakes first.
 """
@@ -37,9 +37,9 @@ def check_schedules(node: Node) -> None:
         key.place.refuse(f"the schedule {key}: schedules are not yet supported, and expected none")
 
 
-def check_overrides(node: Node) -> None:
-    """Check what `workflows` overrides. Raises ConfigError at a mistake, else where a key is not yet supported."""
-    fields.table(fields.token, _override, of="workflows by name")(node)
+def check_retry(override: Fields) -> None:
+    """Check how a workflow is retried. Raises ConfigError at a mistake, else at the key: not yet supported."""
+    override.not_yet("retry", _retry)
 
 
 def _schedule(node: Node) -> None:
@@ -69,12 +69,6 @@ def _schedule(node: Node) -> None:
     schedule.optional("payload", fields.table(fields.text, fields.json, of="the payload"))
     schedule.optional("labels", fields.table(fields.text, fields.text, of="labels"))
     schedule.optional("priority", fields.integer(least=-100, most=100))
-
-
-def _override(node: Node) -> None:
-    override = Fields(node, "timeout", "retry", what="a workflow's settings")
-    override.not_yet("timeout", fields.duration)
-    override.not_yet("retry", _retry)
 
 
 def _retry(node: Node) -> None:

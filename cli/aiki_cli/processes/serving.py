@@ -16,6 +16,7 @@ from signal import Signals
 from typing import Final, NoReturn
 
 from aiki import Worker
+from aiki.manifest import overrides
 from aiki.manifest.collecting import collect, load_lifespan
 from aiki.process.imports import look_first_in
 from aiki.process.parent import watch_parent
@@ -58,6 +59,8 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     uvloop_factory()  # imported before a module of users may have its name
     look_first_in([str(folder) for folder in options.folders])
     registry = collect(modules)
+    if session.manifest:
+        overrides.apply(session.manifest.workflows, registry, file=session.manifest.file)
     lifespan = load_lifespan(options.lifespan) if options.lifespan else None
 
     # What is loaded stays, and a run leaves no cycles: looking for them at every 700 objects costs a tenth of the CPU.

@@ -26,6 +26,17 @@ def test_a_run_that_ends_in_time_is_none_the_worse_for_its_timeout(aiki, worker)
     assert "deadline" in aiki("status", slow, "-o", "table").out
 
 
+def test_a_manifest_gives_timeouts_to_the_runs_of_a_workflow(aiki, start, flows, namespace):
+    own = {"AIKI_NAMESPACE": namespace}
+    (flows / "aiki.yaml").write_text("aiki: 1\nmodules: {flows: [flows]}\nworkflows: {hello: {timeout: 200ms}}\n")
+    known = start("worker", "start", env=own)
+    known.wait_for_log("serves")
+    known.close()
+    assert aiki("enqueue", "hello", "--wait", env=own).code == 4
+    slow = aiki("enqueue", "hello", "--run-timeout", "1h", env=own).lines[0]
+    assert aiki("wait", slow, "--timeout", "300ms", env=own).code == 124
+
+
 def test_a_timeout_that_makes_no_sense_is_refused(aiki, worker):
     for arguments, message in (
         (["--run-timeout", "soon"], "soon"),

@@ -16,7 +16,7 @@ modules:
   myflows: [myflows.orders, myflows.reports]
 path: [src]
 workflows:
-  process-order: {}
+  process-order: {timeout: 30d, cancel_timeout: 1m}
 worker: {max_concurrent_runs: 100, drain: 30s, lifespan: "myflows.app:lifespan"}
 client: {url: "nats://127.0.0.1:4222", namespace: default}
 profiles: {prod: {client: {url: "${AIKI_PROD_URL}"}}}
@@ -33,6 +33,7 @@ def test_a_full_manifest_is_read(tmp_path):
     assert manifest.project == "shop"
     assert manifest.modules == {"myflows": ("myflows.orders", "myflows.reports")}
     assert manifest.path == ((tmp_path / "src").resolve(),)
+    assert manifest.workflows == {"process-order": {"timeout": 30 * 86_400_000_000, "cancel_timeout": 60_000_000}}
     assert manifest.worker.max_concurrent_runs == 100
     assert manifest.worker.drain_seconds == 30.0
     assert manifest.worker.lifespan == "myflows.app:lifespan"
@@ -115,7 +116,6 @@ BAD = [
         "unknown key `ca` in `client`, and expected url, namespace, creds, tls_ca",
     ),
     ("aiki: 1\nprofiles: {p: {worker: {}}}", 2, 16, "unknown key `worker` in a profile, and expected client"),
-    ("aiki: 1\nworkflows: {w: {timeout: 30d}}", 2, 17, "`timeout` in a workflow's settings is not yet supported"),
     ("aiki: 1\nworkflows: {w: {timeout: 30 days}}", 2, 26, "expected a duration"),
     ("aiki: 1\nworkflows: {w: {retry: {type: none}}}", 2, 17, "`retry` in a workflow's settings is not yet supported"),
     ("aiki: 1\nworkflows: {w: {retry: {type: often}}}", 2, 31, "expected fixed, exponential"),
