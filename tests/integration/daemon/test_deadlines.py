@@ -16,8 +16,8 @@ import pytest
 from aiki.core.states import Move, State
 from aiki.rules.deadlines import GRACE_SECONDS, Deadline, Step, passed, step
 from aiki.rules.standing import Standing
-from aiki.wire.messages import End, Enqueue, Failure, Fence
-from aikid.engine import timers
+from aiki.wire.messages import End, Enqueue, Failure, Fence, Pause, Resume
+from aikid.engine import control, timers
 from aikid.engine.deadlines import pass_due
 from aikid.store import deadlines
 from tests.integration.daemon.asking import running_app
@@ -244,6 +244,60 @@ async def test_of_two_daemons_each_passes_what_the_other_does_not(engine: Engine
         assert await rival.pass_deadlines() == {second: Step.END}
     assert await engine.pass_deadlines() == {first: Step.END}
     assert await rival.pass_deadlines() == {}
+
+
+# -- a pause
+
+
+async def test_a_paused_run_is_told_when_it_is_resumed_and_one_that_has_not_begun_ends_then(engine: Engine) -> None:
+    begun, new = await timed_run(engine, priority=1), await timed_run(engine)
+    run = await engine.claim_one()
+    assert await engine.results(unit(run.fence, end=End(Move.RELEASE))) == ["done"]
+    await control.pause(engine.pool, engine.namespace, Pause([begun, new]))
+    assert await pass_time(engine) == {begun: Step.HOLD, new: Step.HOLD}
+    assert await engine.pass_deadlines() == {}, "whatever is paused costs no look"
+    await control.resume(engine.pool, engine.namespace, Resume([begun, new]))
+    assert await engine.pass_deadlines() == {begun: Step.TELL, new: Step.END}
+
+
+async def test_the_grace_of_a_run_that_is_paused_begins_anew_when_it_is_resumed(engine: Engine) -> None:
+    fence = await told_run(engine)
+    await engine.results(unit(fence, end=End(Move.RELEASE)))
+    await control.pause(engine.pool, engine.namespace, Pause([fence.run_id]))
+    assert await pass_time(engine) == {fence.run_id: Step.HOLD}
+    await control.resume(engine.pool, engine.namespace, Resume([fence.run_id]))
+    assert await engine.pass_deadlines() == {}
+    assert await pass_time(engine) == {fence.run_id: Step.END}
+
+
+async def test_a_resume_that_meets_the_waker_is_seen_by_the_next_look(engine: Engine) -> None:
+    """It reads the deadline as it was before the waker took note of the pause."""
+    fence = await told_run(engine)
+    await engine.results(unit(fence, end=End(Move.RELEASE)))
+    await control.pause(engine.pool, engine.namespace, Pause([fence.run_id]))
+    await engine.execute(PASSED)
+    async with passing(engine):
+        resuming = asyncio.create_task(control.resume(engine.pool, engine.namespace, Resume([fence.run_id])))
+        await engine.until_waiting()
+    await resuming
+    assert await engine.execute("SELECT look_at IS NOT NULL FROM aiki.deadlines") == [(True,)]
+
+
+async def test_a_pause_that_meets_the_waker_holds_the_next_step(engine: Engine) -> None:
+    run_id = await timed_run(engine)
+    await engine.execute(PASSED)
+    async with passing(engine):
+        pausing = asyncio.create_task(control.pause(engine.pool, engine.namespace, Pause([run_id])))
+        await engine.until_waiting()
+    await pausing
+    assert await engine.state(run_id) is State.FAILED, "the waker was first"
+    other = await timed_run(engine)
+    await engine.execute(PASSED)
+    pause = "UPDATE aiki.runs SET state = 'paused', history_seq = history_seq + 1 WHERE id = %s"
+    async with locked(engine.database, pause, other) as paused:
+        assert await engine.pass_deadlines() == {}
+        await paused.commit()
+    assert await engine.pass_deadlines() == {other: Step.HOLD}
 
 
 # -- where deadlines come from
