@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from aiki.core.states import TERMINAL, Move, State
-from aiki.rules import claiming, controlling, crashing, enqueueing, recording
+from aiki.rules import claiming, controlling, crashing, deadlines, enqueueing, recording
 from aiki.rules.claiming import Queued
+from aiki.rules.deadlines import Deadline, Step
 from aiki.rules.judging import ENDS, PARKING
 from aiki.rules.standing import Standing, woken
 from aiki.wire.messages import End, Entry, Fence, Ordered, Pause, Resume, Unit
@@ -40,6 +41,10 @@ SELECT id::text, state, finished_at IS NOT NULL,
 FROM aiki.runs
 """
 """One round trip: it is asked after every command."""
+PASSES = b"""
+INSERT INTO aiki.deadlines (run_id, at, look_at) VALUES (%s, aiki.now(), aiki.now())
+ON CONFLICT (run_id) DO UPDATE SET look_at = aiki.now()
+"""
 EXAMPLES = int(os.environ.get("AIKI_STATES_EXAMPLES", "25"))
 
 
@@ -54,6 +59,7 @@ class ModelRun:
     journal: list[Entry] = field(default_factory=list)
     session: str | None = None
     fence: Fence | None = None
+    deadline: Deadline = field(default_factory=Deadline)
     last: Unit | None = None
     """What ended the last claim: repeating it is `done` while nobody claimed again."""
 
@@ -102,8 +108,8 @@ class Runs(RuleBasedStateMachine):
     def do(self, work: Any) -> Any:
         return self.runner.run(work)
 
-    def execute(self, statement: bytes) -> Any:
-        return self.do(self.postgres.execute(statement))
+    def execute(self, statement: bytes, *parameters: str) -> Any:
+        return self.do(self.postgres.execute(statement, parameters))
 
     def running(self) -> list[str]:
         return [run_id for run_id, run in self.runs.items() if run.state is State.RUNNING]
@@ -248,6 +254,25 @@ class Runs(RuleBasedStateMachine):
             run.happens(Move.RESUME, after)
             run.story += [Move.DEFER] * (after.state is State.SCHEDULED)
             run.last = None
+        run.standing = after
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def a_deadline_passes(self, data: Any, which: int) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.runs)))
+        run = self.runs[run_id]
+        self.execute(b"UPDATE aiki.deadlines SET look_at = NULL")
+        self.execute(PASSES, run_id)
+        expected, after = deadlines.step(run.standing, run.deadline), deadlines.passed(run.standing, run.deadline)
+        assert self.do(self.daemons[which].pass_deadlines()) == {run_id: expected}
+        if expected is Step.TELL:
+            run.deadline = Deadline(after.news, after.news)
+        if expected is Step.END:
+            run.last = None
+            if run.fence is not None:
+                self.lose(run_id)
+        if after.state is not run.state:
+            run.happens(Move.TIME_OUT if expected is Step.END else Move.DUE, after)
         run.standing = after
 
     @invariant()

@@ -105,7 +105,7 @@ def note(changes: Changes, reached: Reached) -> None:
 async def inbox(pool: Pool, namespace: str, request: Inbox, *, room: int) -> InboxReply:
     """Return what a run has not taken yet, as much as fits `room`.
 
-    Raises NotFound, Unavailable, and PayloadError if the next arrival fits no message.
+    Raises NotFound, also for one that has ended, Unavailable, and PayloadError if the next arrival fits no message.
     """
     run_id, after = request.run_id, request.after
 

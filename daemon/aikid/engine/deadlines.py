@@ -35,5 +35,8 @@ def _note(changes: Changes, run: Passed) -> None:
         changes.changed[run.namespace].append(run.id)
         if run.state is State.QUEUED:
             changes.queued[run.namespace, run.workflow, run.version] += 1
-        if run.session is not None:
-            changes.told[run.namespace, run.session].append((run.id, run.news))
+    else:
+        return
+    # Of an end, too: its worker reads its inbox, finds that the run has ended, and has a slot free.
+    if run.session is not None:
+        changes.told[run.namespace, run.session].append((run.id, run.news))

@@ -67,10 +67,10 @@ class Passed:
     id: str
     step: Step
     state: State
-    session: str | None = None
-    """Of the worker that holds it, if it was told."""
-    news: int = 0
-    """The number of the arrival that tells it."""
+    session: str | None
+    """Of the worker that holds it, or held it until now."""
+    news: int
+    """The number to tell that worker by: of the arrival, or one beyond all if there is none."""
 
 
 _PARKED: Final = quoted(sources(Move.DUE))
@@ -81,7 +81,8 @@ _AT: Final = """to_char(d.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')""
 # at the end of its grace, is too late.
 _PASS: Final = f"""
 WITH due AS MATERIALIZED (
-  SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.cancel_seq, d.told_seq, d.grace,
+  SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.session_id, r.news_seq, r.cancel_seq,
+    d.told_seq, d.grace,
     r.epoch > 0 OR EXISTS (SELECT FROM aiki.journal j WHERE j.run_id = r.id) AS has_begun, {_AT} AS at
   FROM aiki.deadlines d JOIN aiki.runs r ON r.id = d.run_id
   WHERE d.look_at <= aiki.now() ORDER BY d.look_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
@@ -113,7 +114,7 @@ WITH due AS MATERIALIZED (
     waits = CASE WHEN r.state NOT IN ({_PARKED}) THEN r.waits END,
     history_seq = r.history_seq + CASE WHEN r.state IN ({_PARKED}) THEN 1 ELSE 0 END
   FROM judged j WHERE r.id = j.id AND j.step = '{Step.TELL}'
-  RETURNING r.id, r.history_seq, r.origin_id, r.state, r.news_seq, r.news_at, r.session_id,
+  RETURNING r.id, r.history_seq, r.origin_id, r.state, r.news_seq, r.news_at,
     j.state IN ({_PARKED}) AS is_woken, j.at
 ), moved AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
@@ -131,7 +132,7 @@ WITH due AS MATERIALIZED (
   FROM judged j LEFT JOIN told t ON t.id = j.id WHERE d.run_id = j.id
 ), {CLOSED}
 SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, coalesce(e.state, t.state, j.state),
-  t.session_id::text, coalesce(t.news_seq, 0)
+  j.session_id::text, coalesce(t.news_seq, j.news_seq + 1)
 FROM judged j LEFT JOIN ended e ON e.id = j.id LEFT JOIN told t ON t.id = j.id
 """
 

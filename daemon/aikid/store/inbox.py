@@ -228,11 +228,12 @@ class Unread:
 
 
 # `inbox_unread` from the left, no further than what is returned; the count reads no payload, once for each run.
-_UNREAD: Final = """
+_UNREAD: Final = f"""
 WITH run AS MATERIALIZED (
   SELECT r.id, r.news_seq, r.wanted,
     (SELECT count(*) FROM aiki.inbox i WHERE i.run_id = r.id AND i.taken_seq IS NULL AND i.number > %(after)s) AS count
-  FROM aiki.runs r WHERE r.id = ANY(%(run_ids)b) AND r.namespace = %(namespace)s
+  FROM aiki.runs r
+  WHERE r.id = ANY(%(run_ids)b) AND r.namespace = %(namespace)s AND r.state NOT IN ({quoted(TERMINAL)})
 )
 SELECT r.id::text, r.news_seq, r.wanted, r.count, i.number, i.at_us, i.kind, i.name, i.value, i.send_id::text
 FROM run r LEFT JOIN LATERAL (
@@ -257,7 +258,7 @@ async def unread(
     most: int = CLAIMED_ARRIVALS,
     is_forced: bool = False,
 ) -> dict[str, Unread]:
-    """Return what is unread of these runs beyond number `after`: of each `most` at most, and as many as fit.
+    """Return what is unread of those of these runs that have not ended: of each `most` at most, and as many as fit.
 
     With `is_forced` it is one at least, if there is one.
     """

@@ -114,9 +114,18 @@ async def test_a_repeated_send_is_taken_once_also_after_its_consumption(engine: 
     consuming = Unit(run.fence, 0, [replace(entry("wait"), takes=(1,))], [])
     assert (await engine.record(consuming))[0].result == "done"
     assert results(await engine.send(one)) == ["repeated"]
+    assert (await engine.inbox(run.fence.run_id)).arrivals == []
     assert await engine.results(unit(run.fence, 1, end=completed())) == ["done"]
     assert results(await engine.send(one)) == ["repeated"]
+
+
+async def test_the_inbox_of_a_run_that_has_ended_is_not_found(engine: Engine) -> None:
+    """So whoever still holds it hears that it has lost it."""
+    run = await held(engine)
     assert (await engine.inbox(run.fence.run_id)).arrivals == []
+    assert await engine.results(unit(run.fence, end=completed())) == ["done"]
+    with pytest.raises(NotFound):
+        await engine.inbox(run.fence.run_id)
 
 
 async def test_a_key_is_taken_once_whoever_sends_it(engine: Engine, rival: Engine) -> None:

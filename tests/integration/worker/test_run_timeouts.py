@@ -1,0 +1,67 @@
+"""A run whose own timeout passes while a worker has it, or had it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aiki import Client, RunTimedOut, State, Worker, WorkflowRun, task, workflow
+from tests.waiting import ENOUGH, wait_until
+
+pytestmark = pytest.mark.anyio
+
+starts: list[str] = []
+
+
+@task
+async def hold(run_id: str) -> None:
+    starts.append(run_id)
+    await asyncio.sleep(3600)
+
+
+@workflow(timeout="500ms", cancel_timeout="200ms")
+async def holds(run: WorkflowRun) -> None:
+    await hold.run(run, run.run_id)
+
+
+@workflow(timeout="500ms", cancel_timeout="200ms")
+async def sleeps(run: WorkflowRun) -> None:
+    await run.sleep("1h")
+
+
+@workflow(timeout="1h")
+async def in_time(run: WorkflowRun) -> str:
+    await run.sleep("50ms")
+    return "in time"
+
+
+@pytest.mark.parametrize("flow", [holds, sleeps])
+async def test_a_run_that_goes_on_after_its_deadline_is_ended_and_its_slot_is_free(
+    client: Client, flow: object
+) -> None:
+    assert flow in (holds, sleeps)
+    made = holds if flow is holds else sleeps
+    async with Worker(client, workflows=[made, in_time], max_concurrent_runs=1):
+        handle = await made.enqueue(client)
+        with pytest.raises(RunTimedOut):
+            await handle.result(timeout=ENOUGH)
+        status = await handle.status()
+        assert (status.state, status.timed_out) == (State.FAILED, True)
+        other = await in_time.enqueue(client)
+        assert await other.result(timeout=ENOUGH) == "in time"
+    assert (await handle.status()).state is State.FAILED
+
+
+async def test_a_run_whose_worker_has_gone_is_ended_without_compensation(client: Client) -> None:
+    async with Worker(client, workflows=[holds], drain="0s"):
+        handle = await holds.enqueue(client)
+
+        async def has_begun() -> bool:
+            return handle.run_id in starts
+
+        await wait_until(has_begun, what="the run does not begin")
+    with pytest.raises(RunTimedOut, match="ended without compensation"):
+        await handle.result(timeout=ENOUGH)
+    moves = [entry.move async for entry in client.runs.history(handle.run_id) if entry.move != "claim"]
+    assert moves == ["enqueued", "release", "time_out"]
