@@ -22,14 +22,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from aiki.core.states import TERMINAL, Move, State
-from aiki.rules import claiming, controlling, crashing, deadlines, enqueueing, recording
+from aiki.rules import arriving, claiming, controlling, crashing, deadlines, enqueueing, recording
+from aiki.rules.arriving import Known
 from aiki.rules.claiming import Queued
 from aiki.rules.deadlines import Deadline, Step
 from aiki.rules.judging import ENDS, PARKING
 from aiki.rules.standing import Standing, woken
 from aiki.wire.messages import End, Entry, Fence, Ordered, Pause, Resume, Unit
 from aikid.engine import control
-from tests.integration.daemon.engine import Engine, entry, new_run
+from tests.integration.daemon.engine import Engine, entry, event, new_run
 from tests.servers import Postgres
 
 EPOCH_US = 1_000_000
@@ -37,7 +38,8 @@ ENDINGS = st.none() | st.sampled_from(sorted(ENDS))
 EVERYTHING = b"""
 SELECT id::text, state, finished_at IS NOT NULL,
     ARRAY(SELECT key FROM aiki.journal WHERE run_id = runs.id ORDER BY seq),
-    ARRAY(SELECT move FROM aiki.run_history WHERE run_id = runs.id ORDER BY seq)
+    ARRAY(SELECT move FROM aiki.run_history WHERE run_id = runs.id ORDER BY seq),
+    news_seq, unread, coalesce(waits, '{}')
 FROM aiki.runs
 """
 """One round trip: it is asked after every command."""
@@ -94,7 +96,7 @@ class Runs(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.daemons = [Engine(self.database), Engine(self.database)]
         self.postgres = self.do(psycopg.AsyncConnection.connect(self.database, autocommit=True))
-        self.execute(b"TRUNCATE aiki.runs, aiki.journal, aiki.attempts, aiki.run_history, aiki.sessions")
+        self.execute(b"TRUNCATE aiki.runs, aiki.journal, aiki.attempts, aiki.run_history, aiki.sessions, aiki.inbox")
         self.runs: dict[str, ModelRun] = {}
         self.sessions: list[str] = []
         self.zombies: list[tuple[str, Fence, int]] = []
@@ -178,6 +180,43 @@ class Runs(RuleBasedStateMachine):
             run.last = unit
             self.zombies.append((run_id, run.fence, len(run.journal)))
             run.session = run.fence = None
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data(), which=st.integers(0, 1), entries=st.integers(0, 1), behind=st.booleans())
+    def a_run_parks_for_an_event(self, data: Any, which: int, entries: int, behind: bool) -> None:
+        run_id = data.draw(st.sampled_from(self.running()))
+        run = self.runs[run_id]
+        assert run.fence is not None
+        seen = max(0, run.standing.news - behind)
+        base = len(run.journal)
+        new = [entry(f"t{base + n}") for n in range(entries)]
+        unit = Unit(run.fence, base, new, [], End(Move.WAIT, seen=seen, waits=["event:approved"]))
+        expected, after = recording.record(run.standing, unit, run.journal, {})
+        assert self.do(self.daemons[which].record(unit)) == [expected]
+        run.standing = after
+        run.journal += new
+        if expected.parked:
+            run.story += [Move.WAIT, *([Move.PAUSE] if run.state is State.PAUSED else [])]
+            run.last = unit
+            self.zombies.append((run_id, run.fence, len(run.journal)))
+            run.session = run.fence = None
+        expected, _ = recording.record(run.standing, unit, run.journal, {})
+        assert self.do(self.daemons[1 - which].record(unit)) == [expected]
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data(), which=st.integers(0, 1), name=st.sampled_from(["approved", "other"]))
+    def somebody_sends(self, data: Any, which: int, name: str) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.runs)))
+        run = self.runs[run_id]
+        sent = event(run_id, name)
+        outcome = arriving.send(run.standing, Known(), sent)
+        repeat = arriving.send(run.standing, Known({sent.id}), sent) if outcome == arriving.TAKEN else outcome
+        found = self.do(self.daemons[which].send(sent)) + self.do(self.daemons[1 - which].send(sent))
+        assert [one.result for one in found] == [outcome.result, repeat.result]
+        if outcome == arriving.TAKEN:
+            after = arriving.reached(run.standing, [f"event:{name}"])
+            run.story += [Move.ARRIVE] * (after.state is not run.state)
+            run.standing = after
 
     @precondition(lambda self: self.zombies)
     @rule(data=st.data(), end=ENDINGS)
@@ -282,6 +321,8 @@ class Runs(RuleBasedStateMachine):
         assert all(finished == (State(state) in TERMINAL) for _, state, finished, *_ in rows)
         assert {row[0]: row[3] for row in rows} == {i: [one.key for one in run.journal] for i, run in self.runs.items()}
         assert {row[0]: row[4] for row in rows} == {i: run.story for i, run in self.runs.items()}
+        known = {i: (run.standing.news, run.standing.unread, run.standing.waits) for i, run in self.runs.items()}
+        assert {row[0]: (*row[5:7], frozenset(row[7])) for row in rows} == known
 
 
 @pytest.fixture

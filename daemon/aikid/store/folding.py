@@ -73,8 +73,9 @@ WITH unit AS MATERIALIZED (
   ORDER BY r.id FOR NO KEY UPDATE
 ), fit AS MATERIALIZED (
   SELECT l.id, l.generation, l.origin_id, l.workflow, l.version, l.started_at, l.news_seq, l.wanted, u.*
-  FROM unit u JOIN locked l ON l.id = u.run_id AND l.namespace = u.namespace
-  WHERE l.state = '{State.RUNNING}' AND l.epoch = u.epoch AND l.claim_id = u.claim_id
+  FROM unit u FULL JOIN locked l ON l.id = u.run_id AND l.namespace = u.namespace
+  WHERE coalesce(l.state, '') = '{State.RUNNING}' AND coalesce(l.epoch, -1) = coalesce(u.epoch, -2)
+    AND coalesce(l.claim_id, '') = coalesce(u.claim_id, '?')
     AND (u.base IS NULL OR u.base = {LENGTH.format("l")})
 )
 """
