@@ -102,10 +102,14 @@ def told(unit: Unit, recorded: Recorded) -> Unit:
 
 
 def stands(unit: Unit, journal: Sequence[Entry], tries: Tries) -> bool:
-    """Tell whether all entries and tries of a unit are on record just as it says."""
-    if journal[unit.base : unit.base + len(unit.entries)] != unit.entries:
+    """Tell whether all entries and tries of a unit are on record just as it says.
+
+    What an entry took was marked in the inbox with it: a journal need not say so.
+    """
+    known = journal[unit.base : unit.base + len(unit.entries)]
+    if list(map(_bare, known)) != list(map(_bare, unit.entries)):
         return False
-    return all((known := tries.get(number)) is not None and _says(known, one) for number, one in tries_of(unit).items())
+    return all((kept := tries.get(number)) is not None and _says(kept, one) for number, one in tries_of(unit).items())
 
 
 def tries_of(unit: Unit) -> dict[tuple[str, int], Attempt]:
@@ -137,6 +141,10 @@ def is_under_way(attempt: Attempt) -> bool:
 
 def _said_at(attempt: Attempt) -> int:
     return attempt.details_at or 0
+
+
+def _bare(entry: Entry) -> Entry:
+    return structs.replace(entry, takes=()) if entry.takes else entry
 
 
 def _says(known: Attempt, repeat: Attempt) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from msgspec import structs
 
 from aiki.core.states import TERMINAL, Move, State
 from aiki.rules import arriving, claiming, controlling, crashing, deadlines, enqueueing, recording
@@ -64,6 +65,8 @@ class ModelRun:
     deadline: Deadline = field(default_factory=Deadline)
     last: Unit | None = None
     """What ended the last claim: repeating it is `done` while nobody claimed again."""
+    unread: list[int] = field(default_factory=list)
+    """The numbers of events that came and were not consumed."""
 
     @property
     def state(self) -> State:
@@ -76,6 +79,11 @@ class ModelRun:
     def queued(self, run_id: str) -> Queued:
         """Return the run as a claim looks at it."""
         return Queued(run_id, self.standing.epoch > 0, 0, self.place, self.standing.crash_count, 2)
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Write entries, and consume what they take."""
+        self.journal += [structs.replace(one, takes=()) for one in entries]
+        self.unread = [number for number in self.unread if not any(number in one.takes for one in entries)]
 
     def told(self, unit: Unit) -> str:
         """Write a unit if it fits; return what its worker is told."""
@@ -151,6 +159,8 @@ class Runs(RuleBasedStateMachine):
             run.happens(Move.CLAIM, claiming.claimed(run.standing, one.fence.claim_id))
             assert one.fence.epoch == run.standing.epoch
             assert one.entries == run.journal
+            assert [arrival.number for arrival in one.arrivals if arrival.kind == "event"] == run.unread
+            assert one.news == run.standing.news
             run.session, run.fence, run.last = session, one.fence, None
 
     def is_suspect(self, run_id: str) -> bool:
@@ -189,12 +199,12 @@ class Runs(RuleBasedStateMachine):
         assert run.fence is not None
         seen = max(0, run.standing.news - behind)
         base = len(run.journal)
-        new = [entry(f"t{base + n}") for n in range(entries)]
+        new = [structs.replace(entry(f"t{base + n}"), takes=tuple(run.unread[:1])) for n in range(entries)]
         unit = Unit(run.fence, base, new, [], End(Move.WAIT, seen=seen, waits=["event:approved"]))
         expected, after = recording.record(run.standing, unit, run.journal, {})
         assert self.do(self.daemons[which].record(unit)) == [expected]
-        run.standing = after
-        run.journal += new
+        run.take(new)
+        run.standing = replace(after, unread=len(run.unread))
         if expected.parked:
             run.story += [Move.WAIT, *([Move.PAUSE] if run.state is State.PAUSED else [])]
             run.last = unit
@@ -217,6 +227,7 @@ class Runs(RuleBasedStateMachine):
             after = arriving.reached(run.standing, [f"event:{name}"])
             run.story += [Move.ARRIVE] * (after.state is not run.state)
             run.standing = after
+            run.unread.append(after.news)
 
     @precondition(lambda self: self.zombies)
     @rule(data=st.data(), end=ENDINGS)

@@ -12,10 +12,26 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from aiki.core.errors import NotFound
+from aiki.core.errors import NotFound, PayloadError
 from aiki.core.states import Move, State
-from aiki.wire.limits import UNREAD_EVENTS
-from aiki.wire.messages import Arrival, Attempt, Claimed, End, Entry, Outcome, Record, Recorded, TimerAsk, Unit
+from aiki.wire import codec
+from aiki.wire.limits import MESSAGE_BYTES, UNREAD_EVENTS
+from aiki.wire.messages import (
+    Arrival,
+    Attempt,
+    Claim,
+    Claimed,
+    ClaimReply,
+    End,
+    Entry,
+    Outcome,
+    Record,
+    Recorded,
+    TimerAsk,
+    Unit,
+)
+from aiki.wire.packing import MAX_PAYLOAD_LEAST, payload_bytes
+from aikid.engine.claims import answer
 from aikid.engine.record import record
 from tests.integration.daemon.engine import (
     VERSION,
@@ -209,6 +225,62 @@ async def test_the_session_that_holds_a_run_is_told(engine: Engine) -> None:
     run = await held(engine, session)
     done = await engine.sent(event(run.fence.run_id), event(run.fence.run_id))
     assert dict(done.changes.told) == {(engine.namespace, session): [(run.fence.run_id, 2)]}
+
+
+# -- reading
+
+
+async def test_a_claim_brings_the_first_hundred_and_the_rest_is_read_in_pages(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await engine.send(*(event(run_id) for _ in range(1_150)))
+    run = await engine.claim_one()
+    assert [one.number for one in run.arrivals] == list(range(1, 101))
+    assert (run.news, run.unread) == (100, 1_150)
+    second = await engine.inbox(run_id, run.news)
+    assert [one.number for one in second.arrivals] == list(range(101, 1_101))
+    assert (second.news, second.more) == (1_100, True)
+    last = await engine.inbox(run_id, second.news)
+    assert (len(last.arrivals), last.news, last.more) == (50, 1_150, False)
+
+
+@pytest.mark.parametrize("room", [MAX_PAYLOAD_LEAST, MESSAGE_BYTES])
+async def test_what_is_large_is_left_to_the_inbox_and_read_one_by_one(engine: Engine, room: int) -> None:
+    engine.room = room
+    large = b'"' + b"x" * (payload_bytes(room) - 2) + b'"'
+    run_id = await engine.queued_run(input=Raw(large))
+    assert results(await engine.send(*(event(run_id, value=large) for _ in range(3)))) == ["taken"] * 3
+    request = Claim(await engine.session(), "claim-1", [(WORKFLOW, VERSION)], 1)
+    (data,) = (await answer(engine.pool, engine.namespace, request, room=room)).replies
+    assert len(data) <= room
+    (run,) = codec.decode_reply(data, ClaimReply).runs
+    assert (run.unread, run.news) == (3, len(run.arrivals))
+    seen, more = run.news, True
+    while more:
+        reply = await engine.inbox(run_id, seen)
+        assert len(codec.encode_reply(reply)) <= room
+        assert reply.news > seen
+        seen, more = reply.news, reply.more
+    assert seen == 3
+
+
+async def test_an_arrival_that_no_message_can_bring_any_more_is_told_of(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await engine.send(event(run_id, value=b'"' + b"x" * 100_000 + b'"'))
+    engine.room = MAX_PAYLOAD_LEAST
+    with pytest.raises(PayloadError, match="arrival 1 of run"):
+        await engine.inbox(run_id)
+    assert results(await engine.send(event(run_id, value=b'"' + b"x" * 100_000 + b'"'))) == ["refused"]
+
+
+async def test_a_run_whose_earlier_arrivals_are_pruned_can_park(engine: Engine) -> None:
+    """What was seen is a number, not what is left of it."""
+    run = await held(engine)
+    await engine.send(event(run.fence.run_id))
+    await engine.record(Unit(run.fence, 0, [replace(entry("wait"), takes=(1,))], [], End(Move.RELEASE)))
+    await engine.execute("DELETE FROM aiki.inbox")
+    again = await engine.claim_one()
+    assert (again.news, again.unread, (await engine.inbox(run.fence.run_id)).news) == (1, 0, 1)
+    assert (await engine.record(unit(again.fence, 1, end=parked(again.news, APPROVED))))[0].parked
 
 
 # -- recording
