@@ -27,7 +27,7 @@ from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
 from aiki.execution.watchdog import Step, watchdog
 from aiki.inside.workflow_run import WorkflowRun
-from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, Unit
+from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, SendOp, Unit
 
 if TYPE_CHECKING:
     from aiki.definitions.workflow import Workflow
@@ -46,7 +46,18 @@ class Execution:
     """A run that this worker has claimed. All methods are called on the worker's loop."""
 
     __slots__ = (
-        *("_arrivals", "_attempts", "_body", "_host", "_life", "_limits", "_outbox", "_outside", "_reading"),
+        *(
+            "_arrivals",
+            "_attempts",
+            "_body",
+            "_holds_back",
+            "_host",
+            "_life",
+            "_limits",
+            "_outbox",
+            "_outside",
+            "_reading",
+        ),
         *("_rested", "_turns", "_workflow", "claimed"),
     )
 
@@ -67,7 +78,9 @@ class Execution:
         self._body: Body | None = None
         self._attempts = Attempts(bench, claimed, outbox=self._outbox, on_outcome=self._on_outcome)
         self._arrivals = Arrivals(claimed)
-        self._outside = Outside(self._attempts.admit, self._attempts.cancel, self._outbox.add_op, self._arrivals)
+        self._outside = Outside(self._attempts.admit, self._attempts.cancel, self._send, self._arrivals)
+        self._holds_back = False
+        """It has something to send, and may not: its worker drains."""
         self._rested = (-1, 0)
         """How much had come of the run when it came to rest to wait for an arrival, and when that was."""
 
@@ -289,6 +302,13 @@ class Execution:
             )
         return more
 
+    def _send(self, op: SendOp) -> None:
+        """Send an event in the next unit; while the worker drains that is left to the next claim, as tries are."""
+        if self._life.draining:
+            self._holds_back = True
+        else:
+            self._outbox.add_op(op)
+
     def _on_fault(self, fault: str, details: str) -> None:
         _logger.warning("run %s: %s%s", self.fence.run_id, fault, details and f"\n{details}")
 
@@ -338,7 +358,7 @@ class Execution:
         elif running:
             moving = Moving.TRIES
         else:
-            moving = Moving.READY if attempts.waiting else Moving.NOTHING
+            moving = Moving.READY if attempts.waiting or self._holds_back else Moving.NOTHING
         awaits = body is not None and bool(body.waiting) and self._awaits_word(body)
         if awaits and moving is Moving.NOTHING:
             return

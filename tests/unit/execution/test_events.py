@@ -314,6 +314,46 @@ def test_a_worker_whose_clock_is_ahead_asks_again_until_it_is_time() -> None:
     assert world.timers[-1] == "done"
 
 
+def test_a_timer_that_was_refused_for_other_news_is_asked_again() -> None:
+    async def body(run: WorkflowRun) -> str:
+        try:
+            return await run.wait_for(approved, timeout="5s")
+        except EventTimeout:
+            return "timed out"
+
+    def deaf(world: World) -> None:
+        world.deafness = 1
+        world.send(voted.bind(1))
+
+    world = told(body, at((4, deaf)))
+    assert (output(world), world.timers) == ('"timed out"', ["news", "done"])
+
+
+def test_a_timer_is_asked_with_what_was_seen_when_it_was_decided_not_when_it_is_sent() -> None:
+    async def body(run: WorkflowRun) -> str:
+        working = asyncio.create_task(slow.run(run, 1))
+        try:
+            return await run.wait_for(approved, timeout="5020ms")
+        except EventTimeout:
+            return "overtaken"
+        finally:
+            await working
+
+    def quick(world: World) -> None:
+        world.latency = (0.001,)
+        assert world.execution is not None
+        world.execution.on_news(1)
+
+    def deaf(world: World) -> None:
+        world.deafness = 1
+        world.send(approved.bind("x"))
+
+    # The task's entry is on its way from 5.0 s to 5.3 s, and the timer waits for it: meanwhile the event is read.
+    world = told(body, at((5.01, deaf), (5.1, quick)), latency=(0.3,))
+    asked = next(unit.timer for unit in world.units if unit.timer is not None)
+    assert (asked.seen, world.timers, output(world)) == (0, ["news"], '"x"')
+
+
 def test_a_timer_beside_no_wait_is_not_asked() -> None:
     async def body(run: WorkflowRun) -> str:
         got = await run.wait_for(approved)

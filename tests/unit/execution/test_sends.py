@@ -16,7 +16,7 @@ from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Recorded, Unit
 from tests.unit.execution.bodies import failure_of
-from tests.unit.execution.replays import again, double, output
+from tests.unit.execution.replays import again, double, output, slow
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import World
 
@@ -169,6 +169,28 @@ def test_the_outcome_of_a_send_comes_while_later_entries_are_in_flight() -> None
     world, other = pair(sends, hears_once, latency=(0.3,))
     assert (output(world), output(other)) == ("[null,8,null]", '"a"')
     assert output(again(world)) == output(world)
+
+
+def test_a_worker_that_drains_leaves_a_send_to_the_next_claim() -> None:
+    @workflow(name="sends", version="1")
+    async def sends(run: WorkflowRun) -> str:
+        await slow.run(run, 1)
+        await run.send(OTHER, approved, "a")
+        return "sent"
+
+    async def main() -> World:
+        runs: dict[str, World] = {}
+        other, world = World(hears, run_id=OTHER, runs=runs), World(sends, runs=runs)
+        execution = world.claim()
+        await asyncio.sleep(1)
+        execution.drain()
+        await world.settle()
+        assert (world.ends, len(world.journal), other.inbox.arrivals) == ([Move.RELEASE], 1, [])
+        await world.finish()
+        assert len(other.inbox.arrivals) == 1
+        return world
+
+    assert output(simulate(main())) == '"sent"'
 
 
 def test_a_refused_unit_fails_the_run_with_its_reason() -> None:
