@@ -150,7 +150,8 @@ class Attempts:
         Without `announce` no start of an `at_most_once` task goes on record yet.
         """
         prior = self._prior.pop(call.key, None)
-        started = self._started[call.key] = Started(self, call, _next_number(prior), self._outbox.added)
+        number = 1 if prior is None else _next_number(prior)
+        started = self._started[call.key] = Started(self, call, number, self._outbox.added)
         if prior is not None and bytes(prior.details) != _NULL:
             started.said, started.said_at = bytes(prior.details), prior.details_at
         if prior is not None and bytes(prior.error) == _NULL:
@@ -169,7 +170,8 @@ class Attempts:
         if started is not None and started.call is call:
             self._recall(started)
             self._forget(started)
-            self._hush(started)
+            if started.is_shown:
+                self._hush(started)
             self._stop_trying(started, grace=call.ask.task.cancel_grace)
             if started.announced:  # its body has begun: whoever asks for it again must not start it again
                 self._prior[call.key] = Attempt(call.key, started.number, NULL)
@@ -257,7 +259,8 @@ class Attempts:
             misfit = self._misfit(started, result) if len(result) > PAYLOAD_BYTES_LEAST else None
             if misfit is None:
                 self._forget(started)
-                self._hush(started)
+                if started.is_shown:
+                    self._hush(started)
                 self._on_outcome(started.call, True, result)
             else:
                 self._fail(started, misfit)
@@ -274,10 +277,9 @@ class Attempts:
 
     def _hush(self, started: Started) -> None:
         """Have a try that has ended without a failure say nothing any more: else it would be shown as running."""
-        if started.is_shown:
-            # Later than all that it has said, for that alone counts.
-            now = max(self._bench.now(), (started.said_at or 0) + 1)
-            self._outbox.add_attempt(Attempt(started.call.key, started.number, UNDER_WAY, None, NULL, now))
+        # Later than all that it has said, for that alone counts.
+        now = max(self._bench.now(), (started.said_at or 0) + 1)
+        self._outbox.add_attempt(Attempt(started.call.key, started.number, UNDER_WAY, None, NULL, now))
 
     def _retry_at(self, when: int, started: Started) -> None:
         self.has_retries = True
@@ -397,7 +399,8 @@ class Attempts:
     def _give_up(self, started: Started, failure: Failure) -> None:
         call = started.call
         self._forget(started)
-        self._hush(started)
+        if started.is_shown:
+            self._hush(started)
         if not failure.attempts:
             failure = replace(failure, task=call.ask.task.name, attempts=started.number)
         self._on_outcome(call, False, encode_failure(failure))
@@ -407,9 +410,7 @@ def _ignore(call: TaskCall | None, ok: bool, value: bytes) -> None:
     """Take no outcome: the claim is over."""
 
 
-def _next_number(prior: Attempt | None) -> int:
-    if prior is None:
-        return 1
+def _next_number(prior: Attempt) -> int:
     # Numbers count failures: a try that was cut off with its worker is made once more.
     return prior.attempt + (bytes(prior.error) != _UNDER_WAY)
 

@@ -173,7 +173,8 @@ class AsyncTry:
 
     def _end(self, result: bytes | BaseException) -> None:
         self._hand = None
-        self._stop_watching()
+        if self._timer is not None or self._silence is not None:
+            self._stop_watching()
         if not self.ended:
             self.ended = True
             self._asker.on_end(result)
