@@ -191,9 +191,14 @@ class Attempts:
         self._on_outcome = _ignore
 
     def recall(self) -> None:
-        """Take back all tries that have not begun: none of them will, and it is on record that they did not."""
+        """Take back all tries that have not begun: none of them will, and it is on record that they did not.
+
+        Of those that have, the last word goes on record: others may soon have to go on from there.
+        """
         for started in self._started.values():
             self._recall(started)
+            if started.trying is not None and started.signs.said is not started.said:
+                self._note(started)
 
     def launch(self, now: int, *, draining: bool) -> None:
         """Start what may start: nothing while draining."""
@@ -245,8 +250,7 @@ class Attempts:
 
     def said(self, started: Started) -> None:
         """Put on record what a try has said, without a word of how it ends."""
-        started.is_shown = True
-        self._outbox.add_attempt(started.row(UNDER_WAY, None, self._bench.now()))
+        self._note(started)
         self._on_outcome(None, False, b"")
 
     def tried(self, started: Started, result: bytes | BaseException) -> None:
@@ -274,6 +278,10 @@ class Attempts:
     def _forget(self, started: Started) -> None:
         started.is_over = True
         del self._started[started.call.key]
+
+    def _note(self, started: Started) -> None:
+        started.is_shown = True
+        self._outbox.add_attempt(started.row(UNDER_WAY, None, self._bench.now()))
 
     def _hush(self, started: Started) -> None:
         """Have a try that has ended without a failure say nothing any more: else it would be shown as running."""

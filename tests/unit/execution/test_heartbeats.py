@@ -248,6 +248,29 @@ def test_details_reach_the_next_try_after_a_crash() -> None:
     assert seen == [(1, None), (1, 3), (2, 3)]
 
 
+def test_a_worker_that_stops_in_order_leaves_the_very_last_word() -> None:
+    @task
+    async def counts() -> int:
+        run = task_run()
+        seen.append(run.heartbeat_details)
+        for number in range(1000 if run.heartbeat_details is None else 0):
+            run.heartbeat(number)
+            await asyncio.sleep(0.01)
+        return 0
+
+    async def main() -> None:
+        world = World(calling(counts))
+        execution = world.claim()
+        await asyncio.sleep(2.555)
+        execution.stop()
+        await world.settle()
+        assert world.ends == [Move.RELEASE]
+        await world.finish()
+
+    simulate(main())
+    assert seen == [None, pytest.approx(255, abs=2)]
+
+
 def test_details_are_on_record_at_most_once_a_second() -> None:
     @task
     async def counts() -> None:
