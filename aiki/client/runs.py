@@ -36,11 +36,14 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """One line of a run's story: a change of state, a recorded outcome (`entry`), or a try that failed (`attempt`)."""
+    """One line of a run's story: a change of state, a recorded outcome (`entry`), a try that failed (`attempt`).
+
+    In the end come the events that it has not taken (`event`).
+    """
 
     at: datetime
     move: str
-    """What happened to the run, such as `claim`; `entry` or `attempt` of a line that is one."""
+    """What happened to the run, such as `claim`; `entry`, `attempt` or `event` of a line that is one."""
     state: State | None = None
     reason: str | None = None
     actor: str | None = None
@@ -56,6 +59,11 @@ class HistoryEntry:
     def task(self) -> str | None:
         """The name of the task that the line is about."""
         return None if self.key is None else keys.task_of(self.key)
+
+    @property
+    def event(self) -> str | None:
+        """The name of the event that the line is about; of a wait for several their names, with `|` between them."""
+        return None if self.key is None or keys.kind_of(self.key) != keys.EVENT else keys.name_of(self.key)
 
     @property
     def timer(self) -> timedelta | datetime | None:

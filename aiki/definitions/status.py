@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from aiki.core.errors import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, RunTimedOut
-from aiki.core.keys import task_of
+from aiki.core.keys import EVENT, task_of
 from aiki.core.moments import to_datetime
 from aiki.core.states import TERMINAL, State
 from aiki.core.words import failed_try
@@ -45,7 +45,7 @@ class RunStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     due_at: datetime | None = None
-    """When a scheduled, sleeping or retrying run goes on, or a task of a running one is tried again."""
+    """When a scheduled, sleeping, waiting or retrying run goes on, or a task of a running one is tried again."""
     key: str | None = None
     priority: int = 0
     labels: dict[str, str] = field(default_factory=dict)
@@ -69,6 +69,10 @@ class RunStatus:
     """By when it must have ended, if it has a timeout."""
     progress: tuple[TaskProgress, ...] = ()
     """Of its running tasks, the last word first; of runs that are asked for by id."""
+    unread: int = 0
+    """Events that have come, and that it has not taken."""
+    waits: list[str] = field(default_factory=list)
+    """The events that it waits for, if it has left its worker for that; `due_at` is its timeout then."""
 
     @property
     def ended(self) -> bool:
@@ -111,6 +115,8 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         worker=run.worker,
         deadline=moment(run.deadline),
         progress=tuple(map(_progress, run.progress)),
+        unread=run.unread,
+        waits=[name for kind, _, name in (word.partition(":") for word in run.waits) if kind == EVENT],
     )
 
 

@@ -91,6 +91,8 @@ def of_status(run: RunStatus) -> int:
         weight += of_attempt(run.tried)
     for one in run.progress:
         weight += _ENTRY_BYTES + of_text(one.key) + of_text(one.message)
+    if run.waits:
+        weight += sum(of_text(word) + 4 for word in run.waits)
     return weight
 
 

@@ -140,6 +140,7 @@ async def application(client: Client) -> None:
 async def senders(client: Client, blocking: BlockingClient) -> None:
     asking = workflow(name="ask", events=[approved, rejected, ping])(count.fn)
     handle = count.handle(client, "id")
+    assert_type(await count.options(send=approved.bind("alice")).enqueue(client), Handle[list[int]])
     await handle.send(approved, "alice", idempotency_key="click-7")
     await handle.send(comment, None)
     await handle.send(ping)

@@ -129,6 +129,7 @@ async def senders(client: Client, blocking: BlockingClient) -> None:
     await client.runs.send(["id"], approved)  # E
     blocking.handle("id").send(approved, 5)  # E
     workflow(name="ask", events=["approved"])  # E
+    count.options(send=approved)  # E
     workflow(name="ask", events=approved)  # E
 
 

@@ -108,6 +108,10 @@ class RunStatus(Struct, omit_defaults=True):
     """By when it must have ended."""
     progress: list[TaskProgress] = []
     """Of the tasks of a running run, the last first (not in news)."""
+    unread: int = 0
+    """Events that have come, and that it has not taken."""
+    waits: list[str] = []
+    """What it waits for, if it was parked for that: `event:NAME`, and kinds of other arrivals."""
 
 
 class StatusReply(Struct, omit_defaults=True):
@@ -193,7 +197,8 @@ class HistoryItem(Struct, omit_defaults=True):
 
     at: int
     move: str
-    """A `Move`, `enqueued`, or `entry` for an outcome in the journal, `attempt` for a try that failed."""
+    """A `Move`, `enqueued`, or `entry` for an outcome in the journal, `attempt` for a try that failed, `event` for an
+    event that was not taken."""
     state: State | None = None
     reason: str | None = None
     """Why it happened; or why the value is not here, if no message can hold it."""

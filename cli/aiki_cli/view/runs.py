@@ -82,6 +82,8 @@ def to_object(run: RunStatus) -> dict[str, Any]:
             }
             for one in run.progress
         ],
+        "unread": run.unread,
+        "waits": run.waits,
     }
 
 
@@ -190,6 +192,9 @@ def summary(run: RunStatus, now: datetime) -> str:
     """Return what matters most about a run in its state."""
     if run.error is not None:
         return _error(run)
+    if run.waits:
+        most = f", {span(run.due_at - now)} at most" if run.due_at is not None and run.due_at > now else ""
+        return f"for {', '.join(run.waits)}{most}"
     if run.due_at is not None and run.due_at > now:
         due = f"{'again' if run.state == 'running' else 'goes on'} in {span(run.due_at - now)}"
         return f"{due} ({run.why})" if run.why else due
@@ -211,7 +216,9 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("retry of", run.origin_id if run.origin_id != run.run_id else None),
         ("created", _moment(run.created_at, now)),
         ("started", _moment(started, now)),
-        ("again" if run.state == "running" else "goes on", _moment(run.due_at, now)),
+        ("waits for", ", ".join(run.waits)),
+        ("again" if run.state == "running" else "at the latest" if run.waits else "goes on", _moment(run.due_at, now)),
+        ("unread", f"{run.unread:,} event{'' if run.unread == 1 else 's'}" if run.unread else None),
         ("deadline", _moment(run.deadline, now)),
         ("finished", f"{_moment(ended, now)}, after {span(ended - (started or run.created_at))}" if ended else None),
         ("tasks", str(run.tasks) if run.tasks else None),

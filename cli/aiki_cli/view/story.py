@@ -69,19 +69,24 @@ def _words(entry: HistoryEntry) -> list[str]:
 def _move(entry: HistoryEntry) -> str:
     if entry.move == "attempt" and entry.attempt is not None:
         return f"attempt {entry.attempt}"
+    if entry.move == "event":
+        return "unread event"
     if entry.move != "entry":
         return entry.move
+    if entry.event is not None:
+        return "event" if entry.ok else "no event"
     if entry.task is None:
         return "entry" if entry.timer is None else "timer"
     return "task" if entry.ok else "task failed"
 
 
 def _what(entry: HistoryEntry) -> str:
-    """Return what the line is about: the task with its outcome, the timer with its length, else its reason."""
+    """Return what the line is about: the task or event with its outcome, the timer with its length, else its reason."""
     if entry.timer is not None:
         length = entry.timer
         return span(length) if isinstance(length, timedelta) else f"until {local(length):%Y-%m-%d %H:%M:%S}"
-    parts = [entry.task or entry.key, _outcome(entry), entry.reason, f"by {entry.actor}" if entry.actor else None]
+    name, actor = entry.task or entry.event or entry.key, f"by {entry.actor}" if entry.actor else None
+    parts = [name, _outcome(entry) if entry.event is None else _carried(entry), entry.reason, actor]
     if entry.move == "attempt" and entry.due_at is not None:
         parts.append(f"(again after {span(entry.due_at - entry.at)})")
     return "  ".join(part for part in parts if part)
@@ -96,3 +101,14 @@ def _outcome(entry: HistoryEntry) -> str | None:
     if isinstance(value, dict) and {"type", "message"} <= value.keys():
         return "✗ " + shortened(f"{value['type']}: {value['message']}", _VALUE_CHARS)
     return "✗ " + shortened(to_json(value), _VALUE_CHARS)
+
+
+def _carried(entry: HistoryEntry) -> str | None:
+    """Return what an event carries, or all those together that were waited for."""
+    if entry.move == "entry" and not entry.ok:
+        return None
+    come = [entry.value]
+    if entry.move == "entry" and isinstance(entry.value, list):
+        come = [one[-1] if isinstance(one, list) and one else one for one in entry.value]
+    told = [shortened(to_json(value), _VALUE_CHARS) for value in come if value is not None]
+    return f"→ {', '.join(told)}" if told else None

@@ -38,7 +38,7 @@ COLUMNS: Final = f"""
   r.id::text, r.workflow, r.version, r.state, {_times}, r.epoch, r.key, r.priority, r.labels::text, r.why,
   {TASKS.format(run_id="r.id", generation="r.generation")},
   (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id), NULLIF(r.origin_id, r.id)::text, r.attempt,
-  (SELECT {MICROSECONDS.format("d.at")} FROM aiki.deadlines d WHERE d.run_id = r.id)
+  (SELECT {MICROSECONDS.format("d.at")} FROM aiki.deadlines d WHERE d.run_id = r.id), r.unread, r.waits
 """
 _STATUS: Final = f"""
 SELECT {COLUMNS}, r.output, r.error, r.namespace
@@ -92,7 +92,7 @@ async def progress(connection: Connection, run_ids: Sequence[str], *, limit: int
 def to_status(row: Sequence[Any]) -> RunStatus:
     """Return a row of COLUMNS as it travels; output, error and the size of an output left out may follow."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
-    why, tasks, worker, origin_id, attempt, deadline, *payloads = row[12:]
+    why, tasks, worker, origin_id, attempt, deadline, unread, waits, *payloads = row[12:]
     output, error, output_bytes = [*payloads, None, None, None][:3]
     return RunStatus(
         id=id,
@@ -116,4 +116,6 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         error=NONE if error is None else Raw(error),
         output_bytes=output_bytes,
         deadline=deadline,
+        unread=unread,
+        waits=waits or [],
     )

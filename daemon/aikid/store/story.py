@@ -1,4 +1,4 @@
-"""Read a run's story in the order in which it happened: transitions, outcomes and tries that failed.
+"""Read a run's story in the order in which it happened: transitions, outcomes, tries that failed, events still unread.
 
 Clocks do not tell it: a commit's time is that of its beginning, and a claim may have begun before the enqueue that it
 found. So each line has a place: how long the journal was, and in which turn of the run's life, counted in its claims.
@@ -15,7 +15,7 @@ from aiki.core.states import ENQUEUED, Move
 from aiki.wire.messages import UNDER_WAY
 from aikid.store.pool import Pool
 from aikid.store.sql import MICROSECONDS
-from aikid.store.tables import attempts, journal, run_history, runs
+from aikid.store.tables import attempts, inbox, journal, run_history, runs
 
 
 class Place(NamedTuple):
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line of a story. `move` is a transition's, `entry` or `attempt`; `at` is in microseconds."""
+    """One line of a story. `move` is a transition's, `entry`, `attempt` or `event`; `at` is in microseconds."""
 
     length: int
     turn: int
@@ -56,6 +56,8 @@ BEGIN: Final = Place(-1, 0, 0)
 """Before the first line."""
 _CLAIM, _TRY, _OTHER = range(3)
 _TURNS: Final = 3
+_STILL_TO_COME: Final = 999_999_999
+"""The length of a journal that an event will stand in which nobody has taken: behind all that has happened."""
 _text = sa.cast(sa.null(), sa.Text)
 _blob = sa.cast(sa.null(), sa.LargeBinary)
 _truth = sa.cast(sa.null(), sa.Boolean)
@@ -66,9 +68,10 @@ _at: Final = sa.literal_column(MICROSECONDS.format("at"), sa.BigInteger)
 async def read(pool: Pool, run_id: str, *, after: Place, limit: int, limit_bytes: int) -> list[Line]:
     """Return the lines behind `after`: at most `limit`, and one more than fit `limit_bytes`, at least two if there are.
 
-    Ranges of primary keys; of the journal no more than a page.
+    Ranges of primary keys, and `inbox_unread`; of journal and inbox no more than a page.
     """
-    merged = sa.union_all(_transitions(run_id), _entries(run_id, after, limit), _tries(run_id)).subquery()
+    told = (_transitions(run_id), _entries(run_id, after, limit), _tries(run_id), _unread(run_id, after, limit))
+    merged = sa.union_all(*told).subquery()
     order = (merged.c.length, merged.c.turn, merged.c.nth)
     size = sa.func.coalesce(sa.func.octet_length(merged.c.value), 0)
     before = sa.func.sum(size).over(order_by=order) - size
@@ -129,6 +132,17 @@ def _tries(run_id: str) -> sa.Select[Any]:
     columns = (a.journal_length, turn, nth, _at, sa.literal("attempt"), _text, _text, a.key, _truth, a.error)
     is_of_it = (a.run_id == run_id, a.generation == _generation(run_id), a.error.is_distinct_from(bytes(UNDER_WAY)))
     return sa.select(*columns, a.attempt, a.next_at_us).where(*is_of_it)
+
+
+def _unread(run_id: str, after: Place, limit: int) -> sa.Select[Any]:
+    i = inbox.c
+    number = sa.cast(i.number, sa.Integer)
+    columns = (sa.literal(_STILL_TO_COME), sa.literal(0), number, i.at_us, sa.literal("event"), _text, _text)
+    seen = after.nth if after.length == _STILL_TO_COME else 0
+    query = sa.select(*columns, sa.literal("event:") + i.name, _truth, i.value, _number, _number).where(
+        i.run_id == run_id, i.taken_seq.is_(None), i.kind == "event", i.number > seen
+    )
+    return query.order_by(i.number).limit(limit + 1)
 
 
 def _generation(run_id: str) -> sa.ScalarSelect[int]:

@@ -137,6 +137,34 @@ async def test_an_event_by_name_is_read_by_what_the_workflow_declares(client: Cl
     assert typed.repeated
 
 
+async def test_a_run_is_enqueued_with_its_event_or_found_and_sent_it(client: Client) -> None:
+    told = anything.options(idempotency_key="k", on_conflict="existing", send=approved.bind("alice"))
+    async with Worker(client, workflows=[declares]):
+        pass
+    first, again = await told.enqueue(client), await told.enqueue(client)
+    assert (first.created, again.created, again.run_id) == (True, False, first.run_id)
+    assert (await first.status()).unread == 2
+    named = await client.enqueue("declares", send=voted.bind(Vote("bob")))
+    assert (await named.status()).unread == 1
+    with pytest.raises(NotFound, match="declares no event 'ping'"):
+        await declares.options(send=ping.bind()).enqueue(client)
+    with pytest.raises(PayloadError, match="more than 262,144"):
+        await declares.options(send=approved.bind("x" * (PAYLOAD_BYTES - 2))).enqueue(client)
+
+
+async def test_a_run_that_is_found_ended_is_named_by_the_error(client: Client) -> None:
+    told = anything.options(idempotency_key="k", send=approved.bind("alice"))
+    async with Worker(client, workflows=[anything]):
+        first = await told.enqueue(client)
+        await first.result(timeout=ENOUGH)
+        with pytest.raises(RunEnded, match="it is completed") as caught:
+            await told.enqueue(client)
+        assert (caught.value.run_id, caught.value.event) == (first.run_id, "approved")
+        (refused, made) = await client.enqueue_batch([told.bind(), anything.bind()])
+        assert isinstance(refused, RunEnded)
+        assert isinstance(made, Handle)
+
+
 async def test_a_run_with_too_many_unread_events_takes_no_more_and_has_lost_none(client: Client) -> None:
     handle = await waiting_for_a_worker(client)
     outcomes = await client.runs.send([handle.run_id] * UNREAD_EVENTS, voted, Vote("a"))

@@ -9,7 +9,7 @@ from aiki.wire.messages import Attempt, End, Fence, History
 from aikid.engine import journal
 from aikid.store import story
 from aikid.store.story import Line
-from tests.integration.daemon.engine import Engine, completed, entry, unit
+from tests.integration.daemon.engine import Engine, completed, entry, event, parked, unit
 
 pytestmark = pytest.mark.anyio
 FAILED = Raw(b'{"type":"E","message":"m"}')
@@ -109,3 +109,20 @@ async def test_a_page_of_large_outcomes_fits_a_message_and_the_next_goes_on(engi
         if (cursor := reply.cursor) is None:
             break
     assert events == ["enqueued", "claim", *["entry"] * 7]
+
+
+async def test_events_that_nobody_has_taken_stand_behind_all_that_has_happened(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await engine.send(*(event(run_id, f"e{n}") for n in range(3)))
+    fence = await claim(engine)
+    taken = entry("a")
+    taken.takes = (2,)
+    assert await engine.results(unit(fence, 0, taken)) == ["done"]
+    expected = ["enqueued", "claim", "entry a", "event e0", "event e2"]
+    for limit in (1, 2, 1000):
+        assert words(await lines(engine, run_id, limit=limit)) == expected
+    status = await engine.status(run_id)
+    assert (status.unread, status.waits) == (2, [])
+    await engine.record(unit(fence, 1, end=parked(3, "event:approved", "op")))
+    status = await engine.status(run_id)
+    assert (status.unread, status.waits) == (2, ["event:approved", "op"])

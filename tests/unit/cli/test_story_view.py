@@ -17,6 +17,8 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FAILURE = {"type": "TimeoutError", "message": "no answer", "traceback": "Traceback ..."}
 RESULT = HistoryEntry(at=AT, move="entry", key="task:charge:5f3a09c1:1", ok=True, value={"receipt": "r" * 500})
 
+CAME = HistoryEntry(at=AT, move="entry", key="event:approved:5f3a09c1:1", ok=True)
+
 
 def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
     file = StringIO()
@@ -44,6 +46,11 @@ def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
             "attempt 2 charge ✗ TimeoutError: no answer (again after 1.5 s)",
         ),
         (HistoryEntry(at=AT, move="entry", key="patch:new-tax", ok=True, value=True), "entry patch:new-tax → true"),
+        (replace(CAME, value=[["approved", 1, "alice"]]), 'event approved → "alice"'),
+        (replace(CAME, value=[["voted", 1, {"n": 1}], ["voted", 2, {"n": 2}]]), 'event approved → {"n":1}, {"n":2}'),
+        (replace(CAME, value=[["ping", 1, None]]), "event approved"),
+        (replace(CAME, ok=False), "no event approved"),
+        (HistoryEntry(at=AT, move="event", key="event:approved", value="alice"), 'unread event approved → "alice"'),
     ],
 )
 def test_a_line_names_the_task_or_the_timers_length(entry, said):
