@@ -35,6 +35,11 @@ def test_the_members_of_a_value_are_words_and_the_payload_comes_from_a_file_or_a
         (["-p", "-"], '{"by": "carol"}'),
     ]:
         assert aiki("event", "send", run_id, "voted", *words, stdin=stdin).code == 0
+    story = aiki("run", "history", run_id, "-o", "json").json["history"]
+    unread = [line["value"] for line in story if line["move"] == "event"]
+    assert unread == [{"by": "alice", "weight": 2}, {"by": "bob", "weight": 3}, {"by": "carol"}]
+    assert aiki("status", run_id, "-o", "json").json["unread"] == 3
+    assert "3 events" in aiki("status", run_id, "-o", "table").out
 
 
 def test_what_the_workflow_does_not_take_is_refused_with_what_was_meant(aiki, asking):
