@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from aiki import Client, Conflict, Event, Handle, RunBlocked, Worker, WorkflowRu
 from aiki.core import failpoints
 from aikid.app import App
 from tests.integration.daemon.asking import running_app
-from tests.servers import Nats
+from tests.servers import Nats, Program, clean_environment
 from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -152,6 +154,49 @@ async def test_a_new_session_hears_what_the_lost_one_did_not(client: Client, app
             await until_lingering(other)
             await handle.send(approved, "frank")
             assert await handle.result(timeout=ENOUGH) == "frank"
+
+
+KILLED = """
+import asyncio
+from aiki import Client, Event, Worker, WorkflowRun, workflow
+
+approved = Event("approved", type=str)
+
+
+@workflow(events=[approved])
+async def approval(run: WorkflowRun) -> str:
+    return await run.wait_for(approved)
+
+
+async def main() -> None:
+    async with Client.connect() as client, Worker(client, workflows=[approval], lease="1s", linger="60s") as worker:
+        await worker.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+async def test_an_event_is_kept_whose_worker_dies_of_the_word_that_it_has_come(
+    client: Client, nats: Nats, namespace: str, tmp_path: Path
+) -> None:
+    (tmp_path / "worker.py").write_text(KILLED)
+    env = clean_environment(
+        AIKI_URL=nats.url, AIKI_NAMESPACE=namespace, AIKI_FAILPOINTS="worker.told=kill", PYTHONHASHSEED="0"
+    )
+    doomed = Program([sys.executable, "worker.py"], tmp_path, name="worker", env=env, cwd=tmp_path)
+    doomed.start()
+    try:
+        handle = await approval.enqueue(client)
+        await until(handle, "running")
+        await handle.send(approved, "judy")
+        await wait_until(lambda: not doomed.running, what="the worker's death")
+        async with serving(client):
+            assert await handle.result(timeout=ENOUGH) == "judy"
+        assert (await handle.status()).claims == 2
+    finally:
+        doomed.close()
 
 
 # -- pauses
