@@ -78,12 +78,13 @@ _AT: Final = """to_char(d.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')""
 # `deadlines_look` from the left, then primary keys. SKIP LOCKED on both rows: several daemons share the work, a record
 # in flight is left to the next look, and nobody waits, so no order of locks can matter. What a lock brings is the
 # newest version of the row; the inbox alone is read as it was before: a run that takes its word in this very moment,
-# at the end of its grace, is too late.
+# at the end of its grace, is too late. Sub-selects that return a value are looked up for each row: an EXISTS might be
+# turned into one look at the whole table.
 _PASS: Final = f"""
 WITH due AS MATERIALIZED (
   SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.session_id, r.news_seq, r.cancel_seq,
     d.told_seq, d.grace,
-    r.epoch > 0 OR EXISTS (SELECT FROM aiki.journal j WHERE j.run_id = r.id) AS has_begun, {_AT} AS at
+    r.epoch > 0 OR {LENGTH.format("r")} > 0 AS has_begun, {_AT} AS at
   FROM aiki.deadlines d JOIN aiki.runs r ON r.id = d.run_id
   WHERE d.look_at <= aiki.now() ORDER BY d.look_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 ), judged AS MATERIALIZED (
@@ -93,8 +94,8 @@ WITH due AS MATERIALIZED (
     WHEN d.state = '{State.BLOCKED}' THEN '{Step.END}'
     WHEN d.told_seq IS NULL THEN
       CASE WHEN NOT d.has_begun THEN '{Step.END}' WHEN d.cancel_seq IS NULL THEN '{Step.TELL}' ELSE '{Step.NOTE}' END
-    WHEN (d.grace IS NULL OR d.told_seq <> d.cancel_seq) AND EXISTS (SELECT FROM aiki.inbox i
-      WHERE i.run_id = d.id AND i.number = d.cancel_seq AND i.taken_seq IS NOT NULL) THEN '{Step.LEAVE}'
+    WHEN (d.grace IS NULL OR d.told_seq <> d.cancel_seq) AND (SELECT i.taken_seq FROM aiki.inbox i
+      WHERE i.run_id = d.id AND i.number = d.cancel_seq) IS NOT NULL THEN '{Step.LEAVE}'
     ELSE '{Step.END}' END AS step,
     CASE WHEN d.state = '{State.BLOCKED}' THEN {counting(rules.BLOCKED, "d.at")}
       WHEN d.has_begun THEN {counting(rules.CUT_OFF, "d.at")} ELSE {counting(rules.UNBEGUN, "d.at")} END AS words
@@ -127,13 +128,15 @@ WITH due AS MATERIALIZED (
     convert_to('{{"reason":"timeout"}}', 'UTF8') FROM told t
 ), looked AS (
   UPDATE aiki.deadlines d SET
-    told_seq = CASE j.step WHEN '{Step.TELL}' THEN t.news_seq WHEN '{Step.NOTE}' THEN 0 ELSE d.told_seq END,
+    told_seq = CASE j.step WHEN '{Step.TELL}' THEN j.news_seq + 1 WHEN '{Step.NOTE}' THEN 0 ELSE d.told_seq END,
     look_at = CASE WHEN j.step IN ('{Step.TELL}', '{Step.NOTE}') THEN aiki.now() + {_GRACE} END
-  FROM judged j LEFT JOIN told t ON t.id = j.id WHERE d.run_id = j.id
+  FROM judged j WHERE d.run_id = j.id
 ), {CLOSED}
-SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, coalesce(e.state, t.state, j.state),
-  j.session_id::text, coalesce(t.news_seq, j.news_seq + 1)
-FROM judged j LEFT JOIN ended e ON e.id = j.id LEFT JOIN told t ON t.id = j.id
+SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, CASE
+    WHEN j.step = '{Step.END}' THEN '{target(Move.TIME_OUT)}'
+    WHEN j.step = '{Step.TELL}' AND j.state IN ({_PARKED}) THEN '{target(Move.DUE)}' ELSE j.state END,
+  j.session_id::text, j.news_seq + 1
+FROM judged j
 """
 
 
