@@ -47,6 +47,7 @@ class Move(StrEnum):
     DEFER = "defer"
     PAUSE = "pause"
     WAKE = "wake"
+    CANCEL = "cancel"
 
 
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
@@ -76,6 +77,7 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.RUNNING, Move.OVERSIZE): State.BLOCKED,
     (State.RUNNING, Move.COMPLETE): State.COMPLETED,
     (State.RUNNING, Move.FAIL): State.FAILED,
+    (State.RUNNING, Move.CANCEL): State.CANCELLED,
     # What the rescuer does to a run whose worker's lease has run out.
     (State.RUNNING, Move.RESCUE): State.QUEUED,
     (State.RUNNING, Move.BACK_OFF): State.RETRYING,

@@ -22,7 +22,7 @@ _NUMBER: Final = attrgetter("number")
 class Arrivals:
     """The unread arrivals of one run, oldest first for each name."""
 
-    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "count", "seen", "wakes")
+    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "cancel", "count", "seen", "wakes")
 
     def __init__(self, claimed: Claimed) -> None:
         self._events: dict[str, deque[Arrival]] = {}
@@ -32,6 +32,8 @@ class Arrivals:
         self.count = 0
         """How many of them a call can take."""
         self.seen = 0
+        self.cancel: Arrival | None = None
+        """The first that cancels the run, until it is consumed."""
         self._heard = claimed.news
         self._asked_for: int | None = None
         self._add(claimed.arrivals)
@@ -111,5 +113,6 @@ class Arrivals:
                 self.wakes.append(arrival)
                 continue
             else:
-                continue  # of these the run itself tells: nobody waits for them
+                self.cancel = self.cancel or arrival
+                continue
             self.count += 1

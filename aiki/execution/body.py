@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from aiki.core.errors import UsageError
 from aiki.execution.audit import watch
 from aiki.execution.calls import CallTable
+from aiki.execution.cancelling import Cancelling
 from aiki.execution.deliveries import Deliveries, Diverged
 from aiki.execution.divergence import explain
 from aiki.execution.faults import Faults, of_context, tell_unseen
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from aiki.execution.arrivals import Arrivals
+    from aiki.execution.cancelling import Tries
     from aiki.execution.journal import Journal
     from aiki.execution.kind import A, Arriving, DurableCall, Waited
     from aiki.inside.durable import Ask, R
@@ -59,7 +61,7 @@ class Body:
     """The body of one claimed run. Implements `aiki.inside.durable.Durable` and `aiki.execution.kind.Asker`."""
 
     __slots__ = (
-        *("_calls", "_deliveries", "_main", "_unwinding"),
+        *("_calls", "_cancelling", "_deliveries", "_main", "_unwinding"),
         *("diff", "error", "faults", "loop", "outcome", "result", "waiting"),
     )
 
@@ -68,6 +70,7 @@ class Body:
         *,
         journal: Journal,
         arrivals: Arrivals,
+        tries: Tries,
         started_at: int,
         origin_id: str,
         on_entry: Callable[[Entry], None],
@@ -87,7 +90,10 @@ class Body:
         self._calls = CallTable()
         self.waiting = self._calls.waiting
         """Not empty while an open call is answered by arrivals."""
-        self._deliveries = Deliveries(journal, self._calls, self.loop, arrivals, on_entry=on_entry, on_ask=on_ask)
+        self._cancelling = Cancelling(tries, self._interrupt)
+        self._deliveries = Deliveries(
+            journal, self._calls, self.loop, arrivals, self._cancelling, on_entry=on_entry, on_ask=on_ask
+        )
         self._unwinding = Unwinding(self.loop)
 
     # -- aiki.inside.durable.Durable: what the body asks for
@@ -209,6 +215,16 @@ class Body:
         """Whether nothing moves until the timer that was asked is answered."""
         return self._deliveries.asked is not None and not self._deliveries.fires
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it is cancelled, and does not move before its tries have ended: nothing is let go until then."""
+        return self._deliveries.is_cancelled
+
+    @property
+    def interrupted_by(self) -> Entry | None:
+        """The entry of the cancel that has interrupted it; None if none has."""
+        return self._cancelling.entry if self._cancelling.is_interrupted else None
+
     def next_due(self) -> int | None:
         """Return when a timer is due next; None if none is, or replay decides what fires."""
         return self._deliveries.next_due() if self.loop.timers else None
@@ -254,6 +270,12 @@ class Body:
         timeout = kind.timeout(call.ask)
         if timeout is not None:
             call.timer = self.loop.add_timeout(call.key, timeout)
+
+    def _interrupt(self) -> None:
+        main = self._main
+        assert main is not None, "a body is interrupted that has not begun"
+        main.cancel()
+        main.uncancel()  # lest groups and timeouts in its handlers take that for a cancellation of their own
 
     def _on_problem(self, context: dict[str, Any]) -> None:
         if not self._unwinding.begun:  # then nobody is to await anything any more

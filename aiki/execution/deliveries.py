@@ -14,15 +14,19 @@ after SPIN handles one is let in; its entry says after how many (`turns`), and r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from msgspec import Raw
 
+from aiki.core.keys import kind_of
 from aiki.execution.arrivals import Arrivals
 from aiki.execution.calls import CallTable
+from aiki.execution.cancelling import Cancelling
 from aiki.execution.journal import Journal
 from aiki.execution.kind import Arriving, DurableCall
+from aiki.execution.kinds import UNASKED
+from aiki.execution.kinds.cancel import cancelled, interrupted
 from aiki.execution.loop import RunLoop, Timer
 from aiki.wire.messages import NULL, Arrival, Entry, TimerAsk
 
@@ -60,7 +64,8 @@ class Deliveries:
     """The deliveries of one body. What is delivered for the first time goes to `on_entry`, which makes it durable."""
 
     __slots__ = (
-        *("_arrivals", "_calls", "_decided", "_loop", "_not_before", "_on_ask", "_on_entry", "_since_rest"),
+        *("_arrivals", "_calls", "_cancelling", "_decided", "_loop", "_not_before", "_on_ask", "_on_entry"),
+        "_since_rest",
         *("asked", "fires", "journal", "live", "outcomes"),
     )
 
@@ -70,6 +75,7 @@ class Deliveries:
         calls: CallTable,
         loop: RunLoop,
         arrivals: Arrivals,
+        cancelling: Cancelling,
         *,
         on_entry: Callable[[Entry], None],
         on_ask: Callable[[TimerAsk], None],
@@ -84,6 +90,7 @@ class Deliveries:
         self._loop = loop
         self._on_entry = on_entry
         self._arrivals = arrivals
+        self._cancelling = cancelling
         self._on_ask = on_ask
         self.asked: tuple[Timer, Entry] | None = None
         """A timer that was asked: until it `fires`, or does not, the body must not move."""
@@ -120,6 +127,9 @@ class Deliveries:
 
         Raises Diverged. `now` decides which timers are due.
         """
+        if self._cancelling.has_kept and not self._loop.ready:
+            self._release_kept()
+            return True
         if self.journal.remaining:
             self._replay()
             return True
@@ -139,7 +149,9 @@ class Deliveries:
         Before that it may yet give a call up, or end. Where a slice of time was over says nothing of the body, and
         another replay would stop elsewhere.
         """
-        return not (self.journal.remaining or self.asked) and not (self._loop.ready and self._since_rest < SPIN)
+        if self.is_cancelled or self.journal.remaining or self.asked:
+            return False
+        return not (self._loop.ready and self._since_rest < SPIN)
 
     def answered(self, answer: Literal["done", "early", "news"], now: int) -> None:
         """Take in whether the timer that was asked fires; one that does is delivered before the body moves."""
@@ -159,16 +171,23 @@ class Deliveries:
 
     def next_due(self) -> int | None:
         """Return when a timer is due next; None if none is, or replay decides what fires."""
-        timer = None if self.journal.remaining else self._loop.next_timer()
+        held_back = self.journal.remaining or self._cancelling.is_under_way
+        timer = None if held_back else self._loop.next_timer()
         return None if timer is None else max(timer.when_us, self._not_before)
 
     def is_answered(self) -> bool:
-        """Tell whether arrivals that are here answer an open call, or end a sleep."""
-        return self._first_answer() is not None or self._first_woken() is not None
+        """Tell whether arrivals that are here answer an open call, end a sleep, or cancel the run."""
+        return self.is_cancelled or self._first_answer() is not None or self._first_woken() is not None
 
     def can_come(self) -> bool:
         """Tell whether anything will be delivered without another outcome of a call."""
-        return bool(self.outcomes or self.journal.remaining) or self._loop.next_timer() is not None
+        return self.is_cancelled or bool(self.outcomes or self.journal.remaining) or self._loop.next_timer() is not None
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the run is cancelled, and its body has not heard of it."""
+        cancelling = self._cancelling
+        return cancelling.is_under_way or (self._arrivals.cancel is not None and cancelling.entry is None)
 
     # -- private
 
@@ -203,12 +222,15 @@ class Deliveries:
             call = calls.open.get(key)
             if call is not None:
                 self._consume(index, entry)
-                calls.close(call, entry.ok, entry.value)
+                self._settle(call, entry.ok, entry.value)
             elif key in calls.gone:
                 self._consume(index, entry)
             elif (timer := loop.pending_timer(key)) is not None:
                 self._consume(index, entry)
                 loop.fire(timer)
+            elif (kind := UNASKED.get(kind_of(key))) is not None:
+                self._consume(index, entry)
+                kind.deliver(entry, self._cancelling)
             else:
                 continue
             return True
@@ -227,6 +249,13 @@ class Deliveries:
         timer = loop.next_timer() if loop.timers else None
         answer = self._first_answer() if calls.waiting else None
         woken = self._first_woken() if self._arrivals.wakes else None
+        if self.is_cancelled:
+            due = None if timer is None or timer.when_us > now else timer.when_us
+            others = (due, None if answer is None else answer.at, None if woken is None else woken.arrival.at)
+            if self._deliver_cancel(now, turns, others):
+                return True
+            if self._cancelling.is_under_way:
+                return False
         until = None if timer is None else timer.when_us
         if answer is not None:
             until = answer.at if until is None else min(answer.at, until)
@@ -245,6 +274,47 @@ class Deliveries:
             self._take(answer, turns)
             return True
         return timer is not None and timer.when_us <= now and self._deliver_timer(timer, turns, now)
+
+    def _deliver_cancel(self, now: int, turns: int | None, others: Sequence[int | None]) -> bool:
+        """Deliver what is next of a cancel; tell whether it was: not if one of the `others` came before it.
+
+        Once it is delivered the outcomes of tries are recorded and kept back, and nothing else is delivered before the
+        interruption.
+        """
+        loop, outcomes, cancelling = self._loop, self.outcomes, self._cancelling
+        while outcomes and (self._calls.open.get((call := outcomes[0][1]).key) is not call or cancelling.keeps(call)):
+            outcomes.popleft()
+        if cancelling.entry is None:
+            arrival = self._arrivals.cancel
+            assert arrival is not None, "nothing has cancelled the run"
+            if any(at is not None and at < arrival.at for at in (outcomes[0][0] if outcomes else None, *others)):
+                return False
+            entry = cancelled(arrival, max(arrival.at, loop.now_us), turns, loop.delivered)
+            self._record(entry)
+            cancelling.begin(entry)
+        elif outcomes:
+            at, call, ok, value = outcomes.popleft()
+            self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
+            self._settle(call, ok, value)
+        elif cancelling.tries.may_be_left(now):
+            self._record(interrupted(max(now, loop.now_us), turns, loop.delivered))
+            cancelling.interrupt()
+        else:
+            return False
+        return True
+
+    def _settle(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
+        """Give a recorded outcome to the body, or keep it back while a cancel is under way."""
+        if self._cancelling.is_under_way:
+            self._cancelling.keep(call, ok, value)
+        else:
+            self._calls.close(call, ok, value)
+
+    def _release_kept(self) -> None:
+        """Give the body what the interruption did not reach."""
+        for call, ok, value in self._cancelling.release():
+            if self._calls.open.get(call.key) is call:
+                self._calls.close(call, ok, value)
 
     def _first_answer(self) -> _Answer | None:
         """Return the call that is answered by what came first; of several the one that was asked first."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from aiki.core.keys import kind_of, name_of
-from aiki.execution.kinds import KINDS
+from aiki.execution.kinds import KINDS, UNASKED
 from aiki.execution.order import HASH_SEED_VARIES
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def explain(
 
 
 def _recorded(index: int, entry: Entry) -> str:
-    kind = KINDS.get(kind_of(entry.key))
+    word = kind_of(entry.key)
+    kind = KINDS.get(word) or UNASKED.get(word)
     return f"entry {index + 1}: {entry.key if kind is None else kind.recorded(entry)}"
 
 

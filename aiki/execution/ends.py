@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
-from aiki.core.errors import AikiError, PayloadError, UsageError
+from aiki.core.errors import AikiError, PayloadError, RunTimedOut, UsageError
 from aiki.core.states import Move
 from aiki.execution.body import Body, Outcome
 from aiki.execution.failures import encode_failure, failure_of
 from aiki.execution.faults import Faults, tell_unseen, unawaited
+from aiki.execution.kinds.cancel import cancel_of
 from aiki.wire.limits import WHY_CHARS
-from aiki.wire.messages import End
+from aiki.wire.messages import NONE, End, Failure
 from aiki.wire.packing import check_payload
 
 if TYPE_CHECKING:
     from aiki.definitions.workflow import Workflow
     from aiki.execution.bounds import Limits
+    from aiki.wire.messages import Entry
 
 
 def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
@@ -27,6 +30,8 @@ def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
     """
     if body.outcome is Outcome.DIVERGED:
         return blocked(body.diff)
+    if body.interrupted_by is not None:
+        return cancelled(body, body.interrupted_by)
     if body.error is not None:
         return failed(body.error, body.faults)
     assert body.outcome is Outcome.RETURNED, body.outcome
@@ -41,6 +46,21 @@ def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
 def failed(error: BaseException, faults: Faults | None = None) -> End:
     """Return the end of a run that failed by `error`, with the faults of its body."""
     return End(Move.FAIL, error=Raw(encode_failure(failure_of(error))), why=_faults(faults))
+
+
+def cancelled(body: Body, entry: Entry) -> End:
+    """Return the end of a run whose body was interrupted, however it has ended then; `entry` is that of the cancel.
+
+    What it raised while it took back what it had done stands beside the reason.
+    """
+    cancel = cancel_of(entry)
+    raised = None if isinstance(body.error, CancelledError | None) else failure_of(body.error)
+    if cancel.reason == "timeout":
+        cause = None if raised is None else f"{raised.type}: {raised.message}"
+        failure = Failure(RunTimedOut.__name__, cancel.words(), cause=cause)
+        return End(Move.FAIL, error=Raw(encode_failure(failure)), why=_faults(body.faults))
+    error = NONE if raised is None else Raw(encode_failure(raised))
+    return End(Move.CANCEL, error=error, why=_cut(cancel.words()))
 
 
 def blocked(why: str) -> End:

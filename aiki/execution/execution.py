@@ -222,6 +222,7 @@ class Execution:
         body = self._body = Body(
             journal=Journal(reading.entries),
             arrivals=self._arrivals,
+            tries=self._attempts,
             started_at=claimed.started_at,
             origin_id=claimed.origin_id,
             on_entry=outbox.add,
@@ -264,7 +265,7 @@ class Execution:
                 turns.stirred = False
                 more = self._pump(body, now)
             if life.end is None:
-                self._attempts.launch(now, draining=life.draining)
+                self._attempts.launch(now, draining=life.draining or body.is_cancelled)
                 if turns.again:  # a task has ended already: what it leads to shall go into the same unit
                     turns.stirred = turns.stirred or more
                     return
@@ -333,6 +334,8 @@ class Execution:
 
     def _next_wake(self) -> Wake | None:
         body = self._body
+        if body is not None and body.is_cancelled and (over_at := self._attempts.grace_over_at()) is not None:
+            return Wake(over_at, Move.SLEEP)
         timer = None if body is None else body.next_due()
         retry = self._attempts.next_retry_at() if self._attempts.has_retries else None
         is_timer = timer is not None and (retry is None or timer <= retry)

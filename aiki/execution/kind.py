@@ -3,7 +3,7 @@
 There are three ways to answer a body. What it waits for is a `DurableCall` (a task): held until all that was recorded
 has been asked for, then let go by its kind, and settled by its outcome. That comes from a try in this worker, or it is
 an arrival (an event). What is decided at once (a patch) is taken from the journal, or recorded. And timers are the
-loop's own. Body, journal and replay know these ways and no kind by name.
+loop's own. Body, journal and replay know these ways and no kind by name. A cancel comes `Unasked`.
 """
 
 from __future__ import annotations
@@ -118,6 +118,30 @@ class Kind(Protocol[A_contra, R_co]):
 
     def recorded(self, entry: Entry, /) -> str:
         """Return what a person is told of an entry that the code no longer asks for."""
+        ...
+
+
+class Cancellable(Protocol):
+    """The body that is cancelled, as these kinds see it."""
+
+    def begin(self, entry: Entry) -> None:
+        """Take in that it is to end: it does not move before it is interrupted."""
+        ...
+
+    def interrupt(self) -> None:
+        """Raise CancelledError where it waits."""
+        ...
+
+
+class Unasked(Protocol):
+    """A kind whose entries come without being asked for: on replay each is delivered in its place."""
+
+    def recorded(self, entry: Entry, /) -> str:
+        """Return what a person is told of the entry."""
+        ...
+
+    def deliver(self, entry: Entry, cancelling: Cancellable, /) -> None:
+        """Do to the body what it says, live and on replay."""
         ...
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
-from aiki.core.states import TERMINAL, Move, apply, sources
+from aiki.core.states import TERMINAL, TRANSITIONS, Move, apply, sources
 from aiki.rules.standing import Standing
 from aiki.wire.limits import UNREAD_EVENTS
 from aiki.wire.messages import End, Outcome, SendOp, Sent
@@ -23,6 +23,7 @@ FULL: Final = Outcome("full")
 REFUSED: Final = Outcome("refused")
 EVENT: Final = "event"
 OP: Final = "op"
+CANCEL: Final = "cancel"
 Fired: TypeAlias = Literal["done", "early", "news"]
 
 
@@ -59,10 +60,17 @@ def word(kind: str, name: str) -> str:
 
 
 def reached(standing: Standing, words: Iterable[str]) -> Standing:
-    """Return how a run stands after arrivals of these words: queued, if it rests and waits for one of them."""
+    """Return how a run stands after arrivals of these words: queued, if it rests and waits for one of them.
+
+    A cancel wakes it whatever it waits for, also for a person.
+    """
     words = list(words)
     events = sum(word.startswith(f"{EVENT}:") for word in words)
     after = replace(standing, news=standing.news + len(words), unread=standing.unread + events)
+    if CANCEL in words:
+        move = Move.ARRIVE if standing.state in sources(Move.ARRIVE) else Move.RESUME
+        state = apply(standing.state, move) if (standing.state, move) in TRANSITIONS else standing.state
+        return replace(after, state=state, waits=frozenset(), wanted=None)
     if standing.state in sources(Move.ARRIVE) and not standing.waits.isdisjoint(words):
         return replace(after, state=apply(standing.state, Move.ARRIVE), waits=frozenset())
     return after

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from aiki.core.errors import AikiError
@@ -29,6 +30,7 @@ from aiki.rules.standing import Standing, resumed, woken
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
     Attempt,
+    CancelNote,
     Claimed,
     End,
     Entry,
@@ -173,6 +175,14 @@ class World:
             self._tell()
         return outcome
 
+    def cancel(self, reason: str = "requested") -> None:
+        """Have the run end, whatever it waits for; only the first time is there anything to tell."""
+        if any(arrival.kind == "cancel" for arrival in self.inbox.arrivals):
+            return
+        self.inbox.add("cancel", value=Raw(msgspec.json.encode(CancelNote(reason))))  # type: ignore[arg-type]
+        self.standing = arriving.reached(self.standing, [arriving.CANCEL])
+        self._tell()
+
     def _tell(self) -> None:
         if self.execution is not None and self.random.random() >= self.deafness:
             number = len(self.inbox.arrivals)
@@ -255,11 +265,17 @@ class World:
 
     async def queued(self) -> None:
         """Wait until the run can be claimed: something has come that it waits for, or its date."""
-        while self.state not in (RunState.QUEUED, RunState.SLEEPING, RunState.RETRYING) and not self.is_due():
-            self._changed.clear()
+        if self.state not in (RunState.SLEEPING, RunState.RETRYING):
+            await self._until_queued_or_due()
+
+    async def _until_queued_or_due(self) -> None:
+        while self.state is not RunState.QUEUED:
             due_at = self.standing.due_at
+            if due_at is not None and due_at <= self.now():
+                return
+            self._changed.clear()
             with suppress(TimeoutError):
-                seconds = None if due_at is None else (due_at - self.clock()) / 1_000_000
+                seconds = None if due_at is None else (due_at - self.now()) / 1_000_000
                 await asyncio.wait_for(self._changed.wait(), seconds)
 
     async def settle(self, *, until: Callable[[], bool] | None = None) -> None:
@@ -274,10 +290,7 @@ class World:
         """Claim the run again and again until it is over or blocked; return its end."""
         for _ in range(claims):
             if self.execution is None:
-                if self.state is RunState.WAITING:
-                    await self.queued()
-                elif self.standing.due_at is not None:
-                    await asyncio.sleep(max(0, (self.standing.due_at - self.now()) / 1_000_000))
+                await self._until_queued_or_due()
                 self.claim()
             await self.settle()
             if self.state not in (RunState.QUEUED, RunState.SLEEPING, RunState.RETRYING, RunState.WAITING):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiki.core.keys import EVENT, PATCH, SEND, TASK, TIMER, UNTIL
-from aiki.execution.kind import Kind
+from aiki.core.keys import CANCEL, EVENT, INTERRUPT, PATCH, SEND, TASK, TIMER, UNTIL
+from aiki.execution.kind import Kind, Unasked
+from aiki.execution.kinds.cancel import Cancels, Interrupts
 from aiki.execution.kinds.event import Events
 from aiki.execution.kinds.patch import Patches
 from aiki.execution.kinds.send import Sends
@@ -21,3 +22,5 @@ KINDS: Final[Mapping[str, Kind[Any, Any]]] = {
     EVENT: Events(),
     SEND: Sends(),
 }
+UNASKED: Final[Mapping[str, Unasked]] = {CANCEL: Cancels(), INTERRUPT: Interrupts()}
+"""Kinds whose entries no code asks for."""

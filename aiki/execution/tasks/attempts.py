@@ -49,8 +49,8 @@ class Started:
     """A call that was let go, and the attempt that is made or due next."""
 
     __slots__ = (
-        *("_attempts", "announced", "call", "failed", "is_over", "is_shown", "need", "number", "permit", "said"),
-        *("said_at", "signs", "trying"),
+        *("_attempts", "announced", "call", "ends_by", "failed", "is_over", "is_shown", "need", "number", "permit"),
+        *("said", "said_at", "signs", "trying"),
     )
 
     def __init__(self, attempts: Attempts, call: TaskCall, number: int, need: int) -> None:
@@ -69,6 +69,8 @@ class Started:
         self.trying: Try | None = None
         self.failed: Failure | None = None
         """What the last try failed with; None if there was none under this claim."""
+        self.ends_by: int | None = None
+        """When the grace of its try is over, if that was told to end."""
         self.signs: Signs
         """Those of the try that runs, or ran last."""
         self.said: bytes | None = None
@@ -199,6 +201,26 @@ class Attempts:
             self._recall(started)
             if started.trying is not None and started.signs.said is not started.said:
                 self._note(started)
+
+    def tell_to_end(self) -> None:
+        """Have the tries that run end, each within its grace, and take back those that have not begun."""
+        now = self._bench.now()
+        for started in list(self._started.values()):
+            self._recall(started)
+            if started.trying is not None:
+                grace = started.call.ask.task.cancel_grace
+                started.ends_by = now + round(grace * SECOND)
+                started.trying.interrupt(grace=grace)
+
+    def may_be_left(self, now: int) -> bool:
+        """Tell whether no try runs, or the grace of those that do is over."""
+        over_at = self.grace_over_at()
+        return over_at is None or over_at <= now
+
+    def grace_over_at(self) -> int | None:
+        """Return when the grace of the last try is over that was told to end; None if none runs."""
+        told = (one.ends_by for one in self._started.values() if one.trying is not None and one.ends_by is not None)
+        return max(told, default=None)
 
     def launch(self, now: int, *, draining: bool) -> None:
         """Start what may start: nothing while draining."""
@@ -376,9 +398,13 @@ class Attempts:
 
     def _fail(self, started: Started, error: BaseException) -> None:
         call = started.call
+        if started.ends_by is not None and call.ask.task.at_most_once:
+            self._give_up(started, _outcome_unknown(call, started.number))
+            return
         known = error.raised if isinstance(error, ProcessFailure) else raised(error, call.ask.task.retry)
         now = self._bench.now()
-        delay = None if isinstance(error, TotalTimeout) else self._next_delay(started, known, now)
+        is_last = isinstance(error, TotalTimeout) or started.ends_by is not None
+        delay = None if is_last else self._next_delay(started, known, now)
         if delay is None:
             self._give_up(started, known.failure)
             return

@@ -121,6 +121,13 @@ class AsyncTry:
         if self._hand is not None:
             self._hand.cancel()
 
+    def interrupt(self, *, grace: float) -> None:
+        """Cancel the coroutine, and report how it ends, however long that takes."""
+        self._stop_watching()
+        self._signs.cancel(raises=False)
+        if self._hand is not None:
+            self._hand.cancel()
+
     def recall(self) -> bool:
         """Cancel it if its body has not begun, and tell whether that is so."""
         if self._begun:
@@ -251,6 +258,15 @@ class ThreadTry:
             self._timer = self._loop.call_later(grace, self._process.kill)
         else:
             self._stop()
+
+    def interrupt(self, *, grace: float) -> None:
+        """Have the body told to end, and report how it does; a process is killed after `grace` seconds."""
+        self._stop_watching()
+        if self._process is None:
+            self._asker.signs.cancel(raises=True)
+        else:
+            self._process.interrupt()
+            self._timer = self._loop.call_later(grace, self._process.kill)
 
     def recall(self) -> bool:
         """Cancel it if its body has not begun, and tell whether that is so."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from aiki.wire.messages.arrivals import (
     Arrival,
+    CancelNote,
     Inbox,
     InboxReply,
     Outcome,
@@ -79,6 +80,7 @@ __all__ = [
     "UNDER_WAY",
     "Arrival",
     "Attempt",
+    "CancelNote",
     "Claim",
     "ClaimReply",
     "Claimed",

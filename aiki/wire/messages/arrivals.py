@@ -28,6 +28,21 @@ class Arrival(Struct, array_like=True):
     id: str = ""
 
 
+class CancelNote(Struct, omit_defaults=True):
+    """What the arrival of a cancel carries: whether somebody `requested` it, or the run's own `timeout` is over."""
+
+    reason: Literal["requested", "timeout"] = "requested"
+    why: str | None = None
+    actor: str | None = None
+
+    def words(self) -> str:
+        """Return who wants the run to end, and why, for a person."""
+        if self.reason == "timeout":
+            return "its deadline has passed"
+        wants = f"{self.actor or 'somebody'} wants it cancelled"
+        return wants if self.why is None else f"{wants}: {self.why}"
+
+
 class SendOp(Struct, array_like=True):
     """An event that a run sends, in its unit and under its fence. What became of it reaches it as an arrival."""
 

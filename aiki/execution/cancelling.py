@@ -1,0 +1,77 @@
+"""Own how far the cancel of one body has come, and what is kept back from the body until it is interrupted.
+
+A cancel is two entries. From the first on the body does not move: tries are told to end, and what they come to is
+recorded and kept. The second interrupts it, once no try runs or their grace is over. Outcomes that moved the body
+before would have its one interruption hit whatever line it has come to by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+
+    from aiki.execution.kind import DurableCall
+    from aiki.wire.messages import Entry
+
+
+class Tries(Protocol):
+    """The tries of a run's tasks, as its cancel sees them."""
+
+    def tell_to_end(self) -> None:
+        """Have those that run end, each within its grace, and take back those that have not begun."""
+        ...
+
+    def may_be_left(self, now: int) -> bool:
+        """Tell whether none of them runs any more, or their grace is over."""
+        ...
+
+
+class Cancelling:
+    """The cancel of one body."""
+
+    __slots__ = ("_interrupt", "_kept", "entry", "is_interrupted", "tries")
+
+    def __init__(self, tries: Tries, interrupt: Callable[[], None]) -> None:
+        """`interrupt` raises CancelledError where the body waits."""
+        self.tries = tries
+        self._interrupt = interrupt
+        self.entry: Entry | None = None
+        """Its first entry, once that is delivered."""
+        self.is_interrupted = False
+        self._kept: list[tuple[DurableCall[Any], bool, bytes | Raw]] = []
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the body is not to move before it is interrupted."""
+        return self.entry is not None and not self.is_interrupted
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether there is anything that the interruption may not have reached."""
+        return bool(self._kept) and self.is_interrupted
+
+    def begin(self, entry: Entry) -> None:
+        """Take in that the first entry is delivered: from now on nothing is let go."""
+        self.entry = entry
+        self.tries.tell_to_end()
+
+    def keep(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
+        """Keep an outcome that is recorded."""
+        self._kept.append((call, ok, value))
+
+    def keeps(self, call: DurableCall[Any]) -> bool:
+        """Tell whether the call has its outcome already."""
+        return any(kept is call for kept, _, _ in self._kept)
+
+    def interrupt(self) -> None:
+        """Interrupt the body, for the first time and the last."""
+        self.is_interrupted = True
+        self._interrupt()
+
+    def release(self) -> list[tuple[DurableCall[Any], bool, bytes | Raw]]:
+        """Return what was kept, for the calls that are open all the same: behind a shield, or in a task of its own."""
+        kept, self._kept = self._kept, []
+        return kept
