@@ -33,6 +33,8 @@ ID_BYTES: Final = 48
 """The id of a run or of a claim in a list."""
 FENCE_BYTES: Final = 256
 """A run that a renewal's reply names, with its fence."""
+NEWS_BYTES: Final = 72
+"""A run that a renewal's reply names, with the number of its last arrival."""
 UNIT_BYTES: Final = 400
 """A unit beside its entries and tries."""
 SUMMARY_ROW_BYTES: Final = 256

@@ -9,7 +9,7 @@ from aiki.rules.checking import check_routes
 from aiki.wire.limits import TOLD_RUNS
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
 from aiki.wire.subjects import is_token
-from aiki.wire.weights import FENCE_BYTES
+from aiki.wire.weights import FENCE_BYTES, NEWS_BYTES
 from aikid.engine.changes import Done
 from aikid.engine.rescue import changes_of
 from aikid.engine.routes import Routes
@@ -46,14 +46,15 @@ async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]], 
     """
     keys = [(namespace, request.id) for namespace, request in calls]
     held = [_held(request) for _, request in calls]
-    most = room // 2 // FENCE_BYTES
+    most_news = min(TOLD_RUNS, room // 2 // NEWS_BYTES)
 
     async def work(connection: Connection) -> list[SessionReply]:
         now, leases = await store.renew(connection, keys)
         if not leases:
             return [SessionReply(False, now) for _ in keys]
-        unlisted = await store.unlisted(connection, keys, held, most=most)
-        news = await store.news(connection, keys, most=min(most, TOLD_RUNS))
+        news = await store.news(connection, keys, most=most_news)
+        left = room - NEWS_BYTES * max(map(len, news))
+        unlisted = await store.unlisted(connection, keys, held, most=left // FENCE_BYTES)
         return [
             SessionReply(True, now, leases[key], lost, told) if key in leases else SessionReply(False, now)
             for key, lost, told in zip(keys, unlisted, news, strict=True)

@@ -12,7 +12,7 @@ from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import End
 from aiki.wire.packing import MAX_PAYLOAD_LEAST
 from aikid.engine import claims
-from tests.integration.daemon.engine import VERSION, Engine, completed, entry, locked, new_run, unit
+from tests.integration.daemon.engine import VERSION, Engine, completed, entry, event, locked, new_run, unit
 
 pytestmark = pytest.mark.anyio
 
@@ -212,4 +212,11 @@ async def test_a_renewal_is_told_of_as_many_lost_claims_as_fit(engine: Engine) -
     await engine.execute("UPDATE aiki.runs SET last_claimed_at = now() - interval '11 s'")
     reply = await engine.renew(session)
     assert 200 < len(reply.unlisted) < 300
+    assert len(codec.encode_reply(reply)) < MAX_PAYLOAD_LEAST
+
+    # Beside those with news.
+    await engine.send(*(event(fence.run_id) for fence in reply.unlisted))
+    reply = await engine.renew(session)
+    assert len(reply.news) > 200
+    assert len(reply.unlisted) > 100
     assert len(codec.encode_reply(reply)) < MAX_PAYLOAD_LEAST

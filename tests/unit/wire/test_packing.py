@@ -232,6 +232,7 @@ def test_lines_and_routes_weigh_no_less_than_they_take(a: str, b: str, c: str, v
     route = Route(NAME, VERSION, value, names, live=True, events=value)
     assert weighs_enough(item, weights.of_item(item))
     assert weighs_enough(route, weights.of_route(route))
+    assert weighs_enough((RUN, 2**63 - 1), weights.NEWS_BYTES)
     row = SummaryRow(NAME, VERSION, State.SCHEDULED, 2**62, capped=True)
     assert weighs_enough(row, weights.SUMMARY_ROW_BYTES)
 
