@@ -92,7 +92,7 @@ class Recorder:
         failpoint("worker.recorded")
         for place, ((execution, unit), recorded) in enumerate(zip(batch, reply.units, strict=True), 1):
             if self._talk is not None and recorded.result == "done":
-                self._talk.recorded(execution.claimed, unit)
+                self._talk.recorded(execution.claimed, unit, parked=recorded.parked)
             execution.on_recorded(recorded)
             if place % TURN_RUNS == 0:
                 await asyncio.sleep(0)
@@ -144,7 +144,7 @@ class Recorder:
             try:
                 (recorded,) = (await self._reply([part])).units
                 if self._talk is not None and recorded.result == "done":
-                    self._talk.recorded(execution.claimed, part)
+                    self._talk.recorded(execution.claimed, part, parked=recorded.parked)
             except UsageError as error:
                 # Cut for a larger server: a reconnect has led to one that takes less.
                 left.extendleft(reversed(smaller := cut(part, self._room)))

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from aiki.core.keys import task_of
+from aiki.core.keys import is_task, task_of
 from aiki.core.moments import SECOND
 from aiki.core.states import Move
 from aiki.definitions import stored
@@ -49,14 +49,14 @@ class Talk:
         if self._usual.has_room("runs went on" if again else "runs started"):
             self._tell(claimed, "goes on" if again else "started")
 
-    def recorded(self, claimed: Claimed, unit: Unit) -> None:
-        """Say what a unit that is on record tells."""
+    def recorded(self, claimed: Claimed, unit: Unit, *, parked: bool = True) -> None:
+        """Say what a unit that is on record tells; a park may not hold, and then the run goes on."""
         for attempt in unit.attempts:
             self._tried(claimed, attempt)
         for entry in unit.entries:
-            if not entry.ok:
+            if not entry.ok and is_task(entry.key):
                 self._gave_up(claimed, entry)
-        if unit.end is not None:
+        if unit.end is not None and parked:
             self._ended(claimed, unit.end)
 
     def close(self) -> None:
@@ -85,6 +85,8 @@ class Talk:
             case Move.SLEEP if self._usual.has_room("runs fell asleep"):
                 assert end.due_at is not None
                 self._tell(claimed, f"sleeps for {spoken((end.due_at - self._now()) / SECOND)}")
+            case Move.WAIT if self._usual.has_room("runs went to wait"):
+                self._tell(claimed, f"waits for {_short(', '.join(end.waits).replace(':', ' '))}")
             case Move.FAIL if self._troubles.has_room("runs failed"):
                 self._tell(claimed, f"failed: {_reason(end.error)}")
             case Move.DIVERGE | Move.OVERSIZE if self._troubles.has_room("runs were blocked"):

@@ -36,6 +36,20 @@ async def talk(said: list[str], anyio_backend: str) -> Talk:
     return Talk(lambda: NOW, said.append)
 
 
+async def test_waits_are_told_if_the_run_has_left_and_what_is_no_tasks_failure_is_not(
+    talk: Talk, said: list[str]
+) -> None:
+    waits = unit(end=End(Move.WAIT, seen=1, waits=["event:approved", "event:rejected", "op"]))
+    talk.recorded(claimed(), waits, parked=False)
+    talk.recorded(claimed(), waits)
+    failed = [
+        Entry("send:approved:5f:1", False, Raw(b'{"result":"ended"}'), NOW),
+        Entry("event:approved:5f:1", False, NULL, NOW),
+    ]
+    talk.recorded(claimed(), unit(entries=failed))
+    assert said == ["order run-1 waits for event approved, event rejected, op"]
+
+
 async def test_a_run_is_told_from_its_start_to_its_end(talk: Talk, said: list[str]) -> None:
     talk.began(claimed())
     talk.recorded(claimed(), unit(attempts=[Attempt("task:charge:5f:1", 2, BROKEN, NOW + 1_500_000)]))
