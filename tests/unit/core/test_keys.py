@@ -35,6 +35,8 @@ def test_a_key_names_its_task_or_its_timer(key, task, timer):
         (keys.timer(0), "timer", "0"),
         (keys.until(-5), "until", "-5"),
         (keys.named(keys.PATCH, "a:b@c"), "patch", "a:b@c"),
+        (keys.numbered(keys.of_input(keys.EVENT, keys.of_any(["a", "b"]), "5f"), 1), "event", "a|b:5f:1"),
+        (keys.numbered(keys.of_input(keys.SEND, "a", "5f"), 1), "send", "a:5f:1"),
         ("task", "", ""),
     ],
 )
@@ -47,3 +49,10 @@ def test_a_key_is_read_as_it_was_made(key, kind, said):
 def test_timers_keep_their_microsecond(microseconds):
     assert keys.timer_of(keys.timer(microseconds)) == ("for", microseconds)
     assert keys.timer_of(keys.until(microseconds)) == ("until", microseconds)
+
+
+def test_a_wait_for_any_of_many_events_is_named_by_the_first_and_how_many_others():
+    names = [f"event-{number:03}" for number in range(100)]
+    assert keys.of_any(names[:2]) == "event-000|event-001"
+    assert keys.of_any(names) == "event-000|+99"
+    assert keys.name_of(keys.of_input(keys.EVENT, keys.of_any(names), "5f")) == "event-000|+99"
