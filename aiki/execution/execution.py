@@ -154,8 +154,10 @@ class Execution:
         """Take in what has come, and do what is wanted; news that came meanwhile is read as well."""
         self._arrivals.read(reply)
         life, body = self._life, self._body
-        if reply.wanted is not None and life.is_open:
-            self.drain()  # how its claim ends then is the daemon's affair: it is paused
+        if reply.wanted is not None:
+            life.draining = True  # a park in flight that does not hold gives the claim back, too
+            if life.is_open:
+                self.drain()  # how its claim ends then is the daemon's affair: it is paused
             return
         if self._arrivals.behind:
             self._read_inbox()

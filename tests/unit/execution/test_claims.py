@@ -12,9 +12,9 @@ from aiki.core.errors import NotFound
 from aiki.core.states import Move, State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import Workflow, workflow
-from aiki.execution import ClaimedRun
+from aiki.execution import ClaimedRun, Limits
 from aiki.inside.workflow_run import WorkflowRun
-from aiki.wire.messages import Recorded, Unit
+from aiki.wire.messages import InboxReply, Recorded, Unit
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import EPOCH, World
 
@@ -213,6 +213,27 @@ def test_a_run_that_is_wanted_paused_lets_its_task_end_and_starts_no_other() -> 
         assert events == ["start 5", "end 5"]
         assert world.ends == [Move.RELEASE]
         assert len(world.journal) == 1
+
+    simulate(main())
+
+
+def test_a_pause_that_is_heard_of_while_a_park_is_refused_is_not_forgotten() -> None:
+    async def main() -> None:
+        world = World(sleeps, b'{"first":60,"second":0}', limits=Limits(linger_seconds=0))
+        refused: list[Unit] = []
+
+        def refuse_once(unit: Unit) -> Recorded | None:
+            if refused or unit.end is None:
+                return None
+            refused.append(unit)
+            assert world.execution is not None
+            world.execution.on_inbox(InboxReply(news=1, wanted="pause"))
+            return Recorded("done", parked=False, news=1)
+
+        world.before_record = refuse_once
+        world.claim()
+        await world.settle()
+        assert world.ends == [Move.RELEASE]
 
     simulate(main())
 
