@@ -340,6 +340,8 @@ class Worker:
             execution.decline(declined)
         elif self._stopped.is_set():
             execution.decline("its worker stops")
+        elif claimed.wanted is not None:  # its number counts as seen: nobody says it again
+            execution.decline("it was to be paused when its claim came")
         elif not self._slots.take(execution, reservation):
             execution.decline("its worker had no slot left")
         else:

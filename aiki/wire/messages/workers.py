@@ -137,6 +137,8 @@ class Claimed(Struct, omit_defaults=True):
     """What is unread, oldest first, as much as fits."""
     unread: int = 0
     """All that is unread, at least; if there is more than came along, it is read by `Inbox`."""
+    wanted: str | None = None
+    """What somebody wants of the run (`pause`) since it was claimed, as far as that was read."""
 
 
 class ClaimReply(Struct, omit_defaults=True):

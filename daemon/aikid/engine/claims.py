@@ -79,6 +79,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
     for run in runs:
         if (found := unread.get(run.fence.run_id)) is not None:
             run.news, run.arrivals, run.unread = found.news(), found.arrivals, found.count
+            run.wanted = found.wanted
     return ClaimReply(now=taken.now, alive=taken.alive, runs=runs, more=taken.more)
 
 

@@ -293,3 +293,17 @@ async def test_a_claim_skips_a_run_that_is_being_paused(engine: Engine) -> None:
         assert await engine.claim(session) == []
         await other.commit()
     assert await engine.claim(session) == []
+
+
+async def test_a_claim_brings_a_pause_that_came_between_its_lock_and_its_look(engine: Engine) -> None:
+    """Its number counts as seen then."""
+    run_id = await engine.queued_run()
+    await engine.execute("UPDATE aiki.runs SET news_seq = 1")
+    session = await engine.session()
+    async with locked(engine.database, "LOCK TABLE aiki.inbox IN ACCESS EXCLUSIVE MODE") as other:
+        claiming = asyncio.create_task(engine.claim_one(session))
+        await engine.until_waiting()
+        assert await pause(engine, run_id) == [REQUESTED]
+        await other.commit()
+    claimed = await claiming
+    assert (claimed.news, claimed.wanted) == (2, PAUSE)

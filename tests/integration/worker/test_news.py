@@ -15,6 +15,7 @@ from aiki import Client, Conflict, Event, Handle, RunBlocked, Worker, WorkflowRu
 from aiki.core import failpoints
 from aikid.app import App
 from tests.integration.daemon.asking import running_app
+from tests.integration.daemon.engine import locked
 from tests.servers import Nats, Program, clean_environment
 from tests.waiting import ENOUGH, patient, wait_until
 
@@ -37,7 +38,7 @@ async def approval(run: WorkflowRun) -> str:
     return await run.wait_for(approved)
 
 
-@workflow
+@workflow(events=[approved])
 async def stepping(run: WorkflowRun, gates: list[str]) -> list[str]:
     return [await wait_at.run(run, gate) for gate in gates]
 
@@ -265,6 +266,18 @@ async def test_a_sleep_that_is_over_before_the_run_is_resumed_ends_at_once(clien
         await wait_until(lambda: worker._clock.now() > due_at * 1e6, what="the end of its sleep")
         await handle.resume()
         assert await handle.result(timeout=ENOUGH) == "rested"
+
+
+async def test_a_run_that_was_paused_while_it_was_claimed_starts_nothing(client: Client, database: str) -> None:
+    handle = await stepping.options(delay="1s").enqueue(client, ["a"])
+    await client.runs.send([handle.run_id], approved, "early")
+    reading = "LOCK TABLE aiki.inbox IN ACCESS EXCLUSIVE MODE"
+    async with serving(client, lease="300s"), locked(database, reading) as other:
+        await until(handle, "running")
+        await handle.pause()
+        await other.commit()
+        await until(handle, "paused")
+        assert begun == []
 
 
 async def test_a_pause_whose_push_is_lost_is_made_good_by_a_renewal(
