@@ -79,14 +79,17 @@ _AT: Final = """to_char(d.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')""
 # in flight is left to the next look, and nobody waits, so no order of locks can matter. What a lock brings is the
 # newest version of the row; the inbox alone is read as it was before: a run that takes its word in this very moment,
 # at the end of its grace, is too late. Sub-selects that return a value are looked up for each row: an EXISTS might be
-# turned into one look at the whole table.
-_PASS: Final = f"""
-WITH due AS MATERIALIZED (
-  SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.session_id, r.news_seq, r.cancel_seq,
-    d.told_seq, d.grace,
-    r.epoch > 0 OR {LENGTH.format("r")} > 0 AS has_begun, {_AT} AS at
-  FROM aiki.deadlines d JOIN aiki.runs r ON r.id = d.run_id
+# turned into one look at the whole table, and a join of empty tables into one that begins with the runs.
+PASS: Final = f"""
+WITH passed AS MATERIALIZED (
+  SELECT d.run_id, d.told_seq, d.grace, {_AT} AS at FROM aiki.deadlines d
   WHERE d.look_at <= aiki.now() ORDER BY d.look_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+), due AS MATERIALIZED (
+  SELECT r.*, p.told_seq, p.grace, p.at FROM passed p CROSS JOIN LATERAL (
+    SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.session_id, r.news_seq, r.cancel_seq,
+      r.epoch > 0 OR {LENGTH.format("r")} > 0 AS has_begun
+    FROM aiki.runs r WHERE r.id = p.run_id FOR NO KEY UPDATE SKIP LOCKED
+  ) AS r
 ), judged AS MATERIALIZED (
   SELECT d.*, CASE
     WHEN d.state IN ({quoted(TERMINAL)}) THEN '{Step.LEAVE}'
@@ -142,7 +145,7 @@ FROM judged j
 
 async def pass_due(connection: Connection, *, limit: int) -> list[Passed]:
     """Let at most `limit` deadlines that have passed do what they do; return their runs."""
-    cursor = await connection.execute(_PASS, (limit,), prepare=True, binary=True)
+    cursor = await connection.execute(PASS, (limit,), prepare=True, binary=True)
     return [
         Passed(namespace, workflow, version, run_id, Step(step), State(state), session, news)
         for namespace, workflow, version, run_id, step, state, session, news in await cursor.fetchall()

@@ -20,6 +20,7 @@ from aiki.wire.messages import End, Enqueue, Failure, Fence, Pause, Resume
 from aikid.engine import control, timers
 from aikid.engine.deadlines import pass_due
 from aikid.store import deadlines
+from aikid.store.pool import Connection
 from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import Engine, completed, entry, locked, new_run, unit
 from tests.integration.daemon.standings import Case, found, put
@@ -244,6 +245,18 @@ async def test_of_two_daemons_each_passes_what_the_other_does_not(engine: Engine
         assert await rival.pass_deadlines() == {second: Step.END}
     assert await engine.pass_deadlines() == {first: Step.END}
     assert await rival.pass_deadlines() == {}
+
+
+async def test_no_plan_of_the_waker_reads_a_table_whole(engine: Engine) -> None:
+    async def explain(connection: Connection) -> list[str]:
+        found = await connection.execute(f"EXPLAIN (COSTS OFF) {deadlines.PASS}".encode(), (500,))
+        return [line for (line,) in await found.fetchall()]
+
+    plan = await engine.pool.run(explain)
+    assert not [line for line in plan if "Seq Scan" in line or "hashed" in line]
+    scans = [n for n, line in enumerate(plan) if "Index" in line and " using " in line]
+    assert len(scans) > 4
+    assert [plan[n] for n in scans if "Index Cond" not in plan[n + 1]] == []
 
 
 # -- a pause
