@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from aiki import Client, Conflict, RunEnded, State
+from examples import agent
+from examples.agent import assist, stopped
 from examples.approval import Decision, approve_expense, decided
 from examples.keys import pay_invoice
 from examples.morning import morning_routine
 from examples.onboarding import onboard_user
+from examples.saga import book_trip
 from examples.tax import Assessment, Person, tax_return
 from examples.versions import greet_v1, greet_v2
 from tests.acceptance.examples.commands import aiki
@@ -104,12 +107,46 @@ async def test_a_request_expires_if_nobody_decides(client: Client) -> None:
     assert await handle.result(timeout=ENOUGH) == {"status": "expired"}
 
 
-@pytest.mark.parametrize("name", ["approval", "morning", "onboarding", "tax", "versions", "keys"])
+async def test_a_trip_is_booked_as_a_whole(client: Client) -> None:
+    handle = await book_trip.enqueue(client, "Ada", "Vienna")
+    booked = await handle.result(timeout=ENOUGH)
+    assert {service: says.split(",")[0] for service, says in booked.items()} == {
+        "flight": "book flight Vienna",
+        "hotel": "book hotel Vienna",
+        "car": "book car Vienna",
+    }
+
+
+async def test_an_agent_does_as_its_human_decides_and_hears_no_decision_of_another_turn(client: Client) -> None:
+    handle = await assist.enqueue(client, "Lisbon")
+    for turn, go, note in ((1, True, ""), (1, True, ""), (2, False, "not at night"), (3, True, "")):
+        await handle.send(agent.decided, agent.Decision(turn, go, note))
+    assert await handle.result(timeout=ENOUGH) == "done: tool: book the cheapest, not at night: ok"
+    shown = [entry.value async for entry in client.runs.history(handle.run_id) if entry.task == "show"]
+    assert shown == [
+        "1: may I look for flights?",
+        "2: may I book the cheapest?",
+        "3: may I book the cheapest, not at night?",
+    ]
+
+
+async def test_an_agent_stops_when_it_is_told_to_or_nobody_decides_or_its_turns_are_used_up(client: Client) -> None:
+    told = await assist.options(send=stopped.bind()).enqueue(client, "Oslo")
+    alone = await assist.enqueue(client, "Oslo", patience="10ms")
+    vain = await assist.enqueue(client, "Oslo")
+    for turn in range(1, agent.MAX_TURNS + 1):
+        await vain.send(agent.decided, agent.Decision(turn, go=False))
+    assert await told.result(timeout=ENOUGH) == "stopped in turn 1"
+    assert await alone.result(timeout=ENOUGH) == "nobody decided in turn 1"
+    assert await vain.result(timeout=ENOUGH) == f"not done in {agent.MAX_TURNS} turns"
+
+
+@pytest.mark.parametrize("name", ["agent", "approval", "morning", "onboarding", "saga", "tax", "versions", "keys"])
 def test_the_commands_in_an_example_work(examples_worker: Program, name: str) -> None:
     """The lines that an example's docstring shows do what they say."""
     text = (EXAMPLES / f"{name}.py").read_text()
-    commands = re.findall(r"^    aiki ((?:enqueue|event|wait) .*?)(?:  +# (.*))?$", text, re.MULTILINE)
+    commands = re.findall(r"^    aiki ((?:enqueue|event|run|wait) .*?)(?:  +# (.*))?$", text, re.MULTILINE)
     assert commands
     for words, says in commands:
         done = aiki(*shlex.split(words), env=examples_worker.env)
-        assert done.returncode == (6 if says == "refused" else 0), done.stderr
+        assert done.returncode == {"refused": 6, "fails": 1}.get(says, 0), done.stderr
