@@ -10,7 +10,6 @@ from pathlib import Path
 from aiki import Client, Worker
 from examples import saga
 
-LEASE = "1s"
 ask = saga.ask_partner
 
 
@@ -24,7 +23,7 @@ def ask_or_hang(service: str, order: str, to: str) -> str:
 
 async def main() -> None:
     saga.ask_partner = ask_or_hang
-    async with Client.connect() as client, Worker(client, workflows=[saga.book_trip], lease=LEASE) as worker:
+    async with Client.connect() as client, Worker(client, workflows=[saga.book_trip], lease="1s") as worker:
         await worker.run()
 
 
