@@ -113,6 +113,10 @@ class BlockingHandle(Generic[R]):
         """Hold the run until it is resumed; as `Handle.pause`."""
         return self._portal.call(self._handle.pause)
 
+    def cancel(self, *, reason: str | None = None, wait: Duration | None = None) -> RunStatus:
+        """Cancel the run; as `Handle.cancel`."""
+        return self._portal.call(partial(self._handle.cancel, reason=reason, wait=wait))
+
     def wake(self) -> RunStatus:
         """End the sleep that goes on in the run; as `Handle.wake`."""
         return self._portal.call(self._handle.wake)
@@ -179,6 +183,16 @@ class BlockingRuns:
     def pause_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
         """Hold many runs; as `Runs.pause_batch`."""
         return self._portal.call(partial(self._runs.pause_batch, run_ids, actor=actor))
+
+    def cancel(self, run_id: str, *, reason: str | None = None, actor: str | None = None) -> RunStatus:
+        """Cancel a run; as `Runs.cancel`."""
+        return self._portal.call(partial(self._runs.cancel, run_id, reason=reason, actor=actor))
+
+    def cancel_batch(
+        self, run_ids: Iterable[str], *, reason: str | None = None, actor: str | None = None
+    ) -> Sequence[RunStatus | AikiError]:
+        """Cancel many runs; as `Runs.cancel_batch`."""
+        return self._portal.call(partial(self._runs.cancel_batch, run_ids, reason=reason, actor=actor))
 
     def wake(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """End a run's sleep; as `Runs.wake`."""

@@ -1,4 +1,4 @@
-"""Own what a client makes runs do: pause, resume, wake; one or many."""
+"""Own what a client makes runs do: pause, resume, wake, cancel; one or many."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from aiki.client.wire import Wire
 from aiki.core.errors import AikiError, Conflict, NotFound
 from aiki.core.states import Move, sources
 from aiki.wire.limits import BATCH_RUNS
-from aiki.wire.messages import Ordered, Pause, Resume, RunStatus, Wake
+from aiki.wire.messages import Cancel, Ordered, Pause, Resume, RunStatus, Wake
 
-Order = type[Pause] | type[Resume] | type[Wake]
+Order = type[Pause] | type[Resume] | type[Wake] | type[Cancel]
 
 
-async def obey(wire: Wire, order: Order, run_id: str, *, actor: str | None = None) -> RunStatus:
+async def obey(
+    wire: Wire, order: Order, run_id: str, *, actor: str | None = None, reason: str | None = None
+) -> RunStatus:
     """Give the order to one run, and return the run since. Raises NotFound, or Conflict if its state forbids it."""
-    (outcome,) = await obey_all(wire, order, [run_id], actor=actor)
+    (outcome,) = await obey_all(wire, order, [run_id], actor=actor, reason=reason)
     if isinstance(outcome, AikiError):
         raise outcome
     return outcome
 
 
 async def obey_all(
-    wire: Wire, order: Order, run_ids: Sequence[str], *, actor: str | None = None
+    wire: Wire, order: Order, run_ids: Sequence[str], *, actor: str | None = None, reason: str | None = None
 ) -> list[RunStatus | AikiError]:
     """Give the order to the runs, and return of each in order how it is since, or why it does not obey."""
     ordered: list[Ordered] = []
     for start in range(0, len(run_ids), BATCH_RUNS):
-        request = _request(order, list(run_ids[start : start + BATCH_RUNS]), actor)
+        request = _request(order, list(run_ids[start : start + BATCH_RUNS]), actor, reason)
         ordered += (await wire.call(request)).outcomes
     refused = {
         run_id: error
@@ -40,10 +42,12 @@ async def obey_all(
     return [refused.get(run_id) or found.get(run_id) or _unknown(wire, run_id) for run_id in run_ids]
 
 
-def _request(order: Order, run_ids: list[str], actor: str | None) -> Pause | Resume | Wake:
+def _request(order: Order, run_ids: list[str], actor: str | None, reason: str | None) -> Pause | Resume | Wake | Cancel:
     request = order(run_ids, actor)
     if isinstance(request, Wake):  # one that is repeated must not end the next sleep, too
         request.id = str(uuid.uuid4())
+    elif isinstance(request, Cancel):
+        request.reason = reason
     return request
 
 

@@ -21,7 +21,7 @@ from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus
 from aiki.inside.event import Event
 from aiki.wire import messages
-from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Pause, Resume, Summary, Wake
+from aiki.wire.messages import Cancel, Find, History, HistoryItem, Input, ListRuns, Pause, Resume, Summary, Wake
 
 V = TypeVar("V")
 
@@ -164,6 +164,16 @@ class Runs:
     async def pause_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
         """Hold many runs, and return of each in order how it is since, or the error of one that does not obey."""
         return _obeyed(await control.obey_all(self._wire, Pause, [*run_ids], actor=actor))
+
+    async def cancel(self, run_id: str, *, reason: str | None = None, actor: str | None = None) -> RunStatus:
+        """Cancel a run; as `Handle.cancel`. Raises NotFound, or Conflict if it has ended otherwise."""
+        return status.from_wire(await control.obey(self._wire, Cancel, run_id, actor=actor, reason=reason))
+
+    async def cancel_batch(
+        self, run_ids: Iterable[str], *, reason: str | None = None, actor: str | None = None
+    ) -> Sequence[RunStatus | AikiError]:
+        """Cancel many runs, and return of each in order how it is since, or why it is not cancelled."""
+        return _obeyed(await control.obey_all(self._wire, Cancel, [*run_ids], actor=actor, reason=reason))
 
     async def wake(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """End a run's sleep; as `Handle.wake`. Raises NotFound, or Conflict if its state forbids it."""

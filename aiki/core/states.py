@@ -92,6 +92,11 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.BLOCKED, Move.RESUME): State.QUEUED,
     # A person may cut short the wait before a retry after crashes or failures.
     (State.RETRYING, Move.RESUME): State.QUEUED,
+    # It is cancelled, and has done nothing that it could take back, or nobody can have it do so.
+    (State.SCHEDULED, Move.CANCEL): State.CANCELLED,
+    (State.QUEUED, Move.CANCEL): State.CANCELLED,
+    (State.PAUSED, Move.CANCEL): State.CANCELLED,
+    (State.BLOCKED, Move.CANCEL): State.CANCELLED,
     # Its deadline has passed, and nothing of it is to be taken back or nobody does so. (What is paused stays so.)
     (State.SCHEDULED, Move.TIME_OUT): State.FAILED,
     (State.QUEUED, Move.TIME_OUT): State.FAILED,

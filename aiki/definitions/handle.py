@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
 from typing_extensions import TypeVar
 
 from aiki.core.duration import Duration, to_seconds
-from aiki.core.errors import WaitTimeout
+from aiki.core.errors import Conflict, WaitTimeout
+from aiki.core.states import TERMINAL, State
 from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus
 
@@ -40,6 +41,10 @@ class Door(Protocol):
 
     async def pause(self, run_id: str) -> messages.RunStatus:
         """Hold the run until it is resumed, and return it. Raises Conflict if its state forbids it."""
+        ...
+
+    async def cancel(self, run_id: str, reason: str | None) -> messages.RunStatus:
+        """Cancel the run or have it told to end, and return it. Raises Conflict if it has ended otherwise."""
         ...
 
     async def wake(self, run_id: str) -> messages.RunStatus:
@@ -109,6 +114,21 @@ class Handle(Generic[R_co]):
         Raises Conflict if it has ended, or is blocked: then it stands still already.
         """
         return status.from_wire(await self._door.pause(self.run_id))
+
+    async def cancel(self, *, reason: str | None = None, wait: Duration | None = None) -> RunStatus:
+        """Cancel the run. One that has begun is told: its tasks, then its body by CancelledError, and it may clean up.
+
+        Returns it as it is since; with `wait` as soon as it has ended, or after so long. Raises Conflict if it has
+        ended otherwise: the cancel was too late.
+        """
+        run = await self._door.cancel(self.run_id, reason)
+        if wait is not None and run.state not in TERMINAL:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(to_seconds(wait)):
+                    run = await self._door.end(self.run_id)
+            if run.state in TERMINAL - {State.CANCELLED}:
+                raise Conflict(f"run {self.run_id} has ended {run.state}: the cancel was too late")
+        return status.from_wire(run)
 
     async def wake(self) -> RunStatus:
         """End the sleep that goes on in the run, or its wait for its first start; never a timeout.

@@ -19,6 +19,7 @@ from aiki.wire.messages import (
     NO_OPTIONS,
     NULL,
     Attempt,
+    Cancel,
     Claim,
     CloseSession,
     End,
@@ -104,7 +105,7 @@ def check_request(request: Request[Any]) -> None:
             _check_open(request)
         case RenewSession() | CloseSession():
             _check_id(request.id, what="session")
-        case Pause() | Resume() | Wake():
+        case Pause() | Resume() | Wake() | Cancel():
             _check_order(request)
         case _:
             _check_read(request)
@@ -133,7 +134,7 @@ def _check_open(request: OpenSession) -> None:
         raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
 
 
-def _check_order(request: Pause | Resume | Wake) -> None:
+def _check_order(request: Pause | Resume | Wake | Cancel) -> None:
     if isinstance(request, Wake):
         _check_id(request.id, what="order")
     for run_id in request.ids:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from aiki.core.states import TERMINAL, TRANSITIONS, Move, State, apply, target
+from aiki.rules.arriving import CANCEL, reached
 from aiki.rules.standing import PAUSE, Standing, paused, resumed
 
 WAKE: Final = "wake"
@@ -57,6 +58,25 @@ def wake(standing: Standing) -> tuple[Obeyed, Standing]:
         return judge(state, Move.WAKE, is_wanted=False), standing
     news = standing.news + (state is not State.SCHEDULED)
     return Obeyed.DONE, replace(standing, state=apply(state, Move.WAKE), news=news, waits=frozenset())
+
+
+def cancel(standing: Standing, *, is_told: bool) -> tuple[Obeyed, Standing]:
+    """Return what becomes of the order to cancel, and how the run stands then; only the first one tells it.
+
+    Who has done nothing ends at once, and who is blocked. Any other is woken, whatever it waits for, to end by itself.
+    """
+    state = standing.state
+    if state in TERMINAL:
+        return judge(state, Move.CANCEL, is_wanted=False), standing
+    if ends_at_once(standing):
+        after = replace(standing, state=apply(state, Move.CANCEL), claim_id=None, due_at=None, outcome=None)
+        return Obeyed.DONE, replace(after, waits=frozenset(), wanted=None)
+    return Obeyed.REQUESTED, standing if is_told else reached(standing, [CANCEL])
+
+
+def ends_at_once(standing: Standing) -> bool:
+    """Tell whether a cancel ends the run without its code."""
+    return standing.state is State.BLOCKED or (standing.epoch == 0 and standing.length == 0)
 
 
 def judge(state: State, order: Move, *, is_wanted: bool) -> Obeyed:

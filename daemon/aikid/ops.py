@@ -15,6 +15,7 @@ from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_request, is_uuid
 from aiki.wire.limits import WATCH_SECONDS
 from aiki.wire.messages import (
+    Cancel,
     Claim,
     CloseSession,
     Enqueue,
@@ -162,6 +163,11 @@ async def _resume(s: Services, calls: Calls) -> Done[Any]:
     return await control.resume(s.pool, namespace, request)
 
 
+async def _cancel(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return await control.cancel(s.pool, namespace, request)
+
+
 async def _wake(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
     return await control.wake(s.pool, namespace, request)
@@ -229,6 +235,7 @@ TABLE: Final = (
     Op(Inbox, _CLAIM, _inbox),
     Op(Pause, _CONTROL, _pause),
     Op(Resume, _CONTROL, _resume),
+    Op(Cancel, _CONTROL, _cancel),
     Op(Wake, _CONTROL, _wake),
     Op(Enqueue, _ENQUEUE, _enqueue, rows="runs"),
     Op(Send, _SEND, _send, rows="items"),

@@ -21,7 +21,7 @@ from aiki.wire.messages.arrivals import (
     Told,
 )
 from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Said
-from aiki.wire.messages.control import Ordered, OrderReply, Pause, Resume, Wake
+from aiki.wire.messages.control import Cancel, Ordered, OrderReply, Pause, Resume, Wake
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, FirstEvent, RunOptions
 from aiki.wire.messages.runs import (
@@ -80,6 +80,7 @@ __all__ = [
     "UNDER_WAY",
     "Arrival",
     "Attempt",
+    "Cancel",
     "CancelNote",
     "Claim",
     "ClaimReply",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from aiki.core.states import State
 from aiki.wire.messages.base import Request, Text
 from aiki.wire.messages.runs import Ids
+
+REASON_CHARS: Final = 1_000
 
 
 class Ordered(Struct, omit_defaults=True):
@@ -44,6 +46,19 @@ class Resume(Request[OrderReply]):
     reply = OrderReply
     ids: Ids
     actor: Text | None = None
+
+
+class Cancel(Request[OrderReply]):
+    """Cancel runs. One that has begun is told, and ends by itself when it has taken back what it did.
+
+    Idempotent: the first cancel stands, and no other interrupts what it has led to.
+    """
+
+    op = "cancel"
+    reply = OrderReply
+    ids: Ids
+    actor: Text | None = None
+    reason: Annotated[str, Meta(max_length=REASON_CHARS)] | None = None
 
 
 class Wake(Request[OrderReply]):

@@ -1,4 +1,4 @@
-"""`aiki run`: list, show, history, pause, resume and wake."""
+"""`aiki run`: list, show, history, pause, resume, cancel and wake."""
 
 from __future__ import annotations
 
@@ -142,6 +142,23 @@ async def resume(session: Session, references: References) -> Found:
         await client.runs.resume_batch(run_ids, actor=_person()),
         then="follow it: aiki status {} --watch",
     )
+
+
+@app.command("cancel")
+@options.command
+async def cancel(
+    session: Session,
+    references: References,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")] = None,
+) -> Found:
+    """Cancel runs. One that has begun is told, and ends once it has taken back what it did.
+
+    Of several each has its line; the exit code is the highest: 5 not found, 6 too late.
+    """
+    client = await session.client()
+    run_ids = await find_all(client, references)
+    outcomes = await client.runs.cancel_batch(run_ids, reason=reason, actor=_person())
+    return _obeyed(session, run_ids, outcomes, then="see it end: aiki wait {}")
 
 
 @app.command("wake")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from aiki.core.states import Move, State, target
+from aiki.core.states import TERMINAL, Move, State, target
 from aiki.rules import controlling
 from aiki.rules.controlling import Obeyed, judge
 from aiki.rules.standing import Standing
-from aiki.wire.messages import Ordered, OrderReply, Pause, Resume, Wake
+from aiki.wire.messages import Cancel, CancelNote, Ordered, OrderReply, Pause, Resume, Wake
 from aikid.engine.changes import Changes, Done
 from aikid.store import control as store
 from aikid.store.pool import Pool
@@ -41,6 +41,27 @@ async def resume(pool: Pool, namespace: str, request: Resume) -> Done[OrderReply
             changes.changed[namespace].append(run_id)
             changes.due_in(run.due_seconds)
         if run.state is target(Move.RESUME):
+            changes.queued[namespace, run.workflow, run.version] += 1
+    return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)
+
+
+async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply]:
+    """Cancel the runs, and have the workers told of those that they run. Raises Unavailable."""
+    note = CancelNote(why=request.reason, actor=request.actor)
+    found = await pool.run(lambda c: store.cancel(c, namespace, request.ids, note))
+    changes, outcomes = Changes(), {}
+    for run_id, run in found.items():
+        state = run.state or run.before
+        if state in TERMINAL:
+            outcomes[run_id] = Ordered(judge(state, Move.CANCEL, is_wanted=False).value, state)
+            if run.state is not None:
+                changes.settled[namespace].append(run_id)
+            continue
+        outcomes[run_id] = Ordered(Obeyed.REQUESTED.value, state)
+        if run.session is not None:
+            changes.told[namespace, run.session].append((run_id, run.news))
+        elif run.state is not None and run.before is not State.QUEUED:
+            changes.changed[namespace].append(run_id)
             changes.queued[namespace, run.workflow, run.version] += 1
     return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)
 

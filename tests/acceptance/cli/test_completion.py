@@ -53,7 +53,7 @@ def tab(shell_environment, flows):
 
 def test_tab_offers_commands_options_and_states(tab):
     assert tab("aiki", "st") == ["status"]
-    assert tab("aiki", "run", "") == ["list", "show", "history", "pause", "resume", "wake"]
+    assert tab("aiki", "run", "") == ["list", "show", "history", "pause", "resume", "cancel", "wake"]
     assert tab("aiki", "run", "list", "--st") == ["--state"]
     assert tab("aiki", "run", "list", "--state", "b") == ["blocked"]
 

@@ -75,7 +75,7 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
             return {"items": [{**item, "value": {EVIL: EVIL}}, {**item, "ok": True, "value": EVIL}]}
         case "input":
             return {"input": {EVIL: EVIL}}
-        case "pause" | "resume" | "wake":
+        case "pause" | "resume" | "wake" | "cancel":
             results = ("done", "refused")
             return {"outcomes": [{"result": results[n % 2], "state": state} for n in range(len(request["ids"]))]}
         case "summary":
@@ -164,6 +164,7 @@ READING = [
     ["run", "history", RUN_ID],
     ["run", "resume", RUN_ID],
     ["run", "wake", RUN_ID],
+    ["run", "cancel", RUN_ID],
     ["run", "pause", RUN_ID, "workflow@key"],
     ["enqueue", "flow", "a=b"],
     ["enqueue", "flow", "--key", "k"],

@@ -28,6 +28,7 @@ CLIENTS = {
     "run pause": [UNKNOWN],
     "run resume": [UNKNOWN],
     "run wake": [UNKNOWN],
+    "run cancel": [UNKNOWN],
     "completion": ["bash"],
 }
 """Commands that end by themselves, with what they need."""

@@ -166,6 +166,7 @@ SHAPES: dict[str, Shapes] = {
     "inbox": lambda large: [{"run_id": large.held}],
     "page": lambda large: [{"run_id": large.held, "after": 0}],
     "pause": lambda large: [{"ids": large.ids, "actor": "x" * 256}],
+    "cancel": lambda large: [{"ids": large.ids, "actor": "x" * 256, "reason": "x" * 1_000}],
     "wake": lambda large: [{"ids": large.ids, "id": new_id()}],
     "resume": lambda large: [{"ids": large.ids, "actor": "x" * 256}, {"ids": large.ids[:1] * BATCH_RUNS}],
     "summary": lambda _: [{}],

@@ -17,6 +17,7 @@ from aiki.core.states import Move, State
 from aiki.rules.recording import FENCED
 from aiki.wire.messages import (
     Attempt,
+    Cancel,
     Claim,
     Claimed,
     CloseSession,
@@ -148,6 +149,7 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     "history": lambda o: [(History(run_id), History(run_id), NOT_FOUND) for run_id in o.ids],
     "input": lambda o: [(Input(run_id), Input(run_id), NOT_FOUND) for run_id in o.ids],
     "resume": lambda o: [(Resume(o.ids), Resume(o.ids), {"outcomes": [{"result": "unknown"}] * len(o.ids)})],
+    "cancel": lambda o: [(Cancel(o.ids), Cancel(o.ids), {"outcomes": [{"result": "unknown"}] * len(o.ids)})],
     "wake": lambda o: [
         (Wake(o.ids, id=new_id()), Wake(o.ids, id=new_id()), {"outcomes": [{"result": "unknown"}] * len(o.ids)})
     ],

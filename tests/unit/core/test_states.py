@@ -29,7 +29,7 @@ def test_each_event_has_one_target(event: Move) -> None:
 
 
 def test_only_a_person_or_its_deadline_ends_a_held_state() -> None:
-    assert {event for state, event in TRANSITIONS if state in HELD} == {Move.RESUME, Move.TIME_OUT}
+    assert {event for state, event in TRANSITIONS if state in HELD} == {Move.RESUME, Move.TIME_OUT, Move.CANCEL}
 
 
 def test_every_live_state_leads_to_an_end() -> None:

@@ -175,6 +175,9 @@ class Ended:
     async def pause(self, run_id: str) -> RunStatus:
         return self.run
 
+    async def cancel(self, run_id: str, reason: str | None) -> RunStatus:
+        return self.run
+
     async def wake(self, run_id: str) -> RunStatus:
         return self.run
 

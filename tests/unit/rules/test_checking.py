@@ -12,6 +12,7 @@ from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, MESSAGE_BYTES, SAID_BYTES
 from aiki.wire.messages import (
     UNDER_WAY,
     Attempt,
+    Cancel,
     Claim,
     CloseSession,
     End,
@@ -58,6 +59,7 @@ GOOD: list[Request[Any]] = [
     Pause([ID], "alice"),
     Resume([ID, ID]),
     Wake([ID], id=ID),
+    Cancel([ID], "alice", "no longer needed"),
     Page(ID),
     Page(ID, tried_after=""),
     History(ID),
@@ -83,6 +85,7 @@ BAD: list[Request[Any]] = [
     Pause(["1"]),
     Resume([ID, "1"]),
     Wake([ID], id="1"),
+    Cancel(["1"]),
     Resume([ID], "\0"),
     Page("1"),
     Page(ID, -1),
