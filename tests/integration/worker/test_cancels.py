@@ -1,0 +1,156 @@
+"""Cancels of runs that a worker holds or has parked: tasks, then bodies, hear of them, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from aiki import Client, Conflict, Handle, RunCancelled, TaskCancelled, Worker, WorkflowRun, task, task_run, workflow
+from aikid.app import App
+from tests.integration.daemon.asking import running_app
+from tests.servers import Nats
+from tests.waiting import ENOUGH, patient, wait_until
+
+pytestmark = pytest.mark.anyio
+
+begun: list[str] = []
+heard: list[str] = []
+gate = asyncio.Event()
+beating = threading.Event()
+
+
+@task
+async def hang(name: str) -> str:
+    begun.append(name)
+    try:
+        await gate.wait()
+    except asyncio.CancelledError:
+        heard.append(f"{name} by CancelledError")
+        raise
+    return name
+
+
+@task
+def beat() -> None:
+    begun.append("beat")
+    try:
+        while not beating.wait(0.01):
+            task_run().heartbeat()
+    except TaskCancelled:
+        heard.append("beat by TaskCancelled")
+        raise
+
+
+@task
+async def refund(what: str) -> None:
+    begun.append(f"refund {what}")
+
+
+@workflow
+async def ordering(run: WorkflowRun, task_name: str) -> None:
+    try:
+        await (beat.run(run) if task_name == "beat" else hang.run(run, task_name))
+    finally:
+        heard.append("body")
+        await refund.run(run, task_name)
+        await run.sleep("10ms")
+
+
+@workflow
+async def sleeping(run: WorkflowRun, duration: str) -> None:
+    try:
+        await run.sleep(duration)
+    finally:
+        await refund.run(run, duration)
+
+
+@workflow
+async def quick(run: WorkflowRun) -> str:
+    return "done"
+
+
+@pytest.fixture(autouse=True)
+def begin() -> None:
+    begun.clear()
+    heard.clear()
+    gate.clear()
+    beating.clear()
+
+
+@pytest.fixture
+async def app(database: str, nats: Nats, anyio_backend: str) -> AsyncIterator[App]:
+    async with running_app(database, nats.url) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(app: App, nats: Nats, namespace: str) -> AsyncIterator[Client]:
+    async with Client.connect(nats.url, namespace=namespace) as made:
+        yield made
+        gate.set()
+        beating.set()
+
+
+def serving(client: Client, **options: Any) -> Worker:
+    return Worker(client, workflows=[ordering, sleeping, quick], **options)
+
+
+async def until(handle: Handle[Any], state: str) -> None:
+    async def reached() -> bool:
+        return (await handle.status()).state.value == state
+
+    await wait_until(reached, what=f"the run to be {state}")
+
+
+@pytest.mark.parametrize(("name", "how"), [("hang", "CancelledError"), ("beat", "TaskCancelled")])
+async def test_a_cancel_reaches_a_running_task_and_then_the_body_within_a_second(
+    client: Client, name: str, how: str
+) -> None:
+    async with serving(client):
+        handle = await ordering.enqueue(client, name)
+        await wait_until(lambda: begun == [name], what="the task to begin")
+        asked = time.monotonic()
+        run = await handle.cancel(reason="wrong address", wait=ENOUGH)
+        assert time.monotonic() - asked < patient(1)
+    assert run.state.value == "cancelled"
+    assert heard == [f"{name} by {how}", "body"]
+    assert begun == [name, f"refund {name}"]
+    assert run.why is not None
+    assert "wrong address" in run.why
+    with pytest.raises(RunCancelled):
+        await handle.result()
+
+
+async def test_a_cancel_wakes_a_run_that_has_left_memory(client: Client) -> None:
+    async with serving(client):
+        handle = await sleeping.enqueue(client, "1h")
+        await until(handle, "sleeping")
+        run = await handle.cancel(wait=ENOUGH)
+    assert (run.state.value, begun) == ("cancelled", ["refund 1h"])
+
+
+async def test_a_cancel_reaches_a_run_that_lingers(client: Client) -> None:
+    async with serving(client) as worker:
+        handle = await sleeping.enqueue(client, "8s")
+        await wait_until(lambda: len(worker._slots._lingering) == 1, what="the run's rest")
+        run = await handle.cancel(wait=ENOUGH)
+    assert (run.state.value, begun) == ("cancelled", ["refund 8s"])
+
+
+async def test_a_run_that_no_worker_has_taken_up_is_cancelled_at_once(client: Client) -> None:
+    handle = await quick.enqueue(client)
+    assert (await handle.cancel()).state.value == "cancelled"
+    assert (await handle.cancel()).state.value == "cancelled", "it stays so"
+
+
+async def test_a_cancel_of_a_run_that_has_ended_is_too_late(client: Client) -> None:
+    async with serving(client):
+        handle = await quick.enqueue(client)
+        assert await handle.result(timeout=ENOUGH) == "done"
+        with pytest.raises(Conflict, match="too late"):
+            await handle.cancel()
