@@ -22,7 +22,7 @@ _NUMBER: Final = attrgetter("number")
 class Arrivals:
     """The unread arrivals of one run, oldest first for each name."""
 
-    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "cancel", "count", "seen", "wakes")
+    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "cancel", "count", "is_partial", "seen", "wakes")
 
     def __init__(self, claimed: Claimed) -> None:
         self._events: dict[str, deque[Arrival]] = {}
@@ -37,7 +37,9 @@ class Arrivals:
         self._heard = claimed.news
         self._asked_for: int | None = None
         self._add(claimed.arrivals)
-        if claimed.unread > len(claimed.arrivals):
+        self.is_partial = claimed.unread > len(claimed.arrivals)
+        """Of what had come before the claim not all is here: there may be a cancel among it."""
+        if self.is_partial:
             self._heard = max(self._heard, self.seen + 1)
         else:
             self.seen = max(self.seen, claimed.news)
@@ -65,6 +67,7 @@ class Arrivals:
         if reply.more:
             self._heard = max(self._heard, self.seen + 1)
         else:
+            self.is_partial = False
             self.seen = max(self.seen, reply.news)
             if (
                 self._heard == asked_for

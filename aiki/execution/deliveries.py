@@ -149,7 +149,7 @@ class Deliveries:
         Before that it may yet give a call up, or end. Where a slice of time was over says nothing of the body, and
         another replay would stop elsewhere.
         """
-        if self.is_cancelled or self.journal.remaining or self.asked:
+        if self.is_cancelled or self.journal.remaining or self.asked or self._arrivals.is_partial:
             return False
         return not (self._loop.ready and self._since_rest < SPIN)
 

@@ -364,7 +364,7 @@ class Execution:
             moving = Moving.TRIES
         else:
             moving = Moving.READY if attempts.waiting or self._holds_back else Moving.NOTHING
-        awaits = body is not None and bool(body.waiting) and self._awaits_word(body)
+        awaits = body is not None and self._awaits_word(body)
         if awaits and moving is Moving.NOTHING:
             return
         wake = self._next_wake()
@@ -431,7 +431,8 @@ class Execution:
 
     def _awaits_word(self, body: Body) -> bool:
         """Tell whether the daemon has yet to say what comes next: whether a timer fires, or what has arrived."""
-        return body.is_asking or self._arrivals.behind
+        arrivals = self._arrivals
+        return arrivals.is_partial or (bool(body.waiting) and (body.is_asking or arrivals.behind))
 
     def _read_inbox(self) -> None:
         if self._life.phase in _READS:

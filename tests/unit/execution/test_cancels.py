@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from aiki.core.errors import TaskOutcomeUnknown
 from aiki.core.states import Move, State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
+from aiki.wire.limits import CLAIMED_ARRIVALS
 from tests.unit.execution.replays import calls, double, error_of, slow
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import EPOCH, World
@@ -184,6 +186,52 @@ def test_a_claim_that_finds_the_cancel_without_the_interruption_repeats_no_task(
     world = lived(body, at(1), (3, World.crash))
     assert calls == ["told"]
     assert (keys(world), ended(world), world.epoch) == (["cancel", "interrupt"], Move.CANCEL, 2)
+
+
+def test_a_claim_whose_cancel_lies_behind_many_events_repeats_no_task() -> None:
+    async def body(run: WorkflowRun) -> None:
+        await slow.run(run, 1)
+
+    def crash_and_cancel(world: World) -> None:
+        world.crash()
+        for number in range(2 * CLAIMED_ARRIVALS):
+            world.send(approved.bind(str(number)))
+        world.cancel()
+
+    world = lived(body, (2, crash_and_cancel))
+    assert (calls, keys(world), ended(world)) == (["slow 1"], ["cancel", "interrupt"], Move.CANCEL)
+
+
+def test_many_unread_events_keep_no_task_from_being_tried() -> None:
+    async def body(run: WorkflowRun) -> None:
+        await slow.run(run, 1)
+
+    def crash_and_send(world: World) -> None:
+        world.crash()
+        for number in range(2 * CLAIMED_ARRIVALS):
+            world.send(approved.bind(str(number)))
+
+    world = lived(body, (2, crash_and_send))
+    assert (calls, ended(world)) == (["slow 1", "slow 1"], Move.COMPLETE)
+
+
+@task(at_most_once=True)
+async def charge() -> None:
+    await asyncio.sleep(60)
+
+
+def test_an_at_most_once_task_that_was_cut_off_is_unknown_to_whoever_hears_of_it() -> None:
+    async def body(run: WorkflowRun) -> None:
+        charging = asyncio.ensure_future(charge.run(run))
+        try:
+            await asyncio.shield(charging)
+        finally:
+            try:
+                await charging
+            except TaskOutcomeUnknown as error:
+                calls.append(error.task)
+
+    assert (ended(lived(body, at(1))), calls) == (Move.CANCEL, ["charge"])
 
 
 def test_compensation_goes_on_where_a_crash_has_cut_it_off() -> None:
