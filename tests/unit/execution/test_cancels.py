@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aiki.core.errors import TaskOutcomeUnknown
+from aiki.core.errors import TaskCancelled, TaskOutcomeUnknown
 from aiki.core.states import Move, State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
+from aiki.execution import Pools
+from aiki.execution.tasks.processes import Processes
 from aiki.inside.event import Event
+from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.limits import CLAIMED_ARRIVALS
+from tests.unit.execution import beating_tasks
 from tests.unit.execution.replays import calls, double, error_of, slow
+from tests.waiting import wait_until
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import EPOCH, World
 
@@ -386,3 +394,71 @@ def test_each_prefix_of_a_compensation_replays_to_the_same_journal(cut: int) -> 
     other = simulate(again())
     assert [entry.key for entry in other.journal][:cut] == whole[:cut]
     assert other.state is State.CANCELLED
+
+
+@pytest.mark.parametrize("minds", [True, False], ids=["cleans up", "minds no word"])
+def test_a_process_has_its_grace_and_is_killed_before_the_body_hears_of_the_cancel(minds: bool, tmp_path: Path) -> None:
+    pools = Pools(processes=Processes(1))
+    sign, left = tmp_path / "sign", tmp_path / "left"
+
+    @workflow(name="charges", version="1")
+    async def charges(run: WorkflowRun) -> None:
+        try:
+            await beating_tasks.waits.run(run, str(sign), str(left), minds)
+        finally:
+            assert left.exists() is minds
+            await beating_tasks.beats.run(run, 1)  # the only child is free when the other has ended
+
+    async def main() -> World:
+        world = World(charges, pools=pools)
+        world.claim()
+        await wait_until(sign.exists, 60, what="the task in its process")
+        world.cancel()
+        await wait_until(lambda: world.execution is None, 60, what="the end")
+        return world
+
+    world = asyncio.run(main())
+    pools.close()
+    assert (world.ends, keys(world)[-1]) == ([Move.CANCEL], "task")
+    seconds = (world.journal[-2].at - world.journal[0].at) / SECOND
+    assert (seconds < 2.5) is minds
+
+
+def test_a_thread_hears_of_the_cancel_by_its_next_heartbeat_or_by_looking(pools: Pools) -> None:
+    @task
+    def look() -> None:
+        begun.set()
+        while not task_run().cancelled:
+            time.sleep(0.01)
+        calls.append("looked")
+
+    @task
+    def beat() -> None:
+        try:
+            while True:
+                time.sleep(0.01)
+                task_run().heartbeat()
+        except TaskCancelled:
+            calls.append("beat")
+            raise
+
+    @workflow(name="both", version="1")
+    async def both(run: WorkflowRun) -> None:
+        try:
+            await asyncio.gather(look.run(run), beat.run(run))
+        finally:
+            calls.append("the body")
+
+    begun = threading.Event()
+
+    async def main() -> World:
+        world = World(both, pools=pools)
+        world.claim()
+        await wait_until(begun.is_set, 60, what="the threads")
+        world.cancel()
+        await wait_until(lambda: world.execution is None, 60, what="the end")
+        return world
+
+    world = asyncio.run(main())
+    assert (sorted(calls[:2]), calls[2:]) == (["beat", "looked"], ["the body"])
+    assert world.ends == [Move.CANCEL]
