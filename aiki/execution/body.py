@@ -275,7 +275,12 @@ class Body:
         main = self._main
         assert main is not None, "a body is interrupted that has not begun"
         main.cancel()
-        main.uncancel()  # lest groups and timeouts in its handlers take that for a cancellation of their own
+        # Taken back, lest groups and timeouts in its handlers take it for a cancellation of their own. From Python 3.13
+        # on that takes back the error, too, of a task that is about to run: there it has to be raised first.
+        if getattr(main, "_must_cancel", False):
+            self.loop.call_soon(main.uncancel)
+        else:
+            main.uncancel()
 
     def _on_problem(self, context: dict[str, Any]) -> None:
         if not self._unwinding.begun:  # then nobody is to await anything any more

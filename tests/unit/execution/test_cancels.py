@@ -22,7 +22,7 @@ from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.limits import CLAIMED_ARRIVALS
 from tests.unit.execution import beating_tasks
-from tests.unit.execution.replays import calls, double, error_of, slow
+from tests.unit.execution.replays import again, calls, double, error_of, slow
 from tests.waiting import wait_until
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import EPOCH, World
@@ -394,6 +394,21 @@ def test_each_prefix_of_a_compensation_replays_to_the_same_journal(cut: int) -> 
     other = simulate(again())
     assert [entry.key for entry in other.journal][:cut] == whole[:cut]
     assert other.state is State.CANCELLED
+
+
+def test_a_body_that_never_rests_is_interrupted_too_and_its_replay_is_the_same() -> None:
+    async def body(run: WorkflowRun) -> None:
+        await double.run(run, 1)
+        try:
+            while True:  # noqa: ASYNC110 - it is to spin
+                await asyncio.sleep(0)
+        finally:
+            async with asyncio.timeout(5):
+                await double.run(run, 2)
+
+    world = lived(body, at(0.5))
+    assert (keys(world), ended(world)) == (["task", "cancel", "interrupt", "task"], Move.CANCEL)
+    assert (ended(again(world)), calls) == (Move.CANCEL, ["double 1", "double 2"])
 
 
 @pytest.mark.parametrize("minds", [True, False], ids=["cleans up", "minds no word"])
