@@ -69,9 +69,13 @@ class CallTable:
         del self.open[key]
         if key in self.waiting:
             self._wait_no_more(call)
-        if key in self._shared:
-            call.outcome = (ok, value)
+        self.remember(call, ok, value)
         call.answer(ok, value)
+
+    def remember(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
+        """Keep the call's outcome for those who share it and come later."""
+        if call.key in self._shared:
+            call.outcome = (ok, value)
 
     def leave(self, call: DurableCall[Any], future: Future[Any]) -> None:
         """Take back one caller's wait; after the last one's the call is abandoned, if it was let go."""

@@ -307,6 +307,7 @@ class Deliveries:
         """Give a recorded outcome to the body, or keep it back while a cancel is under way."""
         if self._cancelling.is_under_way:
             self._cancelling.keep(call, ok, value)
+            self._calls.remember(call, ok, value)
         else:
             self._calls.close(call, ok, value)
 

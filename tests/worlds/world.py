@@ -271,11 +271,11 @@ class World:
     async def _until_queued_or_due(self) -> None:
         while self.state is not RunState.QUEUED:
             due_at = self.standing.due_at
-            if due_at is not None and due_at <= self.now():
+            if due_at is not None and due_at <= self.clock():
                 return
             self._changed.clear()
             with suppress(TimeoutError):
-                seconds = None if due_at is None else (due_at - self.now()) / 1_000_000
+                seconds = None if due_at is None else (due_at - self.clock()) / 1_000_000
                 await asyncio.wait_for(self._changed.wait(), seconds)
 
     async def settle(self, *, until: Callable[[], bool] | None = None) -> None:

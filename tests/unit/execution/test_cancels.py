@@ -477,3 +477,17 @@ def test_a_thread_hears_of_the_cancel_by_its_next_heartbeat_or_by_looking(pools:
     world = asyncio.run(main())
     assert (sorted(calls[:2]), calls[2:]) == (["beat", "looked"], ["the body"])
     assert world.ends == [Move.CANCEL]
+
+
+def test_compensation_that_shares_the_call_of_a_cut_off_task_gets_its_recorded_result() -> None:
+    shared = stubborn.options(idempotency_key="charge")
+
+    async def body(run: WorkflowRun) -> None:
+        try:
+            await shared.run(run, 2.0)
+        finally:
+            calls.append(await shared.run(run, 2.0))
+
+    world = lived(body, at(1))
+    assert calls == ["told", "over", "done"]
+    assert (keys(world), ended(again(world))) == (["cancel", "task", "interrupt"], Move.CANCEL)
