@@ -29,6 +29,7 @@ CLIENTS = {
     "run resume": [UNKNOWN],
     "run wake": [UNKNOWN],
     "run cancel": [UNKNOWN],
+    "event send": [UNKNOWN, "go"],
     "completion": ["bash"],
 }
 """Commands that end by themselves, with what they need."""

@@ -84,7 +84,7 @@ async def test_a_run_that_has_ended_takes_none_and_the_answer_says_how(engine: E
     assert (answer.id, answer.created, answer.error.code) == (run_id, False, "run_ended")
     assert "it is completed" in answer.error.message
     assert other.error is None
-    assert await arrivals(engine, run_id) == []
+    assert await engine.execute("SELECT FROM aiki.inbox WHERE run_id = %s", run_id) == []
 
 
 async def test_an_event_that_the_workflow_does_not_declare_stores_nothing(engine: Engine) -> None:

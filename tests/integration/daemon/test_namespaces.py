@@ -16,6 +16,7 @@ from nats.aio.client import Client as Connection
 from aiki.core.states import Move, State
 from aiki.rules.recording import FENCED
 from aiki.wire.messages import (
+    NULL,
     Attempt,
     Cancel,
     Claim,
@@ -26,6 +27,7 @@ from aiki.wire.messages import (
     Fence,
     Find,
     History,
+    Inbox,
     Input,
     ListRuns,
     NewRun,
@@ -37,6 +39,8 @@ from aiki.wire.messages import (
     Request,
     Resume,
     Route,
+    Send,
+    Sent,
     Status,
     Summary,
     Wake,
@@ -83,7 +87,7 @@ class Ours:
         """Return all that stands in the database about us."""
         of_runs = [
             f"SELECT x::text FROM aiki.{table} x JOIN aiki.runs r ON r.id = x.run_id WHERE r.namespace = %s ORDER BY 1"
-            for table in ("journal", "attempts", "run_history")
+            for table in ("journal", "attempts", "run_history", "inbox")
         ]
         own = [
             f"SELECT x::text FROM aiki.{table} x WHERE namespace = %s ORDER BY 1"
@@ -127,6 +131,7 @@ async def ours(database: str) -> AsyncIterator[Ours]:
 
 NOTHING: dict[str, Any] = {"runs": []}
 NOT_FOUND, CONFLICT = "not_found", "conflict"
+UNKNOWN = [{"result": "unknown"}] * 4
 LATER = 4_000_000_000_000_000
 """A time after all of these runs, in microseconds."""
 Row = tuple[Request[Any], Request[Any], object]
@@ -148,12 +153,10 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     ],
     "history": lambda o: [(History(run_id), History(run_id), NOT_FOUND) for run_id in o.ids],
     "input": lambda o: [(Input(run_id), Input(run_id), NOT_FOUND) for run_id in o.ids],
-    "resume": lambda o: [(Resume(o.ids), Resume(o.ids), {"outcomes": [{"result": "unknown"}] * len(o.ids)})],
-    "cancel": lambda o: [(Cancel(o.ids), Cancel(o.ids), {"outcomes": [{"result": "unknown"}] * len(o.ids)})],
-    "wake": lambda o: [
-        (Wake(o.ids, id=new_id()), Wake(o.ids, id=new_id()), {"outcomes": [{"result": "unknown"}] * len(o.ids)})
-    ],
-    "pause": lambda o: [(Pause(o.ids), Pause(o.ids), {"outcomes": [{"result": "unknown"}] * len(o.ids)})],
+    "resume": lambda o: [(Resume(o.ids), Resume(o.ids), {"outcomes": UNKNOWN})],
+    "cancel": lambda o: [(Cancel(o.ids), Cancel(o.ids), {"outcomes": UNKNOWN})],
+    "wake": lambda o: [(Wake(o.ids, id=new_id()), Wake(o.ids, id=new_id()), {"outcomes": UNKNOWN})],
+    "pause": lambda o: [(Pause(o.ids), Pause(o.ids), {"outcomes": UNKNOWN})],
     "summary": lambda _: [(Summary(), Summary(), {"rows": [], "workers": 1})],
     "workflows": lambda _: [(Workflows(), Workflows(FLOW), {"routes": []})],
     "session_open": lambda o: [(OpenSession(o.session, "w", []), OpenSession(o.session, "w", []), {"alive": False})],
@@ -176,6 +179,12 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
         )
     ],
     "page": lambda o: [(Page(run_id, 0), Page(run_id, 0), NOT_FOUND) for run_id in o.ids],
+    "inbox": lambda o: [(Page(run_id, 0), Inbox(run_id, 0), NOT_FOUND) for run_id in o.ids],
+    "send": lambda o: [
+        (Page(run_id, 0), Send([Sent(run_id, new_id(), "go", NULL)]), {"outcomes": [UNKNOWN[0] | {"message": message}]})
+        for run_id in o.ids
+        for message in [f"there is no run '{run_id}' in namespace {THEIRS!r}"]
+    ],
 }
 
 
