@@ -1,7 +1,8 @@
 """Random bodies under random crashes: replay is live again, exactly, and nothing recorded is done twice.
 
 They are sent events at random moments, of which their workers are not always told, and whose clocks are not the
-database's; they send some themselves. No event is lost, taken twice, out of order, or overtaken by a timer.
+database's; they send some themselves. Some are cancelled at a random moment, once or twice. No event is lost, taken
+twice, out of order, or overtaken by a timer.
 
 `AIKI_FUZZ_RUNS` (default 500) and `AIKI_FUZZ_SEED` (default 0) choose how many runs, and which; a failure names its
 seed, and AIKI_FUZZ_RUNS=1 AIKI_FUZZ_SEED=that repeats it alone.
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 import pytest
 
 from aiki.core.keys import kind_of
-from aiki.core.states import State
+from aiki.core.states import TERMINAL, State
 from aiki.definitions.workflow import workflow
 from aiki.execution import Pools
 from aiki.execution.deliveries import Deliveries
@@ -107,6 +108,13 @@ class Case:
             for _ in range(self.draw.choice([1, 1, 1, 2, 5])):
                 self.sent += self.world.send(self.draw.choice(HEARD).bind(f"{self.sent}")).result == "taken"
 
+    async def cancel(self) -> None:
+        """Cancel the run at some moment, or never."""
+        if self.draw.random() < 0.3:
+            for _ in range(2):
+                await asyncio.sleep(self.draw.expovariate(0.3))
+                self.world.cancel()
+
     def check_timer(self, timer: Timer) -> None:
         """No timer goes off before what came in time for an open wait, whether its worker knew of that or not."""
         overtaken = self.world.answered(timer.when_us)
@@ -133,9 +141,14 @@ class Case:
         seen = self.witness.deliveries
         both = min(len(self.known), len(seen))
         assert seen[:both] == self.known[:both], "replay differs from what was recorded"
-        recorded = [entry.key for entry in self.world.journal if not KINDS[kind_of(entry.key)].at_once]
+        recorded = [entry.key for entry in self.world.journal if not _is_at_once(entry.key)]
         self.known = seen[: len(recorded)] if len(seen) >= len(self.known) else self.known
         assert [key for key, _, _ in self.known] == recorded[: len(self.known)]
+
+
+def _is_at_once(key: str) -> bool:
+    kind = KINDS.get(kind_of(key))
+    return kind is not None and kind.at_once
 
 
 @contextmanager
@@ -164,16 +177,17 @@ def watched(witness: Witness, check_timer: Callable[[Timer], None]) -> Iterator[
 
 async def run_to_its_end(case: Case, lives: int = LIVES) -> None:
     world = case.world
-    talking = asyncio.create_task(case.talk())
+    talking, cancelling = asyncio.create_task(case.talk()), asyncio.create_task(case.cancel())
     for life in range(200):
         cut = case.draw.choice(["crash", "crash", "crash", "stop", "drain"]) if life < lives else None
         await case.live(cut)
         assert world.state is not State.BLOCKED, world.end and world.end.why
-        if world.state in (State.COMPLETED, State.FAILED):
+        if world.state in TERMINAL:
             break
     else:
         raise AssertionError("the run does not end")
     talking.cancel()
+    cancelling.cancel()
     case.check_ledger()
     assert not case.outside.again, "recorded tasks were started again"
 
@@ -217,6 +231,7 @@ def test_replay_is_live_again_under_crashes() -> None:
                 events=case.sent,
                 taken=len(world.inbox.taken),
                 refused_parks=world.refused_parks,
+                cancelled=world.state is State.CANCELLED,
                 **Counter(f"timers_{answer}" for answer in world.timers),
             )
 
@@ -224,5 +239,5 @@ def test_replay_is_live_again_under_crashes() -> None:
             seen += simulate(one(), clock=interrupting(random.Random(seed)))
     print(f"{RUNS} runs: {dict(seen)}")
     if RUNS >= 500:
-        expected = {"taken", "refused_parks", "timers_done", "timers_early", "timers_news"}
+        expected = {"cancelled", "taken", "refused_parks", "timers_done", "timers_early", "timers_news"}
         assert not expected - set(seen), seen
