@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Final
 
 from aiki.core.states import TERMINAL, TRANSITIONS, Move, State, apply, target
-from aiki.rules.arriving import CANCEL, reached
 from aiki.rules.standing import PAUSE, Standing, paused, resumed
 
 WAKE: Final = "wake"
@@ -71,7 +70,11 @@ def cancel(standing: Standing, *, is_told: bool) -> tuple[Obeyed, Standing]:
     if ends_at_once(standing):
         after = replace(standing, state=apply(state, Move.CANCEL), claim_id=None, due_at=None, outcome=None)
         return Obeyed.DONE, replace(after, waits=frozenset(), wanted=None)
-    return Obeyed.REQUESTED, standing if is_told else reached(standing, [CANCEL])
+    if is_told:
+        return Obeyed.REQUESTED, standing
+    told = replace(standing, news=standing.news + 1, wanted=None)
+    is_at_rest = (state, Move.ARRIVE) in TRANSITIONS or (state, Move.RESUME) in TRANSITIONS
+    return Obeyed.REQUESTED, replace(told, state=State.QUEUED, waits=frozenset()) if is_at_rest else told
 
 
 def ends_at_once(standing: Standing) -> bool:

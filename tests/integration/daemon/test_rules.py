@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from msgspec import Raw
 
-from aiki.core.states import TRANSITIONS, Move, State
+from aiki.core.states import TRANSITIONS, Move, State, sources
 from aiki.rules import arriving, claiming, controlling, crashing, enqueueing, recording
 from aiki.rules.arriving import Fired, Known
 from aiki.rules.claiming import Queued
@@ -30,6 +30,7 @@ from aiki.wire.messages import (
     NULL,
     UNDER_WAY,
     Attempt,
+    Cancel,
     Claim,
     End,
     Enqueue,
@@ -353,6 +354,24 @@ async def test_an_order_is_what_the_rule_says(engine: Engine) -> None:
             assert now.moves == moved + (moved and standing.state is State.SCHEDULED), case
             if standing.state is State.QUEUED:
                 assert done.changes.queued
+
+
+async def test_a_cancel_is_what_the_rule_says(engine: Engine) -> None:
+    cases = [case for case in order_cases() if case.standing.epoch or case.standing.state in sources(Move.CANCEL)]
+    await put(engine, cases)
+    expected = [controlling.cancel(case.standing, is_told=False) for case in cases]
+    for standings in (
+        [standing for _, standing in expected],
+        [controlling.cancel(standing, is_told=True)[1] for _, standing in expected],  # a second one changes nothing
+    ):
+        request = Cancel([case.id for case in cases], "alice", "wrong address")
+        (reply,) = (await control.cancel(engine.pool, engine.namespace, request)).replies
+        for case, ordered, (obeyed, _), standing, now in zip(
+            cases, reply.outcomes, expected, standings, await found(engine, cases), strict=True
+        ):
+            assert (ordered.result, ordered.state) == (obeyed.value, standing.state), case
+            assert now.standing == standing, case
+            assert now.moves == (standing.state is not case.standing.state), case
 
 
 async def test_a_run_is_born_as_the_rule_says(engine: Engine) -> None:
