@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiki import AikiError
+from aiki import AikiError, Conflict, State
 from aiki_cli import options
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
-from aiki_cli.words.states import states_of
+from aiki_cli.words.states import states_of, unended
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
@@ -150,14 +152,21 @@ async def cancel(
     session: Session,
     references: References,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")] = None,
+    wait: Annotated[
+        str, typer.Option("--wait", metavar="10s", help="For how long to see them end; 0s does not.")
+    ] = "10s",
 ) -> Found:
     """Cancel runs. One that has begun is told, and ends once it has taken back what it did.
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 too late.
     """
+    from aiki.manifest import seconds
+
+    patience = seconds(wait)
     client = await session.client()
     run_ids = await find_all(client, references)
     outcomes = await client.runs.cancel_batch(run_ids, reason=reason, actor=_person())
+    outcomes = await _as_they_end(client, outcomes, seconds=patience)
     return _obeyed(session, run_ids, outcomes, then="see it end: aiki wait {}")
 
 
@@ -172,6 +181,29 @@ async def wake(session: Session, references: References) -> Found:
     run_ids = await find_all(client, references)
     outcomes = await client.runs.wake_batch(run_ids, actor=_person())
     return _obeyed(session, run_ids, outcomes, then="follow it: aiki status {} --watch")
+
+
+async def _as_they_end(
+    client: Client, outcomes: Sequence[RunStatus | AikiError], *, seconds: float
+) -> Sequence[RunStatus | AikiError]:
+    """Return what has come of cancels once all have ended, or after so many seconds."""
+    going = [run.run_id for run in outcomes if not isinstance(run, AikiError) and run.state in unended()]
+    if not going or not seconds:
+        return outcomes
+
+    async def end(run_id: str) -> None:
+        with suppress(AikiError):  # how it has ended is read below
+            await client.handle(run_id).result(timeout=timedelta(seconds=seconds))
+
+    await asyncio.gather(*map(end, going))
+    since = {run.run_id: run for run in await client.runs.status(going)}
+    return [one if isinstance(one, AikiError) else _cancelled(since.get(one.run_id, one)) for one in outcomes]
+
+
+def _cancelled(run: RunStatus) -> RunStatus | AikiError:
+    if run.state is not State.CANCELLED and run.state not in unended():
+        return Conflict(f"run {run.run_id} has ended {run.state}: the cancel was too late")
+    return run
 
 
 def _obeyed(session: Session, run_ids: Sequence[str], outcomes: Sequence[RunStatus | AikiError], *, then: str) -> Found:

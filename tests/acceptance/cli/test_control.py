@@ -1,4 +1,4 @@
-"""`aiki run pause`, `resume` and `wake`: one run or several, an outcome for each, and what a script makes of it."""
+"""`aiki run pause`, `resume`, `wake` and `cancel`: an outcome for each run, and what a script makes of it."""
 
 from __future__ import annotations
 
@@ -47,3 +47,23 @@ def test_a_pause_is_told_with_who_wanted_it(aiki, worker):
     assert run["why"].endswith("wants it paused")
     assert "paused" in aiki("run", "show", run_id, "-o", "table").out
     assert aiki("run", "resume", run_id, "-o", "json").json["why"] is None
+
+
+def test_a_cancel_says_how_the_run_has_ended(aiki, worker):
+    sleeping = aiki("enqueue", "sleeper").lines[0]
+    later = aiki("enqueue", "hello", *LATER).lines[0]
+    cancelled = aiki("run", "cancel", sleeping, later, "--reason", "wrong address", "-o", "json").json["runs"]
+    assert [run["state"] for run in cancelled] == ["cancelled"] * 2
+    assert all(run["why"].endswith("wants it cancelled: wrong address") for run in cancelled)
+    assert aiki("wait", sleeping).code == 3
+    assert aiki("run", "cancel", sleeping).code == 0, "again is no error"
+    ended = aiki("enqueue", "hello", "--wait", "-o", "json").json["id"]
+    late = aiki("run", "cancel", ended)
+    assert (late.code, "too late to cancel it" in late.err) == (6, True)
+
+
+def test_a_cancel_waits_no_longer_than_it_was_told_to(aiki, worker):
+    sleeping = aiki("enqueue", "sleeper").lines[0]
+    assert aiki("run", "cancel", sleeping, "--wait", "0s", "-o", "ids").lines == [sleeping]
+    assert aiki("wait", sleeping).code == 3
+    assert aiki("run", "cancel", sleeping, "--wait", "soon").code == 2
