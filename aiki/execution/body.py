@@ -260,6 +260,7 @@ class Body:
         # Cut the cycles, so that a run's memory is free at once and not when the garbage collector comes by.
         self._main = self.loop.workflow_run = None
         self.loop.tasks.clear()
+        self._cancelling.close()
         del self.loop.stepping
         return refused
 

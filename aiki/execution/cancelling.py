@@ -75,3 +75,11 @@ class Cancelling:
         """Return what was kept, for the calls that are open all the same: behind a shield, or in a task of its own."""
         kept, self._kept = self._kept, []
         return kept
+
+    def close(self) -> None:
+        """Interrupt nothing any more, and let go of whose cancel this was."""
+        self._interrupt = _nothing
+
+
+def _nothing() -> None:
+    """Do nothing: the body has left memory."""

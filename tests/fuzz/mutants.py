@@ -128,7 +128,7 @@ class Mutants:
         match kind:
             case types.StructType():
                 return self._struct(kind)
-            case types.ListType(item_type=item):
+            case types.ListType(item_type=item) | types.VarTupleType(item_type=item):
                 return [self._value(item, name) for _ in range(self._length())]
             case types.TupleType(item_types=items):
                 return [self._value(item, name) for item in items]

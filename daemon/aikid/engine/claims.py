@@ -118,7 +118,7 @@ async def take_back(pool: Pool, handed: Handed) -> Changes:
     """Queue runs again that were handed over and reached nobody; return what that changed. Raises Unavailable."""
     namespace, ids = handed.line.namespace, [run.fence.run_id for run in handed.runs]
     claim_id = handed.runs[0].fence.claim_id
-    await pool.run(lambda c: store.release(c, namespace, ids, claim_id, reason="its worker did not listen"))
+    await pool.run(lambda c: store.take_back(c, namespace, ids, claim_id))
     changes = Changes()
     for run in handed.runs:
         changes.queued[namespace, run.workflow, run.version] += 1

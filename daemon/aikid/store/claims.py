@@ -141,13 +141,13 @@ async def claim(connection: Connection, namespace: str, request: Claim, *, limit
     return Taken(alive, now, more, [ClaimedRow(*row[3:]) for row in rows if row[3] is not None])
 
 
-def _giving_up(event: Move) -> str:
+def _giving_up(event: Move, *, also: str = "") -> str:
     return f"""
 WITH given_up AS (
   UPDATE aiki.runs r SET state = CASE WHEN held.is_paused THEN '{target(Move.PAUSE)}' ELSE '{target(event)}' END,
     why = CASE WHEN held.is_paused THEN r.why ELSE %(why)s END, session_id = NULL, wanted = NULL,
     history_seq = r.history_seq + 1 + held.is_paused::int,
-    crash_count = {"r.crash_count" if event in STANDSTILLS else 0}
+    crash_count = {"r.crash_count" if event in STANDSTILLS else 0}{also}
   FROM (SELECT q.id, q.wanted IS NOT NULL AND '{target(event)}' IN ({PAUSABLE}) AS is_paused FROM aiki.runs q
     WHERE q.id = ANY(%(run_ids)b) AND q.namespace = %(namespace)s AND q.claim_id = %(claim_id)s
       AND q.state = '{State.RUNNING}'
@@ -162,20 +162,23 @@ UNION ALL SELECT id, history_seq, '{Move.PAUSE}', NULL FROM given_up WHERE is_pa
 
 _RELEASE: Final = _giving_up(Move.RELEASE)
 _BLOCK: Final = _giving_up(Move.OVERSIZE)
+# Born under a claim of which nobody has ever heard: it has not begun.
+_UNBEGUN: Final = ", epoch = 0, claim_id = NULL, started_at = NULL, last_claimed_at = NULL"
+_TAKE_BACK: Final = _giving_up(Move.RELEASE, also=_UNBEGUN)
 
 
-async def release(
-    connection: Connection,
-    namespace: str,
-    run_ids: Sequence[str],
-    claim_id: str,
-    *,
-    reason: str = "the claim's reply was full",
-) -> None:
+async def release(connection: Connection, namespace: str, run_ids: Sequence[str], claim_id: str) -> None:
     """Queue runs of a claim again that did not come to its worker. Primary keys, locked in id order."""
     of = {"namespace": namespace, "run_ids": Uuids(run_ids), "claim_id": claim_id}
-    parameters = {**of, "why": None, "reason": reason}
+    parameters = {**of, "why": None, "reason": "the claim's reply was full"}
     await connection.execute(_RELEASE, parameters, prepare=True, binary=True)
+
+
+async def take_back(connection: Connection, namespace: str, run_ids: Sequence[str], claim_id: str) -> None:
+    """Queue runs, as if they had not been claimed, that were born under a claim and reached nobody. Primary keys."""
+    of = {"namespace": namespace, "run_ids": Uuids(run_ids), "claim_id": claim_id}
+    parameters = {**of, "why": None, "reason": "its worker did not listen"}
+    await connection.execute(_TAKE_BACK, parameters, prepare=True, binary=True)
 
 
 async def block(connection: Connection, namespace: str, run_id: str, claim_id: str, *, why: str) -> None:
