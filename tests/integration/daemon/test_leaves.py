@@ -20,6 +20,7 @@ from aiki.wire import codec
 from aiki.wire.limits import HANDED_BYTES, HANDED_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import Enqueue, Fence, HandOver, NewRun, Route
 from aiki.wire.packing import MAX_PAYLOAD_LEAST
+from aikid.engine import claims
 from aikid.engine.changes import Handed
 from aikid.engine.leaves import LOOKED_AT, OFFERED_RUNS, Leaves, Line
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, completed, locked, new_run, running_engine, unit
@@ -409,3 +410,15 @@ async def test_what_nobody_hears_of_is_found_by_the_next_renewal(engine: Engine)
     fence = told.runs[0].fence
     assert (await engine.renew(session)).unlisted == [Fence(fence.run_id, 1, fence.claim_id)]
     assert (await engine.renew(session, fence.claim_id)).unlisted == []
+
+
+async def test_a_run_that_was_handed_to_nobody_is_as_if_it_had_not_been_claimed(engine: Engine) -> None:
+    engine.park(await engine.session(), 5)
+    (told,) = await handed(engine, new_run())
+    fence = told.runs[0].fence
+    assert (await claims.take_back(engine.pool, told)).queued
+    run = await engine.status(fence.run_id)
+    assert (run.state, run.claims, run.started_at) == (State.QUEUED, 0, None)
+    assert await engine.results(unit(fence, end=completed())) == ["fenced"], "whoever has heard of it after all"
+    claimed = await engine.claim_one()
+    assert (claimed.fence.run_id, claimed.claims) == (fence.run_id, 1)
