@@ -69,9 +69,8 @@ class Arrivals:
         else:
             self.is_partial = False
             self.seen = max(self.seen, reply.news)
-            if (
-                self._heard == asked_for
-            ):  # a number that nobody has reached: whoever sees a worker's inbox may write there
+            if self._heard == asked_for:
+                # It may be a number that nobody has reached: whoever sees a worker's inbox can write there.
                 self._heard = self.seen
 
     def events(self, names: Sequence[str], count: int) -> list[Arrival]:

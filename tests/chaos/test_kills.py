@@ -68,9 +68,8 @@ async def test_a_server_killed_while_the_daemon_stands_at_each_point(cluster: Cl
 
     async def goes_on() -> None:
         while True:
-            if is_frozen(daemon):
-                daemon.resume()
-            await anyio.sleep(0.05)
+            await wait_until(lambda: is_frozen(daemon), PATIENCE, what="a point")
+            daemon.resume()
 
     async with AsyncExitStack() as stack:
         async with anyio.create_task_group() as meanwhile:

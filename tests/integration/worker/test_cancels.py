@@ -11,9 +11,6 @@ from typing import Any
 import pytest
 
 from aiki import Client, Conflict, Handle, RunCancelled, TaskCancelled, Worker, WorkflowRun, task, task_run, workflow
-from aikid.app import App
-from tests.integration.daemon.asking import running_app
-from tests.servers import Nats
 from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -83,17 +80,10 @@ def begin() -> None:
 
 
 @pytest.fixture
-async def app(database: str, nats: Nats, anyio_backend: str) -> AsyncIterator[App]:
-    async with running_app(database, nats.url) as made:
-        yield made
-
-
-@pytest.fixture
-async def client(app: App, nats: Nats, namespace: str) -> AsyncIterator[Client]:
-    async with Client.connect(nats.url, namespace=namespace) as made:
-        yield made
-        gate.set()
-        beating.set()
+async def client(client_of_app: Client) -> AsyncIterator[Client]:
+    yield client_of_app
+    gate.set()
+    beating.set()
 
 
 def serving(client: Client, **options: Any) -> Worker:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -12,9 +11,6 @@ import pytest
 
 from aiki import Client, Event, EventTimeout, Handle, RunEnded, SendFailed, Worker, WorkflowRun, task, workflow
 from aiki.core import failpoints
-from aikid.app import App
-from tests.integration.daemon.asking import running_app
-from tests.servers import Nats
 from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -71,15 +67,8 @@ async def musing(run: WorkflowRun) -> str:
 
 
 @pytest.fixture
-async def app(database: str, nats: Nats, anyio_backend: str) -> AsyncIterator[App]:
-    async with running_app(database, nats.url) as made:
-        yield made
-
-
-@pytest.fixture
-async def client(app: App, nats: Nats, namespace: str) -> AsyncIterator[Client]:
-    async with Client.connect(nats.url, namespace=namespace) as made:
-        yield made
+def client(client_of_app: Client) -> Client:
+    return client_of_app
 
 
 def serving(client: Client, **options: Any) -> Worker:

@@ -88,12 +88,6 @@ def begin() -> None:
     at_once[:] = [0, 0]
 
 
-@pytest.fixture
-async def app(database: str, nats: Nats, anyio_backend: str) -> AsyncIterator[App]:
-    async with running_app(database, nats.url) as made:
-        yield made
-
-
 class Side:
     """A client and a worker of the test's namespace, at a daemon on the test's own loop."""
 

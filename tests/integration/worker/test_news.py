@@ -14,7 +14,6 @@ import pytest
 from aiki import Client, Conflict, Event, Handle, RunBlocked, Worker, WorkflowRun, task, workflow
 from aiki.core import failpoints
 from aikid.app import App
-from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import locked
 from tests.servers import Nats, Program, clean_environment
 from tests.waiting import ENOUGH, patient, wait_until
@@ -56,17 +55,10 @@ def begin() -> None:
 
 
 @pytest.fixture
-async def app(database: str, nats: Nats, anyio_backend: str) -> AsyncIterator[App]:
-    async with running_app(database, nats.url) as made:
-        yield made
-
-
-@pytest.fixture
-async def client(app: App, nats: Nats, namespace: str) -> AsyncIterator[Client]:
-    async with Client.connect(nats.url, namespace=namespace) as made:
-        yield made
-        for gate in gates.values():
-            gate.set()
+async def client(client_of_app: Client) -> AsyncIterator[Client]:
+    yield client_of_app
+    for gate in gates.values():
+        gate.set()
 
 
 def serving(client: Client, **options: Any) -> Worker:
