@@ -54,9 +54,12 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nats() -> Iterator[Nats]:
-    """The session's nats-server, on which only this test's own daemons listen."""
+    """The module's nats-server, on which only this test's own daemons listen.
+
+    Not the session's: the consumers of routes outlive their test, and a server has room for a thousand.
+    """
     with servers.running_nats() as server:
         yield server
 

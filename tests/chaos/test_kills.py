@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from functools import partial
 
 import anyio
@@ -65,17 +64,7 @@ async def test_a_worker_killed_at(served: Cluster, point: str) -> None:
 async def test_a_server_killed_while_the_daemon_stands_at_each_point(cluster: Cluster, server: str) -> None:
     killed = cluster.nats if server == "nats" else cluster.postgres
     daemon = cluster.aikid(",".join(f"{point}=stop" for point in DAEMON_POINTS))
-
-    async def goes_on() -> None:
-        while True:
-            await wait_until(lambda: is_frozen(daemon), PATIENCE, what="a point")
-            daemon.resume()
-
-    async with AsyncExitStack() as stack:
-        async with anyio.create_task_group() as meanwhile:
-            meanwhile.start_soon(goes_on)  # it may come to a point before it has answered the client's first call
-            client = await stack.enter_async_context(cluster.client())
-            meanwhile.cancel_scope.cancel()
+    async with cluster.client() as client:
         cluster.worker("", "--lease", "5s", start=False).launch()
 
         stood: set[str] = set()

@@ -21,10 +21,11 @@ async def pass_due(pool: Pool) -> AsyncIterator[Changes]:
     while count == _BATCH:
         passed = await pool.run(lambda c: store.pass_due(c, limit=_BATCH))
         count = len(passed)
-        changes = Changes()
-        for run in passed:
-            _note(changes, run)
-        yield changes
+        if passed:
+            changes = Changes()
+            for run in passed:
+                _note(changes, run)
+            yield changes
 
 
 def _note(changes: Changes, run: Passed) -> None:

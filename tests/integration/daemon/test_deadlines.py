@@ -103,6 +103,11 @@ async def test_what_a_deadline_does_is_what_the_rule_says(engine: Engine) -> Non
     assert await engine.pass_deadlines() == {}, "each is looked at when there is something to see"
 
 
+async def test_a_look_at_which_no_deadline_has_passed_tells_of_nothing(engine: Engine) -> None:
+    await engine.queued_run(timeout=60_000_000)
+    assert [changes async for changes in pass_due(engine.pool)] == []
+
+
 async def test_a_run_that_nobody_took_up_fails_at_its_deadline(engine: Engine) -> None:
     run_id = await timed_run(engine)
     assert await engine.pass_deadlines() == {}
