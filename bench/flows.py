@@ -3,9 +3,7 @@
 import asyncio
 import time
 
-from aiki import Event, Retry, WorkflowRun, task, task_run, workflow
-
-go_on = Event("go-on", type=dict[str, str])
+from aiki import Retry, WorkflowRun, task, task_run, workflow
 
 
 @task
@@ -28,11 +26,6 @@ async def fan_out(run: WorkflowRun, payload: dict[str, str], f: int) -> int:
 @workflow(name="sleeper", version="1")
 async def sleeper(run: WorkflowRun, seconds: float) -> None:
     await run.sleep(f"{seconds}s")
-
-
-@workflow(name="waiter", version="1", events=[go_on])
-async def waiter(run: WorkflowRun) -> dict[str, str]:
-    return await run.wait_for(go_on)
 
 
 @task

@@ -47,7 +47,7 @@ def _measure_workload(workload: Workload) -> Row:
         for _ in range(1, workload.processes):
             running.start_daemon()
         for _ in range(workload.processes if workload.needs_worker else 0):
-            running.start_worker("--max-concurrent-runs", str(CONCURRENCY))
+            running.start_worker("--max-concurrent-runs", str(CONCURRENCY), flows=workload.flows)
         figures, costs = uvloop.run(_with_client(running, workload))
     return {
         "engine": "aiki",

@@ -73,9 +73,9 @@ class Cluster:
         self.environment["AIKI_DATABASE_URL"] = self.database_url
         self.others.append(self._start([BIN / "aikid"]))
 
-    def start_worker(self, *options: str) -> "subprocess.Popen[bytes]":
-        """Start a worker process on the measured workflows."""
-        worker = self._start([BIN / "aiki", "worker", "start", "-m", "bench.flows", *options])
+    def start_worker(self, *options: str, flows: str = "bench.flows") -> "subprocess.Popen[bytes]":
+        """Start a worker process on the measured workflows, of one module."""
+        worker = self._start([BIN / "aiki", "worker", "start", "-m", flows, *options])
         self.workers.append(worker)
         return worker
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiki import Client, State
-from bench.flows import fan_out, go_on, mixed, nobody, steps, waiter
+from bench.flows import fan_out, mixed, nobody, steps
 
 PAYLOAD = {"a": "x" * 90}
 ONE_BY_ONE_CONCURRENCY = 500
@@ -156,6 +156,8 @@ async def w7_one_by_one(client: Client, *, l: int, suspended: int) -> Figures:  
 
     They linger in a worker's memory, or have left it.
     """
+    from bench.events import go_on, waiter
+
     handles = [await client.enqueue(waiter.bind()) for _ in range(l)]
     await _until_waiting(client, l if suspended else 0)
     began = time.perf_counter()
@@ -170,6 +172,8 @@ async def w7_one_by_one(client: Client, *, l: int, suspended: int) -> Figures:  
 
 async def w7_many(client: Client, *, n: int) -> Figures:
     """N runs that have left memory get an event each by one send, until the last one has completed."""
+    from bench.events import go_on, waiter
+
     handles = await client.enqueue_many(waiter.bind() for _ in range(n))
     await _until_waiting(client, n)
     began = time.perf_counter()
@@ -202,6 +206,8 @@ class Workload:
     processes: int = 1
     """Daemons, and workers."""
     limit: str | None = None
+    flows: str = "bench.flows"
+    """The module that its workers serve."""
 
     @property
     def label(self) -> str:
@@ -222,7 +228,7 @@ WORKLOADS = [
     Workload("W5", w5_one_by_one, {"m": 5000}, "enqueue, 500 at a time", needs_worker=False, limit="W5"),
     Workload("W5", w5_many, {"m": 5000}, "enqueue_many", needs_worker=False, limit="W5"),
     Workload("W6", w6, {"r": 100, "t": 60}, "mix"),
-    Workload("W7", w7_one_by_one, {"l": 200, "suspended": 0}, "event, result"),
-    Workload("W7", w7_one_by_one, {"l": 200, "suspended": 1}, "event, result"),
-    Workload("W7", w7_many, {"n": 10_000}, "events in one send"),
+    Workload("W7", w7_one_by_one, {"l": 200, "suspended": 0}, "event, result", flows="bench.events"),
+    Workload("W7", w7_one_by_one, {"l": 200, "suspended": 1}, "event, result", flows="bench.events"),
+    Workload("W7", w7_many, {"n": 10_000}, "events in one send", flows="bench.events"),
 ]
