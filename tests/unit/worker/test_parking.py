@@ -43,8 +43,9 @@ class Wire:
 class Leased:
     """As much of a session."""
 
-    lease = Lease("session", 30.0, certain_until=boottime() + 600)
-    inventory = Inventory()
+    def __init__(self) -> None:
+        self.lease = Lease("session", 30.0, certain_until=boottime() + 600)
+        self.inventory = Inventory()
 
 
 HOUR = 3_600_000_000
