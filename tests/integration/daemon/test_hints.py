@@ -18,6 +18,7 @@ from aiki.worker import claims as claiming
 from aikid.bus import HINT_BYTES, HINT_SECONDS, HINT_STREAM_BYTES
 from aikid.jetstream import SECOND, ConsumerInfo, JetStream, JetStreamRefused
 from tests import servers
+from tests.parts import parts
 from tests.servers import Aikids, Nats
 from tests.servers.proxy import running_proxy
 from tests.strangers.stranger import stranger
@@ -180,7 +181,7 @@ async def test_where_hints_get_lost_a_worker_asks_by_itself_and_soon(start_aikid
             async with Worker(client, workflows=[doubles], idle_poll="1500ms") as worker:
                 assert await (await doubles.enqueue(client, 1)).result(timeout=ENOUGH) == 2
                 await stream.seal()
-                assert (claims := worker._claims) is not None
+                claims = parts(worker).claims
                 assert not claims._is_without_hints(time.monotonic(), 1)
                 assert await (await doubles.enqueue(client, 2)).result(timeout=ENOUGH) == 4
                 assert claims._is_without_hints(time.monotonic(), 1)
@@ -223,5 +224,4 @@ async def test_what_a_stranger_writes_to_a_workers_inbox_is_not_remembered(start
                 await one.send(b"PUB %b.%b 1\r\n?\r\n" % (inbox.encode(), route.encode()) for route in routes)
                 for n in range(3):
                     assert await (await doubles.enqueue(client, n)).result(timeout=ENOUGH) == 2 * n
-                assert worker._claims is not None
-                assert set(worker._claims._pulls._resting) <= {consumer}
+                assert set(parts(worker).claims._pulls._resting) <= {consumer}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aiki import Client, Conflict, Handle, RunCancelled, TaskCancelled, Worker, WorkflowRun, task, task_run, workflow
+from tests.parts import parts
 from tests.waiting import ENOUGH, patient, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -127,7 +128,7 @@ async def test_a_cancel_wakes_a_run_that_has_left_memory(client: Client) -> None
 async def test_a_cancel_reaches_a_run_that_lingers(client: Client) -> None:
     async with serving(client) as worker:
         handle = await sleeping.enqueue(client, "8s")
-        await wait_until(lambda: len(worker._slots._lingering) == 1, what="the run's rest")
+        await wait_until(lambda: len(parts(worker).slots._lingering) == 1, what="the run's rest")
         run = await handle.cancel(wait=ENOUGH)
     assert (run.state.value, begun) == ("cancelled", ["refund 8s"])
 

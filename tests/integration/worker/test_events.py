@@ -11,6 +11,7 @@ import pytest
 
 from aiki import Client, Event, EventTimeout, Handle, RunEnded, SendFailed, Worker, WorkflowRun, task, workflow
 from aiki.core import failpoints
+from tests.parts import parts
 from tests.waiting import ENOUGH, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +86,7 @@ async def test_an_event_in_time_is_taken_though_no_worker_was_told_of_it(
 ) -> None:
     async with serving(client, linger="60s", lease="300s") as worker:
         handle = await patient_one.enqueue(client, "2s")
-        await wait_until(lambda: worker._slots._lingering, what="the run's rest")
+        await wait_until(lambda: parts(worker).slots._lingering, what="the run's rest")
         armed = failpoints.parse("worker.told=drop")["worker.told"]
         monkeypatch.setitem(failpoints._armed, "worker.told", armed)
         await handle.send(approved, "in time")

@@ -23,6 +23,7 @@ from aikid.loops.reclaimer import Reclaimer
 from aikid.store.pool import Pool
 from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import new_id, new_run
+from tests.parts import parts
 from tests.servers import USER, Nats
 from tests.servers.proxy import Proxy, running_proxy
 from tests.waiting import ENOUGH, wait_until
@@ -181,8 +182,7 @@ async def test_whoever_watches_a_run_sees_it_run_and_end(one: Side) -> None:
 
 
 async def test_a_run_whose_receiver_is_gone_is_taken_back_at_once(one: Side) -> None:
-    assert one.worker._parking is not None
-    await one.worker._parking._inbox.close()
+    await parts(one.worker).parking._inbox.close()
     handle = await doubling.enqueue(one.client, 4)
     assert await handle.result(timeout=ENOUGH) == 8
     assert await one.story(handle.run_id) == RETURNED
@@ -257,7 +257,7 @@ async def test_a_worker_of_whom_nothing_is_heard_gets_no_further_runs(
 async def test_a_run_that_a_renewal_gave_back_is_not_begun_by_its_late_push(one: Side) -> None:
     handle, handed = await one.hand_over()
     fences = [run.fence for run in handed[0].runs]
-    assert one.worker._inventory.give_back(fences) == fences
+    assert parts(one.worker).runs.inventory.give_back(fences) == fences
     one.app.handoffs.push(handed)
     assert await handle.result(timeout=ENOUGH) == 8
     assert (started, await one.story(handle.run_id)) == ([4], RETURNED)
@@ -278,7 +278,7 @@ async def test_a_hand_over_to_a_session_of_before_is_heard_of_and_not_begun(one:
     one.app.handoffs.push(handed)
     await wait_until(lambda: not one.app.handoffs._pushes, what="the word that it has come")
     assert started == []
-    assert one.worker._inventory.held() == []
+    assert parts(one.worker).runs.inventory.held() == []
     assert await is_running(handle)
 
 
@@ -287,9 +287,8 @@ async def test_a_hand_over_to_a_session_of_before_is_heard_of_and_not_begun(one:
 
 def slots_of(worker: Worker) -> int:
     """Return how many slots are spoken for, in any way."""
-    assert worker._claims is not None
-    slots = worker._slots
-    return len(slots._active) + slots._reserved + worker._claims._pulls.outstanding
+    service = parts(worker)
+    return len(service.slots._active) + service.slots._reserved + service.claims._pulls.outstanding
 
 
 async def test_half_of_the_free_slots_are_promised_and_pulls_get_the_rest(app: App, nats: Nats, namespace: str) -> None:
@@ -313,8 +312,7 @@ async def test_a_worker_with_as_many_slots_as_routes_keeps_them_for_pulls(app: A
         Client.connect(nats.url, namespace=namespace) as client,
         Worker(client, workflows=[doubling, waiting, waiting_after_sleep], max_concurrent_runs=3) as worker,
     ):
-        assert worker._claims is not None
-        pulls = worker._claims._pulls
+        pulls = parts(worker).claims._pulls
         await wait_until(lambda: pulls.outstanding == 3, what="a pull for each route")
         handles = [await doubling.options(delay="20ms").enqueue(client, n) for n in range(3)]
         for handle in handles:
@@ -337,7 +335,7 @@ async def test_a_daemon_that_hands_over_more_than_it_may_gets_it_back(app: App, 
 async def test_a_lingering_run_gets_the_slot_that_was_promised(app: App, nats: Nats, namespace: str) -> None:
     """It wakes while all slots are promised or asked for; then the leaves are taken back."""
     async with side(app, nats.url, namespace, max_concurrent_runs=8) as one:
-        slots = one.worker._slots
+        slots = parts(one.worker).slots
         sleeper = await waiting_after_sleep.enqueue(one.client, "gate")
         await wait_until(lambda: at_once[0] == 1, what="its task")
         gates["gate"].set()
@@ -357,8 +355,7 @@ async def test_two_daemons_hand_over_to_one_worker_and_never_more_than_it_has_sl
         running_app(database, nats.url) as rival,
         side(app, nats.url, namespace, max_concurrent_runs=5) as one,
     ):
-        assert one.worker._parking is not None
-        lines = one.worker._parking._lines
+        lines = parts(one.worker).parking._lines
         await wait_until(lambda: len(lines) == 2, what="a line of each")
         await wait_until(lambda: sum(line.promised for line in lines.values()) == 2, what="a leave for each")
         assert rival.handoffs.leaves._lines
@@ -407,8 +404,7 @@ async def test_a_member_of_a_namespace_needs_no_other_rights_than_it_has(
 
 async def test_what_strangers_push_begins_nothing_and_ends_nothing(one: Side) -> None:
     """Whoever sees an inbox may write there; what he says of numbers and runs is bounded, and nothing of it is kept."""
-    parking, send = one.worker._parking, one.client.transport._nats.send
-    assert parking is not None
+    parking, send = parts(one.worker).parking, one.client.transport._nats.send
     session, inbox = one.line.session, parking._inbox.subject
     fence = Fence(new_id(), 1, "c")
     runs = [
@@ -433,6 +429,6 @@ async def test_what_strangers_push_begins_nothing_and_ends_nothing(one: Side) ->
     assert await handle.result(timeout=ENOUGH) == 8
     assert started == [4]
     assert len(parking._lines) <= DAEMONS
-    assert one.worker._inventory.held() == []
+    assert parts(one.worker).runs.inventory.held() == []
     await wait_until(lambda: len(parking._lines) == 1, what="the strangers' lines to be forgotten")
     await one.parked()

@@ -15,6 +15,7 @@ from aiki import Client, Conflict, Event, Handle, RunBlocked, Worker, WorkflowRu
 from aiki.core import failpoints
 from aikid.app import App
 from tests.integration.daemon.engine import locked
+from tests.parts import parts
 from tests.servers import Nats, Program, clean_environment
 from tests.waiting import ENOUGH, patient, wait_until
 
@@ -77,7 +78,7 @@ async def story(client: Client, run_id: str) -> list[str]:
 
 
 def until_lingering(worker: Worker, runs: int = 1) -> Any:
-    return wait_until(lambda: len(worker._slots._lingering) == runs, what="the run's rest")
+    return wait_until(lambda: len(parts(worker).slots._lingering) == runs, what="the run's rest")
 
 
 # -- events
@@ -137,10 +138,9 @@ async def test_at_most_ten_times_as_many_runs_linger_as_there_are_slots(client: 
 
 async def test_a_new_session_hears_what_the_lost_one_did_not(client: Client, app: App) -> None:
     async with serving(client, linger="60s", lease="300s") as worker:
-        assert worker._session is not None
-        before = worker._session.lease.session
-        worker._session._lose()
-        await wait_until(lambda: worker._session and worker._session.lease.session != before, what="another lease")
+        before = parts(worker).session.lease.session
+        parts(worker).session._lose()
+        await wait_until(lambda: parts(worker).session.lease.session != before, what="another lease")
         async with AsyncExitStack() as stack:
             other = await stack.enter_async_context(serving(client, linger="60s", lease="300s"))
             handle = await approval.enqueue(client)
@@ -255,7 +255,7 @@ async def test_a_sleep_that_is_over_before_the_run_is_resumed_ends_at_once(clien
         await handle.pause()
         await until(handle, "paused")
         due_at = (await handle.status()).created_at.timestamp() + 0.5
-        await wait_until(lambda: worker._clock.now() > due_at * 1e6, what="the end of its sleep")
+        await wait_until(lambda: parts(worker).runs.clock.now() > due_at * 1e6, what="the end of its sleep")
         await handle.resume()
         assert await handle.result(timeout=ENOUGH) == "rested"
 
