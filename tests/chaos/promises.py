@@ -16,6 +16,7 @@ import msgspec
 import psycopg
 
 from aiki.core.states import TERMINAL, Move, State, target
+from tests.chaos import heard
 from tests.chaos.ledger import Effect
 
 ENDS: Final = {Move.COMPLETE: State.COMPLETED, Move.FAIL: State.FAILED}
@@ -79,6 +80,8 @@ class Expected:
     """Workers that were told to stop and whose tasks took longer than they were given."""
     slots: dict[str, int] = field(default_factory=dict)
     """How many runs each worker may have active at once."""
+    events: list[heard.Accepted] = field(default_factory=list)
+    """What runs were sent, and somebody was told that they have."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class Summary:
     takeovers: int
     most_at_once: int
     """Runs with a body at work at the same time in one worker."""
+    events: int = 0
+    """That runs have taken, as they had to."""
 
 
 def check_promises(database_url: str, namespace: str, effects: Sequence[Effect], expected: Expected) -> Summary:
@@ -118,6 +123,7 @@ def check_promises(database_url: str, namespace: str, effects: Sequence[Effect],
         repeats=len(starts) - len({(start.run_id, start.key) for start in starts}),
         takeovers=sum(row.event in CUT_OFF for row in evidence.history),
         most_at_once=max(_most_at_once(evidence, _periods(evidence.history)).values(), default=0),
+        events=len(expected.events),
     )
 
 
@@ -158,6 +164,7 @@ def violations(evidence: Evidence, expected: Expected) -> list[str]:
         *_repeats(evidence, periods, expected.drained),
         *_fenced(evidence, periods),
         *_bounded(evidence, periods, expected.slots),
+        *heard.violations(evidence.effects, expected.events),
     ]
 
 
