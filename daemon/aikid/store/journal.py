@@ -11,13 +11,14 @@ from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Entry
 from aikid.store.arrays import Ints, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import LENGTH
+from aikid.store.units import ASKED
 
 # Everything here is of the generation that a run is in: what earlier ones left is for the pruner alone.
 _LENGTHS: Final = f"SELECT r.id::text, {LENGTH.format('r')} FROM aiki.runs r WHERE r.id = ANY(%b)"
 # Walks the primary key of these runs' journals once, as far as it is told; the window counts bytes until the page is
 # full.
-_FIRST_PAGES: Final = """
-SELECT run_id::text, key, ok, value, at_us, turns_taken, asked FROM (
+_FIRST_PAGES: Final = f"""
+SELECT run_id::text, key, ok, value, at_us, turns_taken, {ASKED.format("counted")} FROM (
   SELECT j.*, t.place, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY t.place, j.seq) AS bytes
   FROM unnest(%b, %b) WITH ORDINALITY AS t(run_id, most, place)
   JOIN aiki.runs r ON r.id = t.run_id
@@ -26,8 +27,8 @@ SELECT run_id::text, key, ok, value, at_us, turns_taken, asked FROM (
 """
 ENTRY_BYTES: Final = 64
 """What an entry counts at least on a page."""
-_PAGE: Final = """
-SELECT key, ok, value, at_us, turns_taken, asked FROM (
+_PAGE: Final = f"""
+SELECT key, ok, value, at_us, turns_taken, {ASKED.format("counted")} FROM (
   SELECT j.*, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY j.seq) AS bytes
   FROM (
     SELECT * FROM aiki.journal WHERE run_id = %(run_id)s

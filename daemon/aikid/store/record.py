@@ -19,6 +19,7 @@ from aikid.store.pool import Connection
 from aikid.store.sql import LENGTH, MICROSECONDS, PAUSABLE, UNDER_WAY, quoted
 from aikid.store.status import TASKS
 from aikid.store.units import (
+    ASKED,
     COUNTING,
     ENDING,
     FENCED,
@@ -167,7 +168,7 @@ SELECT n, count(*) FROM (
   JOIN aiki.runs r ON r.id = e.run_id
   JOIN aiki.journal j ON j.run_id = r.id AND j.generation = r.generation AND j.seq = e.seq AND j.ok = e.ok
     AND j.turns_taken IS NOT DISTINCT FROM e.turns AND j.at_us = e.at_us AND j.key = e.key AND j.value = e.value
-    AND j.asked = e.asked
+    AND {ASKED.format("j")} = e.asked
   UNION ALL
   SELECT e.n FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS e(n, run_id, key, attempt, next_at_us, error, said_us)
   JOIN aiki.runs r ON r.id = e.run_id

@@ -20,9 +20,12 @@ FENCED: Final = ("namespace", "run_id", "epoch", "claim_id", "base")
 ENDING: Final = ("event", "target", "output", "error", "due_us", "why", "tasks", "length")
 """The columns of `end_arrays`."""
 _ENTRY: Final = "run_id, seq, ok, turns, at_us, key, value, asked"
+# Most calls are asked when all before them has been delivered: that is not written down.
+ASKED: Final = "coalesce({0}.asked, {0}.seq - 1)"
+"""How many entries had been delivered when the call of an entry in the journal was asked."""
 _INTO_JOURNAL: Final = f"""
 INSERT INTO aiki.journal (run_id, generation, seq, ok, turns_taken, at_us, key, value, asked)
-  SELECT f.id, f.generation, e.seq, e.ok, e.turns, e.at_us, e.key, e.value, e.asked
+  SELECT f.id, f.generation, e.seq, e.ok, e.turns, e.at_us, e.key, e.value, nullif(e.asked, e.seq - 1)
   FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b) AS e({_ENTRY})
 """
 # A full join is hashed, so `fit` is probed once per entry however the sizes are guessed; what is inner about it is said

@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from aiki.core.errors import ConfigError, Unavailable
 from aikid.store import migrate
 from aikid.store.fates import Fate, of_error
-from aikid.store.tables import SCHEMA, metadata
+from aikid.store.tables import SCHEMA, metadata, runs
 from tests.servers import Postgres
 
 
@@ -67,6 +67,14 @@ def test_the_indexes_and_functions_are_those_of_the_tables(empty: str, database:
             tables = {name: (set(given or ()), about) for name, given, about in options}
             found.append((set(indexes), tables, set(columns), set(functions)))
     assert found[0] == found[1]
+
+
+def test_what_is_written_once_of_a_run_stands_before_what_changes(database: str) -> None:
+    """Else Postgres logs it again with each change: see `tables`."""
+    order = "SELECT attname FROM pg_attribute WHERE attrelid = 'aiki.runs'::regclass AND attnum > 0 ORDER BY attnum"
+    with psycopg.connect(database) as connection:
+        found = [name for (name,) in connection.execute(order).fetchall()]
+    assert found == [column.name for column in runs.columns]
 
 
 STORED = """
@@ -125,7 +133,7 @@ KEPT = {
         "SELECT namespace, workflow, key, id, digest FROM aiki.runs WHERE key IS NOT NULL ORDER BY key",
     ),
     "journal": (
-        "SELECT run_id::text, generation, count(*), max(asked) FROM aiki.journal GROUP BY 1, 2 ORDER BY 1",
+        "SELECT run_id::text, generation, count(*), coalesce(max(asked), 0) FROM aiki.journal GROUP BY 1, 2 ORDER BY 1",
         "(SELECT min(id::text), 0, 99, 0 FROM aiki.runs) UNION ALL (SELECT max(id::text), 0, 150, 0 FROM aiki.runs)"
         " ORDER BY 1",
     ),
@@ -134,8 +142,8 @@ KEPT = {
         "SELECT id, 0, 'task:a:0:1', 1 FROM aiki.runs ORDER BY id",
     ),
     "runs": (
-        "SELECT id, generation, attempt, news_seq, unread, children, watchers FROM aiki.runs ORDER BY id",
-        "SELECT id, 0, 1, 0, 0, 0, 0 FROM aiki.runs ORDER BY id",
+        "SELECT id, generation, attempt, news_seq, unread FROM aiki.runs ORDER BY id",
+        "SELECT id, 0, 1, 0, 0 FROM aiki.runs ORDER BY id",
     ),
 }
 """What stands in any table after the last migration, and what ought to."""

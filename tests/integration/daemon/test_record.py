@@ -55,10 +55,11 @@ async def test_what_changed_is_what_postgres_says_of_it(engine: Engine) -> None:
 async def test_an_entry_says_when_its_call_was_asked(engine: Engine) -> None:
     await engine.queued_run()
     run = await engine.claim_one()
-    asked = [entry("a"), Entry("timer:1", True, VALUE, 1, turns=3, asked=1)]
+    asked = [entry("a"), Entry("timer:1", True, VALUE, 1, turns=3, asked=1), Entry("task:b:0:0", True, VALUE, 1)]
     assert await engine.results(unit(run.fence, 0, *asked)) == ["done"]
     assert await engine.results(unit(run.fence, 0, asked[0], replace(asked[1], asked=0))) == ["conflict"]
-    assert await engine.results(unit(run.fence, 2, end=End(Move.RELEASE))) == ["done"]
+    assert await engine.results(unit(run.fence, 2, replace(asked[2], asked=2))) == ["conflict"]
+    assert await engine.results(unit(run.fence, 3, end=End(Move.RELEASE))) == ["done"]
     assert (await engine.claim_one()).entries == asked
 
 
