@@ -113,16 +113,16 @@ def float_value(value: float, *, c1: bool) -> float | int:
     return value
 
 
-def nests_too_deep(data: bytes) -> bool:
-    """Tell whether the JSON in `data` has more than NESTING levels, without recursion and in linear time.
+def nests_too_deep(data: bytes, *, levels: int = NESTING) -> bool:
+    """Tell whether the JSON in `data` has more than so many levels, without recursion and in linear time.
 
     What is not JSON may be told either way, but never "no" if a parser could go deeper before it finds out.
     """
-    if len(data) <= NESTING or data.count(b"[") + data.count(b"{") <= NESTING:
+    if len(data) <= levels or data.count(b"[") + data.count(b"{") <= levels:
         return False
     # Both kinds of brackets as one: where they do not match, the parser stops.
     brackets = _STRING.sub(b"", data).translate(_AS_ARRAYS, delete=_NOT_BRACKETS)
-    left = NESTING
+    left = levels
     while left and not brackets.startswith(b"[" * (left + 1)):
         fewer = brackets.replace(b"[]", b"")  # takes the innermost level away, and no other
         if len(fewer) > _WORTHWHILE * len(brackets):

@@ -7,7 +7,7 @@ and an asked timer carry `seen`: they hold only if nothing came after it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
@@ -22,9 +22,11 @@ _NUMBER: Final = attrgetter("number")
 class Arrivals:
     """The unread arrivals of one run, oldest first for each name."""
 
-    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "cancel", "count", "is_partial", "seen", "wakes")
+    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "cancel", "count", "is_partial", "room", "seen", "wakes")
 
-    def __init__(self, claimed: Claimed) -> None:
+    def __init__(self, claimed: Claimed, room: Callable[[], int]) -> None:
+        """`room` says how many bytes a message has."""
+        self.room = room
         self._events: dict[str, deque[Arrival]] = {}
         self._ops: dict[str, Arrival] = {}
         self.wakes: deque[Arrival] = deque()

@@ -124,6 +124,8 @@ class Body:
     async def wait(self, kind: Waited[A], ask: A, arriving: Arriving[A] | None = None, /) -> Any:
         """Wait for the outcome of a call, which is new, open, or answered if its key is shared."""
         loop, calls, journal = self.loop, self._calls, self._deliveries.journal
+        if arriving is not None:
+            calls.expect(arriving.waits(ask))
         call = calls.ask(kind, ask, loop.now_us, loop.delivered)
         if arriving is not None:
             self._await_arrival(call, arriving)
@@ -231,10 +233,10 @@ class Body:
 
     def waits(self) -> list[str]:
         """Return the arrivals that open calls wait for: events by their names, others by their kind."""
-        words = [word for call, kind in self.waiting.values() for word in kind.waits(call)]
+        words = self._calls.words()
         if self.loop.sleep_at(LAST_DATE) is not None:
             words.append(WAKE)
-        return list(dict.fromkeys(words))
+        return words
 
     def is_answered(self) -> bool:
         """Tell whether arrivals that are here answer an open call: the next `pump` delivers them."""

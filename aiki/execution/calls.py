@@ -9,11 +9,13 @@ from __future__ import annotations
 from asyncio import Future
 from typing import TYPE_CHECKING, Any
 
+from aiki.core.errors import UsageError
 from aiki.core.keys import numbered
 from aiki.execution.kind import A, Arriving, DurableCall, Waited
+from aiki.wire.limits import WAITED_WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from msgspec import Raw
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 class CallTable:
     """All calls of one run by key."""
 
-    __slots__ = ("_counts", "_shared", "abandoned", "gone", "held", "open", "waiting")
+    __slots__ = ("_counts", "_shared", "_spare", "abandoned", "gone", "held", "open", "waiting")
 
     def __init__(self) -> None:
         self.open: dict[str, DurableCall[Any]] = {}
@@ -34,6 +36,8 @@ class CallTable:
         self.gone: set[str] = set()
         """Keys whose last caller left before the outcome came."""
         self._counts: dict[str, int] = {}
+        self._spare = WAITED_WORDS
+        """So many words more can be waited for, at least, before they are to be counted."""
         self._shared: dict[str, DurableCall[Any]] = {}
 
     def ask(self, kind: Waited[A], ask: A, now: int, delivered: int) -> DurableCall[A]:
@@ -50,6 +54,23 @@ class CallTable:
         key = numbered(key, count)
         call = self.open[key] = DurableCall(kind, key, ask, form, now, delivered)
         return call
+
+    def expect(self, words: Sequence[str]) -> None:
+        """Make room for a call that waits for these arrivals. Raises UsageError if no park could name them all."""
+        self._spare -= len(words)
+        if self._spare >= 0:
+            return
+        known = len({*words, *self.words()})
+        if known > WAITED_WORDS:
+            raise UsageError(
+                f"the body waits for more than {WAITED_WORDS:,} different events at once",
+                hint="wait for one event whose value tells what it is about, or for fewer at a time",
+            )
+        self._spare = WAITED_WORDS - known
+
+    def words(self) -> list[str]:
+        """Return the arrivals that open calls wait for, each once."""
+        return list(dict.fromkeys(word for call, kind in self.waiting.values() for word in kind.waits(call.ask)))
 
     def _share(self, made: DurableCall[A], conflict: Callable[[A], Exception]) -> DurableCall[A]:
         key = made.key

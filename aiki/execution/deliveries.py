@@ -344,7 +344,7 @@ class Deliveries:
 
     def _take(self, answer: _Answer, turns: int | None) -> None:
         call = answer.call
-        ok, value, taken = answer.kind.take(call, answer.arrived)
+        ok, value, taken = answer.kind.take(call, answer.arrived, self._arrivals.room())
         numbers = tuple(arrival.number for arrival in taken)
         at = max(answer.at, self._loop.now_us)
         self._arrivals.consume(taken)

@@ -77,7 +77,7 @@ class Execution:
         self._reading: Reading | None = Reading(claimed)
         self._body: Body | None = None
         self._attempts = Attempts(bench, claimed, outbox=self._outbox, on_outcome=self._on_outcome)
-        self._arrivals = Arrivals(claimed)
+        self._arrivals = Arrivals(claimed, host.room)
         self._outside = Outside(self._attempts.admit, self._attempts.cancel, self._send, self._arrivals)
         self._holds_back = False
         """It has something to send, and may not: its worker drains."""

@@ -192,7 +192,7 @@ class Arriving(Waited[A], Protocol[A]):
         """Return the microseconds after which its wait is over; None if it has no end of its own."""
         ...
 
-    def waits(self, call: DurableCall[A], /) -> list[str]:
+    def waits(self, ask: A, /) -> list[str]:
         """Return what a parked run waits for on its behalf: an event as its name says, other arrivals by their kind."""
         ...
 
@@ -200,8 +200,8 @@ class Arriving(Waited[A], Protocol[A]):
         """Return the unread arrivals that answer the call, oldest first; none if they are not all there."""
         ...
 
-    def take(self, call: DurableCall[A], arrived: list[Arrival], /) -> Taken:
-        """Return what becomes of the call by them."""
+    def take(self, call: DurableCall[A], arrived: list[Arrival], room: int, /) -> Taken:
+        """Return what becomes of the call by them; a message has `room` bytes for it."""
         ...
 
 

@@ -23,8 +23,8 @@ class Wait(Ask[Awaitable[R]]):
     count: int
     timeout: int | None
     """In microseconds."""
-    answer: Callable[[list[Message[Any]]], R]
-    """What the body gets for what has come."""
+    answer: Callable[[Message[Any]], R]
+    """What the body gets for the one that has come; for several it gets what they carry."""
     method: str
 
     def __str__(self) -> str:
@@ -69,9 +69,10 @@ def wait_any(events: Sequence[Event[Any]], *, timeout: Duration | None) -> Wait[
 def _check(events: Sequence[Any], method: str) -> None:
     for event in events:
         if not isinstance(event, Event):
+            several = isinstance(event, Sequence) and not isinstance(event, str)
             raise UsageError(
                 f"{method}() was given a value of type {type(event).__name__} where an event belongs",
-                hint=f'await run.{method}(Event("approved", type=str))',
+                hint="await run.wait_any(*events)" if several else f'await run.{method}(Event("approved", type=str))',
             )
 
 
@@ -79,13 +80,13 @@ def _microseconds(timeout: Duration | None) -> int | None:
     return None if timeout is None else to_microseconds(timeout)
 
 
-def _value(messages: list[Message[Any]]) -> Any:
-    return messages[0].value
+def _value(message: Message[Any]) -> Any:
+    return message.value
 
 
-def _values(messages: list[Message[Any]]) -> list[Any]:
-    return [message.value for message in messages]
+def _values(message: Message[Any]) -> list[Any]:
+    return [message.value]
 
 
-def _message(messages: list[Message[Any]]) -> Message[Any]:
-    return messages[0]
+def _message(message: Message[Any]) -> Message[Any]:
+    return message

@@ -63,6 +63,9 @@ MICROSECONDS_MAX: Final = 253_402_300_799_000_000
 _ENTRY_KEY_CHARS: Final = 1024
 _INDEXED_BYTES: Final = 2048
 """A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
+_AROUND_BYTES: Final = 256
+_AROUND_LEVELS: Final = 2
+"""What an entry says of the event that it takes, around what that carries: its name and its time."""
 _NAME_CHARS: Final = 256
 """Of a worker, and of whoever orders something."""
 _REFERENCE_CHARS: Final = 512
@@ -236,7 +239,9 @@ def _check_entries(entries: Sequence[Entry], room: int) -> None:
         raw = bytes(entry.value)
         # Plain and short is the common case: one look, no call.
         if len(raw) > 2_000 or not raw.isascii() or not raw:
-            check_payload(raw, what=f"the outcome of {entry.key[:100]!r}", room=room)
+            around = _AROUND_BYTES if entry.takes else 0
+            levels = NESTING + _AROUND_LEVELS if entry.takes else NESTING
+            check_payload(raw, what=f"the outcome of {entry.key[:100]!r}", room=room, around=around, levels=levels)
         if not 0 <= entry.at <= MICROSECONDS_MAX or not is_text(entry.key, chars=_ENTRY_KEY_CHARS):
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad key or time")
         if entry.turns is not None and entry.turns not in _INTS:
@@ -285,7 +290,7 @@ def _check_attempt(attempt: Attempt, room: int) -> None:
 
 def _check_said(attempt: Attempt, room: int) -> None:
     what = f"what a try of {attempt.key[:100]!r} says"
-    check_payload(bytes(attempt.details), what=what, room=room)
+    check_payload(bytes(attempt.details), what=what, room=room, levels=NESTING + 1)
     if len(attempt.details) > SAID_BYTES:
         raise PayloadError(f"{what} has more than {SAID_BYTES:,} bytes")
     try:
@@ -311,17 +316,19 @@ def _check_end(end: End, room: int) -> None:
         raise PayloadError("what the run waits for, or what was seen, is malformed")
 
 
-def check_payload(raw: bytes, *, what: str, room: int) -> None:
+def check_payload(raw: bytes, *, what: str, room: int, around: int = 0, levels: int = NESTING) -> None:
     """Raise PayloadError if `raw` is too long for messages of `room` bytes, or nested too deep, or unreadable.
+
+    It may be a payload with `around` more bytes around it.
 
     Unreadable to clients of ours is text that is not UTF-8, and numbers such as 1e999 or of 5,000 digits. What comes of
     the decoding is thrown away: it is the fastest way to look at all of them.
     """
     if len(raw) > packing.PAYLOAD_BYTES_LEAST:
-        packing.check_payload(len(raw), what, room=room)
+        packing.check_payload(len(raw) - around, what, room=room)
     if not raw:
         raise PayloadError(f"{what} is missing")
-    if nests_too_deep(raw):
+    if nests_too_deep(raw, levels=levels):
         raise PayloadError(f"{what} is nested deeper than {NESTING} levels")
     try:
         _read(raw)

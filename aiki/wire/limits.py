@@ -51,6 +51,9 @@ DAEMONS: Final = 64
 """Daemons that hand over to one worker."""
 LEAVE_SECONDS: Final = 2.0
 """For how long a Park holds."""
+WAITED_WORDS: Final = 1_000
+"""What one run can wait for at a time: names of events, and outcomes of what it sends. A park names these, and that it
+sleeps."""
 UNREAD_EVENTS: Final = 10_000
 """Unread events of one run."""
 CLAIMED_ARRIVALS: Final = 100

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from aiki.core.errors import AikiError
+from aiki.core.errors import AikiError, PayloadError
 from aiki.core.states import Move
 from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
@@ -25,6 +25,7 @@ from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
 from aiki.inside.asks import Wait
 from aiki.inside.event import BoundEvent
 from aiki.rules import arriving, crashing, recording
+from aiki.rules.checking import check_unit
 from aiki.rules.claiming import claimed
 from aiki.rules.standing import Standing, resumed, woken
 from aiki.wire.limits import MESSAGE_BYTES
@@ -314,7 +315,11 @@ class World:
         self._changed.set()
 
     def write(self, unit: Unit) -> Recorded:
-        """Do what the daemon does with a unit that is in order."""
+        """Do what the daemon does with a unit."""
+        try:
+            check_unit(unit, room=self.room())
+        except PayloadError as error:
+            return Recorded("refused", error.message)
         tries = {(one.key, one.attempt): one for one in self.attempts}
         fired = None if unit.timer is None else self.inbox.fires(unit.timer)
         consumed = self.inbox.consume(unit.entries)

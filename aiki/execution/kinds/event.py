@@ -21,13 +21,14 @@ from aiki.execution.kind import Asker, DurableCall, Outside, Taken, shown
 from aiki.inside.asks import Wait
 from aiki.inside.event import Message
 from aiki.wire.codec import decoder, encode
-from aiki.wire.limits import PAYLOAD_BYTES
 from aiki.wire.messages import Arrival, Entry
+from aiki.wire.packing import payload_bytes
 
 WaitCall: TypeAlias = DurableCall[Wait[Any]]
 
-_Come: TypeAlias = "list[tuple[str, int, Raw]]"
-"""The name of each event, its time, and what it carries."""
+_One: TypeAlias = "list[tuple[str, int, Raw]]"
+"""The name of an event, its time, and what it carries. Of several there is what they carry, and no more: so ten
+thousand of them fit."""
 _TOO_MUCH: Final = b'"too much"'
 
 
@@ -67,12 +68,8 @@ class Events:
         if not ok:
             future.set_exception(_too_much(ask) if bytes(value) == _TOO_MUCH else _timed_out(ask))
             return
-        events = {event.name: event for event in ask.events}
-        come: _Come = decoder(list[tuple[str, int, Raw]]).decode(value)
         try:
-            answer = ask.answer(
-                [Message(events[name], events[name].read(raw), to_datetime(at)) for name, at, raw in come]
-            )
+            answer = _read(ask, value)
         except BaseException as error:  # noqa: BLE001 - decoding runs the user's validators
             future.set_exception(error)
         else:
@@ -86,19 +83,33 @@ class Events:
         """Return that of the wait."""
         return ask.timeout
 
-    def waits(self, call: WaitCall, /) -> list[str]:
+    def waits(self, ask: Wait[Any], /) -> list[str]:
         """Return the events by their names."""
-        return [keys.named(keys.EVENT, name) for name in _names(call.ask)]
+        return [keys.named(keys.EVENT, name) for name in _names(ask)]
 
     def arrived(self, call: WaitCall, arrivals: Arrivals, /) -> list[Arrival]:
         """Return the oldest events of its names, if there are enough."""
         return arrivals.events(_names(call.ask), call.ask.count)
 
-    def take(self, call: WaitCall, arrived: list[Arrival], /) -> Taken:
+    def take(self, call: WaitCall, arrived: list[Arrival], room: int, /) -> Taken:
         """Take them all. What together is larger than any payload may be cannot be told at once, and stays unread."""
-        if len(arrived) > 1 and sum(len(arrival.value) for arrival in arrived) > PAYLOAD_BYTES:
+        if call.ask.count == 1:
+            (one,) = arrived
+            return Taken(True, encode([(one.name, one.at, one.value)]), arrived)
+        if sum(len(arrival.value) + 1 for arrival in arrived) >= payload_bytes(room):
             return Taken(False, _TOO_MUCH, [])
-        return Taken(True, encode([(arrival.name, arrival.at, arrival.value) for arrival in arrived]), arrived)
+        return Taken(True, encode([arrival.value for arrival in arrived]), arrived)
+
+
+def _read(ask: Wait[Any], value: bytes | Raw) -> Any:
+    """Return what the body gets for what came."""
+    if ask.count > 1:
+        (event,) = ask.events
+        return [event.read(raw) for raw in decoder(list[Raw]).decode(value)]
+    one: _One = decoder(list[tuple[str, int, Raw]]).decode(value)
+    ((name, at, raw),) = one
+    event = next(event for event in ask.events if event.name == name)
+    return ask.answer(Message(event, event.read(raw), to_datetime(at)))
 
 
 def _names(ask: Wait[Any]) -> list[str]:
@@ -119,6 +130,6 @@ def _timed_out(ask: Wait[Any]) -> EventTimeout:
 
 def _too_much(ask: Wait[Any]) -> PayloadError:
     return PayloadError(
-        f"{_described(ask)} are together larger than {PAYLOAD_BYTES:,} bytes; none was taken",
+        f"{_described(ask)} are together larger than one payload may be; none was taken",
         hint="wait for fewer at a time",
     )

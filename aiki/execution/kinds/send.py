@@ -82,7 +82,7 @@ class Sends:
     def timeout(self, ask: Send, /) -> None:
         """Return None: its outcome comes with the unit that sends it."""
 
-    def waits(self, call: SendCall, /) -> list[str]:
+    def waits(self, ask: Send, /) -> list[str]:
         """Return that outcomes of ops are waited for."""
         return [_OP]
 
@@ -91,7 +91,7 @@ class Sends:
         outcome = arrivals.outcome(call.ask.id)
         return [] if outcome is None else [outcome]
 
-    def take(self, call: SendCall, arrived: list[Arrival], /) -> Taken:
+    def take(self, call: SendCall, arrived: list[Arrival], room: int, /) -> Taken:
         """Take the outcome."""
         (outcome,) = arrived
         result = decoder(Outcome).decode(outcome.value).result

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import Move
-from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, LIST_ITEMS, ROUTES, UNIT_ITEMS, UNREAD_EVENTS, WHY_CHARS
+from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, ROUTES, UNIT_ITEMS, UNREAD_EVENTS, WAITED_WORDS, WHY_CHARS
 from aiki.wire.messages.arrivals import Arrival, SendOp
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.runs import Route
@@ -180,7 +180,7 @@ class End(Struct, omit_defaults=True):
     due_at: int | None = None
     why: Annotated[str, Meta(max_length=WHY_CHARS)] | None = None
     seen: int | None = None
-    waits: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
+    waits: Annotated[list[Text], Meta(max_length=WAITED_WORDS + 1)] = []
 
 
 class TimerAsk(Struct, array_like=True):

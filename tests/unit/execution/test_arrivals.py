@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Raw
 
 from aiki.execution.arrivals import Arrivals
+from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import Arrival, Claimed, Fence, InboxReply
 
 
@@ -16,7 +17,7 @@ def arrivals(*came: Arrival, news: int = 0, unread: int | None = None) -> Arriva
     count = len(came) if unread is None else unread
     fence = Fence("run", 1, "claim")
     claimed = Claimed(fence, "run", "flow", "1", Raw(b"{}"), 1, 0, arrivals=list(came), news=news, unread=count)
-    return Arrivals(claimed)
+    return Arrivals(claimed, lambda: MESSAGE_BYTES)
 
 
 def numbers(found: list[Arrival]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from aiki.definitions.workflow import workflow
 from aiki.execution import Limits
 from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
-from aiki.wire.limits import CLAIMED_ARRIVALS
+from aiki.payload import Json
+from aiki.wire.limits import CLAIMED_ARRIVALS, NESTING, PAYLOAD_BYTES, UNREAD_EVENTS, WAITED_WORDS
 from aiki.wire.messages import Unit
+from aiki.wire.packing import MAX_PAYLOAD_LEAST
 from tests.unit.execution.bodies import failure_of
 from tests.unit.execution.replays import again, double, output, slow
 from tests.worlds.virtual_loop import simulate
@@ -229,6 +232,45 @@ def test_events_that_are_too_large_together_are_refused_and_stay_unread() -> Non
         world.send(large.bind("x" * 200_000))
 
     assert "together larger than" in output(told(body, at((1, sends), (2, sends))))
+
+
+@pytest.mark.parametrize("method", ["wait_for", "wait_any"])
+def test_the_largest_and_deepest_event_is_taken(method: str) -> None:
+    deep, large = Event("deep", type=Json), Event("l" * 64, type=str)
+
+    async def body(run: WorkflowRun) -> int:
+        if method == "wait_any":
+            await run.wait_any(deep)
+            return len((await run.wait_any(large)).value)
+        await run.wait_for(deep)
+        text: str = await run.wait_for(large)
+        return len(text)
+
+    levels: Json = 1
+    for _ in range(NESTING):
+        levels = [levels]
+    events = deep.bind(levels), large.bind("x" * (PAYLOAD_BYTES - 2))
+    world = told(body, at(*((1, partial(World.send, event=event)) for event in events)))
+    assert output(world) == str(PAYLOAD_BYTES - 2)
+
+
+def test_a_wait_takes_as_many_events_as_a_run_can_have() -> None:
+    async def body(run: WorkflowRun) -> int:
+        return len(await run.wait_for(voted, count=UNREAD_EVENTS))
+
+    world = told(body, before=at(*[(0, votes(7))] * UNREAD_EVENTS))
+    assert output(world) == str(UNREAD_EVENTS)
+
+
+def test_events_that_are_too_large_together_for_a_narrow_server_are_refused_and_stay_unread() -> None:
+    async def body(run: WorkflowRun) -> int:
+        try:
+            return len(await run.wait_for(approved, count=2))
+        except PayloadError:
+            return -1
+
+    world = told(body, before=at(*[(0, says("x" * 20_000))] * 2), message_bytes=MAX_PAYLOAD_LEAST)
+    assert (output(world), len(unread(world))) == ("-1", 2)
 
 
 def test_what_was_not_taken_stays_unread_at_the_end() -> None:
@@ -545,6 +587,22 @@ def test_every_entry_holds_how_many_there_were_when_its_call_was_asked() -> None
 # -- what is refused
 
 
+@pytest.mark.parametrize("names", [WAITED_WORDS, WAITED_WORDS + 1])
+def test_more_events_at_once_than_a_park_can_name_are_refused_where_they_are_waited_for(names: int) -> None:
+    events = [Event(f"e{number}") for number in range(names)]
+
+    async def body(run: WorkflowRun) -> list[str]:
+        waits = [asyncio.ensure_future(run.wait_for(event)) for event in events for _ in range(2)]
+        await asyncio.wait(waits, timeout=60)
+        return sorted({str(wait.exception()) for wait in waits if wait.done()})
+
+    world = told(body)
+    assert ("more than 1,000 different events" in output(world)) == (names > WAITED_WORDS)
+    park = world.units[0].end
+    assert park is not None
+    assert len(park.waits) == WAITED_WORDS
+
+
 @pytest.mark.parametrize(
     ("call", "why"),
     [
@@ -553,7 +611,10 @@ def test_every_entry_holds_how_many_there_were_when_its_call_was_asked() -> None
         (lambda run: run.wait_for(approved, count=True), "wait_for(count=True)"),
         (lambda run: run.wait_for(approved, timeout=5), "duration"),
         (lambda run: run.wait_any(), "wait_any() was given no event"),
-        (lambda run: run.wait_any([approved]), "wait_any() was given a value of type list"),
+        (
+            lambda run: run.wait_any([approved]),
+            "wait_any() was given a value of type list where an event belongs (await run.wait_any(*events)",
+        ),
     ],
 )
 def test_what_cannot_be_waited_for_is_refused(call: Any, why: str) -> None:
