@@ -31,7 +31,7 @@ def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
     if body.outcome is Outcome.DIVERGED:
         return blocked(body.diff)
     if body.interrupted_by is not None:
-        return cancelled(body, body.interrupted_by)
+        return cancelled(body, body.interrupted_by, body.error)
     if body.error is not None:
         return failed(body.error, body.faults)
     assert body.outcome is Outcome.RETURNED, body.outcome
@@ -43,24 +43,31 @@ def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
         return failed(unawaited(body.result) or error, body.faults)
 
 
+def broken(body: Body, error: AikiError) -> End:
+    """Return the end of a run whose body cannot go on; one that is cancelled ends so all the same."""
+    if body.interrupted_by is not None:
+        return cancelled(body, body.interrupted_by, error)
+    return failed(error, body.faults)
+
+
 def failed(error: BaseException, faults: Faults | None = None) -> End:
     """Return the end of a run that failed by `error`, with the faults of its body."""
     return End(Move.FAIL, error=Raw(encode_failure(failure_of(error))), why=_faults(faults))
 
 
-def cancelled(body: Body, entry: Entry) -> End:
+def cancelled(body: Body, entry: Entry, error: BaseException | None) -> End:
     """Return the end of a run whose body was interrupted, however it has ended then; `entry` is that of the cancel.
 
-    What it raised while it took back what it had done stands beside the reason.
+    What went wrong while it took back what it had done stands beside the reason.
     """
     cancel = cancel_of(entry)
-    raised = None if isinstance(body.error, CancelledError | None) else failure_of(body.error)
+    raised = None if isinstance(error, CancelledError | None) else failure_of(error)
     if cancel.reason == "timeout":
         cause = None if raised is None else f"{raised.type}: {raised.message}"
         failure = Failure(RunTimedOut.__name__, cancel.words(), cause=cause)
         return End(Move.FAIL, error=Raw(encode_failure(failure)), why=_faults(body.faults))
-    error = NONE if raised is None else Raw(encode_failure(raised))
-    return End(Move.CANCEL, error=error, why=_cut(cancel.words()))
+    beside = NONE if raised is None else Raw(encode_failure(raised))
+    return End(Move.CANCEL, error=beside, why=_cut(cancel.words()))
 
 
 def blocked(why: str) -> End:
@@ -82,7 +89,7 @@ def deadlock(body: Body) -> End:
         "the workflow body waits for something that can never come: it waits at " + "; ".join(body.waiting_lines()),
         hint="wait for tasks, timers, or for what another branch of the same body does",
     )
-    return failed(error, body.faults)
+    return broken(body, error)
 
 
 def too_large(entries: int, size: int, limits: Limits) -> UsageError:

@@ -295,7 +295,7 @@ class Execution:
         if body.outcome is not Outcome.RUNNING:
             self._end_with(ends.of_body(body, self._workflow, room=self._host.room()))
         elif outbox.is_large and outbox.is_too_large():
-            self._end_with(ends.failed(ends.too_large(outbox.length, outbox.size, self._limits)))
+            self._end_with(ends.broken(body, ends.too_large(outbox.length, outbox.size, self._limits)))
         elif not more and body.is_deadlocked():
             self._end_with(ends.deadlock(body))
         if outbox.is_large and outbox.is_to_be_warned_of():

@@ -347,6 +347,19 @@ def test_what_compensation_raises_stands_beside_the_reason() -> None:
     assert (world.end.move, "cannot take it back" in error_of(world.end)) == (Move.CANCEL, True)
 
 
+@pytest.mark.parametrize(("reason", "move"), [("requested", Move.CANCEL), ("timeout", Move.FAIL)])
+def test_compensation_that_can_never_go_on_ends_the_run_as_its_cancel_says(reason: str, move: Move) -> None:
+    async def body(run: WorkflowRun) -> None:
+        try:
+            await run.sleep("1h")
+        finally:
+            await asyncio.Event().wait()
+
+    world = lived(body, at(1, reason))
+    assert world.end is not None
+    assert (world.end.move, "waits for something that can never come" in error_of(world.end)) == (move, True)
+
+
 def test_a_task_group_in_a_handler_behaves_as_anywhere() -> None:
     async def body(run: WorkflowRun) -> None:
         try:
