@@ -128,7 +128,7 @@ _COMMENTS = {
     "COLUMN aiki.runs.cancel_seq": "The number of the arrival that cancels it.",
     "COLUMN aiki.runs.children": "How many it has started, if any: none is missed by who tells them.",
     "COLUMN aiki.runs.watchers": "How many wait for its end, if any do.",
-    "COLUMN aiki.journal.asked": "How many had been delivered when its call was asked; null if that were all before it.",
+    "COLUMN aiki.journal.asked": "How many had been delivered when its call was asked; null: all before it.",
     "COLUMN aiki.attempts.details": "What its last heartbeat said.",
     "TABLE aiki.inbox": "What reaches runs from outside, numbered by each run's own news_seq.",
     "COLUMN aiki.inbox.origin_id": "The run's: a repeated send is known by it in a retry, too.",
