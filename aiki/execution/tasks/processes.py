@@ -67,6 +67,7 @@ class Child:
         ours, theirs = context.Pipe()
         self._pipe: Connection[Any, Any] = ours
         self._sending = threading.Lock()
+        self._is_interrupted = False
         self._process: BaseProcess = context.Process(
             target=serve, args=(theirs, first_folders()), name=TASK_PROCESS, daemon=True
         )
@@ -94,6 +95,7 @@ class Child:
     def interrupt(self) -> None:
         """Tell the task that it is to end, from any thread. The child cannot be used again."""
         self._say(CANCELLED)
+        self._is_interrupted = True
         ask_to_end(self._pid)
 
     def is_alive(self) -> bool:
@@ -133,6 +135,9 @@ class Child:
             overdue = deadline is not None and time.monotonic() > deadline
             if (overdue or not self.is_alive()) and not self._pipe.poll():
                 return False
+            if self._is_interrupted:
+                # Again: Python does not hear one that comes between its last look and a call of the system.
+                ask_to_end(self._pid)
         return True
 
     def _ends_within(self, seconds: float) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +44,35 @@ def fails_at_once() -> list[Any]:
     return [run.attempt, run.heartbeat_details]
 
 
-@task(executor="process", cancel_grace="3s", retry=Retry.none())
-def waits(sign: str, left: str, minds: bool) -> None:
-    while True:
-        try:
+@task(executor="process", cancel_grace="30s", retry=Retry.none())
+def cleans_up(sign: str, left: str) -> None:
+    try:
+        Path(sign).touch()
+        time.sleep(1000)
+    except TaskCancelled:
+        assert task_run().cancelled
+        Path(left).touch()
+        raise
+
+
+@task(executor="process", cancel_grace="30s", retry=Retry.none())
+def sleeps_on(sign: str, left: str) -> None:
+    """Let no Python run between two calls of the system: the signal that ends one is not heard before the next."""
+    sleep = ctypes.CDLL(None).sleep
+    try:
+        Path(sign).touch()
+        list(map(sleep, (1000, 1000)))
+    except TaskCancelled:
+        Path(left).touch()
+        raise
+
+
+@task(executor="process", cancel_grace="1s", retry=Retry.none())
+def minds_no_word(sign: str, left: str) -> None:
+    while not Path(left).exists():
+        with suppress(TaskCancelled):
             Path(sign).touch()
             time.sleep(1000)
-        except TaskCancelled:
-            if minds:
-                assert task_run().cancelled
-                Path(left).touch()
-                raise
 
 
 @task

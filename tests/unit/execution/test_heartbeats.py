@@ -419,27 +419,33 @@ def test_what_a_process_says_last_is_on_record_with_its_failure(pools: Pools) ->
     assert json.loads(finish_outside(calling(beating_tasks.fails_at_once), pools)) == [[2, 99]]
 
 
-@pytest.mark.parametrize("minds", [True, False], ids=["cleans up", "minds no word"])
-def test_a_process_that_nobody_waits_for_has_its_grace_and_is_killed_then(minds: bool, tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("one", "leaves"),
+    [(beating_tasks.cleans_up, True), (beating_tasks.sleeps_on, True), (beating_tasks.minds_no_word, False)],
+    ids=["cleans up", "hears it late", "minds no word"],
+)
+def test_a_process_that_nobody_waits_for_has_its_grace_and_is_killed_then(
+    one: Task[Any, Any], leaves: bool, tmp_path: Any
+) -> None:
     pools = Pools(processes=Processes(1))
     sign, left = tmp_path / "sign", tmp_path / "left"
 
     @workflow(name="leaves", version="1")
-    async def leaves(run: WorkflowRun) -> None:
-        long = asyncio.ensure_future(beating_tasks.waits.run(run, str(sign), str(left), minds))
+    async def flow(run: WorkflowRun) -> None:
+        long = asyncio.ensure_future(one.run(run, str(sign), str(left)))
         await beating_tasks.until_there.run(run, str(sign))
         long.cancel()
         await beating_tasks.beats.run(run, 1)  # the only child is free when the other has ended
 
     async def main() -> None:
-        world = World(leaves, pools=pools)
+        world = World(flow, pools=pools)
         world.claim()
         await wait_until(lambda: world.execution is None, 60, what="the end")
         assert world.ends == [Move.COMPLETE]
 
     asyncio.run(main())
     pools.close()
-    assert left.exists() is minds
+    assert left.exists() is leaves
 
 
 def test_a_stop_without_a_word_passes_over_a_task_that_could_be_told_to_end(pools: Pools) -> None:
