@@ -27,7 +27,8 @@ from aiki.execution.deliveries import Deliveries, Diverged
 from aiki.execution.divergence import explain
 from aiki.execution.faults import Faults, of_context, tell_unseen
 from aiki.execution.kinds import KINDS
-from aiki.execution.loop import LAST_DATE, RunLoop
+from aiki.execution.loop import RunLoop
+from aiki.execution.timers import LAST_DATE
 from aiki.execution.unwinding import Unwinding, waiting_lines
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ class Body:
     def waits(self) -> list[str]:
         """Return the arrivals that open calls wait for: events by their names, others by their kind."""
         words = self._calls.words()
-        if self.loop.sleep_at(LAST_DATE) is not None:
+        if self.loop.timers.sleep_at(LAST_DATE) is not None:
             words.append(WAKE)
         return words
 

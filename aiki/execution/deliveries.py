@@ -27,7 +27,8 @@ from aiki.execution.journal import Journal
 from aiki.execution.kind import Arriving, DurableCall
 from aiki.execution.kinds import UNASKED
 from aiki.execution.kinds.cancel import cancelled, interrupted
-from aiki.execution.loop import RunLoop, Timer
+from aiki.execution.loop import RunLoop
+from aiki.execution.timers import Timer
 from aiki.wire.messages import NULL, Arrival, Entry, TimerAsk
 
 SPIN: Final = 1_000
@@ -172,7 +173,7 @@ class Deliveries:
     def next_due(self) -> int | None:
         """Return when a timer is due next; None if none is, or replay decides what fires."""
         held_back = self.journal.remaining or self._cancelling.is_under_way
-        timer = None if held_back else self._loop.next_timer()
+        timer = None if held_back else self._loop.timers.first()
         return None if timer is None else max(timer.when_us, self._not_before)
 
     def is_answered(self) -> bool:
@@ -181,7 +182,9 @@ class Deliveries:
 
     def can_come(self) -> bool:
         """Tell whether anything will be delivered without another outcome of a call."""
-        return self.is_cancelled or bool(self.outcomes or self.journal.remaining) or self._loop.next_timer() is not None
+        return (
+            self.is_cancelled or bool(self.outcomes or self.journal.remaining) or self._loop.timers.first() is not None
+        )
 
     @property
     def is_cancelled(self) -> bool:
@@ -225,7 +228,7 @@ class Deliveries:
                 self._settle(call, entry.ok, entry.value)
             elif key in calls.gone:
                 self._consume(index, entry)
-            elif (timer := loop.pending_timer(key)) is not None:
+            elif (timer := loop.timers.pending(key)) is not None:
                 self._consume(index, entry)
                 loop.fire(timer)
             elif (kind := UNASKED.get(kind_of(key))) is not None:
@@ -246,7 +249,7 @@ class Deliveries:
         """Deliver what was ready first: an outcome, arrivals or a timer, of which it is the last in a tie."""
         loop, outcomes, calls = self._loop, self.outcomes, self._calls
         turns = self._since_rest if loop.ready else None
-        timer = loop.next_timer() if loop.timers else None
+        timer = loop.timers.first() if loop.timers else None
         answer = self._first_answer() if calls.waiting else None
         woken = self._first_woken() if self._arrivals.wakes else None
         if self.is_cancelled:
@@ -330,7 +333,7 @@ class Deliveries:
     def _first_woken(self) -> _Woken | None:
         """Return the first wake that ends a sleep: one that went on when it came."""
         for arrival in self._arrivals.wakes:
-            timer = self._loop.sleep_at(arrival.at)
+            timer = self._loop.timers.sleep_at(arrival.at)
             if timer is not None:
                 return _Woken(arrival, timer)
         return None

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from aiki.definitions.task import TaskAsk
     from aiki.execution.arrivals import Arrivals
-    from aiki.execution.loop import RunLoop, Timer
+    from aiki.execution.loop import RunLoop
+    from aiki.execution.timers import Timer
     from aiki.wire.messages import Arrival, Entry, SendOp
 
 A = TypeVar("A", bound=Ask[Any])

@@ -5,8 +5,6 @@ so "nothing in this run can move" is exactly "its ready queue is empty", and the
 in every process. Everything that asyncio offers on top of futures, tasks and timers works inside it unchanged.
 
 Time is whole microseconds inside, because a journal entry's `at` is; `time()` shows seconds, as asyncio wants.
-Timers carry keys made from their delay or their date, not from the order in which they
-were made: a timeout that never fired leaves no trace, and adding one disturbs no recorded timer of another length.
 
 A clock in floats may fall short of the date that a timer was made for, by less than its microsecond. Whoever looks
 again when it goes off, as anyio's scopes do, would then set it anew for no time at all, for ever. So `time()` is never
@@ -17,13 +15,11 @@ that waits for nothing else sleeps until somebody ends it, and is no deadlock.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
 import sys
 import threading
 from asyncio import Task as AsyncioTask
-from asyncio import _get_running_loop, _set_running_loop
-from asyncio.tasks import _enter_task, _leave_task
+from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -35,14 +31,12 @@ from aiki.core.errors import UsageError
 from aiki.core.moments import SECOND
 from aiki.execution.order import ENSURE_FUTURE, RunFuture, coroutines_in_order
 from aiki.execution.repeats import REPEATS, is_repeat
+from aiki.execution.stepping import Stepping
+from aiki.execution.timers import LAST_DATE, Timer, Timers
 
 Ts = TypeVarTuple("Ts")
-LAST_DATE: Final = 253_402_214_400_000_000
-"""The last day of the year 9999 as it begins in UTC: later ones cannot be shown in every time zone."""
 _CREATE_TASK: Final = asyncio.create_task.__code__
 """By whom most branches are made whose failure nobody need see: gather and groups look at theirs."""
-_SLEPT: Final = "_set_result_unless_cancelled"
-"""The name of what `asyncio.sleep` has called back."""
 _LONGEST_SECONDS: Final = 1e12
 """Enough to reach the last date from any other."""
 
@@ -55,32 +49,6 @@ REFUSED: Final = """
     set_default_executor shutdown_default_executor set_task_factory
 """
 """What a workflow body may not ask its loop for: I/O, threads, processes, and control of the loop itself."""
-
-
-class Timer(asyncio.TimerHandle):
-    """A timer of the body, found again on replay by its key."""
-
-    __slots__ = ("asked", "fired", "is_timeout", "key", "made_us", "reaches", "when_us")
-
-    def __init__(
-        self, when_us: int, key: str, callback: Callable[..., object], args: Any, loop: RunLoop, context: Context | None
-    ) -> None:
-        super().__init__(when_us / SECOND, callback, args, loop, context)
-        self.asked = loop.delivered
-        """How many entries had been delivered when it was made."""
-        self.is_timeout = False
-        """Whether it ends the wait of the open call with its key: then that is answered, and nothing called back."""
-        self.made_us = loop.now_us
-        self.when_us = when_us
-        self.key = key
-        self.reaches = self.when()
-        """What `time()` has come to when this goes off."""
-        self.fired = False
-
-    @property
-    def is_sleep(self) -> bool:
-        """Whether somebody just waits for it, as `asyncio.sleep` does; it is no deadline of anything."""
-        return getattr(self._callback, "__name__", "") == _SLEPT  # type: ignore[attr-defined]  # asyncio's own slot
 
 
 class Handle(asyncio.Handle):
@@ -155,11 +123,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._on_problem = on_problem
         self.stepping = Stepping(self)
         """What makes it the running loop, as a context."""
-        self.timers: list[tuple[int, int, Timer]] = []
-        """A heap of them by date, with some that are over: `next_timer` knows."""
-        self._timers_by_key: dict[str, deque[Timer]] = {}
-        self._timers_made = 0
-        self._timers_cancelled = 0
+        self.timers = Timers()
 
     # -- stepped by the body's owner
 
@@ -183,38 +147,9 @@ class RunLoop(asyncio.AbstractEventLoop):
         del handle
         return count
 
-    def next_timer(self) -> Timer | None:
-        """Return the pending timer that is due first."""
-        timers = self.timers
-        while timers and (timers[0][2].fired or timers[0][2].cancelled()):
-            heapq.heappop(timers)
-        return timers[0][2] if timers else None
-
-    def sleep_at(self, at: int) -> Timer | None:
-        """Return the sleep that is due first of those that went on at this time: what a wake ends then.
-
-        One that shares its key with an older timeout is none: on replay that would be taken for it.
-        """
-        pending = (timer for _, _, timer in sorted(self.timers) if not timer.fired and timer.made_us <= at)
-        return next((timer for timer in pending if timer.is_sleep and self.pending_timer(timer.key) is timer), None)
-
-    def pending_timer(self, key: str) -> Timer | None:
-        """Return the oldest pending timer with this key: of equal keys it is also the one due first."""
-        queue = self._timers_by_key.get(key)
-        while queue:
-            if not queue[0].cancelled():
-                return queue[0]
-            queue.popleft()
-        return None
-
     def fire(self, timer: Timer) -> None:
-        """Let `timer` go off: its callback becomes ready. It must be what `pending_timer` returns for its key."""
-        queue = self._timers_by_key[timer.key]
-        while queue.popleft() is not timer:
-            pass  # cancelled ones
-        if not queue:
-            del self._timers_by_key[timer.key]
-        timer.fired = True
+        """Let a pending timer go off: its callback becomes ready."""
+        self.timers.take(timer)
         if timer.when_us <= self.now_us:  # else it was ended early
             self._reached = max(self._reached, timer.reaches)
         self.ready.append(timer)
@@ -227,7 +162,6 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._repeats_held.clear()
         self._made_ahead.clear()
         self.timers.clear()
-        self._timers_by_key.clear()
 
     # -- what asyncio asks of a loop
 
@@ -275,9 +209,9 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def add_timeout(self, key: str, delay_us: int) -> Timer:
         """Return the timer that ends the wait of the call with this key; on replay the call itself is found."""
-        timer = Timer(min(self.now_us + delay_us, LAST_DATE), key, _never, (), self, None)
+        timer = self._timer(min(self.now_us + delay_us, LAST_DATE), key, _never, (), None)
         timer.is_timeout = True
-        self._push(timer)
+        self.timers.push(timer)
         return timer
 
     def time(self) -> float:
@@ -340,9 +274,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         """Do nothing: the body's generators are closed by unwinding."""
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        self._timers_cancelled += 1
-        if self._timers_cancelled > 64 and 2 * self._timers_cancelled > len(self.timers):
-            self._prune_timers()
+        self.timers.count_cancelled()
 
     # -- private
 
@@ -385,30 +317,18 @@ class RunLoop(asyncio.AbstractEventLoop):
         self, when_us: int, key: str, callback: Callable[..., object], args: Any, context: Context | None
     ) -> Timer:
         when_us = min(when_us, LAST_DATE)
-        timer = Timer(when_us, key, callback, args, self, context)
+        timer = self._timer(when_us, key, callback, args, context)
         if when_us <= self.now_us:
             timer.fired = True
             self.ready.append(timer)
             return timer
-        self._push(timer)
-        self._timers_by_key.setdefault(key, deque()).append(timer)
+        self.timers.add(timer)
         return timer
 
-    def _push(self, timer: Timer) -> None:
-        self._timers_made += 1
-        heapq.heappush(self.timers, (timer.when_us, self._timers_made, timer))
-
-    def _prune_timers(self) -> None:
-        """Forget cancelled timers: a loop of `wait_for` would otherwise keep one per round until it is due."""
-        self._timers_cancelled = 0
-        self.timers = [item for item in self.timers if not (item[2].fired or item[2].cancelled())]
-        heapq.heapify(self.timers)
-        for key, queue in list(self._timers_by_key.items()):
-            pending = deque(timer for timer in queue if not timer.cancelled())
-            if pending:
-                self._timers_by_key[key] = pending
-            else:
-                del self._timers_by_key[key]
+    def _timer(
+        self, when_us: int, key: str, callback: Callable[..., object], args: Any, context: Context | None
+    ) -> Timer:
+        return Timer(when_us, key, callback, args, self, context, made_us=self.now_us, asked=self.delivered)
 
 
 def _ignore(context: dict[str, Any]) -> None:
@@ -428,39 +348,3 @@ def _refuse(name: str) -> Callable[..., Any]:
 
 for _name in REFUSED.split():
     setattr(RunLoop, _name, _refuse(_name))
-
-
-class Stepping:
-    """Make a run's loop the running one, inside whatever the worker's loop is doing, and undo it.
-
-    A context manager with slots rather than a generator: it is entered for each delivery.
-    """
-
-    __slots__ = ("_hooks", "_loop", "_outer", "_task")
-
-    def __init__(self, loop: RunLoop) -> None:
-        self._loop = loop
-
-    def __enter__(self) -> None:
-        self._hooks = sys.get_asyncgen_hooks()
-        self._outer = _get_running_loop()
-        # From 3.14 on a thread has one current task, not one per loop.
-        self._task = None
-        if sys.version_info >= (3, 14) and self._outer is not None:
-            self._task = asyncio.current_task(self._outer)
-            if self._task is not None:
-                _leave_task(self._outer, self._task)
-        # Generators end with the run: unwinding closes the coroutines that iterate them, and no loop outlives them.
-        sys.set_asyncgen_hooks(None, self._close_generator)
-        _set_running_loop(self._loop)
-
-    def __exit__(self, *_: object) -> None:
-        _set_running_loop(self._outer)
-        sys.set_asyncgen_hooks(*self._hooks)
-        if self._task is not None and self._outer is not None:
-            _enter_task(self._outer, self._task)
-            self._task = None  # one that is held goes to no other try
-
-    def _close_generator(self, generator: Any) -> None:
-        if not self._loop.dead:
-            self._loop.call_soon(self._loop.create_task, generator.aclose())

@@ -25,7 +25,7 @@ from aiki.definitions.workflow import workflow
 from aiki.execution import Pools
 from aiki.execution.deliveries import Deliveries
 from aiki.execution.kinds import KINDS
-from aiki.execution.loop import Timer
+from aiki.execution.timers import Timer
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Entry
 from tests.worlds.interpreter import HEARD, PEER, Interpreter

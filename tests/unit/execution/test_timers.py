@@ -12,7 +12,7 @@ import pytest
 
 from aiki.core.states import State
 from aiki.definitions.workflow import workflow
-from aiki.execution.loop import LAST_DATE
+from aiki.execution.timers import LAST_DATE
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.bodies import failure_of
 from tests.unit.execution.replays import again, output, run, slow
