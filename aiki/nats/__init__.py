@@ -5,7 +5,7 @@ nats-py opens the door of a server (`entry`); what comes through it anybody may 
 (`frames`), and what is lost is opened again and subscribed to again (`connection`).
 """
 
-from aiki.nats.connection import Connection, Subscription
+from aiki.nats.connection import Connection
 from aiki.nats.errors import (
     Away,
     KeysUnusable,
@@ -18,6 +18,7 @@ from aiki.nats.errors import (
     Untrusted,
 )
 from aiki.nats.frames import Message
+from aiki.nats.subscriptions import Subscription
 
 __all__ = [
     "Away",

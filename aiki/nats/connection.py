@@ -12,17 +12,14 @@ logged, and harms no other message.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import random
 import re
-import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aiki.core import servers
 from aiki.core.keyfiles import KeyFiles
+from aiki.nats.cluster import PAUSE_SECONDS, Cluster
 from aiki.nats.errors import (
     Away,
     KeysUnusable,
@@ -34,44 +31,27 @@ from aiki.nats.errors import (
     TooLarge,
     Untrusted,
 )
-from aiki.nats.frames import Info, Message
-from aiki.nats.link import Link
 from aiki.nats.refusals import Refusals
+from aiki.nats.requests import Requests, give_up, new_inbox
+from aiki.nats.subscriptions import Subscription, Subscriptions
 from aiki.process.outages import Outage
 
-PAUSE_SECONDS: Final = 0.1
+if TYPE_CHECKING:
+    from aiki.nats.frames import Info, Message
+    from aiki.nats.link import Link
+
 PAUSE_SECONDS_MAX: Final = 1.0
 """Between two rounds over all servers; it doubles, and is jittered, so that not all come back at the same moment."""
 STEADY_SECONDS: Final = 5.0
 """A link that ends sooner than this does not reset the pause."""
-ASK_AGAIN_SECONDS: Final = 0.5
-"""How often subscriptions are asked for that were refused."""
 FLUSH_SECONDS: Final = 2.0
 CANCEL_SECONDS: Final = 0.1
 _NOBODY: Final = "503"
-_STORED: Final = re.compile(rb'\{(?:"error":\{"code":\d[^}]*\},)?"stream":"([^"]*)"')
-"""What JetStream answers whoever publishes what one of its streams takes in, also if that is full. Daemons begin with
-`ok`, or with an error whose code is a word; the API of JetStream with `type`."""
 _CREDENTIALS: Final = "credentials"
 _DENIED: Final = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.IGNORECASE)
 _BLANK: Final = re.compile(r"[\s\0]")
 
 log = logging.getLogger("aiki.nats")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Subscription:
-    """What was subscribed to; hand it to `Connection.drain`."""
-
-    sid: bytes
-    subject: str
-    queue: str
-    on_message: Callable[[Message], None]
-
-    @property
-    def command(self) -> bytes:
-        """What asks the server for it; it may be sent again."""
-        return f"SUB {self.subject} {self.queue} ".encode() + self.sid + b"\r\n"
 
 
 class Connection:
@@ -92,29 +72,15 @@ class Connection:
         self.on_return: list[Callable[[], None]] = []
         """Called when the connection or a subscription is back: what was pushed meanwhile is lost."""
         self.refusals = Refusals()
-        self._given = [server for url in urls for server in servers.parse(url)]
-        random.shuffle(self._given)
-        self._name = name
-        self._keys = keys or KeyFiles()
-        self._echo = echo
+        self._cluster = Cluster(urls, name=name, keys=keys or KeyFiles(), echo=echo)
         self._outage = outage or Outage(log, "NATS", level=logging.DEBUG)
         self._link: Link | None = None
         self._why: NatsError = Away("it was not connected yet")
         """Why there is no link, if there is none."""
-        self._last_info = Info()
         self._keeper: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[None] | None = None
-        self._sids = itertools.count(1)
-        self._subscriptions: dict[bytes, Subscription] = {}
-        self._denied: set[Subscription] = set()
-        self._inbox = self.new_inbox()
-        """Where replies come."""
-        self._tokens = itertools.count()
-        self._stored: dict[str, str] = {}
-        """By the same token: the stream that has taken the request in."""
-        self._waiting: dict[str, tuple[str, asyncio.Future[Message]]] = {}
-        """Requests without a reply, by the last token of their reply subject: what they were sent to, and who waits."""
-        self._replies = self.subscribe(f"{self._inbox}.*", self._on_reply)
+        self._subscriptions = Subscriptions(self._on_granted)
+        self._requests = Requests()
+        self._replies = self.subscribe(f"{self._requests.inbox}.*", self._requests.on_reply)
 
     @property
     def connected(self) -> bool:
@@ -131,28 +97,23 @@ class Connection:
         """The version that the server says it has, such as "2.10.4"; empty if it says none."""
         return self._info.version
 
-    @property
-    def servers(self) -> list[servers.Server]:
-        """The servers of the cluster: those given, and those that they told of."""
-        return servers.merged(self._given, servers.discovered(self._info.connect_urls, self._given[0]))
-
     async def connect(self, *, seconds: float) -> None:
         """Connect, and stay so.
 
         Raises Away if no server answers within `seconds`, and Refused as soon as one refuses us and no other takes us.
         """
-        self._begin(await self._first_link(seconds))
+        self._begin(await self._cluster.open_within(seconds))
         self._keeper = asyncio.create_task(self._keep(), name="aiki-nats")
 
     async def close(self) -> None:
         """Send what was published, and close."""
-        for task in (self._keeper, self._asking):
+        for task in (self._keeper, self._subscriptions.asking):
             if task is not None:
                 await _cancel(task)
         if self._link is not None:
             link, self._link = self._link, None
             await link.close()
-            self._fail_requests(Away, "the connection was closed")
+            self._requests.fail(Away, "the connection was closed")
 
     # -- sending
 
@@ -183,15 +144,13 @@ class Connection:
         Raises NoResponders, NoReply after `seconds` (OnlyStored, if there was such a word), Refused if we may not
         publish there or get no replies, TooLarge, or Away, also when the connection is lost meanwhile.
         """
-        if self._replies in self._denied:
+        requests = self._requests
+        if self._replies in self._subscriptions.denied:
             raise Refused("replies cannot be received: their subject is not permitted")
-        token = f"{next(self._tokens):x}"
-        loop = asyncio.get_running_loop()
-        replied: asyncio.Future[Message] = loop.create_future()
-        self._waiting[token] = subject, replied
-        overdue = loop.call_later(seconds, _give_up, replied)
+        token, replied = requests.begin(subject)
+        overdue = asyncio.get_running_loop().call_later(seconds, give_up, replied)
         try:
-            await self.publish(subject, data, reply=f"{self._inbox}.{token}")
+            await self.publish(subject, data, reply=f"{requests.inbox}.{token}")
             message = await replied
         except Refused as error:
             if vital and self._link is not None:  # else it is our credentials that are refused
@@ -199,13 +158,12 @@ class Connection:
             raise
         except NoReply as error:
             self.refusals.end(subject)
-            if token in self._stored:
-                raise OnlyStored(f"the stream {self._stored[token]} stores what is sent to {subject}") from error
+            if stored := requests.stored_by(token):
+                raise OnlyStored(f"the stream {stored} stores what is sent to {subject}") from error
             raise
         finally:
             overdue.cancel()
-            del self._waiting[token]
-            self._stored.pop(token, None)
+            requests.end(token)
         if self.refusals:
             self.refusals.end(subject)
         if message.status == _NOBODY:
@@ -219,14 +177,12 @@ class Connection:
 
         Raises Refused if that may not be published, NoReply if the server does not answer within `seconds`, or Away.
         """
-        token = f"{next(self._tokens):x}"
-        denied: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = subject, denied
+        token, denied = self._requests.begin(subject)
         try:
             await self.publish(subject, data)
             await self.flush(seconds=seconds)
         finally:
-            del self._waiting[token]
+            self._requests.end(token)
             error = denied.exception() if denied.done() else None
         if vital and error is not None:
             self.refusals.begin(subject, str(error))
@@ -249,71 +205,40 @@ class Connection:
 
     def new_inbox(self) -> str:
         """Return a subject that nobody else knows."""
-        return f"_INBOX.{secrets.token_hex(11)}"
+        return new_inbox()
 
     def subscribe(self, subject: str, on_message: Callable[[Message], None], *, queue: str = "") -> Subscription:
         """Call `on_message` with each message on the subject, or with this member's share of the queue group's.
 
         It holds until it is drained: over reconnects, and while permissions forbid it.
         """
-        sid = b"%d" % next(self._sids)
-        made = self._subscriptions[sid] = Subscription(sid, subject, queue, on_message)
+        made = self._subscriptions.add(subject, on_message, queue=queue)
         if self._link is not None:
             self._link.write(made.command)
         return made
 
     async def drain(self, subscription: Subscription) -> None:
         """End a subscription; messages that are on their way are delivered before this returns. Raises NatsError."""
-        self._denied.discard(subscription)
+        self._subscriptions.denied.discard(subscription)  # first: else it may be asked for behind this
         try:
             if self._link is not None:
                 self._link.write(b"UNSUB " + subscription.sid + b"\r\n")
             await self.flush()
         finally:
-            self._subscriptions.pop(subscription.sid, None)
+            self._subscriptions.remove(subscription)
 
     def end(self, subscription: Subscription) -> None:
         """End a subscription at once: nothing is delivered any more."""
-        self._denied.discard(subscription)
-        self._subscriptions.pop(subscription.sid, None)
+        self._subscriptions.remove(subscription)
         if self._link is not None:
             self._link.write(b"UNSUB " + subscription.sid + b"\r\n")
-
-    def _on_message(self, message: Message) -> None:
-        subscription = self._subscriptions.get(message.sid)
-        if subscription is None:
-            return
-        try:
-            subscription.on_message(message)
-        except Exception:
-            log.exception("a message on %r was not dealt with: a bug", message.subject)
-
-    def _on_reply(self, message: Message) -> None:
-        token = message.subject[len(self._inbox) + 1 :]
-        _, replied = self._waiting.get(token, (None, None))
-        if replied is None or replied.done():
-            return
-        if stored := _STORED.match(message.data):
-            self._stored[token] = stored[1].decode(errors="replace")
-        else:
-            replied.set_result(message)
 
     # -- the link
 
     @property
     def _info(self) -> Info:
         """What the server says of itself now, or has said last."""
-        return self._link.info if self._link is not None else self._last_info
-
-    async def _first_link(self, seconds: float) -> Link:
-        deadline = asyncio.get_running_loop().time() + seconds
-        while True:
-            try:
-                return await self._open()
-            except Away:
-                if asyncio.get_running_loop().time() + PAUSE_SECONDS >= deadline:
-                    raise
-            await asyncio.sleep(PAUSE_SECONDS)
+        return self._link.info if self._link is not None else self._cluster.info
 
     async def _keep(self) -> None:
         """Whenever the link is lost, open another one."""
@@ -333,7 +258,7 @@ class Connection:
 
     async def _try_again(self) -> None:
         try:
-            link = await self._open()
+            link = await self._cluster.open()
         except (Refused, Away) as error:
             self._miss(error)
         except asyncio.CancelledError:
@@ -347,33 +272,20 @@ class Connection:
             self._begin(link)
             self._returned()
 
-    async def _open(self) -> Link:
-        """Return a link to the first server that lets us in. Raises Refused if one refuses, else Away."""
-        refused: Refused | None = None
-        away: Away | None = None
-        for server in self.servers:
-            try:
-                return await Link.open(server, self._keys, name=self._name, echo=self._echo)
-            except Refused as error:
-                refused = error
-            except Away as error:
-                away = error
-        raise refused or away or Away("there is no server to connect to")
-
     def _begin(self, link: Link) -> None:
         self._link = link
         self._outage.is_over()
         self.refusals.end(_CREDENTIALS)
-        link.serve(self._on_message, self._on_denial)
-        for subscription in self._subscriptions.values():
+        link.serve(self._subscriptions.deliver, self._on_denial)
+        for subscription in self._subscriptions:
             link.write(subscription.command)
 
     def _end(self, reason: NatsError) -> None:
-        self._last_info = self._info
+        self._cluster.info = self._info
         self._link = None
-        self._denied.clear()
+        self._subscriptions.denied.clear()
         self.refusals.clear()
-        self._fail_requests(type(reason), str(reason))
+        self._requests.fail(type(reason), str(reason))
         self._miss(reason)
 
     def _miss(self, reason: NatsError) -> None:
@@ -394,11 +306,6 @@ class Connection:
             except Exception:
                 log.exception("the return of NATS was not dealt with: a bug")
 
-    def _fail_requests(self, kind: type[NatsError], reason: str, subject: str | None = None) -> None:
-        for sent_to, replied in self._waiting.values():
-            if not replied.done() and subject in {None, sent_to}:
-                replied.set_exception(kind(reason))
-
     # -- permissions
 
     def _on_denial(self, reason: str) -> None:
@@ -408,40 +315,24 @@ class Connection:
             return
         what, subject = found.groups()
         if what.lower() == "publish":
-            self._fail_requests(Refused, reason, subject)
+            self._requests.fail(Refused, reason, subject)
             return
-        lost = {one for one in self._subscriptions.values() if one.subject == subject}
+        if self._link is None:
+            return  # it is being closed
+        lost = self._subscriptions.deny(subject, self._link)
         if not lost:
             return
-        self._denied |= lost
         self.refusals.begin(f"subscription {subject}", reason)
         self._outage.goes_on(f"it refuses us: {reason}")
         if self._replies in lost:
-            self._fail_requests(Refused, reason)
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask_again())
+            self._requests.fail(Refused, reason)
 
-    async def _ask_again(self) -> None:
-        """Ask for the subscriptions that were refused, until all are granted or the link is lost."""
-        while self._denied and self._link is not None:
-            await asyncio.sleep(ASK_AGAIN_SECONDS)
-            asked, self._denied = self._denied, set()
-            if self._link is None:
-                return
-            for subscription in asked:
-                self._link.write(subscription.command)
-            try:
-                await self._link.ping()
-            except NatsError:
-                return
-            # By now the server has said which of them it refuses still.
-            granted = asked - self._denied
-            for subscription in granted:
-                self.refusals.end(f"subscription {subscription.subject}")
-            if not self._denied:
-                self._outage.is_over()
-            if granted:
-                self._returned()
+    def _on_granted(self, granted: set[Subscription]) -> None:
+        for subscription in granted:
+            self.refusals.end(f"subscription {subscription.subject}")
+        if not self._subscriptions.denied:
+            self._outage.is_over()
+        self._returned()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
@@ -449,8 +340,3 @@ async def _cancel(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_SECONDS)
-
-
-def _give_up(replied: asyncio.Future[Message]) -> None:
-    if not replied.done():
-        replied.set_exception(NoReply("no reply in time"))

@@ -241,7 +241,7 @@ async def test_a_stream_that_takes_requests_in_does_not_answer_them(
         await server.flush()
         for _ in range(20):
             assert (await client.request("test.echo", b"here", seconds=patient(2))).data == b"here"
-        assert not client._stored
+        assert not client._requests._stored
     await other.close()
 
 
@@ -337,7 +337,7 @@ async def test_the_other_servers_of_a_cluster_are_found_and_taken(make_nats: Cal
         await anyio.to_thread.run_sync(nats.start)
     async with connected(first.url) as connection:
         echo(connection, "test.echo")
-        await wait_until(lambda: len(connection.servers) > 1, what="the other server's address")
+        await wait_until(lambda: len(connection._info.connect_urls) > 1, what="the other server's address")
         await anyio.to_thread.run_sync(first.kill9)
         # The end of a killed server is noticed a moment later: until then a request fails with it.
         back: bytes = await wait_until(partial(echoed, connection), what="the other server")
