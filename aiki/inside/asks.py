@@ -9,7 +9,7 @@ from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
 from aiki.core.keys import EVENT, SEND
 from aiki.inside.durable import Ask
-from aiki.inside.event import BoundEvent, Event, Message
+from aiki.inside.event import Awaited, BoundEvent, Event, Message
 from aiki.wire.limits import UNREAD_EVENTS
 
 R = TypeVar("R")
@@ -46,34 +46,33 @@ class Send(Ask[Awaitable[None]]):
         return "run.send()"
 
 
-def wait_for(event: Event[Any], *, count: int | None, timeout: Duration | None) -> Wait[Any]:
+def wait_for(event: Awaited[Any], *, count: int | None, timeout: Duration | None) -> Wait[Any]:
     """Return the ask for the next events of one name. Raises UsageError on what cannot be waited for."""
     if count is not None and (type(count) is not int or not 1 <= count <= UNREAD_EVENTS):
         raise UsageError(f"wait_for(count={count!r}): it must be a whole number from 1 to {UNREAD_EVENTS:,}")
-    _check((event,), "wait_for")
+    events = (_checked(event, "wait_for"),)
     number = 1 if count is None else count
-    return Wait((event,), number, _microseconds(timeout), _value if count is None else _values, "wait_for")
+    return Wait(events, number, _microseconds(timeout), _value if count is None else _values, "wait_for")
 
 
 def wait_any(events: Sequence[Event[Any]], *, timeout: Duration | None) -> Wait[Any]:
     """Return the ask for the next event of any of these. Raises UsageError on what cannot be waited for."""
-    _check(events, "wait_any")
     if not events:
         raise UsageError("wait_any() was given no event to wait for", hint="await run.wait_any(approved, rejected)")
     by_name: dict[str, Event[Any]] = {}
     for event in events:
-        by_name.setdefault(event.name, event)
+        by_name.setdefault(_checked(event, "wait_any").name, event)
     return Wait(tuple(by_name.values()), 1, _microseconds(timeout), _message, "wait_any")
 
 
-def _check(events: Sequence[Any], method: str) -> None:
-    for event in events:
-        if not isinstance(event, Event):
-            several = isinstance(event, Sequence) and not isinstance(event, str)
-            raise UsageError(
-                f"{method}() was given a value of type {type(event).__name__} where an event belongs",
-                hint="await run.wait_any(*events)" if several else f'await run.{method}(Event("approved", type=str))',
-            )
+def _checked(event: object, method: str) -> Event[Any]:
+    if isinstance(event, Event):
+        return event
+    several = isinstance(event, Sequence) and not isinstance(event, str)
+    raise UsageError(
+        f"{method}() was given a value of type {type(event).__name__} where an event belongs",
+        hint="await run.wait_any(*events)" if several else f'await run.{method}(Event("approved", type=str))',
+    )
 
 
 def _microseconds(timeout: Duration | None) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeGuard, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar, overload
 
 from msgspec import Raw
 from typing_extensions import TypeForm
@@ -16,6 +16,23 @@ from aiki.wire.schema import Schema
 from aiki.wire.subjects import is_token
 
 T = TypeVar("T")  # invariant on purpose: a sender must not widen what is waited for
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Awaited(Protocol[T_co]):
+    """An `Event`, as who waits for it sees it.
+
+    In `print(await run.wait_for(approved))` a type checker asks for an event of `object`, which an Event[str] is not.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    def read(self, raw: bytes | Raw, /) -> T_co:
+        """Return what was sent."""
+        ...
 
 
 class Event(Generic[T]):

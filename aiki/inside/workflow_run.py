@@ -20,7 +20,7 @@ from aiki.core.keys import PATCH, TIMER, UNTIL
 from aiki.core.moments import to_datetime, to_wire
 from aiki.inside.asks import Send, wait_any, wait_for
 from aiki.inside.durable import Ask, Durable
-from aiki.inside.event import Event, Message
+from aiki.inside.event import Awaited, Event, Message
 from aiki.inside.log import RunLog
 from aiki.wire.messages.options import check_key
 
@@ -141,10 +141,12 @@ class WorkflowRun:
         await self._body.ask(SleepUntil(to_wire(when, what="sleep_until()", hint=hint)))
 
     @overload
-    async def wait_for(self, event: Event[R], /, *, timeout: Duration | None = None) -> R: ...
+    async def wait_for(self, event: Awaited[R], /, *, timeout: Duration | None = None) -> R: ...
     @overload
-    async def wait_for(self, event: Event[R], /, *, count: int, timeout: Duration | None = None) -> list[R]: ...
-    async def wait_for(self, event: Event[Any], /, *, count: int | None = None, timeout: Duration | None = None) -> Any:
+    async def wait_for(self, event: Awaited[R], /, *, count: int, timeout: Duration | None = None) -> list[R]: ...
+    async def wait_for(
+        self, event: Awaited[Any], /, *, count: int | None = None, timeout: Duration | None = None
+    ) -> Any:
         """Wait durably for the next event of this name and return what it carries; with `count` for as many, as a list.
 
         An event that came before the wait is taken, too: the oldest that no wait has taken. Of several waits for one

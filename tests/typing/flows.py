@@ -77,6 +77,9 @@ async def talks(run: WorkflowRun) -> None:
     assert_type(await run.wait_for(approved), str)
     assert_type(await run.wait_for(comment, timeout="14d"), str | None)
     await run.wait_for(ping)
+    print(await run.wait_for(approved), str(await run.wait_for(rejected)), len(await run.wait_for(approved)))
+    anything: object = await run.wait_any(approved, rejected)
+    print(anything, (await run.wait_any(approved, rejected)).value)
     assert_type(await run.wait_for(voted, count=3, timeout=timedelta(days=1)), list[int])
     who, why, votes = await asyncio.gather(
         run.wait_for(approved), run.wait_for(rejected, timeout="1h"), run.wait_for(voted, count=2)
