@@ -148,7 +148,7 @@ class BlockingRuns:
     def _runs(self) -> Runs:
         return self._portal.client.runs
 
-    def status(self, run_ids: Iterable[str]) -> list[RunStatus]:
+    def status(self, run_ids: Iterable[str]) -> Sequence[RunStatus]:
         """Return the runs in the order asked. Raises NotFound if one does not exist."""
         return self._portal.call(self._runs.status, run_ids)
 

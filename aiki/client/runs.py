@@ -106,7 +106,7 @@ class Runs:
         self._routes = routes
         self._sending = sending
 
-    async def status(self, run_ids: Iterable[str]) -> list[RunStatus]:
+    async def status(self, run_ids: Iterable[str]) -> Sequence[RunStatus]:
         """Return the runs in the order asked. Raises NotFound if one does not exist."""
         wanted = list(run_ids)
         found = await waits.read(self._wire, wanted)
