@@ -60,6 +60,9 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{32}")
 _read: Final = msgspec.json.Decoder().decode
 MICROSECONDS_MAX: Final = 253_402_300_799_000_000
 """The end of the year 9999: later times fit no Python datetime."""
+ANSWER_VERSION: Final = "8"
+"""The version in the ids of answers: that of what is answered is 7, and all else in them the same."""
+_VERSION_AT: Final = 14
 _ENTRY_KEY_CHARS: Final = 1024
 _INDEXED_BYTES: Final = 2048
 """A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
@@ -78,6 +81,11 @@ _TTL_SECONDS: Final = (0.5, 3600.0)
 def is_uuid(text: str) -> bool:
     """Tell whether `text` is a UUID in its canonical form (lower case, with hyphens)."""
     return _UUID.fullmatch(text) is not None
+
+
+def _is_of_answer(id: str) -> bool:
+    """Tell whether a UUID is of the kind by which the answers to what runs send are known: no one else's is."""
+    return id[_VERSION_AT] == ANSWER_VERSION
 
 
 def is_text(text: str, *, chars: int) -> bool:
@@ -140,6 +148,10 @@ def _check_open(request: OpenSession) -> None:
 def _check_order(request: Pause | Resume | Wake | Cancel) -> None:
     if isinstance(request, Wake):
         _check_id(request.id, what="order")
+        if _is_of_answer(request.id):
+            raise UsageError(f"the id {request.id} is not one of an order: make a UUID of version 4 or 7")
+    if isinstance(request, Cancel) and "\0" in (request.reason or ""):
+        raise UsageError("`reason` holds NUL")
     for run_id in request.ids:
         _check_id(run_id)
     if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):
@@ -230,6 +242,8 @@ def check_unit(unit: Unit, *, room: int) -> None:
         _check_end(unit.end, room)
     for op in unit.ops:
         check_send(op, room=room)
+    if len(unit.ops) > 1 and len({op.id for op in unit.ops}) < len(unit.ops):
+        raise PayloadError("a unit sends two events with one id")
     if unit.timer is not None:
         _check_timer(unit, unit.timer, room)
 
@@ -256,6 +270,8 @@ def check_send(event: Sent | SendOp, *, room: int) -> None:
     """Raise PayloadError if an event cannot be sent, or could not be brought to a worker later."""
     if not is_uuid(event.run_id) or not is_uuid(event.id):
         raise PayloadError("the id of a run, and that of an event, is a UUID in its canonical form")
+    if _is_of_answer(event.id) or (isinstance(event, SendOp) and event.id[_VERSION_AT] != "7"):
+        raise PayloadError(f"the id {event.id} is not one of an event: make a UUID of version 7")
     if not is_token(event.name):
         raise PayloadError(f"event name {event.name[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
     if event.key is not None:

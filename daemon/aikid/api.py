@@ -21,7 +21,7 @@ from aiki.wire.subjects import is_token
 from aikid.batch import Batcher
 from aikid.bus import may_reply
 from aikid.ops import TABLE, Lane, Op, Services
-from aikid.store.pool import BadData
+from aikid.store.pool import BadData, Collision
 
 log = logging.getLogger("aikid.api")
 
@@ -93,6 +93,8 @@ class Api:
         """Carry out a batch; whatever fails is told to those that it failed for."""
         try:
             await self._carry_out(calls)
+        except Collision as error:
+            await self._blame(calls, error)
         except AikiError as error:
             await self._refuse(calls, error)
         except Exception as error:  # noqa: BLE001 - the edge of a request: it is logged, and told to its caller
@@ -133,6 +135,8 @@ class Api:
             await self._flush(waiting[half:])
         elif isinstance(error, BadData):
             await self._refuse(waiting, PayloadError(f"Postgres refuses a value of this request: {error}"))
+        elif isinstance(error, Collision):
+            await self._refuse(waiting, error)
         else:
             log.error("a call failed: %s", calls[0].op.name, exc_info=error)
             await self._refuse(waiting, AikiError("aikid has a bug: see its log"))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiki.core.states import TERMINAL, Move, State, target
+from aiki.rules.checking import ANSWER_VERSION
 from aiki.rules.judging import STANDSTILLS
 from aiki.rules.recording import is_folded
 from aiki.wire.messages import Recorded, SendOp, Unit
@@ -215,8 +216,8 @@ def _op_arrays(namespaces: Sequence[str], units: Sequence[Unit]) -> list[Array]:
 
 
 def _answer_id(op: SendOp) -> str:
-    """Return the id by which the outcome of an op is known, once: none other has it, since it is no UUIDv7."""
-    return f"{op.id[:14]}8{op.id[15:]}"
+    """Return the id by which the outcome of an op is known, once: none else has one of this version."""
+    return f"{op.id[:14]}{ANSWER_VERSION}{op.id[15:]}"
 
 
 def _taking_arrays(units: Sequence[Unit]) -> list[Array]:

@@ -28,7 +28,7 @@ from aikid.store.fates import Fate, reason
 from aikid.store.options import Options, as_words
 from aikid.store.refusals import of_failure
 
-__all__ = ["BadData", "Connection", "Pool", "Priority"]
+__all__ = ["BadData", "Collision", "Connection", "Pool", "Priority"]
 
 log = logging.getLogger("aikid.store")
 
@@ -38,6 +38,7 @@ ANSWER_SECONDS: Final = 4.5
 """Within so long each call is answered, with `Unavailable` if Postgres hangs: the wait for a connection, the statement
 and its repeats together. A statement that is merely slow is ended by `statement_timeout` before."""
 _TRIES: Final = 8
+_COLLISIONS: Final = 3
 _RENEWALS: Final = 2
 _COLD_SIZE: Final = 4
 _DIALECT: Final = dialect()  # type: ignore[no-untyped-call]
@@ -45,6 +46,10 @@ _DIALECT: Final = dialect()  # type: ignore[no-untyped-call]
 
 class BadData(Exception):
     """Postgres refused a value of this batch; whoever sent it must be found and told."""
+
+
+class Collision(Unavailable):
+    """A batch writes the same key each time, so twice by itself: apart its calls may all go well."""
 
 
 class Pool:
@@ -75,8 +80,8 @@ class Pool:
         """Return what `work` returns on a connection in autocommit; it is repeated whole after a transient failure.
 
         With `repeatable=False` it is not repeated once its outcome is unknown. Raises Unavailable within
-        ANSWER_SECONDS if Postgres cannot be reached or used, BadData if it refused a value, psycopg.Error if a
-        statement of ours is wrong.
+        ANSWER_SECONDS if Postgres cannot be reached or used, Collision if the work meets a key that is there again and
+        again, BadData if it refused a value, psycopg.Error if a statement of ours is wrong.
         """
         return self._carry_out(self._hot, work, repeatable=repeatable)
 
@@ -111,7 +116,7 @@ class Pool:
     ) -> T:
         loop = asyncio.get_running_loop()
         until = loop.time() + ANSWER_SECONDS
-        renewals = 0
+        renewals = collisions = 0
         for tries in range(1, _TRIES + 1):
             connection = await connections.acquire(self.priority, until=until)
             cutting = loop.call_at(until, cut, connection)
@@ -123,6 +128,10 @@ class Pool:
                     renewals += 1
                     if connections.is_current(connection):
                         await self._renew()
+                if isinstance(error, psycopg.errors.UniqueViolation):
+                    collisions += 1
+                    if collisions == _COLLISIONS:  # of another's work the next snapshot would have told
+                        raise Collision(f"Postgres cannot take it now: {reason(error)}") from error
                 is_late = loop.time() >= until
                 is_unknown = connection.closed and not repeatable
                 if fate is Fate.WAIT or is_unknown or is_late or tries == _TRIES or renewals > _RENEWALS:

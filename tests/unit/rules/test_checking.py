@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import Move
-from aiki.rules.checking import MICROSECONDS_MAX, check_request, check_routes, check_unit
+from aiki.rules.checking import MICROSECONDS_MAX, check_request, check_routes, check_send, check_unit
 from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, MESSAGE_BYTES, SAID_BYTES
 from aiki.wire.messages import (
     UNDER_WAY,
@@ -30,6 +30,8 @@ from aiki.wire.messages import (
     Request,
     Resume,
     Route,
+    SendOp,
+    Sent,
     Status,
     Summary,
     Unit,
@@ -39,6 +41,8 @@ from aiki.wire.messages import (
 )
 
 ID = "0190b0a0-0000-7000-8000-000000000001"
+OF_AN_ANSWER = "0190b0a0-0000-8000-8000-000000000001"
+OF_VERSION_4 = "0190b0a0-0000-4000-8000-000000000001"
 ROUTES = [("flow", "1.0")]
 FENCE = Fence(ID, 1, "claim-1")
 VALUE = Raw(b'"value"')
@@ -85,7 +89,9 @@ BAD: list[Request[Any]] = [
     Pause(["1"]),
     Resume([ID, "1"]),
     Wake([ID], id="1"),
+    Wake([ID], id=OF_AN_ANSWER),
     Cancel(["1"]),
+    Cancel([ID], reason="\0"),
     Resume([ID], "\0"),
     Page("1"),
     Page(ID, -1),
@@ -160,6 +166,9 @@ def test_a_route_that_nobody_can_serve_is_refused(route: Route) -> None:
             unit(end=End(move, due_at=1))
             for move in (Move.CLAIM, Move.DUE, Move.RESCUE, Move.BACK_OFF, Move.CRASH_LOOP)
         ),
+        unit(ops=[SendOp(OF_AN_ANSWER, ID, "approved")]),
+        unit(ops=[SendOp(OF_VERSION_4, ID, "approved")]),
+        unit(ops=[SendOp(ID, ID, "approved"), SendOp(ID, ID, "rejected")]),
         unit(end=End(Move.SLEEP)),
         unit(end=End(Move.RETRY)),
         unit(end=End(Move.SLEEP, due_at=MICROSECONDS_MAX + 1)),
@@ -178,3 +187,10 @@ def test_a_unit_in_order_is_taken() -> None:
     entries = [Entry("task:a:0:0", True, Raw(b'"\xc3\xa9"'), 1, 3)]
     tries = [Attempt("k", 1), Attempt("k", 1, UNDER_WAY, None, Raw(b'[1,0.5,"half"]'), 1)]
     check_unit(unit(entries=entries, attempts=tries, end=End(Move.SLEEP, due_at=1)), room=MESSAGE_BYTES)
+    check_unit(unit(ops=[SendOp(ID, ID, "approved")]), room=MESSAGE_BYTES)
+
+
+def test_nobody_sends_an_event_by_the_id_of_an_answer() -> None:
+    check_send(Sent(ID, OF_VERSION_4, "approved"), room=MESSAGE_BYTES)
+    with pytest.raises(PayloadError, match="not one of an event"):
+        check_send(Sent(ID, OF_AN_ANSWER, "approved"), room=MESSAGE_BYTES)
