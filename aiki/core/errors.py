@@ -168,7 +168,7 @@ class SendFailed(AikiError):
     def __init__(
         self, message: str, *, run_id: str, event: str, result: str, state: str | None = None, hint: str | None = None
     ) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint, command=f"aiki status {run_id}")
         self.run_id = run_id
         self.event = event
         self.result = result

@@ -150,7 +150,7 @@ def error_of(run: messages.RunStatus) -> AikiError | None:
             kind = RunTimedOut if _is_timeout(cause) else RunFailed
             return kind(cause.message, run_id=run.id, type=cause.type, traceback=cause.traceback, cause=cause.cause)
         case State.CANCELLED:
-            return RunCancelled(f"run {run.id} was cancelled")
+            return RunCancelled(f"run {run.id} was cancelled" + (f" ({run.why})" if run.why else ""))
         case State.BLOCKED | State.PAUSED:
             return RunBlocked(
                 f"run {run.id} is {run.state}: {run.why or 'no reason recorded'}",

@@ -106,7 +106,7 @@ async def _send_to_found(
 ) -> Lines[SendOutcome]:
     client = await session.client()
     run_ids = await _found(client, filters)
-    if not yes:
+    if run_ids and not yes:
         raise UsageError(
             f"{len(run_ids):,} runs would be sent {given.name!r}, and none was", hint="the same again with --yes"
         )

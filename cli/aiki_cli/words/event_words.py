@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiki import UsageError
 from aiki_cli.words import payload
+from aiki_cli.words.references import is_reference
 
 
 @dataclass(frozen=True)
@@ -34,4 +36,6 @@ def event_words(words: Sequence[str]) -> EventWords:
     place = max((place for place, word in enumerate(words) if "=" not in word), default=None)
     if place is None:
         raise UsageError("no event is named", hint="aiki event send RUN NAME")
+    if is_reference(words[place]):
+        raise UsageError("no event is named", hint=f"aiki event send {shlex.join(words[: place + 1])} NAME")
     return EventWords(words[:place], words[place], words[place + 1 :])

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 _WHOLE_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
+def is_reference(word: str) -> bool:
+    """Tell whether a word can be nothing but a run: a whole id, or workflow@key."""
+    return "@" in word or _WHOLE_ID.fullmatch(word) is not None
+
+
 async def find_all(client: Client, references: Sequence[str]) -> list[str]:
     """Return the id of each reference, in order; only those that are no whole id are looked up.
 

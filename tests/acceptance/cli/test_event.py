@@ -72,6 +72,8 @@ def test_of_several_runs_each_has_its_line_and_the_highest_code_counts(aiki, ask
     outcomes = [line.split("\t")[:2] for line in done.lines]
     assert outcomes == [[first, "sent"], [second, "sent"], [ended, "refused"], [NOBODY, "refused"]]
     assert "it is completed" in done.lines[2]
+    late = aiki("event", "send", ended, "approved", "-p", '"alice"')
+    assert (late.code, f"hint: aiki status {ended}" in late.err) == (6, True)
     assert "2 sent, 2 refused" in done.err
 
 
@@ -85,7 +87,8 @@ def test_runs_that_are_filtered_are_counted_and_sent_to_only_with_a_yes(aiki, as
     assert (sent.code, sorted(sent.lines)) == (0, sorted(runs))
     for run_id in runs:
         assert aiki("wait", run_id, "--timeout", "1m").code == 0
-    assert "no run matches" in aiki(*words, "--yes").err
+    for matchless in (words, (*words, "--yes")):
+        assert "no run matches" in aiki(*matchless).err
 
 
 def test_a_bulk_send_that_is_repeated_sends_no_run_the_event_twice(aiki, asking):

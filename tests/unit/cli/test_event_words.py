@@ -21,6 +21,13 @@ def test_the_name_is_the_last_word_that_is_no_pair(words: list[str], read: Event
     assert event_words(words) == read
 
 
+@pytest.mark.parametrize("run", ["pay@k", "0190b0a0-0000-7000-8000-000000000001"])
+def test_a_run_alone_names_no_event(run: str) -> None:
+    with pytest.raises(UsageError, match="no event is named") as refused:
+        event_words(["r1", run, "by=Ada"])
+    assert refused.value.hint == f"aiki event send r1 {run} NAME"
+
+
 def test_pairs_alone_name_no_event() -> None:
     with pytest.raises(UsageError, match="no event is named"):
         event_words(["by=Ada"])
