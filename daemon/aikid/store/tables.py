@@ -260,7 +260,7 @@ journal = sa.Table(
     sa.Column(
         "asked",
         sa.Integer(),
-        comment="How many had been delivered when its call was asked; null if that were all before it.",
+        comment="How many had been delivered when its call was asked; null: all before it.",
     ),
     sa.Column("started_us", sa.BigInteger()),
     sa.Column("worker", sa.Text()),
