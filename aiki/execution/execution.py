@@ -16,8 +16,8 @@ from aiki.core.moments import SECOND
 from aiki.core.states import Move
 from aiki.execution import ends
 from aiki.execution.arrivals import Arrivals
+from aiki.execution.beginning import make_body
 from aiki.execution.body import Body, Outcome
-from aiki.execution.journal import Journal
 from aiki.execution.kind import Outside
 from aiki.execution.outbox import Outbox
 from aiki.execution.phases import Happening, Lifecycle, Phase
@@ -26,7 +26,6 @@ from aiki.execution.resting import Moving, Rest, Wake, decide, lingers_until
 from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
 from aiki.execution.watchdog import Step, watchdog
-from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, SendOp, Unit
 
 if TYPE_CHECKING:
@@ -46,19 +45,8 @@ class Execution:
     """A run that this worker has claimed. All methods are called on the worker's loop."""
 
     __slots__ = (
-        *(
-            "_arrivals",
-            "_attempts",
-            "_body",
-            "_holds_back",
-            "_host",
-            "_life",
-            "_limits",
-            "_outbox",
-            "_outside",
-            "_reading",
-        ),
-        *("_rested", "_turns", "_workflow", "claimed"),
+        *("_arrivals", "_attempts", "_body", "_holds_back", "_host", "_life", "_limits", "_outbox", "_outside"),
+        *("_reading", "_rested", "_turns", "_workflow", "claimed"),
     )
 
     def __init__(
@@ -221,28 +209,15 @@ class Execution:
         outbox.weigh(reading.entries)
         self._attempts.know(reading.tries)
         self._reading = None
-        body = self._body = Body(
-            journal=Journal(reading.entries),
+        body, run = make_body(
+            claimed,
+            reading.entries,
             arrivals=self._arrivals,
             tries=self._attempts,
-            started_at=claimed.started_at,
-            origin_id=claimed.origin_id,
-            on_entry=outbox.add,
-            on_ask=outbox.ask,
+            outbox=outbox,
             on_fault=self._on_fault,
         )
-        run = body.loop.workflow_run = WorkflowRun(
-            body,
-            run_id=claimed.fence.run_id,
-            origin_id=claimed.origin_id,
-            workflow=claimed.workflow,
-            version=claimed.version,
-            input=claimed.input,
-            idempotency_key=claimed.key,
-            labels=claimed.labels,
-            attempt=claimed.attempt,
-            generation=claimed.generation,
-        )
+        self._body = body
         try:
             # Inside of its loop: what a decorator does before it has a coroutine is the body's too.
             with body.loop.stepping:

@@ -12,7 +12,6 @@ child and the lease is certain; and what did not begin all the same is taken bac
 from __future__ import annotations
 
 import random
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -30,7 +29,8 @@ from aiki.execution.tasks.child import Raised, raised
 from aiki.execution.tasks.processes import ProcessFailure
 from aiki.execution.tasks.retries import Retries
 from aiki.execution.tasks.signs import Signs
-from aiki.execution.tasks.tries import Limit, TotalTimeout, Try, start_try
+from aiki.execution.tasks.started import Started
+from aiki.execution.tasks.tries import Limit, TotalTimeout, start_try
 from aiki.inside.task_run import TaskRun
 from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Claimed, Failure
 from aiki.wire.packing import PAYLOAD_BYTES_LEAST, payload_misfit
@@ -45,68 +45,8 @@ _NULL: Final = bytes(NULL)
 _UNDER_WAY: Final = bytes(UNDER_WAY)
 
 
-class Started:
-    """A call that was let go, and the attempt that is made or due next."""
-
-    __slots__ = (
-        *("_attempts", "announced", "call", "ends_by", "failed", "is_over", "is_shown", "need", "number", "permit"),
-        *("said", "said_at", "signs", "trying"),
-    )
-
-    def __init__(self, attempts: Attempts, call: TaskCall, number: int, need: int) -> None:
-        self._attempts = attempts
-        self.call = call
-        self.is_over = False
-        """Nobody waits for it any more, or it has its outcome."""
-        self.number = number
-        """The attempt, counted from 1."""
-        self.need = need
-        """The outbox count that must be durable before it starts."""
-        self.announced = False
-        """Its start is on record: an `at_most_once` task that must now run or be taken back."""
-        self.permit: threading.Event | None = None
-        """What its try waits for, that has all it needs to begin."""
-        self.trying: Try | None = None
-        self.failed: Failure | None = None
-        """What the last try failed with; None if there was none under this claim."""
-        self.ends_by: int | None = None
-        """When the grace of its try is over, if that was told to end."""
-        self.signs: Signs
-        """Those of the try that runs, or ran last."""
-        self.said: bytes | None = None
-        """What its tries have said last, as far as it is on record or on its way there."""
-        self.said_at: int | None = None
-        self.is_shown = False
-        """The try that runs has said something: readers see it."""
-
-    @property
-    def gives_leave(self) -> bool:
-        """Whether its start has to be put on record once a thread or child is there for it."""
-        return self.call.ask.task.at_most_once and not self.announced
-
-    def on_ready(self, permit: threading.Event) -> None:
-        """Take in that a try has its thread or child: from here on it is let go like any other."""
-        self.permit = permit
-        self._attempts.wait_again(self)
-
-    def on_said(self) -> None:
-        """Take in that a try has said something."""
-        self._attempts.said(self)
-
-    def on_end(self, result: bytes | BaseException) -> None:
-        """Take in how a try ended."""
-        self._attempts.tried(self, result)
-
-    def row(self, error: Raw, next_at: int | None, now: int) -> Attempt:
-        """Return its row beside the log, with what was said by `now`."""
-        if self.signs.said is not self.said:
-            self.said, self.said_at = self.signs.said, now
-        said = NULL if self.said is None else Raw(self.said)
-        return Attempt(self.call.key, self.number, error, next_at, said, self.said_at)
-
-
 class Attempts:
-    """The tasks of one claimed run."""
+    """The tasks of one claimed run. Implements `started.Tries`, and `aiki.execution.cancelling.Tries`."""
 
     __slots__ = (
         *("_bench", "_claimed", "_on_outcome", "_outbox", "_prior", "_retries", "_started", "_waiting"),

@@ -1,0 +1,51 @@
+"""Own how a claim gets its body: on what is recorded of the run, with the run that it sees as its first argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from aiki.execution.body import Body
+from aiki.execution.journal import Journal
+from aiki.inside.workflow_run import WorkflowRun
+
+if TYPE_CHECKING:
+    from aiki.execution.arrivals import Arrivals
+    from aiki.execution.cancelling import Tries
+    from aiki.execution.outbox import Outbox
+    from aiki.wire.messages import Claimed, Entry
+
+
+def make_body(
+    claimed: Claimed,
+    entries: Sequence[Entry],
+    *,
+    arrivals: Arrivals,
+    tries: Tries,
+    outbox: Outbox,
+    on_fault: Callable[[str, str], None],
+) -> tuple[Body, WorkflowRun]:
+    """Return the body of a claim whose journal holds these entries, and its run. What it delivers goes to `outbox`."""
+    body = Body(
+        journal=Journal(entries),
+        arrivals=arrivals,
+        tries=tries,
+        started_at=claimed.started_at,
+        origin_id=claimed.origin_id,
+        on_entry=outbox.add,
+        on_ask=outbox.ask,
+        on_fault=on_fault,
+    )
+    run = body.loop.workflow_run = WorkflowRun(
+        body,
+        run_id=claimed.fence.run_id,
+        origin_id=claimed.origin_id,
+        workflow=claimed.workflow,
+        version=claimed.version,
+        input=claimed.input,
+        idempotency_key=claimed.key,
+        labels=claimed.labels,
+        attempt=claimed.attempt,
+        generation=claimed.generation,
+    )
+    return body, run
