@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from aiki.core.states import TERMINAL, Move, State, target
 from aiki.rules import controlling
 from aiki.rules.controlling import Obeyed, judge
@@ -11,7 +14,7 @@ from aikid.engine.changes import Changes, Done
 from aikid.store import control as store
 from aikid.store.pool import Pool
 
-UNKNOWN = Ordered("unknown")
+_UNKNOWN: Final = Ordered("unknown")
 
 
 async def pause(pool: Pool, namespace: str, request: Pause) -> Done[OrderReply]:
@@ -27,7 +30,7 @@ async def pause(pool: Pool, namespace: str, request: Pause) -> Done[OrderReply]:
             changes.settled[namespace].append(run_id)
         elif run.session is not None and run.news is not None:
             changes.told[namespace, run.session].append((run_id, run.news))
-    return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)
+    return _done(request, outcomes, changes)
 
 
 async def resume(pool: Pool, namespace: str, request: Resume) -> Done[OrderReply]:
@@ -42,7 +45,7 @@ async def resume(pool: Pool, namespace: str, request: Resume) -> Done[OrderReply
             changes.due_in(run.due_seconds)
         if run.state is target(Move.RESUME):
             changes.queued[namespace, run.workflow, run.version] += 1
-    return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)
+    return _done(request, outcomes, changes)
 
 
 async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply]:
@@ -63,7 +66,7 @@ async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply
         elif run.state is not None and run.before is not State.QUEUED:
             changes.changed[namespace].append(run_id)
             changes.queued[namespace, run.workflow, run.version] += 1
-    return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)
+    return _done(request, outcomes, changes)
 
 
 async def wake(pool: Pool, namespace: str, request: Wake) -> Done[OrderReply]:
@@ -78,4 +81,10 @@ async def wake(pool: Pool, namespace: str, request: Wake) -> Done[OrderReply]:
         elif run.state is not None:
             changes.queued[namespace, run.workflow, run.version] += 1
             changes.changed[namespace].append(run_id)
-    return Done([OrderReply([outcomes.get(run_id, UNKNOWN) for run_id in request.ids])], changes)
+    return _done(request, outcomes, changes)
+
+
+def _done(
+    request: Pause | Resume | Cancel | Wake, outcomes: Mapping[str, Ordered], changes: Changes
+) -> Done[OrderReply]:
+    return Done([OrderReply([outcomes.get(run_id, _UNKNOWN) for run_id in request.ids])], changes)
