@@ -41,7 +41,7 @@ class Cancelling:
         self.entry: Entry | None = None
         """Its first entry, once that is delivered."""
         self.is_interrupted = False
-        self._kept: list[tuple[DurableCall[Any], bool, bytes | Raw]] = []
+        self._kept: dict[DurableCall[Any], tuple[bool, bytes | Raw]] = {}
 
     @property
     def is_under_way(self) -> bool:
@@ -60,11 +60,11 @@ class Cancelling:
 
     def keep(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
         """Keep an outcome that is recorded."""
-        self._kept.append((call, ok, value))
+        self._kept[call] = ok, value
 
     def keeps(self, call: DurableCall[Any]) -> bool:
         """Tell whether the call has its outcome already."""
-        return any(kept is call for kept, _, _ in self._kept)
+        return call in self._kept
 
     def interrupt(self) -> None:
         """Interrupt the body, for the first time and the last."""
@@ -73,8 +73,8 @@ class Cancelling:
 
     def release(self) -> list[tuple[DurableCall[Any], bool, bytes | Raw]]:
         """Return what was kept, for the calls that are open all the same: behind a shield, or in a task of its own."""
-        kept, self._kept = self._kept, []
-        return kept
+        kept, self._kept = self._kept, {}
+        return [(call, ok, value) for call, (ok, value) in kept.items()]
 
     def close(self) -> None:
         """Interrupt nothing any more, and let go of whose cancel this was."""
