@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiki import Client, State
@@ -22,13 +23,13 @@ async def daemon_memory(cluster: Cluster) -> float:
     worker = cluster.start_worker("--max-concurrent-runs", "200")
     async with Client.connect(cluster.url) as client:
         await client.enqueue_many(sleeper.bind(3600.0) for _ in range(SLEEPING))
-        await _until(client, State.SLEEPING, SLEEPING)
+        await until(client, State.SLEEPING, SLEEPING)
         worker.terminate()
         worker.wait(60)
         for _ in range(QUEUED // BATCH):
             await client.enqueue_many(nobody.bind(PAYLOAD) for _ in range(BATCH))
-        await _until(client, State.QUEUED, QUEUED)
-    return _resident_mb(cluster.daemon.pid)
+        await until(client, State.QUEUED, QUEUED)
+    return resident_mb(cluster.daemon.pid)
 
 
 async def worker_memory(cluster: Cluster) -> float:
@@ -36,8 +37,8 @@ async def worker_memory(cluster: Cluster) -> float:
     worker = cluster.start_worker("--max-concurrent-runs", str(OPEN), "--drain", "0s")
     async with Client.connect(cluster.url) as client:
         await client.enqueue_many(holder.bind(HOLD_SECONDS) for _ in range(OPEN))
-        await _until(client, State.RUNNING, OPEN)
-    return _resident_mb(worker.pid)
+        await until(client, State.RUNNING, OPEN)
+    return resident_mb(worker.pid)
 
 
 async def idle_cpu(cluster: Cluster) -> float:
@@ -46,19 +47,25 @@ async def idle_cpu(cluster: Cluster) -> float:
     async with Client.connect(cluster.url) as client:
         while (await client.runs.summary()).workers == 0:
             await asyncio.sleep(0.1)
+    return await busy_percent([cluster.daemon.pid, worker.pid])
+
+
+async def busy_percent(pids: Sequence[int]) -> float:
+    """Return the CPU use of processes together, in percent of one core, after a pause in which they come to rest."""
     await asyncio.sleep(IDLE_SECONDS / 2)
-    pids = (cluster.daemon.pid, worker.pid)
     before = sum(map(_cpu_seconds, pids))
     await asyncio.sleep(IDLE_SECONDS)
     return 100 * (sum(map(_cpu_seconds, pids)) - before) / IDLE_SECONDS
 
 
-async def _until(client: Client, state: State, runs: int) -> None:
+async def until(client: Client, state: State, runs: int) -> None:
+    """Return when so many runs are in this state."""
     while sum(row.runs for row in (await client.runs.summary()).counts if row.state is state) < runs:
         await asyncio.sleep(0.2)
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb(pid: int) -> float:
+    """Return the memory of a process in MB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
