@@ -152,7 +152,7 @@ class Body:
 
     def begin(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Make `coroutine` the body's main task; the first `pump` starts it."""
-        self._main = self.loop.create_task(coroutine, context=copy_context())
+        self._main = self.loop.add_task(coroutine, context=copy_context())
 
     def resolve(self, call: DurableCall[Any], ok: bool, value: bytes, at: int) -> None:
         """Take in the outcome of a started call; it is delivered by a later `pump`. `at` never goes back."""

@@ -241,17 +241,31 @@ class RunLoop(asyncio.AbstractEventLoop):
             coro.close()
             raise UsageError("the run has left memory")
         caller = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see on whose behalf
-        if caller.f_code is ENSURE_FUTURE and (listed := self._listed(coro, caller)) is not None:
+        code = caller.f_code
+        if code is ENSURE_FUTURE and (listed := self._listed(coro, caller)) is not None:
             return listed
-        self._number += 1
-        task = RunTask(coro, self._number, loop=self, name=name, context=context, **options)
-        if caller.f_code is _CREATE_TASK and (maker := caller.f_back) is not None:
+        task = self.add_task(coro, name=name, context=context, **options)
+        if code is _CREATE_TASK and (maker := caller.f_back) is not None:
             task.made_at = maker.f_code, maker.f_lasti
+        return task
+
+    def add_task(self, coro: Any, **options: Any) -> RunTask:
+        """Start `coro` as a task of the run, whoever asks for it."""
+        self._number += 1
+        task = RunTask(coro, self._number, loop=self, **options)
         self.tasks.append(task)
         if len(self.tasks) > self._prune_tasks_at:
             self.tasks = [task for task in self.tasks if not task.done()]
             self._prune_tasks_at = max(16, 2 * len(self.tasks))
         return task
+
+    def close_generator(self, generator: Any) -> None:
+        """Close an async generator of the body that was dropped.
+
+        All of them end with the run: unwinding closes the coroutines that iterate them, and no loop outlives them.
+        """
+        if not self.dead:
+            self.call_soon(self.create_task, generator.aclose())
 
     def next_number(self) -> int:
         """Return the next number of this run, for what is to hash by it."""

@@ -8,6 +8,8 @@ from asyncio import _get_running_loop, _set_running_loop
 from asyncio.tasks import _enter_task, _leave_task
 from typing import Any
 
+from aiki.execution import generators
+
 
 class Stepping:
     """The running of one loop.
@@ -15,31 +17,24 @@ class Stepping:
     A context manager with slots rather than a generator: it is entered for each delivery.
     """
 
-    __slots__ = ("_hooks", "_loop", "_outer", "_task")
+    __slots__ = ("_loop", "_outer", "_task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
 
     def __enter__(self) -> None:
-        self._hooks = sys.get_asyncgen_hooks()
+        generators.watch()
         self._outer = _get_running_loop()
         # From 3.14 on a thread has one current task, not one per loop.
-        self._task = None
         if sys.version_info >= (3, 14) and self._outer is not None:
             self._task = asyncio.current_task(self._outer)
             if self._task is not None:
                 _leave_task(self._outer, self._task)
-        # Generators end with the run: unwinding closes the coroutines that iterate them, and no loop outlives them.
-        sys.set_asyncgen_hooks(None, self._close_generator)
         _set_running_loop(self._loop)
 
     def __exit__(self, *_: object) -> None:
         _set_running_loop(self._outer)
-        sys.set_asyncgen_hooks(*self._hooks)
         if self._task is not None and self._outer is not None:
             _enter_task(self._outer, self._task)
             self._task = None  # one that is held goes to no other try
-
-    def _close_generator(self, generator: Any) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon(self._loop.create_task, generator.aclose())
