@@ -56,6 +56,8 @@ WAITED_WORDS: Final = 1_000
 sleeps."""
 UNREAD_EVENTS: Final = 10_000
 """Unread events of one run."""
+UNREAD_WAKES: Final = 100
+"""Unread wakes of one run that runs; more of them change nothing."""
 CLAIMED_ARRIVALS: Final = 100
 """Arrivals that come along with a claimed run."""
 TOLD_RUNS: Final = 1_000

@@ -64,7 +64,7 @@ class Cancel(Request[OrderReply]):
 class Wake(Request[OrderReply]):
     """End the sleep that goes on in runs, and the wait of those that are scheduled; never a timeout.
 
-    Idempotent by `id`, a UUID made by the client.
+    Idempotent by `id`, a UUID made by the client. A run that runs keeps UNREAD_WAKES of them, until it has read some.
     """
 
     op = "wake"

@@ -11,6 +11,7 @@ from aiki.rules.arriving import CANCEL
 from aiki.rules.controlling import WAKE
 from aiki.rules.standing import PAUSE
 from aiki.wire.codec import encode
+from aiki.wire.limits import UNREAD_WAKES
 from aiki.wire.messages import CancelNote
 from aikid.store.arrays import Uuids
 from aikid.store.deadlines import RESUMED
@@ -67,7 +68,8 @@ FROM held h LEFT JOIN freed f ON f.id = h.id
 """
 
 # The clock is read with the row's lock held, as for any arrival. Whether it is a repeat is read as it was before that:
-# of two at once the later meets a duplicate key, and is done again whole.
+# of two at once the later meets a duplicate key, and is done again whole. What a running run has not read yet is
+# counted by `inbox_unread`, so that whoever wakes it again and again fills neither its inbox nor its worker.
 _WAKE: Final = f"""
 WITH held AS MATERIALIZED (
   SELECT r.id, r.state, r.waits, r.origin_id, r.news_at FROM aiki.runs r
@@ -78,6 +80,8 @@ WITH held AS MATERIALIZED (
   FROM held h WHERE (h.state = '{State.RUNNING}' OR h.state IN ({quoted(sources(Move.WAKE))}))
     AND (h.state <> '{State.WAITING}' OR '{WAKE}' = ANY(h.waits))
     AND NOT EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = h.origin_id AND i.send_id = %(order)s)
+    AND (h.state <> '{State.RUNNING}' OR {UNREAD_WAKES} > (
+      SELECT count(*) FROM aiki.inbox i WHERE i.run_id = h.id AND i.taken_seq IS NULL AND i.kind = '{WAKE}'))
 ), moved AS (
   UPDATE aiki.runs r SET state = CASE WHEN w.is_moved THEN '{target(Move.WAKE)}' ELSE r.state END,
     waits = CASE WHEN NOT w.is_moved THEN r.waits END, why = CASE WHEN NOT w.is_moved THEN r.why END,

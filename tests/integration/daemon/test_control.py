@@ -8,6 +8,7 @@ import pytest
 
 from aiki.core.states import Move, State
 from aiki.rules.standing import PAUSE
+from aiki.wire.limits import UNREAD_WAKES
 from aiki.wire.messages import Cancel, End, Ordered, Pause, Resume, Wake
 from aikid.engine import control
 from aikid.engine.changes import Done
@@ -221,6 +222,14 @@ async def test_a_wake_that_is_repeated_ends_one_sleep(engine: Engine) -> None:
     assert await engine.execute("SELECT number, kind FROM aiki.inbox WHERE run_id = %s", run_id) == [(1, "wake")]
     done = await control.wake(engine.pool, engine.namespace, Wake([run_id], id=new_id()))
     assert done.changes.told == {("default", session): [(run_id, 2)]}
+
+
+async def test_a_run_that_is_woken_again_and_again_has_a_hundred_wakes_at_most(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    await engine.claim(await engine.session())
+    for _ in range(UNREAD_WAKES + 3):
+        assert await wake(engine, run_id) == [REQUESTED]
+    assert await engine.execute("SELECT count(*) FROM aiki.inbox WHERE run_id = %s", run_id) == [(UNREAD_WAKES,)]
 
 
 async def test_a_park_that_has_not_seen_the_wake_is_refused(engine: Engine) -> None:
