@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec.inspect as types
 
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import HandOver, Park, Parked
+from aiki.wire.messages import HandOver, Park, Parked, Told
 from aikid.ops import OPS
 
 STRANGE_VALUE: Final = 0.06
@@ -98,7 +98,7 @@ _DAMAGE: Final = [
 
 
 REQUESTS: Final[Mapping[str, type]] = {name: op.request for name, op in OPS.items()}
-PUSHES: Final[Mapping[str, type]] = {"park": Park, "parked": Parked, "handed": HandOver}
+PUSHES: Final[Mapping[str, type]] = {"park": Park, "parked": Parked, "handed": HandOver, "told": Told}
 
 
 class Mutants:

@@ -17,7 +17,7 @@ import pytest
 
 from aiki import AikiError, Client, Worker, WorkflowRun, workflow
 from aiki.nats.frames import Message
-from aiki.wire import codec
+from aiki.wire import codec, subjects
 from aiki.wire.messages import Park
 from tests.fuzz.frames import MutatedFrames
 from tests.fuzz.mutants import PUSHES, REQUESTS, Mutants
@@ -57,11 +57,11 @@ async def test_whatever_is_sent_is_answered_in_words_and_nobody_falls_silent(sta
     ):
         await neighbour.listen(">")
         assert await answers(client)
-        subjects = subjects_of(neighbour)
+        listened = subjects_of(neighbour)
         parking = await parking_of(neighbour)
         await neighbour.listen(f"{INBOX}.>")
         await neighbour.forget(">")
-        thrown = throws(subjects, parking)
+        thrown = throws(listened, parking)
         for done in range(0, COUNT, BATCH):
             for (op, data), code in await throw(neighbour, list(islice(thrown, BATCH))):
                 said[code] += 1
@@ -86,19 +86,20 @@ async def parking_of(neighbour: Stranger) -> Park:
     return parks()[-1]
 
 
-def throws(subjects: list[bytes], parking: Park) -> Iterator[tuple[str, bytes] | bytes]:
+def throws(listened: list[bytes], parking: Park) -> Iterator[tuple[str, bytes] | bytes]:
     """Yield requests (an operation and its bytes), pushes and frames, in the order that the seed says."""
     rng = random.Random(SEED)
-    requests, frames = Mutants(SEED, REQUESTS), MutatedFrames(SEED, subjects)
+    requests, frames = Mutants(SEED, REQUESTS), MutatedFrames(SEED, listened)
     known = {"session": [parking.session], "inbox": [parking.inbox], "line": list(parking.leaves)}
     pushes = Mutants(SEED, PUSHES, {**known, "serial": [1, 2, 1 << 53], "upto": [0, 16, 1 << 53], "first": [1, 2, 3]})
+    to = {"park": subjects.park(NAMESPACE), "told": subjects.told(NAMESPACE, parking.session)}
     while True:
         draw = rng.random()
         if draw < FRAMES:
             yield frames.next()
         elif draw < FRAMES + PUSHED:
             kind, data = pushes.next()
-            yield pub(f"aiki.v1.{NAMESPACE}.park".encode() if kind == "park" else parking.inbox.encode(), data)
+            yield pub(to.get(kind, parking.inbox).encode(), data)
         else:
             yield requests.next()
 

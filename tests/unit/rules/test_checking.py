@@ -1,6 +1,5 @@
 """What a request may hold is looked at before anything is queued or written, and refused in words."""
 
-from functools import reduce
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ from msgspec import Raw
 
 from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import Move
-from aiki.payload.details import encode_details
 from aiki.rules.checking import MICROSECONDS_MAX, check_request, check_routes, check_send, check_unit
 from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, MESSAGE_BYTES, NESTING, SAID_BYTES
 from aiki.wire.messages import (
@@ -190,7 +188,7 @@ def test_a_unit_in_order_is_taken() -> None:
     tries = [Attempt("k", 1), Attempt("k", 1, UNDER_WAY, None, Raw(b'[1,0.5,"half"]'), 1)]
     check_unit(unit(entries=entries, attempts=tries, end=End(Move.SLEEP, due_at=1)), room=MESSAGE_BYTES)
     check_unit(unit(ops=[SendOp(ID, ID, "approved")]), room=MESSAGE_BYTES)
-    deepest = encode_details(reduce(lambda value, _: [value], range(NESTING), None))
+    deepest = b"[" * NESTING + b"]" * NESTING
     check_unit(
         unit(attempts=[Attempt("k", 1, UNDER_WAY, details=Raw(b"[%s]" % deepest), details_at=1)]), room=MESSAGE_BYTES
     )
