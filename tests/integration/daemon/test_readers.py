@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
 import pytest
 
 from aiki.core.states import Move, State
@@ -28,26 +29,28 @@ PARKED = (Move.SLEEP, Move.RETRY, Move.DIVERGE)
 LIVE = (State.QUEUED, State.RUNNING, *(State.SLEEPING, State.RETRYING, State.BLOCKED), State.SCHEDULED)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loaded(postgres: Postgres, template: str) -> Iterator[str]:
-    """The address of a database with many runs that have ended. Tests that change it do so in namespaces of theirs."""
+    """The address of a database with many runs that have ended, and SHOWN and more in each live state, all older."""
     url = postgres.create_database("crowd", template=template)
     finished.load(url, RUNS)
+    anyio.run(_live, url)
     yield url
     postgres.drop_database("crowd")
 
 
 @pytest.fixture
-async def crowd(postgres: Postgres, loaded: str) -> AsyncIterator[Engine]:
-    """An engine on a copy in which SHOWN runs and more stand in each state of live ones, all older than those."""
-    url = postgres.create_database("crowd_live", template="crowd")
-    async with running_engine(url, NAMESPACE) as engine:
-        await _live(engine)
+async def crowd(loaded: str) -> AsyncIterator[Engine]:
+    async with running_engine(loaded, NAMESPACE) as engine:
         yield engine
-    postgres.drop_database("crowd_live")
 
 
-async def _live(engine: Engine) -> None:
+async def _live(url: str) -> None:
+    async with running_engine(url, NAMESPACE) as engine:
+        await _make_live(engine)
+
+
+async def _make_live(engine: Engine) -> None:
     session = await engine.session(routes=[Route(name, VERSION) for name in WORKFLOWS])
     routes = [(name, VERSION) for name in WORKFLOWS]
     runs = [new_run(workflow=WORKFLOWS[n % 3], version=VERSION, priority=n % 2) for n in range(4 * 2 * SHOWN)]
