@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 
 from aikid.embedded.child import Server, end, last_lines
@@ -29,10 +30,17 @@ class Served(Process):
 
     def stop(self) -> None:
         """End it cleanly."""
+        self._end(self.server.stop_signal)
+
+    def close(self) -> None:
+        """End it at once, as one whose data nobody needs any more."""
+        self._end(self.server.kill_signal)
+
+    def _end(self, first: signal.Signals) -> None:
         if self.process is not None:
             assert isinstance(self.process, subprocess.Popen)
             self.resume()
-            end(self.process, first=self.server.stop_signal, then=self.server.kill_signal, seconds=patient(15))
+            end(self.process, first=first, then=self.server.kill_signal, seconds=patient(15))
             self.process = None
 
     def restart(self) -> None:

@@ -32,7 +32,7 @@ def running_nats(**settings: Any) -> Iterator[Nats]:
             server.start()
             yield server
         finally:
-            server.stop()
+            server.close()
 
 
 class _Configured(NatsProgram):

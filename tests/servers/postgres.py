@@ -32,7 +32,7 @@ def running_postgres(**options: Any) -> Iterator[Postgres]:
             server.start()
             yield server
         finally:
-            server.stop()
+            server.close()
 
 
 class Postgres(Served):
