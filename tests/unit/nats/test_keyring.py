@@ -14,8 +14,6 @@ from aiki.core.keyfiles import KeyFiles, key_files
 from aiki.nats.keyring import login, tls_context
 from tests.servers.operator import Operator
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture
 def credentials() -> str:
@@ -96,8 +94,9 @@ def test_expiry_is_told_by_our_clock_alone(file: Path, credentials: str) -> None
     file.write_text(credentials)
     found = login(KeyFiles(creds=file))
     assert found is not None
-    assert found.expired(NOW) == ""
-    assert found.expired(NOW + timedelta(hours=1)).startswith(f"what {file} holds expired at 20")
+    now = datetime.now(UTC)
+    assert found.expired(now) == ""
+    assert found.expired(now + timedelta(hours=1)).startswith(f"what {file} holds expired at 20")
 
 
 @pytest.mark.parametrize("jwt", ["eyJ.x.y", "eyJ.eyJ9.y", "eyJ.e30.y", "ey.W10.y", "ey.eyJleHAiOjF9MQ.y"])
@@ -107,7 +106,7 @@ def test_a_jwt_that_cannot_be_read_is_the_servers_to_judge(file: Path, credentia
     found = login(KeyFiles(creds=file))
     assert found is not None
     assert found.jwt == jwt
-    assert found.expired(NOW) == ""
+    assert found.expired(datetime.now(UTC)) == ""
 
 
 def test_a_signature_is_by_the_seed(file: Path, credentials: str) -> None:
