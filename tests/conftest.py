@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import servers
 from tests.servers import Aikid, Aikids, Nats, Postgres
@@ -26,14 +28,28 @@ FIRST = ("typing", "model", "chaos", "acceptance")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let a whole test take longer by the factor, too (pytest-timeout)."""
+    """Let a whole test take longer by the factor, too (pytest-timeout), and an example of Hypothesis what it takes."""
     if config.option.timeout is None:
         config.option.timeout = patient(float(config.getini("timeout")))
+    # By the clock of a busy machine the first examples are too slow, whatever they do.
+    settings.register_profile("aiki", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("aiki")
     # Under nohup, or in the background of a script, children would ignore them, too: what is caught is not handed down.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart() -> None:
+    """Look for no garbage while tests are collected: what is made then stays, and the looking takes half the time."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for it from now on, but no more at what is there already."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -184,7 +184,7 @@ def test_any_values_of_the_right_shape_are_answered(aikid: Aikid, op: str) -> No
     with asyncio.Runner() as runner:
         connection = runner.run(nats.connect(aikid.nats_url))
 
-        @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(st.fixed_dictionaries({}, optional=fields) | st.fixed_dictionaries(fields))
         def answered(request: dict[str, Any]) -> None:
             reply = runner.run(ask(connection, "fuzz", op, json.dumps(request).encode("utf-8", "replace")))

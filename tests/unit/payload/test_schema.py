@@ -180,7 +180,7 @@ def changed(draw: st.DrawFn) -> dict[str, Any]:
     return payload
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(changed())
 def test_it_finds_what_another_checker_finds(payload: dict[str, Any]) -> None:
     found = misfit(payload, FORM)
@@ -192,7 +192,7 @@ def test_it_finds_what_another_checker_finds(payload: dict[str, Any]) -> None:
         assert found is None
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(changed())
 def test_it_refuses_nothing_that_the_types_take(payload: dict[str, Any]) -> None:
     if misfit(payload, FORM) is not None:
