@@ -10,8 +10,8 @@ import time
 import pytest
 
 from tests.acceptance.bad_input.conftest import AIKI
-from tests.servers import Nats, Program, aikid_command, clean_environment
-from tests.waiting import patient
+from tests.servers import Nats, Program, aikid_command, clean_environment, warm
+from tests.waiting import patient, wait_until_sync
 
 NOWHERE = "nats://127.0.0.1:1"
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -148,7 +148,7 @@ def test_a_closed_pipe_is_silent(bad_input_environment, aiki, worker):
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        assert (process.wait(20), process.stderr.read()) == (0, b"")
+        assert (process.wait(patient(20)), process.stderr.read()) == (0, b"")
         process.stderr.close()
 
 
@@ -160,8 +160,7 @@ def test_a_signal_ends_the_watching_and_not_the_run(aiki, bad_input_environment,
     )
     watch.start()
     try:
-        while run_id not in watch.printed():
-            assert watch.running
+        wait_until_sync(lambda: run_id in watch.printed(), 20, what="the run's line")
         assert watch.terminate(number) == code
     finally:
         watch.close()
@@ -226,14 +225,6 @@ def test_two_workflows_of_one_name_and_version_are_refused_with_both_places(aiki
     ],
 )
 def test_a_wrong_setting_of_aikid_is_refused_by_name(tmp_path, arguments, variables, code, says):
-    done = subprocess.run(
-        aikid_command(*arguments),
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=clean_environment(**variables),
-        timeout=patient(30),
-        check=False,
-    )
+    done = warm.run(aikid_command(*arguments), cwd=tmp_path, env=clean_environment(**variables), timeout=patient(30))
     assert done.returncode == code
     assert says in done.stderr
