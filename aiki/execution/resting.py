@@ -37,7 +37,7 @@ class Wake(NamedTuple):
     move: Move
     """SLEEP for a timer, RETRY for a task's next attempt, WAIT for an arrival or what comes before."""
     since: int = 0
-    """For how long it has waited for an arrival."""
+    """Since when it has waited for an arrival, in microseconds."""
 
 
 class Rest(Enum):
@@ -94,8 +94,6 @@ def lingers_until(wake: Wake, limits: Limits) -> int | None:
 
 def _await_arrival(wake: Wake, now: int, *, unwritten: bool, limits: Limits) -> Rest:
     """Return what a run does that waits for an arrival: it lingers first, for nobody knows when that comes."""
-    if wake.at is not None and wake.at <= now:
-        return Rest.STAY
-    if unwritten:
+    if unwritten or (wake.at is not None and wake.at <= now):
         return Rest.STAY
     return Rest.LEAVE if now - wake.since >= limits.linger_seconds * SECOND else Rest.LINGER
