@@ -28,8 +28,9 @@ class Worker:
 
     It starts at the block's begin and drains at its end. `id` names it to people (default: host and process id);
     `max_concurrent_runs` counts runs that can move, those that only wait hold no slot; `drain` is how long tasks may
-    go on after a stop; `lease` is after how long without a sign of life its runs go to other workers; `start_timeout`
-    is how long NATS may refuse the credentials, or what a worker must be permitted, before `run()` raises Denied.
+    go on after a stop; `lease` is after how long without a sign of life its runs go to other workers; `linger` is how
+    long a run that only waits stays in memory, without a slot; `start_timeout` is how long NATS may refuse the
+    credentials, or what a worker must be permitted, before `run()` raises Denied.
 
     `lifespan` makes what tasks share (pools, HTTP clients): a function that returns an async context manager, entered
     before the first run and left after the drain; `task_run().shared(Type)` gives its value. `fetch_batch`, 1 to 200,
