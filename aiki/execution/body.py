@@ -224,6 +224,11 @@ class Body:
         return self._deliveries.is_cancelled
 
     @property
+    def has_tries_alone(self) -> bool:
+        """Whether nothing but outcomes of its tries can move it: no date, no arrival, no cancel."""
+        return not (self.waiting or self.loop.timers or self._deliveries.is_cancelled)
+
+    @property
     def interrupted_by(self) -> Entry | None:
         """The entry of the cancel that has interrupted it; None if none has."""
         return self._cancelling.entry if self._cancelling.is_interrupted else None

@@ -32,7 +32,7 @@ class Tries(Protocol):
 class Cancelling:
     """The cancel of one body."""
 
-    __slots__ = ("_interrupt", "_kept", "entry", "is_interrupted", "tries")
+    __slots__ = ("_interrupt", "_kept", "entry", "has_kept", "is_interrupted", "is_under_way", "tries")
 
     def __init__(self, tries: Tries, interrupt: Callable[[], None]) -> None:
         """`interrupt` raises CancelledError where the body waits."""
@@ -40,22 +40,17 @@ class Cancelling:
         self._interrupt = interrupt
         self.entry: Entry | None = None
         """Its first entry, once that is delivered."""
+        self.is_under_way = False
+        """The body is not to move before it is interrupted."""
         self.is_interrupted = False
         self._kept: dict[DurableCall[Any], tuple[bool, bytes | Raw]] = {}
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether the body is not to move before it is interrupted."""
-        return self.entry is not None and not self.is_interrupted
-
-    @property
-    def has_kept(self) -> bool:
-        """Whether there is anything that the interruption may not have reached."""
-        return bool(self._kept) and self.is_interrupted
+        self.has_kept = False
+        """There is something that the interruption may not have reached."""
 
     def begin(self, entry: Entry) -> None:
         """Take in that the first entry is delivered: from now on nothing is let go."""
         self.entry = entry
+        self.is_under_way = True
         self.tries.tell_to_end()
 
     def keep(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
@@ -68,12 +63,13 @@ class Cancelling:
 
     def interrupt(self) -> None:
         """Interrupt the body, for the first time and the last."""
-        self.is_interrupted = True
+        self.is_interrupted, self.is_under_way = True, False
+        self.has_kept = bool(self._kept)
         self._interrupt()
 
     def release(self) -> list[tuple[DurableCall[Any], bool, bytes | Raw]]:
         """Return what was kept, for the calls that are open all the same: behind a shield, or in a task of its own."""
-        kept, self._kept = self._kept, {}
+        kept, self._kept, self.has_kept = self._kept, {}, False
         return [(call, ok, value) for call, (ok, value) in kept.items()]
 
     def close(self) -> None:

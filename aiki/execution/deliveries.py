@@ -247,11 +247,13 @@ class Deliveries:
 
     def _deliver_live(self, now: int) -> bool:
         """Deliver what was ready first: an outcome, arrivals or a timer, of which it is the last in a tie."""
-        loop, outcomes, calls = self._loop, self.outcomes, self._calls
+        loop, arrivals = self._loop, self._arrivals
         turns = self._since_rest if loop.ready else None
+        if not (loop.timers or self._calls.waiting or arrivals.wakes or self.is_cancelled):
+            return self._deliver_outcome(turns, until=None)
         timer = loop.timers.first() if loop.timers else None
-        answer = self._first_answer() if calls.waiting else None
-        woken = self._first_woken() if self._arrivals.wakes else None
+        answer = self._first_answer() if self._calls.waiting else None
+        woken = self._first_woken() if arrivals.wakes else None
         if self.is_cancelled:
             due = None if timer is None or timer.when_us > now else timer.when_us
             others = (due, None if answer is None else answer.at, None if woken is None else woken.arrival.at)
@@ -264,12 +266,8 @@ class Deliveries:
             until = answer.at if until is None else min(answer.at, until)
         if woken is not None:
             until = woken.arrival.at if until is None else min(woken.arrival.at, until)
-        while outcomes and (until is None or outcomes[0][0] <= until):
-            at, call, ok, value = outcomes.popleft()
-            if calls.open.get(call.key) is call:
-                self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
-                calls.close(call, ok, value)
-                return True
+        if self._deliver_outcome(turns, until):
+            return True
         if woken is not None and until == woken.arrival.at:
             self._wake(woken, turns)
             return True
@@ -277,6 +275,17 @@ class Deliveries:
             self._take(answer, turns)
             return True
         return timer is not None and timer.when_us <= now and self._deliver_timer(timer, turns, now)
+
+    def _deliver_outcome(self, turns: int | None, until: int | None) -> bool:
+        """Deliver the oldest outcome of a try, if it came by then; tell whether there was one."""
+        outcomes, calls, loop = self.outcomes, self._calls, self._loop
+        while outcomes and (until is None or outcomes[0][0] <= until):
+            at, call, ok, value = outcomes.popleft()
+            if calls.open.get(call.key) is call:
+                self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
+                calls.close(call, ok, value)
+                return True
+        return False
 
     def _deliver_cancel(self, now: int, turns: int | None, others: Sequence[int | None]) -> bool:
         """Deliver what is next of a cancel; tell whether it was: not if one of the `others` came before it.

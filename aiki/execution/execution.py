@@ -242,7 +242,9 @@ class Execution:
                 turns.stirred = False
                 more = self._pump(body, now)
             if life.end is None:
-                self._attempts.launch(now, draining=life.draining or body.is_cancelled)
+                attempts = self._attempts
+                if attempts.is_ready(now) and not (life.draining or body.is_cancelled):
+                    attempts.launch(now)
                 if turns.again:  # a task has ended already: what it leads to shall go into the same unit
                     turns.stirred = turns.stirred or more
                     return
@@ -330,15 +332,11 @@ class Execution:
     def _rest(self, now: int, *, more: bool) -> None:
         """Do what is to be done now that the body has been run as far as it goes; with `more` it wants a turn again."""
         attempts, outbox, life, body = self._attempts, self._outbox, self._life, self._body
-        running = attempts.running
-        if life.draining and not running:
+        if not (more or life.draining) and self._awaits_tries_alone():
+            return
+        if life.draining and not attempts.running:
             attempts.recall()  # those that have come back since: they found the lease uncertain
-        if more:
-            moving = Moving.BODY_AND_TRIES if running else Moving.BODY
-        elif running:
-            moving = Moving.TRIES
-        else:
-            moving = Moving.READY if attempts.waiting or self._holds_back else Moving.NOTHING
+        moving = self._moving(more=more)
         awaits = body is not None and self._awaits_word(body)
         if awaits and moving is Moving.NOTHING:
             return
@@ -356,6 +354,22 @@ class Execution:
             self._host.lingering(self)
         if (wake is not None or attempts.uncertain) and life.end is None:
             self._set_alarm(None if awaits else wake)
+
+    def _moving(self, *, more: bool) -> Moving:
+        """Return what moves without anything from outside; with `more` the body wants a turn again."""
+        attempts = self._attempts
+        if more:
+            return Moving.BODY_AND_TRIES if attempts.running else Moving.BODY
+        if attempts.running:
+            return Moving.TRIES
+        return Moving.READY if attempts.waiting or self._holds_back else Moving.NOTHING
+
+    def _awaits_tries_alone(self) -> bool:
+        """Tell whether the run only waits for a try that runs, or for the commit before it: the life of most runs."""
+        attempts, body = self._attempts, self._body
+        if attempts.has_retries or attempts.uncertain or not (attempts.running or attempts.waiting):
+            return False
+        return body is not None and body.has_tries_alone
 
     def _set_alarm(self, wake: Wake | None) -> None:
         """Be woken when it is to be looked at again, or the lease may be certain again."""

@@ -162,13 +162,16 @@ class Attempts:
         told = (one.ends_by for one in self._started.values() if one.trying is not None and one.ends_by is not None)
         return max(told, default=None)
 
-    def launch(self, now: int, *, draining: bool) -> None:
-        """Start what may start: nothing while draining."""
-        waiting, durable = self._waiting, self._outbox.durable
+    def is_ready(self, now: int) -> bool:
+        """Tell whether there is anything to `launch`; one task after the other waits for a commit first."""
+        waiting = self._waiting
         if self.has_retries:
             waiting.extend(self._retries.take_due(now))
-        if not waiting or (len(waiting) == 1 and waiting[0].need > durable):
-            return  # one task after the other is the common life: it waits for a commit first
+        return bool(waiting) and (len(waiting) > 1 or waiting[0].need <= self._outbox.durable)
+
+    def launch(self, now: int) -> None:
+        """Start what may start."""
+        waiting, durable = self._waiting, self._outbox.durable
         may_start = self._bench.lease.is_certain()
         self.uncertain = not may_start
         for _ in range(len(waiting)):
@@ -177,7 +180,7 @@ class Attempts:
             started = waiting.popleft()
             if started.is_over:
                 continue
-            if may_start and started.need <= durable and not draining:
+            if may_start and started.need <= durable:
                 self._let_go(started, now)
             else:
                 waiting.append(started)

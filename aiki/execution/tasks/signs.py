@@ -24,7 +24,10 @@ class Signs(Pulse):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_said: Callable[[], None], *, said: bytes | None) -> None:
         """`on_said` is called on the loop; `said` is what the tries before have said last."""
-        super().__init__(said)
+        # Not by super().__init__, for there is one of these to each try of each task.
+        self.stamp = 0
+        self.said = said
+        self.cancelled = self._raises = False
         self._loop = loop
         self._on_said = on_said
         self._is_called = False
