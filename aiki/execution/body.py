@@ -165,9 +165,7 @@ class Body:
         the body has ended.
         """
         main, deliveries, loop = self._main, self._deliveries, self.loop
-        if main is None or self.outcome is not Outcome.RUNNING:
-            return False
-        if deliveries.asked is not None and not deliveries.fires:
+        if main is None or self.outcome is not Outcome.RUNNING or (deliveries.asked and not deliveries.fires):
             return False
         deadline = clock() + SLICE_SECONDS
         try:
@@ -175,7 +173,8 @@ class Body:
                 if deliveries.fires:
                     deliveries.fire_asked()
                 while True:
-                    deliveries.run()
+                    if loop.ready:
+                        deliveries.run()
                     if main.done():
                         self._finish(main)
                         return False
@@ -226,7 +225,7 @@ class Body:
     @property
     def has_tries_alone(self) -> bool:
         """Whether nothing but outcomes of its tries can move it: no date, no arrival, no cancel."""
-        return not (self.waiting or self.loop.timers or self._deliveries.is_cancelled)
+        return not self.loop.timers and self._deliveries.has_outcomes_alone
 
     @property
     def interrupted_by(self) -> Entry | None:

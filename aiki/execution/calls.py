@@ -90,7 +90,8 @@ class CallTable:
         del self.open[key]
         if key in self.waiting:
             self._wait_no_more(call)
-        self.remember(call, ok, value)
+        if self._shared:
+            self.remember(call, ok, value)
         call.answer(ok, value)
 
     def remember(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:

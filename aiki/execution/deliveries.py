@@ -192,6 +192,14 @@ class Deliveries:
         cancelling = self._cancelling
         return cancelling.is_under_way or (self._arrivals.cancel is not None and cancelling.entry is None)
 
+    @property
+    def has_outcomes_alone(self) -> bool:
+        """Whether nothing can come but outcomes of tries and timers: no arrival, and nothing of a cancel."""
+        arrivals = self._arrivals
+        if self._calls.waiting or arrivals.wakes:
+            return False
+        return arrivals.cancel is None and not self._cancelling.is_under_way
+
     # -- private
 
     def _handles_allowed(self) -> int:
@@ -249,8 +257,8 @@ class Deliveries:
         """Deliver what was ready first: an outcome, arrivals or a timer, of which it is the last in a tie."""
         loop, arrivals = self._loop, self._arrivals
         turns = self._since_rest if loop.ready else None
-        if not (loop.timers or self._calls.waiting or arrivals.wakes or self.is_cancelled):
-            return self._deliver_outcome(turns, until=None)
+        if not loop.timers and self.has_outcomes_alone:
+            return bool(self.outcomes) and self._deliver_outcome(turns, until=None)
         timer = loop.timers.first() if loop.timers else None
         answer = self._first_answer() if self._calls.waiting else None
         woken = self._first_woken() if arrivals.wakes else None

@@ -90,7 +90,7 @@ def mapping(lower_key: Lower, lower_value: Lower, of_values: type | None = None,
     """
 
     def lower(value: Any) -> dict[str, Any]:
-        given = _dict(value, "dict", exact)
+        given = value if type(value) is dict else _dict(value, "dict", exact)
         made: dict[str, Any] = {}
         key: Any = None
         try:

@@ -36,6 +36,8 @@ class Runs:
     def __init__(self, transport: Transport, slots: Slots) -> None:
         self.by_id: dict[str, Execution] = {}
         self.clock = DatabaseClock()
+        self.now = self.clock.now
+        """Returns the database's time in microseconds."""
         self.inventory = Inventory()
         self.talk = Talk(self.clock.now) if runs_log.isEnabledFor(logging.INFO) else None
         self.news = News(transport, self.by_id)
@@ -76,10 +78,6 @@ class Runs:
     # -- what an execution asks of its host
 
     seconds = staticmethod(time.perf_counter)
-
-    def now(self) -> int:
-        """Return the database's time in microseconds."""
-        return self.clock.now()
 
     def room(self) -> int:
         """Return the bytes of a message to the daemon."""
