@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from aiki.execution.body import Body
 from aiki.execution.journal import Journal
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from aiki.execution.outbox import Outbox
     from aiki.wire.messages import Claimed, Entry
 
+_logger: Final = logging.getLogger("aiki.execution")
+
 
 def make_body(
     claimed: Claimed,
@@ -23,7 +27,6 @@ def make_body(
     arrivals: Arrivals,
     tries: Tries,
     outbox: Outbox,
-    on_fault: Callable[[str, str], None],
 ) -> tuple[Body, WorkflowRun]:
     """Return the body of a claim whose journal holds these entries, and its run. What it delivers goes to `outbox`."""
     body = Body(
@@ -34,7 +37,7 @@ def make_body(
         origin_id=claimed.origin_id,
         on_entry=outbox.add,
         on_ask=outbox.ask,
-        on_fault=on_fault,
+        on_fault=partial(_tell_of_fault, claimed.fence.run_id),
     )
     run = body.loop.workflow_run = WorkflowRun(
         body,
@@ -49,3 +52,7 @@ def make_body(
         generation=claimed.generation,
     )
     return body, run
+
+
+def _tell_of_fault(run_id: str, fault: str, details: str) -> None:
+    _logger.warning("run %s: %s%s", run_id, fault, details and f"\n{details}")

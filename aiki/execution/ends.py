@@ -1,4 +1,4 @@
-"""Own the words for how a claim ends: what is written of a body that is over, stuck, or beyond its limits."""
+"""Own the words for how a claim ends: what is written of a body that is over, stuck, or near or beyond its limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from aiki.wire.packing import check_payload
 if TYPE_CHECKING:
     from aiki.definitions.workflow import Workflow
     from aiki.execution.bounds import Limits
-    from aiki.wire.messages import Entry
+    from aiki.execution.outbox import Outbox
+    from aiki.execution.resting import Wake
+    from aiki.wire.messages import Claimed, Entry, Unit
 
 
 def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
@@ -43,11 +45,29 @@ def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
         return failed(unawaited(body.result) or error, body.faults)
 
 
-def broken(body: Body, error: AikiError) -> End:
-    """Return the end of a run whose body cannot go on; one that is cancelled ends so all the same."""
-    if body.interrupted_by is not None:
-        return cancelled(body, body.interrupted_by, error)
-    return failed(error, body.faults)
+def stuck(body: Body, outbox: Outbox, limits: Limits) -> End:
+    """Return the end of a run whose body may not go on, since its journal is too large, or else cannot."""
+    if outbox.is_too_large():
+        return _broken(body, _too_large(outbox.length, outbox.size, limits))
+    return _deadlocked(body)
+
+
+def near(outbox: Outbox, limits: Limits) -> str:
+    """Return the warning of a run whose journal comes near to what a run may have."""
+    return (
+        f"its journal has {outbox.length} entries and {outbox.size} bytes; a run fails at {limits.entries_hard} or"
+        f" {limits.bytes_hard}: split its work"
+    )
+
+
+def parked(wake: Wake, body: Body, *, seen: int, why: str | None) -> End:
+    """Return the end of a claim whose run leaves memory. It holds only if nothing has come but what was `seen`.
+
+    One for which something is here already, though it had no slot to take it, is given back.
+    """
+    if body.waiting and body.is_answered():
+        return End(Move.RELEASE)
+    return End(wake.move, due_at=wake.at, why=why, seen=seen, waits=body.waits())
 
 
 def failed(error: BaseException, faults: Faults | None = None) -> End:
@@ -75,6 +95,11 @@ def blocked(why: str) -> End:
     return End(Move.DIVERGE, why=_cut(why))
 
 
+def cut_short(claimed: Claimed, read: int) -> End:
+    """Return the end of a claim whose journal has fewer entries than the claim says: it has `read` of them."""
+    return blocked(f"its journal has {claimed.length} entries and ends at {read}")
+
+
 def unreadable(error: AikiError) -> End:
     """Return the end of a claim whose journal cannot be brought to a worker: a person must make that possible."""
     if isinstance(error, PayloadError):
@@ -82,17 +107,44 @@ def unreadable(error: AikiError) -> End:
     return blocked(f"its journal cannot be read: {error.message}")
 
 
-def deadlock(body: Body) -> End:
+def refused(unit: Unit, end: End | None, reason: str) -> End | None:
+    """Return the end of a run of which the daemon refuses a `unit`; `end` is how its claim was to end, if it was.
+
+    None if not even its failure can be written: the lease's end or a person decides.
+    """
+    if end is not None and end.move is Move.FAIL and not unit.entries:
+        return None
+    return failed(UsageError(f"what the run recorded was refused: {reason}"))
+
+
+def conflicting(end: End | None) -> End | None:
+    """Return the end of a claim whose journal holds another outcome than its body went on with: it is to be replayed.
+
+    None if it was to be given back anyway.
+    """
+    if end is not None and end.move is Move.RELEASE:
+        return None
+    return End(Move.RELEASE, why="another outcome stands in its journal")
+
+
+def _broken(body: Body, error: AikiError) -> End:
+    """Return the end of a run whose body cannot go on; one that is cancelled ends so all the same."""
+    if body.interrupted_by is not None:
+        return cancelled(body, body.interrupted_by, error)
+    return failed(error, body.faults)
+
+
+def _deadlocked(body: Body) -> End:
     """Return the end of a run whose body waits for what cannot come."""
     tell_unseen(body.loop)
     error = UsageError(
         "the workflow body waits for something that can never come: it waits at " + "; ".join(body.waiting_lines()),
         hint="wait for tasks, timers, or for what another branch of the same body does",
     )
-    return broken(body, error)
+    return _broken(body, error)
 
 
-def too_large(entries: int, size: int, limits: Limits) -> UsageError:
+def _too_large(entries: int, size: int, limits: Limits) -> UsageError:
     """Return the error of a run whose journal has outgrown its limits; `size` is in bytes."""
     return UsageError(
         f"the run's journal has {entries} entries and {size} bytes, which is more than a run may have"

@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from aiki.core.errors import AikiError, UsageError
-from aiki.core.moments import SECOND
+from aiki.core.errors import AikiError
 from aiki.core.states import Move
 from aiki.execution import ends
 from aiki.execution.arrivals import Arrivals
@@ -22,9 +21,10 @@ from aiki.execution.kind import Outside
 from aiki.execution.outbox import Outbox
 from aiki.execution.phases import Happening, Lifecycle, Phase
 from aiki.execution.reading import Reading
-from aiki.execution.resting import Moving, Rest, Wake, decide, lingers_until
+from aiki.execution.resting import Moving, Rest, Wake, decide
 from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
+from aiki.execution.waiting import alarm_at, awaits_tries_alone, awaits_word, next_wake, what_moves
 from aiki.execution.watchdog import Step, watchdog
 from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, SendOp, Unit
 
@@ -45,8 +45,8 @@ class Execution:
     """A run that this worker has claimed. All methods are called on the worker's loop."""
 
     __slots__ = (
-        *("_arrivals", "_attempts", "_body", "_holds_back", "_host", "_life", "_limits", "_outbox", "_outside"),
-        *("_reading", "_rested", "_turns", "_workflow", "claimed"),
+        *("_arrivals", "_attempts", "_body", "_host", "_life", "_limits", "_outbox", "_outside"),
+        *("_reading", "_turns", "_workflow", "claimed"),
     )
 
     def __init__(
@@ -67,10 +67,6 @@ class Execution:
         self._attempts = Attempts(bench, claimed, outbox=self._outbox, on_outcome=self._on_outcome)
         self._arrivals = Arrivals(claimed, host.room)
         self._outside = Outside(self._attempts.admit, self._attempts.cancel, self._send, self._arrivals)
-        self._holds_back = False
-        """It has something to send, and may not: its worker drains."""
-        self._rested = (-1, 0)
-        """How much had come of the run when it came to rest to wait for an arrival, and when that was."""
 
     def __repr__(self) -> str:
         return f"<Execution of {self.claimed.workflow} {self.fence.run_id}>"
@@ -108,9 +104,8 @@ class Execution:
             return
         if reading.take(page):
             self.start()
-            return
-        read = len(reading.entries)
-        self._stop_with(ends.blocked(f"its journal has {self.claimed.length} entries and ends at {read}"))
+        else:
+            self._stop_with(ends.cut_short(self.claimed, len(reading.entries)))
 
     def on_page_refused(self, error: AikiError) -> None:
         """Block the run: what it came to so far cannot be brought here."""
@@ -125,9 +120,12 @@ class Execution:
             case "done":
                 self._on_done(unit, recorded)
             case "refused":
-                self._on_refused(unit, recorded.reason or "no reason given")
+                reason = recorded.reason or "no reason given"
+                _logger.error("run %s: the daemon refused what it wrote: %s", self.fence.run_id, reason)
+                self._end_otherwise(ends.refused(unit, life.end, reason))
             case "conflict":
-                self._on_conflict()
+                _logger.warning("run %s: another outcome stands in its journal; it is replayed", self.fence.run_id)
+                self._end_otherwise(ends.conflicting(life.end))
             case "fenced":
                 _logger.info("run %s was lost to another claim", self.fence.run_id)
                 self.drop()
@@ -186,7 +184,8 @@ class Execution:
             return
         attempts.recall()
         wake = self._next_wake()
-        if life.phase is Phase.READING or wake is None or attempts.running or attempts.waiting or self._is_moving():
+        is_moving = attempts.running or attempts.waiting or self._turns.is_scheduled or not self._outbox.is_settled
+        if life.phase is Phase.READING or wake is None or is_moving:
             self._stop_with(End(Move.RELEASE))
         else:
             self._leave(wake)
@@ -215,7 +214,6 @@ class Execution:
             arrivals=self._arrivals,
             tries=self._attempts,
             outbox=outbox,
-            on_fault=self._on_fault,
         )
         self._body = body
         try:
@@ -271,26 +269,18 @@ class Execution:
             call.kind.start(call, outside, now, announce=not self._life.draining)
         if body.outcome is not Outcome.RUNNING:
             self._end_with(ends.of_body(body, self._workflow, room=self._host.room()))
-        elif outbox.is_large and outbox.is_too_large():
-            self._end_with(ends.broken(body, ends.too_large(outbox.length, outbox.size, self._limits)))
-        elif not more and body.is_deadlocked():
-            self._end_with(ends.deadlock(body))
+        elif (outbox.is_large and outbox.is_too_large()) or (not more and body.is_deadlocked()):
+            self._end_with(ends.stuck(body, outbox, self._limits))
         if outbox.is_large and outbox.is_to_be_warned_of():
-            _logger.warning(
-                "run %s: its journal has %d entries and %d bytes; a run fails at %d or %d: split its work",
-                *(self.fence.run_id, outbox.length, outbox.size, self._limits.entries_hard, self._limits.bytes_hard),
-            )
+            _logger.warning("run %s: %s", self.fence.run_id, ends.near(outbox, self._limits))
         return more
 
     def _send(self, op: SendOp) -> None:
         """Send an event in the next unit; while the worker drains that is left to the next claim, as tries are."""
         if self._life.draining:
-            self._holds_back = True
+            self._life.holds_back = True
         else:
             self._outbox.add_op(op)
-
-    def _on_fault(self, fault: str, details: str) -> None:
-        _logger.warning("run %s: %s%s", self.fence.run_id, fault, details and f"\n{details}")
 
     def _on_outcome(self, call: TaskCall | None, ok: bool, value: bytes) -> None:
         """Take in a final outcome, or (without a call) that an attempt has failed."""
@@ -307,37 +297,20 @@ class Execution:
 
     # -- private: rest and sleep
 
-    def _is_moving(self) -> bool:
-        """Tell whether something is under way: a turn of the loop, or a commit."""
-        return self._turns.is_scheduled or not self._outbox.is_settled
-
     def _next_wake(self) -> Wake | None:
-        body = self._body
-        if body is not None and body.is_cancelled and (over_at := self._attempts.grace_over_at()) is not None:
-            return Wake(over_at, Move.SLEEP)
-        timer = None if body is None else body.next_due()
-        retry = self._attempts.next_retry_at() if self._attempts.has_retries else None
-        is_timer = timer is not None and (retry is None or timer <= retry)
-        at = timer if is_timer else retry
-        if body is not None and body.waiting:
-            return Wake(at, Move.WAIT, self._resting_since())
-        return None if at is None else Wake(at, Move.SLEEP if is_timer else Move.RETRY)
-
-    def _resting_since(self) -> int:
-        """Return when the run came to rest: nothing has come of it since."""
-        if self._rested[0] != self._outbox.length:
-            self._rested = self._outbox.length, self._host.now()
-        return self._rested[1]
+        return next_wake(
+            self._body, self._attempts, lambda: self._life.resting_since(self._outbox.length, self._host.now)
+        )
 
     def _rest(self, now: int, *, more: bool) -> None:
         """Do what is to be done now that the body has been run as far as it goes; with `more` it wants a turn again."""
         attempts, outbox, life, body = self._attempts, self._outbox, self._life, self._body
-        if not (more or life.draining) and self._awaits_tries_alone():
+        if not (more or life.draining) and awaits_tries_alone(body, attempts):
             return
         if life.draining and not attempts.running:
             attempts.recall()  # those that have come back since: they found the lease uncertain
-        moving = self._moving(more=more)
-        awaits = body is not None and self._awaits_word(body)
+        moving = what_moves(attempts, more=more, holds_back=life.holds_back)
+        awaits = awaits_word(body, self._arrivals)
         if awaits and moving is Moving.NOTHING:
             return
         wake = self._next_wake()
@@ -355,32 +328,11 @@ class Execution:
         if (wake is not None or attempts.uncertain) and life.end is None:
             self._set_alarm(None if awaits else wake)
 
-    def _moving(self, *, more: bool) -> Moving:
-        """Return what moves without anything from outside; with `more` the body wants a turn again."""
-        attempts = self._attempts
-        if more:
-            return Moving.BODY_AND_TRIES if attempts.running else Moving.BODY
-        if attempts.running:
-            return Moving.TRIES
-        return Moving.READY if attempts.waiting or self._holds_back else Moving.NOTHING
-
-    def _awaits_tries_alone(self) -> bool:
-        """Tell whether the run only waits for a try that runs, or for the commit before it: the life of most runs."""
-        attempts, body = self._attempts, self._body
-        if attempts.has_retries or attempts.uncertain or not (attempts.running or attempts.waiting):
-            return False
-        return body is not None and body.has_tries_alone
-
     def _set_alarm(self, wake: Wake | None) -> None:
-        """Be woken when it is to be looked at again, or the lease may be certain again."""
-        attempts = self._attempts
-        at = None if wake is None else lingers_until(wake, self._limits)
-        if attempts.uncertain and attempts.waiting:
-            now = self._host.now()
-            poll = now + round(self._limits.lease_poll_seconds * SECOND)
-            self._turns.set_alarm(poll if at is None else min(at, poll), now)
-        elif at is not None:
-            self._turns.set_alarm(at, self._host.now())
+        now = self._host.now()
+        at = alarm_at(wake, self._attempts, now, self._limits)
+        if at is not None:
+            self._turns.set_alarm(at, now)
 
     def _wake(self) -> None:
         life = self._life
@@ -389,39 +341,22 @@ class Execution:
         elif life.phase is Phase.LINGERING:
             wake, now = self._next_wake(), self._host.now()
             if wake is not None and wake.move is Move.WAIT and (wake.at is None or wake.at > now):
-                self._linger_on(wake, now)
+                rest = decide(Moving.NOTHING, wake, now, draining=False, unwritten=False, limits=self._limits)
+                if rest is Rest.LEAVE:  # it has waited for an arrival for long enough
+                    self.suspend()
+                else:
+                    self._set_alarm(wake)
             else:
                 life.move(Happening.WAKE)
                 self._host.wants_slot(self)
 
-    def _linger_on(self, wake: Wake, now: int) -> None:
-        """Leave memory if the run has waited for an arrival for long enough; an alarm may come too early."""
-        rest = decide(Moving.NOTHING, wake, now, draining=False, unwritten=False, limits=self._limits)
-        if rest is Rest.LEAVE:
-            self.suspend()
-        else:
-            self._set_alarm(wake)
-
     def _leave(self, wake: Wake | None) -> None:
-        """Suspend the run; what is not yet written goes along. It holds only if nothing has come meanwhile.
-
-        One for which something is here already, though it had no slot to take it, is given back.
-        """
-        assert wake is not None, "a run that leaves memory waits for something"
+        """Suspend the run; what is not yet written goes along."""
         body = self._body
-        if body is not None and body.waiting and body.is_answered():
-            self._end_with(End(Move.RELEASE))
-            return
-        waits = [] if body is None else body.waits()
+        assert wake is not None, "a run that leaves memory waits for something"
+        assert body is not None, "it has begun"
         why = None if wake.at is None else self._attempts.why_due(wake.at)
-        self._end_with(End(wake.move, due_at=wake.at, why=why, seen=self._arrivals.seen, waits=waits))
-
-    # -- private: what reaches it
-
-    def _awaits_word(self, body: Body) -> bool:
-        """Tell whether the daemon has yet to say what comes next: whether a timer fires, or what has arrived."""
-        arrivals = self._arrivals
-        return arrivals.is_partial or (bool(body.waiting) and (body.is_asking or arrivals.behind))
+        self._end_with(ends.parked(wake, body, seen=self._arrivals.seen, why=why))
 
     def _read_inbox(self) -> None:
         if self._life.phase in _READS:
@@ -480,25 +415,13 @@ class Execution:
         else:
             self._host.wants_slot(self)
 
-    def _on_conflict(self) -> None:
-        """Give back a run whose journal holds another outcome than the body went on with: it is to be replayed."""
-        _logger.warning("run %s: another outcome stands in its journal; it is replayed", self.fence.run_id)
+    def _end_otherwise(self, end: End | None) -> None:
+        """End the claim in this way, since what it wrote was not taken; without one forget the run."""
         self._outbox.give_up()
-        end = self._life.end
-        if end is not None and end.move is Move.RELEASE:
+        if end is None:
             self.drop()
             return
-        self._end_with(End(Move.RELEASE, why="another outcome stands in its journal"))
-        self._flush()
-
-    def _on_refused(self, unit: Unit, reason: str) -> None:
-        _logger.error("run %s: the daemon refused what it wrote: %s", self.fence.run_id, reason)
-        self._outbox.give_up()
-        end = self._life.end
-        if end is not None and end.move is Move.FAIL and not unit.entries:
-            self.drop()  # not even its failure can be written: the lease's end or a person decides
-            return
-        self._end_with(ends.failed(UsageError(f"what the run recorded was refused: {reason}")))
+        self._end_with(end)
         self._flush()
 
     def _finish(self) -> None:

@@ -6,6 +6,7 @@ remembered meanwhile (that its worker drains, how the claim is to end) is data b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -79,7 +80,7 @@ class IllegalHappening(ValueError):
 class Lifecycle:
     """Where one claim stands, and what is remembered of it until its end."""
 
-    __slots__ = ("_ended_in", "draining", "end", "phase")
+    __slots__ = ("_ended_in", "_rested", "draining", "end", "holds_back", "phase")
 
     def __init__(self) -> None:
         self.phase = Phase.READING
@@ -87,12 +88,22 @@ class Lifecycle:
         """Its worker stops: no try begins any more."""
         self.end: End | None = None
         """How it ends, once that is decided."""
+        self.holds_back = False
+        """It has something to send, and may not: its worker drains."""
         self._ended_in = self.phase
+        self._rested = (-1, 0)
+        """How much had come of the run when it came to rest to wait for an arrival, and when that was."""
 
     @property
     def is_open(self) -> bool:
         """Whether it is not decided yet how the claim ends, and it was not lost."""
         return self.end is None and self.phase is not Phase.OVER
+
+    def resting_since(self, length: int, now: Callable[[], int]) -> int:
+        """Return when the run came to rest: nothing has come of it since. `length` is how much has until now."""
+        if self._rested[0] != length:
+            self._rested = length, now()
+        return self._rested[1]
 
     def move(self, happening: Happening) -> None:
         """Take in what has happened. Raises IllegalHappening where MOVES has no such pair."""
