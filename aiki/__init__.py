@@ -47,6 +47,7 @@ from aiki.payload import Json
 if TYPE_CHECKING:
     from aiki.client.blocking import BlockingClient, BlockingHandle
     from aiki.client.client import Client
+    from aiki.client.matching import RunFilter
     from aiki.client.named import NamedCall
     from aiki.client.sending import SendOutcome
     from aiki.definitions.handle import Handle
@@ -82,6 +83,7 @@ __all__ = [
     "RunCancelled",
     "RunEnded",
     "RunFailed",
+    "RunFilter",
     "RunStatus",
     "RunTimedOut",
     "SendFailed",
@@ -111,6 +113,7 @@ _LATER = {
     "Client": "aiki.client.client",
     "Handle": "aiki.definitions.handle",
     "NamedCall": "aiki.client.named",
+    "RunFilter": "aiki.client.matching",
     "RunStatus": "aiki.definitions.status",
     "TaskProgress": "aiki.definitions.status",
     "SendOutcome": "aiki.client.sending",

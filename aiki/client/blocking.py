@@ -21,6 +21,7 @@ from aiki.core.errors import UsageError
 from aiki.definitions.handle import Handle
 
 if TYPE_CHECKING:
+    from aiki.client.matching import RunFilter
     from aiki.client.named import NamedCall
     from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
     from aiki.client.sending import SendOutcome
@@ -113,9 +114,9 @@ class BlockingHandle(Generic[R]):
         """Hold the run until it is resumed; as `Handle.pause`."""
         return self._portal.call(self._handle.pause)
 
-    def cancel(self, *, reason: str | None = None, wait: Duration | None = None) -> RunStatus:
+    def cancel(self, *, reason: str | None = None, wait: Duration | None = None, force: bool = False) -> RunStatus:
         """Cancel the run; as `Handle.cancel`."""
-        return self._portal.call(partial(self._handle.cancel, reason=reason, wait=wait))
+        return self._portal.call(partial(self._handle.cancel, reason=reason, wait=wait, force=force))
 
     def wake(self) -> RunStatus:
         """End the sleep that goes on in the run; as `Handle.wake`."""
@@ -159,14 +160,13 @@ class BlockingRuns:
         workflow: str | None = None,
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
+        before: datetime | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunPage:
         """Return a page of runs, newest first, without their results."""
-        asked = partial(
-            self._runs.list, states=states, workflow=workflow, labels=labels, since=since, limit=limit, cursor=cursor
-        )
-        return self._portal.call(asked)
+        asked = partial(self._runs.list, states=states, workflow=workflow, labels=labels, since=since, before=before)
+        return self._portal.call(partial(asked, limit=limit, cursor=cursor))
 
     def history(self, run_id: str) -> Iterator[HistoryEntry]:
         """Yield the run's story from its birth. Raises NotFound."""
@@ -176,31 +176,46 @@ class BlockingRuns:
         """Return the payload that the run was enqueued with. Raises NotFound."""
         return self._portal.call(self._runs.input, run_id)
 
+    def matching(self, wanted: RunFilter, /) -> Iterator[Sequence[str]]:
+        """Yield the ids of the runs that a filter means, some at a time; as `Runs.matching`."""
+        return _walk(self._portal, self._runs.matching(wanted))
+
     def pause(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Hold a run until it is resumed; as `Runs.pause`."""
         return self._portal.call(partial(self._runs.pause, run_id, actor=actor))
 
-    def pause_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+    def pause_batch(
+        self, runs: Iterable[str] | RunFilter, *, actor: str | None = None
+    ) -> Sequence[RunStatus | AikiError]:
         """Hold many runs; as `Runs.pause_batch`."""
-        return self._portal.call(partial(self._runs.pause_batch, run_ids, actor=actor))
+        return self._portal.call(partial(self._runs.pause_batch, runs, actor=actor))
 
-    def cancel(self, run_id: str, *, reason: str | None = None, actor: str | None = None) -> RunStatus:
+    def cancel(
+        self, run_id: str, *, reason: str | None = None, actor: str | None = None, force: bool = False
+    ) -> RunStatus:
         """Cancel a run; as `Runs.cancel`."""
-        return self._portal.call(partial(self._runs.cancel, run_id, reason=reason, actor=actor))
+        return self._portal.call(partial(self._runs.cancel, run_id, reason=reason, actor=actor, force=force))
 
     def cancel_batch(
-        self, run_ids: Iterable[str], *, reason: str | None = None, actor: str | None = None
+        self,
+        runs: Iterable[str] | RunFilter,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        force: bool = False,
     ) -> Sequence[RunStatus | AikiError]:
         """Cancel many runs; as `Runs.cancel_batch`."""
-        return self._portal.call(partial(self._runs.cancel_batch, run_ids, reason=reason, actor=actor))
+        return self._portal.call(partial(self._runs.cancel_batch, runs, reason=reason, actor=actor, force=force))
 
     def wake(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """End a run's sleep; as `Runs.wake`."""
         return self._portal.call(partial(self._runs.wake, run_id, actor=actor))
 
-    def wake_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+    def wake_batch(
+        self, runs: Iterable[str] | RunFilter, *, actor: str | None = None
+    ) -> Sequence[RunStatus | AikiError]:
         """End the sleeps of many runs; as `Runs.wake_batch`."""
-        return self._portal.call(partial(self._runs.wake_batch, run_ids, actor=actor))
+        return self._portal.call(partial(self._runs.wake_batch, runs, actor=actor))
 
     def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Let a run go on; as `Runs.resume`."""
@@ -230,9 +245,11 @@ class BlockingRuns:
         """Send many runs an event, and return what became of each; as `Runs.send`."""
         return self._portal.call(partial(self._runs.send, run_ids, event, value, idempotency_key=idempotency_key))
 
-    def resume_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+    def resume_batch(
+        self, runs: Iterable[str] | RunFilter, *, actor: str | None = None
+    ) -> Sequence[RunStatus | AikiError]:
         """Let many runs go on; as `Runs.resume_batch`."""
-        return self._portal.call(partial(self._runs.resume_batch, run_ids, actor=actor))
+        return self._portal.call(partial(self._runs.resume_batch, runs, actor=actor))
 
     def find(self, reference: str) -> str:
         """Return the id of the run that is meant; as `Runs.find`."""

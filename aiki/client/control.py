@@ -1,9 +1,13 @@
-"""Own what a client makes runs do: pause, resume, wake, cancel; one or many."""
+"""Own what a client makes runs do: pause, resume, wake, cancel; one or many. Each order says who gives it."""
 
 from __future__ import annotations
 
+import getpass
+import socket
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from aiki.client import waits
 from aiki.client.wire import Wire
@@ -12,54 +16,75 @@ from aiki.core.states import Move, sources
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Cancel, Ordered, Pause, Resume, RunStatus, Wake
 
-Order = type[Pause] | type[Resume] | type[Wake] | type[Cancel]
+Kind = type[Pause] | type[Resume] | type[Wake] | type[Cancel]
+_ACTOR_CHARS = 200
 
 
-async def obey(
-    wire: Wire, order: Order, run_id: str, *, actor: str | None = None, reason: str | None = None
-) -> RunStatus:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What runs are to do, and who wants it: without a name, whoever this process belongs to."""
+
+    kind: Kind
+    actor: str | None = None
+    reason: str | None = None
+    force: bool = False
+
+    @classmethod
+    def cancel(cls, *, actor: str | None = None, reason: str | None = None, force: bool = False) -> Order:
+        """Return a cancel."""
+        return cls(Cancel, actor, reason, force)
+
+    def to(self, run_ids: list[str]) -> Pause | Resume | Wake | Cancel:
+        """Return the request that gives the order to these runs."""
+        request = self.kind(run_ids, self.actor or person())
+        if isinstance(request, Wake):  # one that is repeated must not end the next sleep, too
+            request.id = str(uuid.uuid4())
+        elif isinstance(request, Cancel):
+            request.reason, request.force = self.reason, self.force
+        return request
+
+
+@cache
+def person() -> str:
+    """Return who this process belongs to: user@host."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"[:_ACTOR_CHARS]
+
+
+async def obey(wire: Wire, order: Order, run_id: str) -> RunStatus:
     """Give the order to one run, and return the run since. Raises NotFound, or Conflict if its state forbids it."""
-    (outcome,) = await obey_all(wire, order, [run_id], actor=actor, reason=reason)
+    (outcome,) = await obey_all(wire, order, [run_id])
     if isinstance(outcome, AikiError):
         raise outcome
     return outcome
 
 
-async def obey_all(
-    wire: Wire, order: Order, run_ids: Sequence[str], *, actor: str | None = None, reason: str | None = None
-) -> list[RunStatus | AikiError]:
+async def obey_all(wire: Wire, order: Order, run_ids: Sequence[str]) -> list[RunStatus | AikiError]:
     """Give the order to the runs, and return of each in order how it is since, or why it does not obey."""
     ordered: list[Ordered] = []
     for start in range(0, len(run_ids), BATCH_RUNS):
-        request = _request(order, list(run_ids[start : start + BATCH_RUNS]), actor, reason)
-        ordered += (await wire.call(request)).outcomes
+        ordered += (await wire.call(order.to(list(run_ids[start : start + BATCH_RUNS])))).outcomes
     refused = {
         run_id: error
         for run_id, one in zip(run_ids, ordered, strict=True)
-        if (error := _refusal(wire, order, run_id, one)) is not None
+        if (error := _refusal(wire, order.kind, run_id, one)) is not None
     }
     found = await waits.read(wire, [run_id for run_id in run_ids if run_id not in refused])
     return [refused.get(run_id) or found.get(run_id) or _unknown(wire, run_id) for run_id in run_ids]
 
 
-def _request(order: Order, run_ids: list[str], actor: str | None, reason: str | None) -> Pause | Resume | Wake | Cancel:
-    request = order(run_ids, actor)
-    if isinstance(request, Wake):  # one that is repeated must not end the next sleep, too
-        request.id = str(uuid.uuid4())
-    elif isinstance(request, Cancel):
-        request.reason = reason
-    return request
-
-
-def _refusal(wire: Wire, order: Order, run_id: str, ordered: Ordered) -> AikiError | None:
+def _refusal(wire: Wire, kind: Kind, run_id: str, ordered: Ordered) -> AikiError | None:
     match ordered.result:
         case "unknown":
             return _unknown(wire, run_id)
         case "too_late":
-            return Conflict(f"run {run_id} has ended {ordered.state}: it is too late to {order.op} it")
-        case "refused" if order is Pause:
+            return Conflict(f"run {run_id} has ended {ordered.state}: it is too late to {kind.op} it")
+        case "refused" if kind is Pause:
             return Conflict(f"run {run_id} is {ordered.state}: it stands still already, until it is resumed")
-        case "refused" if order is Wake:
+        case "refused" if kind is Wake:
             return Conflict(f"run {run_id} is {ordered.state}: nothing in it sleeps")
         case "refused":
             states = ", ".join(sorted(sources(Move.RESUME)))

@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from aiki.client import control, waits
+from aiki.client.control import Order
 from aiki.client.sending import Parcel, Sending
 from aiki.client.wire import Wire
 from aiki.core.errors import NotFound
 from aiki.inside.event import BoundEvent
-from aiki.wire.messages import Cancel, Pause, Resume, RunStatus, Wake
+from aiki.wire.messages import Pause, Resume, RunStatus, Wake
 
 
 class ClientDoor:
@@ -44,16 +45,16 @@ class ClientDoor:
 
     def pause(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
         """Hold the run until it is resumed. Raises NotFound, or Conflict if its state forbids it."""
-        return control.obey(self._wire, Pause, run_id)
+        return control.obey(self._wire, Order(Pause), run_id)
 
-    def cancel(self, run_id: str, reason: str | None) -> Coroutine[Any, Any, RunStatus]:
+    def cancel(self, run_id: str, reason: str | None, *, force: bool) -> Coroutine[Any, Any, RunStatus]:
         """Cancel the run, or have it told to end. Raises NotFound, or Conflict if it has ended otherwise."""
-        return control.obey(self._wire, Cancel, run_id, reason=reason)
+        return control.obey(self._wire, Order.cancel(reason=reason, force=force), run_id)
 
     def wake(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
         """End the sleep that goes on in the run. Raises NotFound, or Conflict if its state forbids it."""
-        return control.obey(self._wire, Wake, run_id)
+        return control.obey(self._wire, Order(Wake), run_id)
 
     def resume(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
         """Let the run go on. Raises NotFound, or Conflict if its state forbids it."""
-        return control.obey(self._wire, Resume, run_id)
+        return control.obey(self._wire, Order(Resume), run_id)

@@ -9,7 +9,9 @@ from typing import Any, TypeVar, overload
 
 from msgspec.structs import replace
 
-from aiki.client import control, named_events, waits
+from aiki.client import control, matching, named_events, waits
+from aiki.client.control import Order
+from aiki.client.matching import RunFilter
 from aiki.client.named import RouteBook
 from aiki.client.sending import Parcel, Sending, SendOutcome
 from aiki.client.wire import Wire
@@ -21,7 +23,7 @@ from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus
 from aiki.inside.event import Event
 from aiki.wire import messages
-from aiki.wire.messages import Cancel, Find, History, HistoryItem, Input, ListRuns, Pause, Resume, Summary, Wake
+from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Pause, Resume, Summary, Wake
 
 V = TypeVar("V")
 
@@ -122,6 +124,7 @@ class Runs:
         workflow: str | None = None,
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
+        before: datetime | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunPage:
@@ -134,6 +137,7 @@ class Runs:
             workflow=workflow,
             labels=dict(labels or {}),
             since=None if since is None else to_wire(since, what="since"),
+            before=None if before is None else to_wire(before, what="before"),
             limit=limit,
             cursor=cursor,
         )
@@ -157,41 +161,69 @@ class Runs:
         """Return the payload that the run was enqueued with; as `Unreadable` if it cannot be read. Raises NotFound."""
         return stored.read((await self._wire.call(Input(run_id))).input)
 
+    def matching(self, wanted: RunFilter, /) -> AsyncGenerator[Sequence[str], None]:
+        """Yield the ids of the runs that a filter means, some at a time: for an order, or an event, to each batch."""
+        return matching.pages(self._wire, wanted)
+
     async def pause(self, run_id: str, *, actor: str | None = None) -> RunStatus:
-        """Hold a run until it is resumed; as `Handle.pause`. Raises NotFound, or Conflict if its state forbids it."""
-        return status.from_wire(await control.obey(self._wire, Pause, run_id, actor=actor))
+        """Hold a run until it is resumed; as `Handle.pause`. Raises NotFound, or Conflict if its state forbids it.
 
-    async def pause_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+        `actor` is who wants it, for the run's story: whoever this process belongs to, if nobody is named.
+        """
+        return status.from_wire(await control.obey(self._wire, Order(Pause, actor), run_id))
+
+    async def pause_batch(
+        self, runs: Iterable[str] | RunFilter, *, actor: str | None = None
+    ) -> Sequence[RunStatus | AikiError]:
         """Hold many runs, and return of each in order how it is since, or the error of one that does not obey."""
-        return _obeyed(await control.obey_all(self._wire, Pause, [*run_ids], actor=actor))
+        return await self._obeyed(Order(Pause, actor), runs)
 
-    async def cancel(self, run_id: str, *, reason: str | None = None, actor: str | None = None) -> RunStatus:
+    async def cancel(
+        self, run_id: str, *, reason: str | None = None, actor: str | None = None, force: bool = False
+    ) -> RunStatus:
         """Cancel a run; as `Handle.cancel`. Raises NotFound, or Conflict if it has ended otherwise."""
-        return status.from_wire(await control.obey(self._wire, Cancel, run_id, actor=actor, reason=reason))
+        order = Order.cancel(actor=actor, reason=reason, force=force)
+        return status.from_wire(await control.obey(self._wire, order, run_id))
 
     async def cancel_batch(
-        self, run_ids: Iterable[str], *, reason: str | None = None, actor: str | None = None
+        self,
+        runs: Iterable[str] | RunFilter,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        force: bool = False,
     ) -> Sequence[RunStatus | AikiError]:
         """Cancel many runs, and return of each in order how it is since, or why it is not cancelled."""
-        return _obeyed(await control.obey_all(self._wire, Cancel, [*run_ids], actor=actor, reason=reason))
+        return await self._obeyed(Order.cancel(actor=actor, reason=reason, force=force), runs)
 
     async def wake(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """End a run's sleep; as `Handle.wake`. Raises NotFound, or Conflict if its state forbids it."""
-        return status.from_wire(await control.obey(self._wire, Wake, run_id, actor=actor))
+        return status.from_wire(await control.obey(self._wire, Order(Wake, actor), run_id))
 
-    async def wake_batch(self, run_ids: Iterable[str], *, actor: str | None = None) -> Sequence[RunStatus | AikiError]:
+    async def wake_batch(
+        self, runs: Iterable[str] | RunFilter, *, actor: str | None = None
+    ) -> Sequence[RunStatus | AikiError]:
         """End the sleeps of many runs, and return of each in order how it is since, or why it does not obey."""
-        return _obeyed(await control.obey_all(self._wire, Wake, [*run_ids], actor=actor))
+        return await self._obeyed(Order(Wake, actor), runs)
 
     async def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Let a paused, blocked or retrying run go on. Raises NotFound, or Conflict if its state forbids it."""
-        return status.from_wire(await control.obey(self._wire, Resume, run_id, actor=actor))
+        return status.from_wire(await control.obey(self._wire, Order(Resume, actor), run_id))
 
     async def resume_batch(
-        self, run_ids: Iterable[str], *, actor: str | None = None
+        self, runs: Iterable[str] | RunFilter, *, actor: str | None = None
     ) -> Sequence[RunStatus | AikiError]:
         """Let many runs go on, and return of each in order how it is since, or the error of one that does not obey."""
-        return _obeyed(await control.obey_all(self._wire, Resume, [*run_ids], actor=actor))
+        return await self._obeyed(Order(Resume, actor), runs)
+
+    async def _obeyed(self, order: Order, runs: Iterable[str] | RunFilter) -> Sequence[RunStatus | AikiError]:
+        outcomes: list[messages.RunStatus | AikiError] = []
+        if isinstance(runs, RunFilter):
+            async for ids in self.matching(runs):
+                outcomes += await control.obey_all(self._wire, order, ids)
+        else:
+            outcomes += await control.obey_all(self._wire, order, [*runs])
+        return [one if isinstance(one, AikiError) else status.from_wire(one) for one in outcomes]
 
     @overload
     async def send(
@@ -256,10 +288,6 @@ class Runs:
                 )
             if (cursor := reply.cursor) is None:
                 return NamespaceSummary([count for _, count in sorted(counts.items())], reply.workers)
-
-
-def _obeyed(outcomes: Sequence[messages.RunStatus | AikiError]) -> Sequence[RunStatus | AikiError]:
-    return [one if isinstance(one, AikiError) else status.from_wire(one) for one in outcomes]
 
 
 def _entry(item: HistoryItem) -> HistoryEntry:

@@ -58,6 +58,8 @@ SETTLED: Final = TERMINAL | HELD
 
 ENQUEUED: Final = "enqueued"
 """A story's word for a run's birth: the one move without a source state, told by the run's own row."""
+TOLD: Final = "told"
+"""A story's word for what moves no run: it is to end, and somebody runs it, or it was told so before."""
 
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.SCHEDULED, Move.DUE): State.QUEUED,
@@ -92,9 +94,12 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.BLOCKED, Move.RESUME): State.QUEUED,
     # A person may cut short the wait before a retry after crashes or failures.
     (State.RETRYING, Move.RESUME): State.QUEUED,
-    # It is cancelled, and has done nothing that it could take back, or nobody can have it do so.
+    # It is cancelled, and has done nothing that it could take back, or nobody can have it do so, or is to by force.
     (State.SCHEDULED, Move.CANCEL): State.CANCELLED,
     (State.QUEUED, Move.CANCEL): State.CANCELLED,
+    (State.SLEEPING, Move.CANCEL): State.CANCELLED,
+    (State.WAITING, Move.CANCEL): State.CANCELLED,
+    (State.RETRYING, Move.CANCEL): State.CANCELLED,
     (State.PAUSED, Move.CANCEL): State.CANCELLED,
     (State.BLOCKED, Move.CANCEL): State.CANCELLED,
     # Its deadline has passed, and nothing of it is to be taken back or nobody does so. (What is paused stays so.)

@@ -43,7 +43,7 @@ class Door(Protocol):
         """Hold the run until it is resumed, and return it. Raises Conflict if its state forbids it."""
         ...
 
-    async def cancel(self, run_id: str, reason: str | None) -> messages.RunStatus:
+    async def cancel(self, run_id: str, reason: str | None, *, force: bool) -> messages.RunStatus:
         """Cancel the run or have it told to end, and return it. Raises Conflict if it has ended otherwise."""
         ...
 
@@ -115,13 +115,18 @@ class Handle(Generic[R_co]):
         """
         return status.from_wire(await self._door.pause(self.run_id))
 
-    async def cancel(self, *, reason: str | None = None, wait: Duration | None = None) -> RunStatus:
+    async def cancel(
+        self, *, reason: str | None = None, wait: Duration | None = None, force: bool = False
+    ) -> RunStatus:
         """Cancel the run. One that has begun is told: its tasks, then its body by CancelledError, and it may clean up.
 
         Returns it as it is since; with `wait` as soon as it has ended, or after so long. Raises Conflict if it has
         ended otherwise: the cancel was too late.
+
+        With `force` it ends at once, and nothing that it has done is taken back: its body hears of nothing. Tasks that
+        run are cut off as soon as their worker hears of it; what they have done until then stands.
         """
-        run = await self._door.cancel(self.run_id, reason)
+        run = await self._door.cancel(self.run_id, reason, force=force)
         if wait is not None and run.state not in TERMINAL:
             with suppress(TimeoutError):
                 async with asyncio.timeout(to_seconds(wait)):

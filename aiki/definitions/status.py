@@ -61,6 +61,7 @@ class RunStatus:
     error: messages.Failure | None = None
     why: str | None = None
     """Why it is blocked, queued with nobody to run it, or shown without its result; which task of it is tried again.
+    Who has told it to end, and why.
 
     Of a run that has ended, what its body did wrong without failing by it.
     """
@@ -88,6 +89,8 @@ class RunStatus:
 def from_wire(run: messages.RunStatus) -> RunStatus:
     """Return the public form of a status on the wire."""
     due_at, why = (run.due_at, run.why) if run.tried is None else _due(run.tried)
+    if run.cancel is not None:
+        why = run.why or run.cancel.words()
 
     def moment(value: int | None) -> datetime | None:
         return None if value is None else to_datetime(value)

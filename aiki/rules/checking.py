@@ -51,6 +51,7 @@ from aiki.wire.messages import (
     Watch,
     Workflows,
 )
+from aiki.wire.messages.control import REASON_CHARS
 from aiki.wire.messages.options import check_options
 from aiki.wire.schema import BadSchema
 from aiki.wire.subjects import is_token, is_version
@@ -156,6 +157,16 @@ def _check_order(request: Pause | Resume | Wake | Cancel) -> None:
         _check_id(run_id)
     if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):
         raise UsageError(f"`actor` must be 1 to {_NAME_CHARS} characters without NUL")
+    if isinstance(request, Cancel) and request.reason is not None and not is_text(request.reason, chars=REASON_CHARS):
+        raise UsageError(f"`reason` must be 1 to {REASON_CHARS} characters without NUL")
+
+
+def _check_filter(request: ListRuns) -> None:
+    if any("\0" in text for pair in request.labels.items() for text in pair) or "\0" in (request.workflow or ""):
+        raise UsageError("a filter holds NUL")
+    for name, time in (("since", request.since), ("before", request.before)):
+        if time is not None and time not in _SINCE:
+            raise UsageError(f"`{name}` is out of range")
 
 
 def _check_read(request: Request[Any]) -> None:
@@ -168,12 +179,7 @@ def _check_read(request: Request[Any]) -> None:
             if "\0" in request.reference or len(request.reference) > _REFERENCE_CHARS:
                 raise UsageError("a reference to a run is an id, a part of one, or workflow@key")
         case ListRuns():
-            if any("\0" in text for pair in request.labels.items() for text in pair) or "\0" in (
-                request.workflow or ""
-            ):
-                raise UsageError("a filter holds NUL")
-            if request.since is not None and request.since not in _SINCE:
-                raise UsageError("`since` is out of range")
+            _check_filter(request)
         case Workflows():
             if request.workflow is not None and "\0" in request.workflow:
                 raise UsageError("a workflow's name holds NUL")

@@ -1,6 +1,7 @@
 """Own what a person's order does to a run in each state: at once, later, or not at all. Pure.
 
-What a claim is in the middle of is never cut off: of a running run the order is wanted, and done when its claim ends.
+What a claim is in the middle of is not cut off, but by force: of a running run the order is wanted, and done when its
+claim ends.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from aiki.rules.standing import PAUSE, Standing, paused, resumed
 
 WAKE: Final = "wake"
 """What a parked run in which a sleep goes on calls the arrival that ends it."""
+CUT_SHORT: Final = "{}; ended at once, without compensation"
+"""Why a run has ended that was cancelled by force when it had begun."""
 
 
 class Obeyed(StrEnum):
@@ -59,15 +62,16 @@ def wake(standing: Standing) -> tuple[Obeyed, Standing]:
     return Obeyed.DONE, replace(standing, state=apply(state, Move.WAKE), news=news, waits=frozenset())
 
 
-def cancel(standing: Standing, *, is_told: bool) -> tuple[Obeyed, Standing]:
+def cancel(standing: Standing, *, is_told: bool, force: bool = False) -> tuple[Obeyed, Standing]:
     """Return what becomes of the order to cancel, and how the run stands then; only the first one tells it.
 
-    Who has done nothing ends at once, and who is blocked. Any other is woken, whatever it waits for, to end by itself.
+    Who has done nothing ends at once, and who is blocked, and by force each. Any other is woken, whatever it waits for,
+    to end by itself.
     """
     state = standing.state
     if state in TERMINAL:
         return judge(state, Move.CANCEL, is_wanted=False), standing
-    if ends_at_once(standing):
+    if force or ends_at_once(standing):
         after = replace(standing, state=apply(state, Move.CANCEL), claim_id=None, due_at=None, outcome=None)
         return Obeyed.DONE, replace(after, waits=frozenset(), wanted=None)
     if is_told:

@@ -20,6 +20,7 @@ UNBEGUN: Final = "its deadline passed at {}, before a worker had taken it up"
 BLOCKED: Final = "its deadline passed at {}, while it was blocked"
 CUT_OFF: Final = "its deadline passed at {}, and it did not end in time after that: ended without compensation"
 TOLD: Final = "its deadline passed at {}: it has to end"
+TOLD_BEFORE: Final = "its deadline passed at {}: it had been told to end before"
 
 
 class Step(StrEnum):

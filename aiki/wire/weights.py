@@ -95,6 +95,8 @@ def of_status(run: RunStatus) -> int:
         weight += _ENTRY_BYTES + of_text(one.key) + of_text(one.message)
     if run.waits:
         weight += sum(of_text(word) + 4 for word in run.waits)
+    if run.cancel is not None:
+        weight += _ENTRY_BYTES + of_text(run.cancel.why) + of_text(run.cancel.actor)
     return weight
 
 

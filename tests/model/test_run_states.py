@@ -22,14 +22,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from msgspec import structs
 
-from aiki.core.states import TERMINAL, Move, State
+from aiki.core.states import TERMINAL, TOLD, Move, State, sources
 from aiki.rules import arriving, claiming, controlling, crashing, deadlines, enqueueing, recording
 from aiki.rules.arriving import Known
 from aiki.rules.claiming import Queued
+from aiki.rules.controlling import Obeyed
 from aiki.rules.deadlines import Deadline, Step
 from aiki.rules.judging import ENDS, PARKING
 from aiki.rules.standing import Standing, woken
-from aiki.wire.messages import End, Entry, Fence, Ordered, Pause, Resume, Unit
+from aiki.wire.messages import Cancel, End, Entry, Fence, Ordered, Pause, Resume, Unit
 from aikid.engine import control
 from tests.integration.daemon.engine import Engine, entry, event, new_run
 from tests.servers import Postgres
@@ -255,7 +256,7 @@ class Runs(RuleBasedStateMachine):
         for run_id in due:
             self.runs[run_id].happens(Move.DUE, woken(self.runs[run_id].standing))
         for run in self.runs.values():
-            if run.state is State.PAUSED and run.standing.due_at is not None:
+            if (run.state is State.PAUSED or not run.standing.epoch) and run.standing.due_at is not None:
                 run.standing = replace(run.standing, due_at=0)
 
     @precondition(lambda self: self.sessions)
@@ -307,6 +308,28 @@ class Runs(RuleBasedStateMachine):
         run.standing = after
 
     @precondition(lambda self: self.runs)
+    @rule(data=st.data(), which=st.integers(0, 1), force=st.booleans())
+    def a_person_cancels(self, data: Any, which: int, force: bool) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.runs)))
+        run, before = self.runs[run_id], self.runs[run_id].state
+        is_told = run.deadline.cancel_seq is not None
+        obeyed, after = controlling.cancel(run.standing, is_told=is_told, force=force)
+        done = self.do(control.cancel(self.daemons[which].pool, "default", Cancel([run_id], force=force)))
+        (reply,) = done.replies
+        assert reply.outcomes == [Ordered(obeyed.value, after.state)]
+        if obeyed is Obeyed.REQUESTED:
+            if not is_told:
+                run.deadline = replace(run.deadline, cancel_seq=after.news)
+            move = Move.ARRIVE if before in sources(Move.ARRIVE) else Move.RESUME
+            run.story.append(TOLD if after.state is before else move)
+        elif after.state is not before:
+            run.last = None
+            run.happens(Move.CANCEL, after)
+            if run.fence is not None:
+                self.lose(run_id)
+        run.standing = after
+
+    @precondition(lambda self: self.runs)
     @rule(data=st.data(), which=st.integers(0, 1))
     def a_deadline_passes(self, data: Any, which: int) -> None:
         run_id = data.draw(st.sampled_from(sorted(self.runs)))
@@ -317,6 +340,10 @@ class Runs(RuleBasedStateMachine):
         assert self.do(self.daemons[which].pass_deadlines()) == {run_id: expected}
         if expected is Step.TELL:
             run.deadline = Deadline(after.news, after.news)
+        if expected is Step.NOTE:
+            run.deadline = replace(run.deadline, told_seq=0)
+        if expected in (Step.TELL, Step.NOTE) and after.state is run.state:
+            run.story.append(TOLD)
         if expected is Step.END:
             run.last = None
             if run.fence is not None:

@@ -51,7 +51,8 @@ class Resume(Request[OrderReply]):
 class Cancel(Request[OrderReply]):
     """Cancel runs. One that has begun is told, and ends by itself when it has taken back what it did.
 
-    Idempotent: the first cancel stands, and no other interrupts what it has led to.
+    Idempotent: the first cancel stands, and no other interrupts what it has led to. But one with `force` does: it ends
+    each run at once, whatever that has done or is doing.
     """
 
     op = "cancel"
@@ -59,6 +60,7 @@ class Cancel(Request[OrderReply]):
     ids: Ids
     actor: Text | None = None
     reason: Annotated[str, Meta(max_length=REASON_CHARS)] | None = None
+    force: bool = False
 
 
 class Wake(Request[OrderReply]):

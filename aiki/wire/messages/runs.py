@@ -8,6 +8,7 @@ from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import State
 from aiki.wire.limits import BATCH_RUNS, LABELS, LIST_ITEMS
+from aiki.wire.messages.arrivals import CancelNote
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.options import NO_OPTIONS, RunOptions
 
@@ -112,6 +113,8 @@ class RunStatus(Struct, omit_defaults=True):
     """Events that have come, and that it has not taken."""
     waits: list[str] = []
     """What it waits for, if it was parked for that: `event:NAME`, and kinds of other arrivals."""
+    cancel: CancelNote | None = None
+    """What has told it to end, if that and its state of now have no other reason (`why`)."""
 
 
 class StatusReply(Struct, omit_defaults=True):
@@ -180,7 +183,7 @@ class ListReply(Struct, omit_defaults=True):
 
 
 class ListRuns(Request[ListReply]):
-    """List runs, newest first. `labels` must all match; `since` is a time."""
+    """List runs, newest first. `labels` must all match; they were stored between the times `since` and `before`."""
 
     op = "list"
     reply = ListReply
@@ -188,6 +191,7 @@ class ListRuns(Request[ListReply]):
     workflow: Text | None = None
     labels: Annotated[dict[Text, Text], Meta(max_length=LABELS)] = {}
     since: int | None = None
+    before: int | None = None
     limit: int = 100
     cursor: Text | None = None
 
@@ -197,8 +201,8 @@ class HistoryItem(Struct, omit_defaults=True):
 
     at: int
     move: str
-    """A `Move`, `enqueued`, or `entry` for an outcome in the journal, `attempt` for a try that failed, `event` for an
-    event that was not taken."""
+    """A `Move`, `enqueued`, `told` of a word that moves nothing; `entry` for an outcome in the journal, `attempt` for a
+    try that failed, `event` for an event that was not taken."""
     state: State | None = None
     reason: str | None = None
     """Why it happened; or why the value is not here, if no message can hold it."""

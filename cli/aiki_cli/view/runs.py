@@ -6,8 +6,6 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from aiki import AikiError
-from aiki_cli import exits
 from aiki_cli.view.found import End, Line, Rows
 from aiki_cli.view.moments import local, span, utc
 from aiki_cli.view.output import is_terminal
@@ -119,28 +117,6 @@ def whole(run: RunStatus, payload: object) -> Rows:
     """Return all that is known of a run, with its input."""
     trace = [f"\n{run.error.traceback.rstrip()}"] if run.error is not None and run.error.traceback else []
     return Rows([line(run, input=payload)], page=lambda: [page(run, payload=payload), *trace])
-
-
-def moved(run_ids: Sequence[str], outcomes: Sequence[RunStatus | AikiError], *, said: str | None) -> Rows:
-    """Return runs that were ordered something, in a few words each for people; the exit code is the highest."""
-    made = list(zip(run_ids, outcomes, strict=True))
-    errors = [one for one in outcomes if isinstance(one, AikiError)]
-    return Rows(
-        [_refused(run_id, one) if isinstance(one, AikiError) else line(one) for run_id, one in made],
-        page=lambda: [one.message if isinstance(one, AikiError) else _words(one) for one in outcomes],
-        document=lambda values: values[0] if len(outcomes) == 1 else {"runs": values},
-        end=End(max((exits.BY_ERROR_CODE[error.code] for error in errors), default=exits.OK), said=said),
-    )
-
-
-def _refused(run_id: str, error: AikiError) -> Line:
-    value = {"id": run_id, "error": {"code": error.code, "message": error.message}}
-    return Line(value, [run_id, "", *[""] * (len(TSV_COLUMNS.split()) - 3), error.message])
-
-
-def _words(run: RunStatus) -> str:
-    to_be = f"  ({run.why})" if run.state == "running" and run.why else ""
-    return f"{state_text(run.state)}  {run.workflow} {run.version}  {run.run_id}{to_be}"
 
 
 def table(runs: Sequence[RunStatus]) -> RenderableType:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from aiki_cli import exits
-from aiki_cli.view.found import End, Line
+from aiki_cli.view.found import Line
+from aiki_cli.view.tally import Tally
 
 if TYPE_CHECKING:
-    from aiki import AikiError, SendOutcome
-
-_WORDS: Final = {"sent": "sent", "repeated": "had it already", "refused": "refused"}
+    from aiki import SendOutcome
 
 
 def line(outcome: SendOutcome, *, alone: bool) -> Line:
@@ -33,28 +28,9 @@ def word(outcome: SendOutcome) -> str:
     return "repeated" if outcome.repeated else "sent"
 
 
-@dataclass
-class Tally:
-    """What became of the event so far."""
-
-    said: str | None
-    """What a person should know of it."""
-    counts: Counter[str] = field(default_factory=Counter)
-    errors: list[AikiError] = field(default_factory=list)
-
-    def add(self, outcomes: Sequence[SendOutcome]) -> None:
-        """Count what has been answered."""
-        self.counts.update(map(word, outcomes))
-        self.errors += (outcome.error for outcome in outcomes if outcome.error is not None)
-
-    def end(self, *, alone: bool) -> End:
-        """Return what it comes to: the highest code of a refusal."""
-        code = max((exits.BY_ERROR_CODE.get(error.code, exits.BUG) for error in self.errors), default=exits.OK)
-        if alone:
-            return End(code, error=self.errors[0] if self.errors else None, said=None if self.errors else self.said)
-        counted = ", ".join(f"{self.counts[name]:,} {words}" for name, words in _WORDS.items() if self.counts[name])
-        problem = f"error: {len(self.errors):,} runs were not sent the event" if self.errors else None
-        return End(code, problem=problem, said="\n".join(filter(None, [counted, self.said])) or None)
+def tally(said: str | None) -> Tally:
+    """Return a count of outcomes, with what a person should know of them."""
+    return Tally(said, failed="were not sent the event", words={"repeated": "had it already"})
 
 
 def _id(outcome: SendOutcome) -> str | None:

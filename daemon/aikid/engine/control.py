@@ -11,6 +11,7 @@ from aiki.rules.controlling import Obeyed, judge
 from aiki.rules.standing import Standing
 from aiki.wire.messages import Cancel, CancelNote, Ordered, OrderReply, Pause, Resume, Wake
 from aikid.engine.changes import Changes, Done
+from aikid.store import cancels
 from aikid.store import control as store
 from aikid.store.pool import Pool
 
@@ -51,19 +52,17 @@ async def resume(pool: Pool, namespace: str, request: Resume) -> Done[OrderReply
 async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply]:
     """Cancel the runs, and have the workers told of those that they run. Raises Unavailable."""
     note = CancelNote(why=request.reason, actor=request.actor)
-    found = await pool.run(lambda c: store.cancel(c, namespace, request.ids, note))
+    found = await pool.run(lambda c: cancels.cancel(c, namespace, request.ids, note, force=request.force))
     changes, outcomes = Changes(), {}
     for run_id, run in found.items():
-        state = run.state or run.before
-        if state in TERMINAL:
-            outcomes[run_id] = Ordered(judge(state, Move.CANCEL, is_wanted=False).value, state)
-            if run.state is not None:
-                changes.settled[namespace].append(run_id)
+        outcomes[run_id] = _cancelled(run.state or run.before)
+        if run.state is None:
             continue
-        outcomes[run_id] = Ordered(Obeyed.REQUESTED.value, state)
-        if run.session is not None:
+        if run.session is not None:  # of an end, too: its worker reads its inbox, finds that out, and has a slot free
             changes.told[namespace, run.session].append((run_id, run.news))
-        elif run.state is not None and run.before is not State.QUEUED:
+        if run.state in TERMINAL:
+            changes.settled[namespace].append(run_id)
+        elif run.state is State.QUEUED and run.before is not State.QUEUED:
             changes.changed[namespace].append(run_id)
             changes.queued[namespace, run.workflow, run.version] += 1
     return _done(request, outcomes, changes)
@@ -82,6 +81,12 @@ async def wake(pool: Pool, namespace: str, request: Wake) -> Done[OrderReply]:
             changes.queued[namespace, run.workflow, run.version] += 1
             changes.changed[namespace].append(run_id)
     return _done(request, outcomes, changes)
+
+
+def _cancelled(state: State) -> Ordered:
+    """Return the answer to a cancel by which a run stands so."""
+    obeyed = judge(state, Move.CANCEL, is_wanted=False) if state in TERMINAL else Obeyed.REQUESTED
+    return Ordered(obeyed.value, state)
 
 
 def _done(

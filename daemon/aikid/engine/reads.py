@@ -45,6 +45,7 @@ _COUNTED_ROUTES: Final = 100
 """Routes that one request counts the runs of."""
 _MARK: Final = re.compile(r"([0-9]{1,16})\.([0-9a-f-]{36})")
 """After which run a page begins: when it was stored, in microseconds, and its id."""
+_FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 
 
@@ -94,7 +95,8 @@ async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
 
 
 async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> ListReply:
-    before = None if request.cursor is None else _mark(request.cursor)
+    before = None if request.before is None else Mark(request.before, _FIRST_ID)
+    before = before if request.cursor is None else _mark(request.cursor)
     limit = min(max(request.limit, 1), _LIST_MAX)
     found, end = await listing.list_runs(pool, namespace, request, before=before, limit=limit + 1, limit_bytes=room)
     explained = await status.tried(pool, await explain(pool, {(namespace, run.id): run for run in found[:limit]}))
@@ -156,11 +158,17 @@ async def explain(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey,
     queued = {key: (key[0], run.workflow, run.version) for key, run in found.items() if run.state is State.QUEUED}
     served = await _served(pool, set(queued.values()))
     return {
-        key: replace(run, why=f"no live worker serves {run.workflow} {run.version}")
-        if key in queued and queued[key] not in served
-        else run
+        key: replace(run, why=_unserved(run)) if key in queued and queued[key] not in served else run
         for key, run in found.items()
     }
+
+
+def _unserved(run: RunStatus) -> str:
+    """Return why a run is queued that no worker can take up."""
+    unserved = f"no live worker serves {run.workflow} {run.version}"
+    if run.cancel is None:
+        return unserved
+    return f"{run.cancel.words()}; {unserved}: it ends when one does, or by force"
 
 
 async def _served(pool: Pool, wanted: Collection[RouteKey]) -> set[RouteKey]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiki.core.errors import RunTimedOut
-from aiki.core.states import TERMINAL, Move, State, sources, target
+from aiki.core.states import TERMINAL, TOLD, Move, State, sources, target
 from aiki.rules import deadlines as rules
 from aiki.rules.deadlines import GRACE_SECONDS, Step
 from aiki.wire.messages import NewRun
@@ -116,15 +116,22 @@ WITH passed AS MATERIALIZED (
     state = CASE WHEN r.state IN ({_PARKED}) THEN '{target(Move.DUE)}' ELSE r.state END,
     why = CASE WHEN r.state NOT IN ({_PARKED}) THEN r.why END,
     waits = CASE WHEN r.state NOT IN ({_PARKED}) THEN r.waits END,
-    history_seq = r.history_seq + CASE WHEN r.state IN ({_PARKED}) THEN 1 ELSE 0 END
+    history_seq = r.history_seq + 1
   FROM judged j WHERE r.id = j.id AND j.step = '{Step.TELL}'
   RETURNING r.id, r.history_seq, r.origin_id, r.state, r.news_seq, r.news_at,
-    j.state IN ({_PARKED}) AS is_woken, j.at
+    j.state IN ({_PARKED}) AS is_woken, j.at, {LENGTH.format("r")} AS length
+), noted AS (
+  UPDATE aiki.runs r SET history_seq = r.history_seq + 1
+  FROM judged j WHERE r.id = j.id AND j.step = '{Step.NOTE}'
+  RETURNING r.id, r.history_seq, j.at, {LENGTH.format("r")} AS length
 ), moved AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT e.id, e.history_seq, '{Move.TIME_OUT}', e.words, e.length FROM ended e
   UNION ALL
-  SELECT t.id, t.history_seq, '{Move.DUE}', {counting(rules.TOLD, "t.at")}, NULL FROM told t WHERE t.is_woken
+  SELECT t.id, t.history_seq, CASE WHEN t.is_woken THEN '{Move.DUE}' ELSE '{TOLD}' END,
+    {counting(rules.TOLD, "t.at")}, t.length FROM told t
+  UNION ALL
+  SELECT n.id, n.history_seq, '{TOLD}', {counting(rules.TOLD_BEFORE, "n.at")}, n.length FROM noted n
 ), arrived AS (
   INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, value)
   SELECT t.id, t.news_seq, t.origin_id, {MICROSECONDS.format("t.news_at")}, 'cancel', '',

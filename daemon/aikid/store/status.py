@@ -11,7 +11,7 @@ from msgspec import Raw
 from aiki.core.keys import TASK, beginning
 from aiki.core.states import Move, State, sources
 from aiki.wire.codec import decoder
-from aiki.wire.messages import NONE, Attempt, RunStatus, Said, TaskProgress
+from aiki.wire.messages import NONE, Attempt, CancelNote, RunStatus, Said, TaskProgress
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS, UNDER_WAY
@@ -33,12 +33,15 @@ TASKS: Final = f"""
   ) AS m ON true)
 """
 """How many task outcomes a run's journal holds, of one generation."""
-# Primary keys of runs, journal (the end of a range per run), sessions and deadlines; a plain read, it waits for nobody.
+# Primary keys of runs, journal (the end of a range per run), sessions, deadlines and inbox; a plain read, it waits for
+# nobody.
 COLUMNS: Final = f"""
   r.id::text, r.workflow, r.version, r.state, {_times}, r.epoch, r.key, r.priority, r.labels::text, r.why,
   {TASKS.format(run_id="r.id", generation="r.generation")},
   (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id), NULLIF(r.origin_id, r.id)::text, r.attempt,
-  (SELECT {MICROSECONDS.format("d.at")} FROM aiki.deadlines d WHERE d.run_id = r.id), r.unread, r.waits
+  (SELECT {MICROSECONDS.format("d.at")} FROM aiki.deadlines d WHERE d.run_id = r.id), r.unread, r.waits,
+  CASE WHEN r.cancel_seq IS NOT NULL AND r.why IS NULL AND r.finished_at IS NULL THEN (
+    SELECT i.value FROM aiki.inbox i WHERE i.run_id = r.id AND i.number = r.cancel_seq) END
 """
 _STATUS: Final = f"""
 SELECT {COLUMNS}, r.output, r.error, r.namespace
@@ -92,7 +95,7 @@ async def progress(connection: Connection, run_ids: Sequence[str], *, limit: int
 def to_status(row: Sequence[Any]) -> RunStatus:
     """Return a row of COLUMNS as it travels; output, error and the size of an output left out may follow."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
-    why, tasks, worker, origin_id, attempt, deadline, unread, waits, *payloads = row[12:]
+    why, tasks, worker, origin_id, attempt, deadline, unread, waits, cancel, *payloads = row[12:]
     output, error, output_bytes = [*payloads, None, None, None][:3]
     return RunStatus(
         id=id,
@@ -118,4 +121,5 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         deadline=deadline,
         unread=unread,
         waits=waits or [],
+        cancel=None if cancel is None else decoder(CancelNote).decode(cancel),
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from aiki import AikiError, Client, Handle, UsageError, Worker, WorkflowRun, workflow
+from aiki import AikiError, Client, Handle, RunFilter, UsageError, Worker, WorkflowRun, workflow
 from aiki.client.blocking import BlockingClient, BlockingHandle, BlockingRuns, BlockingWorkflows
 from aiki.client.runs import Runs
 from aiki.client.workflows import RegisteredWorkflows
@@ -91,6 +92,27 @@ def test_each_method_answers_at_once(blocking: BlockingClient[Client]) -> None:
     assert [status.state for status in blocking.runs.status([first.run_id])] == ["completed"]
     assert next(blocking.runs.history(first.run_id)).move == "enqueued"
     assert {count.runs for count in blocking.runs.summary().counts} == {2}
+
+
+def test_many_runs_obey_that_are_meant_by_what_they_are(blocking: BlockingClient[Client]) -> None:
+    later = double.options(delay="1h", labels={"batch": "a"})
+    ids = {handle.run_id for handle in blocking.enqueue_many([later.bind(n) for n in range(3)])}
+    other = blocking.enqueue(double.options(delay="1h").bind(4))
+    batch, runs = RunFilter(labels={"batch": "a"}), blocking.runs
+    assert {run_id for page in runs.matching(batch) for run_id in page} == ids
+    for order, state in (
+        (runs.pause_batch, "paused"),
+        (runs.resume_batch, "scheduled"),
+        (runs.wake_batch, "queued"),
+        (runs.cancel_batch, "cancelled"),
+    ):
+        obeyed = {run.run_id: run.state for run in order(batch) if not isinstance(run, AikiError)}
+        assert obeyed == dict.fromkeys(ids, state)
+    assert runs.cancel_batch(batch) == [], "those that have ended are not meant"
+    born = other.status().created_at
+    assert list(runs.matching(RunFilter(workflow="double", before=born))) == []
+    assert list(runs.matching(RunFilter(since=born, before=born + timedelta(seconds=1)))) == [[other.run_id]]
+    assert other.run_id not in {run.run_id for run in runs.list(before=born).runs}
 
 
 def test_a_workflow_takes_no_blocking_client(blocking: BlockingClient[Client]) -> None:

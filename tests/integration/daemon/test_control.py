@@ -9,7 +9,7 @@ import pytest
 from aiki.core.states import Move, State
 from aiki.rules.standing import PAUSE
 from aiki.wire.limits import UNREAD_WAKES
-from aiki.wire.messages import Cancel, End, Ordered, Pause, Resume, Wake
+from aiki.wire.messages import End, Ordered, Pause, Resume, Wake
 from aikid.engine import control
 from aikid.engine.changes import Done
 from tests.integration.daemon.engine import Engine, completed, entry, locked, new_id, unit
@@ -316,106 +316,3 @@ async def test_a_claim_brings_a_pause_that_came_between_its_lock_and_its_look(en
         await other.commit()
     claimed = await claiming
     assert (claimed.news, claimed.wanted) == (2, PAUSE)
-
-
-# -- cancels
-
-
-async def cancel(engine: Engine, *run_ids: str) -> list[Ordered]:
-    request = Cancel(list(run_ids), "dave", "wrong address")
-    (reply,) = (await control.cancel(engine.pool, engine.namespace, request)).replies
-    return reply.outcomes
-
-
-async def test_a_cancel_ends_what_has_not_begun_and_what_is_blocked_and_tells_all_others(engine: Engine) -> None:
-    blocked = await engine.queued_run()
-    await engine.record(unit((await engine.claim_one()).fence, end=End(Move.DIVERGE, why="otherwise")))
-    ended = await engine.queued_run()
-    await engine.record(unit((await engine.claim_one()).fence, end=completed()))
-    running = await engine.queued_run()
-    await engine.claim_one()
-    queued, paused, scheduled = [await engine.queued_run(start_at=LATER if n == 2 else None) for n in range(3)]
-    await pause(engine, paused)
-    assert await cancel(engine, blocked, ended, running, queued, paused, scheduled, new_id()) == [
-        Ordered("done", State.CANCELLED),
-        Ordered("too_late", State.COMPLETED),
-        REQUESTED,
-        Ordered("done", State.CANCELLED),
-        Ordered("done", State.CANCELLED),
-        Ordered("done", State.CANCELLED),
-        Ordered("unknown"),
-    ]
-    assert await cancel(engine, queued) == [Ordered("done", State.CANCELLED)]
-    assert await engine.history(paused) == ["enqueued", "pause", "cancel"]
-    assert (await engine.status(queued)).why == "dave wants it cancelled: wrong address"
-    assert await engine.claim(await engine.session()) == []
-
-
-@pytest.mark.parametrize(
-    ("move", "told"),
-    [(Move.SLEEP, "arrive"), (Move.WAIT, "arrive"), (Move.RETRY, "resume")],
-)
-async def test_a_cancel_wakes_a_run_whatever_it_waits_for_and_comes_along_with_its_claim(
-    engine: Engine, move: Move, told: str
-) -> None:
-    run_id = await parked(engine, move, "event:go")
-    assert await cancel(engine, run_id) == [Ordered("requested", State.QUEUED)]
-    assert await cancel(engine, run_id) == [Ordered("requested", State.QUEUED)], "the first one stands"
-    assert await engine.history(run_id) == ["enqueued", "claim", move, told]
-    run = await engine.claim_one()
-    assert [(arrival.number, arrival.kind) for arrival in run.arrivals] == [(1, "cancel")]
-    assert bytes(run.arrivals[0].value) == b'{"why":"wrong address","actor":"dave"}'
-    end = End(Move.CANCEL, why="dave wants it cancelled: wrong address")
-    assert await engine.results(unit(run.fence, 0, entry("cancel:requested"), end=end)) == ["done"]
-    assert await engine.state(run_id) is State.CANCELLED
-
-
-async def test_a_cancel_clears_a_pause_that_is_wanted_and_one_that_is_carried_out(engine: Engine) -> None:
-    carried_out = await parked(engine, Move.SLEEP)
-    await pause(engine, carried_out)
-    assert await cancel(engine, carried_out) == [Ordered("requested", State.QUEUED)]
-    assert (await engine.claim_one()).fence.run_id == carried_out
-    assert await engine.history(carried_out) == ["enqueued", "claim", "sleep", "pause", "resume", "claim"]
-    wanted = await engine.queued_run()
-    run = await engine.claim_one()
-    await pause(engine, wanted)
-    await cancel(engine, wanted)
-    await engine.record(unit(run.fence, end=End(Move.RELEASE)))
-    assert await engine.state(wanted) is State.QUEUED
-
-
-async def test_whoever_holds_a_cancelled_run_is_told(engine: Engine) -> None:
-    run_id = await engine.queued_run()
-    session = await engine.session()
-    await engine.claim_one(session)
-    done: Done[object] = await control.cancel(engine.pool, engine.namespace, Cancel([run_id]))  # type: ignore[assignment]
-    assert done.changes.told == {("default", session): [(run_id, 1)]}
-
-
-async def test_a_park_that_has_not_seen_the_cancel_is_refused(engine: Engine) -> None:
-    run_id = await engine.queued_run()
-    run = await engine.claim_one()
-    await cancel(engine, run_id)
-    (recorded,) = await engine.record(unit(run.fence, end=End(Move.SLEEP, due_at=LATER, seen=0)))
-    assert (recorded.parked, recorded.news) == (False, 1)
-
-
-async def test_a_completion_that_comes_before_its_cancel_wins(engine: Engine) -> None:
-    run_id = await engine.queued_run()
-    run = await engine.claim_one()
-    async with locked(engine.database, "UPDATE aiki.runs SET priority = priority WHERE id = %s", run_id) as other:
-        recording = asyncio.create_task(engine.record(unit(run.fence, end=completed())))
-        await engine.until_waiting()
-        cancelling = asyncio.create_task(cancel(engine, run_id))
-        await engine.until_waiting(2)
-        await other.commit()
-        await recording
-        assert await cancelling == [Ordered("too_late", State.COMPLETED)]
-
-
-async def test_a_completion_that_comes_after_its_cancel_wins_too(engine: Engine) -> None:
-    run_id = await engine.queued_run()
-    run = await engine.claim_one()
-    assert await cancel(engine, run_id) == [REQUESTED]
-    assert await engine.results(unit(run.fence, end=completed())) == ["done"]
-    assert await cancel(engine, run_id) == [Ordered("too_late", State.COMPLETED)]

@@ -6,11 +6,9 @@ Each table is carried out by one statement or a few, on a run for each of its ca
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from itertools import cycle, product
 from typing import Any
 
@@ -18,11 +16,11 @@ import psycopg
 import pytest
 from msgspec import Raw
 
-from aiki.core.states import TRANSITIONS, Move, State, sources
-from aiki.rules import arriving, claiming, controlling, crashing, enqueueing, recording
+from aiki.core.states import TRANSITIONS, Move, State
+from aiki.rules import arriving, claiming, controlling, crashing, recording
 from aiki.rules.arriving import Fired, Known
 from aiki.rules.claiming import Queued
-from aiki.rules.enqueueing import Stored
+from aiki.rules.controlling import Obeyed
 from aiki.rules.judging import ENDS, PARKING, judge
 from aiki.rules.standing import PAUSE, Standing, woken
 from aiki.wire.limits import UNREAD_EVENTS
@@ -33,20 +31,18 @@ from aiki.wire.messages import (
     Cancel,
     Claim,
     End,
-    Enqueue,
     Entry,
     Fence,
-    NewRun,
     Pause,
     Resume,
     Sent,
     TimerAsk,
     Unit,
 )
-from aikid.engine import control, enqueue
+from aikid.engine import control
 from aikid.store import claims, rescue
 from aikid.store.rescue import Lost
-from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, entry, event, new_run, op
+from tests.integration.daemon.engine import VERSION, Engine, entry, event, op
 from tests.integration.daemon.standings import Case, found, next_id, put
 
 pytestmark = pytest.mark.anyio
@@ -356,81 +352,23 @@ async def test_an_order_is_what_the_rule_says(engine: Engine) -> None:
                 assert done.changes.queued
 
 
-async def test_a_cancel_is_what_the_rule_says(engine: Engine) -> None:
-    cases = [case for case in order_cases() if case.standing.epoch or case.standing.state in sources(Move.CANCEL)]
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_cancel_is_what_the_rule_says(engine: Engine, force: bool) -> None:
+    cases = list(order_cases())
     await put(engine, cases)
-    expected = [controlling.cancel(case.standing, is_told=False) for case in cases]
-    for standings in (
-        [standing for _, standing in expected],
-        [controlling.cancel(standing, is_told=True)[1] for _, standing in expected],  # a second one changes nothing
-    ):
-        request = Cancel([case.id for case in cases], "alice", "wrong address")
+    expected = [controlling.cancel(case.standing, is_told=False, force=force) for case in cases]
+    for again, standings in enumerate(
+        (
+            [standing for _, standing in expected],
+            [controlling.cancel(standing, is_told=True, force=force)[1] for _, standing in expected],
+        )
+    ):  # a second one changes nothing but the story
+        request = Cancel([case.id for case in cases], "alice", "wrong address", force)
         (reply,) = (await control.cancel(engine.pool, engine.namespace, request)).replies
         for case, ordered, (obeyed, _), standing, now in zip(
             cases, reply.outcomes, expected, standings, await found(engine, cases), strict=True
         ):
             assert (ordered.result, ordered.state) == (obeyed.value, standing.state), case
             assert now.standing == standing, case
-            assert now.moves == (standing.state is not case.standing.state), case
-
-
-async def test_a_run_is_born_as_the_rule_says(engine: Engine) -> None:
-    runs = [new_run(start_at=at) for at in (None, 0, DUE)] + [new_run(delay=delay) for delay in (0, 1, 60_000_000)]
-    done = await enqueue.enqueue(engine.pool, engine.routes, [(engine.namespace, Enqueue(runs))], room=engine.room)
-    cases = [Case(Standing(State.QUEUED), queued=Queued(run.id, False, 0, 0, 0, 2)) for run in runs]
-    (born,) = done.changes.born
-    expected = [enqueueing.born(run, now=born.now) for run in runs]
-    assert [now.standing for now in await found(engine, cases)] == expected
-    assert sum(done.changes.queued.values()) == sum(standing.state is State.QUEUED for standing in expected)
-
-
-def enqueue_cases() -> Iterator[tuple[str, NewRun, str, NewRun]]:
-    """Yield a run, and another one that may be the same, each with its namespace."""
-    same = (False, True)
-    for by_id, elsewhere, workflow, version, input, on_conflict in product(
-        same, same, same, same, same, ("error", "existing")
-    ):
-        for keys in ((None, None), ("k", None), ("k", "k"), ("k", "other")):
-            namespace = f"n-{uuid.uuid4().hex}"
-            first, second = ({"key": key, "digest": "0" * 32} if key else {} for key in keys)
-            known = new_run(**first)
-            given = new_run(
-                **second,
-                id=known.id if by_id else new_run().id,
-                workflow="other" if workflow else WORKFLOW,
-                version="2.0" if version else VERSION,
-                input=Raw(b"[]" if input else b"{}"),
-                on_conflict=on_conflict,
-            )
-            if input and given.options.key:
-                given.digest = "1" * 32
-            yield namespace, known, f"{namespace}-2" if elsewhere else namespace, given
-
-
-async def test_a_repeated_enqueue_is_what_the_rule_says(engine: Engine) -> None:
-    cases = list(enqueue_cases())
-    first = [(namespace, Enqueue([run])) for namespace, run, _, _ in cases]
-    again = [(namespace, Enqueue([run])) for _, _, namespace, run in cases]
-    await enqueue.enqueue(engine.pool, engine.routes, first, room=engine.room)
-    done = await enqueue.enqueue(engine.pool, engine.routes, again, room=engine.room)
-    codes = set()
-    for (namespace, known, other, run), reply in zip(cases, done.replies, strict=True):
-        assert not isinstance(reply, Exception)
-        (answer,) = reply.runs
-        stored = Stored(
-            *(known.id, namespace, known.workflow, known.version, known.options.key, known.digest),
-            *(sha256(bytes(known.input)).digest(), True),
-        )
-        same_id = stored if run.id == known.id else None
-        holds_key = (namespace, known.workflow, known.options.key) == (
-            other,
-            run.workflow,
-            run.options.key,
-        ) and known.options.key is not None
-        if same_id or holds_key:
-            expected = enqueueing.meet(other, run, same_id, stored if holds_key else None)
-            assert answer == expected, (known, run)
-            codes.add(expected.error and expected.error.code)
-        else:
-            assert (answer.id, answer.created, answer.error) == (run.id, True, None)
-    assert codes == {None, "conflict"}
+            told = obeyed is Obeyed.REQUESTED
+            assert now.moves == (1 + again if told else standing.state is not case.standing.state), case

@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 
-from aiki import Client, Conflict, Handle, RunCancelled, TaskCancelled, Worker, WorkflowRun, task, task_run, workflow
+from aiki import (
+    Client,
+    Conflict,
+    Event,
+    Handle,
+    RunCancelled,
+    TaskCancelled,
+    Worker,
+    WorkflowRun,
+    task,
+    task_run,
+    workflow,
+)
 from tests.parts import parts
 from tests.waiting import ENOUGH, patient, wait_until
 
@@ -68,6 +80,14 @@ async def sleeping(run: WorkflowRun, duration: str) -> None:
 
 
 @workflow
+async def undoing(run: WorkflowRun) -> None:
+    try:
+        await run.wait_for(Event("go"))
+    finally:
+        await hang.run(run, "hang")
+
+
+@workflow
 async def quick(run: WorkflowRun) -> str:
     return "done"
 
@@ -88,7 +108,7 @@ async def client(client_of_app: Client) -> AsyncIterator[Client]:
 
 
 def serving(client: Client, **options: Any) -> Worker:
-    return Worker(client, workflows=[ordering, sleeping, quick], **options)
+    return Worker(client, workflows=[ordering, sleeping, undoing, quick], **options)
 
 
 async def until(handle: Handle[Any], state: str) -> None:
@@ -113,7 +133,7 @@ async def test_a_cancel_reaches_a_running_task_and_then_the_body_within_a_second
     assert begun == [name, f"refund {name}"]
     assert run.why is not None
     assert "wrong address" in run.why
-    with pytest.raises(RunCancelled):
+    with pytest.raises(RunCancelled, match="wants it cancelled: wrong address"):
         await handle.result()
 
 
@@ -145,3 +165,30 @@ async def test_a_cancel_of_a_run_that_has_ended_is_too_late(client: Client) -> N
         assert await handle.result(timeout=ENOUGH) == "done"
         with pytest.raises(Conflict, match="too late"):
             await handle.cancel()
+
+
+async def test_a_cancel_by_force_cuts_a_task_off_and_frees_its_slot_and_nothing_is_taken_back(
+    client: Client,
+) -> None:
+    async with serving(client, max_concurrent_runs=1):
+        handle = await ordering.enqueue(client, "hang")
+        await wait_until(lambda: begun == ["hang"], what="the task to begin")
+        run = await handle.cancel(force=True)
+        assert run.state.value == "cancelled"
+        assert await (await quick.enqueue(client)).result(timeout=ENOUGH) == "done"
+    assert "hang by CancelledError" in heard
+    assert begun == ["hang"], "nothing is taken back"
+
+
+async def test_a_cancel_by_force_ends_a_run_in_the_middle_of_its_compensation(client: Client) -> None:
+    async with serving(client):
+        handle = await undoing.enqueue(client)
+        await until(handle, "running")
+        await handle.cancel()
+        await wait_until(lambda: begun == ["hang"], what="its compensation")
+        await handle.cancel(reason="again")
+        assert [line.move async for line in client.runs.history(handle.run_id)][-1] == "told", "history only"
+        await handle.cancel(force=True)
+        with pytest.raises(RunCancelled, match="ended at once, without compensation"):
+            await handle.result(timeout=ENOUGH)
+        await wait_until(lambda: heard == ["hang by CancelledError"], what="the task to be cut off")

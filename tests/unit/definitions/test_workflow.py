@@ -175,7 +175,7 @@ class Ended:
     async def pause(self, run_id: str) -> RunStatus:
         return self.run
 
-    async def cancel(self, run_id: str, reason: str | None) -> RunStatus:
+    async def cancel(self, run_id: str, reason: str | None, *, force: bool) -> RunStatus:
         return self.run
 
     async def wake(self, run_id: str) -> RunStatus:

@@ -1,0 +1,222 @@
+"""`aiki run pause`, `resume`, `cancel` and `wake`: orders to runs that are named, or that a filter finds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from aiki import AikiError, Conflict, State
+from aiki_cli import options
+from aiki_cli.commands import bulk
+from aiki_cli.commands.bulk import Filter
+from aiki_cli.session import Session
+from aiki_cli.words import suggestions
+from aiki_cli.words.references import find_all
+from aiki_cli.words.states import unended
+
+if TYPE_CHECKING:
+    from aiki import Client, RunStatus
+    from aiki_cli.view.found import Found, Lines
+    from aiki_cli.view.orders import Outcome
+
+    Outcomes: TypeAlias = Sequence[RunStatus | AikiError]
+    Give: TypeAlias = Callable[[Sequence[str]], Awaitable[Outcomes]]
+    """Gives the order to runs, and returns of each how it is since, or why it does not obey."""
+
+References = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN]...", help="Ids, parts of ids, or workflow@key.", autocompletion=suggestions.runs),
+]
+
+
+@options.command
+async def pause(
+    session: Session,
+    references: References = None,
+    workflow: bulk.Workflow = None,
+    state: bulk.States = None,
+    label: bulk.Labels = None,
+    older_than: bulk.OlderThan = None,
+    yes: bulk.Yes = False,
+) -> Found:
+    """Hold runs until they are resumed. A running one lets its tasks end first, and starts no others.
+
+    Of several each has its line; the exit code is the highest: 5 not found, 6 its state forbids it.
+    """
+    client = await session.client()
+    wanted = Filter.of(workflow, state, label, older_than)
+    if wanted.is_meant(references or (), command="aiki run pause RUN"):
+        runs = wanted.runs(set(unended()) - {State.PAUSED, State.BLOCKED})
+        found = await bulk.batches(client, runs, yes=yes, would="paused")
+        return _as_obeyed(found, client.runs.pause_batch)
+    return await _obeyed(
+        session, client, references or (), client.runs.pause_batch, then="let it go on: aiki run resume {}"
+    )
+
+
+@options.command
+async def resume(
+    session: Session,
+    references: References = None,
+    workflow: bulk.Workflow = None,
+    state: bulk.States = None,
+    label: bulk.Labels = None,
+    older_than: bulk.OlderThan = None,
+    yes: bulk.Yes = False,
+) -> Found:
+    """Let paused or blocked runs go on, or end the wait before a retry.
+
+    Of several each has its line; the exit code is the highest: 5 not found, 6 its state forbids it.
+    """
+    client = await session.client()
+    wanted = Filter.of(workflow, state, label, older_than)
+    if wanted.is_meant(references or (), command="aiki run resume RUN"):
+        runs = wanted.runs([State.PAUSED, State.BLOCKED, State.RETRYING])
+        found = await bulk.batches(client, runs, yes=yes, would="resumed")
+        return _as_obeyed(found, client.runs.resume_batch)
+    return await _obeyed(
+        session, client, references or (), client.runs.resume_batch, then="follow it: aiki status {} --watch"
+    )
+
+
+@options.command
+async def wake(
+    session: Session,
+    references: References = None,
+    workflow: bulk.Workflow = None,
+    state: bulk.States = None,
+    label: bulk.Labels = None,
+    older_than: bulk.OlderThan = None,
+    yes: bulk.Yes = False,
+) -> Found:
+    """End the sleep that goes on in runs, or their wait for a first start; never a timeout.
+
+    Of several each has its line; the exit code is the highest: 5 not found, 6 nothing in it sleeps.
+    """
+    client = await session.client()
+    wanted = Filter.of(workflow, state, label, older_than)
+    if wanted.is_meant(references or (), command="aiki run wake RUN"):
+        runs = wanted.runs([State.SCHEDULED, State.SLEEPING])
+        found = await bulk.batches(client, runs, yes=yes, would="woken")
+        return _as_obeyed(found, client.runs.wake_batch)
+    return await _obeyed(
+        session, client, references or (), client.runs.wake_batch, then="follow it: aiki status {} --watch"
+    )
+
+
+@options.command
+async def cancel(
+    session: Session,
+    references: References = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")] = None,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            "--wait", metavar="10s", help="For how long to see them end: 10s, or 0s of runs that are filtered."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="End them at once: they take nothing back.")] = False,
+    workflow: bulk.Workflow = None,
+    state: bulk.States = None,
+    label: bulk.Labels = None,
+    older_than: bulk.OlderThan = None,
+    yes: bulk.Yes = False,
+) -> Found:
+    """Cancel runs. One that has begun is told, and ends once it has taken back what it did.
+
+    With --force they end without that, and what their tasks did until a worker hears of it stands; it wants --yes.
+
+    Of several each has its line; the exit code is the highest: 5 not found, 6 too late.
+    """
+    from aiki.manifest import seconds
+
+    patience = None if wait is None else seconds(wait)
+    wanted = Filter.of(workflow, state, label, older_than)
+    is_found = wanted.is_meant(references or (), command="aiki run cancel RUN")
+    client = await session.client()
+    give = partial(client.runs.cancel_batch, reason=reason, force=force)
+    if is_found:
+        would = f"cancelled{_BY_FORCE if force else ''}"
+        found = await bulk.batches(client, wanted.runs(unended()), yes=yes, would=would)
+        return _as_obeyed(found, _patient(client, give, patience or 0))
+    if force and not yes:
+        raise bulk.unconfirmed(f"{_count(references or ())} would be cancelled{_BY_FORCE}, and none was")
+    then = "see it end: aiki wait {}"
+    return await _obeyed(
+        session, client, references or (), _patient(client, give, 10 if patience is None else patience), then=then
+    )
+
+
+_BY_FORCE = " by force, without taking back what they did"
+
+
+def _count(references: Sequence[str]) -> str:
+    return "1 run" if len(references) == 1 else f"{len(references)} runs"
+
+
+def _patient(client: Client, give: Give, seconds: float) -> Give:
+    """Return what gives the order, and sees for so many seconds how runs end by it."""
+
+    async def given(run_ids: Sequence[str]) -> Outcomes:
+        return await _as_they_end(client, await give(run_ids), seconds=seconds)
+
+    return given
+
+
+async def _as_they_end(client: Client, outcomes: Outcomes, *, seconds: float) -> Outcomes:
+    """Return what has come of cancels once all have ended, or after so many seconds."""
+    going = [run.run_id for run in outcomes if not isinstance(run, AikiError) and run.state in unended()]
+    if not going or not seconds:
+        return outcomes
+
+    async def end(run_id: str) -> None:
+        with suppress(AikiError):  # how it has ended is read below
+            await client.handle(run_id).result(timeout=timedelta(seconds=seconds))
+
+    await asyncio.gather(*map(end, going))
+    since = {run.run_id: run for run in await client.runs.status(going)}
+    return [one if isinstance(one, AikiError) else _cancelled(since.get(one.run_id, one)) for one in outcomes]
+
+
+def _cancelled(run: RunStatus) -> RunStatus | AikiError:
+    if run.state is not State.CANCELLED and run.state not in unended():
+        return Conflict(f"run {run.run_id} has ended {run.state}: the cancel was too late")
+    return run
+
+
+async def _obeyed(session: Session, client: Client, references: Sequence[str], give: Give, *, then: str) -> Found:
+    """Return what has come of an order to runs that are named; of the only one its error is raised."""
+    from aiki_cli.view.orders import moved
+
+    run_ids = await find_all(client, references)
+    outcomes = await give(run_ids)
+    if len(outcomes) == 1 and isinstance(outcomes[0], AikiError):
+        raise outcomes[0]
+    said = then.format(" ".join(run_ids)) if session.out.talkative else None
+    return moved(list(zip(run_ids, outcomes, strict=True)), said=said)
+
+
+def _as_obeyed(batches: AsyncGenerator[Sequence[str], None], give: Give) -> Lines[Outcome]:
+    """Return what comes of an order to runs that were found, as it is given; the exit code is the highest."""
+    from aiki_cli.view import orders
+    from aiki_cli.view.found import Line, Lines
+
+    tally = orders.tally(None)
+
+    async def outcomes() -> AsyncGenerator[Outcome, None]:
+        async with aclosing(batches):
+            async for run_ids in batches:
+                for outcome in zip(run_ids, await give(run_ids), strict=True):
+                    yield outcome
+
+    def line(outcome: Outcome) -> Line:
+        tally.add(*orders.counts(outcome))
+        return orders.line(outcome)
+
+    return Lines(outcomes(), line, end=partial(tally.end, alone=False))
