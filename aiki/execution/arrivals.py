@@ -55,6 +55,14 @@ class Arrivals:
         """Take in that there are arrivals up to this number."""
         self._heard = max(self._heard, number)
 
+    def follow(self, came: Iterable[Arrival]) -> bool:
+        """Take in, of what was told in order, all that follows what was read without a gap; tell whether any does."""
+        before = self.seen
+        for arrival in came:
+            if arrival.number == self.seen + 1:
+                self._add([arrival])
+        return self.seen > before
+
     def next_read(self) -> int | None:
         """Return the number after which to read on, once for each reply; None if a read is under way."""
         if self._asked_for is not None:

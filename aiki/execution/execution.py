@@ -29,12 +29,15 @@ from aiki.execution.watchdog import Step, watchdog
 from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, SendOp, Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiki.definitions.workflow import Workflow
     from aiki.execution.bounds import Limits
     from aiki.execution.host import Host
     from aiki.execution.kind import TaskCall
     from aiki.execution.lease import Lease
     from aiki.execution.tasks.bench import Bench
+    from aiki.wire.messages import Arrival
 
 _logger: Final = logging.getLogger("aiki.execution")
 _READS: Final = (Phase.LIVE, Phase.LINGERING, Phase.RETURNING)
@@ -130,16 +133,21 @@ class Execution:
                 _logger.info("run %s was lost to another claim", self.fence.run_id)
                 self.drop()
 
-    def on_news(self, number: int) -> None:
-        """Take in that arrivals up to this number have come, or that something is wanted of the run."""
+    def on_news(self, number: int, came: Sequence[Arrival] = ()) -> None:
+        """Take in that arrivals up to this number have come, or that something is wanted of the run.
+
+        The last that `came` may be here, in order: then nothing need be read, if all before it was.
+        """
         self._arrivals.hear(number)
+        if came and self._arrivals.follow(came):
+            self._on_arrived()
         if self._arrivals.behind:  # else what it has not taken is named again by each renewal
             self._read_inbox()
 
     def on_inbox(self, reply: InboxReply) -> None:
         """Take in what has come, and do what is wanted; news that came meanwhile is read as well."""
         self._arrivals.read(reply)
-        life, body = self._life, self._body
+        life = self._life
         if reply.wanted is not None:
             life.draining = True  # a park in flight that does not hold gives the claim back, too
             if life.is_open:
@@ -147,6 +155,11 @@ class Execution:
             return
         if self._arrivals.behind:
             self._read_inbox()
+        self._on_arrived()
+
+    def _on_arrived(self) -> None:
+        """Go on, if what has come moves the run."""
+        life, body = self._life, self._body
         if life.phase is Phase.LIVE:
             self._turns.schedule()
         elif life.phase is Phase.LINGERING and body is not None and body.is_answered():

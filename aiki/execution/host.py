@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 from aiki.wire.messages import Page, Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiki.core.errors import AikiError
     from aiki.execution.lease import Lease
-    from aiki.wire.messages import Claimed, Fence, InboxReply, PageReply, Recorded
+    from aiki.wire.messages import Arrival, Claimed, Fence, InboxReply, PageReply, Recorded
 
 
 class ClaimedRun(Protocol):
@@ -35,8 +37,11 @@ class ClaimedRun(Protocol):
         """Take in that nothing more can be brought of the journal, or of the inbox."""
         ...
 
-    def on_news(self, number: int) -> None:
-        """Take in that arrivals up to this number have come, or that something is wanted of the run."""
+    def on_news(self, number: int, came: Sequence[Arrival] = ()) -> None:
+        """Take in that arrivals up to this number have come, or that something is wanted of the run.
+
+        The last that `came` may be here, in order.
+        """
         ...
 
     def on_inbox(self, reply: InboxReply) -> None:

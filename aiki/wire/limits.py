@@ -62,6 +62,8 @@ CLAIMED_ARRIVALS: Final = 100
 """Arrivals that come along with a claimed run."""
 TOLD_RUNS: Final = 1_000
 """Runs of which workers are told after one commit, or in one renewal's reply."""
+TOLD_BYTES: Final = 32 * 1024
+"""What has come, as far as it comes along with one word that it has."""
 HELD_CLAIMS: Final = 12_000
 """Claims that one worker holds: as many as a renewal can name within MESSAGE_BYTES."""
 ENTRIES_SOFT: Final = 5_000

@@ -98,6 +98,10 @@ class World:
         """By how many microseconds the worker's clock is ahead of the database's."""
         self.deafness = 0.0
         """How likely it is that a worker is not told of what has come: it hears of it by what it writes."""
+        self.along: tuple[int, ...] = (0, 1, 2)
+        """How much of what has come may come along with the word of it; some of it has been told before."""
+        self.reads = 0
+        """How often the inbox was read beside claims."""
         self.broken: AssertionError | None = None
         """What was written that breaks a rule."""
         self.refused_parks = 0
@@ -135,6 +139,7 @@ class World:
         self._loop.call_later(self.random.choice(self.latency), self._alive, run, *answer)
 
     def read_inbox(self, run: ClaimedRun, after: int) -> None:
+        self.reads += 1
         self._loop.call_later(self.random.choice(self.latency), self._read_inbox, run, after)
 
     def lingering(self, run: ClaimedRun) -> None:
@@ -187,7 +192,10 @@ class World:
     def _tell(self) -> None:
         if self.execution is not None and self.random.random() >= self.deafness:
             number = len(self.inbox.arrivals)
-            self._loop.call_later(self.random.choice(self.latency), self._alive, self.execution, "on_news", number)
+            came = self.inbox.arrivals[max(0, number - self.random.choice(self.along)) :]
+            self._loop.call_later(
+                self.random.choice(self.latency), self._alive, self.execution, "on_news", number, came
+            )
         self._changed.set()
 
     def _read_inbox(self, run: ClaimedRun, after: int) -> None:

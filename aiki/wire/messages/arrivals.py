@@ -118,10 +118,12 @@ class Inbox(Request[InboxReply]):
     after: int = 0
 
 
-class Told(Struct):
+class Told(Struct, omit_defaults=True):
     """Pushed to the session that holds these runs: each has arrivals up to this number, or something is wanted of it.
 
-    It may get lost: the next renewal says so, too.
+    It may get lost: the next renewal says so, too. Where little has come to a run, it may come along in `arrivals`, in
+    order: who has read all before it need not read it.
     """
 
     runs: list[tuple[str, int]]
+    arrivals: dict[str, list[Arrival]] = {}

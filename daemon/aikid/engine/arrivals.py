@@ -100,6 +100,8 @@ def note(changes: Changes, reached: Reached) -> None:
         changes.changed[namespace].append(run_id)
     for namespace, session, run_id, news in reached.held:
         changes.told[namespace, session].append((run_id, news))
+    for run, arrivals in reached.came.items():
+        changes.came[run] += arrivals
 
 
 async def inbox(pool: Pool, namespace: str, request: Inbox, *, room: int) -> InboxReply:

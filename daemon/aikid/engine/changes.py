@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from aiki.core.states import State
-from aiki.wire.messages import Claimed, Enqueue, Unit
+from aiki.wire.messages import Arrival, Claimed, Enqueue, Unit
 from aikid.engine.leaves import Line
 from aikid.engine.routes import RouteKey
 
@@ -76,6 +76,8 @@ class Changes:
     """Runs that came to an end, or to a stop, without a word of their worker, by namespace."""
     told: defaultdict[tuple[str, str], list[tuple[str, int]]] = field(default_factory=lambda: defaultdict(list))
     """Runs that workers hold and that something has reached, with the number of that, by namespace and session."""
+    came: defaultdict[RunKey, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
+    """What has reached those runs, where that is known."""
     born: list[Born] = field(default_factory=list)
     handed: list[Handed] = field(default_factory=list)
     due_seconds: float | None = None
@@ -98,6 +100,8 @@ class Changes:
                 runs[namespace] += ids
         for session, told in other.told.items():
             self.told[session] += told
+        for run, arrivals in other.came.items():
+            self.came[run] += arrivals
         self.more |= other.more
         self.born += other.born
         self.handed += other.handed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -150,8 +150,8 @@ WITH send AS MATERIALIZED (
   RETURNING r.id, r.namespace, r.workflow, r.version, r.state, r.session_id, r.news_seq, r.history_seq,
     c.news, c.comes_at, c.words, c.waited, c.woken
 ), {PUT}
-SELECT '{Row.EVENT}', j.n, j.result, j.state, NULL::text, NULL::text
-FROM judged j {TOLD.format("")}
+SELECT '{Row.EVENT}', j.n, j.result, j.state, NULL::text, NULL::text, NULL::bigint
+FROM judged j {TOLD.format(", " + MICROSECONDS.format("m.comes_at"))}
 """
 
 
@@ -163,6 +163,8 @@ class Reached:
     """Namespace, workflow, version and id."""
     held: list[tuple[str, str, str, int]] = field(default_factory=list)
     """Namespace, session, id, and the number of its last arrival."""
+    came: dict[tuple[str, str], list[Arrival]] = field(default_factory=dict)
+    """What has come to those that are held, by namespace and id, where it is known whole."""
 
     def add(self, row: Sequence[Any]) -> None:
         """Take in a row of `TOLD`."""
@@ -182,13 +184,39 @@ async def send(
     """
     outcomes: dict[int, Outcome] = {}
     found = Reached()
+    comes_at: list[int] = []
     for row in await prepared.rows(connection, _SEND, send_arrays(namespaces, events)):
         if row[0] == Row.EVENT:
             _, n, result, state, *_ = row
             outcomes[n] = Outcome(result, State(state) if result == "ended" else None)
         else:
             found.add(row)
-    return [outcomes[n] for n in range(1, len(events) + 1)], found
+            if row[0] == Row.HELD:
+                comes_at.append(row[6])
+    told = [outcomes[n] for n in range(1, len(events) + 1)]
+    if found.held:
+        each = zip(namespaces, events, told, strict=True)
+        taken = [(namespace, event) for namespace, event, outcome in each if outcome.result == "taken"]
+        found.came = _came(taken, found.held, comes_at)
+    return told, found
+
+
+def _came(
+    taken: Iterable[tuple[str, Sent]], held: Sequence[tuple[str, str, str, int]], comes_at: Sequence[int]
+) -> dict[tuple[str, str], list[Arrival]]:
+    """Return what has come to runs that are held, as `PUT` numbers it; `comes_at` is when the first of each came."""
+    of_run: dict[tuple[str, str], list[Sent]] = {(namespace, run_id): [] for namespace, _, run_id, _ in held}
+    for namespace, event in taken:
+        if (events := of_run.get((namespace, event.run_id))) is not None:
+            events.append(event)
+    return {
+        (namespace, run_id): [
+            Arrival(last - len(events) + place, at + place - 1, EVENT, event.name, event.value, event.id)
+            for place, event in enumerate(events, 1)
+        ]
+        for (namespace, _, run_id, last), at in zip(held, comes_at, strict=True)
+        if (events := of_run[namespace, run_id])
+    }
 
 
 def send_arrays(namespaces: Sequence[str], events: Sequence[Sent | SendOp]) -> list[Array]:

@@ -35,6 +35,8 @@ class Teller:
         """Send what leaves together with the replies, and take note of what must be known before a caller hears."""
         if changes.handed:
             self._handoffs.push(changes.handed)
+        if changes.told:
+            self._holders.tell(changes.told, changes.came)
         for born in changes.born:
             self._born(born)
 
@@ -49,8 +51,6 @@ class Teller:
                 log.exception("a change was not told of: a bug")
 
     async def _tell_workers(self, changes: Changes) -> None:
-        if changes.told:
-            self._holders.tell(changes.told)
         if changes.claimed:
             self._offerer.claimed(changes.claimed, more=changes.more)
         if changes.queued:

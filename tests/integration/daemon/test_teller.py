@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from nats.aio.client import Client as Connection
 
 from aiki.core.states import State
 from aiki.wire import codec, subjects
-from aiki.wire.messages import Enqueue, RunNews, Send, Told, Watch
+from aiki.wire.limits import TOLD_BYTES
+from aiki.wire.messages import Enqueue, Inbox, InboxReply, RunNews, Send, Sent, Told, Watch
 from aikid.app import App
 from aikid.engine.changes import Changes
 from tests.integration.daemon.asking import ask_together
-from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, event, new_run
+from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, event, new_id, new_run
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -61,10 +64,34 @@ async def test_who_holds_a_run_is_told_of_its_news_once(
     await engine.queued_run()
     run_id = (await engine.claim_one(session)).fence.run_id
     await ask_together(app, bus, ("default", Send([event(run_id), event(run_id)])))
+    (reply,) = await ask_together(app, bus, ("default", Inbox(run_id)))
+    unread = codec.decode_reply(reply, InboxReply).arrivals
     await wait_until(lambda: subjects.told("default", session) in dict(heard))
     told = [codec.decode(data, Told) for subject, data in heard if subject == subjects.told("default", session)]
-    assert told == [Told([(run_id, 2)])]
+    assert told == [Told([(run_id, 2)], {run_id: unread})]
     assert (await engine.renew(session, "none")).news == [(run_id, 2)], "should that be lost"
+
+
+async def test_of_what_has_come_no_more_than_a_little_goes_along(
+    app: App, engine: Engine, bus: Connection, heard: list[tuple[str, bytes]]
+) -> None:
+    session = await engine.session()
+    await engine.queued_run()
+    run_id = (await engine.claim_one(session)).fence.run_id
+
+    def told() -> list[Told]:
+        return [codec.decode(data, Told) for subject, data in heard if subject == subjects.told("default", session)]
+
+    def is_told(times: int) -> bool:
+        return len(told()) == times
+
+    large = Raw(b'"%s"' % (b"x" * TOLD_BYTES))
+    for number, value in enumerate((large, Raw(b'"small"')), 1):
+        await ask_together(app, bus, ("default", Send([Sent(run_id, new_id(), "approved", value)])))
+        await wait_until(partial(is_told, number))
+    (first, second) = told()
+    assert first == Told([(run_id, 1)])
+    assert [arrival.value for arrival in second.arrivals[run_id]] == [Raw(b'"small"')]
 
 
 async def test_the_caller_hears_before_anybody_else(app: App, heard: list[tuple[str, bytes]]) -> None:

@@ -94,3 +94,25 @@ def test_outcomes_of_ops_are_found_by_their_ids_and_a_cancel_by_nobody() -> None
     assert inbox.count == 1
     inbox.consume([outcome])
     assert inbox.outcome("id") is None
+
+
+def test_what_is_told_is_taken_where_it_follows_what_was_read_and_once() -> None:
+    inbox = arrivals(event(1), news=1)
+    inbox.hear(3)
+    assert inbox.follow([event(1), event(2), event(3)])
+    assert (inbox.seen, inbox.behind) == (3, False)
+    assert numbers(inbox.events(["a"], 3)) == [1, 2, 3]
+    assert not inbox.follow([event(3)])
+    inbox.hear(5)
+    assert not inbox.follow([event(5)]), "there is a gap"
+    assert inbox.behind
+
+
+def test_a_read_that_was_under_way_brings_nothing_twice_that_was_told_meanwhile() -> None:
+    inbox = arrivals()
+    inbox.hear(1)
+    assert inbox.next_read() == 0
+    inbox.hear(2)
+    assert inbox.follow([event(1), event(2)])
+    inbox.read(InboxReply([event(1)], 1))
+    assert (inbox.count, inbox.seen, inbox.behind) == (2, 2, False)

@@ -81,6 +81,22 @@ def unread(world: World) -> list[bytes]:
 # -- what comes
 
 
+@pytest.mark.parametrize(("along", "reads"), [((1,), 0), ((0,), 2)], ids=["along", "read"])
+def test_what_comes_along_with_the_word_of_it_need_not_be_read(along: tuple[int, ...], reads: int) -> None:
+    async def body(run: WorkflowRun) -> list[str]:
+        return [await run.wait_for(approved), await run.wait_for(approved)]
+
+    async def outside(world: World) -> None:
+        world.along = along
+        for second, name in enumerate(("first", "second"), 1):
+            await asyncio.sleep(second)
+            world.send(approved.bind(name))
+
+    world = told(body, outside)
+    assert output(world) == '["first","second"]'
+    assert (world.reads, world.lingered) == (reads, 2)
+
+
 def test_what_came_before_the_wait_is_taken_in_its_order() -> None:
     async def body(run: WorkflowRun) -> list[str]:
         return [await run.wait_for(approved), await run.wait_for(approved)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from msgspec import Raw
 
 from aiki.wire import codec
-from aiki.wire.messages import Claimed, Fence, Told
+from aiki.wire.messages import Arrival, Claimed, Fence, Told
 from aiki.worker.news import EARLY_RUNS, News
 
 
@@ -35,9 +35,11 @@ class Run:
         self.fence = Fence(run_id, 1, "claim")
         self.claimed = Claimed(self.fence, run_id, "flow", "1", Raw(b"{}"), 1, 0, news=news)
         self.heard: list[int] = []
+        self.came: list[Arrival] = []
 
-    def on_news(self, number: int) -> None:
+    def on_news(self, number: int, came: Sequence[Arrival] = ()) -> None:
         self.heard.append(number)
+        self.came += came
 
 
 @pytest.fixture
@@ -62,6 +64,13 @@ def test_what_is_pushed_reaches_the_runs_that_are_here(wire: Wire, news: News, r
     wire.push(("a", 1), ("gone", 5), ("b", 7))
     news.take([("a", 2)])
     assert (runs["a"].heard, runs["b"].heard) == ([1, 2], [7])
+
+
+def test_what_comes_along_with_a_push_goes_to_its_run(wire: Wire, runs: dict[str, Any], news: News) -> None:
+    came = [Arrival(1, 5, "event", "approved")]
+    wire.on_told(codec.encode(Told([("a", 1), ("b", 2)], {"a": came, "gone": came})))
+    assert (runs["a"].came, runs["b"].came) == (came, [])
+    assert runs["b"].heard == [2]
 
 
 def test_what_overtakes_a_claims_reply_is_kept_for_its_run(wire: Wire, news: News, runs: dict[str, Any]) -> None:
