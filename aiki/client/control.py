@@ -11,10 +11,11 @@ from functools import cache
 
 from aiki.client import waits
 from aiki.client.wire import Wire
-from aiki.core.errors import AikiError, Conflict, NotFound
+from aiki.core.errors import AikiError, Conflict, NotFound, UsageError
 from aiki.core.states import Move, sources
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Cancel, Ordered, Pause, Resume, RunStatus, Wake
+from aiki.wire.messages.control import REASON_CHARS
 
 Kind = type[Pause] | type[Resume] | type[Wake] | type[Cancel]
 _ACTOR_CHARS = 200
@@ -31,7 +32,9 @@ class Order:
 
     @classmethod
     def cancel(cls, *, actor: str | None = None, reason: str | None = None, force: bool = False) -> Order:
-        """Return a cancel."""
+        """Return a cancel. Raises UsageError if the reason cannot be kept."""
+        if reason is not None and (len(reason) > REASON_CHARS or "\0" in reason):
+            raise UsageError(f"reason={reason[:40]!r}…: it must be at most {REASON_CHARS:,} characters, without NUL")
         return cls(Cancel, actor, reason, force)
 
     def to(self, run_ids: list[str]) -> Pause | Resume | Wake | Cancel:

@@ -14,6 +14,7 @@ from aiki.core.errors import Conflict, WaitTimeout
 from aiki.core.states import TERMINAL, State
 from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus
+from aiki.inside.event import check_event
 
 if TYPE_CHECKING:
     from aiki.inside.event import BoundEvent, Event
@@ -126,10 +127,11 @@ class Handle(Generic[R_co]):
         With `force` it ends at once, and nothing that it has done is taken back: its body hears of nothing. Tasks that
         run are cut off as soon as their worker hears of it; what they have done until then stands.
         """
+        seconds = None if wait is None else to_seconds(wait)
         run = await self._door.cancel(self.run_id, reason, force=force)
-        if wait is not None and run.state not in TERMINAL:
+        if seconds is not None and run.state not in TERMINAL:
             with suppress(TimeoutError):
-                async with asyncio.timeout(to_seconds(wait)):
+                async with asyncio.timeout(seconds):
                     run = await self._door.end(self.run_id)
             if run.state in TERMINAL - {State.CANCELLED}:
                 raise Conflict(f"run {self.run_id} has ended {run.state}: the cancel was too late")
@@ -161,6 +163,7 @@ class Handle(Generic[R_co]):
         before anything is sent, RunEnded (which says how), NotFound (no such run, or its workflow declares no such
         event), Overloaded if the run has 10,000 unread events, Unavailable.
         """
+        check_event(event, method="send", example='await handle.send(Event("approved", type=str), "alice")')
         await self._door.send(self.run_id, event.bind(value), idempotency_key)
 
     async def watch(self) -> AsyncGenerator[RunStatus, None]:

@@ -107,6 +107,14 @@ class BoundEvent(Generic[T]):
         return digest(self.form)
 
 
+def check_event(event: Any, *, method: str, example: str) -> None:
+    """Raise UsageError, with how the method is called, if what it was given is no event."""
+    if not isinstance(event, Event):
+        raise UsageError(
+            f"{method}() was given a value of type {type(event).__name__} where an event belongs", hint=example
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Message(Generic[T]):
     """An event that has come: what it carries, and when the run was sent it."""

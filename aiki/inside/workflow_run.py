@@ -20,7 +20,7 @@ from aiki.core.keys import PATCH, TIMER, UNTIL
 from aiki.core.moments import to_datetime, to_wire
 from aiki.inside.asks import Send, wait_any, wait_for
 from aiki.inside.durable import Ask, Durable
-from aiki.inside.event import Awaited, Event, Message
+from aiki.inside.event import Awaited, Event, Message, check_event
 from aiki.inside.log import RunLog
 from aiki.wire.messages.options import check_key
 
@@ -207,11 +207,7 @@ class WorkflowRun:
         A run takes what has an `idempotency_key` once for each name and key. Raises RunEnded if the run has ended,
         SendFailed if it did not take the event, PayloadError if the value does not fit the event's type.
         """
-        if not isinstance(event, Event):
-            raise UsageError(
-                f"send() was given a value of type {type(event).__name__} where an event belongs",
-                hint='await run.send(run_id, Event("approved", type=str), "alice")',
-            )
+        check_event(event, method="send", example='await run.send(run_id, Event("approved", type=str), "alice")')
         if idempotency_key is not None:
             check_key(idempotency_key)
         try:

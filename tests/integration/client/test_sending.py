@@ -59,6 +59,19 @@ async def test_an_event_is_taken_by_a_run_that_nobody_has_begun_with(client: Cli
     await client.handle(handle.run_id).send(voted, Vote("bob"))
 
 
+async def test_what_cannot_be_sent_or_ordered_is_refused_before_anything_is_done(client: Client) -> None:
+    handle = await waiting_for_a_worker(client)
+    with pytest.raises(UsageError, match="a value of type str where an event belongs"):
+        await handle.send("approved", "alice")  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match="is not a duration"):
+        await handle.cancel(wait=5)  # type: ignore[arg-type]
+    for reason in ("\0", "x" * 1_001):
+        with pytest.raises(UsageError, match="at most 1,000 characters"):
+            await handle.cancel(reason=reason)
+    status = await handle.status()
+    assert (status.state, status.unread) == (State.QUEUED, 0)
+
+
 async def test_a_key_is_taken_once_and_only_with_the_same_value(client: Client) -> None:
     handle = await waiting_for_a_worker(client)
     await handle.send(voted, Vote("alice"), idempotency_key="click-7")
