@@ -16,16 +16,26 @@ from tests.acceptance.examples.commands import ROOT, aiki
 from tests.servers import Program
 
 README = (ROOT / "README.md").read_text()
-SHOP = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if block.startswith("# shop.py"))
-ENQUEUE = next(line for line in README.splitlines() if line.startswith("$ aiki enqueue process-order"))
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SHOP, EXPENSES = (next(block for block in BLOCKS if block.startswith(f"# {name}.py")) for name in ("shop", "expenses"))
+
+
+def command(beginning: str) -> list[str]:
+    """Return the words of the README's first line that begins so."""
+    line = next(line for line in README.splitlines() if line.startswith(f"$ aiki {beginning}"))
+    return shlex.split(line, comments=True)[2:]
+
+
+ENQUEUE = command("enqueue process-order")
 
 
 @pytest.fixture
 def project(folder: Path, aiki_env: dict[str, str]) -> Iterator[Path]:
-    """A folder that holds nothing but the README's shop.py, with a worker that serves it."""
+    """A folder that holds nothing but the README's modules, with a worker that serves them."""
     (folder / "shop.py").write_text(SHOP)
-    command = [sys.executable, "-m", "aiki_cli", "worker", "start", "-m", "shop"]
-    worker = Program(command, folder, name="worker", env=aiki_env, cwd=folder, can_be_warm=False)
+    (folder / "expenses.py").write_text(EXPENSES)
+    start = [sys.executable, "-m", "aiki_cli", "worker", "start", "-m", "shop", "-m", "expenses"]
+    worker = Program(start, folder, name="worker", env=aiki_env, cwd=folder, can_be_warm=False)
     try:
         worker.start()
         worker.wait_for_log("serves ")
@@ -35,19 +45,27 @@ def project(folder: Path, aiki_env: dict[str, str]) -> Iterator[Path]:
 
 
 def test_the_readmes_example_does_what_it_says(project: Path, aiki_env: dict[str, str]) -> None:
-    enqueued = aiki(*shlex.split(ENQUEUE)[2:], env=aiki_env, cwd=project)
+    enqueued = aiki(*ENQUEUE, env=aiki_env, cwd=project)
     assert enqueued.returncode == 0, enqueued.stderr
     result = json.loads(enqueued.stdout)
     assert re.fullmatch(r"receipt-[0-9a-f]{8}", result["receipt"])
     assert result["parcel"] == "parcel for o-1"
 
-    again = aiki(*shlex.split(ENQUEUE)[2:], env=aiki_env, cwd=project)
+    again = aiki(*ENQUEUE, env=aiki_env, cwd=project)
     assert json.loads(again.stdout) == result
     history = aiki("run", "history", "process-order@o-1", env=aiki_env, cwd=project)
     assert [line.split("\t")[1] for line in history.stdout.splitlines()].count("entry") == 3
 
 
+def test_the_readmes_run_waits_for_its_event(project: Path, aiki_env: dict[str, str]) -> None:
+    for words in (command("enqueue pay-expense"), command("event send pay-expense@")):
+        told = aiki(*words, env=aiki_env, cwd=project)
+        assert told.returncode == 0, told.stderr
+    paid = aiki("wait", "pay-expense@o-1", "--timeout", "1m", env=aiki_env, cwd=project)
+    assert re.fullmatch(r'"receipt-[0-9a-f]{8}, approved by Grace"', paid.stdout.strip()), paid.stderr
+
+
 def test_the_readmes_example_has_twenty_lines_and_its_other_code_parses() -> None:
     assert len(SHOP.splitlines()) <= 20
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+    for block in BLOCKS:
         compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
