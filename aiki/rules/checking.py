@@ -14,7 +14,7 @@ from aiki.core.errors import PayloadError, UsageError
 from aiki.rules.judging import ENDS, PARKING
 from aiki.wire import declared, packing, schema
 from aiki.wire.codec import decoder
-from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, KEY_CHARS, NESTING, SAID_BYTES
+from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, KEY_CHARS, NESTING, SAID_BYTES, UNIT_TAKES
 from aiki.wire.messages import (
     NO_OPTIONS,
     NULL,
@@ -255,6 +255,7 @@ def check_unit(unit: Unit, *, room: int) -> None:
 
 
 def _check_entries(entries: Sequence[Entry], room: int) -> None:
+    taken = 0
     for entry in entries:
         raw = bytes(entry.value)
         # Plain and short is the common case: one look, no call.
@@ -268,8 +269,10 @@ def _check_entries(entries: Sequence[Entry], room: int) -> None:
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of turns")
         if entry.asked not in _INTS:
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of the delivery before it was asked")
-        if entry.takes and not all(number in _NUMBERS for number in entry.takes):
-            raise PayloadError(f"entry {entry.key[:100]!r} takes arrivals of bad numbers")
+        if entry.takes:
+            taken += len(entry.takes)
+            if taken > UNIT_TAKES or not all(number in _NUMBERS for number in entry.takes):
+                raise PayloadError(f"entry {entry.key[:100]!r} takes too many arrivals, or such of bad numbers")
 
 
 def check_send(event: Sent | SendOp, *, room: int) -> None:

@@ -56,6 +56,8 @@ WAITED_WORDS: Final = 1_000
 sleeps."""
 UNREAD_EVENTS: Final = 10_000
 """Unread events of one run."""
+UNIT_TAKES: Final = 20_000
+"""Arrivals that one unit consumes: more than a run can have unread, with the outcomes of all that one unit sends."""
 UNREAD_WAKES: Final = 100
 """Unread wakes of one run that runs; more of them change nothing."""
 CLAIMED_ARRIVALS: Final = 100

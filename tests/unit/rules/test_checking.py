@@ -8,7 +8,7 @@ from msgspec import Raw
 from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import Move
 from aiki.rules.checking import MICROSECONDS_MAX, check_request, check_routes, check_send, check_unit
-from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, MESSAGE_BYTES, NESTING, SAID_BYTES
+from aiki.wire.limits import CLAIM_RUNS, ENTRIES_HARD, MESSAGE_BYTES, NESTING, SAID_BYTES, UNREAD_EVENTS
 from aiki.wire.messages import (
     UNDER_WAY,
     Attempt,
@@ -152,6 +152,8 @@ def test_a_route_that_nobody_can_serve_is_refused(route: Route) -> None:
         unit(entries=[Entry("k", True, Raw(b'"\xff"'), 1)]),
         unit(entries=[Entry("k", True, VALUE, MICROSECONDS_MAX + 1)]),
         unit(entries=[Entry("k", True, VALUE, 1, -1)]),
+        unit(entries=[Entry("k", True, VALUE, 1, takes=(-1,))]),
+        unit(entries=[Entry(f"k{n}", True, VALUE, 1, takes=(1,) * UNREAD_EVENTS) for n in range(3)]),
         unit(attempts=[Attempt("k\0", 1)]),
         unit(attempts=[Attempt("\u00e9" * 1_024 + "e", 1)]),
         unit(attempts=[Attempt("\u20ac" * 1_000, 1)]),
