@@ -25,7 +25,7 @@ from aiki.execution.calls import CallTable
 from aiki.execution.cancelling import Cancelling
 from aiki.execution.deliveries import Deliveries, Diverged
 from aiki.execution.divergence import explain
-from aiki.execution.faults import Faults, of_context, tell_unseen
+from aiki.execution.faults import Faults, of_context, tell_unmade, tell_unseen
 from aiki.execution.kinds import KINDS
 from aiki.execution.loop import RunLoop
 from aiki.execution.timers import LAST_DATE
@@ -299,6 +299,9 @@ class Body:
         self._deliveries.end()
         tell_unseen(self.loop)
         if error is None:
+            # Asked for since the last delivery: no claim can have let it go.
+            latest = (call for call in self._calls.held.values() if call.asked == self.loop.delivered)
+            tell_unmade(self.loop, [call.kind.asked(call) for call in latest])
             self._end(Outcome.RETURNED)
             self.result = main.result()
         else:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import sys
 import warnings
 from asyncio import _get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import CodeType, CoroutineType
 from typing import Any, Final
 
@@ -80,6 +80,12 @@ def tell_unseen(loop: RunLoop) -> None:
     for task in loop.tasks:
         if task.done() and not task.cancelled() and getattr(task, "_log_traceback", False):
             loop.call_exception_handler({"task": task, "exception": task.exception()})
+
+
+def tell_unmade(loop: RunLoop, asked: Iterable[str]) -> None:
+    """Tell the loop's owner which calls its body `asked` for last and did not await: nothing came of them."""
+    for call in asked:
+        loop.call_exception_handler({"message": f"the body ended without awaiting {call}: it was not made"})
 
 
 def _place(task: RunTask, error: BaseException) -> str:

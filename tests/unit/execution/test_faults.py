@@ -19,6 +19,7 @@ from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.execution import Limits
 from aiki.execution.faults import KEPT
+from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from tests.waiting import patient
 from tests.worlds.virtual_loop import simulate
@@ -109,6 +110,39 @@ def test_what_is_never_awaited_is_logged_with_its_line_and_is_the_reason_of_the_
     assert says in reason
     assert re.search(rf"test_faults\.py:[0-9]+ in {body.__name__}$", reason)
     assert [record.message.partition(": ")[2] in reason for record in caplog.records] == [True]
+
+
+async def leaves_a_call(run: WorkflowRun) -> None:
+    asyncio.create_task(step.run(run, 1))  # noqa: RUF006 - the mistake of this body
+
+
+async def leaves_a_send(run: WorkflowRun) -> None:
+    asyncio.create_task(run.send(run.run_id, Event("ping")))  # noqa: RUF006 - the mistake of this body
+
+
+async def leaves_the_slower(run: WorkflowRun) -> None:
+    branches = [asyncio.create_task(step.run(run, 1)), asyncio.create_task(run.sleep("1h"))]
+    await asyncio.wait(branches, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def gives_a_branch_up(run: WorkflowRun) -> None:
+    asyncio.create_task(step.run(run, 1)).cancel()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (leaves_a_call, "the body ended without awaiting task step "),
+        (leaves_a_send, "the body ended without awaiting send of event ping "),
+        (leaves_the_slower, None),
+        (gives_a_branch_up, None),
+    ],
+)
+def test_what_a_body_asks_for_with_its_last_breath_is_told_since_nothing_comes_of_it(
+    body: Body, says: str | None
+) -> None:
+    reason = reason_of(body)
+    assert reason is None if says is None else says in (reason or "")
 
 
 def test_a_body_that_returns_a_coroutine_fails_and_says_that_it_is_to_be_awaited() -> None:
