@@ -24,9 +24,9 @@ $(VENV)/ready: pyproject.toml requirements.lock
 demo: $(VENV)/ready  ## 500 orders through durable workflows, with a worker killed half way
 	@$(BIN)/python -m examples.orders.demo
 
-test: $(VENV)/ready  ## all tests, on servers of their own; three at a time, since most of them wait
+test: $(VENV)/ready  ## all tests, on servers of their own; four at a time, since most of them wait
 	@# What is compiled is kept, whatever the shell says: else each interpreter compiles all of ours once more.
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 test-old: $(VENV)/ready  ## the daemon's tests on the oldest Postgres that Debian has (OLD=folder: on that of another)
 	@test -x "$(OLD)/postgres" || \
