@@ -199,10 +199,10 @@ def test_reload_follows_changes_and_keeps_the_old_code_while_the_new_is_broken(a
     worker.wait_for_log("the old one goes on")
     assert "SyntaxError" in worker.logged()
     assert aiki("enqueue", "hello", "--wait", env=own).out == '"HELLO ADA"\n'
-    (flows / "flows.py").write_text(source.replace("text.upper()", "text.title()"))
+    (flows / "flows.py").write_text(source.replace("text.upper()", "text.capitalize()"))
     wait_until_sync(lambda: worker.logged().count("serves") == 2, what="the new worker")
     wait_until_sync(
-        lambda: aiki("enqueue", "hello", "--wait", env=own).out == '"Hello Ada"\n', 20.0, what="the new code"
+        lambda: aiki("enqueue", "hello", "--wait", env=own).out == '"Hello ada"\n', 20.0, what="the new code"
     )
     assert worker.terminate(signal.SIGTERM) == 0
 
