@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Final
 
 from aiki.client import waits
 from aiki.client.wire import Wire
@@ -18,7 +19,7 @@ from aiki.wire.messages import Cancel, Ordered, Pause, Resume, RunStatus, Wake
 from aiki.wire.messages.control import REASON_CHARS
 
 Kind = type[Pause] | type[Resume] | type[Wake] | type[Cancel]
-_ACTOR_CHARS = 200
+_ACTOR_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
