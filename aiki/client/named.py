@@ -153,7 +153,7 @@ def encoded(value: Any, form: Schema, what: str) -> tuple[bytes, str]:
 
 def _with_timeouts(options: RunOptions, route: Route) -> RunOptions:
     """Return the options, with the timeouts of the workflow if they have none."""
-    if options.timeout is not None or route.timeout is None:
+    if options.timeout is not None or options.cancel_timeout is not None:
         return options
     return structs.replace(options, timeout=route.timeout, cancel_timeout=route.cancel_timeout)
 

@@ -58,7 +58,8 @@ class HasOptions(ABC):
 
         Within `timeout` of when it may start a run must end, whether a worker runs it or not; else it fails with
         RunTimedOut. One that has begun is told so, and may take `cancel_timeout` to take back what it did; if that is
-        not given, as long as it needs, but 5 minutes if no worker hears of it.
+        not given, as long as it needs, but 5 minutes if no worker hears of it. A cancel bounds it alike: with a
+        `cancel_timeout` a run that has not ended by itself so long after is cancelled without its code.
 
         With `send=event.bind(value)` the run is sent that event in the same commit, be it new or found by its key; if
         it has ended, RunEnded is raised.

@@ -51,7 +51,6 @@ from aiki.wire.messages import (
     Watch,
     Workflows,
 )
-from aiki.wire.messages.control import REASON_CHARS
 from aiki.wire.messages.options import check_options
 from aiki.wire.schema import BadSchema
 from aiki.wire.subjects import is_token, is_version
@@ -157,8 +156,6 @@ def _check_order(request: Pause | Resume | Wake | Cancel) -> None:
         _check_id(run_id)
     if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):
         raise UsageError(f"`actor` must be 1 to {_NAME_CHARS} characters without NUL")
-    if isinstance(request, Cancel) and request.reason is not None and not is_text(request.reason, chars=REASON_CHARS):
-        raise UsageError(f"`reason` must be 1 to {REASON_CHARS} characters without NUL")
 
 
 def _check_filter(request: ListRuns) -> None:

@@ -1,8 +1,10 @@
-"""Own what the deadline of a run does to it: nothing, an end, or the word that it has to end. Pure.
+"""Own what the deadline of a run does to it: nothing, an end, or the word that it has to end; so for a cancel's. Pure.
 
 What a run has done it may have to take back. So only one that has not begun ends at once, or one that is blocked; any
 other is told, by an arrival like a cancel's, and ends by itself. Who does not hear of it in its grace is without a
 worker, and ends without having taken anything back. A paused run stays paused: all of this waits until it is resumed.
+
+A cancel has no deadline, but where the options say how long a run may take to end: from it on that is all that counts.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ GRACE_SECONDS: Final = 300
 UNBEGUN: Final = "its deadline passed at {}, before a worker had taken it up"
 BLOCKED: Final = "its deadline passed at {}, while it was blocked"
 CUT_OFF: Final = "its deadline passed at {}, and it did not end in time after that: ended without compensation"
+UNDONE: Final = "it was cancelled, and did not end in time after that: ended without compensation"
 TOLD: Final = "its deadline passed at {}: it has to end"
 TOLD_BEFORE: Final = "its deadline passed at {}: it had been told to end before"
 
@@ -35,6 +38,8 @@ class Step(StrEnum):
     TELL = "tell"
     """It is told to end, and its grace begins."""
     END = "end"
+    CUT = "cut"
+    """It ends, too, and is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Deadline:
     """Whether that was delivered to its body."""
     has_grace: bool = False
     """Whether its options say how long it may take."""
+    is_cancel: bool = False
+    """Whether that time is a cancel's, and has passed."""
 
 
 def step(standing: Standing, deadline: Deadline) -> Step:
@@ -57,6 +64,8 @@ def step(standing: Standing, deadline: Deadline) -> Step:
         return Step.LEAVE
     if standing.state is State.PAUSED:
         return Step.HOLD
+    if deadline.is_cancel:
+        return Step.CUT
     if standing.state is State.BLOCKED:
         return Step.END
     if deadline.told_seq is None:
@@ -71,8 +80,8 @@ def step(standing: Standing, deadline: Deadline) -> Step:
 def passed(standing: Standing, deadline: Deadline) -> Standing:
     """Return how a run stands when its deadline has done that."""
     match step(standing, deadline):
-        case Step.END:
-            state = apply(standing.state, Move.TIME_OUT)
+        case Step.END | Step.CUT as ending:
+            state = apply(standing.state, Move.CANCEL if ending is Step.CUT else Move.TIME_OUT)
             return replace(standing, state=state, claim_id=None, due_at=None, outcome=None, waits=frozenset())
         case Step.TELL:
             after = woken(standing) if standing.state in sources(Move.DUE) else standing

@@ -113,8 +113,6 @@ def _check_timeouts(options: RunOptions) -> None:
     for name, value in (("timeout", options.timeout), ("cancel_timeout", options.cancel_timeout)):
         if value is not None and not 0 <= value <= LONGEST:
             raise UsageError(f"`{name}` is out of range: {value} microseconds")
-    if options.timeout is None:
-        raise UsageError("`cancel_timeout` bounds what a run does after its `timeout`, and there is none")
 
 
 def _check_first(event: Any) -> None:

@@ -92,7 +92,10 @@ def enqueue(
     cancel_timeout: Annotated[
         str | None,
         typer.Option(
-            "--cancel-timeout", metavar="5m", help="How long it may take to end after that.", rich_help_panel=_RUN
+            "--cancel-timeout",
+            metavar="5m",
+            help="How long it may take to end when it is told to.",
+            rich_help_panel=_RUN,
         ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result.")] = False,

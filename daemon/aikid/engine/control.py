@@ -56,6 +56,7 @@ async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply
     changes, outcomes = Changes(), {}
     for run_id, run in found.items():
         outcomes[run_id] = _cancelled(run.state or run.before)
+        changes.due_in(run.bound_seconds)
         if run.state is None:
             continue
         if run.session is not None:  # of an end, too: its worker reads its inbox, finds that out, and has a slot free

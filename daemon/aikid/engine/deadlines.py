@@ -29,7 +29,7 @@ async def pass_due(pool: Pool) -> AsyncIterator[Changes]:
 
 
 def _note(changes: Changes, run: Passed) -> None:
-    if run.step is Step.END:
+    if run.step in (Step.END, Step.CUT):
         assert run.state in SETTLED
         changes.settled[run.namespace].append(run.id)
     elif run.step is Step.TELL:

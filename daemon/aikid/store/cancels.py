@@ -12,7 +12,7 @@ from aiki.rules.controlling import CUT_SHORT
 from aiki.wire.codec import encode
 from aiki.wire.messages import CancelNote
 from aikid.store.arrays import Uuids
-from aikid.store.deadlines import RESUMED
+from aikid.store.deadlines import BOUND, BOUNDED, RESUMED, UNBOUNDED
 from aikid.store.inbox import COMES_AT
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
@@ -47,7 +47,7 @@ WITH held AS MATERIALIZED (
   FROM held h WHERE r.id = h.id AND NOT h.is_over AND h.cancel_seq IS NOT NULL AND h.state NOT IN ({quoted(TERMINAL)})
   RETURNING r.id, r.history_seq, {LENGTH.format("r")} AS length
 ), freed AS (
-  SELECT id FROM reached WHERE before = '{State.PAUSED}'
+  SELECT t.id FROM reached t WHERE t.before = '{State.PAUSED}' AND {UNBOUNDED.format("t")}
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, actor, journal_length)
   SELECT id, history_seq, '{Move.CANCEL}', %(words)s, %(actor)s, NULL FROM ended
@@ -59,8 +59,8 @@ WITH held AS MATERIALIZED (
 ), put AS (
   INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, value)
   SELECT id, news_seq, origin_id, {MICROSECONDS.format("news_at")}, '{CANCEL}', '', %(note)b FROM reached
-), {RESUMED}, {CLOSED}
-SELECT h.id::text, h.state, coalesce(e.state, t.state), t.workflow, t.version, t.session_id::text, t.news_seq
+), {RESUMED}, {BOUNDED}, {CLOSED}
+SELECT h.id::text, h.state, coalesce(e.state, t.state), t.workflow, t.version, t.session_id::text, t.news_seq, {BOUND}
 FROM held h LEFT JOIN ended e ON e.id = h.id LEFT JOIN reached t ON t.id = h.id
 """
 # Without a fence, which fences whoever runs it: no claim of it is running any more. Its worker is told by a number that
@@ -80,7 +80,7 @@ WITH held AS MATERIALIZED (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, actor, journal_length)
   SELECT id, history_seq, '{Move.CANCEL}', why, %(actor)s, length FROM ended
 ), {CLOSED}
-SELECT h.id::text, h.state, e.state, e.workflow, e.version, h.session_id::text, h.news_seq + 1
+SELECT h.id::text, h.state, e.state, e.workflow, e.version, h.session_id::text, h.news_seq + 1, NULL::float8
 FROM held h LEFT JOIN ended e ON e.id = h.id
 """
 
@@ -99,6 +99,8 @@ class Cancelled:
     version: str
     session: str | None
     news: int
+    bound_seconds: float | None
+    """In how many seconds the first of all that were told ends, if it has not by itself."""
 
 
 async def cancel(

@@ -40,11 +40,20 @@ awaited AS (
 )
 """
 """A common table expression beside `freed`, which returns the ids of runs that go on: what waited for that."""
+BOUNDED: Final = """
+bounded AS (
+  UPDATE aiki.deadlines d SET at = NULL, told_seq = t.news_seq, look_at = aiki.now() + d.grace
+  FROM reached t WHERE d.run_id = t.id AND d.grace IS NOT NULL RETURNING d.look_at
+)
+"""
+"""A common table expression beside `reached`, which returns the runs that are told of a cancel: by when they end."""
+UNBOUNDED: Final = "NOT EXISTS (SELECT FROM aiki.deadlines d WHERE d.run_id = {}.id AND d.grace IS NOT NULL)"
+BOUND: Final = "(SELECT extract(epoch FROM min(look_at) - aiki.now())::float8 FROM bounded)"
 
 
 def arrays(runs: Sequence[NewRun]) -> list[Array]:
-    """Return the parameters of SET: none if no run has a timeout."""
-    timed = [run for run in runs if run.options.timeout is not None]
+    """Return the parameters of SET: none if no run has a timeout, of whichever kind."""
+    timed = [run for run in runs if run.options.timeout is not None or run.options.cancel_timeout is not None]
     if not timed:
         return []
     return [
@@ -74,6 +83,7 @@ class Passed:
 
 
 _PARKED: Final = quoted(sources(Move.DUE))
+_ENDED: Final = f"CASE j.step WHEN '{Step.CUT}' THEN '{target(Move.CANCEL)}' ELSE '{target(Move.TIME_OUT)}' END"
 _AT: Final = """to_char(d.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
 # `deadlines_look` from the left, then primary keys. SKIP LOCKED on both rows: several daemons share the work, a record
 # in flight is left to the next look, and nobody waits, so no order of locks can matter. What a lock brings is the
@@ -94,20 +104,23 @@ WITH passed AS MATERIALIZED (
   SELECT d.*, CASE
     WHEN d.state IN ({quoted(TERMINAL)}) THEN '{Step.LEAVE}'
     WHEN d.state = '{State.PAUSED}' THEN '{Step.HOLD}'
+    WHEN d.at IS NULL THEN '{Step.CUT}'
     WHEN d.state = '{State.BLOCKED}' THEN '{Step.END}'
     WHEN d.told_seq IS NULL THEN
       CASE WHEN NOT d.has_begun THEN '{Step.END}' WHEN d.cancel_seq IS NULL THEN '{Step.TELL}' ELSE '{Step.NOTE}' END
     WHEN (d.grace IS NULL OR d.told_seq <> d.cancel_seq) AND (SELECT i.taken_seq FROM aiki.inbox i
       WHERE i.run_id = d.id AND i.number = d.cancel_seq) IS NOT NULL THEN '{Step.LEAVE}'
     ELSE '{Step.END}' END AS step,
-    CASE WHEN d.state = '{State.BLOCKED}' THEN {counting(rules.BLOCKED, "d.at")}
+    CASE WHEN d.at IS NULL THEN '{rules.UNDONE}' WHEN d.state = '{State.BLOCKED}' THEN {counting(rules.BLOCKED, "d.at")}
       WHEN d.has_begun THEN {counting(rules.CUT_OFF, "d.at")} ELSE {counting(rules.UNBEGUN, "d.at")} END AS words
   FROM due d
 ), ended AS (
-  UPDATE aiki.runs r SET state = '{target(Move.TIME_OUT)}', finished_at = aiki.now(), due_at = NULL, why = NULL,
-    waits = NULL, claim_id = NULL, session_id = NULL, history_seq = r.history_seq + 1,
-    error = convert_to(json_build_object('type', '{RunTimedOut.__name__}', 'message', j.words)::text, 'UTF8')
-  FROM judged j WHERE r.id = j.id AND j.step = '{Step.END}'
+  UPDATE aiki.runs r SET state = {_ENDED}, finished_at = aiki.now(), due_at = NULL,
+    why = CASE j.step WHEN '{Step.CUT}' THEN j.words END,
+    waits = NULL, claim_id = NULL, session_id = NULL, history_seq = r.history_seq + 1, error = CASE j.step
+      WHEN '{Step.END}' THEN convert_to(
+        json_build_object('type', '{RunTimedOut.__name__}', 'message', j.words)::text, 'UTF8') END
+  FROM judged j WHERE r.id = j.id AND j.step IN ('{Step.END}', '{Step.CUT}')
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, j.words,
     {LENGTH.format("r")} AS length
 ), told AS (
@@ -126,7 +139,8 @@ WITH passed AS MATERIALIZED (
   RETURNING r.id, r.history_seq, j.at, {LENGTH.format("r")} AS length
 ), moved AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
-  SELECT e.id, e.history_seq, '{Move.TIME_OUT}', e.words, e.length FROM ended e
+  SELECT e.id, e.history_seq, CASE e.state WHEN '{target(Move.CANCEL)}' THEN '{Move.CANCEL}' ELSE '{Move.TIME_OUT}' END,
+    e.words, e.length FROM ended e
   UNION ALL
   SELECT t.id, t.history_seq, CASE WHEN t.is_woken THEN '{Move.DUE}' ELSE '{TOLD}' END,
     {counting(rules.TOLD, "t.at")}, t.length FROM told t
@@ -143,7 +157,7 @@ WITH passed AS MATERIALIZED (
   FROM judged j WHERE d.run_id = j.id
 ), {CLOSED}
 SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, CASE
-    WHEN j.step = '{Step.END}' THEN '{target(Move.TIME_OUT)}'
+    WHEN j.step IN ('{Step.END}', '{Step.CUT}') THEN {_ENDED}
     WHEN j.step = '{Step.TELL}' AND j.state IN ({_PARKED}) THEN '{target(Move.DUE)}' ELSE j.state END,
   j.session_id::text, j.news_seq + 1
 FROM judged j

@@ -39,8 +39,8 @@ COLUMNS: Final = f"""
   r.id::text, r.workflow, r.version, r.state, {_times}, r.epoch, r.key, r.priority, r.labels::text, r.why,
   {TASKS.format(run_id="r.id", generation="r.generation")},
   (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id), NULLIF(r.origin_id, r.id)::text, r.attempt,
-  (SELECT {MICROSECONDS.format("d.at")} FROM aiki.deadlines d WHERE d.run_id = r.id), r.unread, r.waits,
-  CASE WHEN r.cancel_seq IS NOT NULL AND r.why IS NULL AND r.finished_at IS NULL THEN (
+  (SELECT {MICROSECONDS.format("coalesce(d.at, d.look_at)")} FROM aiki.deadlines d WHERE d.run_id = r.id), r.unread,
+  r.waits, CASE WHEN r.cancel_seq IS NOT NULL AND r.why IS NULL AND r.finished_at IS NULL THEN (
     SELECT i.value FROM aiki.inbox i WHERE i.run_id = r.id AND i.number = r.cancel_seq) END
 """
 _STATUS: Final = f"""

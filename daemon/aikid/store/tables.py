@@ -200,8 +200,10 @@ deadlines = sa.Table(
     "deadlines",
     metadata,
     sa.Column("run_id", UUID(), primary_key=True),
-    sa.Column("at", _Time, nullable=False, comment="By when the run must have ended."),
-    sa.Column("grace", sa.Interval(), comment="How long it may take to end when that has passed, if it was said."),
+    sa.Column(
+        "at", _Time, comment="By when the run must have ended; null if it need not, or a cancel has come before."
+    ),
+    sa.Column("grace", sa.Interval(), comment="How long it may take to end when it was told to, if that was said."),
     sa.Column("told_seq", sa.BigInteger(), comment="The number of the arrival that told it so; 0 if it knew before."),
     sa.Column("look_at", _Time, comment="When to look at the run; null when no more, or not before it is resumed."),
     comment="Of each run with a timeout when that passes, inserted with it.",

@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from aiki.core.states import TOLD, Move, State
-from aiki.wire.messages import Cancel, End, Ordered, Pause
+from aiki.rules.deadlines import Step
+from aiki.wire.messages import Cancel, End, Ordered, Pause, Resume
 from aikid.engine import control
 from aikid.engine.changes import Done
+from aikid.engine.deadlines import pass_due
 from tests.integration.daemon.engine import Engine, completed, entry, locked, new_id, unit
 
 pytestmark = pytest.mark.anyio
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.anyio
 REQUESTED = Ordered("requested", State.RUNNING)
 CANCELLED = Ordered("done", State.CANCELLED)
 LATER = 4_000_000_000_000_000
+HOUR = 3_600_000_000
 
 
 async def pause(engine: Engine, run_id: str) -> None:
@@ -139,6 +142,62 @@ async def test_each_cancel_stands_in_the_story_with_who_wants_it_and_why(engine:
     lines = await engine.execute("SELECT DISTINCT reason, actor FROM aiki.run_history WHERE move = %s", TOLD)
     assert lines == [("dave wants it cancelled: wrong address", "dave")]
     assert [arrival.kind for arrival in (await engine.claim_one()).arrivals] == ["cancel"], "the first one stands"
+
+
+# -- with a bound
+
+
+PASSED = "UPDATE aiki.deadlines SET look_at = look_at - interval '2 h'"
+UNDONE = "it was cancelled, and did not end in time after that: ended without compensation"
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": HOUR * 9}])
+@pytest.mark.parametrize("move", [None, Move.SLEEP, Move.WAIT])
+async def test_a_cancelled_run_ends_when_its_cancel_timeout_is_over(
+    engine: Engine, options: dict[str, int], move: Move | None
+) -> None:
+    run_id = await engine.queued_run(cancel_timeout=HOUR, **options)
+    run = await engine.claim_one()
+    if move is not None:
+        await engine.record(unit(run.fence, end=End(move, due_at=LATER)))
+    await engine.execute(PASSED)
+    assert await engine.pass_deadlines() == {}, "nobody has cancelled it"
+    done = await control.cancel(engine.pool, engine.namespace, Cancel([run_id]))
+    assert 3500 < (done.changes.due_seconds or 0) <= 3600
+    assert (await engine.status(run_id)).deadline is not None
+    await engine.execute("UPDATE aiki.inbox SET taken_seq = 1")
+    assert await engine.pass_deadlines() == {}
+    await engine.execute(PASSED)
+    assert await engine.pass_deadlines() == {run_id: Step.CUT}
+    assert await engine.results(unit(run.fence, end=completed())) == ["fenced"]
+    status = await engine.status(run_id)
+    assert (status.state, status.why, bytes(status.error)) == (State.CANCELLED, UNDONE, b"")
+    assert (await engine.history(run_id))[-1] == "cancel"
+    await engine.execute(PASSED)
+    assert await engine.pass_deadlines() == {}
+
+
+async def test_who_holds_what_ends_by_its_bound_is_told(engine: Engine) -> None:
+    run_id = await engine.queued_run(cancel_timeout=0)
+    session = await engine.session()
+    await engine.claim_one(session)
+    await cancel(engine, run_id)
+    (changes,) = [changes async for changes in pass_due(engine.pool)]
+    assert changes.told == {("default", session): [(run_id, 2)]}
+    assert changes.settled == {"default": [run_id]}
+
+
+async def test_a_paused_run_that_is_cancelled_has_its_bound_too_and_one_paused_since_waits(engine: Engine) -> None:
+    run_id = await engine.queued_run(cancel_timeout=HOUR)
+    await engine.record(unit((await engine.claim_one()).fence, end=End(Move.SLEEP, due_at=LATER)))
+    await pause(engine, run_id)
+    await cancel(engine, run_id)
+    await pause(engine, run_id)
+    await engine.execute(PASSED)
+    assert await engine.pass_deadlines() == {run_id: Step.HOLD}
+    await control.resume(engine.pool, engine.namespace, Resume([run_id]))
+    await engine.execute(PASSED)
+    assert await engine.pass_deadlines() == {run_id: Step.CUT}
 
 
 # -- by force

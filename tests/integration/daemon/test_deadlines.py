@@ -67,18 +67,22 @@ async def passing(engine: Engine) -> AsyncIterator[psycopg.AsyncConnection[Any]]
 
 CANCELS = ((None, False), (1, False), (1, True))
 """The number of the arrival that told a run to end, and whether it has been delivered."""
+GRACES = ((False, False), (True, False), (True, True))
+"""Whether the options say how long a run may take to end, and whether that is a cancel's."""
 
 
 async def test_what_a_deadline_does_is_what_the_rule_says(engine: Engine) -> None:
     cases = []
-    for state, (epoch, entries), (cancel_seq, is_taken), told_seq, has_grace in product(
-        State, ((0, []), (0, [entry("a")]), (1, []), (1, [entry("a")])), CANCELS, (None, 0, 1), (False, True)
+    for state, (epoch, entries), (cancel_seq, is_taken), told_seq, (has_grace, is_cancel) in product(
+        State, ((0, []), (0, [entry("a")]), (1, []), (1, [entry("a")])), CANCELS, (None, 0, 1), GRACES
     ):
         if told_seq is not None and cancel_seq is None:
             continue  # whoever was told has been
+        if is_cancel and told_seq != cancel_seq:
+            continue  # it is the cancel that told it
         last = None if state is State.RUNNING or not epoch else End(Move.SLEEP, due_at=7)
         case = Case(Standing(state, epoch, "claim-1" if epoch else None, news=cancel_seq or 0), last, entries)
-        cases.append((case, Deadline(told_seq, cancel_seq, is_taken, has_grace)))
+        cases.append((case, Deadline(told_seq, cancel_seq, is_taken, has_grace, is_cancel)))
     await put(engine, [case for case, _ in cases])
     for case, deadline in cases:
         await engine.execute(
@@ -87,10 +91,10 @@ async def test_what_a_deadline_does_is_what_the_rule_says(engine: Engine) -> Non
             "   SELECT %s, number, gen_random_uuid(), 1, 'cancel', '', '{}', %s"
             "   FROM unnest(ARRAY[%s::bigint]) AS number WHERE number IS NOT NULL)"
             " INSERT INTO aiki.deadlines (run_id, at, grace, told_seq, look_at)"
-            " VALUES (%s, now(), CASE WHEN %s THEN interval '1 h' END, %s, now())",
+            " VALUES (%s, CASE WHEN %s THEN now() END, CASE WHEN %s THEN interval '1 h' END, %s, now())",
             *(deadline.cancel_seq, deadline.cancel_seq, case.id),
             *(case.id, 1 if deadline.is_taken else None, deadline.cancel_seq),
-            *(case.id, deadline.has_grace, deadline.told_seq),
+            *(case.id, not deadline.is_cancel, deadline.has_grace, deadline.told_seq),
         )
     done = await engine.pass_deadlines() | await engine.pass_deadlines()
     news = dict(await engine.execute("SELECT id::text, news_seq FROM aiki.runs"))

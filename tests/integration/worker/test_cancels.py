@@ -30,7 +30,6 @@ pytestmark = pytest.mark.anyio
 
 begun: list[str] = []
 heard: list[str] = []
-gate = asyncio.Event()
 beating = threading.Event()
 
 
@@ -38,7 +37,7 @@ beating = threading.Event()
 async def hang(name: str) -> str:
     begun.append(name)
     try:
-        await gate.wait()
+        await asyncio.Event().wait()
     except asyncio.CancelledError:
         heard.append(f"{name} by CancelledError")
         raise
@@ -96,14 +95,12 @@ async def quick(run: WorkflowRun) -> str:
 def begin() -> None:
     begun.clear()
     heard.clear()
-    gate.clear()
     beating.clear()
 
 
 @pytest.fixture
 async def client(client_of_app: Client) -> AsyncIterator[Client]:
     yield client_of_app
-    gate.set()
     beating.set()
 
 
@@ -178,6 +175,16 @@ async def test_a_cancel_by_force_cuts_a_task_off_and_frees_its_slot_and_nothing_
         assert await (await quick.enqueue(client)).result(timeout=ENOUGH) == "done"
     assert "hang by CancelledError" in heard
     assert begun == ["hang"], "nothing is taken back"
+
+
+async def test_a_run_that_takes_longer_to_end_than_it_may_is_cancelled_all_the_same(client: Client) -> None:
+    async with serving(client):
+        handle = await undoing.options(cancel_timeout="200ms").enqueue(client)
+        await until(handle, "running")
+        run = await handle.cancel(wait=ENOUGH)
+        assert run.state.value == "cancelled"
+        assert run.why == "it was cancelled, and did not end in time after that: ended without compensation"
+        await wait_until(lambda: heard == begun == [] or "hang by CancelledError" in heard, what="its task's end")
 
 
 async def test_a_cancel_by_force_ends_a_run_in_the_middle_of_its_compensation(client: Client) -> None:

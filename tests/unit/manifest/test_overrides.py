@@ -34,6 +34,5 @@ def test_a_manifests_timeout_goes_before_the_definitions_and_after_the_calls() -
 
 
 def test_what_makes_no_sense_with_the_definition_names_the_manifest() -> None:
-    for settings, reason in (("{cancel_timeout: 1m}", "there is none"), ("{timeout: 0s}", "longer than 0")):
-        with pytest.raises(ConfigError, match=f"/p/aiki.yaml: workflow 'w': .*{reason}"):
-            overrides.apply(read(settings), [workflow(name="w")(body)], file=FILE)
+    with pytest.raises(ConfigError, match=r"/p/aiki.yaml: workflow 'w': .*longer than 0"):
+        overrides.apply(read("{timeout: 0s}"), [workflow(name="w")(body)], file=FILE)
