@@ -62,9 +62,9 @@ class Intake:
     def handed(self, runs: list[Claimed], lease: Lease, reservation: Reservation, declined: str | None) -> None:
         """Begin what was handed over, or give it back if it is `declined` for a reason."""
         for claimed in runs:
-            # A run is handed over when it is born, so what is held of it already is no older; and the daemon asks a
-            # session for its routes.
-            if claimed.fence.run_id in self._runs.by_id or not self._serves(claimed):
+            # A claim that nobody heard of counts for nothing: what is held as of the same epoch is the later one.
+            held = self._runs.by_id.get(claimed.fence.run_id)
+            if not self._serves(claimed) or (held is not None and held.fence.epoch >= claimed.fence.epoch):
                 self._runs.inventory.let_go(claimed.fence.claim_id)
             else:
                 self._take_in(claimed, lease, reservation, declined=declined)

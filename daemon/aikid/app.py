@@ -45,7 +45,7 @@ class App:
         self.watchers = Watchers()
         self.news = News(self.pool, self.bus, self.watchers)
         alarm = Alarm()
-        self.handoffs = Handoffs(self.bus)
+        self.handoffs = Handoffs(self.bus, self.pool.at(Priority.CLAIM))
         self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, Holders(self.bus), alarm)
         self.waker = Waker(looking, self.teller, alarm)
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)

@@ -97,6 +97,7 @@ def note(changes: Changes, reached: Reached) -> None:
     """Take note of whom arrivals have reached."""
     for namespace, workflow, version, run_id in reached.queued:
         changes.queued[namespace, workflow, version] += 1
+        changes.woken[namespace, workflow, version] += 1
         changes.changed[namespace].append(run_id)
     for namespace, session, run_id, news in reached.held:
         changes.told[namespace, session].append((run_id, news))

@@ -47,7 +47,7 @@ class Born:
 
 @dataclass(slots=True)
 class Handed:
-    """Runs that were born running on a worker, under one claim, and that it does not know of yet.
+    """Runs that were born running on a worker, or claimed for it, under one claim, and that it does not know of yet.
 
     `first` is the number of the first on its line, `now` the database's clock.
     """
@@ -64,6 +64,8 @@ class Changes:
 
     queued: defaultdict[RouteKey, int] = field(default_factory=lambda: defaultdict(int))
     """How many runs wait for a worker since."""
+    woken: defaultdict[RouteKey, int] = field(default_factory=lambda: defaultdict(int))
+    """How many of these had begun, and were woken: by what reached them, or because their time has come."""
     claimed: defaultdict[RouteKey, int] = field(default_factory=lambda: defaultdict(int))
     """How many runs a worker took."""
     more: set[RouteKey] = field(default_factory=set)
@@ -90,7 +92,8 @@ class Changes:
 
     def add(self, other: Changes) -> None:
         """Take in what another commit changed."""
-        for mine, more in ((self.queued, other.queued), (self.claimed, other.claimed)):
+        counts = ((self.queued, other.queued), (self.woken, other.woken), (self.claimed, other.claimed))
+        for mine, more in counts:
             for route, count in more.items():
                 mine[route] += count
         for namespace, ended in other.ended.items():

@@ -1,8 +1,9 @@
-"""Own which workers have leave for which routes: to whom a new run may be handed over, and how many.
+"""Own which workers have leave for which routes: to whom a run may be handed over that is new, or queued again.
 
-It only says what is worth trying. Whether a run is handed over the statement decides that inserts it: it asks the
-session for its life, the leave for its time, and the route for what is queued. What is kept here is memory of this
-daemon alone, so losing it costs speed; a session that is met anew gets a new line, since its numbers count from 1.
+It only says what is worth trying. Whether a new run is handed over the statement decides that inserts it: it asks the
+session for its life, the leave for its time, and the route for what is queued. One that is queued again is claimed as
+by its worker. What is kept here is memory of this daemon alone, so losing it costs speed; a session that is met anew
+gets a new line, since its numbers count from 1.
 """
 
 from __future__ import annotations
@@ -89,6 +90,14 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Loan:
+    """How many queued runs may be claimed for one worker."""
+
+    line: Line
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """Runs of a batch that were born running, for the worker to be told: their places, and the first one's number."""
 
@@ -166,15 +175,31 @@ class Leaves:
         """Take note of what has become of offers: which of the runs were born running under them."""
         given = []
         for offer in offers:
-            line = offer.line
-            line.offered -= len(offer.places)
-            if places := [place for place in offer.places if rows[place][1].id in running]:
-                given.append(Given(line, offer.claim_id, places, line.given + 1))
-                line.given += len(places)
-            if line.owes and not line.offered:
-                line.owes = False
-                self._answer(line)
+            places = [place for place in offer.places if rows[place][1].id in running]
+            first = self._close(offer.line, len(offer.places), len(places))
+            if places:
+                given.append(Given(offer.line, offer.claim_id, places, first))
         return given
+
+    def lend(self, route: RouteKey, most: int) -> Loan | None:
+        """Choose for whom queued runs of a route may be claimed, and how many, `most` at most; None if nobody is free.
+
+        Whoever asks has to `settle` the loan.
+        """
+        now = asyncio.get_running_loop().time()
+        lines = self._next_of(self._by_route[route]) if route in self._by_route else []
+        able = [line for line in lines if line.ends_at > now and line.left > 0]
+        if not able:
+            return None
+        line = max(able, key=lambda one: one.free)
+        loan = Loan(line, min(most, line.left))
+        line.offered += loan.runs
+        line.free -= loan.runs
+        return loan
+
+    def settle(self, loan: Loan, runs: int) -> int:
+        """Take note of how many runs were claimed on a loan; return the number of the first."""
+        return self._close(loan.line, loan.runs, runs)
 
     def forget(self, line: Line) -> None:
         """Hand nothing more over to a session: it has ended, or nobody listens for it."""
@@ -182,6 +207,15 @@ class Leaves:
         line.upto = line.given
 
     # -- private
+
+    def _close(self, line: Line, offered: int, given: int) -> int:
+        first = line.given + 1
+        line.offered -= offered
+        line.given += given
+        if line.owes and not line.offered:
+            line.owes = False
+            self._answer(line)
+        return first
 
     def _offer(self, route: RouteKey, places: list[int], rows: Sequence[Row], *, most_bytes: int) -> list[Offer]:
         now = asyncio.get_running_loop().time()

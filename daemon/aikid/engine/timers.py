@@ -24,6 +24,7 @@ async def wake(pool: Pool) -> AsyncIterator[Changes]:
             changes = Changes()
             for namespace, workflow, version, run_id in woken:
                 changes.queued[namespace, workflow, version] += 1
+                changes.woken[namespace, workflow, version] += 1
                 changes.changed[namespace].append(run_id)
             yield changes
 

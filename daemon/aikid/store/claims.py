@@ -162,8 +162,11 @@ UNION ALL SELECT id, history_seq, '{Move.PAUSE}', NULL FROM given_up WHERE is_pa
 
 _RELEASE: Final = _giving_up(Move.RELEASE)
 _BLOCK: Final = _giving_up(Move.OVERSIZE)
-# Born under a claim of which nobody has ever heard: it has not begun.
-_UNBEGUN: Final = ", epoch = 0, claim_id = NULL, started_at = NULL, last_claimed_at = NULL"
+# Under a first claim of which nobody has ever heard: it has not begun.
+_UNBEGUN: Final = """,
+    epoch = CASE WHEN r.epoch = 1 THEN 0 ELSE r.epoch END, claim_id = NULL,
+    started_at = CASE WHEN r.epoch > 1 THEN r.started_at END,
+    last_claimed_at = CASE WHEN r.epoch > 1 THEN r.last_claimed_at END"""
 _TAKE_BACK: Final = _giving_up(Move.RELEASE, also=_UNBEGUN)
 
 
@@ -175,7 +178,7 @@ async def release(connection: Connection, namespace: str, run_ids: Sequence[str]
 
 
 async def take_back(connection: Connection, namespace: str, run_ids: Sequence[str], claim_id: str) -> None:
-    """Queue runs, as if they had not been claimed, that were born under a claim and reached nobody. Primary keys."""
+    """Queue runs, as if they had not been claimed, that were handed over and reached nobody. Primary keys."""
     of = {"namespace": namespace, "run_ids": Uuids(run_ids), "claim_id": claim_id}
     parameters = {**of, "why": None, "reason": "its worker did not listen"}
     await connection.execute(_TAKE_BACK, parameters, prepare=True, binary=True)

@@ -1,5 +1,7 @@
 """Push runs to the workers that have leave for them, until each push has been heard of; and answer workers' parks.
 
+Runs that were woken are claimed here for such a worker: that is a commit after the one that is told of.
+
 A push without a receiver is known at once: the server says so on its reply subject. On the first try that is certain,
 so the run is taken back at once (`loops/reclaimer.py`); on a later one an earlier may have come. A push of which
 nothing is heard is repeated for a while. After that the worker's next renewal finds the run, as it does if this daemon
@@ -13,18 +15,22 @@ import itertools
 import logging
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from aiki.core.errors import Unavailable
 from aiki.core.failpoints import failpoint
 from aiki.wire import codec, subjects
 from aiki.wire.messages import HandOver, Park
 from aikid.bus import Bus, may_reply
-from aikid.engine.changes import Handed
+from aikid.engine import handing
+from aikid.engine.changes import Changes, Handed
 from aikid.engine.leaves import Leaves, Line
+from aikid.engine.routes import RouteKey
+from aikid.store.pool import Pool
 from aikid.tell.alarm import Alarm
 
 log = logging.getLogger("aikid.handoffs")
@@ -53,9 +59,10 @@ class _Push:
 class Handoffs:
     """The hand-overs of this daemon."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, pool: Pool) -> None:
         self.leaves = Leaves(self._answer)
         self._bus = bus
+        self._pool = pool
         self._id = secrets.token_hex(8)
         self._tokens = itertools.count()
         self._pushes: dict[str, _Push] = {}
@@ -85,6 +92,19 @@ class Handoffs:
                 self._send(token, push)
             if self._bytes > KEPT_BYTES:
                 self._forget(token)
+
+    async def claim(self, woken: Mapping[RouteKey, int]) -> Changes:
+        """Hand over so many queued runs of routes, as far as workers have leave; return what that changed.
+
+        Best effort: whatever is not handed over is still queued.
+        """
+        try:
+            changes = await handing.hand_over(self._pool, self.leaves, woken, room=self._bus.room)
+        except Unavailable as error:
+            self._pool.outage.goes_on(error)
+            return Changes()
+        self.push(changes.handed)
+        return changes
 
     def repeat(self) -> None:
         """Push again what is due, and let go of what was pushed for long enough."""

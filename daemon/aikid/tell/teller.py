@@ -51,6 +51,8 @@ class Teller:
                 log.exception("a change was not told of: a bug")
 
     async def _tell_workers(self, changes: Changes) -> None:
+        if changes.woken:
+            changes.add(await self._handoffs.claim(changes.woken))
         if changes.claimed:
             self._offerer.claimed(changes.claimed, more=changes.more)
         if changes.queued:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from aiki import Client, Handle, Unavailable, Worker, WorkflowRun, task, workflow
+from aiki import Client, Event, Handle, Unavailable, Worker, Workflow, WorkflowRun, task, workflow
+from aiki.core.states import Move
 from aiki.wire import codec, subjects
 from aiki.wire.limits import DAEMONS
-from aiki.wire.messages import Claimed, Enqueue, Fence, HandOver, Park, Parked
+from aiki.wire.messages import Claimed, End, Enqueue, Fence, HandOver, Park, Parked, Record, Unit
 from aikid.app import App
-from aikid.engine import enqueue
+from aikid.engine import enqueue, record
 from aikid.engine.changes import Handed
 from aikid.engine.leaves import Line
 from aikid.loops.reclaimer import Reclaimer
@@ -31,6 +32,7 @@ from tests.waiting import ENOUGH, wait_until
 pytestmark = pytest.mark.anyio
 
 BORN = ["enqueued", "claim", "complete"]
+WOKEN = ["enqueued", "claim", "wait", "arrive", "claim", "complete"]
 RETURNED = ["enqueued", "claim", "release", "claim", "complete"]
 
 started: list[int] = []
@@ -70,6 +72,15 @@ async def waiting(run: WorkflowRun, gate: str) -> None:
 async def waiting_after_sleep(run: WorkflowRun, gate: str) -> None:
     await wait_at.run(run, gate)
     await run.sleep("200ms")
+
+
+approved = Event("approved", type=int)
+
+
+@workflow
+async def approving(run: WorkflowRun, n: int) -> int:
+    await double.run(run, n)
+    return n + await run.wait_for(approved)
 
 
 @task
@@ -123,16 +134,26 @@ class Side:
         return [item.move async for item in self.client.runs.history(run_id) if item.move != "entry"]
 
 
+async def is_in(handle: Handle[Any], state: str) -> bool:
+    return (await handle.status()).state.value == state
+
+
 @asynccontextmanager
-async def side(app: App, nats_url: str, namespace: str, *, worker_url: str = "", **options: Any) -> AsyncIterator[Side]:
+async def side(
+    app: App,
+    nats_url: str,
+    namespace: str,
+    *,
+    worker_url: str = "",
+    workflows: Sequence[Workflow[..., Any]] = (doubling, waiting, waiting_after_sleep),
+    **options: Any,
+) -> AsyncIterator[Side]:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client.connect(nats_url, namespace=namespace))
         theirs = client
         if worker_url:
             theirs = await stack.enter_async_context(Client.connect(worker_url, namespace=namespace))
-        worker = await stack.enter_async_context(
-            Worker(theirs, workflows=[doubling, waiting, waiting_after_sleep], **options)
-        )
+        worker = await stack.enter_async_context(Worker(theirs, workflows=workflows, **options))
         made = Side(app, client, worker)
         await made.parked()
         yield made
@@ -153,6 +174,47 @@ async def test_a_new_run_is_begun_without_a_claim(one: Side) -> None:
     assert status.started_at == status.created_at, "a claim would be another commit, and later"
     assert await one.story(handle.run_id) == BORN
     await wait_until(lambda: not one.app.handoffs._pushes, what="the word that it has come")
+
+
+async def test_a_run_that_left_memory_and_is_woken_goes_on_without_a_hint(app: App, nats: Nats, namespace: str) -> None:
+    async with side(app, nats.url, namespace, workflows=[approving], linger="0s") as one:
+        handle = await approving.enqueue(one.client, 4)
+        await wait_until(lambda: is_in(handle, "waiting"), what="the run's park")
+        await one.parked()
+        before = one.line.given
+        await handle.send(approved, 3)
+        assert await handle.result(timeout=ENOUGH) == 7
+        assert (started, one.line.given) == ([4], before + 1)
+        assert await one.story(handle.run_id) == WOKEN
+
+
+async def test_a_woken_run_whose_receiver_is_gone_is_taken_back_at_once(app: App, nats: Nats, namespace: str) -> None:
+    async with side(app, nats.url, namespace, workflows=[approving], linger="0s") as one:
+        handle = await approving.enqueue(one.client, 4)
+        await wait_until(lambda: is_in(handle, "waiting"), what="the run's park")
+        await one.parked()
+        await parts(one.worker).parking._inbox.close()
+        await handle.send(approved, 3)
+        assert await handle.result(timeout=ENOUGH) == 7
+        assert await one.story(handle.run_id) == [*WOKEN[:-1], "release", "claim", "complete"]
+
+
+async def test_a_run_that_is_woken_before_its_worker_knows_of_its_park_is_begun_anew(
+    app: App, nats: Nats, namespace: str
+) -> None:
+    """What is held of it is of an earlier claim."""
+    async with side(app, nats.url, namespace, workflows=[approving], linger="60s") as one:
+        handle = await approving.enqueue(one.client, 4)
+        await wait_until(lambda: parts(one.worker).slots._lingering, what="the run's rest")
+        await one.parked()
+        fence = parts(one.worker).runs.by_id[handle.run_id].fence
+        park = Unit(fence, 1, [], [], End(Move.WAIT, seen=0, waits=["event:approved"]))
+        calls = [(namespace, Record([park]))]
+        await record.record(app.pool, calls, set(), room=app.bus.room)
+        assert await is_in(handle, "waiting")
+        await handle.send(approved, 3)
+        assert await handle.result(timeout=ENOUGH) == 7
+        assert (started, await one.story(handle.run_id)) == ([4], WOKEN)
 
 
 async def test_a_new_run_has_the_context_of_its_worker(app: App, nats: Nats, namespace: str) -> None:
@@ -205,7 +267,7 @@ def proxy(nats: Nats) -> Any:
 
 
 async def is_running(handle: Handle[Any]) -> bool:
-    return (await handle.status()).state.value == "running"
+    return await is_in(handle, "running")
 
 
 async def test_a_push_to_a_frozen_connection_is_repeated_and_begun_once(
