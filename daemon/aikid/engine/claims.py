@@ -129,9 +129,9 @@ async def take_back(pool: Pool, handed: Handed) -> Changes:
 async def _journals(
     pool: Pool, begun: list[str], rows: list[ClaimedRow], *, room: int
 ) -> tuple[dict[str, int], dict[str, list[Entry]], dict[str, list[Attempt]]]:
-    lengths = await pool.run(lambda c: journal.lengths(c, begun))
+    lengths, tried = await pool.run(lambda c: journal.lengths(c, begun))
     written = {run_id: lengths[run_id] for run_id in begun if lengths[run_id]}
-    attempts = await pool.run(lambda c: journal.last_attempts(c, begun))
+    attempts = await pool.run(lambda c: journal.last_attempts(c, tried)) if tried else {}
     used = sum(len(row.input) + RUN_BYTES for row in rows)
     used += sum(weights.of_attempt(attempt) for tries in attempts.values() for attempt in tries)
     left = min(PAGE_BYTES, room - used)

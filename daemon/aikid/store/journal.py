@@ -14,7 +14,11 @@ from aikid.store.sql import LENGTH
 from aikid.store.units import ASKED
 
 # Everything here is of the generation that a run is in: what earlier ones left is for the pruner alone.
-_LENGTHS: Final = f"SELECT r.id::text, {LENGTH.format('r')} FROM aiki.runs r WHERE r.id = ANY(%b)"
+_LENGTHS: Final = f"""
+SELECT r.id::text, {LENGTH.format("r")},
+  EXISTS (SELECT FROM aiki.attempts a WHERE a.run_id = r.id AND a.generation = r.generation)
+FROM aiki.runs r WHERE r.id = ANY(%b)
+"""
 # Walks the primary key of these runs' journals once, as far as it is told; the window counts bytes until the page is
 # full.
 _FIRST_PAGES: Final = f"""
@@ -39,10 +43,11 @@ SELECT key, ok, value, at_us, turns_taken, {ASKED.format("counted")} FROM (
 """
 
 
-async def lengths(connection: Connection, run_ids: Sequence[str]) -> dict[str, int]:
-    """Return how many entries the runs' journals hold."""
+async def lengths(connection: Connection, run_ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """Return how many entries the runs' journals hold, and which of the runs have tries beside them."""
     cursor = await connection.execute(_LENGTHS, [Uuids(run_ids)], prepare=True, binary=True)
-    return dict(await cursor.fetchall())
+    rows = await cursor.fetchall()
+    return {run_id: length for run_id, length, _ in rows}, [run_id for run_id, _, has_tries in rows if has_tries]
 
 
 async def first_pages(

@@ -39,3 +39,15 @@ class _Explaining:
         self._pool.buffers += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         self._pool.plans.append(plan)
         return await self._connection.execute(text, parameters, **how)
+
+
+class CountedPool(Pool):
+    """A Pool that counts how often it sends work to Postgres."""
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__(database_url, size=1)
+        self.count = 0
+
+    async def _carry_out(self, connections: Any, work: Callable[[Connection], Awaitable[T]], **how: Any) -> T:
+        self.count += 1
+        return await super()._carry_out(connections, work, **how)

@@ -18,16 +18,31 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import Raw
 from nats.aio.client import Client as Connection
 
+from aiki.core.states import Move
 from aiki.wire import subjects
 from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, LIST_ITEMS, MESSAGE_BYTES, ROUTES, UNIT_ITEMS, UNREAD_EVENTS
-from aiki.wire.messages import Enqueue, History, ListRuns, Request, Status
+from aiki.wire.messages import Attempt, Claim, End, Enqueue, History, ListRuns, Request, Status
 from aikid.app import App
+from aikid.engine import claims
 from aikid.main import GC_THRESHOLDS
 from aikid.ops import OPS
 from tests.integration.daemon.asking import ask_together, send_together
-from tests.integration.daemon.engine import STORED_BESIDE, Engine, new_id, new_run, running_engine
+from tests.integration.daemon.costing import CountedPool
+from tests.integration.daemon.engine import (
+    STORED_BESIDE,
+    VERSION,
+    WORKFLOW,
+    Engine,
+    entry,
+    event,
+    new_id,
+    new_run,
+    running_engine,
+    unit,
+)
 from tests.waiting import patient
 
 pytestmark = pytest.mark.anyio
@@ -227,3 +242,25 @@ async def test_a_flood_of_reads_refuses_no_read_of_another_namespace(app: App, b
     *lists, history = await ask_together(app, bus, *flood, ("small", History(run.id)))
     assert sum(b'"overloaded"' in reply for reply in lists) == 100
     assert [item["move"] for item in json.loads(history)["ok"]["items"]] == ["enqueued"]
+
+
+async def trips(engine: Engine, session: str) -> int:
+    """Return how often the claim of a run sends something to Postgres."""
+    pool = CountedPool(engine.database)
+    request = Claim(session, uuid.uuid4().hex, [(WORKFLOW, VERSION)], 1)
+    (run,) = (await claims.claim(pool, engine.namespace, request, room=engine.room)).runs
+    await pool.aclose()
+    await engine.record(unit(run.fence, end=End(Move.RELEASE)))
+    return pool.count
+
+
+async def test_a_claim_asks_for_no_more_than_there_is_of_a_run(engine: Engine) -> None:
+    session, run_id = await engine.session(), await engine.queued_run()
+    assert await trips(engine, session) == 1, "it is new"
+    assert await trips(engine, session) == 2, "its journal, and what was tried, would be there"
+    await engine.send(event(run_id))
+    assert await trips(engine, session) == 3, "what reached it"
+    run = await engine.claim_one(session)
+    tried = Attempt("task:b:0:0", 1, Raw(b"{}"), None)
+    assert await engine.results(unit(run.fence, 0, entry(), attempts=[tried], end=End(Move.RELEASE))) == ["done"]
+    assert await trips(engine, session) == 5
