@@ -17,7 +17,6 @@ from aiki.wire.messages import NONE, NULL, UNDER_WAY, Attempt, Entry, Recorded, 
 DONE: Final = Recorded("done")
 FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
 CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
-UNPARKED: Final = Recorded("done", parked=False)
 UNFIRED: Final = Recorded("done", timer="early")
 FIRED: Final = Recorded("done", timer="done")
 Tries = Mapping[tuple[str, int], Attempt]
@@ -84,7 +83,7 @@ def repeated(standing: Standing | None, unit: Unit) -> Recorded:
             return DONE
         # A park that did not hold left the claim as it was.
         was_news = unit.end.seen is not None and standing.state is State.RUNNING and standing.length >= length
-        return UNPARKED if was_news else CONFLICT
+        return Recorded("done", parked=False, news=standing.news) if was_news else CONFLICT
     if standing.state is not State.RUNNING:
         return FENCED
     if standing.length < length:

@@ -136,7 +136,7 @@ async def record(
 # Primary keys, no locks; of the history what the last claim ended in, which is what follows it but words to its body.
 _STANDING: Final = f"""
 SELECT r.namespace, r.id::text, r.state, r.epoch, r.claim_id,
-  {LENGTH.format("r")},
+  {LENGTH.format("r")}, r.news_seq,
   h.move, h.reason, {MICROSECONDS.format("r.due_at")}, sha256(r.output), sha256(r.error)
 FROM unnest(%b, %b) AS t(namespace, id) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
 LEFT JOIN LATERAL (
@@ -155,9 +155,9 @@ async def standings(
     cursor = await connection.execute(_STANDING, [Texts(namespaces), Uuids(run_ids)], prepare=True, binary=True)
     return {
         (namespace, run_id): Standing(
-            State(state), epoch, claim_id, length, outcome=Outcome(Move(move), *ended) if move else None
+            State(state), epoch, claim_id, length, news=news, outcome=Outcome(Move(move), *ended) if move else None
         )
-        for namespace, run_id, state, epoch, claim_id, length, move, *ended in await cursor.fetchall()
+        for namespace, run_id, state, epoch, claim_id, length, news, move, *ended in await cursor.fetchall()
     }
 
 

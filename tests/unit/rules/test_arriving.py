@@ -101,7 +101,7 @@ def test_a_park_holds_if_its_worker_has_seen_all_that_came() -> None:
     assert after.waits == {"event:approved"}
     recorded, after = recording.record(RUNNING, unit, [], {}, coming=["event:approved"])
     assert (recorded, after.state, after.length) == (Recorded("done", parked=False, news=1), State.RUNNING, 1)
-    assert recording.record(after, unit, unit.entries, {}) == (recording.UNPARKED, after), "a repeat"
+    assert recording.record(after, unit, unit.entries, {}) == (recorded, after), "a repeat"
 
 
 def test_what_was_said_of_a_timer_is_said_of_its_repeat() -> None:
