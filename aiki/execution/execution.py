@@ -152,7 +152,6 @@ class Execution:
             life.draining = True  # a park in flight that does not hold gives the claim back, too
             if life.is_open:
                 self.drain()  # how its claim ends then is the daemon's affair: it is paused
-            return
         if self._arrivals.behind:
             self._read_inbox()
         self._on_arrived()
@@ -333,7 +332,7 @@ class Execution:
             self._turns.schedule()
         elif rest is Rest.RELEASE:
             self._end_with(End(Move.RELEASE))
-        elif rest is Rest.LEAVE:
+        elif rest is Rest.LEAVE and not self._arrivals.behind:  # else no park holds before that is read
             self._leave(wake)
         elif rest is Rest.LINGER:
             life.move(Happening.REST)

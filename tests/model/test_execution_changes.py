@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from aiki.core.states import State
-from tests.model.test_execution_fuzz import FIRST_SEED, RUNS, Case, seeded
+from tests.model.test_execution_fuzz import FIRST_SEED, RUNS, Case, seeded, watched
 from tests.worlds.programs import CALM, RACY, Node, calls_in, edited, program
 from tests.worlds.virtual_loop import interrupting, simulate
 
@@ -88,6 +88,7 @@ def flat_calls(tree: Node) -> list[tuple[int, float]]:
     return [call for part in tree.parts for call in flat_calls(part)]
 
 
+@watched()
 def test_a_changed_sequence_is_judged_exactly() -> None:
     seen: Counter[tuple[str, str]] = Counter()
     for seed in range(FIRST_SEED, FIRST_SEED + RUNS // 2):
@@ -120,6 +121,7 @@ def test_a_changed_sequence_is_judged_exactly() -> None:
 
 
 @pytest.mark.parametrize("kinds", [CALM, RACY], ids=["calm", "racy"])
+@watched()
 def test_a_changed_program_starts_nothing_before_it_has_diverged(kinds: list[str]) -> None:
     seen: Counter[str] = Counter()
     for seed in range(FIRST_SEED, FIRST_SEED + RUNS // 5):
@@ -151,6 +153,7 @@ def test_a_changed_program_starts_nothing_before_it_has_diverged(kinds: list[str
 
 
 @pytest.mark.parametrize("kinds", [CALM, RACY], ids=["calm", "racy"])
+@watched()
 def test_a_change_under_patched_never_diverges(kinds: list[str]) -> None:
     judged = 0
     for seed in range(FIRST_SEED, FIRST_SEED + RUNS // 5):

@@ -1,8 +1,9 @@
 """Random bodies under random crashes: replay is live again, exactly, and nothing recorded is done twice.
 
 They are sent events at random moments, of which their workers are not always told, and whose clocks are not the
-database's; they send some themselves. Some are cancelled at a random moment, once or twice. No event is lost, taken
-twice, out of order, or overtaken by a timer.
+database's; they send some themselves, many to another program that runs beside them. They are paused and resumed, their
+sleeps are ended, and some are cancelled or pass their deadline, once or twice. No event is lost, taken twice, out of
+order, or overtaken by a timer; what is held starts nothing; no wake ends a timeout.
 
 `AIKI_FUZZ_RUNS` (default 500) and `AIKI_FUZZ_SEED` (default 0) choose how many runs, and which; a failure names its
 seed, and AIKI_FUZZ_RUNS=1 AIKI_FUZZ_SEED=that repeats it alone.
@@ -14,22 +15,24 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from aiki.core.keys import kind_of
-from aiki.core.states import TERMINAL, State
+from aiki.core.states import TERMINAL, State, target
 from aiki.definitions.workflow import workflow
 from aiki.execution import Pools
 from aiki.execution.deliveries import Deliveries
 from aiki.execution.kinds import KINDS
 from aiki.execution.timers import Timer
 from aiki.inside.workflow_run import WorkflowRun
-from aiki.wire.messages import Entry
+from aiki.rules.controlling import Obeyed
+from aiki.wire.messages import Entry, Outcome
 from tests.worlds.interpreter import HEARD, PEER, Interpreter
-from tests.worlds.outside import Outside, make_tasks
+from tests.worlds.outside import OUTSIDES, Outside
 from tests.worlds.programs import TALKING, Node, program
 from tests.worlds.virtual_loop import interrupting, simulate
 from tests.worlds.world import World
@@ -37,6 +40,9 @@ from tests.worlds.world import World
 RUNS = int(os.environ.get("AIKI_FUZZ_RUNS", "500"))
 FIRST_SEED = int(os.environ.get("AIKI_FUZZ_SEED", "0"))
 POOLS = Pools()
+RUN_ID = "0190b0a0-0000-7000-8000-000000000001"
+ALONE = 0.6
+"""How many programs are; the others run in pairs."""
 LIVES = 6
 """Claims of a run that are cut short; the next one is left in peace."""
 
@@ -55,50 +61,59 @@ class Witness:
 class Case:
     """One program and its run."""
 
-    def __init__(self, seed: int, tree: Node, *, pure: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        tree: Node,
+        *,
+        pure: bool = False,
+        run_id: str = RUN_ID,
+        peer: str = PEER,
+        runs: dict[str, World] | None = None,
+    ) -> None:
         self.draw = random.Random(seed)
         self.tree = tree
-        self.outside = Outside(self.draw, pure=pure)
-        self.tasks = make_tasks(self.outside)
+        self.peer = peer
+        """The run that it sends to, beside itself."""
+        self.outside = OUTSIDES[run_id] = Outside(self.draw, pure=pure, is_held=lambda: self.world.is_held)
         self.witness = Witness()
         self.known: list[tuple[str, int, int]] = []
-        self.world = self.make_world(seed)
+        self.faults: list[str] = []
+        """What the body has seen that must not be."""
+        self.world = self.make_world(seed, run_id, {} if runs is None else runs)
         self.world.deafness = self.draw.choice([0, 0.2, 1])
-        self.peer = World(self.world.workflow, run_id=PEER, runs=self.world.runs)
-        """Is sent to, and never runs."""
-        self.sent = 0
+        self.sent = self.pauses = self.wakes = 0
+        CASES[run_id] = self
 
-    def make_world(self, seed: int) -> World:
+    def make_world(self, seed: int, run_id: str, runs: dict[str, World]) -> World:
         @workflow(name="fuzz", version="1")
         async def fuzz(run: WorkflowRun) -> str:
-            interpreter = Interpreter(run, self.tasks, self.witness.trace)
+            interpreter = Interpreter(run, self.witness.trace, self.faults, self.peer)
             return repr(await interpreter.go(self.tree, {}))
 
         return World(
             fuzz,
             pools=POOLS,
             seed=seed,
+            run_id=run_id,
             latency=(0.001, 0.01, 0.3),
             page_length=self.draw.choice([1, 3, 10, 1_000_000]),
+            runs=runs,
         )
 
     async def live(self, cut: str | None) -> None:
         """Claim the run once; end the claim by `cut` at some moment, or let it come to its own end."""
         world = self.world
-        if world.state is State.WAITING:
-            await world.queued()
-        elif world.standing.due_at is not None and world.state is not State.QUEUED:
-            await asyncio.sleep(max(0, (world.standing.due_at - world.now()) / 1_000_000))
+        await world.claimable()
         self.witness = Witness()
         self.outside.recorded = {entry.key for entry in world.journal if not entry.key.startswith("timer:")}
         world.skew = self.draw.choice([0, 0, 50_000, -50_000])
-        with watched(self.witness, self.check_timer):
-            world.claim()
-            if cut is not None:
-                handle = asyncio.get_running_loop().call_later(self.draw.expovariate(0.5), self.cut, cut)
-                await world.settle()
-                handle.cancel()
+        world.claim()
+        if cut is not None:
+            handle = asyncio.get_running_loop().call_later(self.draw.expovariate(0.5), self.cut, cut)
             await world.settle()
+            handle.cancel()
+        await world.settle()
         self.compare()
 
     async def talk(self) -> None:
@@ -109,11 +124,22 @@ class Case:
                 self.sent += self.world.send(self.draw.choice(HEARD).bind(f"{self.sent}")).result == "taken"
 
     async def cancel(self) -> None:
-        """Cancel the run at some moment, or never."""
+        """Have the run end at some moment, or never."""
         if self.draw.random() < 0.3:
             for _ in range(2):
                 await asyncio.sleep(self.draw.expovariate(0.3))
-                self.world.cancel()
+                self.world.cancel(self.draw.choice(["requested", "requested", "timeout"]))
+
+    async def hold(self) -> None:
+        """Pause the run now and then for a while, and end its sleeps."""
+        while self.draw.random() < 0.6:
+            await asyncio.sleep(self.draw.expovariate(0.3))
+            if self.draw.random() < 0.5:
+                self.wakes += self.world.end_sleep() is not Obeyed.REFUSED
+                continue
+            self.pauses += self.world.pause() is not Obeyed.REFUSED
+            await asyncio.sleep(self.draw.choice([0, 0.01, 0.3, 3, 20]))
+            self.world.resume()
 
     def check_timer(self, timer: Timer) -> None:
         """No timer goes off before what came in time for an open wait, whether its worker knew of that or not."""
@@ -121,12 +147,22 @@ class Case:
         assert not overtaken, f"a timer of {timer.when_us} has gone off before {overtaken}"
 
     def check_ledger(self) -> None:
-        """What was accepted is taken by one entry or unread; what was sent has reached its run, once."""
-        takes = [number for entry in self.world.journal for number in entry.takes]
-        assert sorted(takes) == sorted(self.world.inbox.taken)
-        told = [op.id for unit in self.world.units for op in unit.ops if op.run_id == PEER]
-        assert {arrival.id for arrival in self.peer.inbox.arrivals} == set(told)
-        assert len(self.peer.inbox.arrivals) == len(set(told))
+        """What was accepted is taken by one entry or unread; what was sent has reached its run once, or was refused."""
+        world = self.world
+        takes = [number for entry in world.journal for number in entry.takes]
+        assert sorted(takes) == sorted(world.inbox.taken)
+        for op in (op for unit in world.units for op in unit.ops):
+            (outcome,) = [arrival for arrival in world.inbox.arrivals if (arrival.kind, arrival.name) == ("op", op.id)]
+            target = world.runs.get(op.run_id)
+            reached = [] if target is None else [one for one in target.inbox.arrivals if one.id == op.id]
+            assert len(reached) == (msgspec.json.decode(outcome.value, type=Outcome).result == "taken")
+
+    def check_conduct(self) -> None:
+        """It has ended once, what was recorded was not started again, and nothing while it was held."""
+        assert not self.outside.again, "recorded tasks were started again"
+        assert not self.outside.held, "tasks were started although a pause had come"
+        assert not self.faults, self.faults
+        assert sum(target(move) in TERMINAL for move in self.world.ends) == 1, self.world.ends
 
     def cut(self, how: str) -> None:
         if self.world.execution is None:
@@ -146,26 +182,30 @@ class Case:
         assert [key for key, _, _ in self.known] == recorded[: len(self.known)]
 
 
+CASES: dict[str, Case] = {}
+"""By the id of its run, whose deliveries are watched."""
+
+
 def _is_at_once(key: str) -> bool:
     kind = KINDS.get(kind_of(key))
     return kind is not None and kind.at_once
 
 
 @contextmanager
-def watched(witness: Witness, check_timer: Callable[[Timer], None]) -> Iterator[None]:
-    """Let `witness` see the deliveries of all bodies, and timers be checked that go off for the first time."""
+def watched() -> Iterator[None]:
+    """Let cases see the deliveries of their bodies, and check timers that go off for the first time."""
     consume, record, fire = Deliveries._consume, Deliveries._record, Deliveries._fire
 
     def consumed(deliveries: Deliveries, index: int, entry: Entry) -> None:
-        witness.saw(entry.key)
+        _case_of(deliveries).witness.saw(entry.key)
         consume(deliveries, index, entry)
 
     def recorded(deliveries: Deliveries, entry: Entry, *, is_durable: bool = False) -> None:
-        witness.saw(entry.key)
+        _case_of(deliveries).witness.saw(entry.key)
         record(deliveries, entry, is_durable=is_durable)
 
     def fired(deliveries: Deliveries, timer: Timer, entry: Entry) -> None:
-        check_timer(timer)
+        _case_of(deliveries).check_timer(timer)
         fire(deliveries, timer, entry)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -175,9 +215,15 @@ def watched(witness: Witness, check_timer: Callable[[Timer], None]) -> Iterator[
         yield
 
 
+def _case_of(deliveries: Deliveries) -> Case:
+    run = deliveries._loop.workflow_run
+    assert isinstance(run, WorkflowRun)
+    return CASES[run.run_id]
+
+
 async def run_to_its_end(case: Case, lives: int = LIVES) -> None:
     world = case.world
-    talking, cancelling = asyncio.create_task(case.talk()), asyncio.create_task(case.cancel())
+    around = [asyncio.create_task(happens) for happens in (case.talk(), case.cancel(), case.hold())]
     for life in range(200):
         cut = case.draw.choice(["crash", "crash", "crash", "stop", "drain"]) if life < lives else None
         await case.live(cut)
@@ -186,10 +232,9 @@ async def run_to_its_end(case: Case, lives: int = LIVES) -> None:
             break
     else:
         raise AssertionError("the run does not end")
-    talking.cancel()
-    cancelling.cancel()
-    case.check_ledger()
-    assert not case.outside.again, "recorded tasks were started again"
+    for happening in around:
+        happening.cancel()
+    case.check_conduct()
 
 
 async def replay_whole(case: Case) -> None:
@@ -208,36 +253,66 @@ async def replay_whole(case: Case) -> None:
 
 
 @contextmanager
-def seeded(seed: int, tree: Node) -> Iterator[None]:
+def seeded(seed: int, tree: Node | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise AssertionError(f"seed {seed}: {error!r}\nAIKI_FUZZ_RUNS=1 AIKI_FUZZ_SEED={seed}\n{tree}") from error
+        shown = tree or [case.tree for case in CASES.values()]
+        raise AssertionError(f"seed {seed}: {error!r}\nAIKI_FUZZ_RUNS=1 AIKI_FUZZ_SEED={seed}\n{shown}") from error
 
 
+def cases_of(seed: int) -> list[Case]:
+    """Return a program, or two that send to one another; one that is alone sends to a run that never goes on."""
+    draw = random.Random(seed)
+    first, runs = program(draw, TALKING), dict[str, World]()
+    if draw.random() < ALONE:
+        case = Case(seed, first, runs=runs)
+        World(case.world.workflow, run_id=PEER, runs=runs)
+        return [case]
+    return [
+        Case(seed, first, peer=PEER, runs=runs),
+        Case(seed + 1_000_000, program(draw, TALKING), run_id=PEER, peer=RUN_ID, runs=runs),
+    ]
+
+
+async def live_and_replay(seed: int) -> Counter[str]:
+    cases = cases_of(seed)
+    await asyncio.gather(*map(run_to_its_end, cases))
+    for case in cases:
+        case.check_ledger()
+    seen: Counter[str] = Counter()
+    for case in cases:
+        seen += told(case)
+        await replay_whole(case)
+    return seen
+
+
+def told(case: Case) -> Counter[str]:
+    """Return what has happened to the run."""
+    world = case.world
+    return Counter(
+        programs=1,
+        entries=len(world.journal),
+        claims=world.epoch,
+        events=case.sent,
+        sends=sum(len(unit.ops) for unit in world.units),
+        taken=len(world.inbox.taken),
+        pauses=case.pauses,
+        wakes=case.wakes,
+        refused_parks=world.refused_parks,
+        cancelled=world.state is State.CANCELLED,
+        timed_out=any(entry.key == "cancel:timeout" for entry in world.journal),
+        **Counter(f"timers_{answer}" for answer in world.timers),
+    )
+
+
+@watched()
 def test_replay_is_live_again_under_crashes() -> None:
     seen: Counter[str] = Counter()
     for seed in range(FIRST_SEED, FIRST_SEED + RUNS):
-        tree = program(random.Random(seed), TALKING)
-
-        async def one(seed: int = seed, tree: Node = tree) -> Counter[str]:
-            case = Case(seed, tree)
-            await run_to_its_end(case)
-            await replay_whole(case)
-            world = case.world
-            return Counter(
-                entries=len(world.journal),
-                claims=world.epoch,
-                events=case.sent,
-                taken=len(world.inbox.taken),
-                refused_parks=world.refused_parks,
-                cancelled=world.state is State.CANCELLED,
-                **Counter(f"timers_{answer}" for answer in world.timers),
-            )
-
-        with seeded(seed, tree):
-            seen += simulate(one(), clock=interrupting(random.Random(seed)))
-    print(f"{RUNS} runs: {dict(seen)}")
+        with seeded(seed):
+            seen += simulate(live_and_replay(seed), clock=interrupting(random.Random(seed)))
+    print(f"{RUNS} seeds: {dict(seen)}")
     if RUNS >= 500:
-        expected = {"cancelled", "taken", "refused_parks", "timers_done", "timers_early", "timers_news"}
-        assert not expected - set(seen), seen
+        expected = {"cancelled", "timed_out", "taken", "sends", "pauses", "wakes", "refused_parks"}
+        assert not (expected | {"timers_done", "timers_early", "timers_news"}) - set(seen), seen

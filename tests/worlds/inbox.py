@@ -18,6 +18,8 @@ class WorldInbox:
     def __init__(self, clock: Callable[[], int]) -> None:
         self.clock = clock
         self.arrivals: list[Arrival] = []
+        self.news = 0
+        """The number that was given last: to an arrival, or to the word that something is wanted."""
         self.taken: dict[int, str] = {}
         """Numbers of what was consumed, and the key of the entry that did."""
         self.last_at: int | None = None
@@ -48,16 +50,24 @@ class WorldInbox:
 
     def add(self, kind: str, name: str = "", value: msgspec.Raw = NULL, id: str = "") -> Arrival:
         self.last_at = arriving.comes_at(self.clock(), self.last_at)
-        arrival = msgspec.convert([len(self.arrivals) + 1, self.last_at, kind, name, value, id], Arrival)
+        arrival = msgspec.convert([self.next_number(), self.last_at, kind, name, value, id], Arrival)
         self.arrivals.append(arrival)
         return arrival
+
+    def next_number(self) -> int:
+        self.news += 1
+        return self.news
+
+    def begin_as(self, other: WorldInbox) -> None:
+        """Hold what `other` does: taken there is taken here."""
+        self.arrivals, self.taken, self.news = list(other.arrivals), dict(other.taken), other.news
 
     def consume(self, entries: Iterable[Entry]) -> int:
         """Mark what entries take as read, each once and first in, first out; return how many events that were."""
         events = 0
         for entry in entries:
             for number in entry.takes:
-                row = self.arrivals[number - 1]
+                row = next(arrival for arrival in self.arrivals if arrival.number == number)
                 assert number not in self.taken, f"{entry.key} takes {number} again, after {self.taken[number]}"
                 older = [one for one in self.unread if (one.kind, one.name) == (row.kind, row.name)]
                 assert older[0] is row, f"{entry.key} takes {number} before {older[0].number}"
@@ -67,11 +77,11 @@ class WorldInbox:
 
     def fires(self, timer: TimerAsk) -> arriving.Fired:
         """Say whether an asked timer fires; then nothing comes before it any more."""
-        unseen = self.arrivals[timer.seen : timer.seen + 1]
+        unseen = [arrival for arrival in self.arrivals if arrival.number > timer.seen]
         fired = arriving.fires(
             due=timer.due,
             seen=timer.seen,
-            news=len(self.arrivals),
+            news=self.news,
             first_unseen_at=unseen[0].at if unseen else None,
             clock=self.clock(),
         )
@@ -83,7 +93,7 @@ class WorldInbox:
         """Return a page of what is unread beyond a number."""
         rows = [arrival for arrival in self.unread if arrival.number > after]
         if len(rows) <= length:
-            return InboxReply(rows, len(self.arrivals))
+            return InboxReply(rows, self.news)
         return InboxReply(rows[:length], rows[length - 1].number, more=True)
 
     def first_page(self, length: int) -> tuple[list[Arrival], int, int]:

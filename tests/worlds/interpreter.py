@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
 
 from aiki.core.errors import Conflict, EventTimeout, SendFailed, TaskFailed
-from aiki.definitions.task import Task
 from aiki.inside.event import Event, Message
 from aiki.inside.workflow_run import WorkflowRun
-from tests.worlds.outside import number_of
+from tests.worlds.outside import TASKS, number_of
 from tests.worlds.programs import EVENTS, Node
 
 HEARD = [Event(f"event-{number}", type=str) for number in range(EVENTS)]
 PEER = "0190b0a0-0000-7000-8000-00000000000a"
-"""Whom programs send to, beside themselves."""
+"""Whom programs send to that have no other, beside themselves."""
 
 
 class Interpreter:
-    """Runs a program as a workflow's body. `trace` is what a person would see it do."""
+    """Runs a program as a workflow's body. `trace` is what a person would see it do, `faults` what must not be."""
 
-    def __init__(self, run: WorkflowRun, tasks: dict[str, Task[Any, Any]], trace: list[object]) -> None:
+    def __init__(self, run: WorkflowRun, trace: list[object], faults: list[str], peer: str = PEER) -> None:
         self.run = run
-        self.tasks = tasks
+        self.faults = faults
+        self.peer = peer
         self.trace = trace
 
     async def call(self, id: int, name: str, argument: object, key: str | None = None) -> str:
-        chosen = self.tasks[name] if key is None else self.tasks[name].options(idempotency_key=key)
+        chosen = TASKS[name] if key is None else TASKS[name].options(idempotency_key=key)
         try:
             value = str(await chosen.run(self.run, repr(argument)))
         except TaskFailed as error:
@@ -106,7 +106,7 @@ class Interpreter:
     async def do_try_(self, node: Node, env: dict[str, Any]) -> Any:
         name = "bad" if node.id % 2 else "ok"
         try:
-            value = await self.tasks[name].run(self.run, str(node.id))
+            value = await TASKS[name].run(self.run, str(node.id))
             return [value, await self.go(node.parts[0], env)]
         except TaskFailed as error:
             return ["caught", str(error), await self.go(node.parts[1], env)]
@@ -126,15 +126,19 @@ class Interpreter:
         return self.heard(node, await self.run.wait_for(HEARD[int(node.number)]))
 
     async def do_heartimeout(self, node: Node, env: dict[str, Any]) -> Any:
+        began = self.run.now()
         try:
             return self.heard(node, await self.run.wait_for(HEARD[node.id % EVENTS], timeout=f"{node.number}s"))
         except EventTimeout:
+            self.timed_out(node, began)
             return self.heard(node, None)
 
     async def do_hearcount(self, node: Node, env: dict[str, Any]) -> Any:
+        began = self.run.now()
         try:
             values = await self.run.wait_for(HEARD[node.id % EVENTS], count=2, timeout=f"{node.number}s")
         except EventTimeout:
+            self.timed_out(node, began)
             values = []
         return self.heard(node, values)
 
@@ -143,12 +147,12 @@ class Interpreter:
         return self.heard(node, [message.event.name, message.value, message.at])
 
     async def do_hearwithin(self, node: Node, env: dict[str, Any]) -> Any:
-        value = None
+        value, began = None, self.run.now()
         try:
             async with asyncio.timeout(node.number):
                 value = await self.run.wait_for(HEARD[node.id % EVENTS])
         except TimeoutError:
-            pass
+            self.timed_out(node, began)
         return self.heard(node, value)
 
     async def do_hearlater(self, node: Node, env: dict[str, Any]) -> Any:
@@ -157,15 +161,20 @@ class Interpreter:
         value = await self.call(node.id, "t1", node.id)
         return [value, self.heard(node, await waiting)]
 
-    async def do_tell(self, node: Node, env: dict[str, Any], target: str = PEER) -> Any:
+    async def do_tell(self, node: Node, env: dict[str, Any], target: str | None = None) -> Any:
         try:
-            await self.run.send(target, HEARD[int(node.number)], f"from {node.id}")
+            await self.run.send(target or self.peer, HEARD[int(node.number)], f"from {node.id}")
         except SendFailed as error:
             return self.heard(node, error.result)
         return self.heard(node, "sent")
 
     async def do_tellself(self, node: Node, env: dict[str, Any]) -> Any:
         return await self.do_tell(node, env, self.run.run_id)
+
+    def timed_out(self, node: Node, began: datetime) -> None:
+        """No wake ends a timeout."""
+        if (took := self.run.now() - began) < timedelta(seconds=node.number):
+            self.faults.append(f"{node.kind} {node.id} timed out after {took}")
 
     def heard(self, node: Node, value: Any) -> Any:
         self.trace.append((node.id, "heard", value, self.run.now()))
@@ -288,16 +297,20 @@ class Interpreter:
         return out
 
     async def do_wait_for(self, node: Node, env: dict[str, Any]) -> Any:
+        began = self.run.now()
         try:
             return await asyncio.wait_for(self.go(node.parts[0], env), node.number)
         except TimeoutError:
+            self.timed_out(node, began)
             return await self.call(node.id, "to", [node.id])
 
     async def do_timeout(self, node: Node, env: dict[str, Any]) -> Any:
+        began = self.run.now()
         try:
             async with asyncio.timeout(node.number):
                 return await self.go(node.parts[0], env)
         except TimeoutError:
+            self.timed_out(node, began)
             return await self.call(node.id, "to", [node.id])
 
     async def do_moveon(self, node: Node, env: dict[str, Any]) -> Any:
@@ -356,7 +369,7 @@ class Interpreter:
 
     async def do_failtg(self, node: Node, env: dict[str, Any]) -> Any:
         async def fails() -> None:
-            await self.tasks["bad"].run(self.run, f"boom {node.id}")
+            await TASKS["bad"].run(self.run, f"boom {node.id}")
 
         try:
             async with asyncio.TaskGroup() as group:

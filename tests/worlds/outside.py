@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +30,18 @@ class Outside:
     started: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
     """Keys of tasks that were started although their outcome was in the journal."""
+    is_held: Callable[[], bool] = lambda: False
+    """Whether nothing may be started: a pause has come."""
+    held: list[str] = field(default_factory=list)
+    """Keys of tasks that were started all the same."""
 
     async def act(self, name: str, argument: str) -> str:
         me = task_run()
         self.started.append(me.key)
         if me.key in self.recorded:
             self.again.append(me.key)
+        if self.is_held():
+            self.held.append(me.key)
         pause = self.draw.choice([0, 0.05, 0.1, 0.5, 0.5, 1, 3, 8])
         if pause:
             await asyncio.sleep(pause)
@@ -45,7 +52,7 @@ class Outside:
         return f"{name}/{number_of(argument) if self.pure else (number_of(argument), self.draw.random())}"
 
 
-def make_tasks(outside: Outside) -> dict[str, Task[Any, Any]]:
+def _make_tasks() -> dict[str, Task[Any, Any]]:
     retries = {"flaky": Retry.from_delays(["500ms", "2s", "20s"])}
     names = (
         "t0 t1 t2 t3 t4 env same cond bad ok fin ag cons won first to mo sh cancelled spun after rv cleanup flaky key"
@@ -53,8 +60,14 @@ def make_tasks(outside: Outside) -> dict[str, Task[Any, Any]]:
 
     def make(name: str) -> Task[Any, Any]:
         async def act(argument: str) -> str:
-            return await outside.act(name, argument)
+            return await OUTSIDES[task_run().run_id].act(name, argument)
 
         return task(name=name, retry=retries.get(name, Retry.none()))(act)
 
     return {name: make(name) for name in names.split()}
+
+
+OUTSIDES: dict[str, Outside] = {}
+"""By run, what its tasks act on."""
+TASKS = _make_tasks()
+"""Those of all programs: to make them costs more than most programs do."""

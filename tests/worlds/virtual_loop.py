@@ -9,8 +9,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 R = TypeVar("R")
-SPINNING = 200
+SPINNING = 50
 """Turns of the loop without a pause, from which on each takes time."""
+SPIN_SECONDS = 0.0005
+"""How much longer each of them takes than the one before: who spins for long is not to be run through every turn."""
 
 
 class _Selector(selectors.DefaultSelector):
@@ -24,7 +26,7 @@ class _Selector(selectors.DefaultSelector):
         if ready or timeout == 0:
             self.busy += 1
             if self.busy > SPINNING:  # a body that spins: time goes by all the same
-                self.loop.seconds += 0.005
+                self.loop.seconds += SPIN_SECONDS * (self.busy - SPINNING)
             return ready
         self.busy = 0
         if self.loop.outside:

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw
@@ -24,9 +24,10 @@ from aiki.definitions.workflow import Workflow
 from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
 from aiki.inside.asks import Wait
 from aiki.inside.event import BoundEvent
-from aiki.rules import arriving, crashing, recording
+from aiki.rules import arriving, controlling, crashing, recording
 from aiki.rules.checking import check_unit
 from aiki.rules.claiming import claimed
+from aiki.rules.controlling import Obeyed
 from aiki.rules.standing import Standing, resumed, woken
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
@@ -88,8 +89,8 @@ class World:
         self.lease = Lease(certain_until=math.inf)
         self.before_record: Callable[[Unit], Recorded | None] = lambda unit: None
         self.refuse_page: AikiError | None = None
-        self.wanted: str | None = None
-        """What the daemon says is wanted of the run."""
+        self.held: Execution | None = None
+        """The claim whose worker has heard that its run is to be paused."""
         self.inbox = WorldInbox(self.clock)
         self.runs = {} if runs is None else runs
         """All runs that can be sent to, by id."""
@@ -167,11 +168,29 @@ class World:
         sent = Sent(self.run_id, id or f"send-{self._sends}", event.event.name, value, key, digest)
         return self.receive(sent)
 
-    def end_sleep(self) -> None:
+    def end_sleep(self) -> Obeyed:
         """Send the run a wake."""
-        self.inbox.add("wake")
-        self.standing = arriving.reached(self.standing, ["wake"])
+        obeyed, after = controlling.wake(self.standing)
+        if after.news > self.standing.news:
+            self.inbox.add("wake")
+        self.standing = after
         self._tell()
+        return obeyed
+
+    def pause(self) -> Obeyed:
+        """Hold the run: at once if it rests, else when its claim ends."""
+        obeyed, after = controlling.pause(self.standing)
+        if after.news > self.standing.news:
+            self.inbox.next_number()
+        self.standing = after
+        self._tell()
+        return obeyed
+
+    def resume(self) -> Obeyed:
+        """Let the run go on, or take back a pause that its worker has not carried out."""
+        obeyed, self.standing = controlling.resume(self.standing, now=self.clock())
+        self._changed.set()
+        return obeyed
 
     def receive(self, event: Sent | SendOp) -> Outcome:
         """Take in an event, wake the run if it waits for it, and tell its worker."""
@@ -181,27 +200,31 @@ class World:
             self._tell()
         return outcome
 
-    def cancel(self, reason: str = "requested") -> None:
+    def cancel(self, reason: Literal["requested", "timeout"] = "requested") -> None:
         """Have the run end, whatever it waits for; only the first time is there anything to tell."""
         if any(arrival.kind == "cancel" for arrival in self.inbox.arrivals):
             return
-        self.inbox.add("cancel", value=Raw(msgspec.json.encode(CancelNote(reason))))  # type: ignore[arg-type]
+        self.inbox.add("cancel", value=Raw(msgspec.json.encode(CancelNote(reason))))
         self.standing = arriving.reached(self.standing, [arriving.CANCEL])
         self._tell()
 
     def _tell(self) -> None:
         if self.execution is not None and self.random.random() >= self.deafness:
-            number = len(self.inbox.arrivals)
-            came = self.inbox.arrivals[max(0, number - self.random.choice(self.along)) :]
+            came = self.inbox.arrivals[max(0, len(self.inbox.arrivals) - self.random.choice(self.along)) :]
             self._loop.call_later(
-                self.random.choice(self.latency), self._alive, self.execution, "on_news", number, came
+                self.random.choice(self.latency), self._alive, self.execution, "on_news", self.inbox.news, came
             )
         self._changed.set()
 
     def _read_inbox(self, run: ClaimedRun, after: int) -> None:
         reply = self.inbox.page(after, self.page_length)
-        reply.wanted = self.wanted
+        reply.wanted = self.standing.wanted
         self._loop.call_later(self.random.choice(self.latency), self._alive, run, "on_inbox", reply)
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether a claim goes on whose worker has heard of a pause."""
+        return self.held is not None and self.held is self.execution
 
     @property
     def state(self) -> RunState:
@@ -272,14 +295,10 @@ class World:
             _, lost = crashing.lose(self.standing, is_left=False, now=self.now())
             self.standing = resumed(lost) if lost.state is RunState.BLOCKED else lost
 
-    async def queued(self) -> None:
-        """Wait until the run can be claimed: something has come that it waits for, or its date."""
-        if self.state not in (RunState.SLEEPING, RunState.RETRYING):
-            await self._until_queued_or_due()
-
-    async def _until_queued_or_due(self) -> None:
+    async def claimable(self) -> None:
+        """Wait until the run is queued, or its date has come: who is paused has none."""
         while self.state is not RunState.QUEUED:
-            due_at = self.standing.due_at
+            due_at = self.standing.due_at if self.state in PARKED else None
             if due_at is not None and due_at <= self.clock():
                 return
             self._changed.clear()
@@ -299,7 +318,7 @@ class World:
         """Claim the run again and again until it is over or blocked; return its end."""
         for _ in range(claims):
             if self.execution is None:
-                await self._until_queued_or_due()
+                await self.claimable()
                 self.claim()
             await self.settle()
             if self.state not in (RunState.QUEUED, RunState.SLEEPING, RunState.RETRYING, RunState.WAITING):
@@ -395,3 +414,5 @@ class World:
     def _alive(self, execution: ClaimedRun, method: str, *args: Any) -> None:
         if execution is self.execution:
             getattr(execution, method)(*args)
+            if method == "on_inbox" and args[0].wanted is not None:
+                self.held = self.execution

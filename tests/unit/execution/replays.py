@@ -59,7 +59,7 @@ def again(world: World, flow: Workflow[Any, Any] | None = None, *, clock: Callab
     async def main() -> World:
         other = World(flow or world.workflow, world.input)
         other.journal, other.attempts = list(world.journal), list(world.attempts)
-        other.inbox.arrivals, other.inbox.taken = list(world.inbox.arrivals), dict(world.inbox.taken)
+        other.inbox.begin_as(world.inbox)
         other.standing = replace(other.standing, news=world.standing.news)
         await other.finish()
         return other

@@ -401,7 +401,7 @@ def test_each_prefix_of_a_compensation_replays_to_the_same_journal(cut: int) -> 
     async def again() -> World:
         other = World(world.workflow)
         other.journal = world.journal[:cut]
-        other.inbox.arrivals = list(world.inbox.arrivals)
+        other.inbox.begin_as(world.inbox)
         other.inbox.taken = {n: k for n, k in world.inbox.taken.items() if cut}
         await other.finish()
         return other

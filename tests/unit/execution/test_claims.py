@@ -207,8 +207,7 @@ def test_a_run_that_is_wanted_paused_lets_its_task_end_and_starts_no_other() -> 
     async def main() -> None:
         world = await begun(works, '{"times":[5,6]}')
         assert world.execution is not None
-        world.wanted = "pause"
-        world.execution.on_news(1)
+        world.pause()
         await world.settle()
         assert events == ["start 5", "end 5"]
         assert world.ends == [Move.RELEASE]

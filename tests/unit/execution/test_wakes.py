@@ -16,7 +16,7 @@ from aiki.execution import Limits
 from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.replays import output
-from tests.unit.execution.test_events import at, told
+from tests.unit.execution.telling import at, told
 from tests.worlds.world import EPOCH, World
 
 SECOND = 1_000_000
