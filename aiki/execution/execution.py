@@ -277,6 +277,8 @@ class Execution:
             step.paused(body.waiting_lines, more=more)
         for call in body.take_abandoned():
             call.kind.abandon(call, outside)
+            if body.is_cancelled:  # the interruption has waited for its try, and nothing else may come any more
+                self._turns.stirred = self._turns.again = True
         for call in body.take_started():
             call.kind.start(call, outside, now, announce=not self._life.draining)
         if body.outcome is not Outcome.RUNNING:

@@ -300,6 +300,21 @@ def test_an_event_that_came_before_the_cancel_is_delivered_before_it() -> None:
     assert keys(world) == ["task", "event", "cancel", "interrupt"]
 
 
+def test_a_try_that_the_body_gives_up_as_the_cancel_comes_holds_up_no_interruption() -> None:
+    async def body(run: WorkflowRun) -> None:
+        charging = asyncio.create_task(slow.run(run, 60))
+        await run.wait_for(approved)
+        charging.cancel()
+        await slow.run(run, 1)
+
+    def both(world: World) -> None:
+        world.send(approved.bind("in time"))
+        world.cancel()
+
+    world = lived(body, (1, both))
+    assert (world.state, keys(world)) == (State.CANCELLED, ["event", "cancel", "interrupt"])
+
+
 def test_a_cancel_that_comes_when_the_body_has_returned_is_too_late() -> None:
     async def body(run: WorkflowRun) -> str:
         await double.run(run, 1)
