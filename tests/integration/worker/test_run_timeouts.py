@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 
 from aiki import Client, RunTimedOut, State, Worker, WorkflowRun, task, workflow
@@ -12,6 +13,8 @@ from tests.waiting import ENOUGH, wait_until
 pytestmark = pytest.mark.anyio
 
 starts: list[str] = []
+undone: list[str] = []
+PASSES = "UPDATE aiki.deadlines SET at = aiki.now(), look_at = aiki.now() WHERE run_id = %s"
 
 
 @task
@@ -28,6 +31,19 @@ async def holds(run: WorkflowRun) -> None:
 @workflow(timeout="500ms", cancel_timeout="200ms")
 async def sleeps(run: WorkflowRun) -> None:
     await run.sleep("1h")
+
+
+@task
+async def undo(run_id: str) -> None:
+    undone.append(run_id)
+
+
+@workflow(timeout="1h")
+async def undoes(run: WorkflowRun) -> None:
+    try:
+        await run.sleep("2h")
+    finally:
+        await undo.run(run, run.run_id)
 
 
 @workflow(timeout="1h")
@@ -65,3 +81,22 @@ async def test_a_run_whose_worker_has_gone_is_ended_without_compensation(client:
         await handle.result(timeout=ENOUGH)
     moves = [entry.move async for entry in client.runs.history(handle.run_id) if entry.move != "claim"]
     assert moves == ["enqueued", "release", "time_out"]
+
+
+async def test_a_run_that_has_left_memory_is_told_of_its_deadline_and_compensates(
+    client_of_app: Client, database: str
+) -> None:
+    async with Worker(client_of_app, workflows=[undoes], linger="0s"):
+        handle = await undoes.enqueue(client_of_app)
+
+        async def has_left() -> bool:
+            return (await handle.status()).state is State.SLEEPING
+
+        await wait_until(has_left, what="the run leaves memory")
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(PASSES, [handle.run_id])
+        with pytest.raises(RunTimedOut):
+            await handle.result(timeout=ENOUGH)
+    assert undone == [handle.run_id]
+    moves = [item.move async for item in client_of_app.runs.history(handle.run_id) if item.move != "entry"]
+    assert moves == ["enqueued", "claim", "sleep", "due", "claim", "fail"]
