@@ -155,7 +155,7 @@ async def _close_session(s: Services, calls: Calls) -> Done[Any]:
 
 async def _pause(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
-    return await control.pause(s.pool, namespace, request)
+    return _unless_lost(await control.pause(s.pool, namespace, request), "pause.before_reply")
 
 
 async def _resume(s: Services, calls: Calls) -> Done[Any]:
@@ -165,7 +165,7 @@ async def _resume(s: Services, calls: Calls) -> Done[Any]:
 
 async def _cancel(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
-    return await control.cancel(s.pool, namespace, request)
+    return _unless_lost(await control.cancel(s.pool, namespace, request), "cancel.before_reply")
 
 
 async def _wake(s: Services, calls: Calls) -> Done[Any]:

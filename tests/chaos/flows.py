@@ -11,7 +11,7 @@ from typing import Any
 
 from aiki import Retry, TaskFailed, TaskOutcomeUnknown, Workflow, WorkflowRun, task, workflow
 from aiki.core.failpoints import failpoint
-from tests.chaos.hearers import hearing, relaying
+from tests.chaos.hearers import hearing, regretted, relaying
 from tests.chaos.ledger import witnessed, worker_name
 
 GATES = "CHAOS_GATES"
@@ -252,5 +252,5 @@ async def nap(run: WorkflowRun, milliseconds: int) -> int:
 
 ALL: list[Workflow[..., Any]] = [
     chain, mixed, held, held_beside_sleep, held_then_sleeps, once_only, once_in_thread, in_thread, in_process, blocks,
-    fan, bulky, nap, hearing, relaying,
+    fan, bulky, nap, hearing, relaying, regretted,
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Own the check that each event that was accepted was taken once, and in the order of acceptance.
+"""Own the check that each event that was accepted was taken once, in the order of acceptance, and each regret undone.
 
 From what senders noted and the ledger alone. Pure.
 """
@@ -14,6 +14,9 @@ from tests.chaos.ledger import Effect
 
 TASK: Final = "hear"
 """The task that a run does for each event that it takes; its idempotency key is the place and the value."""
+DO: Final = "do"
+UNDO: Final = "undo"
+"""What takes back the task DO."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,14 @@ def violations(effects: Sequence[Effect], accepted: Sequence[Accepted]) -> Itera
             if event.value not in places:
                 yield f"events {run_id}: {event.value} was accepted, and never taken"
         yield from _disorder([event for event in events if event.value in places], places)
+
+
+def regrets(effects: Iterable[Effect], told: Iterable[str]) -> Iterable[str]:
+    """Return a line for each run of those that were `told` to end that has done something and not undone it."""
+    begun = {effect.run_id for effect in effects if effect.event == "start" and effect.key.startswith(f"task:{DO}:")}
+    undone = {effect.run_id for effect in effects if effect.event == "end" and effect.key.startswith(f"task:{UNDO}:")}
+    for run_id in sorted(begun.intersection(told) - undone):
+        yield f"regrets {run_id}: it has ended without having undone what it did"
 
 
 def _taken(effects: Iterable[Effect]) -> dict[str, list[tuple[int, str]]]:

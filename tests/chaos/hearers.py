@@ -5,8 +5,10 @@ A run that took an event twice, or another one than it had gone on with, would d
 
 from __future__ import annotations
 
+import asyncio
+
 from aiki import Event, EventTimeout, WorkflowRun, task, workflow
-from tests.chaos.heard import TASK
+from tests.chaos.heard import DO, TASK, UNDO
 from tests.chaos.ledger import witnessed
 
 said, over = Event("said", type=str), Event("over")
@@ -14,6 +16,18 @@ said, over = Event("said", type=str), Event("over")
 
 @task(name=TASK)
 async def hear(value: str) -> None:
+    with witnessed():
+        pass
+
+
+@task(name=DO)
+async def do() -> None:
+    with witnessed():
+        pass
+
+
+@task(name=UNDO)
+async def undo() -> None:
     with witnessed():
         pass
 
@@ -49,3 +63,13 @@ async def relaying(run: WorkflowRun, to: str) -> int:
         place += 1
     await run.send(to, over)
     return place
+
+
+@workflow
+async def regretted(run: WorkflowRun) -> None:
+    """Do what is to be undone when the run is told to end."""
+    try:
+        await do.run(run)
+        await asyncio.gather(run.sleep("1h"), run.wait_for(over))
+    finally:
+        await undo.run(run)

@@ -19,7 +19,12 @@ from aiki.core.states import TERMINAL, Move, State, target
 from tests.chaos import heard
 from tests.chaos.ledger import Effect
 
-ENDS: Final = {Move.COMPLETE: State.COMPLETED, Move.FAIL: State.FAILED}
+ENDS: Final = {
+    Move.COMPLETE: State.COMPLETED,
+    Move.FAIL: State.FAILED,
+    Move.CANCEL: State.CANCELLED,
+    Move.TIME_OUT: State.FAILED,
+}
 CUT_OFF: Final = frozenset({Move.RESCUE, Move.BACK_OFF, Move.CRASH_LOOP})
 """How a claim ends whose worker died or was cut off; only after these may a task body that began run again."""
 LEFT: Final = ("its worker left",)
@@ -82,6 +87,8 @@ class Expected:
     """How many runs each worker may have active at once."""
     events: list[heard.Accepted] = field(default_factory=list)
     """What runs were sent, and somebody was told that they have."""
+    ends: dict[str, State] = field(default_factory=dict)
+    """How runs must end that are told to."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +172,13 @@ def violations(evidence: Evidence, expected: Expected) -> list[str]:
         *_fenced(evidence, periods),
         *_bounded(evidence, periods, expected.slots),
         *heard.violations(evidence.effects, expected.events),
+        *heard.regrets(evidence.effects, expected.ends),
     ]
 
 
 def _kept(evidence: Evidence, expected: Expected) -> Iterable[str]:
     states = {run.id: run.state for run in evidence.runs}
-    for run_id in expected.results.keys() - states.keys():
+    for run_id in (expected.results.keys() | expected.ends.keys()) - states.keys():
         yield f"P1 {run_id}: enqueued, but it does not exist"
     for run_id, state in states.items():
         if State(state) not in TERMINAL:
@@ -185,6 +193,8 @@ def _once(evidence: Evidence, expected: Expected) -> Iterable[str]:
     for run in evidence.runs:
         if State(run.state) in TERMINAL and [target(Move(event)) for event in ends[run.id]] != [run.state]:
             yield f"P4 {run.id}: it is {run.state}, and its history ends {ends[run.id]}"
+        if run.state != expected.ends.get(run.id, run.state):
+            yield f"P4 {run.id}: it is {run.state}, and was told to end {expected.ends[run.id]}"
         if run.id in expected.results and run.output != expected.results[run.id]:
             yield f"P4 {run.id}: its result is {run.output!r}, not {expected.results[run.id]!r}"
 
@@ -200,7 +210,7 @@ def _one_run_per_key(evidence: Evidence, expected: Expected) -> Iterable[str]:
     for (_, key), runs in held.items():
         if len(runs) > 1:
             yield f"P5 {key}: it has runs {sorted(runs)}"
-    surplus = len(evidence.runs) - len(expected.results)
+    surplus = len(evidence.runs) - len(expected.results) - len(expected.ends)
     if surplus > expected.unknown:
         yield f"P5 {surplus} more runs than were enqueued ({expected.unknown} enqueues without an answer)"
 

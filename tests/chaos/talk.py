@@ -9,11 +9,11 @@ from typing import Any
 import anyio
 import msgspec
 
-from aiki import Client, Event, Handle, Unavailable
-from aiki.wire.messages import Outcome, Send, Sent
+from aiki import Client, Event, Handle, State, Unavailable
+from aiki.wire.messages import Cancel, OrderReply, Outcome, Pause, Resume, Send, Sent
 from tests.chaos.cluster import Cluster
 from tests.chaos.heard import Accepted
-from tests.chaos.hearers import hearing, over, relaying, said
+from tests.chaos.hearers import hearing, over, regretted, relaying, said
 
 ATTEMPT_SECONDS = 1.0
 EACH = 2
@@ -28,7 +28,7 @@ class Talk:
     def __init__(self, cluster: Cluster, client: Client) -> None:
         self._cluster = cluster
         self._client = client
-        self._ending = False
+        self.ending = False
         self._counts: dict[str, int] = {}
         self._listeners: dict[str, list[str]] = {}
         """By the run that is spoken to those that hear of it, itself among them."""
@@ -38,9 +38,14 @@ class Talk:
         """How many events were accepted so far."""
         return sum(self._counts.values())
 
+    @property
+    def runs(self) -> list[str]:
+        """Those that are spoken to."""
+        return list(self._listeners)
+
     def end(self) -> None:
         """Let `go_on` return, once all that is under way has been accepted."""
-        self._ending = True
+        self.ending = True
 
     async def go_on(self, runs: int = 4) -> None:
         """Enqueue the runs, every fourth one with a relay before it, and speak to them."""
@@ -64,7 +69,7 @@ class Talk:
 
     async def _send_on(self, run_id: str, sender: str) -> None:
         number = 0
-        while not self._ending:
+        while not self.ending:
             value = f"{sender}-{number}"
             sent_at = time.monotonic()
             event = await self._accept(run_id, said, value)
@@ -92,3 +97,37 @@ class Talk:
                 continue
             (outcome,) = reply.outcomes
             return outcome
+
+
+class Orders:
+    """Pauses and resumes the runs of a talk, and enqueues others that it cancels, or whose deadlines pass."""
+
+    def __init__(self, cluster: Cluster, client: Client, talk: Talk) -> None:
+        self._cluster = cluster
+        self._client = client
+        self._talk = talk
+
+    async def go_on(self) -> None:
+        """Give one order after the other until the talk ends."""
+        while not self._talk.ending:
+            for run_id in self._talk.runs:
+                await self._order(Pause([run_id]))
+                await anyio.sleep(PAUSE_SECONDS)
+                await self._order(Resume([run_id]))
+            await self._have_ended()
+
+    async def _have_ended(self) -> None:
+        """Enqueue a run that is cancelled, and one whose deadline passes."""
+        late = await regretted.options(timeout="500ms").enqueue(self._client)
+        self._cluster.expected.ends[late.run_id] = State.FAILED
+        told = await regretted.enqueue(self._client)
+        self._cluster.expected.ends[told.run_id] = State.CANCELLED
+        await anyio.sleep(PAUSE_SECONDS)
+        await self._order(Cancel([told.run_id]))
+
+    async def _order(self, order: Pause | Resume | Cancel) -> OrderReply:
+        while True:
+            try:
+                return await self._client.transport.call(order, seconds=ATTEMPT_SECONDS)
+            except Unavailable:
+                continue

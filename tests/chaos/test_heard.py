@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.heard import Accepted, violations
+from tests.chaos.heard import Accepted, regrets, violations
 from tests.chaos.ledger import Effect
 
 RUN = "r1"
@@ -41,3 +41,12 @@ def test_what_is_taken_once_in_an_order_that_may_have_been_holds(keys: tuple[str
 def test_a_planted_violation_is_found(keys: tuple[str, ...], told: str) -> None:
     (found,) = violations(took(*keys), SENT)
     assert told in found
+
+
+def test_what_a_run_that_was_told_to_end_has_not_undone_is_found() -> None:
+    did = Effect(1, "start", RUN, "task:do:0:1", 1, "w1")
+    undone = Effect(2, "end", RUN, "task:undo:0:1", 1, "w2")
+    assert list(regrets([did, undone], [RUN])) == []
+    assert list(regrets([], [RUN])) == [], "it has done nothing"
+    (found,) = regrets([did], [RUN])
+    assert "without having undone" in found

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aiki.core.states import State
 from tests.chaos.ledger import Effect
 from tests.chaos.promises import Evidence, Expected, HistoryRow, JournalRow, RunRow, violations
 
@@ -86,6 +87,11 @@ def test_more_runs_at_once_than_a_worker_has_slots_are_found() -> None:
 def test_two_ids_for_one_key_are_found() -> None:
     found = violations(GOOD, Expected(results={RUN: 1}, keys={"k": {RUN, "r2"}}))
     assert [line[:2] for line in found] == ["P5"]
+
+
+def test_a_run_that_ended_otherwise_than_it_was_told_to_is_found() -> None:
+    found = violations(GOOD, Expected(keys={"k": {RUN}}, ends={RUN: State.CANCELLED}))
+    assert [line[:2] for line in found] == ["P4"]
 
 
 def test_a_try_that_failed_may_be_repeated() -> None:

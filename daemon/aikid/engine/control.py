@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from aiki.core.failpoints import failpoint
 from aiki.core.states import TERMINAL, Move, State, target
 from aiki.rules import controlling
 from aiki.rules.controlling import Obeyed, judge
@@ -20,6 +21,7 @@ _UNKNOWN: Final = Ordered("unknown")
 
 async def pause(pool: Pool, namespace: str, request: Pause) -> Done[OrderReply]:
     """Hold the runs, and have the workers told of those that they run. Raises Unavailable."""
+    failpoint("pause.before_commit")
     why = f"{request.actor or 'somebody'} wants it paused"
     found = await pool.run(lambda c: store.pause(c, namespace, request.ids, actor=request.actor, why=why))
     changes, outcomes = Changes(), {}
@@ -51,6 +53,7 @@ async def resume(pool: Pool, namespace: str, request: Resume) -> Done[OrderReply
 
 async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply]:
     """Cancel the runs, and have the workers told of those that they run. Raises Unavailable."""
+    failpoint("cancel.before_commit")
     note = CancelNote(why=request.reason, actor=request.actor)
     found = await pool.run(lambda c: cancels.cancel(c, namespace, request.ids, note, force=request.force))
     changes, outcomes = Changes(), {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final
 
+from aiki.core.failpoints import failpoint
 from aiki.core.states import SETTLED, State
 from aiki.rules.deadlines import Step
 from aikid.engine.changes import Changes
@@ -22,6 +23,7 @@ async def pass_due(pool: Pool) -> AsyncIterator[Changes]:
         passed = await pool.run(lambda c: store.pass_due(c, limit=_BATCH))
         count = len(passed)
         if passed:
+            failpoint("deadline.before_tell")
             changes = Changes()
             for run in passed:
                 _note(changes, run)
