@@ -38,7 +38,7 @@ ANSWER_SECONDS: Final = 4.5
 """Within so long each call is answered, with `Unavailable` if Postgres hangs: the wait for a connection, the statement
 and its repeats together. A statement that is merely slow is ended by `statement_timeout` before."""
 _TRIES: Final = 8
-_COLLISIONS: Final = 3
+_COLLISIONS: Final = 5
 _RENEWALS: Final = 2
 _COLD_SIZE: Final = 4
 _DIALECT: Final = dialect()  # type: ignore[no-untyped-call]
