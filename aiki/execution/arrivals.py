@@ -56,10 +56,13 @@ class Arrivals:
         self._heard = max(self._heard, number)
 
     def follow(self, came: Iterable[Arrival]) -> bool:
-        """Take in, of what was told in order, all that follows what was read without a gap; tell whether any does."""
+        """Take in, of what was told in order, all that follows what was read without a gap; tell whether any does.
+
+        Only events are told so: a cancel, or the outcome of an op, is believed to nobody but the daemon's reply.
+        """
         before = self.seen
         for arrival in came:
-            if arrival.number == self.seen + 1:
+            if arrival.number == self.seen + 1 and arrival.kind == "event":
                 self._add([arrival])
         return self.seen > before
 

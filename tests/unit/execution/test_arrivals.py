@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import pytest
 from msgspec import Raw
 
 from aiki.execution.arrivals import Arrivals
@@ -116,3 +119,11 @@ def test_a_read_that_was_under_way_brings_nothing_twice_that_was_told_meanwhile(
     assert inbox.follow([event(1), event(2)])
     inbox.read(InboxReply([event(1)], 1))
     assert (inbox.count, inbox.seen, inbox.behind) == (2, 2, False)
+
+
+@pytest.mark.parametrize("kind", ["cancel", "op", "wake"])
+def test_nothing_but_an_event_is_believed_to_whoever_tells_of_it(kind: Literal["cancel", "op", "wake"]) -> None:
+    inbox = arrivals(event(1), news=1)
+    inbox.hear(2)
+    assert not inbox.follow([Arrival(2, 20, kind)])
+    assert inbox.behind, "it is read"
