@@ -7,11 +7,12 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
 from aiki import Client, Conflict, Event, Handle, RunBlocked, Worker, WorkflowRun, task, workflow
+from aiki.client.control import person
 from aiki.core import failpoints
 from aikid.app import App
 from tests.integration.daemon.engine import locked
@@ -200,7 +201,7 @@ async def test_a_pause_lets_a_running_task_end_and_starts_no_other(client: Clien
         handle = await stepping.enqueue(client, ["a", "b"])
         await wait_until(lambda: begun == ["a"], what="the first task")
         asked = await handle.pause()
-        assert (asked.state.value, asked.why) == ("running", "somebody wants it paused")
+        assert (asked.state.value, asked.why) == ("running", f"{person()} wants it paused")
         gates["a"].set()
         await until(handle, "paused")
         status = await handle.status()
@@ -264,9 +265,16 @@ async def test_a_run_that_was_paused_while_it_was_claimed_starts_nothing(client:
     handle = await stepping.options(delay="1s").enqueue(client, ["a"])
     await client.runs.send([handle.run_id], approved, "early")
     reading = "LOCK TABLE aiki.inbox IN ACCESS EXCLUSIVE MODE"
-    async with serving(client, lease="300s"), locked(database, reading) as other:
-        await until(handle, "running")
-        await handle.pause()
+
+    async def stands(condition: LiteralString) -> bool:
+        # Not by the client: a status is read from the inbox, too.
+        cursor = await other.execute(f"SELECT {condition} FROM aiki.runs WHERE id = %s", [handle.run_id])
+        return await cursor.fetchone() == (True,)
+
+    async with serving(client, lease="300s"), locked(database, reading) as other, asyncio.TaskGroup() as group:
+        await wait_until(lambda: stands("state = 'running'"), what="the claim")
+        group.create_task(handle.pause())
+        await wait_until(lambda: stands("wanted IS NOT NULL"), what="the pause")
         await other.commit()
         await until(handle, "paused")
         assert begun == []
