@@ -141,8 +141,7 @@ class Execution:
         self._arrivals.hear(number)
         if came and self._arrivals.follow(came):
             self._on_arrived()
-        if self._arrivals.behind:  # else what it has not taken is named again by each renewal
-            self._read_inbox()
+        self._catch_up()  # it may have seen them: what it has not taken is named again by each renewal
 
     def on_inbox(self, reply: InboxReply) -> None:
         """Take in what has come, and do what is wanted; news that came meanwhile is read as well."""
@@ -152,8 +151,7 @@ class Execution:
             life.draining = True  # a park in flight that does not hold gives the claim back, too
             if life.is_open:
                 self.drain()  # how its claim ends then is the daemon's affair: it is paused
-        if self._arrivals.behind:
-            self._read_inbox()
+        self._catch_up()
         self._on_arrived()
 
     def _on_arrived(self) -> None:
@@ -238,7 +236,7 @@ class Execution:
         self._life.move(Happening.BEGIN)
         self._turns.take()
         if self._arrivals.behind:
-            self._read_inbox()
+            self._catch_up()
 
     def _step(self) -> None:
         """Move everything that can move, and write what has come of it."""
@@ -372,8 +370,9 @@ class Execution:
         why = None if wake.at is None else self._attempts.why_due(wake.at)
         self._end_with(ends.parked(wake, body, seen=self._arrivals.seen, why=why))
 
-    def _read_inbox(self) -> None:
-        if self._life.phase in _READS:
+    def _catch_up(self) -> None:
+        """Read what is said to have come and was not seen."""
+        if self._arrivals.behind and self._life.phase in _READS:
             after = self._arrivals.next_read()
             if after is not None:
                 self._host.read_inbox(self, after)
@@ -415,8 +414,8 @@ class Execution:
             self._flush()
         else:
             self._turns.take()
-        if recorded.news and self._arrivals.behind:
-            self._read_inbox()
+        if recorded.news:
+            self._catch_up()
 
     def _go_on(self) -> None:
         """Go on in place of leaving memory: something has come that the run has not seen."""
@@ -434,9 +433,9 @@ class Execution:
         self._outbox.give_up()
         if end is None:
             self.drop()
-            return
-        self._end_with(end)
-        self._flush()
+        else:
+            self._end_with(end)
+            self._flush()
 
     def _finish(self) -> None:
         self._life.move(Happening.GONE)
