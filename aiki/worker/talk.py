@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -75,7 +76,11 @@ class Talk:
         self._tell(claimed, f"{tried}, again in {wait}: {_reason(attempt.error)}")
 
     def _gave_up(self, claimed: Claimed, entry: Entry) -> None:
-        if self._troubles.has_room("tasks gave up"):
+        known = stored.read_failure(entry.value)
+        if known is not None and known.type == CancelledError.__name__:
+            if self._usual.has_room("tasks were cut off"):
+                self._tell(claimed, f"task {task_of(entry.key)} was cut off by a cancel")
+        elif self._troubles.has_room("tasks gave up"):
             self._tell(claimed, f"task {task_of(entry.key)} gave up: {_reason(entry.value)}")
 
     def _ended(self, claimed: Claimed, end: End) -> None:
@@ -87,6 +92,8 @@ class Talk:
                 self._tell(claimed, f"sleeps for {spoken((end.due_at - self._now()) / SECOND)}")
             case Move.WAIT if self._usual.has_room("runs went to wait"):
                 self._tell(claimed, f"waits for {_short(', '.join(end.waits).replace(':', ' '))}")
+            case Move.CANCEL if self._usual.has_room("runs were cancelled"):
+                self._tell(claimed, f"is cancelled: {_short(end.why or '')}")
             case Move.FAIL if self._troubles.has_room("runs failed"):
                 self._tell(claimed, f"failed: {_reason(end.error)}")
             case Move.DIVERGE | Move.OVERSIZE if self._troubles.has_room("runs were blocked"):

@@ -182,7 +182,8 @@ def steps(context: Context, work: Coroutine[Any, Any, R], waits_for: Any) -> Gen
             context.run(work.close)
             raise
         except BaseException as error:  # noqa: BLE001 - it is handed on
-            sent, step = error, work.throw
+            # Without this frame: what a traceback ends with is where it happened, and that is the user's line.
+            sent, step = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next), work.throw
         try:
             waits_for = context.run(step, sent)
         except StopIteration as over:

@@ -57,7 +57,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, 2, %s, %s, 'epoch'::timestamptz + %s * inter
   'epoch'::timestamptz + %s * interval '1 microsecond', %s, %s, gen_random_uuid(), %s, %s, %s, %s, %s, %s, %s)
 """
 _STORY = "INSERT INTO aiki.run_history (run_id, seq, move, reason) VALUES (%s, %s, %s, %s)"
-_JOURNAL = "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value) VALUES (%s, %s, %s, %s, %s, %s)"
+_JOURNAL = "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value, asked) VALUES (%s, %s, %s, %s, %s, %s, %s)"
 _TRY = """
 INSERT INTO aiki.attempts (run_id, key, attempt, next_at_us, error, details, details_at_us, epoch, journal_length)
 VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0)
@@ -76,7 +76,7 @@ async def put(engine: Engine, cases: Iterable[Case]) -> None:
         _ROW: [_row(case) for case in cases],
         _STORY: [line for case in cases for line in _story(case)],
         _JOURNAL: [
-            (case.id, seq, one.ok, one.at, one.key, bytes(one.value))
+            (case.id, seq, one.ok, one.at, one.key, bytes(one.value), one.asked)
             for case in cases
             for seq, one in enumerate(case.journal, 1)
         ],

@@ -130,6 +130,9 @@ async def test_a_cancel_reaches_a_running_task_and_then_the_body_within_a_second
     assert begun == [name, f"refund {name}"]
     assert run.why is not None
     assert "wrong address" in run.why
+    story = [line async for line in client.runs.history(handle.run_id)]
+    (cut,) = [line.value["traceback"] for line in story if line.task == name]
+    assert "hands.py" not in cut, "it ends where the task waited"
     with pytest.raises(RunCancelled, match="wants it cancelled: wrong address"):
         await handle.result()
 

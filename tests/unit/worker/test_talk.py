@@ -73,6 +73,16 @@ async def test_a_run_is_told_from_its_start_to_its_end(talk: Talk, said: list[st
     ]
 
 
+async def test_what_a_cancel_cuts_off_has_not_given_up(talk: Talk, said: list[str]) -> None:
+    cut = Raw(encode(Failure("CancelledError", "", task="charge", attempts=1)))
+    talk.recorded(claimed(), unit(entries=[Entry("task:charge:5f:1", False, cut, NOW)]))
+    talk.recorded(claimed(), unit(end=End(Move.CANCEL, why="dave wants it cancelled: wrong address")))
+    assert said == [
+        "order run-1 task charge was cut off by a cancel",
+        "order run-1 is cancelled: dave wants it cancelled: wrong address",
+    ]
+
+
 async def test_what_is_no_news_has_no_line(talk: Talk, said: list[str]) -> None:
     announced, taken_back = Attempt("task:a:5f:1", 1, NULL), Attempt("task:a:5f:1", 1, BROKEN)
     talk.recorded(claimed(), unit(attempts=[announced, taken_back], end=End(Move.RELEASE)))
