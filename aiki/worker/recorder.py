@@ -74,6 +74,8 @@ class Recorder:
         try:
             while self._ready:
                 await self._record(self._next_batch())
+                # A try that ends in its first step does so in this turn of the loop: its outcome need not wait longer.
+                await asyncio.sleep(0)
         finally:
             self._idle_lanes += 1
 
