@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from aiki.core.errors import AikiError, PayloadError, RunTimedOut, UsageError
+from aiki.core.keys import EVENT, kind_of, said_in
 from aiki.core.states import Move
 from aiki.execution.body import Body, Outcome
 from aiki.execution.failures import encode_failure, failure_of
@@ -60,14 +61,18 @@ def near(outbox: Outbox, limits: Limits) -> str:
     )
 
 
-def parked(wake: Wake, body: Body, *, seen: int, why: str | None) -> End:
+def parked(wake: Wake, body: Body, workflow: Workflow[Any, Any], *, seen: int, why: str | None) -> End:
     """Return the end of a claim whose run leaves memory. It holds only if nothing has come but what was `seen`.
 
     One for which something is here already, though it had no slot to take it, is given back.
     """
     if body.waiting and body.is_answered():
         return End(Move.RELEASE)
-    return End(wake.move, due_at=wake.at, why=why, seen=seen, waits=body.waits())
+    waits = body.waits()
+    if workflow.events is not None:
+        known = {event.name for event in workflow.events}
+        body.faults.add_undeclared([said_in(word) for word in waits if kind_of(word) == EVENT], known)
+    return End(wake.move, due_at=wake.at, why=why, seen=seen, waits=waits)
 
 
 def failed(error: BaseException, faults: Faults | None = None) -> End:

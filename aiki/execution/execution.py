@@ -368,7 +368,7 @@ class Execution:
         assert wake is not None, "a run that leaves memory waits for something"
         assert body is not None, "it has begun"
         why = None if wake.at is None else self._attempts.why_due(wake.at)
-        self._end_with(ends.parked(wake, body, seen=self._arrivals.seen, why=why))
+        self._end_with(ends.parked(wake, body, self._workflow, seen=self._arrivals.seen, why=why))
 
     def _catch_up(self) -> None:
         """Read what is said to have come and was not seen."""

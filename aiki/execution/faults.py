@@ -18,7 +18,7 @@ from __future__ import annotations
 import sys
 import warnings
 from asyncio import _get_running_loop
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from types import CodeType, CoroutineType
 from typing import Any, Final
 
@@ -50,6 +50,13 @@ class Faults:
             found[fault] = None
             if not silent:
                 self._tell(fault, details)
+
+    def add_undeclared(self, waited: Iterable[str], known: Set[str]) -> None:
+        """Keep, of the events that are `waited` for, those that nobody can send: the workflow knows others alone."""
+        for name in waited:
+            if name not in known:
+                fault = f"it waits for event {name!r}, which nobody can send: add it to events=[...] of its workflow"
+                self.add(fault, silent=False)
 
     def __str__(self) -> str:
         return "; ".join(self._found or ())

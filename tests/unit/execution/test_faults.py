@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import warnings
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
+from aiki.core.errors import EventTimeout
 from aiki.core.retry import Retry
 from aiki.core.states import Move
 from aiki.definitions.task import task
@@ -339,3 +341,19 @@ def test_a_body_without_faults_ends_without_a_reason() -> None:
         assert await step.run(run, 1) == 1
 
     assert reason_of(body) is None
+
+
+def test_an_event_is_told_of_that_its_workflow_does_not_declare(caplog: pytest.LogCaptureFixture) -> None:
+    declared, other = Event("declared"), Event("other")
+
+    @workflow(name="declares", version="1", events=[declared])
+    async def declares(run: WorkflowRun) -> None:
+        with contextlib.suppress(EventTimeout):
+            await run.wait_any(declared, other, timeout="1m")
+
+    async def main() -> str | None:
+        return (await World(declares).finish()).why
+
+    simulate(main())
+    (told,) = [record.message for record in caplog.records]
+    assert "it waits for event 'other', which nobody can send: add it to events=[...]" in told
