@@ -143,14 +143,22 @@ class TaskAsk(Ask[Awaitable[R]]):
     _encoded: bytes | None = None
     _copy: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     """The first try's arguments: encoding them has made a copy that nobody else holds."""
+    _lowered: dict[str, Any] | None = None
+    """What their form was made of, from there to `keep`, in which they are encoded."""
 
     def __str__(self) -> str:
         return f"{self.task.name}.run()"
 
+    def form(self) -> bytes:
+        """Return what the task is called with, in canonical form. Raises PayloadError if it does not fit."""
+        form, self._lowered = self.task.parameters.canonical_and_lowered(self.args, self.kwargs)
+        return form
+
     def keep(self) -> None:
         """Keep what the task is to be called with as it is now: the body may change its objects later."""
+        lowered, self._lowered = self._lowered, None
         if not _are_immutable(self.args) or (self.kwargs and not _are_immutable(self.kwargs.values())):
-            self._encoded, self._copy = self.task.parameters.encode_and_copy(self.args, self.kwargs)
+            self._encoded, self._copy = self.task.parameters.encode_and_copy(self.args, self.kwargs, lowered)
             self.args, self.kwargs = (), {}
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:

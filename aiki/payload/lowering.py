@@ -30,6 +30,8 @@ _NO_DEFAULT: Final = msgspec.NODEFAULT
 class Lowering(NamedTuple):
     """What is known of an annotation: both lowerings, and the class whose own instances need none, if there is one.
 
+    The lowerings are one function where the two forms cannot differ.
+
     What is `fragile` may become another value when it is read, so that its encoder has to look.
     """
 
@@ -60,8 +62,10 @@ def _remembered(annotation: Any, exact: bool) -> Lowering:
 
 def _lowering(annotation: Any, exact: bool) -> Lowering:
     node = tree(annotation)
-    whole, c1 = (_Compiler(c1=c1, exact=exact).lower(node) for c1 in (False, True))
-    return Lowering(node, whole, c1, _exact_class(node), is_fragile(node))
+    whole = _Compiler(c1=False, exact=exact).lower(node)
+    compiler = _Compiler(c1=True, exact=exact)
+    c1 = compiler.lower(node)
+    return Lowering(node, whole, c1 if compiler.differs else whole, _exact_class(node), is_fragile(node))
 
 
 def _exact_class(node: mi.Type) -> type | None:
@@ -74,6 +78,8 @@ class _Compiler:
     def __init__(self, *, c1: bool, exact: bool) -> None:
         self.c1 = c1
         self.exact = exact
+        self.differs = False
+        """Whether it has come to anything that form c1 has otherwise: floats, defaults, JSON, models."""
         self.made: dict[int, tuple[mi.Type, Lower]] = {}
 
     def lower(self, node: mi.Type) -> Lower:
@@ -111,6 +117,7 @@ class _Compiler:
                 raise Refused(f"{type(node).__name__.removesuffix('Type')} is no type that Aiki stores")
 
     def _json(self) -> Lower:
+        self.differs = True
         c1, exact = self.c1, self.exact
         return lambda value: json_value(value, c1=c1, exact=exact)
 
@@ -120,6 +127,7 @@ class _Compiler:
             case mi.IntType():
                 lower: Lower = scalars.integer(exact=exact)
             case mi.FloatType():
+                self.differs = True
                 lower = scalars.real(c1=self.c1, exact=exact)
             case mi.DecimalType():
                 lower = scalars.decimal(exact=exact)
@@ -174,6 +182,7 @@ class _Compiler:
             is_default = self._default(field, lower) if self.c1 and not field.required else None
         except Refused as refused:
             raise Refused(f"field `{field.name}` of {cls.__qualname__}: {refused}") from None
+        self.differs = self.differs or not field.required
         return Member(field.name, field.encode_name, field.required, _exact_class(field.type), lower, is_default)
 
     def _default(self, field: mi.Field, lower: Lower) -> IsDefault | None:
@@ -201,6 +210,7 @@ class _Compiler:
         return containers.one_of(lowers)
 
     def _model(self, cls: Any) -> Lower:
+        self.differs = True
         c1 = self.c1
         if models.is_model(cls):
             models.refuse_sets(cls)

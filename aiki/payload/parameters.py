@@ -68,6 +68,8 @@ class _Plan:
         # Fewer arguments than this, without names, need a closer look.
         needed = sum(p.default is p.empty for p in positional)
         self.fewest = len(fields) + 1 if keyword_only_required else needed
+        self.has_one_form = all(field.required and field.lower is field.lower_c1 for field in fields)
+        """Whether `encode` and `canonical` encode the same."""
         self.all_named = not self.positional_only and len(self.required) == len(fields)
         """Whether a decoded object always holds every parameter, and all may be passed by name."""
 
@@ -118,14 +120,23 @@ class Parameters:
         return data
 
     def encode_and_copy(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], lowered: dict[str, Any] | None = None
     ) -> tuple[bytes, tuple[tuple[Any, ...], dict[str, Any]]]:
-        """Return what `encode` returns, and what `decode` would return of it. Raises as `encode`."""
-        data, values = self._encode(args, kwargs)
+        """Return what `encode` returns, and what `decode` would return of it. Raises as `encode`.
+
+        `lowered` is what `canonical_and_lowered` has just made of the same arguments.
+        """
+        data, values = self._encode(args, kwargs, lowered)
         return data, _arguments(self._plan, values)
 
     def canonical(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Return form c1 of the object, without members that equal their default, nested too. Raises as `encode`."""
+        return self.canonical_and_lowered(args, kwargs)[0]
+
+    def canonical_and_lowered(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[bytes, dict[str, Any] | None]:
+        """Return form c1, and what it was made of, if `encode` makes the same of it. Raises as `encode`."""
         plan = self._plan
         made: dict[str, Any] = {}
         name = ""
@@ -136,7 +147,7 @@ class Parameters:
                     value = field.lower_c1(value)
                 if field.is_default is None or not field.is_default(value):
                     made[name] = value
-            return encode_sorted(made)
+            return encode_sorted(made), made if plan.has_one_form else None
         except Misfit as misfit:
             raise misfit.inside(f".{name}").to_error(self._owner) from None
         except _ENCODING_ERRORS as error:
@@ -204,16 +215,19 @@ class Parameters:
             fields.append(field)
         return _Plan(self._parameters, fields, defaults, _shape(self._fn.__name__, fields))
 
-    def _encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, msgspec.Struct]:
+    def _encode(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], lowered: dict[str, Any] | None = None
+    ) -> tuple[bytes, msgspec.Struct]:
         plan = self._plan
-        made: dict[str, Any] = {}
+        made: dict[str, Any] = {} if lowered is None else lowered
         name = ""
         try:
-            for field, value in self._bound(plan, args, kwargs):
-                name = field.name
-                made[name] = value if type(value) is field.exact else field.lower(value)
-            for absent, default in plan.defaults.items():
-                made.setdefault(absent, default)
+            if lowered is None:
+                for field, value in self._bound(plan, args, kwargs):
+                    name = field.name
+                    made[name] = value if type(value) is field.exact else field.lower(value)
+                for absent, default in plan.defaults.items():
+                    made.setdefault(absent, default)
             data = _encode(made)
         except Misfit as misfit:
             raise misfit.inside(f".{name}").to_error(self._owner) from None

@@ -38,7 +38,7 @@ class Tasks:
     def key(self, ask: TaskAsk[Any], /) -> tuple[str, Callable[[TaskAsk[Any]], Conflict] | None, bytes]:
         """Return a key of the task's idempotency key, which is shared, or else of its name and input."""
         task = ask.task
-        form = task.parameters.canonical(ask.args, ask.kwargs)
+        form = ask.form()
         if task.idempotency_key is not None:
             return keys.shared(keys.TASK, task.name, task.idempotency_key), _conflict, form
         return keys.of_input(keys.TASK, task.name, digest(form)), None, form

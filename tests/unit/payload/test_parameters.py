@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from aiki.core.errors import PayloadError, UsageError
 from aiki.payload import Json, Parameters
+from aiki.payload.lowering import lowering
 from aiki.wire import schema as wire_schema
 from aiki.wire.limits import PAYLOAD_BYTES
 from tests.unit.payload import shapes
@@ -444,3 +445,36 @@ def test_the_schema_says_no_more_than_its_readers_take():
         "additionalProperties": False,
     }
     assert Parameters.of(large, owner="x").schema()["properties"] == {"item": {}}
+
+
+@dataclass
+class Plain:
+    name: str
+    sizes: list[int]
+
+
+@dataclass
+class WithDefault:
+    name: str = ""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "is_one"),
+    [
+        *((str, True), (dict[str, str], True), (Plain, True), (list[Plain | None], True)),
+        *((float, False), (Json, False), (WithDefault, False), (dict[str, list[WithDefault]], False)),
+    ],
+)
+def test_arguments_whose_forms_cannot_differ_are_lowered_once(annotation: Any, is_one: bool) -> None:
+    found = lowering(annotation)
+    assert (found.whole is found.c1) is is_one
+
+
+def test_what_was_lowered_for_the_form_is_encoded_as_the_arguments_are() -> None:
+    of = parameters(dict[str, list[int]])
+    given = {"b": [1], "a": [2]}
+    form, lowered = of.canonical_and_lowered((given,), {})
+    assert lowered is not None
+    assert form == of.canonical((given,), {})
+    assert of.encode_and_copy((given,), {}, lowered) == of.encode_and_copy((given,), {})
+    assert parameters(float).canonical_and_lowered((1.0,), {})[1] is None
