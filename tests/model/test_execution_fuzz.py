@@ -43,6 +43,7 @@ POOLS = Pools()
 RUN_ID = "0190b0a0-0000-7000-8000-000000000001"
 ALONE = 0.6
 """How many programs are; the others run in pairs."""
+RENEWAL_SECONDS = 20
 LIVES = 6
 """Claims of a run that are cut short; the next one is left in peace."""
 
@@ -122,6 +123,12 @@ class Case:
             await asyncio.sleep(self.draw.choice([0, 0.1, 0.5, 1, 3, 8]))
             for _ in range(self.draw.choice([1, 1, 1, 2, 5])):
                 self.sent += self.world.send(self.draw.choice(HEARD).bind(f"{self.sent}")).result == "taken"
+
+    async def renew(self) -> None:
+        """Have the worker's lease renewed: a body that spins writes nothing, and would never hear of anything else."""
+        while True:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            self.world.renew()
 
     async def cancel(self) -> None:
         """Have the run end at some moment, or never."""
@@ -223,7 +230,7 @@ def _case_of(deliveries: Deliveries) -> Case:
 
 async def run_to_its_end(case: Case, lives: int = LIVES) -> None:
     world = case.world
-    around = [asyncio.create_task(happens) for happens in (case.talk(), case.cancel(), case.hold())]
+    around = [asyncio.create_task(happens) for happens in (case.talk(), case.renew(), case.cancel(), case.hold())]
     for life in range(200):
         cut = case.draw.choice(["crash", "crash", "crash", "stop", "drain"]) if life < lives else None
         await case.live(cut)

@@ -30,9 +30,10 @@ from aiki.rules.controlling import Obeyed
 from aiki.rules.deadlines import Deadline, Step
 from aiki.rules.judging import ENDS, PARKING
 from aiki.rules.standing import Standing, woken
-from aiki.wire.messages import Cancel, End, Entry, Fence, Ordered, Pause, Resume, Unit
+from aiki.wire.limits import UNREAD_WAKES
+from aiki.wire.messages import Cancel, End, Entry, Fence, Ordered, Pause, Resume, Unit, Wake
 from aikid.engine import control
-from tests.integration.daemon.engine import Engine, entry, event, new_run
+from tests.integration.daemon.engine import Engine, entry, event, new_id, new_run, op
 from tests.servers import Postgres
 
 EPOCH_US = 1_000_000
@@ -68,6 +69,8 @@ class ModelRun:
     """What ended the last claim: repeating it is `done` while nobody claimed again."""
     unread: list[int] = field(default_factory=list)
     """The numbers of events that came and were not consumed."""
+    wakes: int = 0
+    """How many came."""
 
     @property
     def state(self) -> State:
@@ -328,6 +331,46 @@ class Runs(RuleBasedStateMachine):
             if run.fence is not None:
                 self.lose(run_id)
         run.standing = after
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def a_person_wakes(self, data: Any, which: int) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.runs)))
+        run = self.runs[run_id]
+        obeyed, after = controlling.wake(run.standing)
+        if run.state is State.RUNNING and run.wakes >= UNREAD_WAKES:
+            after = run.standing
+        request = Wake([run_id], id=new_id())
+        for daemon in (self.daemons[which], self.daemons[1 - which]):
+            (reply,) = self.do(control.wake(daemon.pool, "default", request)).replies
+            if daemon is self.daemons[which]:
+                assert reply.outcomes == [Ordered(obeyed.value, after.state)]
+        run.wakes += after.news - run.standing.news
+        if after.state is not run.state:
+            run.happens(Move.WAKE, after)
+        run.standing = after
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def a_run_sends(self, data: Any, which: int) -> None:
+        run_id = data.draw(st.sampled_from(self.running()))
+        run, sent = self.runs[run_id], op(data.draw(st.sampled_from(sorted(self.runs))))
+        assert run.fence is not None
+        target = self.runs[sent.run_id]
+        outcome = arriving.send(target.standing, Known(), sent)
+        words = [f"event:{sent.name}"] * (outcome == arriving.TAKEN)
+        unit = Unit(run.fence, len(run.journal), [], [], None, [sent])
+        coming = [*(words if target is run else ()), arriving.OP]
+        expected, after = recording.record(run.standing, unit, run.journal, {}, coming=coming)
+        assert self.do(self.daemons[which].record(unit)) == [expected]
+        run.standing = after
+        if target is not run and words:
+            reached = arriving.reached(target.standing, words)
+            target.story += [Move.ARRIVE] * (reached.state is not target.state)
+            target.standing = reached
+        if words:
+            first = after.news - len(coming) + 1
+            target.unread.append(first if target is run else target.standing.news)
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data(), which=st.integers(0, 1))

@@ -208,6 +208,11 @@ class World:
         self.standing = arriving.reached(self.standing, [arriving.CANCEL])
         self._tell()
 
+    def renew(self) -> None:
+        """Tell the worker of all that has come, as each renewal of its lease does."""
+        if self.execution is not None and self.inbox.news:
+            self.execution.on_news(self.inbox.news)
+
     def _tell(self) -> None:
         if self.execution is not None and self.random.random() >= self.deafness:
             came = self.inbox.arrivals[max(0, len(self.inbox.arrivals) - self.random.choice(self.along)) :]
