@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import patient
+from tests.waiting import patient, wait_until_sync
 
 SCRIPTS = Path(__file__).parents[3] / "completions"
 SCRIPT = SCRIPTS / "aiki.bash"
@@ -51,6 +51,16 @@ def tab(shell_environment, flows):
     return press
 
 
+@pytest.fixture
+def asked(tab):
+    """Return what bash offers once the daemon answers within the second that TAB waits for it."""
+
+    def press(*words: str) -> list[str]:
+        return wait_until_sync(lambda: tab(*words), 20, what=f"something to offer after {words}")
+
+    return press
+
+
 def test_tab_offers_commands_options_and_states(tab):
     assert tab("aiki", "st") == ["status"]
     assert tab("aiki", "run", "") == ["list", "show", "history", "pause", "resume", "cancel", "wake"]
@@ -58,33 +68,33 @@ def test_tab_offers_commands_options_and_states(tab):
     assert tab("aiki", "run", "list", "--state", "b") == ["blocked"]
 
 
-def test_tab_offers_what_the_daemon_knows_and_remembers_it(tab, aiki, worker, flows):
+def test_tab_offers_what_the_daemon_knows_and_remembers_it(asked, aiki, worker, flows):
     run_id = aiki("enqueue", "hello").lines[0]
-    assert tab("aiki", "enqueue", "he") == ["held", "hello"]
-    assert tab("aiki", "wait", run_id[:12]) == [run_id]
+    assert asked("aiki", "enqueue", "he") == ["held", "hello"]
+    assert asked("aiki", "wait", run_id[:12]) == [run_id]
     (remembered,) = (flows / "cache" / "aiki").glob("workflows-*.json")
     remembered.write_text('[["heard", "version 1"]]')
-    assert tab("aiki", "enqueue", "he") == ["heard"]
+    assert asked("aiki", "enqueue", "he") == ["heard"]
 
 
-def test_tab_offers_the_members_of_a_payload_and_remembers_them(tab, aiki, worker, flows):
-    assert tab("aiki", "enqueue", "hello", "") == ["name=", "times:="]
-    assert tab("aiki", "enqueue", "hello", "ti") == ["times:="]
-    assert tab("aiki", "enqueue", "hello", "times:=2", "") == ["name="]
-    assert tab("aiki", "enqueue", "failing", "") == ["reason="]
+def test_tab_offers_the_members_of_a_payload_and_remembers_them(tab, asked, aiki, worker, flows):
+    assert asked("aiki", "enqueue", "hello", "") == ["name=", "times:="]
+    assert asked("aiki", "enqueue", "hello", "ti") == ["times:="]
+    assert asked("aiki", "enqueue", "hello", "times:=2", "") == ["name="]
+    assert asked("aiki", "enqueue", "failing", "") == ["reason="]
     (remembered,) = (flows / "cache" / "aiki").glob("members-hello-*.json")
     remembered.write_text('[["$(touch evil)=", "x"], ["a`b`=", "x"], ["order.cents:=", "x"]]')
-    assert tab("aiki", "enqueue", "hello", "") == ["order.cents:="]
+    assert asked("aiki", "enqueue", "hello", "") == ["order.cents:="]
     assert tab("aiki", "enqueue", "../../x", "") == []
 
 
-def test_tab_offers_runs_then_declared_events_then_what_they_carry(tab, aiki, worker):
+def test_tab_offers_runs_then_declared_events_then_what_they_carry(asked, aiki, worker):
     run_id = aiki("enqueue", "asking").lines[0]
-    assert tab("aiki", "event", "send", run_id[:12]) == [run_id]
-    assert tab("aiki", "event", "send", run_id, "") == ["approved", "voted"]
-    assert tab("aiki", "event", "send", "--state", "waiting", "a") == ["approved"]
-    assert tab("aiki", "event", "send", run_id, "voted", "") == ["by=", "weight:="]
-    assert tab("aiki", "event", "send", run_id, "voted", "by=x", "") == ["weight:="]
+    assert asked("aiki", "event", "send", run_id[:12]) == [run_id]
+    assert asked("aiki", "event", "send", run_id, "") == ["approved", "voted"]
+    assert asked("aiki", "event", "send", "--state", "waiting", "a") == ["approved"]
+    assert asked("aiki", "event", "send", run_id, "voted", "") == ["by=", "weight:="]
+    assert asked("aiki", "event", "send", run_id, "voted", "by=x", "") == ["weight:="]
 
 
 def test_tab_offers_what_can_be_served(tab, flows):
