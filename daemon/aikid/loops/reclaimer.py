@@ -37,4 +37,4 @@ class Reclaimer:
             except Unavailable:
                 self._handoffs.miss(handed, again_in=AGAIN_SECONDS)
                 raise
-            await self._teller.tell(changes)
+            await self._teller.tell_all(changes)

@@ -61,6 +61,6 @@ class Rescuer:
         if taken := sum(len(ids) for runs in (changes.changed, changes.settled) for ids in runs.values()):
             failpoint("rescuer.before_tell")
             log.warning("workers died or lost their leases: %d runs were taken from them", taken)
-            await self._teller.tell(changes)
+            await self._teller.tell_all(changes)
         elif rescue.may_be_untold(swept):
             self._offerer.look()

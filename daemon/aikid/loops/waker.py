@@ -29,7 +29,7 @@ class Waker:
         for pass_due in (timers.wake, deadlines.pass_due):
             async for changes in pass_due(self._pool):
                 failpoint("waker.before_hint")
-                await self._teller.tell(changes)
+                await self._teller.tell_all(changes)
         if (seconds := await timers.seconds_to_next(self._pool)) is not None:
             self.alarm.due_in(seconds)
         self._pool.outage.is_over()

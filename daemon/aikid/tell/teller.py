@@ -50,6 +50,11 @@ class Teller:
             except Exception:
                 log.exception("a change was not told of: a bug")
 
+    async def tell_all(self, changes: Changes) -> None:
+        """Tell of a commit that answers nobody."""
+        self.before_replies(changes)
+        await self.tell(changes)
+
     async def _tell_workers(self, changes: Changes) -> None:
         if changes.woken:
             changes.add(await self._handoffs.claim(changes.woken))
