@@ -66,4 +66,5 @@ def test_a_cancel_waits_no_longer_than_it_was_told_to(aiki, worker):
     sleeping = aiki("enqueue", "sleeper").lines[0]
     assert aiki("run", "cancel", sleeping, "--wait", "0s", "-o", "ids").lines == [sleeping]
     assert aiki("wait", sleeping).code == 3
-    assert aiki("run", "cancel", sleeping, "--wait", "soon").code == 2
+    for wait in ("soon", "nan", "-1s", "1000000000d"):
+        assert aiki("run", "cancel", sleeping, "--wait", wait).code == 2
