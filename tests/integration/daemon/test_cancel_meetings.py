@@ -1,4 +1,4 @@
-"""A cancel meets a claim, a rescue, the end of a claim, a pause: each one is forced, and the cancel reaches its run."""
+"""A cancel meets a claim and its end, a rescue, a pause, a deadline: each is forced, and the cancel reaches its run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Final
 import pytest
 
 from aiki.core.states import Move, State
+from aiki.rules.deadlines import Step
 from aiki.wire.messages import Cancel, End, Ordered, Pause, Resume
 from aikid.engine import control
 from tests.integration.daemon.arriving import LOCK
 from tests.integration.daemon.engine import Engine, completed, locked, unit
+from tests.integration.daemon.test_deadlines import PASSED, passing, timed_run
 
 pytestmark = pytest.mark.anyio
 
@@ -163,3 +165,44 @@ async def test_a_cancel_that_meets_a_pause_loses_neither_its_word_nor_the_run(en
     if await engine.state(run_id) is State.PAUSED:
         await control.resume(engine.pool, engine.namespace, Resume([run_id]))
     assert await is_told(engine, run_id)
+
+
+async def test_a_cancel_that_meets_a_resume_comes_along_with_the_next_claim(engine: Engine, rival: Engine) -> None:
+    run_id = await engine.queued_run()
+    await engine.record(unit((await engine.claim_one()).fence, end=End(Move.RELEASE)))
+    await pause(engine, run_id)
+    resuming = control.resume(engine.pool, engine.namespace, Resume([run_id]))
+    async with locked(engine.database, LOCK, run_id) as holder:
+        both = asyncio.gather(cancel(rival, run_id), resuming)
+        await engine.until_waiting(2)
+        await holder.commit()
+    assert (await both)[0] == Ordered(REQUESTED, State.QUEUED)
+    assert await is_told(engine, run_id)
+
+
+# -- a deadline
+
+
+async def test_a_cancel_that_waits_for_the_deadline_of_its_run_leaves_it_told_once(engine: Engine) -> None:
+    run_id = await timed_run(engine)
+    await engine.record(unit((await engine.claim_one()).fence, end=End(Move.RELEASE)))
+    await engine.execute(PASSED)
+    async with passing(engine):
+        cancelling = asyncio.create_task(cancel(engine, run_id))
+        await engine.until_waiting()
+    assert await cancelling == Ordered(REQUESTED, State.QUEUED)
+    assert await is_told(engine, run_id)
+
+
+async def test_a_deadline_passes_over_a_run_that_is_being_cancelled_and_looks_again(engine: Engine) -> None:
+    run_id = await timed_run(engine)
+    await engine.claim_one()
+    await engine.execute(PASSED)
+    async with locked(engine.database, LOCK, run_id) as holder:
+        cancelling = asyncio.create_task(cancel(engine, run_id))
+        await engine.until_waiting()
+        assert await engine.pass_deadlines() == {}
+        await holder.commit()
+    assert await cancelling == Ordered(REQUESTED, State.RUNNING)
+    assert await engine.pass_deadlines() == {run_id: Step.NOTE}
+    assert [arrival.kind for arrival in (await engine.inbox(run_id)).arrivals] == ["cancel"]
