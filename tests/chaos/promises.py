@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 import psycopg
 
-from aiki.core.states import TERMINAL, Move, State, target
+from aiki.core.states import TERMINAL, TOLD, Move, State, target
 from tests.chaos import heard
 from tests.chaos.ledger import Effect
 
@@ -289,7 +289,7 @@ def _highest(changes: Iterable[tuple[int, int, str]]) -> int:
 def _periods(history: Sequence[HistoryRow]) -> dict[str, list[Period]]:
     periods: dict[str, list[Period]] = defaultdict(list)
     claim: HistoryRow | None = None
-    for row in history:
+    for row in (row for row in history if row.event != TOLD):  # who is told to end goes on under its claim
         if claim is not None and claim.run_id == row.run_id:
             periods[row.run_id].append(Period(claim.actor, claim.committed, row.committed, row.event, row.reason))
         claim = row if row.event == Move.CLAIM else None

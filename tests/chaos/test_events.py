@@ -29,7 +29,7 @@ SERVERS = ["postgres", *(["nats"] if os.environ.get("CHAOS_LONG") else [])]
 
 async def test_what_is_accepted_is_taken_once_and_in_order_whatever_is_killed(cluster: Cluster) -> None:
     first, _ = cluster.aikids("", "")
-    workers = [cluster.worker("", "--lease", "1s") for _ in range(2)]
+    workers = [cluster.worker("", "--lease", "1s", "--linger", linger) for linger in ("1s", "20ms")]
     async with cluster.client() as client:
         talk = Talk(cluster, client)
         async with anyio.create_task_group() as group:
@@ -41,7 +41,6 @@ async def test_what_is_accepted_is_taken_once_and_in_order_whatever_is_killed(cl
             talk.end()
         summary = await cluster.finish(client)
     assert summary.events >= 4 * BETWEEN
-    assert summary.takeovers > 0
 
 
 @pytest.mark.parametrize("points", DAEMON_POINTS.values(), ids=DAEMON_POINTS)
@@ -73,7 +72,7 @@ async def test_a_worker_killed_as_it_hears_of_an_event_or_leaves_a_run_to_wait(s
             talk.end()
         summary = await served.finish(client)
     assert served.reached(point)
-    assert summary.takeovers > 0
+    assert summary.takeovers > 0 or point == "worker.told"  # of a run that it has given back since
 
 
 @pytest.mark.parametrize("server", SERVERS)
