@@ -12,11 +12,13 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nats as nats_py
 import pytest
+import typer
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
@@ -41,6 +43,8 @@ STATES: dict[str, dict[str, Any]] = {
     "retrying": {"why": EVIL, "due_at": 2 * NOW},
     "running": {"worker": EVIL},
 }
+BUILD = cache(app.build)
+COMMAND = cache(typer.main.get_command)
 ENDED = ("completed", "failed", "blocked")
 OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[1A|\x1b\[2K|\r")
 """What Rich itself sends to a terminal: colours, and the redrawing of a live view."""
@@ -208,6 +212,13 @@ class Told:
     def __init__(self, out: str, err: str) -> None:
         self.out = out
         self.err = err
+
+
+@pytest.fixture(autouse=True)
+def _commands_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the tree of commands once for pipes and once for terminals: that is most of what a command takes."""
+    monkeypatch.setattr(app, "build", BUILD)
+    monkeypatch.setattr(typer.main, "get_command", COMMAND)
 
 
 @pytest.fixture
