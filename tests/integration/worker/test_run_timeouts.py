@@ -80,7 +80,7 @@ async def test_a_run_whose_worker_has_gone_is_ended_without_compensation(client:
     with pytest.raises(RunTimedOut, match="ended without compensation"):
         await handle.result(timeout=ENOUGH)
     moves = [entry.move async for entry in client.runs.history(handle.run_id) if entry.move != "claim"]
-    assert moves == ["enqueued", "release", "time_out"]
+    assert moves == ["enqueued", "release", "told", "time_out"]
 
 
 async def test_a_run_that_has_left_memory_is_told_of_its_deadline_and_compensates(
