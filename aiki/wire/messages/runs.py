@@ -191,9 +191,9 @@ class ListRuns(Request[ListReply]):
     workflow: Text | None = None
     labels: Annotated[dict[Text, Text], Meta(max_length=LABELS)] = {}
     since: int | None = None
-    before: int | None = None
     limit: int = 100
     cursor: Text | None = None
+    before: int | None = None
 
 
 class HistoryItem(Struct, omit_defaults=True):
