@@ -308,6 +308,7 @@ def test_a_try_that_the_body_gives_up_as_the_cancel_comes_holds_up_no_interrupti
         await slow.run(run, 1)
 
     def both(world: World) -> None:
+        world.along = (0,)  # they are read, so they come together
         world.send(approved.bind("in time"))
         world.cancel()
 
