@@ -74,6 +74,8 @@ class RunStatus:
     """Events that have come, and that it has not taken."""
     waits: list[str] = field(default_factory=list)
     """The events that it waits for, if it has left its worker for that; `due_at` is its timeout then."""
+    details: Any = None
+    """What it has last shown of itself by `run.set_details()`, as plain JSON types; not in lists."""
 
     @property
     def ended(self) -> bool:
@@ -120,6 +122,7 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         progress=tuple(map(_progress, run.progress)),
         unread=run.unread,
         waits=[name for kind, _, name in (word.partition(":") for word in run.waits) if kind == EVENT],
+        details=stored.read(run.details),
     )
 
 

@@ -62,7 +62,7 @@ class Body:
     """The body of one claimed run. Implements `aiki.inside.durable.Durable` and `aiki.execution.kind.Asker`."""
 
     __slots__ = (
-        *("_calls", "_cancelling", "_deliveries", "_main", "_unwinding"),
+        *("_calls", "_cancelling", "_deliveries", "_main", "_shown", "_unwinding"),
         *("diff", "error", "faults", "loop", "outcome", "result", "waiting"),
     )
 
@@ -88,6 +88,7 @@ class Body:
         self.faults = Faults(on_fault)
         """What it did wrong without failing by it."""
         self._main: Task[Any] | None = None
+        self._shown: Raw | None = None
         self._calls = CallTable()
         self.waiting = self._calls.waiting
         """Not empty while an open call is answered by arrivals."""
@@ -114,6 +115,12 @@ class Body:
     def replaying(self) -> bool:
         """Tell whether nothing has been delivered yet that is not in the journal."""
         return not self._deliveries.live
+
+    def show(self, said: Raw, /) -> None:
+        """Keep what the body says of itself: the last is shown, once it rests."""
+        self.require_inside("run.set_details()")
+        if not self._unwinding.begun:
+            self._shown = said
 
     def require_inside(self, what: str) -> None:
         """Raise UsageError in another run's body, in a task, in a thread and after the run."""
@@ -211,6 +218,11 @@ class Body:
     def answered(self, answer: Literal["done", "early", "news"], now: int) -> None:
         """Take in what the daemon says to the timer that was asked; if it fires, a later `pump` delivers it."""
         self._deliveries.answered(answer, now)
+
+    @property
+    def shown(self) -> Raw | None:
+        """What the body has last said of itself; None while it repeats what it did, for a later word may be known."""
+        return None if self._deliveries.journal.remaining else self._shown
 
     @property
     def is_asking(self) -> bool:

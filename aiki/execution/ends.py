@@ -61,6 +61,11 @@ def near(outbox: Outbox, limits: Limits) -> str:
     )
 
 
+def stubborn(line: str) -> str:
+    """Return the error of a run that leaves memory and whose body stays, at this line."""
+    return f"its body cannot be unwound, it swallows every exception at {line}"
+
+
 def parked(wake: Wake, body: Body, workflow: Workflow[Any, Any], *, seen: int, why: str | None) -> End:
     """Return the end of a claim whose run leaves memory. It holds only if nothing has come but what was `seen`.
 

@@ -215,7 +215,7 @@ class Execution:
         except AikiError as error:
             self._stop_with(ends.failed(error))
             return
-        outbox.weigh(reading.entries)
+        outbox.know(reading.entries, reading.tries)
         self._attempts.know(reading.tries)
         self._reading = None
         body, run = make_body(
@@ -279,6 +279,8 @@ class Execution:
                 self._turns.stirred = self._turns.again = True
         for call in body.take_started():
             call.kind.start(call, outside, now, announce=not self._life.draining)
+        if not more and (said := body.shown) is not None:  # behind the starts: these do not wait for it
+            outbox.show(said, now)
         if body.outcome is not Outcome.RUNNING:
             self._end_with(ends.of_body(body, self._workflow, room=self._host.room()))
         elif (outbox.is_large and outbox.is_too_large()) or (not more and body.is_deadlocked()):
@@ -443,8 +445,6 @@ class Execution:
         self._turns.close()
         if self._body is not None:
             for line in self._body.leave():
-                _logger.error(
-                    "run %s: its body cannot be unwound, it swallows every exception at %s", self.fence.run_id, line
-                )
+                _logger.error("run %s: %s", self.fence.run_id, ends.stubborn(line))
             self._body = None
         self._host.ended(self)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiki.wire.messages import Attempt, End, Entry, Fence, SendOp, TimerAsk, Unit
+from aiki.core.keys import DETAILS
+from aiki.wire.messages import UNDER_WAY, Attempt, End, Entry, Fence, SendOp, TimerAsk, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
+
+    from msgspec import Raw
 
     from aiki.execution.bounds import Limits
 
@@ -24,7 +27,7 @@ class Outbox:
     """
 
     __slots__ = (
-        *("_attempts", "_entries", "_is_warned_of", "_limits", "_ops", "_timer"),
+        *("_attempts", "_entries", "_is_warned_of", "_limits", "_ops", "_shown", "_shows", "_timer"),
         *("added", "base", "durable", "in_flight", "is_large", "length", "sent", "size"),
     )
 
@@ -44,6 +47,8 @@ class Outbox:
         self._attempts: list[Attempt] = []
         self._ops: list[SendOp] = []
         self._timer: TimerAsk | None = None
+        self._shown: Attempt | None = None
+        self._shows = False
         self.is_large = False
         """The journal comes near to what a run may have, or is beyond it."""
         self._is_warned_of = False
@@ -53,8 +58,9 @@ class Outbox:
         """Whether all that was added is durable."""
         return self.in_flight is None and self.added == self.sent
 
-    def weigh(self, recorded: Iterable[Entry]) -> None:
-        """Take in what the journal holds already. Of what was large before, somebody has been warned."""
+    def know(self, recorded: Sequence[Entry], tries: Mapping[str, Attempt]) -> None:
+        """Take in what is on record already. Of a journal that was large before, somebody has been warned."""
+        self._shown = tries.get(DETAILS)
         self.size = sum(len(entry.key) + len(bytes(entry.value)) for entry in recorded)
         self.is_large = self.length >= self._limits.entries_soft or self.size >= self._limits.bytes_soft
         self._is_warned_of = self.is_large
@@ -76,6 +82,17 @@ class Outbox:
     def add_op(self, op: SendOp) -> None:
         """Append an event that the run sends."""
         self._ops.append(op)
+        self.added += 1
+
+    def show(self, said: Raw, now: int) -> None:
+        """Have people see this of the run, unless it is what they see already: of several the last one travels."""
+        known = self._shown
+        if known is not None and known.details == said:
+            return
+        # Later than all that is on record, whatever clock that was said by: the latest is kept.
+        at = now if known is None else max(now, (known.details_at or 0) + 1)
+        self._shown = Attempt(DETAILS, 1, UNDER_WAY, None, said, at)
+        self._shows = True
         self.added += 1
 
     def ask(self, timer: TimerAsk) -> None:
@@ -102,6 +119,9 @@ class Outbox:
         unit = self.in_flight = Unit(fence, self.base, self._entries, self._attempts, end)
         self.base += len(self._entries)
         self._entries, self._attempts = [], []
+        if self._shows and self._shown is not None:
+            unit.attempts.append(self._shown)
+            self._shows = False
         if self._ops:
             unit.ops, self._ops = self._ops, []
         if self._timer is not None:
@@ -122,6 +142,6 @@ class Outbox:
         """Forget everything from the unit in flight on, which the daemon will never take."""
         refused, self.in_flight = self.in_flight, None
         assert refused is not None
-        self._entries, self._attempts, self._ops, self._timer = [], [], [], None
+        self._entries, self._attempts, self._ops, self._timer, self._shows = [], [], [], None, False
         self.base = refused.base
         self.added = self.sent = self.durable

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 R = TypeVar("R")
 
@@ -36,6 +36,10 @@ class Durable(Protocol):
 
     def replaying(self) -> bool:
         """Tell whether the body is still doing what it did before in another process."""
+        ...
+
+    def show(self, said: Raw, /) -> None:
+        """Have people see this `Said` of the run from now on. Raises UsageError outside of its body."""
         ...
 
     def require_inside(self, what: str) -> None:

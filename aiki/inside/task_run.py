@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from aiki.core.errors import UsageError
 from aiki.inside.pulse import Pulse
-from aiki.payload.details import decode_details, encode_details
+from aiki.payload.details import OF_HEARTBEAT, decode_details, encode_details
 from aiki.wire.codec import decoder, encode
 from aiki.wire.limits import PROGRESS_CHARS
 from aiki.wire.messages import NULL, Said
@@ -82,7 +82,7 @@ class TaskRun:
         PayloadError if they cannot be stored, and TaskCancelled, once, in a plain function that has been given up.
         """
         if details is not None:
-            self._details = Raw(encode_details(details))
+            self._details = Raw(encode_details(details, owner=OF_HEARTBEAT))
         self._pulse.beat(None if details is None else self._said())
 
     def progress(self, fraction: float, message: str = "") -> None:

@@ -22,6 +22,9 @@ from aiki.inside.asks import Send, wait_any, wait_for
 from aiki.inside.durable import Ask, Durable
 from aiki.inside.event import Awaited, Event, Message, check_event
 from aiki.inside.log import RunLog
+from aiki.payload.details import OF_RUN, encode_details
+from aiki.wire.codec import encode
+from aiki.wire.messages import Said
 from aiki.wire.messages.options import check_key
 
 if TYPE_CHECKING:
@@ -120,6 +123,14 @@ class WorkflowRun:
         if self._log is None:
             self._log = RunLog(self._body.replaying, run_id=self.run_id, workflow=self.workflow)
         return self._log
+
+    def set_details(self, details: Any) -> None:
+        """Show people what the run is at: JSON of at most 16 KiB, in `aiki status` and `RunStatus.details`.
+
+        The last ones stand, also after a crash and when the run has ended; None takes them back. They are written with
+        what comes about next, and not again on replay. Raises PayloadError if they cannot be stored.
+        """
+        self._body.show(msgspec.Raw(encode(Said(msgspec.Raw(encode_details(details, owner=OF_RUN))))))
 
     def now(self) -> datetime:
         """Return the run's time: that of the last outcome delivered to it, aware, in UTC."""

@@ -1,4 +1,4 @@
-"""Own what a task says of how far it has come: any JSON, as its next try will have it."""
+"""Own what a task says of how far it has come, and what a run shows of itself: any JSON."""
 
 from typing import Any, Final
 
@@ -9,21 +9,22 @@ from aiki.core.errors import PayloadError
 from aiki.core.misfit import Misfit
 from aiki.wire.limits import DETAILS_BYTES
 
-_OWNER: Final = "the heartbeat's details"
+OF_HEARTBEAT: Final = "the heartbeat's details"
+OF_RUN: Final = "the run's details"
 
 
-def encode_details(value: Any) -> bytes:
-    """Return the value as JSON. Raises PayloadError if it is none, or too large."""
+def encode_details(value: Any, *, owner: str) -> bytes:
+    """Return the value as JSON. Raises PayloadError, about its `owner`, if it is none, or too large."""
     try:
         lowered = json_value(value, c1=False)
         data = msgspec.json.encode(lowered)
     except Misfit as misfit:
-        raise misfit.to_error(_OWNER) from None
+        raise misfit.to_error(owner) from None
     except (UnicodeEncodeError, RecursionError, ValueError, TypeError) as error:
-        raise encoding_error(error, value).to_error(_OWNER) from None
+        raise encoding_error(error, value).to_error(owner) from None
     if len(data) > DETAILS_BYTES:
         raise PayloadError(
-            f"{_OWNER} have {len(data):,} bytes, more than {DETAILS_BYTES:,}",
+            f"{owner} have {len(data):,} bytes, more than {DETAILS_BYTES:,}",
             hint="keep large data elsewhere and say its address",
         )
     return data

@@ -83,7 +83,7 @@ def of_run(run: NewRun) -> int:
 
 def of_status(run: RunStatus) -> int:
     """Return the weight of a run as a reader sees it."""
-    weight = _STATUS_BYTES + len(run.output) + len(run.error)
+    weight = _STATUS_BYTES + len(run.output) + len(run.error) + len(run.details)
     for text in (run.key, run.why, run.worker):
         if text:
             weight += _TEXT_BYTES * len(text)

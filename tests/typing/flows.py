@@ -100,6 +100,7 @@ async def talks(run: WorkflowRun) -> None:
 @workflow
 async def count(run: WorkflowRun) -> list[int]:
     await run.sleep("1m")
+    assert_type(run.set_details({"step": 1}), None)
     return []
 
 

@@ -21,7 +21,10 @@ UNDER_WAY: Final = Raw(b"false")
 
 
 class Said(Struct, array_like=True):
-    """What a try says while it runs: details of a heartbeat, for the try after it, and its progress, for people."""
+    """What a try says while it runs: details of a heartbeat, for the try after it, and its progress, for people.
+
+    A run says what it shows of itself in the same form, in the row `details:run`.
+    """
 
     details: Raw = NULL
     fraction: float | None = None

@@ -113,6 +113,8 @@ class RunStatus(Struct, omit_defaults=True):
     """Events that have come, and that it has not taken."""
     waits: list[str] = []
     """What it waits for, if it was parked for that: `event:NAME`, and kinds of other arrivals."""
+    details: Raw = NONE
+    """What it shows of itself, as JSON (not in lists)."""
     cancel: CancelNote | None = None
     """What has told it to end, if that and its state of now have no other reason (`why`)."""
 

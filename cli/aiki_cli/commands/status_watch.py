@@ -1,7 +1,7 @@
 """`aiki status --watch`: follow runs to their ends; each change is pushed, and what tasks come to is looked for.
 
 A short wait before a retry changes no state and passes in the worker's memory, so nobody is told of it; nor of what a
-task says of its progress.
+task says of its progress, and a run shows of itself.
 """
 
 from __future__ import annotations
@@ -64,9 +64,13 @@ class _Followed:
                 for run in await self._client.runs.status(running) if running else ():
                     known = self._latest[run.run_id]
                     # What was pushed since may be newer.
-                    if run.state is known.state and (run.why, run.progress) != (known.why, known.progress):
+                    if run.state is known.state and _told(run) != _told(known):
                         self._take(run)
 
     def _take(self, run: RunStatus) -> None:
         self._latest[run.run_id] = run
         self.news.put_nowait(run)
+
+
+def _told(run: RunStatus) -> tuple[object, ...]:
+    return run.why, run.progress, run.details

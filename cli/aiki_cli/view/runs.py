@@ -82,13 +82,14 @@ def to_object(run: RunStatus) -> dict[str, Any]:
         ],
         "unread": run.unread,
         "waits": run.waits,
+        "details": run.details,
     }
 
 
 def line(run: RunStatus, **more: object) -> Line:
     """Return the run as a line, with `more` members in its JSON; its cells are TSV_COLUMNS."""
     value = to_object(run)
-    cells = {**value, "why": run.why or "\n".join(map(_progress, run.progress[:1])) or None}
+    cells = {**value, "why": run.why or _shown(run) or None}
     return Line({**value, **more}, [cells[name] for name in TSV_COLUMNS.split()], run.run_id)
 
 
@@ -178,9 +179,7 @@ def summary(run: RunStatus, now: datetime) -> str:
         return run.why
     if run.finished_at is not None:
         return f"in {span(run.finished_at - (run.started_at or run.created_at))}"
-    if run.progress:
-        return _progress(run.progress[0])
-    return f"on {run.worker}" if run.worker else ""
+    return _shown(run) or (f"on {run.worker}" if run.worker else "")
 
 
 def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
@@ -202,6 +201,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("claims", str(run.claims) if run.claims > 1 else None),
         ("worker", run.worker),
         ("progress", "\n".join(map(_progress, run.progress))),
+        ("details", None if run.details is None else to_json(run.details, indent=2)),
         ("key", run.key),
         ("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items())),
         ("priority", str(run.priority) if run.priority else None),
@@ -209,6 +209,13 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("error", _error(run) if run.error else None),
         ("result", to_json(run.result, indent=2) if run.state == "completed" and has_result else None),
     ]
+
+
+def _shown(run: RunStatus) -> str:
+    """Return what a run shows of itself, in a line: how far its tasks are, or else its details."""
+    if run.progress:
+        return _progress(run.progress[0])
+    return "" if run.details is None or run.ended else to_json(run.details)
 
 
 def _progress(said: TaskProgress) -> str:

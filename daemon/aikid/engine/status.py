@@ -63,8 +63,12 @@ def reply(ids: Sequence[str], found: Mapping[str, RunStatus], *, room: int) -> S
 def within(run: RunStatus, room: int) -> RunStatus:
     """Return the run as it is told in a message of `room` bytes.
 
-    One that is larger (the server took more when its result was recorded) is told without its payloads, and says why.
+    One that is larger is told without its details, and if it still is (the server took more when its result was
+    recorded) without its payloads, and says why.
     """
+    if weights.of_status(run) <= reply_room(room):
+        return run
+    run = replace(run, details=NONE)  # they are for people, its result is for programs
     if weights.of_status(run) <= reply_room(room):
         return run
     error = too_large("its result", len(run.output) + len(run.error), room=room)

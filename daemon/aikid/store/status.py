@@ -8,10 +8,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from aiki.core.keys import TASK, beginning
+from aiki.core.keys import DETAILS, TASK, beginning
 from aiki.core.states import Move, State, sources
 from aiki.wire.codec import decoder
-from aiki.wire.messages import NONE, Attempt, CancelNote, RunStatus, Said, TaskProgress
+from aiki.wire.messages import NONE, NULL, Attempt, CancelNote, RunStatus, Said, TaskProgress
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS, UNDER_WAY
@@ -43,8 +43,13 @@ COLUMNS: Final = f"""
   r.waits, CASE WHEN r.cancel_seq IS NOT NULL AND r.why IS NULL AND r.finished_at IS NULL THEN (
     SELECT i.value FROM aiki.inbox i WHERE i.run_id = r.id AND i.number = r.cancel_seq) END
 """
+# Primary key of `attempts`, whole.
+_DETAILS: Final = f"""
+(SELECT a.details FROM aiki.attempts a
+  WHERE a.run_id = r.id AND a.generation = r.generation AND a.key = '{DETAILS}' AND a.attempt = 1)
+"""
 _STATUS: Final = f"""
-SELECT {COLUMNS}, r.output, r.error, r.namespace
+SELECT {COLUMNS}, r.output, r.error, {_DETAILS}, r.namespace
 FROM unnest(%b, %b) AS t(id, namespace) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
 """
 
@@ -53,7 +58,7 @@ async def read(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dic
     """Return the runs that exist of `wanted`, pairs of namespace and id."""
     parameters = [Uuids([run_id for _, run_id in wanted]), Texts([namespace for namespace, _ in wanted])]
     cursor = await connection.execute(_STATUS, parameters, prepare=True, binary=True)
-    return {(row[-1], row[0]): to_status(row[:-1]) for row in await cursor.fetchall()}
+    return {(row[-1], row[0]): to_status(row[:-2], details=row[-2]) for row in await cursor.fetchall()}
 
 
 # `attempts`' primary key from the left: the tries of each run. One whose date has passed is being made, or is over.
@@ -76,7 +81,7 @@ async def due_attempts(connection: Connection, run_ids: Sequence[str]) -> dict[s
 _SAID: Final = f"""
 SELECT a.run_id::text, a.key, a.attempt, a.details, a.details_at_us
 FROM aiki.runs r JOIN aiki.attempts a ON a.run_id = r.id AND a.generation = r.generation
-WHERE r.id = ANY(%b) AND a.details IS NOT NULL AND coalesce(a.error, {UNDER_WAY}) = {UNDER_WAY}
+WHERE r.id = ANY(%b) AND a.details IS NOT NULL AND a.key <> '{DETAILS}' AND coalesce(a.error, {UNDER_WAY}) = {UNDER_WAY}
 ORDER BY a.details_at_us DESC LIMIT %s
 """
 
@@ -92,7 +97,7 @@ async def progress(connection: Connection, run_ids: Sequence[str], *, limit: int
     return found
 
 
-def to_status(row: Sequence[Any]) -> RunStatus:
+def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
     """Return a row of COLUMNS as it travels; output, error and the size of an output left out may follow."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
     why, tasks, worker, origin_id, attempt, deadline, unread, waits, cancel, *payloads = row[12:]
@@ -121,5 +126,11 @@ def to_status(row: Sequence[Any]) -> RunStatus:
         deadline=deadline,
         unread=unread,
         waits=waits or [],
+        details=NONE if details is None else _shown(details),
         cancel=None if cancel is None else decoder(CancelNote).decode(cancel),
     )
+
+
+def _shown(said: bytes) -> Raw:
+    details = decoder(Said).decode(said).details
+    return NONE if details == NULL else details

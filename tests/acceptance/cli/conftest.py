@@ -91,6 +91,13 @@ async def held(run: WorkflowRun, gate: str) -> str:
     return await hold.run(run, gate)
 
 
+@workflow(name="showing", version="1")
+async def showing(run: WorkflowRun, gate: str) -> None:
+    for step in ("one", "two"):
+        run.set_details({"step": step})
+        await hold.run(run, f"{gate}-{step}")
+
+
 @workflow(name="sleeper", version="1")
 async def sleeper(run: WorkflowRun) -> None:
     await run.sleep("1h")

@@ -97,6 +97,20 @@ def test_a_watch_says_how_far_a_task_is(aiki, start, worker, flows):
     assert dict(zip(COLUMNS, watch.printed().splitlines()[-1].split("\t"), strict=True))["why"] == ""
 
 
+def test_what_a_run_shows_of_itself_is_followed_and_stays_when_it_has_ended(aiki, start, worker, flows):
+    run_id = aiki("enqueue", "showing", f"gate={flows / 'gate'}").lines[0]
+    watch = start("status", run_id, "--watch")
+    wait_until_sync(lambda: '{"step":"one"}' in watch.printed(), what="its first word")
+    (flows / "gate-one").touch()
+    wait_until_sync(lambda: '{"step":"two"}' in watch.printed(), what="its second word")
+    assert '"step": "two"' in aiki("status", run_id, "-o", "table").out
+    (flows / "gate-two").touch()
+    assert watch.wait() == 0
+    assert dict(zip(COLUMNS, watch.printed().splitlines()[-1].split("\t"), strict=True))["why"] == ""
+    assert aiki("status", run_id, "-o", "json").json["details"] == {"step": "two"}
+    assert '"step": "two"' in aiki("run", "show", run_id, "-o", "table").out
+
+
 def test_ctrl_c_detaches_and_cancels_nothing(aiki, start, worker, flows):
     gate = flows / "gate"
     run_id = aiki("enqueue", "held", f"gate={gate}").lines[0]
