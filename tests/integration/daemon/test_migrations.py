@@ -69,6 +69,15 @@ def test_the_indexes_and_functions_are_those_of_the_tables(empty: str, database:
     assert found[0] == found[1]
 
 
+def test_no_table_of_a_new_schema_counts_as_one_without_rows(database: str) -> None:
+    """Plans are made once, while all is empty: Postgres must guess that tables hold something, not know better."""
+    with psycopg.connect(database) as connection:
+        analyzed = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'aiki'::regnamespace AND relkind = 'r' AND reltuples >= 0"
+        ).fetchall()
+    assert analyzed == []
+
+
 def test_what_is_written_once_of_a_run_stands_before_what_changes(database: str) -> None:
     """Else Postgres logs it again with each change: see `tables`."""
     order = "SELECT attname FROM pg_attribute WHERE attrelid = 'aiki.runs'::regclass AND attnum > 0 ORDER BY attnum"
