@@ -73,7 +73,8 @@ def test_no_table_of_a_new_schema_counts_as_one_without_rows(database: str) -> N
     """Plans are made once, while all is empty: Postgres must guess that tables hold something, not know better."""
     with psycopg.connect(database) as connection:
         analyzed = connection.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'aiki'::regnamespace AND relkind = 'r' AND reltuples >= 0"
+            "SELECT relname FROM pg_class"
+            " WHERE relnamespace = 'aiki'::regnamespace AND relkind = 'r' AND reltuples >= 0"
         ).fetchall()
     assert analyzed == []
 
