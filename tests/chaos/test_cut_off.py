@@ -28,7 +28,8 @@ async def test_a_claim_whose_reply_was_lost_is_found_by_the_renewal(cluster: Clu
     cluster.aikid(f"claim.before_reply=drop@{claim}")
     async with cluster.client() as client:
         handle = await cluster.enqueue(client)  # before there is a worker that it could be handed over to
-        cluster.worker("", "--lease", LEASE, "--linger", "0s")
+        # With one slot a worker gives no leave: the run that woke is not handed over to it.
+        cluster.worker("", "--lease", LEASE, "--linger", "0s", "--slots", "1")
         await handle.result(timeout=ENOUGH)
         assert cluster.reached("claim.before_reply")
         await cluster.finish(client)

@@ -88,7 +88,8 @@ async def test_a_claim_reads_what_came_between_its_lock_and_its_look(engine: Eng
     async with locked(engine.database, "LOCK TABLE aiki.inbox IN ACCESS EXCLUSIVE MODE") as holder:
         claiming = asyncio.create_task(engine.claim_one(session))
         await engine.until_waiting()
-        assert await engine.state(run_id) is State.RUNNING, "the claim has been committed"
+        states = await engine.execute("SELECT state FROM aiki.runs WHERE id = %s", run_id)
+        assert states == [(State.RUNNING,)], "the claim has been committed"
         await holder.execute(ARRIVE.encode(), (run_id,))
         await holder.commit()
     claimed = await claiming

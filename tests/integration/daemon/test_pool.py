@@ -18,7 +18,7 @@ from aiki.core.states import Move, State
 from aiki.wire.messages import End, ListRuns
 from aikid.store import listing, migrate
 from aikid.store.fates import Fate, of_code
-from aikid.store.pool import BadData, Connection, Pool, Priority
+from aikid.store.pool import BadData, Collision, Connection, Pool, Priority
 from tests.integration.daemon.engine import Engine, completed, entry, running_engine, unit
 from tests.servers import Postgres
 from tests.unit.daemon.test_fates import KNOWN
@@ -67,6 +67,8 @@ RAISED: dict[Fate, type[Exception]] = {
     Fate.BUG: psycopg.Error,
 }
 TRIES = {Fate.REPEAT: 8, Fate.RENEW: 3}
+COLLISION = "23505"
+"""Another's key: the fifth time it is one's own."""
 
 
 @pytest.mark.parametrize("fate", list(Fate))
@@ -78,7 +80,7 @@ async def test_each_failure_that_postgres_knows_meets_its_fate(database: str, en
         tries.append(code)
         await connection.execute("SELECT failing(%s)", [code])
 
-    codes = [code for code in KNOWN if of_code(code) is fate]
+    codes = [code for code in KNOWN if of_code(code) is fate and code != COLLISION]
     for code in codes:
         # A new pool: after a failure that all connections share, one refuses at once for a moment.
         async with pool_of(database) as pool:
@@ -86,6 +88,20 @@ async def test_each_failure_that_postgres_knows_meets_its_fate(database: str, en
                 await pool.run(work)
         assert type(raised.value) in (RAISED[fate], psycopg.errors.lookup(code)), code
     assert tries == [code for code in codes for _ in range(TRIES.get(fate, 1))]
+
+
+async def test_what_collides_with_another_again_and_again_is_told_apart(engine: Engine) -> None:
+    """Whoever asked halves it then, so that the calls that do not collide go well."""
+    await engine.execute(FAIL)
+    tries: list[str] = []
+
+    async def work(connection: Connection) -> None:
+        tries.append(COLLISION)
+        await connection.execute("SELECT failing(%s)", [COLLISION])
+
+    with pytest.raises(Collision):
+        await engine.pool.run(work)
+    assert len(tries) == 5
 
 
 @pytest.mark.parametrize("code", ["40001", "25006", "42501", "22023", "42601"])
