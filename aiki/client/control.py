@@ -13,7 +13,7 @@ from typing import Final
 from aiki.client import waits
 from aiki.client.wire import Wire
 from aiki.core.errors import AikiError, Conflict, NotFound, UsageError
-from aiki.core.states import Move, sources
+from aiki.core.states import Move, State, sources
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Cancel, Ordered, Pause, Resume, RunStatus, Wake
 from aiki.wire.messages.control import REASON_CHARS
@@ -88,6 +88,8 @@ def _refusal(wire: Wire, kind: Kind, run_id: str, ordered: Ordered) -> AikiError
             return Conflict(f"run {run_id} has ended {ordered.state}: it is too late to {kind.op} it")
         case "refused" if kind is Pause:
             return Conflict(f"run {run_id} is {ordered.state}: it stands still already, until it is resumed")
+        case "refused" if kind is Wake and ordered.state is State.QUEUED:
+            return Conflict(f"run {run_id} is queued: it does not sleep, and goes on when a worker takes it")
         case "refused" if kind is Wake:
             return Conflict(f"run {run_id} is {ordered.state}: nothing in it sleeps")
         case "refused":

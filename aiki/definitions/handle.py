@@ -140,7 +140,8 @@ class Handle(Generic[R_co]):
     async def wake(self) -> RunStatus:
         """End the sleep that goes on in the run, or its wait for its first start; never a timeout.
 
-        Of several sleeps the one that is due first ends. Raises Conflict if nothing in it sleeps.
+        Of several sleeps the one that is due first ends. Raises Conflict if nothing in it sleeps; of a running one only
+        its worker knows that, which ends a sleep in memory, and else forgets the wake.
         """
         return status.from_wire(await self._door.wake(self.run_id))
 

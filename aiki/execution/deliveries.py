@@ -397,4 +397,16 @@ class Deliveries:
         self._loop.delivered += 1
         self._loop.now_us = entry.at
         if not is_durable:
+            if self._arrivals.wakes and not entry.takes:
+                self._take_late_wakes(entry)
             self._on_entry(entry)
+
+    def _take_late_wakes(self, entry: Entry) -> None:
+        """Have an entry take the wakes that came when nothing slept: what sleeps from here on has begun after them."""
+        last = None
+        for arrival in self._arrivals.wakes:
+            if arrival.at >= entry.at or self._loop.timers.slept_at(arrival.at):
+                break
+            last = arrival
+        if last is not None:
+            entry.takes = self._arrivals.take_wakes(last)

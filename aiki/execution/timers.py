@@ -95,6 +95,10 @@ class Timers(list[tuple[int, int, Timer]]):
         pending = (timer for _, _, timer in sorted(self) if not timer.fired and timer.made_us <= at)
         return next((timer for timer in pending if timer.is_sleep and self.pending(timer.key) is timer), None)
 
+    def slept_at(self, at: int) -> bool:
+        """Tell whether a sleep is pending that went on at this time."""
+        return any(one.is_sleep and one.made_us <= at for *_, one in self if not (one.fired or one.cancelled()))
+
     def pending(self, key: str) -> Timer | None:
         """Return the oldest pending timer with this key: of equal keys it is also the one due first."""
         queue = self._by_key.get(key)

@@ -50,12 +50,15 @@ def resume(standing: Standing, *, now: int) -> tuple[Obeyed, Standing]:
 
 
 def wake(standing: Standing) -> tuple[Obeyed, Standing]:
-    """Return what becomes of the order to wake, and how the run stands then: what sleeps is told, as by an arrival."""
+    """Return what becomes of the order to wake, and how the run stands then: what sleeps is told, as by an arrival.
+
+    Whether a running run sleeps, in its worker's memory, is not known here.
+    """
     state = standing.state
     if state is State.RUNNING:
         return Obeyed.REQUESTED, replace(standing, news=standing.news + 1)
-    if state is State.WAITING and WAKE not in standing.waits:
-        return Obeyed.REFUSED, standing
+    if (state is State.WAITING and WAKE not in standing.waits) or (state is State.QUEUED and standing.epoch > 0):
+        return Obeyed.REFUSED, standing  # a queued one that was never claimed waits for its date no more
     if (state, Move.WAKE) not in TRANSITIONS:
         return judge(state, Move.WAKE, is_wanted=False), standing
     news = standing.news + (state is not State.SCHEDULED)

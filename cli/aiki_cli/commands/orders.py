@@ -97,6 +97,8 @@ async def wake(
 ) -> Found:
     """End the sleep that goes on in runs, or their wait for a first start; never a timeout.
 
+    Of one that is running only its worker knows whether it sleeps: if not, nothing comes of it.
+
     Of several each has its line; the exit code is the highest: 5 not found, 6 nothing in it sleeps.
     """
     client = await session.client()

@@ -77,7 +77,9 @@ async def wake(pool: Pool, namespace: str, request: Wake) -> Done[OrderReply]:
     found = await pool.run(lambda c: store.wake(c, namespace, request.ids, order=request.id, actor=request.actor))
     changes, outcomes = Changes(), {}
     for run_id, run in found.items():
-        obeyed, _ = controlling.wake(Standing(run.before, waits=run.waits))
+        obeyed, _ = controlling.wake(Standing(run.before, epoch=run.epoch, waits=run.waits))
+        if run.was_woken:
+            obeyed = Obeyed.DONE
         outcomes[run_id] = Ordered(obeyed.value, run.state or run.before)
         if run.session is not None:
             changes.told[namespace, run.session].append((run_id, run.news))

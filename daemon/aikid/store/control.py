@@ -63,19 +63,21 @@ SELECT h.id::text, h.state, h.wanted IS NOT NULL, f.state, f.workflow, f.version
 FROM held h LEFT JOIN freed f ON f.id = h.id
 """
 
+# `inbox_sent`.
+_IS_REPEAT: Final = "EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = h.origin_id AND i.send_id = %(order)s)"
 # The clock is read with the row's lock held, as for any arrival. Whether it is a repeat is read as it was before that:
 # of two at once the later meets a duplicate key, and is done again whole. What a running run has not read yet is
 # counted by `inbox_unread`, so that whoever wakes it again and again fills neither its inbox nor its worker.
 _WAKE: Final = f"""
 WITH held AS MATERIALIZED (
-  SELECT r.id, r.state, r.waits, r.origin_id, r.news_at FROM aiki.runs r
+  SELECT r.id, r.state, r.epoch, r.waits, r.origin_id, r.news_at FROM aiki.runs r
   WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s ORDER BY r.id FOR NO KEY UPDATE OF r
 ), woken AS MATERIALIZED (
   SELECT h.id, h.origin_id, {COMES_AT.format("h.news_at")} AS comes_at,
     h.state <> '{State.SCHEDULED}' AS is_told, h.state <> '{State.RUNNING}' AS is_moved
   FROM held h WHERE (h.state = '{State.RUNNING}' OR h.state IN ({quoted(sources(Move.WAKE))}))
     AND (h.state <> '{State.WAITING}' OR '{WAKE}' = ANY(h.waits))
-    AND NOT EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = h.origin_id AND i.send_id = %(order)s)
+    AND NOT {_IS_REPEAT}
     AND (h.state <> '{State.RUNNING}' OR {UNREAD_WAKES} > (
       SELECT count(*) FROM aiki.inbox i WHERE i.run_id = h.id AND i.taken_seq IS NULL AND i.kind = '{WAKE}'))
 ), moved AS (
@@ -94,7 +96,8 @@ WITH held AS MATERIALIZED (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
   SELECT id, history_seq, '{Move.WAKE}', %(actor)s FROM moved WHERE is_moved
 )
-SELECT h.id::text, h.state, h.waits, m.state, m.workflow, m.version, m.session_id::text, m.news_seq
+SELECT h.id::text, h.state, h.epoch, h.state = '{State.QUEUED}' AND {_IS_REPEAT}, h.waits,
+  m.state, m.workflow, m.version, m.session_id::text, m.news_seq
 FROM held h LEFT JOIN moved m ON m.id = h.id
 """
 
@@ -153,12 +156,15 @@ async def resume(
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """A run that was to wake: its state before, and what it waited for.
+    """A run that was to wake: its state before, how often it had been claimed, and what it waited for.
 
-    If it was, how it stands since, its workflow and version, and if a worker holds it, whom to tell of which number.
+    `was_woken` tells of a queued one that this very order did that before. If it is woken now, how it stands since, its
+    workflow and version, and if a worker holds it, whom to tell of which number.
     """
 
     before: State
+    epoch: int
+    was_woken: bool
     waits: frozenset[str]
     state: State | None
     workflow: str
@@ -174,6 +180,6 @@ async def wake(
     parameters = {"ids": Uuids(ids), "namespace": namespace, "order": order, "actor": actor}
     cursor = await connection.execute(_WAKE, parameters, prepare=True, binary=True)
     return {
-        run_id: Woken(State(before), frozenset(waits or ()), state and State(state), *rest)
-        for run_id, before, waits, state, *rest in await cursor.fetchall()
+        run_id: Woken(State(before), epoch, was_woken, frozenset(waits or ()), state and State(state), *rest)
+        for run_id, before, epoch, was_woken, waits, state, *rest in await cursor.fetchall()
     }

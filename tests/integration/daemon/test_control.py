@@ -212,6 +212,17 @@ async def test_a_wake_finds_what_sleeps_beside_a_wait_and_nothing_else(engine: E
     ]
 
 
+async def test_a_queued_run_that_has_begun_does_not_sleep_and_a_repeat_of_its_wake_says_so_no_more(
+    engine: Engine,
+) -> None:
+    run_id = await parked(engine, Move.SLEEP, "wake")
+    id = new_id()
+    for _ in range(2):
+        assert await wake(engine, run_id, id=id) == [Ordered("done", State.QUEUED)]
+    assert await wake(engine, run_id) == [Ordered("refused", State.QUEUED)]
+    assert await engine.execute("SELECT count(*) FROM aiki.inbox WHERE run_id = %s", run_id) == [(1,)]
+
+
 async def test_a_wake_that_is_repeated_ends_one_sleep(engine: Engine) -> None:
     run_id = await engine.queued_run()
     session = await engine.session()

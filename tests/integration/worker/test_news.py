@@ -14,6 +14,7 @@ import pytest
 from aiki import Client, Conflict, Event, Handle, RunBlocked, Worker, WorkflowRun, task, workflow
 from aiki.client.control import person
 from aiki.core import failpoints
+from aiki.wire.limits import UNREAD_WAKES
 from aikid.app import App
 from tests.integration.daemon.engine import locked
 from tests.parts import parts
@@ -50,6 +51,13 @@ async def resting(run: WorkflowRun, duration: str) -> str:
     return "rested"
 
 
+@workflow
+async def working_and_resting(run: WorkflowRun) -> str:
+    await wait_at.run(run, "a")
+    await run.sleep("30s")
+    return "rested"
+
+
 @pytest.fixture(autouse=True)
 def begin() -> None:
     gates.clear()
@@ -64,7 +72,7 @@ async def client(client_of_app: Client) -> AsyncIterator[Client]:
 
 
 def serving(client: Client, **options: Any) -> Worker:
-    return Worker(client, workflows=[approval, stepping, resting], **options)
+    return Worker(client, workflows=[approval, stepping, resting, working_and_resting], **options)
 
 
 async def until(handle: Handle[Any], state: str) -> None:
@@ -311,6 +319,21 @@ async def test_a_wake_ends_a_sleep_in_memory_and_out_of_it(client: Client, linge
     async with serving(client, linger=linger, lease="300s") as worker:
         handle = await resting.enqueue(client, "30s")
         await (until(handle, "sleeping") if linger == "0s" else until_lingering(worker))
+        await handle.wake()
+        async with asyncio.timeout(patient(5)):
+            assert await handle.result() == "rested"
+
+
+async def test_wakes_that_came_when_nothing_slept_leave_room_for_the_one_that_ends_the_next_sleep(
+    client: Client,
+) -> None:
+    async with serving(client, linger="60s", lease="300s") as worker:
+        handle = await working_and_resting.enqueue(client)
+        await wait_until(lambda: begun, what="its task")
+        for _ in range(UNREAD_WAKES):
+            await handle.wake()
+        gates["a"].set()
+        await until_lingering(worker)
         await handle.wake()
         async with asyncio.timeout(patient(5)):
             assert await handle.result() == "rested"

@@ -81,7 +81,30 @@ def test_a_wake_ends_no_sleep_that_began_later() -> None:
 
     world = told(body, at((1, wakes)))
     assert result(world) == 13.0
-    assert len(world.inbox.unread) == 1
+    assert world.inbox.unread == [], "what has come about since has taken it along"
+
+
+def test_a_wake_that_comes_while_a_sleep_goes_on_is_taken_by_nothing_else() -> None:
+    async def body(run: WorkflowRun) -> list[float]:
+        async def sleeps() -> float:
+            await work.run(run)
+            await run.sleep("10s")
+            return seconds(run)
+
+        async def works() -> float:
+            for _ in range(4):
+                await work.options(idempotency_key=str(seconds(run))).run(run)
+            return seconds(run)
+
+        return list(await asyncio.gather(sleeps(), works()))
+
+    world = told(body, at((1, wakes), (4, wakes), (8, wakes)))
+    assert result(world) == [4.0, 12.0]
+    assert {number: key.partition(":")[0] for number, key in world.inbox.taken.items()} == {
+        1: "task",
+        2: "timer",
+        3: "task",
+    }
 
 
 def test_a_wake_takes_those_along_that_came_when_nobody_slept() -> None:
