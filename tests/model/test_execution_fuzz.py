@@ -3,7 +3,8 @@
 They are sent events at random moments, of which their workers are not always told, and whose clocks are not the
 database's; they send some themselves, many to another program that runs beside them. They are paused and resumed, their
 sleeps are ended, and some are cancelled or pass their deadline, once or twice. No event is lost, taken twice, out of
-order, or overtaken by a timer; what is held starts nothing; no wake ends a timeout.
+order, or overtaken by a timer; what is held starts nothing; no wake ends a timeout. What they show of themselves is the
+last that they have shown, and is written once.
 
 `AIKI_FUZZ_RUNS` (default 500) and `AIKI_FUZZ_SEED` (default 0) choose how many runs, and which; a failure names its
 seed, and AIKI_FUZZ_RUNS=1 AIKI_FUZZ_SEED=that repeats it alone.
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from aiki.core.keys import kind_of
+from aiki.core.keys import DETAILS, kind_of
 from aiki.core.states import TERMINAL, State, target
 from aiki.definitions.workflow import workflow
 from aiki.execution import Pools
@@ -30,7 +31,8 @@ from aiki.execution.kinds import KINDS
 from aiki.execution.timers import Timer
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.rules.controlling import Obeyed
-from aiki.wire.messages import Entry, Outcome
+from aiki.wire.codec import decoder
+from aiki.wire.messages import Entry, Outcome, Said
 from tests.worlds.interpreter import HEARD, PEER, Interpreter
 from tests.worlds.outside import OUTSIDES, Outside
 from tests.worlds.programs import TALKING, Node, program
@@ -171,6 +173,12 @@ class Case:
         assert not self.faults, self.faults
         assert sum(target(move) in TERMINAL for move in self.world.ends) == 1, self.world.ends
 
+    def check_details(self) -> None:
+        """People see what the body has shown last, in whichever of its lives."""
+        shown = [repr(step) for step in self.witness.trace if isinstance(step, tuple) and step[1] == "own"]
+        seen = [decoder(Said).decode(row.details).details for row in self.world.attempts if row.key == DETAILS]
+        assert [msgspec.json.decode(details) for details in seen] == shown[-1:]
+
     def cut(self, how: str) -> None:
         if self.world.execution is None:
             return
@@ -247,14 +255,14 @@ async def run_to_its_end(case: Case, lives: int = LIVES) -> None:
 async def replay_whole(case: Case) -> None:
     """Replay the finished journal: the same trace and the same end, and nothing new."""
     world, before = case.world, case.witness.trace
-    started, length = len(case.outside.started), len(world.journal)
+    started, length, tries = len(case.outside.started), len(world.journal), list(world.attempts)
     end = world.end
     assert end is not None
     world.reopen()
     await case.live(None)
     assert case.witness.trace == before, "the trace of the replay differs"
     assert len(case.outside.started) == started, "the replay started a task"
-    assert len(world.journal) == length, "the replay recorded something"
+    assert (len(world.journal), world.attempts) == (length, tries), "the replay recorded something"
     assert world.end is not None
     assert (world.end.move, bytes(world.end.output)) == (end.move, bytes(end.output))
 
@@ -287,6 +295,7 @@ async def live_and_replay(seed: int) -> Counter[str]:
     await asyncio.gather(*map(run_to_its_end, cases))
     for case in cases:
         case.check_ledger()
+        case.check_details()
     seen: Counter[str] = Counter()
     for case in cases:
         seen += told(case)
@@ -306,6 +315,7 @@ def told(case: Case) -> Counter[str]:
         taken=len(world.inbox.taken),
         pauses=case.pauses,
         wakes=case.wakes,
+        details=sum(row.key == DETAILS for unit in world.units for row in unit.attempts),
         refused_parks=world.refused_parks,
         cancelled=world.state is State.CANCELLED,
         timed_out=any(entry.key == "cancel:timeout" for entry in world.journal),
@@ -321,5 +331,5 @@ def test_replay_is_live_again_under_crashes() -> None:
             seen += simulate(live_and_replay(seed), clock=interrupting(random.Random(seed)))
     print(f"{RUNS} seeds: {dict(seen)}")
     if RUNS >= 500:
-        expected = {"cancelled", "timed_out", "taken", "sends", "pauses", "wakes", "refused_parks"}
+        expected = {"cancelled", "timed_out", "taken", "sends", "pauses", "wakes", "details", "refused_parks"}
         assert not (expected | {"timers_done", "timers_early", "timers_news"}) - set(seen), seen

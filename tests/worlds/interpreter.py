@@ -61,6 +61,7 @@ class Interpreter:
 
     async def do_own(self, node: Node, env: dict[str, Any]) -> Any:
         self.trace.append((node.id, "own", self.run.now(), self.run.uuid(), self.run.random()))
+        self.run.set_details(repr(self.trace[-1]))
         return await self.call(node.id, "t0", [node.id, self.run.random(), str(self.run.now())])
 
     async def do_yield(self, node: Node, env: dict[str, Any]) -> Any:
