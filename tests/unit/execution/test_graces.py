@@ -7,8 +7,8 @@ import asyncio
 from aiki.core.states import Move, State
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
+from tests.unit.execution.cancelled import approved, at, keys, lived, stubborn
 from tests.unit.execution.replays import calls, double, slow
-from tests.unit.execution.test_cancels import approved, at, keys, lived, stubborn
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import World
 
