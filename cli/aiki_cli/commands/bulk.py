@@ -17,7 +17,8 @@ from aiki_cli.words import payload, suggestions
 from aiki_cli.words.states import states_of
 
 if TYPE_CHECKING:
-    from aiki import Client, RunFilter, State
+    from aiki import RunFilter, State
+    from aiki_cli.session import Session
 
 BATCH_RUNS: Final = 500
 _MANY: Final = "Many runs, by what they are"
@@ -38,7 +39,12 @@ OlderThan = Annotated[
     str | None,
     typer.Option("--older-than", metavar="1h", help="Enqueued at least so long ago.", rich_help_panel=_MANY),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it they are only counted.", rich_help_panel=_MANY)]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes", help="Do it, unasked; off a terminal they are only counted without it.", rich_help_panel=_MANY
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -78,21 +84,28 @@ class Filter:
         return RunFilter(workflow=self.workflow, states=states, labels=self.labels, before=before)
 
 
-async def batches(client: Client, wanted: RunFilter, *, yes: bool, would: str) -> AsyncGenerator[Sequence[str], None]:
+async def batches(session: Session, wanted: RunFilter, *, yes: bool, would: str) -> AsyncGenerator[Sequence[str], None]:
     """Return the ids of the runs that are meant, some at a time. Raises UsageError with their number, without a yes."""
-    if yes:
-        return client.runs.matching(wanted)
-    count = 0
-    async for ids in client.runs.matching(wanted):
-        count += len(ids)
-    if count:
-        raise unconfirmed(f"{count:,} runs would be {would}, and none was")
-    return in_batches([])
+    client = await session.client()
+    if not yes:
+        count = 0
+        async for ids in client.runs.matching(wanted):
+            count += len(ids)
+        if not count:
+            return in_batches([])
+        await agree(session, f"{counted(count)} would be {would}", yes=yes)
+    return client.runs.matching(wanted)
 
 
-def unconfirmed(message: str) -> UsageError:
-    """Return the error of what is done only with a yes, and was not."""
-    return UsageError(message, hint="the same again with --yes")
+async def agree(session: Session, told: str, *, yes: bool) -> None:
+    """Return if a person agrees to what would be done: by --yes, or asked on a terminal. Raises UsageError if not."""
+    if not yes and not await session.out.agreed(f"{told}. Go on? [y/N] "):
+        raise UsageError(f"{told}, and none was", hint="the same again with --yes")
+
+
+def counted(runs: int) -> str:
+    """Return so many runs in words."""
+    return f"{runs:,} {'run' if runs == 1 else 'runs'}"
 
 
 async def in_batches(run_ids: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:

@@ -93,7 +93,7 @@ async def _send_to_found(
     session: Session, given: EventWords, value: object, *, key: str | None, wanted: Filter, yes: bool
 ) -> Lines[SendOutcome]:
     client = await session.client()
-    runs = await batches(client, wanted.runs(unended()), yes=yes, would=f"sent {given.name!r}")
+    runs = await batches(session, wanted.runs(unended()), yes=yes, would=f"sent {given.name!r}")
     key = key or _derived_key(wanted, given.name, value)
     again = f"the same again sends no run the event twice; to send another: --key (this one is {key})"
     return _shown(_sent(client, runs, given.name, value, key=key), said=again, alone=False)

@@ -53,7 +53,7 @@ async def pause(
     wanted = Filter.of(workflow, state, label, older_than)
     if wanted.is_meant(references or (), command="aiki run pause RUN"):
         runs = wanted.runs(set(unended()) - {State.PAUSED, State.BLOCKED})
-        found = await bulk.batches(client, runs, yes=yes, would="paused")
+        found = await bulk.batches(session, runs, yes=yes, would="paused")
         return _as_obeyed(found, client.runs.pause_batch)
     return await _obeyed(
         session, client, references or (), client.runs.pause_batch, then="let it go on: aiki run resume {}"
@@ -78,7 +78,7 @@ async def resume(
     wanted = Filter.of(workflow, state, label, older_than)
     if wanted.is_meant(references or (), command="aiki run resume RUN"):
         runs = wanted.runs([State.PAUSED, State.BLOCKED, State.RETRYING])
-        found = await bulk.batches(client, runs, yes=yes, would="resumed")
+        found = await bulk.batches(session, runs, yes=yes, would="resumed")
         return _as_obeyed(found, client.runs.resume_batch)
     return await _obeyed(
         session, client, references or (), client.runs.resume_batch, then="follow it: aiki status {} --watch"
@@ -105,7 +105,7 @@ async def wake(
     wanted = Filter.of(workflow, state, label, older_than)
     if wanted.is_meant(references or (), command="aiki run wake RUN"):
         runs = wanted.runs([State.SCHEDULED, State.SLEEPING])
-        found = await bulk.batches(client, runs, yes=yes, would="woken")
+        found = await bulk.batches(session, runs, yes=yes, would="woken")
         return _as_obeyed(found, client.runs.wake_batch)
     return await _obeyed(
         session, client, references or (), client.runs.wake_batch, then="follow it: aiki status {} --watch"
@@ -132,7 +132,7 @@ async def cancel(
 ) -> Found:
     """Cancel runs. One that has begun is told, and ends once it has taken back what it did.
 
-    With --force they end without that, and what their tasks did until a worker hears of it stands; it wants --yes.
+    With --force they end without that, and what their tasks did until a worker hears of it stands; it asks for a yes.
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 too late.
     """
@@ -145,10 +145,10 @@ async def cancel(
     give = partial(client.runs.cancel_batch, reason=reason, force=force)
     if is_found:
         would = f"cancelled{_BY_FORCE if force else ''}"
-        found = await bulk.batches(client, wanted.runs(unended()), yes=yes, would=would)
+        found = await bulk.batches(session, wanted.runs(unended()), yes=yes, would=would)
         return _as_obeyed(found, _patient(client, give, patience or 0))
-    if force and not yes:
-        raise bulk.unconfirmed(f"{_count(references or ())} would be cancelled{_BY_FORCE}, and none was")
+    if force:
+        await bulk.agree(session, f"{bulk.counted(len(references or ()))} would be cancelled{_BY_FORCE}", yes=yes)
     then = "see it end: aiki wait {}"
     return await _obeyed(
         session, client, references or (), _patient(client, give, 10 if patience is None else patience), then=then
@@ -156,10 +156,6 @@ async def cancel(
 
 
 _BY_FORCE = " by force, without taking back what they did"
-
-
-def _count(references: Sequence[str]) -> str:
-    return "1 run" if len(references) == 1 else f"{len(references)} runs"
 
 
 def _patient(client: Client, give: Give, seconds: float) -> Give:

@@ -90,6 +90,22 @@ class Output:
             sys.stderr.write(lines(text) + "\n")
             sys.stderr.flush()
 
+    async def agreed(self, question: str) -> bool:
+        """Ask a person, who may also press Ctrl-C. Who is not at a terminal, to read and to type, agrees to nothing."""
+        import asyncio
+
+        if not (is_terminal(sys.stdin) and self.talkative):
+            return False
+        sys.stderr.write(question)
+        sys.stderr.flush()
+        loop, typed = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(sys.stdin, typed.set)
+        try:
+            await typed.wait()
+        finally:
+            loop.remove_reader(sys.stdin)
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
     def pass_on(self, name: str, line: str) -> None:
         """Tell people what a process of ours has said, under its name."""
         if not self.quiet:

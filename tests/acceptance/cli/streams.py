@@ -50,6 +50,10 @@ class Stderr:
         """Return what can be read now."""
         return os.read(self._ours, 65536).decode() if select.select([self._ours], [], [], 0)[0] else ""
 
+    def type(self, text: str) -> None:
+        """Type something at the terminal."""
+        os.write(self._ours, text.encode())
+
     def close(self) -> None:
         for descriptor in {self._ours, self.descriptor} - {-1}:
             os.close(descriptor)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from functools import partial
 
 import pytest
 
-from tests.waiting import wait_until_sync
+from tests.acceptance.cli.conftest import AIKI
+from tests.acceptance.cli.streams import Stderr
+from tests.waiting import patient, wait_until_sync
 
 LATER = ("--delay", "1h")
 BATCH = ("--workflow", "hello", "--label", "batch=b-1")
@@ -38,6 +41,26 @@ def test_runs_that_are_filtered_obey_only_after_a_yes_and_each_has_its_line(ours
         again = ours("run", order, *BATCH, "--yes")
         assert (again.code, again.out, "no run matches" in again.err) == (0, "", True), "its repeat does no harm"
     assert ours("run", "show", other, "-o", "json").json["state"] == "scheduled"
+
+
+@pytest.mark.parametrize(("typed", "code", "state"), [("y", 0, "paused"), ("", 2, "scheduled"), ("no", 2, "scheduled")])
+def test_a_person_at_a_terminal_is_asked(ours, environment, flows, namespace, typed, code, state):
+    run_id = ours("enqueue", "hello", *LATER).lines[0]
+    own, person = {**environment, "AIKI_NAMESPACE": namespace}, Stderr("terminal")
+    command = [*AIKI, "run", "pause", "--workflow", "hello", "-o", "ids"]
+    process = subprocess.Popen(
+        command, stdin=person.descriptor, stdout=subprocess.PIPE, stderr=person.descriptor, env=own, cwd=flows
+    )
+    try:
+        wait_until_sync(lambda: "1 run would be paused. Go on? [y/N]" in person.read(), 60)
+        person.type(f"{typed}\n")
+        out, _ = process.communicate(timeout=patient(60))
+    finally:
+        process.kill()
+        process.wait()
+        person.close()
+    assert (process.returncode, out.decode().split()) == (code, [run_id] if code == 0 else [])
+    assert ours("run", "show", run_id, "-o", "json").json["state"] == state
 
 
 def test_only_runs_that_are_old_enough_are_meant(ours):
