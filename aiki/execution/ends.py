@@ -128,13 +128,13 @@ def refused(unit: Unit, end: End | None, reason: str) -> End | None:
 
 
 def conflicting(end: End | None) -> End | None:
-    """Return the end of a claim whose journal holds another outcome than its body went on with: it is to be replayed.
+    """Return the end of a claim whose body went on with what its journal or inbox does not hold: it is to be replayed.
 
     None if it was to be given back anyway.
     """
     if end is not None and end.move is Move.RELEASE:
         return None
-    return End(Move.RELEASE, why="another outcome stands in its journal")
+    return End(Move.RELEASE, why="its journal or inbox holds something else")
 
 
 def _broken(body: Body, error: AikiError) -> End:

@@ -127,7 +127,7 @@ class Execution:
                 _logger.error("run %s: the daemon refused what it wrote: %s", self.fence.run_id, reason)
                 self._end_otherwise(ends.refused(unit, life.end, reason))
             case "conflict":
-                _logger.warning("run %s: another outcome stands in its journal; it is replayed", self.fence.run_id)
+                _logger.warning("run %s: its journal or inbox holds something else; it is replayed", self.fence.run_id)
                 self._end_otherwise(ends.conflicting(life.end))
             case "fenced":
                 _logger.info("run %s was lost to another claim", self.fence.run_id)

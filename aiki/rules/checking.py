@@ -252,7 +252,7 @@ def check_unit(unit: Unit, *, room: int) -> None:
 
 
 def _check_entries(entries: Sequence[Entry], room: int) -> None:
-    taken = 0
+    taken: list[int] = []
     for entry in entries:
         raw = bytes(entry.value)
         # Plain and short is the common case: one look, no call.
@@ -267,9 +267,11 @@ def _check_entries(entries: Sequence[Entry], room: int) -> None:
         if entry.asked not in _INTS:
             raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of the delivery before it was asked")
         if entry.takes:
-            taken += len(entry.takes)
-            if taken > UNIT_TAKES or not all(number in _NUMBERS for number in entry.takes):
+            taken += entry.takes
+            if len(taken) > UNIT_TAKES or not all(number in _NUMBERS for number in entry.takes):
                 raise PayloadError(f"entry {entry.key[:100]!r} takes too many arrivals, or such of bad numbers")
+    if len(taken) > 1 and len(set(taken)) < len(taken):
+        raise PayloadError("a unit takes one arrival twice")
 
 
 def check_send(event: Sent | SendOp, *, room: int) -> None:

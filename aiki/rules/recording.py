@@ -16,7 +16,7 @@ from aiki.wire.messages import NONE, NULL, UNDER_WAY, Attempt, Entry, Recorded, 
 
 DONE: Final = Recorded("done")
 FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
-CONFLICT: Final = Recorded("conflict", "another outcome stands in the journal")
+CONFLICT: Final = Recorded("conflict", "its journal or inbox holds something else")
 UNFIRED: Final = Recorded("done", timer="early")
 FIRED: Final = Recorded("done", timer="done")
 Tries = Mapping[tuple[str, int], Attempt]
@@ -49,8 +49,11 @@ def record(
 
 
 def fits(standing: Standing, unit: Unit) -> bool:
-    """Tell whether a unit may be written: its claim holds the run, and its entries follow those that are there."""
-    if standing.state is not State.RUNNING or not _is_fenced_by(standing, unit):
+    """Tell whether a unit may be written: its claim holds the run, and its entries follow those that are there.
+
+    Nor has its worker seen what has not come: that was told by somebody else, and no park of it would ever hold.
+    """
+    if standing.state is not State.RUNNING or not _is_fenced_by(standing, unit) or _seen(unit) > standing.news:
         return False
     # Without entries nothing is added to the journal; who gives back a run that it never saw knows no base.
     return not (unit.entries or unit.timer) or unit.base == standing.length
@@ -83,10 +86,11 @@ def repeated(standing: Standing | None, unit: Unit) -> Recorded:
             return DONE
         # A park that did not hold left the claim as it was.
         was_news = unit.end.seen is not None and standing.state is State.RUNNING and standing.length >= length
-        return Recorded("done", parked=False, news=standing.news) if was_news else CONFLICT
+        is_known = was_news and _seen(unit) <= standing.news
+        return Recorded("done", parked=False, news=standing.news) if is_known else CONFLICT
     if standing.state is not State.RUNNING:
         return FENCED
-    if standing.length < length:
+    if standing.length < length or _seen(unit) > standing.news:
         return CONFLICT
     if unit.timer is None:
         return DONE
@@ -136,6 +140,13 @@ def is_start(attempt: Attempt) -> bool:
 def is_under_way(attempt: Attempt) -> bool:
     """Tell whether no more is known of a try than what it has said."""
     return attempt.error == UNDER_WAY
+
+
+def _seen(unit: Unit) -> int:
+    """Return the number of the last arrival that the unit's worker says it has seen, as far as it says so."""
+    if unit.end is not None:
+        return unit.end.seen or 0
+    return 0 if unit.timer is None else unit.timer.seen
 
 
 def _said_at(attempt: Attempt) -> int:

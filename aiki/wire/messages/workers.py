@@ -211,8 +211,9 @@ class Unit(Struct, array_like=True):
 
 
 class Recorded(Struct, array_like=True):
-    """What became of a unit: `done` (also when it was repeated), `fenced`, `conflict` (another outcome stands there).
+    """What became of a unit: `done` (also when it was repeated), `fenced`, or `conflict`.
 
+    It is a conflict if another outcome stands there, or the inbox does not hold what it takes or its worker saw.
     After `fenced` and `conflict` the worker drops the run. `refused` is bad data, with its reason: it fails the run.
     """
 

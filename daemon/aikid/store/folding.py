@@ -61,6 +61,10 @@ def _slots(columns: Sequence[str]) -> str:
 
 # All rows that it changes are locked first, as one set in id order by their primary key: those of units, and of whom
 # they send to. All judging reads that set: another look at `runs` would see them as they were before the locks.
+# A unit that takes what its run's inbox does not hold, or what was taken, or that has seen what has not come, does not
+# fit: its worker was told by somebody else. What it takes was committed before that was told, so the snapshot has it;
+# and what takes it meanwhile writes the journal, too, and is met there. A sub-select that returns a value is looked up
+# for each number, by `inbox_pkey`.
 _LOCKED: Final = f"""
 WITH unit AS MATERIALIZED (
   SELECT * FROM unnest({_slots(_UNIT)}) WITH ORDINALITY AS u({", ".join(_UNIT)}, n)
@@ -71,12 +75,19 @@ WITH unit AS MATERIALIZED (
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u{{targets}})
   ORDER BY r.id FOR NO KEY UPDATE
+), taken AS MATERIALIZED (
+  SELECT * FROM unnest(%b, %b, %b) AS t(run_id, number, seq)
+), amiss AS MATERIALIZED (
+  SELECT DISTINCT t.run_id AS run FROM taken t WHERE (
+    SELECT i.taken_seq IS NULL FROM aiki.inbox i WHERE i.run_id = t.run_id AND i.number = t.number) IS NOT TRUE
 ), fit AS MATERIALIZED (
   SELECT l.id, l.generation, l.origin_id, l.workflow, l.version, l.started_at, l.news_seq, l.wanted, u.*
   FROM unit u FULL JOIN locked l ON l.id = u.run_id AND l.namespace = u.namespace
+    FULL JOIN amiss a ON a.run = u.run_id
   WHERE coalesce(l.state, '') = '{State.RUNNING}' AND coalesce(l.epoch, -1) = coalesce(u.epoch, -2)
     AND coalesce(l.claim_id, '') = coalesce(u.claim_id, '?')
-    AND (u.base IS NULL OR u.base = {LENGTH.format("l")})
+    AND (u.base IS NULL OR u.base = {LENGTH.format("l")}) AND a.run IS NULL
+    AND coalesce(u.seen, u.timer_seen, 0) <= coalesce(l.news_seq, -1)
 )
 """
 # A timer is judged before what comes in the same statement, which so comes after it; a park is judged after that, and
@@ -95,7 +106,7 @@ _CONSUMED: Final = """
 consumed AS (
   UPDATE aiki.inbox i SET taken_generation = t.generation, taken_seq = t.seq
   FROM (
-    SELECT t.*, f.generation FROM unnest(%b, %b, %b) AS t(run_id, number, seq) FULL JOIN fit f ON f.id = t.run_id
+    SELECT t.*, f.generation FROM taken t FULL JOIN fit f ON f.id = t.run_id
     WHERE coalesce(t.seq, 0) > 0 AND coalesce(f.n, 0) > 0
   ) AS t
   WHERE i.run_id = t.run_id AND i.number = t.number AND i.taken_seq IS NULL
@@ -202,8 +213,8 @@ async def fold(
     sent = _op_arrays(namespaces, units) if any(unit.ops for unit in units) else []
     parameters = [
         *(*fence_arrays(namespaces, units), *end_arrays(units, counted), *_asking_arrays(units)),
-        *(*sent, *entry_arrays(units), *attempt_arrays(tries_of(units))),
-        *(*timer_arrays(units), *_taking_arrays(units), *_waiting_arrays(units), *counts),
+        *(*sent, *_taking_arrays(units), *entry_arrays(units), *attempt_arrays(tries_of(units))),
+        *(*timer_arrays(units), *_waiting_arrays(units), *counts),
     ]
     now = 0
     done: dict[int, EndedRow | None] = {}

@@ -309,6 +309,34 @@ async def test_consumption_and_delivery_are_one_record(engine: Engine) -> None:
     assert (taken(again.arrivals), again.unread, again.news) == ([(2, "event", "approved")], 1, 3)
 
 
+@pytest.mark.parametrize("takes", [(2,), (1, 2), (1,)], ids=["never came", "one of two never came", "was taken"])
+async def test_a_unit_that_takes_what_its_inbox_does_not_hold_writes_nothing(
+    engine: Engine, takes: tuple[int, ...]
+) -> None:
+    """Whoever sees a worker's inbox can tell it of an event that nobody has sent; the run is replayed then."""
+    run, other = await held(engine), await held(engine)
+    run_id, target = run.fence.run_id, await engine.queued_run()
+    await engine.send(event(run_id), event(other.fence.run_id))
+    if takes == (1,):
+        await engine.execute("UPDATE aiki.inbox SET taken_generation = 0, taken_seq = 1 WHERE run_id = %s", run_id)
+    entries = [entry("a"), replace(entry("wait"), takes=takes)]
+    forged = Unit(run.fence, 0, entries, [], completed(), [op(target)])
+    sound = Unit(other.fence, 0, [replace(entry("wait"), takes=(1,))], [])
+    assert await engine.results(forged, sound) == ["conflict", "done"]
+    assert await engine.results(forged) == ["conflict"]
+    assert await engine.state(run_id) is State.RUNNING
+    assert await engine.journal(run_id) == []
+    assert (await engine.inbox(target)).arrivals == []
+
+
+async def test_a_unit_that_takes_one_arrival_twice_is_refused(engine: Engine) -> None:
+    run = await held(engine)
+    await engine.send(event(run.fence.run_id))
+    twice = [replace(entry(name), takes=(1,)) for name in ("a", "b")]
+    (recorded,) = await engine.record(Unit(run.fence, 0, twice, []))
+    assert (recorded.result, recorded.reason) == ("refused", "a unit takes one arrival twice")
+
+
 async def test_a_park_does_not_hold_over_what_its_worker_has_not_seen(engine: Engine) -> None:
     run = await held(engine)
     await engine.send(event(run.fence.run_id, "other"))

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import pytest
+from msgspec import Raw
 
 from aiki import Client, Conflict, Event, Handle, RunBlocked, Worker, WorkflowRun, task, workflow
 from aiki.client.control import person
 from aiki.core import failpoints
+from aiki.wire import codec, subjects
 from aiki.wire.limits import UNREAD_WAKES
+from aiki.wire.messages import Arrival, Told
 from aikid.app import App
 from tests.integration.daemon.engine import locked
 from tests.parts import parts
@@ -84,6 +87,10 @@ async def until(handle: Handle[Any], state: str) -> None:
 
 async def story(client: Client, run_id: str) -> list[str]:
     return [item.move async for item in client.runs.history(run_id) if item.move != "entry"]
+
+
+async def claims(handle: Handle[Any], number: int) -> bool:
+    return (await handle.status()).claims == number
 
 
 def until_lingering(worker: Worker, runs: int = 1) -> Any:
@@ -199,6 +206,41 @@ async def test_an_event_is_kept_whose_worker_dies_of_the_word_that_it_has_come(
         assert (await handle.status()).claims == 2
     finally:
         doomed.close()
+
+
+# -- what nobody has sent: whoever sees a worker's inbox can write there
+
+
+def forge(app: App, worker: Worker, namespace: str, run_id: str, name: str) -> None:
+    """Tell a worker of a first event of its run that was never sent."""
+    arrival = Arrival(1, 1_000_000, "event", name, Raw(b'"forged"'), run_id)
+    told = Told([(run_id, 1)], {run_id: [arrival]})
+    app.bus.push(subjects.told(namespace, parts(worker).session.lease.session), codec.encode(told))
+
+
+async def test_an_event_that_nobody_has_sent_completes_no_run(client: Client, app: App, namespace: str) -> None:
+    async with serving(client, linger="60s", lease="300s") as worker:
+        handle = await approval.enqueue(client)
+        await until_lingering(worker)
+        forge(app, worker, namespace, handle.run_id, "approved")
+        await wait_until(lambda: claims(handle, 2), what="another claim")
+        await handle.send(approved, "mallory was not asked")
+        assert await handle.result(timeout=ENOUGH) == "mallory was not asked"
+    assert await story(client, handle.run_id) == ["enqueued", "claim", "release", "claim", "complete"]
+
+
+async def test_a_run_that_was_told_of_more_than_has_come_leaves_memory_all_the_same(
+    client: Client, app: App, namespace: str
+) -> None:
+    async with serving(client, linger="1s", lease="300s") as worker:
+        handle = await approval.enqueue(client)
+        await until_lingering(worker)
+        forge(app, worker, namespace, handle.run_id, "nobody-waits-for-it")
+        await until(handle, "waiting")
+        await handle.send(approved, "niaj")
+        assert await handle.result(timeout=ENOUGH) == "niaj"
+    moves = ["enqueued", "claim", "release", "claim", "wait", "arrive", "claim", "complete"]
+    assert await story(client, handle.run_id) == moves
 
 
 # -- pauses
