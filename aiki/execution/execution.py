@@ -154,6 +154,11 @@ class Execution:
         self._catch_up()
         self._on_arrived()
 
+    def on_doubt(self) -> None:
+        """Find out whether the run has ended without its worker: whose inbox is gone is dropped."""
+        if self._outbox.in_flight is None:  # else the answer says so
+            self._catch_up(is_doubted=True)
+
     def _on_arrived(self) -> None:
         """Go on, if what has come moves the run."""
         life, body = self._life, self._body
@@ -218,13 +223,7 @@ class Execution:
         outbox.know(reading.entries, reading.tries)
         self._attempts.know(reading.tries)
         self._reading = None
-        body, run = make_body(
-            claimed,
-            reading.entries,
-            arrivals=self._arrivals,
-            tries=self._attempts,
-            outbox=outbox,
-        )
+        body, run = make_body(claimed, reading.entries, arrivals=self._arrivals, tries=self._attempts, outbox=outbox)
         self._body = body
         try:
             # Inside of its loop: what a decorator does before it has a coroutine is the body's too.
@@ -372,9 +371,9 @@ class Execution:
         why = None if wake.at is None else self._attempts.why_due(wake.at)
         self._end_with(ends.parked(wake, body, self._workflow, seen=self._arrivals.seen, why=why))
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, *, is_doubted: bool = False) -> None:
         """Read what is said to have come and was not seen."""
-        if self._arrivals.behind and self._life.phase in _READS:
+        if (self._arrivals.behind or is_doubted) and self._life.phase in _READS:
             after = self._arrivals.next_read()
             if after is not None:
                 self._host.read_inbox(self, after)

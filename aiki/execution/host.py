@@ -52,6 +52,10 @@ class ClaimedRun(Protocol):
         """Take in what became of the unit that was to be recorded."""
         ...
 
+    def on_doubt(self) -> None:
+        """Find out whether the run has ended without its worker."""
+        ...
+
     def on_slot(self) -> None:
         """Go on after lingering."""
         ...

@@ -86,6 +86,11 @@ class Inventory:
         with self._lock:
             return list(self._held)
 
+    def counts(self, claim_ids: Iterable[str]) -> list[int]:
+        """Return how many runs each of these claims holds."""
+        with self._lock:
+            return [self._held.get(claim_id, 0) for claim_id in claim_ids]
+
     def give_back(self, unlisted: Iterable[Fence]) -> list[Fence]:
         """Return those of the runs, which a renewal has named, that are to be released: none of them is begun here."""
         with self._lock:

@@ -19,6 +19,8 @@ from aiki.worker.talk import Talk
 from aiki.worker.talk import log as runs_log
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiki.execution import ClaimedRun, Execution, Lease
     from aiki.transport import Transport
     from aiki.wire.messages import Page, Unit
@@ -57,6 +59,13 @@ class Runs:
         for run in list(self.by_id.values()):
             if run.lease is lease:
                 run.drop()
+
+    def doubt(self, claim_ids: Sequence[str]) -> None:
+        """Find out which runs of these claims have ended without their worker: those are forgotten."""
+        doubted = set(claim_ids)
+        for run in list(self.by_id.values()):
+            if run.fence.claim_id in doubted:
+                run.on_doubt()
 
     async def drain(self, seconds: float) -> None:
         """Let tasks end within `seconds`, give back everything else at once, and wait until all of it is recorded."""

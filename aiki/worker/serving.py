@@ -65,6 +65,7 @@ class Serving:
                 on_lost=self._on_lease_lost,
                 on_reply=self.runs.clock.told,
                 on_news=self.runs.news.take,
+                on_short=self.runs.doubt,
                 on_denied=on_denied,
             ),
             denied_seconds=options.start_seconds,

@@ -61,6 +61,8 @@ class SessionCallbacks:
     """The database's time. Called on the session's thread."""
     on_news: Callable[[list[tuple[str, int]]], None]
     """Runs of this session with unread arrivals, up to a number. Called on the worker's loop."""
+    on_short: Callable[[list[str]], None]
+    """Claims of which some run may have ended without this worker. Called on the worker's loop."""
     on_denied: Callable[[Denied], None]
     """NATS has refused this thread's connection for too long. Called on the worker's loop."""
 
@@ -227,7 +229,7 @@ class Session:
         self._end_if_stalled()
         lease, sent = self.lease, boottime()
         held, until = next_ids(self.inventory.held(), self._listed, request_room(transport.room))
-        request = RenewSession(lease.session, held, self._listed, until)
+        request = RenewSession(lease.session, held, self._listed, until, self.inventory.counts(held))
         try:
             reply = await transport.call(request, seconds=lease.reply_seconds)
         except AikiError as error:
@@ -239,9 +241,11 @@ class Session:
         if reply.alive:
             self._listed = until or ""
             self._answered(sent, reply)
+            assert self._main is not None
             if reply.news:
-                assert self._main is not None
                 self._main.call_soon_threadsafe(self._callbacks.on_news, reply.news)
+            if reply.short:
+                self._main.call_soon_threadsafe(self._callbacks.on_short, reply.short)
             # Beside the renewals, not between them. What is still under way then is named again by the next.
             if reply.unlisted and (self._giving_back is None or self._giving_back.done()):
                 unheld = self.inventory.give_back(reply.unlisted)

@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import Move
-from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, ROUTES, UNIT_ITEMS, UNREAD_EVENTS, WAITED_WORDS, WHY_CHARS
+from aiki.wire.limits import (
+    BATCH_RUNS,
+    CLAIM_RUNS,
+    HELD_CLAIMS,
+    ROUTES,
+    UNIT_ITEMS,
+    UNREAD_EVENTS,
+    WAITED_WORDS,
+    WHY_CHARS,
+)
 from aiki.wire.messages.arrivals import Arrival, SendOp
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.runs import Route
@@ -18,7 +27,8 @@ class SessionReply(Struct, omit_defaults=True):
 
     `unlisted` names runs of this session that were claimed more than TTL/3 ago and whose claim was not in `held`,
     though within its bounds; as many as fit. `news` names runs of this session with unread arrivals, or of which
-    something is wanted, and up to which number these go: so a lost `Told` costs seconds.
+    something is wanted, and up to which number these go: so a lost `Told` costs seconds. `short` names claims that have
+    fewer runs than the request says: some run has ended without its worker, or the answer to its end is under way.
     """
 
     alive: bool
@@ -26,6 +36,7 @@ class SessionReply(Struct, omit_defaults=True):
     ttl: float = 30.0
     unlisted: list[Fence] = []
     news: list[tuple[str, int]] = []
+    short: list[str] = []
 
 
 class OpenSession(Request[SessionReply]):
@@ -55,6 +66,8 @@ class RenewSession(Request[SessionReply]):
     after: Text = ""
     until: Text | None = None
     """Claims up to and with this one, in the order of their bytes, and after the other; the next renewal lists on."""
+    counts: Annotated[list[Annotated[int, Meta(ge=0, le=CLAIM_RUNS)]], Meta(max_length=HELD_CLAIMS)] = []
+    """How many runs each claim in `held` still holds."""
 
 
 class CloseSession(Request[SessionReply]):

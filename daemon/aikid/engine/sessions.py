@@ -9,7 +9,7 @@ from aiki.rules.checking import check_routes
 from aiki.wire.limits import TOLD_RUNS
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
 from aiki.wire.subjects import is_token
-from aiki.wire.weights import FENCE_BYTES, NEWS_BYTES
+from aiki.wire.weights import FENCE_BYTES, ID_BYTES, NEWS_BYTES
 from aikid.engine.changes import Done
 from aikid.engine.rescue import changes_of
 from aikid.engine.routes import Routes
@@ -40,7 +40,7 @@ def _folded(routes: Sequence[Route]) -> dict[tuple[str, str], Route]:
 
 
 async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]], *, room: int) -> list[SessionReply]:
-    """Renew many sessions in one commit; of each say which of its runs it did not name, and which have news.
+    """Renew many sessions in one commit; of each say what it holds otherwise than it says, and which runs have news.
 
     That is as many as fit `room`. Raises Unavailable.
     """
@@ -54,10 +54,12 @@ async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]], 
             return [SessionReply(False, now) for _ in keys]
         news = await store.news(connection, keys, most=most_news)
         left = room - NEWS_BYTES * max(map(len, news))
-        unlisted = await store.unlisted(connection, keys, held, most=left // FENCE_BYTES)
+        differing = await store.compare(connection, keys, held, most=left // (FENCE_BYTES + ID_BYTES))
         return [
-            SessionReply(True, now, leases[key], lost, told) if key in leases else SessionReply(False, now)
-            for key, lost, told in zip(keys, unlisted, news, strict=True)
+            SessionReply(True, now, leases[key], held.unlisted, told, held.short)
+            if key in leases
+            else SessionReply(False, now)
+            for key, held, told in zip(keys, differing, news, strict=True)
         ]
 
     return await pool.run(work)
@@ -80,7 +82,11 @@ async def close_session(pool: Pool, namespace: str, request: CloseSession) -> Do
 
 
 def _held(request: RenewSession) -> Held:
-    """Return what the session holds; what cannot be a claim's id names none, and Postgres might refuse it."""
-    claim_ids = [claim_id for claim_id in request.held if is_token(claim_id)]
+    """Return what the session holds; what cannot be a claim's id names none, and Postgres might refuse it.
+
+    Who does not say how many runs a claim has is short of none.
+    """
+    counts = dict(zip(request.held, request.counts, strict=False))
+    claims = {claim_id: counts.get(claim_id, 0) for claim_id in request.held if is_token(claim_id)}
     after, until = (bound if bound and is_token(bound) else None for bound in (request.after, request.until))
-    return Held(claim_ids, after or "", until)
+    return Held(claims, after or "", until)

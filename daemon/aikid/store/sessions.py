@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiki.core.states import State
@@ -79,20 +79,33 @@ WITH mine AS MATERIALIZED (
 SELECT NULL, NULL, {_NOW}, NULL
 UNION ALL SELECT namespace, id::text, 0, extract(epoch FROM ttl)::float8 FROM renewed
 """
-# `runs_running` by session: what a process was given long ago and did not name lost its claim's reply. What it named
-# is a hash table (`IS NOT TRUE` keeps it one), so that thousands of claims cost no more than thousands of looks. The
-# bounds are compared by their bytes, as workers do.
-_UNLISTED: Final = f"""
-SELECT t.place, lost.* FROM unnest(%b, %b, %b, %b, %b) AS t(place, namespace, id, after, until)
+# `runs_running` by session: what a process was given long ago and did not name lost its claim's reply; what it named is
+# counted. That is a hash table (`IS TRUE` keeps it one), in which each run is looked up once (OFFSET 0), so that
+# thousands of claims cost no more than thousands of looks. The bounds are compared by their bytes, as workers do.
+_COMPARE: Final = f"""
+SELECT t.place, held.* FROM unnest(%b, %b, %b, %b, %b) AS t(place, namespace, id, after, until)
 JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
 CROSS JOIN LATERAL (
-  SELECT r.id::text, r.epoch, r.claim_id FROM aiki.runs r
-  WHERE r.session_id = s.id AND r.namespace = s.namespace AND r.state = '{State.RUNNING}'
-    AND r.last_claimed_at < aiki.now() - s.ttl / 3
-    AND r.claim_id COLLATE "C" > t.after AND (t.until IS NULL OR r.claim_id COLLATE "C" <= t.until)
-    AND ((t.place, r.claim_id) IN (SELECT * FROM unnest(%b, %b))) IS NOT TRUE
-  LIMIT %b
-) AS lost
+  SELECT count(*) FILTER (WHERE h.is_named),
+    (array_agg(ARRAY[h.id::text, h.epoch::text, h.claim_id]) FILTER (WHERE NOT h.is_named AND h.last_claimed_at
+      < aiki.now() - s.ttl / 3 AND h.claim_id COLLATE "C" > t.after
+      AND (t.until IS NULL OR h.claim_id COLLATE "C" <= t.until)))[1:%b]
+  FROM (
+    SELECT r.id, r.epoch, r.claim_id, r.last_claimed_at,
+      ((t.place, r.claim_id) IN (SELECT * FROM unnest(%b, %b))) IS TRUE AS is_named
+    FROM aiki.runs r WHERE r.session_id = s.id AND r.namespace = s.namespace AND r.state = '{State.RUNNING}' OFFSET 0
+  ) AS h
+) AS held
+"""
+# Only where that counts fewer runs than were named: `runs_running` again, and a full join, which is hashed.
+_SHORT: Final = f"""
+SELECT n.place, n.claim_id FROM unnest(%b, %b, %b) AS n(place, claim_id, runs)
+FULL JOIN (
+  SELECT t.place, r.claim_id, count(*) AS runs FROM unnest(%b, %b, %b) AS t(place, namespace, id)
+  JOIN aiki.runs r ON r.session_id = t.id AND r.namespace = t.namespace AND r.state = '{State.RUNNING}'
+  GROUP BY t.place, r.claim_id
+) AS held ON held.place = n.place AND held.claim_id = n.claim_id
+WHERE coalesce(n.runs, 0) > coalesce(held.runs, 0) LIMIT %b
 """
 
 # `runs_running` by session. Unread arrivals are found by `inbox_unread`.
@@ -123,34 +136,69 @@ async def renew(connection: Connection, sessions: Sequence[SessionKey]) -> tuple
 class Held:
     """The claims that a session says it holds: all of those after `after`, and up to `until` if that is given."""
 
-    claim_ids: Sequence[str]
+    claims: Mapping[str, int]
+    """How many runs each has, by its id."""
     after: str = ""
     until: str | None = None
 
 
-async def unlisted(
-    connection: Connection, sessions: Sequence[SessionKey], held: Sequence[Held], *, most: int
-) -> list[list[Fence]]:
-    """Return, for each session, runs that it claimed over a third of its lease ago under no claim that it holds.
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """In what the claims that a session says it holds are not those that stand."""
 
-    Of more than `most` some are left out.
-    """
-    named = [(place, claim_id) for place, one in enumerate(held) for claim_id in one.claim_ids]
+    unlisted: list[Fence] = field(default_factory=list)
+    """Runs that it claimed over a third of its lease ago under no claim that it holds."""
+    short: list[str] = field(default_factory=list)
+    """Claims that have fewer runs than it says."""
+
+
+async def compare(
+    connection: Connection, sessions: Sequence[SessionKey], held: Sequence[Held], *, most: int
+) -> list[Differing]:
+    """Return, for each session, in what its claims differ from what it holds. Of more than `most` some are left out."""
+    named = [(place, claim_id) for place, one in enumerate(held) for claim_id in one.claims]
     parameters: list[Array | int] = [
+        *_session_arrays(sessions),
+        Texts([one.after for one in held]),
+        Texts([one.until for one in held]),
+        most,
+        Ints([place for place, _ in named]),
+        Texts([claim_id for _, claim_id in named]),
+    ]
+    cursor = await connection.execute(_COMPARE, parameters, prepare=True, binary=True)
+    found = [Differing() for _ in sessions]
+    short = []
+    for place, runs, unlisted in await cursor.fetchall():
+        found[place].unlisted.extend(Fence(run_id, int(epoch), claim_id) for run_id, epoch, claim_id in unlisted or ())
+        if runs < sum(held[place].claims.values()):
+            short.append(place)
+    if short:
+        for place, claim_id in await _short(connection, sessions, held, short, most=most):
+            found[place].short.append(claim_id)
+    return found
+
+
+async def _short(
+    connection: Connection, sessions: Sequence[SessionKey], held: Sequence[Held], places: Sequence[int], *, most: int
+) -> list[tuple[int, str]]:
+    named = [(n, claim_id, runs) for n, place in enumerate(places) for claim_id, runs in held[place].claims.items()]
+    parameters: list[Array | int] = [
+        Ints([n for n, _, _ in named]),
+        Texts([claim_id for _, claim_id, _ in named]),
+        Ints([runs for _, _, runs in named]),
+        *_session_arrays([sessions[place] for place in places]),
+        most,
+    ]
+    cursor = await connection.execute(_SHORT, parameters, prepare=True, binary=True)
+    return [(places[n], claim_id) for n, claim_id in await cursor.fetchall()]
+
+
+def _session_arrays(sessions: Sequence[SessionKey]) -> list[Array]:
+    return [
         Ints(range(len(sessions))),
         Texts([namespace for namespace, _ in sessions]),
         Uuids([session for _, session in sessions]),
-        Texts([one.after for one in held]),
-        Texts([one.until for one in held]),
-        Ints([place for place, _ in named]),
-        Texts([claim_id for _, claim_id in named]),
-        most,
     ]
-    cursor = await connection.execute(_UNLISTED, parameters, prepare=True, binary=True)
-    lost: list[list[Fence]] = [[] for _ in sessions]
-    for place, *fence in await cursor.fetchall():
-        lost[place].append(Fence(*fence))
-    return lost
 
 
 async def news(connection: Connection, sessions: Sequence[SessionKey], *, most: int) -> list[list[tuple[str, int]]]:
@@ -158,12 +206,7 @@ async def news(connection: Connection, sessions: Sequence[SessionKey], *, most: 
 
     Of more than `most` some are left out.
     """
-    parameters: list[Array | int] = [
-        Ints(range(len(sessions))),
-        Texts([namespace for namespace, _ in sessions]),
-        Uuids([session for _, session in sessions]),
-        most,
-    ]
+    parameters: list[Array | int] = [*_session_arrays(sessions), most]
     cursor = await connection.execute(_NEWS, parameters, prepare=True, binary=True)
     told: list[list[tuple[str, int]]] = [[] for _ in sessions]
     for place, run_id, number in await cursor.fetchall():

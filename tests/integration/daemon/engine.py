@@ -160,8 +160,10 @@ class Engine:
         self.leaves.parked(self.namespace, Park(session=session, **(given | fields)))
         return self.answers[-1]
 
-    async def renew(self, session: str, *held: str, after: str = "", until: str | None = None) -> SessionReply:
-        request = (self.namespace, RenewSession(session, list(held), after, until))
+    async def renew(
+        self, session: str, *held: str, after: str = "", until: str | None = None, counts: Sequence[int] = ()
+    ) -> SessionReply:
+        request = (self.namespace, RenewSession(session, list(held), after, until, list(counts)))
         (reply,) = await sessions.renew_sessions(self.pool, [request], room=self.room)
         assert isinstance(reply, SessionReply)
         return reply

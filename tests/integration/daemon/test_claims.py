@@ -9,9 +9,9 @@ from msgspec import Raw
 from aiki.core.states import Move, State
 from aiki.wire import codec
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import End
+from aiki.wire.messages import Cancel, End
 from aiki.wire.packing import MAX_PAYLOAD_LEAST
-from aikid.engine import claims
+from aikid.engine import claims, control
 from tests.integration.daemon.engine import VERSION, Engine, completed, entry, event, locked, new_run, unit
 
 pytestmark = pytest.mark.anyio
@@ -201,6 +201,22 @@ async def test_a_renewal_that_has_no_room_for_all_claims_is_told_only_of_those_w
     assert (await engine.renew(session, three, after=two)).unlisted == [claims[four]]
     assert (await engine.renew(session, three, four, after=two)).unlisted == []
     assert len((await engine.renew(session, after="no token!", until="\0")).unlisted) == 4
+
+
+async def test_a_renewal_is_told_of_claims_that_have_lost_a_run_without_their_worker(engine: Engine) -> None:
+    session, other = await engine.session(), await engine.session()
+    await engine.enqueue(new_run(), new_run())
+    whole, ended = await engine.claim(session)
+    claim = whole.fence.claim_id
+    assert (await engine.renew(session, claim, counts=[2])).short == []
+    await control.cancel(engine.pool, engine.namespace, Cancel([ended.fence.run_id], force=True))
+    assert (await engine.renew(session, claim, counts=[2])).short == [claim]
+    assert (await engine.renew(session, claim, counts=[1])).short == []
+    assert (await engine.renew(session, claim, "another", counts=[1])).short == [], (
+        "who says no number is short of none"
+    )
+    assert (await engine.renew(other, claim, "another", counts=[1, 0])).short == [claim], "it is not this session's"
+    assert (await engine.renew(session, "gone", counts=[1])).short == ["gone"]
 
 
 async def test_a_renewal_is_told_of_as_many_lost_claims_as_fit(engine: Engine) -> None:

@@ -49,6 +49,14 @@ async def stepping(run: WorkflowRun, gates: list[str]) -> list[str]:
 
 
 @workflow
+async def undoing(run: WorkflowRun) -> None:
+    try:
+        await wait_at.run(run, "do")
+    finally:
+        await wait_at.run(run, "undo")
+
+
+@workflow
 async def resting(run: WorkflowRun, duration: str) -> str:
     await run.sleep(duration)
     return "rested"
@@ -75,7 +83,7 @@ async def client(client_of_app: Client) -> AsyncIterator[Client]:
 
 
 def serving(client: Client, **options: Any) -> Worker:
-    return Worker(client, workflows=[approval, stepping, resting, working_and_resting], **options)
+    return Worker(client, workflows=[approval, stepping, undoing, resting, working_and_resting], **options)
 
 
 async def until(handle: Handle[Any], state: str) -> None:
@@ -206,6 +214,29 @@ async def test_an_event_is_kept_whose_worker_dies_of_the_word_that_it_has_come(
         assert (await handle.status()).claims == 2
     finally:
         doomed.close()
+
+
+# -- hard ends
+
+
+@pytest.mark.parametrize("point", ["news.before_push", "worker.told"])
+@pytest.mark.parametrize("forced", [True, False], ids=["by force", "after its grace"])
+async def test_a_hard_end_whose_push_is_lost_frees_the_slot_within_two_renewals(
+    client: Client, monkeypatch: pytest.MonkeyPatch, point: str, forced: bool
+) -> None:
+    async with serving(client, lease="1s", max_concurrent_runs=1):
+        held = await undoing.options(cancel_timeout="300ms").enqueue(client)
+        await wait_until(lambda: begun == ["do"], what="the task")
+        # The first word, that it is to end, comes; the next one is that it has.
+        armed = failpoints.parse(f"{point}=drop@{1 if forced else 2}")[point]
+        monkeypatch.setitem(failpoints._armed, point, armed)
+        await held.cancel(force=forced)
+        other = await stepping.enqueue(client, ["next"])
+        await wait_until(lambda: begun[-1] == "next", what="a free slot", seconds=5)
+        assert begun == (["do", "next"] if forced else ["do", "undo", "next"])
+        assert armed.left <= 0, "the push came, or was made"
+        gates["next"].set()
+        assert await other.result(timeout=ENOUGH) == ["next"]
 
 
 # -- what nobody has sent: whoever sees a worker's inbox can write there

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from aiki.wire import codec
 from aiki.wire.limits import (
     BATCH_RUNS,
+    CLAIM_RUNS,
     HELD_CLAIMS,
     LIST_ITEMS,
     MESSAGE_BYTES,
@@ -96,6 +97,7 @@ ROUTE = {"workflow": "w", "version": "1"}
         ("session_open", {"id": "", "worker": "", "routes": [ROUTE] * (ROUTES + 1)}, "$.routes"),
         ("session_open", {"id": "", "worker": "", "routes": [ROUTE | {"task_names": [""] * 1001}]}, "$.routes[0].task"),
         ("session_renew", {"id": "", "held": ["x"] * (HELD_CLAIMS + 1)}, "$.held"),
+        ("session_renew", {"id": "", "held": [], "counts": [1] * (HELD_CLAIMS + 1)}, "$.counts"),
         ("claim", {"session": "", "claim_id": "", "routes": [["w", "1"]] * (ROUTES + 1), "limit": 1}, "$.routes"),
         ("record", {"units": [[FENCE, 0, [], []]] * (BATCH_RUNS + 1)}, "$.units"),
         ("record", {"units": [[FENCE, 0, [["k", True, 1, 1]] * (UNIT_ITEMS + 1), []]]}, "$.units[0][2]"),
@@ -111,4 +113,5 @@ def test_one_more_than_the_limit_is_refused_with_its_place(op: str, request_: di
 
 def test_a_renewal_with_all_claims_that_a_worker_may_hold_fits_a_message() -> None:
     held = ["01890a5d-ac96-774b-bcce-b302099a8057"] * HELD_CLAIMS
-    assert len(codec.encode(RenewSession(held[0], held))) < MESSAGE_BYTES
+    counts = [CLAIM_RUNS] * HELD_CLAIMS
+    assert len(codec.encode(RenewSession(held[0], held, counts=counts))) < MESSAGE_BYTES

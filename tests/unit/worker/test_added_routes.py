@@ -30,7 +30,11 @@ class Nowhere:
 
 def unopened() -> Session:
     callbacks = SessionCallbacks(
-        on_lost=lambda _: None, on_reply=lambda _: None, on_news=lambda _: None, on_denied=lambda _: None
+        on_lost=lambda _: None,
+        on_reply=lambda _: None,
+        on_news=lambda _: None,
+        on_short=lambda _: None,
+        on_denied=lambda _: None,
     )
     opening = OpenSession("first", "worker", [Route("a", "1")])
     transport: Any = Nowhere()
