@@ -14,6 +14,7 @@ from aiki.client.sending import Parcel
 from aiki.client.wire import Wire
 from aiki.core.errors import UsageError
 from aiki.wire.declared import Events
+from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.subjects import is_token
 
 
@@ -23,15 +24,18 @@ async def parcels(
     """Return what to send to each run. Raises PayloadError, with the place, if the value does not fit one of them."""
     if not is_token(name):
         raise UsageError(f"{name[:80]!r} is no event's name: names have 1 to 64 of A-Z a-z 0-9 _ -")
-    found = await waits.read(wire, list(run_ids))
     made: dict[tuple[str, str] | None, Parcel] = {}
     sent: list[tuple[str, Parcel]] = []
-    for run_id in run_ids:
-        run = found.get(run_id)
-        route = None if run is None else (run.workflow, run.version)
-        if route not in made:
-            made[route] = _parcel(name, value, None if route is None else await routes.events(*route), route)
-        sent.append((run_id, made[route]))
+    # A status is much larger than what is kept of it.
+    for start in range(0, len(run_ids), BATCH_RUNS):
+        some = run_ids[start : start + BATCH_RUNS]
+        found = await waits.read(wire, list(some))
+        for run_id in some:
+            run = found.get(run_id)
+            route = None if run is None else (run.workflow, run.version)
+            if route not in made:
+                made[route] = _parcel(name, value, None if route is None else await routes.events(*route), route)
+            sent.append((run_id, made[route]))
     return sent
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,7 @@ import typer
 from aiki import PayloadError
 from aiki_cli import options
 from aiki_cli.commands import bulk
-from aiki_cli.commands.bulk import Filter, batches, in_batches
+from aiki_cli.commands.bulk import Filter, batches
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.event_words import EventWords, event_words
@@ -85,7 +84,7 @@ async def _send_to_named(session: Session, given: EventWords, value: object, *, 
     run_ids = list(dict.fromkeys(await find_all(client, given.references)))
     alone = len(run_ids) == 1
     said = f"follow it: aiki status {run_ids[0]} --watch" if alone and session.out.talkative else None
-    sent = _sent(client, in_batches(run_ids), given.name, value, key=key)
+    sent = _sent(client, run_ids, given.name, value, key=key)
     return _shown(sent, said=said, alone=alone)
 
 
@@ -93,10 +92,11 @@ async def _send_to_found(
     session: Session, given: EventWords, value: object, *, key: str | None, wanted: Filter, yes: bool
 ) -> Lines[SendOutcome]:
     client = await session.client()
-    runs = await batches(session, wanted.runs(unended()), yes=yes, would=f"sent {given.name!r}")
+    found = await batches(session, wanted.runs(unended()), yes=yes, would=f"sent {given.name!r}")
+    run_ids = [run_id async for some in found for run_id in some]
     key = key or _derived_key(wanted, given.name, value)
     again = f"the same again sends no run the event twice; to send another: --key (this one is {key})"
-    return _shown(_sent(client, runs, given.name, value, key=key), said=again, alone=False)
+    return _shown(_sent(client, run_ids, given.name, value, key=key), said=again, alone=False)
 
 
 def _derived_key(wanted: Filter, name: str, value: object) -> str:
@@ -108,12 +108,11 @@ def _derived_key(wanted: Filter, name: str, value: object) -> str:
 
 
 async def _sent(
-    client: Client, batches: AsyncGenerator[Sequence[str], None], name: str, value: object, *, key: str | None
+    client: Client, run_ids: Sequence[str], name: str, value: object, *, key: str | None
 ) -> AsyncGenerator[SendOutcome, None]:
-    async with aclosing(batches):
-        async for run_ids in batches:
-            for outcome in await client.runs.send(run_ids, name, value, idempotency_key=key):
-                yield outcome
+    # All at once: the value is checked by what each of their workflows declares before any is sent it.
+    for outcome in await client.runs.send(run_ids, name, value, idempotency_key=key):
+        yield outcome
 
 
 def _shown(outcomes: AsyncGenerator[SendOutcome, None], *, said: str | None, alone: bool) -> Lines[SendOutcome]:

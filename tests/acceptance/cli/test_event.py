@@ -55,6 +55,15 @@ def test_what_the_workflow_does_not_take_is_refused_with_what_was_meant(aiki, as
     assert "hint: -p '\"alice\"'" in text.err
 
 
+def test_a_value_that_does_not_fit_the_last_of_thousands_is_sent_to_none(aiki, asking):
+    takes_any = aiki("enqueue", "sleeper").lines[0]
+    unknown = [f"01900000-0000-7000-8000-{n:012x}" for n in range(2_000)]
+    done = aiki("event", "send", takes_any, *unknown, *asking(), "voted", "weight=two")
+    assert (done.code, done.out) == (65, "")
+    assert "in event 'voted' of 'asking' 1" in done.err
+    assert aiki("status", takes_any, "-o", "json").json["unread"] == 0
+
+
 def test_a_key_is_taken_once_and_conflicts_with_another_value(aiki, asking):
     (run_id,) = asking()
     vote = ("event", "send", run_id, "voted", "--key", "click-7", "-o", "json")
