@@ -28,6 +28,11 @@ async def holds(run: WorkflowRun) -> None:
     await hold.run(run, run.run_id)
 
 
+@workflow(timeout="1h", cancel_timeout="200ms")
+async def holds_long(run: WorkflowRun) -> None:
+    await hold.run(run, run.run_id)
+
+
 @workflow(timeout="500ms", cancel_timeout="200ms")
 async def sleeps(run: WorkflowRun) -> None:
     await run.sleep("1h")
@@ -52,6 +57,12 @@ async def in_time(run: WorkflowRun) -> str:
     return "in time"
 
 
+def let_pass(database: str, run_id: str) -> None:
+    """Let the deadline of a run be now."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(PASSES, [run_id])
+
+
 @pytest.mark.parametrize("flow", [holds, sleeps])
 async def test_a_run_that_goes_on_after_its_deadline_is_ended_and_its_slot_is_free(
     client: Client, flow: object
@@ -69,18 +80,19 @@ async def test_a_run_that_goes_on_after_its_deadline_is_ended_and_its_slot_is_fr
     assert (await handle.status()).state is State.FAILED
 
 
-async def test_a_run_whose_worker_has_gone_is_ended_without_compensation(client: Client) -> None:
-    async with Worker(client, workflows=[holds], drain="0s"):
-        handle = await holds.enqueue(client)
+async def test_a_run_whose_worker_has_gone_is_ended_without_compensation(client_of_app: Client, database: str) -> None:
+    async with Worker(client_of_app, workflows=[holds_long], drain="0s"):
+        handle = await holds_long.enqueue(client_of_app)
 
         async def has_begun() -> bool:
             return handle.run_id in starts
 
         await wait_until(has_begun, what="the run does not begin")
+    let_pass(database, handle.run_id)
     with pytest.raises(RunTimedOut, match="ended without compensation"):
         await handle.result(timeout=ENOUGH)
-    moves = [entry.move async for entry in client.runs.history(handle.run_id) if entry.move != "claim"]
-    assert moves == ["enqueued", "release", "told", "time_out"]
+    history = client_of_app.runs.history(handle.run_id)
+    assert [one.move async for one in history if one.move != "claim"] == ["enqueued", "release", "told", "time_out"]
 
 
 async def test_a_run_that_has_left_memory_is_told_of_its_deadline_and_compensates(
@@ -93,8 +105,7 @@ async def test_a_run_that_has_left_memory_is_told_of_its_deadline_and_compensate
             return (await handle.status()).state is State.SLEEPING
 
         await wait_until(has_left, what="the run leaves memory")
-        with psycopg.connect(database, autocommit=True) as connection:
-            connection.execute(PASSES, [handle.run_id])
+        let_pass(database, handle.run_id)
         with pytest.raises(RunTimedOut):
             await handle.result(timeout=ENOUGH)
     assert undone == [handle.run_id]
