@@ -446,4 +446,5 @@ class Execution:
             for line in self._body.leave():
                 _logger.error("run %s: %s", self.fence.run_id, ends.stubborn(line))
             self._body = None
+        del self._outside  # it leads back here: a run that is over leaves memory without a search for circles
         self._host.ended(self)

@@ -36,8 +36,9 @@ class Signs(Pulse):
         self._timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
-        """Hand nothing on any more: the try is over. On the loop."""
+        """Hand nothing on any more: the try is over, and who made it is let go of. On the loop."""
         self._is_closed = True
+        self._on_said = _nobody
         if self._timer is not None:
             self._timer.cancel()
 
@@ -61,3 +62,7 @@ class Signs(Pulse):
         self._timer = None
         self._handed_at = self._loop.time()
         self._on_said()
+
+
+def _nobody() -> None:
+    """Stand for whoever hears of what is said, once the try is over."""
