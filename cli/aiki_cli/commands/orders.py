@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -35,6 +36,43 @@ References = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class _Order:
+    """In what the orders differ that only say whether a run obeys."""
+
+    name: str
+    done: str
+    """What is said of runs that have obeyed."""
+    then: str
+    """What a person may type next; the runs stand in its braces."""
+    among: Collection[State]
+    """Which runs a filter means that names no states."""
+    give: Callable[[Client], Give]
+
+
+_PAUSE: Final = _Order(
+    name="pause",
+    done="paused",
+    then="let it go on: aiki run resume {}",
+    among=set(unended()) - {State.PAUSED, State.BLOCKED},
+    give=lambda client: client.runs.pause_batch,
+)
+_RESUME: Final = _Order(
+    name="resume",
+    done="resumed",
+    then="follow it: aiki status {} --watch",
+    among=(State.PAUSED, State.BLOCKED, State.RETRYING),
+    give=lambda client: client.runs.resume_batch,
+)
+_WAKE: Final = _Order(
+    name="wake",
+    done="woken",
+    then="follow it: aiki status {} --watch",
+    among=(State.SCHEDULED, State.SLEEPING),
+    give=lambda client: client.runs.wake_batch,
+)
+
+
 @options.command
 async def pause(
     session: Session,
@@ -49,15 +87,8 @@ async def pause(
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 its state forbids it.
     """
-    client = await session.client()
     wanted = Filter.of(workflow, state, label, older_than)
-    if wanted.is_meant(references or (), command="aiki run pause RUN"):
-        runs = wanted.runs(set(unended()) - {State.PAUSED, State.BLOCKED})
-        found = await bulk.batches(session, runs, yes=yes, would="paused")
-        return _as_obeyed(found, client.runs.pause_batch)
-    return await _obeyed(
-        session, client, references or (), client.runs.pause_batch, then="let it go on: aiki run resume {}"
-    )
+    return await _ordered(session, references or (), wanted, _PAUSE, yes=yes)
 
 
 @options.command
@@ -74,15 +105,8 @@ async def resume(
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 its state forbids it.
     """
-    client = await session.client()
     wanted = Filter.of(workflow, state, label, older_than)
-    if wanted.is_meant(references or (), command="aiki run resume RUN"):
-        runs = wanted.runs([State.PAUSED, State.BLOCKED, State.RETRYING])
-        found = await bulk.batches(session, runs, yes=yes, would="resumed")
-        return _as_obeyed(found, client.runs.resume_batch)
-    return await _obeyed(
-        session, client, references or (), client.runs.resume_batch, then="follow it: aiki status {} --watch"
-    )
+    return await _ordered(session, references or (), wanted, _RESUME, yes=yes)
 
 
 @options.command
@@ -101,15 +125,8 @@ async def wake(
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 nothing in it sleeps.
     """
-    client = await session.client()
     wanted = Filter.of(workflow, state, label, older_than)
-    if wanted.is_meant(references or (), command="aiki run wake RUN"):
-        runs = wanted.runs([State.SCHEDULED, State.SLEEPING])
-        found = await bulk.batches(session, runs, yes=yes, would="woken")
-        return _as_obeyed(found, client.runs.wake_batch)
-    return await _obeyed(
-        session, client, references or (), client.runs.wake_batch, then="follow it: aiki status {} --watch"
-    )
+    return await _ordered(session, references or (), wanted, _WAKE, yes=yes)
 
 
 @options.command
@@ -153,6 +170,16 @@ async def cancel(
     return await _obeyed(
         session, client, references or (), _patient(client, give, 10 if patience is None else patience), then=then
     )
+
+
+async def _ordered(session: Session, references: Sequence[str], wanted: Filter, order: _Order, *, yes: bool) -> Found:
+    """Return what comes of an order to runs that are named, or that a filter finds."""
+    is_found = wanted.is_meant(references, command=f"aiki run {order.name} RUN")
+    client = await session.client()
+    if is_found:
+        found = await bulk.batches(session, wanted.runs(order.among), yes=yes, would=order.done)
+        return _as_obeyed(found, order.give(client))
+    return await _obeyed(session, client, references, order.give(client), then=order.then)
 
 
 _BY_FORCE = " by force, without taking back what they did"
