@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, LiteralString
 
+import psycopg
 import pytest
 from msgspec import Raw
 
@@ -397,14 +398,21 @@ async def test_a_wake_ends_a_sleep_in_memory_and_out_of_it(client: Client, linge
             assert await handle.result() == "rested"
 
 
+LAST_WAKE = "SELECT max(at_us) FROM aiki.inbox WHERE run_id = %s"
+
+
 async def test_wakes_that_came_when_nothing_slept_leave_room_for_the_one_that_ends_the_next_sleep(
-    client: Client,
+    client_of_app: Client, database: str
 ) -> None:
-    async with serving(client, linger="60s", lease="300s") as worker:
-        handle = await working_and_resting.enqueue(client)
+    async with serving(client_of_app, linger="60s", lease="300s") as worker:
+        handle = await working_and_resting.enqueue(client_of_app)
         await wait_until(lambda: begun, what="its task")
         for _ in range(UNREAD_WAKES):
             await handle.wake()
+        with psycopg.connect(database) as connection:
+            (last,) = connection.execute(LAST_WAKE, [handle.run_id]).fetchone() or (0,)
+        # The database says when a wake came, its worker when a sleep begins: by that clock, too, it is to come after.
+        await wait_until(lambda: parts(worker).runs.now() > last, what="the worker's clock")
         gates["a"].set()
         await until_lingering(worker)
         await handle.wake()
