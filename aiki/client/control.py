@@ -16,7 +16,7 @@ from aiki.core.errors import AikiError, Conflict, NotFound, UsageError
 from aiki.core.states import Move, State, sources
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Cancel, Ordered, Pause, Resume, RunStatus, Wake
-from aiki.wire.messages.control import REASON_CHARS
+from aiki.wire.messages.arrivals import REASON_CHARS
 
 Kind = type[Pause] | type[Resume] | type[Wake] | type[Cancel]
 _ACTOR_CHARS: Final = 200

@@ -11,6 +11,7 @@ from __future__ import annotations
 from aiki.wire.messages.arrivals import (
     Arrival,
     CancelNote,
+    ChildEnd,
     Inbox,
     InboxReply,
     Outcome,
@@ -18,6 +19,9 @@ from aiki.wire.messages.arrivals import (
     SendOp,
     SendReply,
     Sent,
+    Started,
+    StartOp,
+    StopOp,
     Told,
 )
 from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Said
@@ -82,6 +86,7 @@ __all__ = [
     "Attempt",
     "Cancel",
     "CancelNote",
+    "ChildEnd",
     "Claim",
     "ClaimReply",
     "Claimed",
@@ -134,8 +139,11 @@ __all__ = [
     "SendReply",
     "Sent",
     "SessionReply",
+    "StartOp",
+    "Started",
     "Status",
     "StatusReply",
+    "StopOp",
     "Summary",
     "SummaryReply",
     "SummaryRow",

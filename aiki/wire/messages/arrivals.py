@@ -5,27 +5,44 @@ An arrival has a number, which rises by one with each that reaches the run, and 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import State
 from aiki.wire.limits import BATCH_RUNS
-from aiki.wire.messages.base import NULL, Request, Text
+from aiki.wire.messages.base import NONE, NULL, Request, Text
+from aiki.wire.messages.options import NO_OPTIONS, ParentClose, RunOptions
+
+REASON_CHARS: Final = 1_000
 
 
 class Arrival(Struct, array_like=True):
     """What has reached a run: an event, the outcome of an op of its own, a cancel, a wake.
 
-    `name` is an event's name; of an op's outcome the op's id, and `value` the Outcome. `id` is that of the send.
+    `name` is an event's name; of an op's outcome the op's id, and `value` the Outcome; of a child's end the id by which
+    its parent knows it, and `value` the ChildEnd. `id` is that of the send.
     """
 
     number: int
     at: int
-    kind: Literal["event", "op", "cancel", "wake"]
+    kind: Literal["event", "op", "child", "cancel", "wake"]
     name: str = ""
     value: Raw = NULL
     id: str = ""
+
+
+class ChildEnd(Struct, omit_defaults=True):
+    """What the arrival of a child's end carries: the run that has ended, how, and what it came to.
+
+    Output and error stand with the child alone: they are put in when the arrival is read.
+    """
+
+    run_id: str
+    state: State
+    output: Raw = NONE
+    error: Raw = NONE
+    """A `Failure`, if it failed."""
 
 
 class CancelNote(Struct, omit_defaults=True):
@@ -53,6 +70,44 @@ class SendOp(Struct, array_like=True):
     value: Raw = NULL
     key: Text | None = None
     digest: Text | None = None
+
+
+class StartOp(Struct, array_like=True):
+    """A child that a run starts: `id` becomes that of its run, and a repeat is the same.
+
+    One with a key has an outcome, `Started`, which reaches the parent as an arrival of the kind `op`.
+    """
+
+    id: Text
+    workflow: Text
+    version: Text
+    input: Raw
+    options: RunOptions = NO_OPTIONS
+    digest: Text | None = None
+    parent_close: ParentClose = "cancel"
+
+
+class Started(Struct, omit_defaults=True):
+    """What became of the start of a child with a key: `run_id` is the run that it stands for.
+
+    It was `started`, or is that of an `existing` run, whose end the parent hears of, and which it does not own. Or
+    there is none: with that key another input was used (`conflict`), or the run waits for the parent (`circle`).
+    """
+
+    result: Literal["started", "existing", "conflict", "circle"]
+    run_id: str
+    message: str | None = None
+
+
+class StopOp(Struct, array_like=True):
+    """A child that a run cancels: `run_id` is the id of the start.
+
+    What became of it reaches the parent as an arrival of the kind `op`, an `Outcome`: `taken`, or `ended`.
+    """
+
+    id: Text
+    run_id: Text
+    reason: Annotated[str, Meta(max_length=REASON_CHARS)] | None = None
 
 
 class Sent(Struct, omit_defaults=True):
@@ -110,12 +165,16 @@ class InboxReply(Struct, omit_defaults=True):
 
 
 class Inbox(Request[InboxReply]):
-    """Read what is unread in a run's inbox beyond number `after` (0 reads from the start)."""
+    """Read what is unread in a run's inbox beyond number `after` (0 reads from the start).
+
+    With `ends` read the ends of children that entries of its generation have taken, in place of that.
+    """
 
     op = "inbox"
     reply = InboxReply
     run_id: Text
     after: int = 0
+    ends: bool = False
 
 
 class Told(Struct, omit_defaults=True):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from aiki.core.states import State
+from aiki.wire.messages.arrivals import REASON_CHARS
 from aiki.wire.messages.base import Request, Text
 from aiki.wire.messages.runs import Ids
-
-REASON_CHARS: Final = 1_000
 
 
 class Ordered(Struct, omit_defaults=True):

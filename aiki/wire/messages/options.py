@@ -20,6 +20,8 @@ from aiki.wire.messages.base import NULL, Text
 from aiki.wire.subjects import is_token
 
 OnConflict: TypeAlias = Literal["error", "existing"]
+ParentClose: TypeAlias = Literal["cancel", "abandon", "wait"]
+"""What becomes of a child when its parent ends: it is cancelled, goes on, or the parent ends after it."""
 
 HIGHEST_PRIORITY: Final = 100
 _SHOWN_CHARS: Final = 60

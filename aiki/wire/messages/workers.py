@@ -17,7 +17,7 @@ from aiki.wire.limits import (
     WAITED_WORDS,
     WHY_CHARS,
 )
-from aiki.wire.messages.arrivals import Arrival, SendOp
+from aiki.wire.messages.arrivals import Arrival, SendOp, StartOp, StopOp
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.runs import Route
 
@@ -152,6 +152,12 @@ class Claimed(Struct, omit_defaults=True):
     """All that is unread, at least; if there is more than came along, it is read by `Inbox`."""
     wanted: str | None = None
     """What somebody wants of the run (`pause`) since it was claimed, as far as that was read."""
+    parent: str | None = None
+    """The run that has started it, if one has."""
+    depth: int = 0
+    """How many ancestors it has."""
+    priority: int = 0
+    """Its own: its children have it, too, if nothing else is said."""
 
 
 class ClaimReply(Struct, omit_defaults=True):
@@ -194,6 +200,8 @@ class End(Struct, omit_defaults=True):
     why: Annotated[str, Meta(max_length=WHY_CHARS)] | None = None
     seen: int | None = None
     waits: Annotated[list[Text], Meta(max_length=WAITED_WORDS + 1)] = []
+    parent: bool = False
+    """Whether the run has a parent, which hears of an end in the same commit."""
 
 
 class TimerAsk(Struct, array_like=True):
@@ -211,7 +219,7 @@ class Unit(Struct, array_like=True):
     """What one claim writes at a time, all or none: at most one unit per run is in flight.
 
     `base` is the number of entries that the run's journal holds before these; `end` gives the claim up. An asked
-    `timer` follows the entries, and a unit that has one has no end.
+    `timer` follows the entries, and a unit that has one has no end. Children are started before anything is sent.
     """
 
     fence: Fence
@@ -221,6 +229,8 @@ class Unit(Struct, array_like=True):
     end: End | None = None
     ops: Annotated[list[SendOp], Meta(max_length=UNIT_ITEMS)] = []
     timer: TimerAsk | None = None
+    starts: Annotated[list[StartOp], Meta(max_length=UNIT_ITEMS)] = []
+    stops: Annotated[list[StopOp], Meta(max_length=UNIT_ITEMS)] = []
 
 
 class Recorded(Struct, array_like=True):

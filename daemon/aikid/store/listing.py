@@ -57,11 +57,13 @@ _BEFORE: Final = """
 AND ({0}.created_at, {0}.{1}) < (CAST(:created AS timestamptz), CAST(:id AS uuid))
 """
 _ROUTE: Final = "(CAST(:workflow AS text) IS NULL OR {0}.workflow = :workflow)"
-# `listing_created`, backwards.
+# `listing_created`, backwards, for roots and for children.
 _ALL: Final = f"""
-SELECT l.created_at, l.run_id FROM aiki.listing l
-WHERE l.namespace = :namespace AND {_BEFORE.format("l", "run_id")}
-ORDER BY l.created_at DESC, l.run_id DESC LIMIT :limit
+SELECT l.created_at, l.run_id FROM (VALUES (false), (true)) AS k(is_child) CROSS JOIN LATERAL (
+  SELECT x.created_at, x.run_id FROM aiki.listing x
+  WHERE x.namespace = :namespace AND x.is_child = k.is_child AND {_BEFORE.format("x", "run_id")}
+  ORDER BY x.created_at DESC, x.run_id DESC LIMIT :limit
+) AS l
 """
 # `labels_created`, backwards.
 _LABELLED: Final = f"""

@@ -81,8 +81,7 @@ runs = sa.Table(
         server_default=_zero,
         comment="Events that came and were not taken.",
     ),
-    sa.Column("children", sa.Integer(), comment="How many it has started, if any: none is missed by who tells them."),
-    sa.Column("watchers", sa.Integer(), comment="How many wait for its end, if any do."),
+    sa.Column("children", sa.Integer(), comment="How many runs it has started, if any."),
     sa.Column("started_at", _Time),
     sa.Column("last_claimed_at", _Time),
     sa.Column("finished_at", _Time),
@@ -101,6 +100,9 @@ runs = sa.Table(
     ),
     sa.Column("output", sa.LargeBinary()),
     sa.Column("error", sa.LargeBinary()),
+    sa.Column("depth", sa.SmallInteger(), comment="How many ancestors it has, if any."),
+    sa.Column("retry", sa.LargeBinary(), comment="When the workflow itself is tried again, if its options say so."),
+    sa.Column("retried_by", UUID(), comment="The run that is its retry."),
     postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"},
 )
 # A claim walks this index from the left for each of its routes and stops after `limit` rows.
@@ -152,13 +154,57 @@ listing = sa.Table(
     sa.Column("run_id", UUID(), nullable=False),
     sa.Column("number", sa.BigInteger(), sa.Identity(always=True), nullable=False),
     sa.Column("tail", sa.Integer(), nullable=False, comment="The last 8 digits of the id."),
+    sa.Column("is_child", sa.Boolean(), nullable=False, server_default=sa.false()),
     comment="Every run, inserted with it: lists in the order in which runs were stored, and ids by their end.",
 )
-# New runs come last: this grows at its right end alone.
-sa.Index("listing_created", listing.c.namespace, listing.c.created_at)
+# New runs come last: this grows at two right ends alone. Roots do not hide behind the children of others.
+sa.Index("listing_created", listing.c.namespace, listing.c.is_child, listing.c.created_at)
 # The ends of ids are random. In blocks of 65,536 runs new ones fall on few pages, which stay in memory and are written
 # to the log whole once in a checkpoint; who looks for an end looks into each block.
 sa.Index("listing_tail", listing.c.namespace, sa.text("((number >> 16)::integer)"), listing.c.tail)
+
+children = sa.Table(
+    "children",
+    metadata,
+    sa.Column("parent_id", UUID(), primary_key=True),
+    sa.Column(
+        "start_id",
+        UUID(),
+        primary_key=True,
+        comment="The id that the parent knows the child by: that of the run which it made.",
+    ),
+    sa.Column("run_id", UUID(), nullable=False),
+    sa.Column("generation", sa.Integer(), nullable=False, comment="Of the parent: an end is told to no other."),
+    sa.Column("owned", sa.Boolean(), nullable=False, comment="Whether the start has made the run."),
+    sa.Column("parent_close", sa.Text(), nullable=False, comment="cancel, abandon or wait."),
+    sa.Column("created_at", _Time, nullable=False),
+    comment="A row for each start of a child: the run that it made, or the one with its key that it found.",
+)
+sa.Index("children_created", children.c.parent_id, children.c.created_at)
+# Who waits for a run that another has started.
+sa.Index("children_watched", children.c.run_id, postgresql_where=sa.text("NOT owned"))
+
+origins = sa.Table(
+    "origins",
+    metadata,
+    sa.Column("origin_id", UUID(), primary_key=True),
+    sa.Column("run_id", UUID(), nullable=False),
+    comment="The newest retry of each run that was retried.",
+)
+
+errands = sa.Table(
+    "errands",
+    metadata,
+    sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column(
+        "kind",
+        sa.Text(),
+        primary_key=True,
+        comment="end: its parent and all who watch it hear of it; close: its children are to end.",
+    ),
+    sa.Column("at", _Time, nullable=False, server_default=_now),
+    comment="What is still to be told after a commit: of a run that has ended to whom it concerns, or to its children.",
+)
 
 labels = sa.Table(
     "labels",
