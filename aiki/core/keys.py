@@ -3,8 +3,9 @@
 A key begins with the word of its kind and a colon: `task:name:digest:n` (the n-th call of this name and input in its
 run), `task:name@key` (all calls of this idempotency key), `timer:0.25` (seconds), `until:1700000000000000`
 (microseconds), `patch:change-id`, `event:a|b:digest:n` (the n-th wait for any of these events), `send:name:digest:n`.
-Two come unasked: `cancel:requested` or `cancel:timeout`, and `interrupt:body`. One is no entry's: `details:run`, of the
-row beside the journal that holds what a run shows of itself.
+Two come unasked: `cancel:requested` or `cancel:timeout`, and `interrupt:body`; `retry:2` begins the second attempt of
+the workflow itself. One is no entry's: `details:run`, of the row beside the journal that holds what a run shows of
+itself.
 Names are tokens, so none of these signs is in one; what follows `@` may hold anything.
 """
 
@@ -24,6 +25,7 @@ EVENT: Final = "event"
 SEND: Final = "send"
 CANCEL: Final = "cancel"
 INTERRUPT: Final = "interrupt"
+RETRY: Final = "retry"
 DETAILS: Final = "details:run"
 
 _ANY_CHARS: Final = 256

@@ -28,6 +28,7 @@ from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Sai
 from aiki.wire.messages.control import Cancel, Ordered, OrderReply, Pause, Resume, Wake
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, FirstEvent, RunOptions
+from aiki.wire.messages.retries import Retried
 from aiki.wire.messages.runs import (
     Enqueue,
     Enqueued,
@@ -129,6 +130,7 @@ __all__ = [
     "RenewSession",
     "Request",
     "Resume",
+    "Retried",
     "Route",
     "RunNews",
     "RunOptions",
