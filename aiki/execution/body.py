@@ -139,7 +139,7 @@ class Body:
             self._await_arrival(call, arriving)
         future: Future[Any] = Future(loop=loop)
         if call.outcome is not None:
-            kind.settle(call, future, *call.outcome)
+            call.settle(future, *call.outcome)
             return await future
         if not (call.futures or (journal.remaining and call.key in journal)):
             kind.keep(call)

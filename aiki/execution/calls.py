@@ -84,9 +84,10 @@ class CallTable:
         self.gone.discard(key)
         return made
 
-    def close(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
-        """Deliver the call's outcome."""
+    def close(self, call: DurableCall[Any], ok: bool, value: bytes | Raw, place: int) -> None:
+        """Deliver the call's outcome, which is the delivery of this number."""
         key = call.key
+        call.place = place
         del self.open[key]
         if key in self.waiting:
             self._wait_no_more(call)

@@ -291,7 +291,7 @@ class Deliveries:
             at, call, ok, value = outcomes.popleft()
             if calls.open.get(call.key) is call:
                 self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
-                calls.close(call, ok, value)
+                calls.close(call, ok, value, loop.delivered)
                 return True
         return False
 
@@ -326,16 +326,17 @@ class Deliveries:
     def _settle(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
         """Give a recorded outcome to the body, or keep it back while a cancel is under way."""
         if self._cancelling.is_under_way:
+            call.place = self._loop.delivered
             self._cancelling.keep(call, ok, value)
             self._calls.remember(call, ok, value)
         else:
-            self._calls.close(call, ok, value)
+            self._calls.close(call, ok, value, self._loop.delivered)
 
     def _release_kept(self) -> None:
         """Give the body what the interruption did not reach."""
         for call, ok, value in self._cancelling.release():
             if self._calls.open.get(call.key) is call:
-                self._calls.close(call, ok, value)
+                self._calls.close(call, ok, value, call.place)
 
     def _first_answer(self) -> _Answer | None:
         """Return the call that is answered by what came first; of several the one that was asked first."""
@@ -369,7 +370,7 @@ class Deliveries:
         at = max(answer.at, self._loop.now_us)
         self._arrivals.consume(taken)
         self._record(Entry(call.key, ok, Raw(value), at, turns, call.asked, numbers))
-        self._calls.close(call, ok, value)
+        self._calls.close(call, ok, value, self._loop.delivered)
 
     def _deliver_timer(self, timer: Timer, turns: int | None, now: int) -> bool:
         """Deliver a timer that is due, or ask; tell whether it was delivered."""
@@ -386,7 +387,7 @@ class Deliveries:
 
     def _fire(self, timer: Timer, entry: Entry) -> None:
         if timer.is_timeout:
-            self._calls.close(self._calls.open[timer.key], entry.ok, entry.value)
+            self._calls.close(self._calls.open[timer.key], entry.ok, entry.value, self._loop.delivered)
         else:
             self._loop.fire(timer)
 

@@ -6,11 +6,13 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from aiki.core.errors import AikiError, PayloadError, RunTimedOut, UsageError
 from aiki.core.keys import EVENT, kind_of, said_in
 from aiki.core.states import Move
 from aiki.execution.body import Body, Outcome
+from aiki.execution.cuts import cut_of
 from aiki.execution.failures import encode_failure, failure_of
 from aiki.execution.faults import Faults, tell_unseen, unawaited
 from aiki.execution.kinds.cancel import cancel_of
@@ -82,7 +84,8 @@ def parked(wake: Wake, body: Body, workflow: Workflow[Any, Any], *, seen: int, w
 
 def failed(error: BaseException, faults: Faults | None = None) -> End:
     """Return the end of a run that failed by `error`, with the faults of its body."""
-    return End(Move.FAIL, error=Raw(encode_failure(failure_of(error))), why=_faults(faults))
+    failure = replace(failure_of(error), cut=cut_of(error))
+    return End(Move.FAIL, error=Raw(encode_failure(failure)), why=_faults(faults))
 
 
 def cancelled(body: Body, entry: Entry, error: BaseException | None) -> End:

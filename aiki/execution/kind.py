@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from aiki.execution.cuts import mark
 from aiki.inside.durable import Ask
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _VALUE_CHARS: Final = 120
 class DurableCall(Generic[A]):
     """One call that a body waits for: open until its outcome is delivered, or until nobody waits for it any more."""
 
-    __slots__ = ("ask", "asked", "asked_at", "form", "futures", "key", "kind", "outcome", "timer")
+    __slots__ = ("ask", "asked", "asked_at", "form", "futures", "key", "kind", "outcome", "place", "timer")
 
     def __init__(self, kind: Waited[A], key: str, ask: A, form: bytes, asked_at: int, asked: int) -> None:
         self.kind = kind
@@ -50,13 +51,21 @@ class DurableCall(Generic[A]):
         self.futures: list[Future[Any]] = []
         self.outcome: tuple[bool, bytes | Raw] | None = None
         """Kept for those who share the call and come later."""
+        self.place = 0
+        """The number of the delivery of its outcome, from 1."""
 
     def answer(self, ok: bool, value: bytes | Raw) -> None:
         """Hand the recorded outcome to everybody who waits, each with a copy of its own."""
         for future in self.futures:
             if not future.done():
-                self.kind.settle(self, future, ok, value)
+                self.settle(future, ok, value)
         self.futures.clear()
+
+    def settle(self, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
+        """Hand the recorded outcome to one who waits."""
+        self.kind.settle(self, future, ok, value)
+        if not ok:
+            mark(future, self.place)
 
 
 TaskCall: TypeAlias = "DurableCall[TaskAsk[Any]]"

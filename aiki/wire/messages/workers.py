@@ -115,6 +115,8 @@ class Failure(Struct, omit_defaults=True):
     attempts: int = 0
     unknown: bool = False
     """An `at_most_once` task whose worker died inside it."""
+    cut: int | None = None
+    """Of a run: the place in its journal, from 1, of the outcome that failed it; None if it failed by itself."""
 
 
 class Claimed(Struct, omit_defaults=True):
