@@ -48,6 +48,7 @@ class Move(StrEnum):
     PAUSE = "pause"
     WAKE = "wake"
     CANCEL = "cancel"
+    CONTINUE = "continue"
 
 
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
@@ -75,6 +76,7 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.RUNNING, Move.SLEEP): State.SLEEPING,
     (State.RUNNING, Move.WAIT): State.WAITING,
     (State.RUNNING, Move.RETRY): State.RETRYING,
+    (State.RUNNING, Move.CONTINUE): State.QUEUED,
     (State.RUNNING, Move.DIVERGE): State.BLOCKED,
     (State.RUNNING, Move.OVERSIZE): State.BLOCKED,
     (State.RUNNING, Move.COMPLETE): State.COMPLETED,

@@ -11,6 +11,7 @@ import msgspec
 
 from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
+from aiki.core.states import Move
 from aiki.rules.judging import ENDS, PARKING
 from aiki.wire import declared, packing, schema
 from aiki.wire.codec import decoder
@@ -237,7 +238,10 @@ def check_unit(unit: Unit, *, room: int) -> None:
     if not is_uuid(fence.run_id) or not is_token(fence.claim_id) or fence.epoch not in _INTS:
         raise PayloadError("the fence is malformed")
     if unit.base < 0 or unit.base + len(unit.entries) > ENTRIES_HARD:
-        raise PayloadError(f"a run's journal holds at most {ENTRIES_HARD:,} entries: split the work into several runs")
+        raise PayloadError(
+            f"a run's journal holds at most {ENTRIES_HARD:,} entries: go on in a new generation before that"
+            " (workflow.continue_as_new(run, ...)), or split the work into several runs"
+        )
     _check_entries(unit.entries, room)
     for attempt in unit.attempts:
         _check_attempt(attempt, room)
@@ -334,10 +338,21 @@ def _check_end(end: End, room: int) -> None:
         check_payload(output, what="the result", room=room)
     if error := bytes(end.error):
         check_payload(error, what="the error", room=room)
+    _check_next(end, room)
     if end.why is not None and "\0" in end.why:
         raise PayloadError("`why` holds NUL")
     if any("\0" in word for word in end.waits) or (end.seen is not None and end.seen not in _NUMBERS):
         raise PayloadError("what the run waits for, or what was seen, is malformed")
+
+
+def _check_next(end: End, room: int) -> None:
+    """Raise PayloadError if an end says something of a next generation that it does not begin, or none of its own."""
+    if end.move is Move.CONTINUE:
+        check_payload(bytes(end.input), what="the input of the next generation", room=room)
+        if end.version is not None and not is_version(end.version):
+            raise PayloadError(f"version {end.version[:80]!r} must be 1 to 32 characters of A-Z a-z 0-9 _ . + -")
+    elif bytes(end.input) or end.version is not None:
+        raise PayloadError(f"{end.move.value!r} has an input or a version: only a `continue` begins a generation")
 
 
 def check_payload(raw: bytes, *, what: str, room: int, around: int = 0, levels: int = NESTING) -> None:

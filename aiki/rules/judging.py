@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Raw
 
 from aiki.core.states import Move, State, apply, sources, target
-from aiki.rules.standing import Outcome, Standing, rested
+from aiki.rules.standing import Outcome, Standing, continued, rested
 from aiki.wire.messages import End
 
 ENDS: Final = frozenset(move for move in Move if State.RUNNING in sources(move)) - {
@@ -27,6 +27,8 @@ STANDSTILLS: Final = frozenset({Move.RELEASE})
 
 def judge(standing: Standing, end: End) -> Standing:
     """Return how a run stands when its claim has ended so. Raises IllegalTransition."""
+    if end.move is Move.CONTINUE:
+        standing = continued(standing)
     return rested(
         replace(
             standing,
@@ -41,7 +43,7 @@ def judge(standing: Standing, end: End) -> Standing:
 
 def outcome(end: End) -> Outcome:
     """Return what is remembered of a claim's end, to know its repeat by."""
-    return Outcome(end.move, end.why, end.due_at, _hash(end.output), _hash(end.error))
+    return Outcome(end.move, end.why, end.due_at, _hash(end.output), _hash(end.error), _hash(end.input))
 
 
 def _hash(payload: Raw) -> bytes | None:

@@ -24,6 +24,7 @@ class Outcome:
     due_at: int | None = None
     output: bytes | None = None
     error: bytes | None = None
+    input: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Standing:
     """How often it has been claimed."""
     claim_id: str | None = None
     """Of the last claim; it stays when the claim ends by its own word, so that a repeat of that is known."""
+    generation: int = 0
+    """Which life of the run this is; each has a journal of its own."""
     length: int = 0
     """Of its journal."""
     crash_count: int = 0
@@ -60,6 +63,11 @@ def rested(standing: Standing) -> Standing:
         return standing
     standing = replace(standing, wanted=None)
     return paused(standing) if (standing.state, Move.PAUSE) in TRANSITIONS else standing
+
+
+def continued(standing: Standing) -> Standing:
+    """Return how a run stands that goes on in its next generation: with an empty journal, and all that has come."""
+    return replace(standing, generation=standing.generation + 1, length=0, crash_length=0)
 
 
 def paused(standing: Standing) -> Standing:

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from msgspec import structs
+from msgspec import Raw, structs
 
 from aiki.core.states import TERMINAL, TOLD, Move, State, sources
 from aiki.rules import arriving, claiming, controlling, crashing, deadlines, enqueueing, recording
@@ -31,7 +31,7 @@ from aiki.rules.deadlines import Deadline, Step
 from aiki.rules.judging import ENDS, PARKING
 from aiki.rules.standing import Standing, woken
 from aiki.wire.limits import UNREAD_WAKES
-from aiki.wire.messages import Cancel, End, Entry, Fence, Ordered, Pause, Resume, Unit, Wake
+from aiki.wire.messages import NONE, Cancel, End, Entry, Fence, Ordered, Pause, Resume, Unit, Wake
 from aikid.engine import control
 from tests.integration.daemon.engine import Engine, entry, event, new_id, new_run, op
 from tests.servers import Postgres
@@ -40,7 +40,7 @@ EPOCH_US = 1_000_000
 ENDINGS = st.none() | st.sampled_from(sorted(ENDS))
 EVERYTHING = b"""
 SELECT id::text, state, finished_at IS NOT NULL,
-    ARRAY(SELECT key FROM aiki.journal WHERE run_id = runs.id ORDER BY seq),
+    ARRAY(SELECT key FROM aiki.journal WHERE run_id = runs.id AND generation = runs.generation ORDER BY seq),
     ARRAY(SELECT move FROM aiki.run_history WHERE run_id = runs.id ORDER BY seq),
     news_seq, unread, coalesce(waits, '{}')
 FROM aiki.runs
@@ -93,9 +93,15 @@ class ModelRun:
         """Write a unit if it fits; return what its worker is told."""
         recorded, after = recording.record(self.standing, unit, self.journal, {})
         if after is not self.standing:
+            self.journal = [] if after.generation > self.standing.generation else self.journal + unit.entries
             self.standing = after
-            self.journal += unit.entries
         return recorded.result
+
+
+def ending(move: Move, input: bytes = b"{}") -> End:
+    """Return an end by this move, with what goes with it."""
+    due = EPOCH_US if move in PARKING else None
+    return End(move, due_at=due, input=Raw(input) if move is Move.CONTINUE else NONE)
 
 
 class Runs(RuleBasedStateMachine):
@@ -183,8 +189,7 @@ class Runs(RuleBasedStateMachine):
         assert run.fence is not None
         base = len(run.journal)
         new = [entry(f"t{base + n}") for n in range(entries)]
-        due = EPOCH_US if end in PARKING else None
-        unit = Unit(run.fence, base, new, [], End(end, due_at=due) if end else None)
+        unit = Unit(run.fence, base, new, [], ending(end) if end else None)
         assert run.told(unit) == "done"
         for daemon in (self.daemons[which], self.daemons[1 - which]):
             assert self.do(daemon.results(unit)) == ["done"]
@@ -237,7 +242,7 @@ class Runs(RuleBasedStateMachine):
     @rule(data=st.data(), end=ENDINGS)
     def a_zombie_writes(self, data: Any, end: Move | None) -> None:
         run_id, fence, base = data.draw(st.sampled_from(self.zombies))
-        unit = Unit(fence, base, [entry("zombie")], [], End(end, due_at=EPOCH_US) if end else None)
+        unit = Unit(fence, base, [entry("zombie")], [], ending(end, b"[0]") if end else None)
         told = self.runs[run_id].told(unit)
         assert told in ("fenced", "conflict")
         assert self.do(self.daemons[0].results(unit)) == [told]

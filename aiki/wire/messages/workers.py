@@ -189,7 +189,7 @@ class Claim(Request[ClaimReply]):
 
 
 class End(Struct, omit_defaults=True):
-    """How a claim ends: `move` is release, sleep, wait, retry, diverge, oversize, complete or fail.
+    """How a claim ends: `move` is release, sleep, wait, retry, continue, diverge, oversize, complete, fail or cancel.
 
     A park that says which arrivals were `seen` holds only if there are no others yet. What it `waits` for queues the
     run again: an event as `event:NAME`, other kinds of arrivals by their names.
@@ -204,6 +204,10 @@ class End(Struct, omit_defaults=True):
     waits: Annotated[list[Text], Meta(max_length=WAITED_WORDS + 1)] = []
     parent: bool = False
     """Whether the run has a parent, which hears of an end in the same commit."""
+    input: Raw = NONE
+    """That of the next generation, which a `continue` begins."""
+    version: Text | None = None
+    """By which version that is carried out, if it is another one."""
 
 
 class TimerAsk(Struct, array_like=True):

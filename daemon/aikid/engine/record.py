@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_unit
-from aiki.rules.recording import CONFLICT, DONE, is_folded, repeated, told
+from aiki.rules.recording import CONFLICT, DONE, is_folded, leaves_generation, repeated, told
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
 from aikid.engine.arrivals import note
 from aikid.engine.changes import Changes, Done, Ended, RunKey
-from aikid.store import folding
+from aikid.store import folding, generations
 from aikid.store import record as store
 from aikid.store.pool import BadData, Connection, Pool
 from aikid.store.record import EndedRow, Wrote
@@ -129,9 +129,12 @@ class _Batch:
             unit.end is not None and (namespace, unit.fence.run_id) in self.watched
             for namespace, unit in zip(namespaces, units, strict=True)
         ]
+        write = folding.fold if any(map(is_folded, units)) else store.record
         try:
-            write = folding.fold if any(map(is_folded, units)) else store.record
-            return await write(connection, namespaces, units, counted)
+            if not any(map(leaves_generation, units)):
+                return await write(connection, namespaces, units, counted)
+            async with connection.transaction():
+                return await _go_on(connection, units, await write(connection, namespaces, units, counted))
         except ValueError as error:
             raise BadData(str(error)) from error
 
@@ -141,6 +144,8 @@ class _Batch:
         changes.ended[namespace].append(Ended(unit, self.now, started_at, tasks, state))
         if workflow is not None and version is not None:
             changes.queued[namespace, workflow, version] += 1
+            if leaves_generation(unit):
+                changes.woken[namespace, workflow, version] += 1
         if (end := unit.end) is not None and end.due_at is not None:
             changes.due_in((end.due_at - self.now) / 1e6)
 
@@ -155,12 +160,25 @@ class _Batch:
         likely = [
             (place, told(self.units[place], outcome))
             for place in places
-            if (outcome := self.outcomes[place]) is not None and outcome.result == "done"
+            if (outcome := self.outcomes[place]) is not None
+            and outcome.result == "done"
+            and not leaves_generation(self.units[place])
         ]
         standing_units = await store.standing_units(connection, [unit for _, unit in likely])
         for n, (place, _) in enumerate(likely):
             if n not in standing_units:
                 self.outcomes[place] = CONFLICT
+
+
+async def _go_on(connection: Connection, units: Sequence[Unit], wrote: Wrote) -> Wrote:
+    """Let those go on in their next generation whose claims have just ended by that; return what was done to all."""
+    ended = {place: row for place, row in wrote.done.items() if row is not None and leaves_generation(units[place])}
+    versions = await generations.swap(connection, units, list(ended)) if ended else {}
+    moved: dict[int, EndedRow | None] = {
+        place: (started_at, tasks, state, workflow, workflow and versions[place])
+        for place, (started_at, tasks, state, workflow, _) in ended.items()
+    }
+    return replace(wrote, done=wrote.done | moved)
 
 
 def _refusal(unit: Unit, room: int) -> Recorded | None:

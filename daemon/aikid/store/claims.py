@@ -71,10 +71,10 @@ WITH live AS MATERIALIZED (
   UPDATE aiki.runs r SET state = '{State.RUNNING}', epoch = r.epoch + 1, history_seq = r.history_seq + 1,
     claim_id = %(claim_id)s, session_id = %(session)s,
     last_claimed_at = aiki.now(), started_at = coalesce(r.started_at, aiki.now()), due_at = NULL, why = NULL,
-    waits = NULL
+    waits = NULL, began_at = CASE WHEN r.generation > 0 THEN coalesce(r.began_at, aiki.now()) END
   FROM wanted w WHERE r.id = w.id AND (w.total <= %(limit_bytes)s OR w.place = 1)
-  RETURNING w.place, r.id, r.epoch, r.history_seq, r.origin_id, r.workflow, r.version, r.input, r.started_at, r.key,
-    r.labels, r.crash_count, r.generation, r.attempt, r.news_seq
+  RETURNING w.place, r.id, r.epoch, r.history_seq, r.origin_id, r.workflow, r.version, r.input, r.key, r.labels,
+    coalesce(r.began_at, r.started_at) AS started_at, r.crash_count, r.generation, r.attempt, r.news_seq
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
   SELECT id, history_seq, '{Move.CLAIM}', (SELECT worker FROM live) FROM claimed

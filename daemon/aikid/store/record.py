@@ -137,7 +137,8 @@ async def record(
 _STANDING: Final = f"""
 SELECT r.namespace, r.id::text, r.state, r.epoch, r.claim_id,
   {LENGTH.format("r")}, r.news_seq,
-  h.move, h.reason, {MICROSECONDS.format("r.due_at")}, sha256(r.output), sha256(r.error)
+  h.move, h.reason, {MICROSECONDS.format("r.due_at")}, sha256(r.output), sha256(r.error),
+  CASE WHEN h.move = '{Move.CONTINUE}' THEN sha256(r.input) END, r.generation
 FROM unnest(%b, %b) AS t(namespace, id) JOIN aiki.runs r ON r.id = t.id AND r.namespace = t.namespace
 LEFT JOIN LATERAL (
   SELECT h.move, h.reason FROM aiki.run_history h WHERE h.run_id = r.id AND h.seq > (
@@ -155,9 +156,9 @@ async def standings(
     cursor = await connection.execute(_STANDING, [Texts(namespaces), Uuids(run_ids)], prepare=True, binary=True)
     return {
         (namespace, run_id): Standing(
-            State(state), epoch, claim_id, length, news=news, outcome=Outcome(Move(move), *ended) if move else None
+            State(state), epoch, claim_id, generation, length, news=news, outcome=move and Outcome(Move(move), *ended)
         )
-        for namespace, run_id, state, epoch, claim_id, length, news, move, *ended in await cursor.fetchall()
+        for namespace, run_id, state, epoch, claim_id, length, news, move, *ended, generation in await cursor.fetchall()
     }
 
 

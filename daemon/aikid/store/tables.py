@@ -103,6 +103,7 @@ runs = sa.Table(
     sa.Column("depth", sa.SmallInteger(), comment="How many ancestors it has, if any."),
     sa.Column("retry", sa.LargeBinary(), comment="When the workflow itself is tried again, if its options say so."),
     sa.Column("retried_by", UUID(), comment="The run that is its retry."),
+    sa.Column("began_at", _Time, comment="The first claim of its generation; of its first that is started_at."),
     postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"},
 )
 # A claim walks this index from the left for each of its routes and stops after `limit` rows.
@@ -183,6 +184,16 @@ children = sa.Table(
 sa.Index("children_created", children.c.parent_id, children.c.created_at)
 # Who waits for a run that another has started.
 sa.Index("children_watched", children.c.run_id, postgresql_where=sa.text("NOT owned"))
+
+generations = sa.Table(
+    "generations",
+    metadata,
+    sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("history_seq", sa.Integer(), nullable=False, comment="The line of its history that begins it."),
+    sa.Column("epoch", sa.Integer(), nullable=False, comment="How many claims there were before."),
+    comment="Where the later generations of a run begin.",
+)
 
 origins = sa.Table(
     "origins",

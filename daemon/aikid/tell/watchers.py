@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from aiki.core.states import SETTLED, TERMINAL, State
+from aiki.core.states import SETTLED, TERMINAL, Move, State
 from aiki.wire.messages import NONE, NewRun, RunStatus, Watch
 from aikid.engine.changes import Ended, RunKey
 
@@ -107,6 +107,9 @@ class Watchers:
         assert end is not None
         watched = self._runs.get((namespace, run_id))
         if watched is None or watched.status is None or ended.tasks is None:
+            return None
+        if end.move is Move.CONTINUE:  # what was kept is of a generation that is over
+            watched.status = None
             return None
         if ended.state is State.PAUSED:  # the run's own row says who wants it so
             return None

@@ -102,6 +102,11 @@ def parked(seen: int, *waits: str, due_at: int | None = None) -> End:
     return End(Move.WAIT, due_at=due_at, seen=seen, waits=list(waits))
 
 
+def onward(input: bytes = b'{"n":1}', **fields: Any) -> End:
+    """Return the end of a generation, and with it the input of the next."""
+    return End(**({"move": Move.CONTINUE, "input": Raw(input)} | fields))
+
+
 def completed(output: bytes = b'"done"') -> End:
     return End(Move.COMPLETE, output=Raw(output))
 

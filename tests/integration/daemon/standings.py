@@ -40,7 +40,8 @@ class Case:
     workflow: str = WORKFLOW
 
     def __post_init__(self) -> None:
-        self.standing = replace(self.standing, length=len(self.journal))
+        left = self.last is not None and self.last.move is Move.CONTINUE
+        self.standing = replace(self.standing, length=0 if left else len(self.journal), generation=int(left))
         if self.last is not None:
             self.standing = replace(self.standing, outcome=outcome(self.last), due_at=self.last.due_at)
 
@@ -52,9 +53,9 @@ class Case:
 _ROW = """
 INSERT INTO aiki.runs (id, namespace, workflow, version, state, priority, epoch, history_seq, crash_length, crash_count,
   created_at, started_at, finished_at, due_at, session_id, claim_id, origin_id, input, output, error, wanted, news_seq,
-  unread, waits)
+  unread, waits, generation)
 VALUES (%s, %s, %s, %s, %s, %s, %s, 2, %s, %s, 'epoch'::timestamptz + %s * interval '1 second', %s, %s,
-  'epoch'::timestamptz + %s * interval '1 microsecond', %s, %s, gen_random_uuid(), %s, %s, %s, %s, %s, %s, %s)
+  'epoch'::timestamptz + %s * interval '1 microsecond', %s, %s, gen_random_uuid(), %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _STORY = "INSERT INTO aiki.run_history (run_id, seq, move, reason) VALUES (%s, %s, %s, %s)"
 _JOURNAL = "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value, asked) VALUES (%s, %s, %s, %s, %s, %s, %s)"
@@ -100,8 +101,8 @@ def _row(case: Case) -> tuple[object, ...]:
         *(case.id, case.namespace, case.workflow, VERSION, standing.state, queued.priority, standing.epoch),
         *(standing.crash_length, standing.crash_count, queued.created_at, _THEN if queued.has_started else None),
         *(_THEN if standing.state in TERMINAL else None, standing.due_at, case.session, standing.claim_id),
-        *(b"1" * queued.bytes, bytes(last.output) or None, bytes(last.error) or None),
-        *(standing.wanted, standing.news, standing.unread, sorted(standing.waits) or None),
+        *(bytes(last.input) or b"1" * queued.bytes, bytes(last.output) or None, bytes(last.error) or None),
+        *(standing.wanted, standing.news, standing.unread, sorted(standing.waits) or None, standing.generation),
     )
 
 

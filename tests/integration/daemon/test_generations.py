@@ -9,7 +9,7 @@ from aiki.core.states import Move, State
 from aiki.wire.messages import Attempt, Claimed, End, History, Page
 from aikid.engine import journal
 from aikid.store.status import COUNTED
-from tests.integration.daemon.engine import Engine, completed, entry, unit
+from tests.integration.daemon.engine import Engine, completed, entry, onward, unit
 
 pytestmark = pytest.mark.anyio
 FAILED = Raw(b'{"message":"no","type":"E"}')
@@ -22,10 +22,8 @@ async def continued(engine: Engine) -> Claimed:
     first = await engine.claim_one()
     entries = [entry(f"old{n}") for n in range(COUNTED + 5)]
     tried = Attempt("task:old:0:1", 1, FAILED, FAR)
-    sleep = End(Move.SLEEP, due_at=1)
-    assert await engine.results(unit(first.fence, 0, *entries, end=sleep, attempts=[tried])) == ["done"]
-    await engine.execute("UPDATE aiki.runs SET generation = 1, attempt = 3 WHERE id = %s", run_id)
-    await engine.wake()
+    assert await engine.results(unit(first.fence, 0, *entries, end=onward(), attempts=[tried])) == ["done"]
+    await engine.execute("UPDATE aiki.runs SET attempt = 3 WHERE id = %s", run_id)
     return await engine.claim_one()
 
 

@@ -25,6 +25,7 @@ from aiki.rules.judging import ENDS, PARKING, judge
 from aiki.rules.standing import PAUSE, Standing, woken
 from aiki.wire.limits import UNREAD_EVENTS
 from aiki.wire.messages import (
+    NONE,
     NULL,
     UNDER_WAY,
     Attempt,
@@ -52,7 +53,13 @@ DUE = 4_000_000_000_000_000
 OUTPUT, ERROR = Raw(b'"done"'), Raw(b'{"type":"E","message":"m"}')
 FENCE, *OTHERS = ((1, CLAIM), (2, CLAIM), (1, "claim-2"))
 END = {
-    move: End(move, OUTPUT, due_at=DUE if move in PARKING else None, why="because" if move is Move.DIVERGE else None)
+    move: End(
+        move,
+        OUTPUT,
+        due_at=DUE if move in PARKING else None,
+        why="because" if move is Move.DIVERGE else None,
+        input=Raw(b"{}") if move is Move.CONTINUE else NONE,
+    )
     for move in sorted(ENDS)
 }
 OTHER_ENDS = (
@@ -60,6 +67,7 @@ OTHER_ENDS = (
     End(Move.COMPLETE, OUTPUT, ERROR),
     End(Move.DIVERGE, OUTPUT, why="otherwise"),
     End(Move.SLEEP, OUTPUT, due_at=DUE + 1),
+    End(Move.CONTINUE, OUTPUT, input=Raw(b"[]")),
 )
 JOURNAL = [entry("a"), entry("b")]
 LONGER = [*JOURNAL, entry("c"), entry("d")]

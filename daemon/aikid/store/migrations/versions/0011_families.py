@@ -1,4 +1,5 @@
-"""Families: which runs a run has started or waits for, what is still to be told of them, and runs that were retried.
+"""Families: which runs a run has started or waits for, what is still to be told of them, runs that were retried, and
+where the generations of one begin.
 
 Lists walk roots and children apart, so that neither hides behind the other.
 """
@@ -9,10 +10,12 @@ revision = "0011"
 down_revision = "0010"
 
 _STATEMENTS = (
-    "ALTER TABLE aiki.runs ADD depth smallint, ADD retry bytea, ADD retried_by uuid, DROP COLUMN watchers",
+    "ALTER TABLE aiki.runs ADD depth smallint, ADD retry bytea, ADD retried_by uuid, ADD began_at timestamptz,"
+    " DROP COLUMN watchers",
     "COMMENT ON COLUMN aiki.runs.depth IS 'How many ancestors it has, if any.'",
     "COMMENT ON COLUMN aiki.runs.retry IS 'When the workflow itself is tried again, if its options say so.'",
     "COMMENT ON COLUMN aiki.runs.retried_by IS 'The run that is its retry.'",
+    "COMMENT ON COLUMN aiki.runs.began_at IS 'The first claim of its generation; of its first that is started_at.'",
     "COMMENT ON COLUMN aiki.runs.children IS 'How many runs it has started, if any.'",
     """
     CREATE TABLE aiki.children (
@@ -35,6 +38,18 @@ _STATEMENTS = (
     "COMMENT ON COLUMN aiki.children.parent_close IS 'cancel, abandon or wait.'",
     "CREATE INDEX children_created ON aiki.children (parent_id, created_at)",
     "CREATE INDEX children_watched ON aiki.children (run_id) WHERE NOT owned",
+    """
+    CREATE TABLE aiki.generations (
+      run_id uuid NOT NULL,
+      generation integer NOT NULL,
+      history_seq integer NOT NULL,
+      epoch integer NOT NULL,
+      PRIMARY KEY (run_id, generation)
+    )
+    """,
+    "COMMENT ON TABLE aiki.generations IS 'Where the later generations of a run begin.'",
+    "COMMENT ON COLUMN aiki.generations.history_seq IS 'The line of its history that begins it.'",
+    "COMMENT ON COLUMN aiki.generations.epoch IS 'How many claims there were before.'",
     """
     CREATE TABLE aiki.origins (
       origin_id uuid PRIMARY KEY,
