@@ -1,13 +1,15 @@
 """Own finished runs in any number, written by COPY straight into an empty database, and the rows beside them.
 
 They are those of one busy day of a namespace, and are as those that came the ordinary way, each with an entry and with
-what only readers ask for, but without their stories. Another namespace has every tenth.
+what only readers ask for, but without their stories, and parents do not count their children. Half of them are
+children: of one run of their ten, and every tenth of the first run of all. Another namespace has every tenth.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from random import Random
 from typing import Any, Final
 
@@ -23,16 +25,21 @@ FAILED_EVERY: Final = 50
 CANCELLED_EVERY: Final = 1_000
 LABELLED_EVERY: Final = 10
 CUSTOMERS: Final = 100
+PARENTS: Final = {4: 3, 5: 3, 6: 3, 7: 3, 8: 0}
+"""Whose children runs are, by the last digits of their numbers: of the last with that digit, or the very first."""
 _DAY_US: Final = 86_400_000_000
 _PART: Final = 100_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _RUNS: Final = """
 COPY aiki.runs (id, origin_id, namespace, workflow, version, state, epoch, history_seq, created_at, started_at,
-  finished_at, labels, input, output, error) FROM STDIN
+  finished_at, labels, input, output, error, parent_id) FROM STDIN
 """
 _ENTRIES: Final = "COPY aiki.journal (run_id, seq, ok, at_us, key, value) FROM STDIN"
-_LISTING: Final = "COPY aiki.listing (namespace, created_at, run_id, tail) FROM STDIN"
+_LISTING: Final = "COPY aiki.listing (namespace, created_at, run_id, tail, is_child) FROM STDIN"
+_CHILDREN: Final = """
+COPY aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at) FROM STDIN
+"""
 _LABELS: Final = "COPY aiki.labels (namespace, name, value, created_at, run_id) FROM STDIN"
 _ENDED: Final = "COPY aiki.ended (namespace, workflow, version, state, created_at, run_id) FROM STDIN"
 _ROUTES: Final = "INSERT INTO aiki.routes (namespace, workflow, version) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
@@ -49,6 +56,7 @@ class Finished:
     at: str
     at_us: int
     labels: dict[str, str]
+    parent: str | None
 
 
 def load(database_url: str, count: int) -> None:
@@ -58,15 +66,25 @@ def load(database_url: str, count: int) -> None:
         for namespace in (NAMESPACE, OTHER):
             for workflow in WORKFLOWS:
                 connection.execute(_ROUTES, (namespace, workflow, VERSION))
-        random = Random(1)
         begin, step = now - _DAY_US, _DAY_US // count
-        for first in range(0, count, _PART):
-            numbers = range(first, min(first + _PART, count))
-            _write(connection, [_run(number, begin + number * step, random) for number in numbers])
+        runs = _runs((number, begin + number * step) for number in range(count))
+        while part := list(islice(runs, _PART)):
+            _write(connection, part)
         connection.execute("VACUUM (ANALYZE)")
 
 
-def _run(number: int, at_us: int, random: Random) -> Finished:
+def _runs(times: Iterable[tuple[int, int]]) -> Iterator[Finished]:
+    random = Random(1)
+    known: dict[int, str] = {}
+    for number, at_us in times:
+        digit = number % 10
+        run = _run(number, at_us, random, known.get(PARENTS.get(digit, -1)))
+        if digit or not number:
+            known[digit] = run.id
+        yield run
+
+
+def _run(number: int, at_us: int, random: Random, parent: str | None) -> Finished:
     state = "cancelled" if number % CANCELLED_EVERY == 1 else "failed" if number % FAILED_EVERY == 2 else "completed"
     return Finished(
         str(uuid7(milliseconds=at_us // 1000, random_bits=random.getrandbits(74))),
@@ -76,13 +94,16 @@ def _run(number: int, at_us: int, random: Random) -> Finished:
         (_EPOCH + timedelta(microseconds=at_us)).isoformat(),
         at_us,
         {"env": "prod", "customer": f"c{number % CUSTOMERS}"} if number % LABELLED_EVERY == 0 else {},
+        parent,
     )
 
 
 def _write(connection: psycopg.Connection[Any], runs: list[Finished]) -> None:
     _copy(connection, _RUNS, map(_row, runs))
     _copy(connection, _ENTRIES, ((r.id, 1, "t", r.at_us, "task:charge:0:1", _bytea(b'{"paid":true}')) for r in runs))
-    _copy(connection, _LISTING, ((r.namespace, r.at, r.id, _tail(r.id)) for r in runs))
+    _copy(connection, _LISTING, ((r.namespace, r.at, r.id, _tail(r.id), r.parent is not None) for r in runs))
+    children = ((r.parent, r.id, r.id, 0, "t", "cancel", r.at) for r in runs if r.parent is not None)
+    _copy(connection, _CHILDREN, children)
     labels = ((r.namespace, name, value, r.at, r.id) for r in runs for name, value in r.labels.items())
     _copy(connection, _LABELS, labels)
     _copy(connection, _ENDED, ((r.namespace, r.workflow, VERSION, r.state, r.at, r.id) for r in runs))
@@ -121,6 +142,7 @@ def _row(run: Finished) -> tuple[object, ...]:
         _INPUT,
         output,
         error,
+        run.parent or _NULL,
     )
 
 

@@ -21,7 +21,7 @@ from aiki.core.errors import UsageError
 from aiki.definitions.handle import Handle
 
 if TYPE_CHECKING:
-    from aiki.client.matching import RunFilter
+    from aiki.client.matching import RunCount, RunFilter
     from aiki.client.named import NamedCall
     from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
     from aiki.client.sending import SendOutcome
@@ -161,12 +161,29 @@ class BlockingRuns:
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
         before: datetime | None = None,
+        roots: bool = False,
+        parent: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunPage:
-        """Return a page of runs, newest first, without their results."""
+        """Return a page of runs, newest first; as `Runs.list`."""
         asked = partial(self._runs.list, states=states, workflow=workflow, labels=labels, since=since, before=before)
-        return self._portal.call(partial(asked, limit=limit, cursor=cursor))
+        return self._portal.call(partial(asked, roots=roots, parent=parent, limit=limit, cursor=cursor))
+
+    def count(
+        self,
+        *,
+        states: Iterable[State] = (),
+        workflow: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        roots: bool = False,
+        parent: str | None = None,
+    ) -> RunCount:
+        """Return how many runs `list` would have on all its pages, counted to 10,000."""
+        asked = partial(self._runs.count, states=states, workflow=workflow, labels=labels, since=since, before=before)
+        return self._portal.call(partial(asked, roots=roots, parent=parent))
 
     def history(self, run_id: str) -> Iterator[HistoryEntry]:
         """Yield the run's story from its birth. Raises NotFound."""

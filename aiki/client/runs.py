@@ -11,19 +11,19 @@ from msgspec.structs import replace
 
 from aiki.client import control, matching, named_events, waits
 from aiki.client.control import Order
-from aiki.client.matching import RunFilter
+from aiki.client.matching import RunCount, RunFilter
 from aiki.client.named import RouteBook
 from aiki.client.sending import Parcel, Sending, SendOutcome
 from aiki.client.wire import Wire
 from aiki.core import keys
 from aiki.core.errors import AikiError, NotFound, UsageError
-from aiki.core.moments import to_datetime, to_wire
+from aiki.core.moments import to_datetime
 from aiki.core.states import State
 from aiki.definitions import status, stored
 from aiki.definitions.status import RunStatus
 from aiki.inside.event import Event
 from aiki.wire import messages
-from aiki.wire.messages import Find, History, HistoryItem, Input, ListRuns, Pause, Resume, Summary, Wake
+from aiki.wire.messages import Find, History, HistoryItem, Input, Pause, Resume, Summary, Wake
 
 V = TypeVar("V")
 
@@ -125,26 +125,54 @@ class Runs:
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
         before: datetime | None = None,
+        roots: bool = False,
+        parent: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunPage:
         """Return a page of runs, newest first. It is not empty if there is one.
 
-        A result of more than 4 KiB is left out, and `result_bytes` says its size.
+        All `labels` must match. `roots` are the runs that no other has started; with the id of a `parent` the list is
+        of its children, the last started first. A result of more than 4 KiB is left out, and `result_bytes` says its
+        size. Raises UsageError if it is asked for roots and for children.
         """
-        request = ListRuns(
-            states=list(states),
+        wanted = RunFilter(
+            states=states,
             workflow=workflow,
-            labels=dict(labels or {}),
-            since=None if since is None else to_wire(since, what="since"),
-            before=None if before is None else to_wire(before, what="before"),
-            limit=limit,
-            cursor=cursor,
+            labels=labels or {},
+            since=since,
+            before=before,
+            roots=roots,
+            parent=parent,
         )
+        request = replace(wanted.request(), limit=limit, cursor=cursor)
         reply = await self._wire.call(request)
         while not reply.runs and reply.cursor is not None:
             reply = await self._wire.call(replace(request, cursor=reply.cursor))
         return RunPage([status.from_wire(run) for run in reply.runs], reply.cursor)
+
+    async def count(
+        self,
+        *,
+        states: Iterable[State] = (),
+        workflow: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        roots: bool = False,
+        parent: str | None = None,
+    ) -> RunCount:
+        """Return how many runs `list` would have on all its pages, counted to 10,000."""
+        wanted = RunFilter(
+            states=states,
+            workflow=workflow,
+            labels=labels or {},
+            since=since,
+            before=before,
+            roots=roots,
+            parent=parent,
+        )
+        return await matching.count(self._wire, wanted)
 
     async def history(self, run_id: str) -> AsyncGenerator[HistoryEntry, None]:
         """Yield the run's story from its birth. Raises NotFound."""

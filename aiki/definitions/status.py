@@ -76,6 +76,12 @@ class RunStatus:
     """The events that it waits for, if it has left its worker for that; `due_at` is its timeout then."""
     details: Any = None
     """What it has last shown of itself by `run.set_details()`, as plain JSON types; not in lists."""
+    parent_id: str | None = None
+    """The run that has started it; None if it is a root."""
+    depth: int = 0
+    """How many ancestors it has."""
+    children: int = 0
+    """How many runs it has started, or met by their keys when it was to start them."""
 
     @property
     def ended(self) -> bool:
@@ -123,6 +129,9 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         unread=run.unread,
         waits=[name for kind, _, name in (word.partition(":") for word in run.waits) if kind == EVENT],
         details=stored.read(run.details),
+        parent_id=run.parent_id,
+        depth=run.depth,
+        children=run.children,
     )
 
 

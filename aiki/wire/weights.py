@@ -43,7 +43,7 @@ _TEXT_BYTES: Final = 6
 """A character at most: `\\u0000`."""
 _RUN_BYTES: Final = 768
 """A run beside its input, key and labels; and the reply to it, should it be refused."""
-_STATUS_BYTES: Final = 512
+_STATUS_BYTES: Final = 640
 _ITEM_BYTES: Final = 256
 _ENTRY_BYTES: Final = 80
 _TAKEN_BYTES: Final = 20

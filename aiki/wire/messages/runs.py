@@ -117,6 +117,12 @@ class RunStatus(Struct, omit_defaults=True):
     """What it shows of itself, as JSON (not in lists)."""
     cancel: CancelNote | None = None
     """What has told it to end, if that and its state of now have no other reason (`why`)."""
+    parent_id: str | None = None
+    """The run that has started it, if one has."""
+    depth: int = 0
+    """How many ancestors it has."""
+    children: int = 0
+    """How many runs it has started, or met by their keys when it was to start them."""
 
 
 class StatusReply(Struct, omit_defaults=True):
@@ -177,15 +183,21 @@ class Find(Request[FindReply]):
 class ListReply(Struct, omit_defaults=True):
     """One page, newest first; `cursor` asks for the next. A page may be empty and yet not the last.
 
-    Of an output of more than LISTED_BYTES only the size is told.
+    Of an output of more than LISTED_BYTES only the size is told. If they were to be counted there are no runs, and
+    `count` is how many this page would be of.
     """
 
     runs: list[RunStatus]
     cursor: str | None = None
+    count: int = 0
 
 
 class ListRuns(Request[ListReply]):
-    """List runs, newest first. `labels` must all match; they were stored between the times `since` and `before`."""
+    """List runs, newest first. `labels` must all match; they were stored between the times `since` and `before`.
+
+    `roots` are those that no run has started; of a `parent` they are its children, in the order of their starts. With
+    `counts` they are counted instead, some at a time.
+    """
 
     op = "list"
     reply = ListReply
@@ -196,6 +208,9 @@ class ListRuns(Request[ListReply]):
     limit: int = 100
     cursor: Text | None = None
     before: int | None = None
+    roots: bool = False
+    parent: Text | None = None
+    counts: bool = False
 
 
 class HistoryItem(Struct, omit_defaults=True):

@@ -95,15 +95,23 @@ async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
 
 
 async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> ListReply:
+    if request.parent is not None:
+        _id(request.parent)
+        if request.roots:
+            raise UsageError("roots are runs that have no parent: ask for them, or for the children of a run, not both")
     before = None if request.before is None else Mark(request.before, _FIRST_ID)
     before = before if request.cursor is None else _mark(request.cursor)
+    if request.counts:
+        count, end = await listing.count_runs(pool, namespace, request, before=before, limit=listing.LOOKED_AT)
+        return ListReply([], end and _told(end), count)
     limit = min(max(request.limit, 1), _LIST_MAX)
     found, end = await listing.list_runs(pool, namespace, request, before=before, limit=limit + 1, limit_bytes=room)
-    explained = await status.tried(pool, await explain(pool, {(namespace, run.id): run for run in found[:limit]}))
+    shown = {(namespace, run.id): run for run in [*found.values()][:limit]}
+    explained = await status.tried(pool, await explain(pool, shown))
     runs = [status.within(run, room) for run in explained.values()]
     kept = page_of(runs, weights.of_status, room)
     if len(kept) < len(found):
-        end = Mark(kept[-1].created_at, kept[-1].id)
+        end = [*found][len(kept) - 1]
     return ListReply(kept, end and _told(end))
 
 

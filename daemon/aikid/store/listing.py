@@ -23,7 +23,7 @@ from aikid.store.sql import MICROSECONDS, quoted
 from aikid.store.status import COLUMNS, to_status
 
 LOOKED_AT: Final = 10_000
-"""Runs with a label that one request looks at for whatever else is asked of them."""
+"""Runs that one request looks at for what the index that it walks does not say of them."""
 RESTING: Final = frozenset(State) - TERMINAL - {State.QUEUED, State.RUNNING}
 """States that the index `runs_resting` holds."""
 _END_OF_IDS: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -59,11 +59,21 @@ AND ({0}.created_at, {0}.{1}) < (CAST(:created AS timestamptz), CAST(:id AS uuid
 _ROUTE: Final = "(CAST(:workflow AS text) IS NULL OR {0}.workflow = :workflow)"
 # `listing_created`, backwards, for roots and for children.
 _ALL: Final = f"""
-SELECT l.created_at, l.run_id FROM (VALUES (false), (true)) AS k(is_child) CROSS JOIN LATERAL (
+SELECT l.created_at, l.run_id FROM unnest(CAST(:kinds AS boolean[])) AS k(is_child) CROSS JOIN LATERAL (
   SELECT x.created_at, x.run_id FROM aiki.listing x
   WHERE x.namespace = :namespace AND x.is_child = k.is_child AND {_BEFORE.format("x", "run_id")}
   ORDER BY x.created_at DESC, x.run_id DESC LIMIT :limit
 ) AS l
+"""
+# `children_created`, backwards. A run that its parent has met by a key, again and again maybe, is one of its children
+# once: by its last start, unless it is its own (primary key, `children_watched`).
+_OF_PARENT: Final = f"""
+SELECT c.created_at, c.run_id FROM aiki.children c
+WHERE c.parent_id = CAST(:parent AS uuid) AND {_BEFORE.format("c", "run_id")} AND (c.owned
+  OR NOT EXISTS (SELECT FROM aiki.children o WHERE o.parent_id = c.parent_id AND o.start_id = c.run_id)
+  AND NOT EXISTS (SELECT FROM aiki.children o WHERE o.run_id = c.run_id AND NOT o.owned AND o.parent_id = c.parent_id
+    AND (o.created_at, o.start_id) > (c.created_at, c.start_id)))
+ORDER BY c.created_at DESC, c.run_id DESC LIMIT :limit
 """
 # `labels_created`, backwards.
 _LABELLED: Final = f"""
@@ -135,16 +145,17 @@ WHERE s.namespace = :namespace AND x.namespace = :namespace AND x.state = '{Stat
   AND {_ROUTE.format("x")} AND {_BEFORE.format("x", "id")}
 ORDER BY x.created_at DESC, x.id DESC LIMIT :limit
 """
+_WINDOW: Final = """
+(SELECT c.*, row_number() OVER (ORDER BY c.created_at DESC, c.run_id DESC) AS place FROM candidates c
+  ORDER BY place LIMIT :limit) AS n
+"""
 # Whatever was found, newest first, each run by its primary key. The last of a window comes too, whatever it is: the
 # next one begins behind it. How long a stored value is, is known without reading it.
 _SHOWN: Final = f"""
 SELECT {{asked}}, n.place = :limit, {MICROSECONDS.format("n.created_at")}, n.run_id::text, {COLUMNS},
   CASE WHEN p.size <= {LISTED_BYTES} AND {{is_told}} THEN r.output END, CASE WHEN {{is_told}} THEN r.error END,
   CASE WHEN p.size > {LISTED_BYTES} THEN p.size END
-FROM (
-  SELECT c.*, row_number() OVER (ORDER BY c.created_at DESC, c.run_id DESC) AS place FROM candidates c
-  ORDER BY place LIMIT :limit
-) AS n
+FROM {_WINDOW}
 JOIN aiki.runs r ON r.id = n.run_id AND r.namespace = :namespace
 CROSS JOIN LATERAL (SELECT octet_length(r.output) AS size, octet_length(r.error) AS error_size) AS p
 WHERE {{asked}} OR n.place = :limit ORDER BY n.place LIMIT :count
@@ -152,6 +163,12 @@ WHERE {{asked}} OR n.place = :limit ORDER BY n.place LIMIT :count
 _IS_TOLD: Final = f"""
 sum(CASE WHEN p.size <= {LISTED_BYTES} THEN p.size ELSE 0 END + coalesce(p.error_size, 0)) OVER (ORDER BY n.place)
   <= :limit_bytes
+"""
+# Where the index says all that is asked, the runs themselves are not looked at.
+_COUNTED: Final = f"""
+SELECT count(*) FILTER (WHERE {{asked}}), {MICROSECONDS.format("min(n.created_at) FILTER (WHERE n.place = :limit)")},
+  max(n.run_id::text) FILTER (WHERE n.place = :limit)
+FROM {_WINDOW} {{looked_at}}
 """
 # Of several labels the rarest is walked; one that LOOKED_AT runs have is as common as any.
 _RAREST: Final = f"""
@@ -184,38 +201,64 @@ class Mark(NamedTuple):
 
 async def list_runs(
     pool: Pool, namespace: str, request: ListRuns, *, before: Mark | None = None, limit: int, limit_bytes: int
-) -> tuple[list[RunStatus], Mark | None]:
+) -> tuple[dict[Mark, RunStatus], Mark | None]:
     """Return runs newest first, and the last that was looked at if more may follow it.
 
     Outputs of more than LISTED_BYTES are left out, and all payloads beyond the first `limit_bytes` together: their
-    runs are for the next page. By label and something else at once, LOOKED_AT runs with the label are looked at.
+    runs are for the next page. Of what no index says at once, LOOKED_AT runs are looked at.
     """
-    beside = _beside_the_label(request)
+    beside = _beside(request)
+    given = await _given(pool, namespace, request, before, max(LOOKED_AT, limit) if beside else limit)
+    given |= {"count": limit, "limit_bytes": limit_bytes}
+    rows = await _read(pool, _found(request, _SHOWN.format(asked=_all_of(beside), is_told=_IS_TOLD)), given)
+    end = Mark(*rows[-1][2:4]) if rows and rows[-1][1] else None
+    return {Mark(*row[2:4]): to_status(row[4:]) for row in rows if row[0]}, end
+
+
+async def count_runs(
+    pool: Pool, namespace: str, request: ListRuns, *, before: Mark | None = None, limit: int
+) -> tuple[int, Mark | None]:
+    """Return how many of `limit` runs are what is asked for, and the last that was looked at if more may follow it."""
+    beside = _beside(request)
+    is_seen = beside or request.parent is not None  # whose namespace a parent is in, its children's rows do not say
+    looked_at = "JOIN aiki.runs r ON r.id = n.run_id AND r.namespace = :namespace" if is_seen else ""
+    counted = _COUNTED.format(asked=_all_of(beside), looked_at=looked_at)
+    ((count, *end),) = await _read(
+        pool, _found(request, counted), await _given(pool, namespace, request, before, limit)
+    )
+    return count, None if end[0] is None else Mark(*end)
+
+
+async def _given(pool: Pool, namespace: str, request: ListRuns, before: Mark | None, limit: int) -> dict[str, Any]:
+    """Return what the statements are given, of which each reads what it names."""
     given: dict[str, Any] = {
         "namespace": namespace,
         "since": "-infinity" if request.since is None else _time(request.since),
         "created": "infinity" if before is None else _time(before.created),
         "id": _END_OF_IDS if before is None else before.id,
-        "limit": max(LOOKED_AT, limit) if beside else limit,
-        "count": limit,
-        "limit_bytes": limit_bytes,
+        "limit": limit,
+        "kinds": [False] if request.roots else [False, True],
+        "parent": request.parent,
         "workflow": request.workflow,
         "states": [state.value for state in request.states],
         "labels": encode(request.labels).decode(),
         "resting": _of(request, RESTING),
         "ended": _of(request, TERMINAL),
     }
-    if request.labels:
+    if request.labels and request.parent is None:
         given["name"], given["value"] = await _rarest(pool, namespace, request.labels)
-    shown = _SHOWN.format(asked=" AND ".join(beside) or "true", is_told=_IS_TOLD)
+    return given
+
+
+def _found(request: ListRuns, told: str) -> str:
     sources = " UNION ALL ".join(f"({source})" for source in _sources(request))
-    rows = await _read(pool, f"WITH RECURSIVE {_QUEUES}, candidates AS ({sources}) {shown}", given)
-    end = Mark(*rows[-1][2:4]) if rows and rows[-1][1] else None
-    return [to_status(row[4:]) for row in rows if row[0]], end
+    return f"WITH RECURSIVE {_QUEUES}, candidates AS ({sources}) {told}"
 
 
 def _sources(request: ListRuns) -> list[str]:
     """Return where the runs stand that are asked for, each `limit` of them from the newest on."""
+    if request.parent is not None:
+        return [_OF_PARENT]
     if request.labels:
         return [_LABELLED]
     if not request.states and request.workflow is None:
@@ -229,18 +272,23 @@ def _of(request: ListRuns, states: Collection[State]) -> list[str]:
     return [state.value for state in request.states or State if state in states]
 
 
-def _beside_the_label(request: ListRuns) -> list[str]:
-    """Return what is still to be asked of runs that have one of the labels."""
-    if not request.labels:
-        return []
+def _beside(request: ListRuns) -> list[str]:
+    """Return what is still to be asked of runs that stand where `_sources` has found them."""
+    is_by_state = request.parent is None and not request.labels
     asked = []
-    if len(request.labels) > 1:
+    if len(request.labels) > (request.parent is None):
         asked.append("coalesce(r.labels @> CAST(:labels AS jsonb), false)")
-    if request.states:
+    if request.states and not is_by_state:
         asked.append("r.state = ANY(CAST(:states AS text[]))")
-    if request.workflow is not None:
+    if request.workflow is not None and not is_by_state:
         asked.append("r.workflow = :workflow")
+    if request.roots and _sources(request) != [_ALL]:
+        asked.append("r.parent_id IS NULL")
     return asked
+
+
+def _all_of(asked: Sequence[str]) -> str:
+    return " AND ".join(asked) or "true"
 
 
 async def _rarest(pool: Pool, namespace: str, labels: Mapping[str, str]) -> tuple[str, str]:

@@ -41,7 +41,8 @@ COLUMNS: Final = f"""
   (SELECT s.worker FROM aiki.sessions s WHERE s.id = r.session_id), NULLIF(r.origin_id, r.id)::text, r.attempt,
   (SELECT {MICROSECONDS.format("coalesce(d.at, d.look_at)")} FROM aiki.deadlines d WHERE d.run_id = r.id), r.unread,
   r.waits, CASE WHEN r.cancel_seq IS NOT NULL AND r.why IS NULL AND r.finished_at IS NULL THEN (
-    SELECT i.value FROM aiki.inbox i WHERE i.run_id = r.id AND i.number = r.cancel_seq) END
+    SELECT i.value FROM aiki.inbox i WHERE i.run_id = r.id AND i.number = r.cancel_seq) END,
+  r.parent_id::text, r.depth, r.children
 """
 # Primary key of `attempts`, whole.
 _DETAILS: Final = f"""
@@ -100,8 +101,8 @@ async def progress(connection: Connection, run_ids: Sequence[str], *, limit: int
 def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
     """Return a row of COLUMNS as it travels; output, error and the size of an output left out may follow."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
-    why, tasks, worker, origin_id, attempt, deadline, unread, waits, cancel, *payloads = row[12:]
-    output, error, output_bytes = [*payloads, None, None, None][:3]
+    why, tasks, worker, origin_id, attempt, deadline, unread, waits, cancel, parent_id, depth, children = row[12:24]
+    output, error, output_bytes = [*row[24:], None, None, None][:3]
     return RunStatus(
         id=id,
         workflow=workflow,
@@ -128,6 +129,9 @@ def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
         waits=waits or [],
         details=NONE if details is None else _shown(details),
         cancel=None if cancel is None else decoder(CancelNote).decode(cancel),
+        parent_id=parent_id,
+        depth=depth or 0,
+        children=children or 0,
     )
 
 

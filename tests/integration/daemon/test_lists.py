@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
+from aiki.core.errors import UsageError
 from aiki.core.states import Move, State
 from aiki.wire.codec import encode
 from aiki.wire.limits import LISTED_BYTES
 from aiki.wire.messages import End, ListReply, ListRuns, Route, RunStatus, Summary, SummaryReply
 from aikid.engine import reads
 from aikid.store import listing
-from tests.integration.daemon.engine import VERSION, Engine, completed, new_run, running_engine, unit
+from tests.integration.daemon.engine import VERSION, Engine, completed, new_id, new_run, running_engine, unit
 
 pytestmark = pytest.mark.anyio
 ROOM = 64 * 1024
@@ -77,7 +79,10 @@ ENDS = {
 
 
 async def many(engine: Engine) -> list[RunStatus]:
-    """Return runs of two workflows in every state that there is, with and without labels, newest first."""
+    """Return runs of two workflows in every state that there is, with and without labels, newest first.
+
+    Every third has been started by the oldest.
+    """
     new = [
         *(new_run(workflow=name, labels=labels) for _ in ENDS for name in WORKFLOWS for labels in LABELS),
         *(new_run(workflow=name, labels=labels) for name in WORKFLOWS for labels in LABELS),
@@ -100,8 +105,58 @@ async def many(engine: Engine) -> list[RunStatus]:
     async with running_engine(engine.database, "stranger") as stranger:
         await stranger.enqueue(*(new_run(workflow=name, labels=labels) for name in WORKFLOWS for labels in LABELS))
     newest = "SELECT id::text FROM aiki.runs WHERE namespace = %s ORDER BY created_at DESC, id DESC"
-    ids = await engine.execute(newest, engine.namespace)
-    return [await engine.status(run_id) for (run_id,) in ids]
+    ids = [run_id for (run_id,) in await engine.execute(newest, engine.namespace)]
+    await adopt(engine, ids[-1], *ids[:-1:3])
+    return [await engine.status(run_id) for run_id in ids]
+
+
+async def adopt(engine: Engine, parent: str, *run_ids: str) -> None:
+    """Make runs the children of another, as if it had started them."""
+    is_one = "id = ANY(%s::uuid[])"
+    await engine.execute(f"UPDATE aiki.runs SET parent_id = %s, depth = 1 WHERE {is_one}", parent, list(run_ids))
+    await engine.execute(f"UPDATE aiki.listing SET is_child = true WHERE run_{is_one}", list(run_ids))
+    await engine.execute("UPDATE aiki.runs SET children = %s WHERE id = %s", len(run_ids), parent)
+    await engine.execute(
+        "INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at)"
+        f" SELECT parent_id, id, id, 0, true, 'cancel', created_at FROM aiki.runs WHERE {is_one}",
+        list(run_ids),
+    )
+
+
+async def attach(engine: Engine, parent: str, run_id: str, *, generation: int = 0) -> None:
+    """Have a parent meet a run by its key, as if it had been to start it."""
+    await engine.execute(
+        "INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at)"
+        " VALUES (%s, %s, %s, %s, false, 'cancel', clock_timestamp())",
+        *(parent, new_id(), run_id, generation),
+    )
+
+
+async def walked(engine: Engine, request: ListRuns) -> list[str]:
+    """Return the ids that all pages of a list have, in order."""
+    found: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await reads.answer(engine.pool, engine.namespace, replace(request, cursor=cursor), room=ROOM)
+        assert isinstance(page, ListReply)
+        assert len(page.runs) <= request.limit
+        found += [run.id for run in page.runs]
+        if (cursor := page.cursor) is None:
+            return found
+
+
+async def counted(engine: Engine, request: ListRuns) -> int:
+    """Return what the counts of all pages come to."""
+    count = 0
+    cursor: str | None = None
+    while True:
+        asked = replace(request, cursor=cursor, counts=True)
+        page = await reads.answer(engine.pool, engine.namespace, asked, room=ROOM)
+        assert isinstance(page, ListReply)
+        assert not page.runs
+        count += page.count
+        if (cursor := page.cursor) is None:
+            return count
 
 
 def is_asked(run: RunStatus, request: ListRuns) -> bool:
@@ -110,6 +165,8 @@ def is_asked(run: RunStatus, request: ListRuns) -> bool:
         and request.workflow in (None, run.workflow)
         and request.labels.items() <= run.labels.items()
         and (request.since is None or run.created_at >= request.since)
+        and not (request.roots and run.parent_id)
+        and request.parent in (None, run.parent_id)
     )
 
 
@@ -124,16 +181,56 @@ async def test_each_filter_alone_and_with_others_loses_and_doubles_nothing(
     middle = runs[len(runs) // 2].created_at
     for of, workflow, labels, since in itertools.product(states, (None, "b"), LABELS, (None, middle)):
         request = ListRuns(of, workflow, dict(labels), since, limit)
-        found: list[str] = []
-        cursor: str | None = None
-        while True:
-            page = await reads.answer(engine.pool, engine.namespace, replace(request, cursor=cursor), room=ROOM)
-            assert isinstance(page, ListReply)
-            assert len(page.runs) <= limit
-            found += [run.id for run in page.runs]
-            if (cursor := page.cursor) is None:
-                break
-        assert found == [run.id for run in runs if is_asked(run, request)], request
+        assert await walked(engine, request) == [run.id for run in runs if is_asked(run, request)], request
+
+
+@pytest.mark.parametrize("limit", [3, 1000])
+async def test_roots_and_the_children_of_a_run_are_listed_and_counted_by_each_filter(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT", 4)
+    runs = await many(engine)
+    (parent,) = {run.parent_id for run in runs} - {None}
+    middle = runs[len(runs) // 2].created_at
+    states: list[list[State]] = [[], [State.FAILED], [State.QUEUED, State.SLEEPING]]
+    families: list[dict[str, Any]] = [{}, {"roots": True}, {"parent": parent}]
+    for family, of, workflow, labels in itertools.product(families, states, (None, "b"), LABELS):
+        request = ListRuns(of, workflow, dict(labels), middle if workflow else None, limit, **family)
+        asked = [run.id for run in runs if is_asked(run, request)]
+        assert await walked(engine, request) == asked, request
+        assert await counted(engine, request) == len(asked), request
+
+
+async def test_a_run_that_a_parent_has_met_by_its_key_is_one_of_its_children_once(engine: Engine) -> None:
+    parent, stranger, met, own = [await engine.queued_run() for _ in range(4)]
+    await adopt(engine, parent, own)
+    await adopt(engine, stranger, met)
+    for generation in range(3):
+        await attach(engine, parent, met, generation=generation)
+        await attach(engine, parent, own, generation=generation)
+    assert await walked(engine, ListRuns(parent=parent, limit=1)) == [met, own]
+    assert await counted(engine, ListRuns(parent=parent)) == 2
+    assert await walked(engine, ListRuns(parent=stranger)) == [met]
+
+
+async def test_children_of_another_namespace_are_nobodys(engine: Engine) -> None:
+    parent, child = await engine.queued_run(), await engine.queued_run()
+    await adopt(engine, parent, child)
+    async with running_engine(engine.database, "stranger") as stranger:
+        assert await walked(stranger, ListRuns(parent=parent)) == []
+        assert await counted(stranger, ListRuns(parent=parent)) == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (ListRuns(parent="nobody"), "'nobody' is not a UUID"),
+        (ListRuns(parent=new_id(), roots=True), "not both"),
+    ],
+)
+async def test_a_list_of_no_family_is_refused(engine: Engine, request_: ListRuns, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        await reads.answer(engine.pool, engine.namespace, request_, room=ROOM)
 
 
 async def test_a_summary_is_that_of_all_runs(engine: Engine) -> None:

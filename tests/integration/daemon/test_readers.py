@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from aiki.core.states import Move, State
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
@@ -81,6 +82,8 @@ async def answer(pool: CountingPool, request: Request[Any], namespace: str = NAM
     return await reads.answer(pool, namespace, request, room=MESSAGE_BYTES)
 
 
+FIRST = "first"
+"""Stands for the run that every tenth is a child of."""
 LISTS = {
     "all": ListRuns(),
     "completed": ListRuns(states=[State.COMPLETED]),
@@ -95,15 +98,25 @@ LISTS = {
     "rare label": ListRuns(labels={"customer": "c10"}),
     "both labels": ListRuns(labels={"env": "prod", "customer": "c10"}),
     "label and state": ListRuns(labels={"customer": "c10"}, states=[State.COMPLETED]),
+    "roots": ListRuns(roots=True),
+    "roots with a label": ListRuns(roots=True, labels={"customer": "c10"}),
+    "children": ListRuns(parent=FIRST),
 }
 
 
-async def test_a_page_of_a_list_costs_what_it_shows(pool: CountingPool) -> None:
+async def _first(engine: Engine) -> str:
+    """Return the run that every tenth is a child of."""
+    ((run_id,),) = await engine.execute("SELECT run_id::text FROM aiki.ended ORDER BY created_at LIMIT 1")
+    return str(run_id)
+
+
+async def test_a_page_of_a_list_costs_what_it_shows(pool: CountingPool, crowd: Engine) -> None:
     most = PER_ROUTE * len(WORKFLOWS) + PER_RUN * SHOWN * len(WORKFLOWS)
     for name, request in LISTS.items():
         cursor = None
         for page in range(2):
-            asked = ListRuns(request.states, request.workflow, request.labels, limit=SHOWN, cursor=cursor)
+            parent = await _first(crowd) if request.parent else None
+            asked = replace(request, limit=SHOWN, cursor=cursor, parent=parent)
             reply: ListReply = await answer(pool, asked)
             assert len(reply.runs) == SHOWN, name
             assert pool.buffers <= most, (name, page, pool.plans[-1])

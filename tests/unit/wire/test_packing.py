@@ -199,6 +199,7 @@ def test_a_status_weighs_no_less_than_it_takes(
         RUN, NAME, VERSION, State.COMPLETED, TIME, 2**31, TIME, TIME, TIME, why, -100, labelled, 50_000, output, error
     )
     status.why, status.worker, status.origin_id = why, worker, RUN
+    status.parent_id, status.depth, status.children = RUN, 100, 2**31 - 1
     assert weighs_enough(status, weights.of_status(status))
 
 
