@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +18,7 @@ from aiki_cli.words.states import states_of
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
-    from aiki.client.runs import HistoryEntry
+    from aiki.client.runs import HistoryEntry, RunPage
     from aiki_cli.view.found import Found, Rows
 
 PAGE_RUNS = 500
@@ -44,42 +45,69 @@ async def list_runs(
         list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help="May repeat; all must match.")
     ] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="1h", help="Enqueued at most so long ago.")] = None,
+    roots: Annotated[bool, typer.Option("--roots", help="Those that no other run has started.")] = False,
+    parent: Annotated[
+        str | None,
+        typer.Option("--parent", metavar="RUN", help="The children of this run.", autocompletion=suggestions.runs),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    count: Annotated[bool, typer.Option("--count", help="Say only how many there are, up to 10,000.")] = False,
 ) -> Found:
     """List runs, newest first. The TSV columns are those of `aiki status`."""
-    from aiki_cli.view.runs import listed
+    from aiki_cli.view.runs import counted, listed
 
     states, labels, after = states_of(state or ()), payload.labels_of(label or ()), _ago(since)
     client = await session.client()
+    (family,) = await find_all(client, [parent]) if parent is not None else [None]
+    if count:
+        return counted(
+            await client.runs.count(
+                states=states, workflow=workflow, labels=labels, since=after, roots=roots, parent=family
+            )
+        )
+    read = partial(
+        client.runs.list, states=states, workflow=workflow, labels=labels, since=after, roots=roots, parent=family
+    )
+    found, more = await _pages(read, limit)
+    if not found and workflow is not None:
+        await _question(session, client, workflow)
+    return listed(found, more=more, limit=limit)
+
+
+async def _pages(read: Callable[..., Coroutine[Any, Any, RunPage]], limit: int) -> tuple[list[RunStatus], bool]:
+    """Return so many runs, and whether there are more."""
     found: list[RunStatus] = []
     cursor: str | None = None
     while len(found) < limit:
-        read = await client.runs.list(
-            states=states,
-            workflow=workflow,
-            labels=labels,
-            since=after,
-            limit=min(limit - len(found), PAGE_RUNS),
-            cursor=cursor,
-        )
-        found += read.runs
-        cursor = read.cursor
-        if cursor is None:
+        page = await read(limit=min(limit - len(found), PAGE_RUNS), cursor=cursor)
+        found += page.runs
+        if (cursor := page.cursor) is None:
             break
-    if not found and workflow is not None:
-        await _question(session, client, workflow)
-    return listed(found, more=cursor is not None, limit=limit)
+    return found, cursor is not None
 
 
 @app.command("show")
 @options.command
-async def show(session: Session, reference: Reference) -> Found:
-    """Show all that is known of a run, with its input and its result or error."""
-    from aiki_cli.view.runs import whole
+async def show(
+    session: Session,
+    reference: Reference,
+    tree: Annotated[bool, typer.Option("--tree", help="Show the run with its children, and theirs.")] = False,
+) -> Found:
+    """Show all that is known of a run, with its input and its result or error.
 
+    With --tree, and as JSON nested: of each run its last 20 children, and how many others there are; TSV as
+    `aiki status`, each run before its children.
+    """
     client = await session.client()
     (run_id,) = await find_all(client, [reference])
     (run,) = await client.runs.status([run_id])
+    if tree:
+        from aiki_cli.commands import family
+        from aiki_cli.view.tree import rows
+
+        return rows(await family.read(client, run))
+    from aiki_cli.view.runs import whole
+
     return whole(run, await _input(session, client, run_id))
 
 

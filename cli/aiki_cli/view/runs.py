@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from aiki import RunStatus, TaskProgress
+    from aiki.client.matching import RunCount
 
 TSV_COLUMNS: Final = "id state workflow version created_at started_at finished_at due_at attempt claims tasks key why"
 _WIDE: Final = 110
@@ -83,6 +84,9 @@ def to_object(run: RunStatus) -> dict[str, Any]:
         "unread": run.unread,
         "waits": run.waits,
         "details": run.details,
+        "parent_id": run.parent_id,
+        "depth": run.depth,
+        "children": run.children,
     }
 
 
@@ -114,6 +118,12 @@ def listed(runs: Sequence[RunStatus], *, more: bool, limit: int) -> Rows:
     )
 
 
+def counted(count: RunCount) -> Line:
+    """Return how many runs there are."""
+    # Not a number where there are more: as in a summary.
+    return Line({"runs": count.runs, "capped": count.capped}, f"{count.runs}+" if count.capped else str(count.runs))
+
+
 def whole(run: RunStatus, payload: object) -> Rows:
     """Return all that is known of a run, with its input."""
     trace = [f"\n{run.error.traceback.rstrip()}"] if run.error is not None and run.error.traceback else []
@@ -128,7 +138,7 @@ def table(runs: Sequence[RunStatus]) -> RenderableType:
     width = console().width
     rows = [
         [
-            run.run_id if width >= _WIDE else run.run_id.rpartition("-")[2],
+            name_on(width, run),
             state_text(run.state),
             f"{run.workflow} {run.version}",
             span(now - run.created_at),
@@ -160,6 +170,11 @@ def page(run: RunStatus, *, payload: object = ...) -> RenderableType:
     return Group(title, facts)
 
 
+def name_on(width: int, run: RunStatus) -> str:
+    """Return the id of a run, or where the screen is narrow its end, which names it too."""
+    return run.run_id if width >= _WIDE else run.run_id.rpartition("-")[2]
+
+
 def state_text(state: str) -> str:
     """Return the state with its sign: never colour alone."""
     return f"{_SIGNS.get(state, ('?', ''))[0]} {state}"
@@ -189,6 +204,8 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
     return [
         ("run", run.run_id),
         ("retry of", run.origin_id if run.origin_id != run.run_id else None),
+        ("child of", run.parent_id and _ancestry(run.parent_id, run.depth)),
+        ("children", f"{run.children:,}" if run.children else None),
         ("created", _moment(run.created_at, now)),
         ("started", _moment(started, now)),
         ("waits for", ", ".join(run.waits)),
@@ -209,6 +226,10 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("error", _error(run) if run.error else None),
         ("result", to_json(run.result, indent=2) if run.state == "completed" and has_result else None),
     ]
+
+
+def _ancestry(parent_id: str, depth: int) -> str:
+    return parent_id if depth <= 1 else f"{parent_id}, {depth} levels below its root"
 
 
 def _shown(run: RunStatus) -> str:

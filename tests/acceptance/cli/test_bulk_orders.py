@@ -43,6 +43,17 @@ def test_runs_that_are_filtered_obey_only_after_a_yes_and_each_has_its_line(ours
     assert ours("run", "show", other, "-o", "json").json["state"] == "scheduled"
 
 
+def test_runs_are_found_by_all_the_labels_that_are_named_whatever_they_say(ours):
+    ours("enqueue", "hello", *LATER, "--label", "team=a")
+    for value in ("", "Łódź 😀", 'it\'s "so"', "a=b\\", "%s;--", "é" * 256):
+        labels = ("--label", f"said={value}", "--label", "team=a")
+        ours("enqueue", "hello", *LATER, *labels[:2])
+        run_id = ours("enqueue", "hello", *LATER, *labels).lines[0]
+        (listed,) = ours("run", "list", *labels, "-o", "json").json["runs"]
+        assert (listed["id"], listed["labels"]) == (run_id, {"said": value, "team": "a"})
+        assert ours("run", "pause", *labels, "--yes", "-o", "ids").lines == [run_id]
+
+
 @pytest.mark.parametrize(("typed", "code", "state"), [("y", 0, "paused"), ("", 2, "scheduled"), ("no", 2, "scheduled")])
 def test_a_person_at_a_terminal_is_asked(ours, environment, flows, namespace, typed, code, state):
     run_id = ours("enqueue", "hello", *LATER).lines[0]

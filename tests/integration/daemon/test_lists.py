@@ -18,6 +18,7 @@ from aiki.wire.limits import LISTED_BYTES
 from aiki.wire.messages import End, ListReply, ListRuns, Route, RunStatus, Summary, SummaryReply
 from aikid.engine import reads
 from aikid.store import listing
+from tests.families import adopt, attach
 from tests.integration.daemon.engine import VERSION, Engine, completed, new_id, new_run, running_engine, unit
 
 pytestmark = pytest.mark.anyio
@@ -106,30 +107,8 @@ async def many(engine: Engine) -> list[RunStatus]:
         await stranger.enqueue(*(new_run(workflow=name, labels=labels) for name in WORKFLOWS for labels in LABELS))
     newest = "SELECT id::text FROM aiki.runs WHERE namespace = %s ORDER BY created_at DESC, id DESC"
     ids = [run_id for (run_id,) in await engine.execute(newest, engine.namespace)]
-    await adopt(engine, ids[-1], *ids[:-1:3])
+    await adopt(engine.database, ids[-1], *ids[:-1:3])
     return [await engine.status(run_id) for run_id in ids]
-
-
-async def adopt(engine: Engine, parent: str, *run_ids: str) -> None:
-    """Make runs the children of another, as if it had started them."""
-    is_one = "id = ANY(%s::uuid[])"
-    await engine.execute(f"UPDATE aiki.runs SET parent_id = %s, depth = 1 WHERE {is_one}", parent, list(run_ids))
-    await engine.execute(f"UPDATE aiki.listing SET is_child = true WHERE run_{is_one}", list(run_ids))
-    await engine.execute("UPDATE aiki.runs SET children = %s WHERE id = %s", len(run_ids), parent)
-    await engine.execute(
-        "INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at)"
-        f" SELECT parent_id, id, id, 0, true, 'cancel', created_at FROM aiki.runs WHERE {is_one}",
-        list(run_ids),
-    )
-
-
-async def attach(engine: Engine, parent: str, run_id: str, *, generation: int = 0) -> None:
-    """Have a parent meet a run by its key, as if it had been to start it."""
-    await engine.execute(
-        "INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at)"
-        " VALUES (%s, %s, %s, %s, false, 'cancel', clock_timestamp())",
-        *(parent, new_id(), run_id, generation),
-    )
 
 
 async def walked(engine: Engine, request: ListRuns) -> list[str]:
@@ -203,11 +182,11 @@ async def test_roots_and_the_children_of_a_run_are_listed_and_counted_by_each_fi
 
 async def test_a_run_that_a_parent_has_met_by_its_key_is_one_of_its_children_once(engine: Engine) -> None:
     parent, stranger, met, own = [await engine.queued_run() for _ in range(4)]
-    await adopt(engine, parent, own)
-    await adopt(engine, stranger, met)
+    await adopt(engine.database, parent, own)
+    await adopt(engine.database, stranger, met)
     for generation in range(3):
-        await attach(engine, parent, met, generation=generation)
-        await attach(engine, parent, own, generation=generation)
+        await attach(engine.database, parent, met, generation=generation)
+        await attach(engine.database, parent, own, generation=generation)
     assert await walked(engine, ListRuns(parent=parent, limit=1)) == [met, own]
     assert await counted(engine, ListRuns(parent=parent)) == 2
     assert await walked(engine, ListRuns(parent=stranger)) == [met]
@@ -215,7 +194,7 @@ async def test_a_run_that_a_parent_has_met_by_its_key_is_one_of_its_children_onc
 
 async def test_children_of_another_namespace_are_nobodys(engine: Engine) -> None:
     parent, child = await engine.queued_run(), await engine.queued_run()
-    await adopt(engine, parent, child)
+    await adopt(engine.database, parent, child)
     async with running_engine(engine.database, "stranger") as stranger:
         assert await walked(stranger, ListRuns(parent=parent)) == []
         assert await counted(stranger, ListRuns(parent=parent)) == 0

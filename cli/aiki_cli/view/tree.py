@@ -1,0 +1,96 @@
+"""Own how a run's family is shown: a tree for people, one nested document, a line for each run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from aiki_cli.view.found import Rows
+from aiki_cli.view.output import is_terminal
+from aiki_cli.view.runs import line, name_on, state_text, summary, to_object
+from aiki_cli.view.text import one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from aiki import RunStatus
+    from aiki.client.matching import RunCount
+
+
+@dataclass(slots=True)
+class Member:
+    """A run and its family, as far as that is shown."""
+
+    run: RunStatus
+    is_met: bool = False
+    """The run above has not started it: it has met it by its key, and hears of its end."""
+    family: list[Member] | None = None
+    """Its children, the first started first; None if they are not looked at here."""
+    earlier: Mapping[str, RunCount] = field(default_factory=dict)
+    """How many it has started before these, by state."""
+
+
+def rows(top: Member) -> Rows:
+    """Return a family; as lines it is that of a list, but each run comes before its children."""
+    return Rows((line(member.run) for member in _walk(top)), page=lambda: [_tree(top)], document=lambda _: _nested(top))
+
+
+def _walk(member: Member) -> Iterator[Member]:
+    yield member
+    for child in member.family or ():
+        yield from _walk(child)
+
+
+def _nested(member: Member) -> dict[str, Any]:
+    return {
+        **to_object(member.run),
+        "met": member.is_met,
+        "family": None if member.family is None else [_nested(child) for child in member.family],
+        "earlier": {state: {"runs": count.runs, "capped": count.capped} for state, count in member.earlier.items()},
+    }
+
+
+def _tree(top: Member) -> Tree:
+    from rich.tree import Tree
+
+    from aiki_cli.view.drawing import console
+
+    width, now = console().width, datetime.now(UTC)
+
+    def add(to: Tree, member: Member) -> None:
+        if member.earlier:
+            to.add(_text(f"… earlier: {_counts(member.earlier)}"))
+        for child in member.family or ():
+            add(to.add(_text(_label(child, width, now))), child)
+
+    tree = Tree(_text(_label(top, width, now)))
+    add(tree, top)
+    return tree
+
+
+def _text(label: str) -> Text:
+    from rich.text import Text
+
+    return Text(one_line(label), no_wrap=is_terminal(sys.stdout), overflow="ellipsis")
+
+
+def _label(member: Member, width: int, now: datetime) -> str:
+    run = member.run
+    is_left_out = member.family is None and run.children and not member.is_met
+    parts = [
+        state_text(run.state),
+        f"{run.workflow} {run.version}",
+        name_on(width, run),
+        "(met by its key)" if member.is_met else "",
+        f"({run.children:,} children, not shown)" if is_left_out else "",
+        summary(run, now),
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _counts(counts: Mapping[str, RunCount]) -> str:
+    return ", ".join(f"{count.runs:,}{'+' if count.capped else ''} {state}" for state, count in counts.items())
