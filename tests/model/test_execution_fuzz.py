@@ -38,6 +38,7 @@ from tests.worlds.outside import OUTSIDES, Outside
 from tests.worlds.programs import TALKING, Node, program
 from tests.worlds.virtual_loop import interrupting, simulate
 from tests.worlds.world import World
+from tests.worlds.writing import answered
 
 RUNS = int(os.environ.get("AIKI_FUZZ_RUNS", "500"))
 FIRST_SEED = int(os.environ.get("AIKI_FUZZ_SEED", "0"))
@@ -152,7 +153,7 @@ class Case:
 
     def check_timer(self, timer: Timer) -> None:
         """No timer goes off before what came in time for an open wait, whether its worker knew of that or not."""
-        overtaken = self.world.answered(timer.when_us)
+        overtaken = answered(self.world, timer.when_us)
         assert not overtaken, f"a timer of {timer.when_us} has gone off before {overtaken}"
 
     def check_ledger(self) -> None:

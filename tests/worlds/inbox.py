@@ -9,7 +9,7 @@ import msgspec
 from aiki.rules import arriving
 from aiki.rules.standing import Standing
 from aiki.wire.limits import CLAIMED_ARRIVALS
-from aiki.wire.messages import NULL, Arrival, Entry, InboxReply, Outcome, SendOp, Sent, TimerAsk
+from aiki.wire.messages import NULL, Arrival, Entry, InboxReply, Outcome, SendOp, Sent, Started, TimerAsk
 
 
 class WorldInbox:
@@ -40,13 +40,18 @@ class WorldInbox:
             self.add("event", event.name, event.value, event.id)
         return outcome
 
-    def has_outcome(self, op: SendOp) -> bool:
+    def has_outcome(self, op: str) -> bool:
         """Tell whether it is known what became of an op of the run's own."""
-        return any(arrival.kind == "op" and arrival.name == op.id for arrival in self.arrivals)
+        return any(arrival.kind == "op" and arrival.name == op for arrival in self.arrivals)
 
-    def add_outcome(self, op: SendOp, outcome: Outcome) -> None:
+    def add_outcome(self, op: str, outcome: Outcome | Started) -> None:
         """Take in what became of an op of the run's own."""
-        self.add("op", op.id, msgspec.Raw(msgspec.json.encode(outcome)))
+        self.add("op", op, msgspec.Raw(msgspec.json.encode(outcome)))
+
+    def ends(self, after: int, length: int) -> InboxReply:
+        """Return a page of the ends of children that entries have taken."""
+        rows = [one for one in self.arrivals if one.kind == "child" and one.number in self.taken and one.number > after]
+        return InboxReply(rows[:length], rows[:length][-1].number if rows else after, more=len(rows) > length)
 
     def add(self, kind: str, name: str = "", value: msgspec.Raw = NULL, id: str = "") -> Arrival:
         self.last_at = arriving.comes_at(self.clock(), self.last_at)

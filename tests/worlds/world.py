@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
@@ -17,15 +17,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw
 
-from aiki.core.errors import AikiError, PayloadError
-from aiki.core.states import Move
+from aiki.core.errors import AikiError
+from aiki.core.states import TERMINAL, Move
 from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
 from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
-from aiki.inside.asks import Wait
 from aiki.inside.event import BoundEvent
-from aiki.rules import arriving, controlling, crashing, recording
-from aiki.rules.checking import check_unit
+from aiki.rules import arriving, controlling, crashing, enqueueing
 from aiki.rules.claiming import claimed
 from aiki.rules.controlling import Obeyed
 from aiki.rules.standing import Standing, resumed, woken
@@ -37,19 +35,25 @@ from aiki.wire.messages import (
     End,
     Entry,
     Fence,
+    NewRun,
     Outcome,
     Page,
     PageReply,
     Recorded,
     SendOp,
     Sent,
+    StartOp,
     Unit,
 )
+from aiki.wire.messages.options import NO_OPTIONS
+from tests.worlds import writing
+from tests.worlds.families import Family
 from tests.worlds.inbox import WorldInbox
 from tests.worlds.virtual_loop import VirtualLoop
 
 EPOCH = 1_700_000_000_000_000
 PARKED = (RunState.WAITING, RunState.SLEEPING, RunState.RETRYING)
+DATED = (*PARKED, RunState.SCHEDULED)
 
 
 class World:
@@ -68,7 +72,9 @@ class World:
         page_length: int = 1_000_000,
         message_bytes: int = MESSAGE_BYTES,
         runs: dict[str, World] | None = None,
+        children: Sequence[Workflow[Any, Any]] = (),
     ) -> None:
+        """`children` are the workflows, beside its own, that runs of its family are of."""
         self.workflow = workflow
         self.input = input
         self.limits = limits or Limits()
@@ -95,6 +101,16 @@ class World:
         self.runs = {} if runs is None else runs
         """All runs that can be sent to, by id."""
         self.runs[run_id] = self
+        self.workflows = [workflow, *children]
+        self.family = Family(self)
+        self.bear: Callable[[StartOp], World] = self.make_child
+        """What makes the run of a child that this one starts."""
+        self.options = NO_OPTIONS
+        self.digest: str | None = None
+        self.priority = 0
+        self.generation = 0
+        self.lives: list[asyncio.Task[End]] = []
+        """Those of its children, which are lived beside it."""
         self.skew = 0
         """By how many microseconds the worker's clock is ahead of the database's."""
         self.deafness = 0.0
@@ -174,7 +190,7 @@ class World:
         if after.news > self.standing.news:
             self.inbox.add("wake")
         self.standing = after
-        self._tell()
+        self.tell()
         return obeyed
 
     def pause(self) -> Obeyed:
@@ -183,7 +199,7 @@ class World:
         if after.news > self.standing.news:
             self.inbox.next_number()
         self.standing = after
-        self._tell()
+        self.tell()
         return obeyed
 
     def resume(self) -> Obeyed:
@@ -196,24 +212,76 @@ class World:
         """Take in an event, wake the run if it waits for it, and tell its worker."""
         outcome = self.inbox.send(self.standing, event)
         if outcome == arriving.TAKEN:
-            self.standing = arriving.reached(self.standing, [arriving.word("event", event.name)])
-            self._tell()
+            self.reach([arriving.word("event", event.name)])
         return outcome
 
     def cancel(self, reason: Literal["requested", "timeout"] = "requested") -> None:
         """Have the run end, whatever it waits for; only the first time is there anything to tell."""
-        if any(arrival.kind == "cancel" for arrival in self.inbox.arrivals):
-            return
-        self.inbox.add("cancel", value=Raw(msgspec.json.encode(CancelNote(reason))))
-        self.standing = arriving.reached(self.standing, [arriving.CANCEL])
-        self._tell()
+        obeyed, after = controlling.cancel(self.standing, is_told=self.is_told)
+        if obeyed is Obeyed.DONE and self.state not in TERMINAL:
+            self._end_at_once(after, reason)
+        elif after.news > self.standing.news:
+            self.inbox.add("cancel", value=Raw(msgspec.json.encode(CancelNote(reason))))
+            self.reach([arriving.CANCEL])
+
+    @property
+    def is_told(self) -> bool:
+        """Tell whether it has heard that it is to end."""
+        return any(arrival.kind == "cancel" for arrival in self.inbox.arrivals)
+
+    def _end_at_once(self, after: Standing, reason: str) -> None:
+        late = reason == "timeout"
+        self.end = End(Move.TIME_OUT if late else Move.CANCEL)
+        self.ends.append(self.end.move)
+        self.standing = replace(after, state=RunState.FAILED) if late else after
+        self.family.ended()
+        self._changed.set()
+
+    def reach(self, words: Sequence[str]) -> None:
+        """Let what has been put into its inbox move the run, and tell its worker."""
+        self.standing = arriving.reached(self.standing, words)
+        self.tell()
+
+    def later(self, do: Callable[[], None]) -> None:
+        """Do what a commit has made due."""
+        self._loop.call_later(self.random.choice(self.latency), do)
+
+    def make_child(self, op: StartOp) -> World:
+        """Make the run of a child, and live it to its end."""
+        flow = next(flow for flow in self.workflows if (flow.name, flow.version) == (op.workflow, op.version))
+        child = World(
+            flow,
+            bytes(op.input),
+            limits=self.limits,
+            pools=self.pools,
+            seed=self.random.randrange(2**32),
+            run_id=op.id,
+            latency=self.latency,
+            page_length=self.page_length,
+            message_bytes=self.message_bytes,
+            runs=self.runs,
+            children=self.workflows,
+        )
+        child.begin_as(op, self)
+        self.lives.append(asyncio.create_task(child.finish()))
+        return child
+
+    def begin_as(self, op: StartOp, parent: World) -> None:
+        """Be the child that another run starts."""
+        self.options, self.digest = op.options, op.digest
+        self.priority = op.options.priority or parent.priority
+        new = NewRun(op.id, op.workflow, op.version, op.input, op.options, op.digest)
+        self.standing = enqueueing.born(new, now=self.clock())
+        if op.options.timeout is not None:
+            self._loop.call_later(op.options.timeout / 1_000_000, self.cancel, "timeout")
 
     def renew(self) -> None:
         """Tell the worker of all that has come, as each renewal of its lease does."""
         if self.execution is not None and self.inbox.news:
             self.execution.on_news(self.inbox.news)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell the worker of what has come, if it is not deaf."""
         if self.execution is not None and self.random.random() >= self.deafness:
             came = self.inbox.arrivals[max(0, len(self.inbox.arrivals) - self.random.choice(self.along)) :]
             self._loop.call_later(
@@ -225,6 +293,11 @@ class World:
         reply = self.inbox.page(after, self.page_length)
         reply.wanted = self.standing.wanted
         self._loop.call_later(self.random.choice(self.latency), self._alive, run, "on_inbox", reply)
+
+    @property
+    def is_parked(self) -> bool:
+        """Tell whether it rests until something comes."""
+        return self.state in PARKED
 
     @property
     def is_held(self) -> bool:
@@ -247,7 +320,7 @@ class World:
     def is_due(self) -> bool:
         """Tell whether the run waits for a date that has come."""
         due_at = self.standing.due_at
-        return self.state is RunState.WAITING and due_at is not None and due_at <= self.clock()
+        return self.state in (RunState.WAITING, RunState.SCHEDULED) and due_at is not None and due_at <= self.clock()
 
     def reopen(self) -> None:
         """Queue the run whatever it has come to, which no daemon does: its journal is to be replayed whole."""
@@ -274,6 +347,10 @@ class World:
             arrivals=arrivals,
             news=news,
             unread=unread,
+            parent=None if (owner := self.family.owner) is None else owner.run_id,
+            depth=len(self.family.ancestors),
+            priority=self.priority,
+            key=self.options.key,
         )
         if self._bench is None or self._bench.lease is not self.lease:
             self._bench = Bench(self.lease, now=self.now, room=self.room, pools=self.pools)
@@ -301,9 +378,9 @@ class World:
             self.standing = resumed(lost) if lost.state is RunState.BLOCKED else lost
 
     async def claimable(self) -> None:
-        """Wait until the run is queued, or its date has come: who is paused has none."""
-        while self.state is not RunState.QUEUED:
-            due_at = self.standing.due_at if self.state in PARKED else None
+        """Wait until the run is queued, or its date has come, or it is over: who is paused has none."""
+        while self.state is not RunState.QUEUED and self.state not in TERMINAL:
+            due_at = self.standing.due_at if self.state in DATED else None
             if due_at is not None and due_at <= self.clock():
                 return
             self._changed.clear()
@@ -324,9 +401,10 @@ class World:
         for _ in range(claims):
             if self.execution is None:
                 await self.claimable()
-                self.claim()
+                if self.state not in TERMINAL:
+                    self.claim()
             await self.settle()
-            if self.state not in (RunState.QUEUED, RunState.SLEEPING, RunState.RETRYING, RunState.WAITING):
+            if self.state is not RunState.QUEUED and self.state not in PARKED:
                 assert self.end is not None
                 return self.end
         raise AssertionError(f"not over after {claims} claims: {self.state}")
@@ -348,73 +426,7 @@ class World:
 
     def write(self, unit: Unit) -> Recorded:
         """Do what the daemon does with a unit."""
-        try:
-            check_unit(unit, room=self.room())
-        except PayloadError as error:
-            return Recorded("refused", error.message)
-        tries = {(one.key, one.attempt): one for one in self.attempts}
-        fired = None if unit.timer is None else self.inbox.fires(unit.timer)
-        consumed = self.inbox.consume(unit.entries)
-        coming = [word for op in unit.ops for word in self._carry_out(op)]
-        recorded, standing = recording.record(self.standing, unit, self.journal, tries, fired=fired, coming=coming)
-        assert recorded.result == "done", recorded
-        assert unit.base == len(self.journal), "a gap in the journal, or a repeat"
-        assert unit.entries or unit.attempts or unit.end or unit.ops or unit.timer, "an empty unit"
-        assert unit.timer is None or unit.end is None, "a claim that ends asks a timer"
-        for number, one in recording.tries_of(unit).items():
-            # Only a start may be on record already, or what was said: then this is what came of it.
-            known = tries.get(number)
-            assert known is None or recording.is_under_way(known) or recording.is_start(known) > recording.is_start(one)
-            tries[number] = recording.tried(tries.get(number), one)
-        self.units.append(unit)
-        self.journal += recording.told(unit, recorded).entries
-        self.attempts = list(tries.values())
-        self.standing = replace(standing, unread=standing.unread - consumed)
-        if fired is not None:
-            self.timers.append(fired)
-        if unit.end is not None and recorded.parked:
-            parked = self.state in PARKED
-            assert not parked or not self.answered(), "it is parked beside what it waits for"
-            self.end = unit.end
-            self.ends.append(unit.end.move)
-        self.refused_parks += not recorded.parked
-        if coming:
-            self._tell()
-        return recorded
-
-    def answered(self, until: int | None = None) -> list[str]:
-        """Return the keys of waits, under the claim that goes on, for which enough had come by then that nobody took.
-
-        What its worker has taken and not yet recorded counts as taken.
-        """
-        execution = self.execution
-        if execution is None or execution._body is None:
-            return []
-        queued = {row.number for queue in execution._arrivals._events.values() for row in queue}
-        left = [row for row in self.inbox.arrivals if row.number in queued or row.number > execution._arrivals.seen]
-        found = []
-        for call, _ in execution._body.waiting.values():
-            if isinstance(call.ask, Wait):
-                names = [event.name for event in call.ask.events]
-                come = [row for row in left if row.name in names and (until is None or row.at <= until)]
-                if len(come) >= call.ask.count:
-                    found.append(call.key)
-        return found
-
-    def _carry_out(self, op: SendOp) -> list[str]:
-        """Send for the run; return the words of what reaches it by that itself."""
-        if self.inbox.has_outcome(op):
-            return []
-        words = []
-        target = self.runs.get(op.run_id)
-        if target is self:
-            outcome = self.inbox.send(self.standing, op)
-            if outcome == arriving.TAKEN:
-                words.append(arriving.word("event", op.name))
-        else:
-            outcome = arriving.UNKNOWN if target is None else target.receive(op)
-        self.inbox.add_outcome(op, outcome)
-        return [*words, arriving.OP]
+        return writing.write(self, unit)
 
     def _alive(self, execution: ClaimedRun, method: str, *args: Any) -> None:
         if execution is self.execution:

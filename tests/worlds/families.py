@@ -1,0 +1,161 @@
+"""Own the families of runs in memory, as the daemon keeps them: who has started whom, and what is still to be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from aiki.core.states import TERMINAL
+from aiki.rules import arriving
+from aiki.wire.codec import encode
+from aiki.wire.messages import ChildEnd, End, Outcome, Started, StartOp, StopOp, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiki.wire.messages.options import ParentClose
+    from tests.worlds.world import World
+
+
+@dataclass(eq=False)
+class Link:
+    """One start: the run that it has made, or the one with its key that it found."""
+
+    parent: World
+    start_id: str
+    child: World
+    owned: bool
+    parent_close: ParentClose
+    generation: int = 0
+    told: bool = False
+    """Whether the parent has heard of the child's end."""
+
+    def tell(self) -> None:
+        """Let the parent hear of the child's end, once; who has ended hears nothing."""
+        parent, child = self.parent, self.child
+        if self.told or parent.state in TERMINAL or self.generation != parent.generation:
+            return
+        self.told = True
+        assert child.end is not None
+        value = ChildEnd(child.run_id, child.state, child.end.output, child.end.error)
+        parent.inbox.add("child", self.start_id, Raw(encode(value)))
+        parent.reach(["child"])
+
+
+class Family:
+    """Whom a run has started, and who has started or found it."""
+
+    def __init__(self, run: World) -> None:
+        self.run = run
+        self.children: dict[str, Link] = {}
+        self.parents: list[Link] = []
+
+    @property
+    def owner(self) -> World | None:
+        """The run that has started it, if one has."""
+        return next((link.parent for link in self.parents if link.owned), None)
+
+    @property
+    def ancestors(self) -> list[World]:
+        found: list[World] = []
+        here = self.owner
+        while here is not None:
+            found.append(here)
+            here = here.family.owner
+        return found
+
+    # -- what its units carry
+
+    def start(self, ops: Sequence[StartOp]) -> list[str]:
+        """Start children; return the words of what reaches the run by that."""
+        return [word for op in ops for word in self._start(op)]
+
+    def _start(self, op: StartOp) -> list[str]:
+        if op.id in self.children:
+            return []
+        if op.options.key is None:
+            self._make(op)
+            return []
+        if not self.run.inbox.has_outcome(op.id):
+            self.run.inbox.add_outcome(op.id, self._meet(op, op.options.key))
+            return [arriving.OP]
+        return []
+
+    def _meet(self, op: StartOp, key: str) -> Started:
+        found = self._find(op.workflow, key)
+        if found is None:
+            return Started("started", self._make(op).run_id)
+        if found.digest != op.digest and op.options.on_conflict == "error":
+            return Started("conflict", found.run_id)
+        if found in (self.run, *self.ancestors):
+            return Started("circle", found.run_id)
+        self._link(op, found, owned=False)
+        if found.state in TERMINAL:
+            found.later(found.family.tell)
+        return Started("existing", found.run_id)
+
+    def _find(self, workflow: str, key: str) -> World | None:
+        runs = self.run.runs.values()
+        return next((one for one in runs if (one.workflow.name, one.options.key) == (workflow, key)), None)
+
+    def _make(self, op: StartOp) -> World:
+        child = self.run.bear(op)
+        assert child.run_id == op.id
+        self._link(op, child, owned=True)
+        return child
+
+    def _link(self, op: StartOp, child: World, *, owned: bool) -> None:
+        link = Link(self.run, op.id, child, owned, op.parent_close, self.run.generation)
+        self.children[op.id] = link
+        child.family.parents.append(link)
+
+    def stop(self, ops: Sequence[StopOp]) -> None:
+        """Cancel children of the run's own, and let it hear what became of that."""
+        for op in ops:
+            if self.run.inbox.has_outcome(op.id):
+                continue
+            link = self.children[op.run_id]
+            assert link.owned, "a run stops what it has not started"
+            outcome = Outcome("ended", link.child.state) if link.child.state in TERMINAL else arriving.TAKEN
+            link.child.cancel()
+            self.run.inbox.add_outcome(op.id, outcome)
+            self.run.reach([arriving.OP])
+
+    # -- what is due by a commit
+
+    def recorded(self, unit: Unit) -> None:
+        """Do what a unit of the run makes due: its children hear of its cancel, its parent of its end."""
+        if any(entry.key.startswith("cancel:") for entry in unit.entries):
+            self._close_later()
+        if self.run.state in TERMINAL:
+            assert isinstance(unit.end, End)
+            assert unit.end.parent == (self.owner is not None), "who ends does not know whether it has a parent"
+            for link in self.parents:
+                if link.owned:
+                    link.tell()
+            self.ended()
+
+    def ended(self) -> None:
+        """Have all hear of the run's end that have not heard of it in its commit."""
+        self.run.later(self.tell)
+        self._close_later()
+
+    def tell(self) -> None:
+        """Tell of the run's end whoever has started or found it."""
+        for link in self.parents:
+            link.tell()
+
+    def _close_later(self) -> None:
+        # Whom it starts from here on is none of those: it may be what takes back what the others did.
+        children = [link for link in self.children.values() if link.owned]
+        self.run.later(lambda: self._close(children))
+
+    def _close(self, children: Sequence[Link]) -> None:
+        """Cancel the children that shall not outlive the run."""
+        by_cancel = self.run.is_told
+        for link in children:
+            closes = link.parent_close == "cancel" or (link.parent_close == "wait" and by_cancel)
+            if closes and link.child.state not in TERMINAL:
+                link.child.cancel()
