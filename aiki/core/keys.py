@@ -26,6 +26,7 @@ SEND: Final = "send"
 CANCEL: Final = "cancel"
 INTERRUPT: Final = "interrupt"
 RETRY: Final = "retry"
+STARTS: Final = "starts"
 DETAILS: Final = "details:run"
 
 _ANY_CHARS: Final = 256

@@ -62,6 +62,9 @@ ENQUEUED: Final = "enqueued"
 TOLD: Final = "told"
 """A story's word for what moves no run: it is to end, and somebody runs it, or it was told so before."""
 
+RETRIED: Final = "retried"
+"""A story's word for an end that was not the last: another run goes on in the place of this one."""
+
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.SCHEDULED, Move.DUE): State.QUEUED,
     (State.SLEEPING, Move.DUE): State.QUEUED,

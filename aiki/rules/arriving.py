@@ -23,6 +23,7 @@ FULL: Final = Outcome("full")
 REFUSED: Final = Outcome("refused")
 EVENT: Final = "event"
 OP: Final = "op"
+CHILD: Final = "child"
 CANCEL: Final = "cancel"
 Fired: TypeAlias = Literal["done", "early", "news"]
 

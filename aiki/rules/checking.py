@@ -39,6 +39,7 @@ from aiki.wire.messages import (
     RenewSession,
     Request,
     Resume,
+    Retry,
     Route,
     RunOptions,
     Said,
@@ -117,7 +118,7 @@ def check_request(request: Request[Any]) -> None:
             _check_open(request)
         case RenewSession() | CloseSession():
             _check_id(request.id, what="session")
-        case Pause() | Resume() | Wake() | Cancel():
+        case Pause() | Resume() | Wake() | Cancel() | Retry():
             _check_order(request)
         case _:
             _check_read(request)
@@ -146,17 +147,29 @@ def _check_open(request: OpenSession) -> None:
         raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
 
 
-def _check_order(request: Pause | Resume | Wake | Cancel) -> None:
+def _check_order(request: Pause | Resume | Wake | Cancel | Retry) -> None:
     if isinstance(request, Wake):
         _check_id(request.id, what="order")
         if _is_of_answer(request.id):
             raise UsageError(f"the id {request.id} is not one of an order: make a UUID of version 4 or 7")
     if isinstance(request, Cancel) and "\0" in (request.reason or ""):
         raise UsageError("`reason` holds NUL")
+    if isinstance(request, Retry):
+        _check_retry(request)
     for run_id in request.ids:
         _check_id(run_id)
     if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):
         raise UsageError(f"`actor` must be 1 to {_NAME_CHARS} characters without NUL")
+
+
+def _check_retry(request: Retry) -> None:
+    if request.task is not None and (request.start or request.input):
+        raise UsageError("a retry goes on from a task, or from the start, or with another input: say one of them")
+    for name in (*(() if request.task is None else (request.task,)), *request.keep, *request.again):
+        if not is_token(name):
+            raise UsageError(f"task name {name[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
+    if request.digest is not None and not _DIGEST.fullmatch(request.digest):
+        raise UsageError("the digest of an input is 32 hexadecimal digits")
 
 
 def _check_filter(request: ListRuns) -> None:

@@ -31,6 +31,10 @@ LIST_ITEMS: Final = 1000
 """Any list or object in a request, if nothing else is said of it."""
 BATCH_RUNS: Final = 1000
 """Runs in one enqueue, status, watch or record request."""
+RETRIED_RUNS: Final = 50
+"""Runs in one retry, each with its family."""
+FAMILY_RUNS: Final = 10_000
+"""Runs that one of them brings along."""
 LISTED_BYTES: Final = 4 * 1024
 """A workflow's result in a list; a larger one is left out, and its size told."""
 COUNTED_RUNS: Final = 10_000

@@ -31,6 +31,7 @@ from aiki.wire.messages import (
     RenewSession,
     Request,
     Resume,
+    Retry,
     Send,
     Status,
     StatusReply,
@@ -41,7 +42,7 @@ from aiki.wire.messages import (
 )
 from aikid.batch import Budget
 from aikid.bus import Bus, may_reply
-from aikid.engine import arrivals, claims, control, enqueue, journal, reads, record, sessions, status
+from aikid.engine import arrivals, claims, control, enqueue, journal, reads, record, retries, sessions, status
 from aikid.engine.changes import Done
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
@@ -173,6 +174,11 @@ async def _wake(s: Services, calls: Calls) -> Done[Any]:
     return await control.wake(s.pool, namespace, request)
 
 
+async def _retry(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return _unless_lost(await retries.retry(s.pool, namespace, request, room=s.bus.room), "retry.before_reply")
+
+
 async def _look(s: Services, calls: Calls) -> Done[Any]:
     """Read for many Status and Watch calls at once."""
     for namespace, request in calls:
@@ -237,6 +243,7 @@ TABLE: Final = (
     Op(Resume, _CONTROL, _resume),
     Op(Cancel, _CONTROL, _cancel),
     Op(Wake, _CONTROL, _wake),
+    Op(Retry, _CONTROL, _retry),
     Op(Enqueue, _ENQUEUE, _enqueue, rows="runs"),
     Op(Send, _SEND, _send, rows="items"),
     Op(Status, _LOOK, _look, rows="ids"),

@@ -28,7 +28,7 @@ from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Sai
 from aiki.wire.messages.control import Cancel, Ordered, OrderReply, Pause, Resume, Wake
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, FirstEvent, RunOptions
-from aiki.wire.messages.retries import Retried
+from aiki.wire.messages.retries import Redone, Retried, Retry, RetryReply
 from aiki.wire.messages.runs import (
     Enqueue,
     Enqueued,
@@ -126,11 +126,14 @@ __all__ = [
     "Record",
     "RecordReply",
     "Recorded",
+    "Redone",
     "Refusal",
     "RenewSession",
     "Request",
     "Resume",
     "Retried",
+    "Retry",
+    "RetryReply",
     "Route",
     "RunNews",
     "RunOptions",

@@ -1,8 +1,14 @@
-"""Own what a retry leaves in a journal."""
+"""Own the messages of retries: what a person orders, what comes of it, and what it leaves in a journal."""
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated, Literal
+
+from msgspec import Meta, Raw, Struct
+
+from aiki.core.states import State
+from aiki.wire.limits import LIST_ITEMS, RETRIED_RUNS
+from aiki.wire.messages.base import NONE, Request, Text
 
 
 class Retried(Struct, omit_defaults=True):
@@ -24,3 +30,71 @@ class Retried(Struct, omit_defaults=True):
     """The run that it is a retry of."""
     keep: list[str] = []
     """Tasks whose results are kept that were asked for behind the cut."""
+
+
+class Redone(Struct, omit_defaults=True):
+    """What has come of the retry of a run: `run_id` and `state` are those of the run that goes on in its place.
+
+    That is a new one (`retried`), or the newest there is already (`found`). Or there is none: `state` is that of a run
+    that is not to be retried (`unfit`); behind the cut the tasks of `names` and the `children` have completed (`done`),
+    those of `names` may not begin twice (`once`), the run holds no such task (`no_task`), a child is being cancelled
+    (`busy`), a run that it waits for and has not started has failed (`foreign`), its family is too large (`large`), or
+    there is no such run. `run_id` is then the run down the family that this is said of.
+    """
+
+    result: Literal["retried", "found", "unfit", "done", "once", "no_task", "busy", "foreign", "large", "unknown"]
+    run_id: str = ""
+    state: State | None = None
+    names: list[str] = []
+    children: list[str] = []
+
+    def words(self) -> str:
+        """Return in words why nothing is retried."""
+        run = f"run {self.run_id}"
+        names = ", ".join([*self.names, *(f"child {run_id}" for run_id in self.children)])
+        match self.result:
+            case "unfit":
+                return f"{run} is {self.state}: only a run that failed or was cancelled can be retried"
+            case "done":
+                return f"{run} has completed {names} since the place that it would go on from: no retry takes that back"
+            case "once":
+                return f"{run} may not begin {names} twice: whether that took effect is unknown"
+            case "no_task":
+                return f"{run} has come to no end of a task {names!r}"
+            case "busy":
+                return f"{run} is still being cancelled: retry when it has ended"
+            case "foreign":
+                return f"{run} is {self.state}, and was not started by the run that waits for it: retry that first"
+            case "large":
+                return f"{run} has too large a family: retry its children first"
+            case "unknown":
+                return f"run {self.run_id} does not exist"
+            case _:
+                return ""
+
+
+class RetryReply(Struct):
+    """One Redone per id, in order."""
+
+    outcomes: list[Redone]
+
+
+class Retry(Request[RetryReply]):
+    """Have runs that failed or were cancelled go on, each in a new run of the same origin. Idempotent: one a run.
+
+    It goes on from where it failed, from the first call of `task`, or with `start` from its beginning, in a new
+    generation, and with `input` if that is another. `keep` are tasks whose results stay though the retry undoes what
+    led to them, `again` those that may begin once more though they may not twice; with `force` nothing is looked at.
+    """
+
+    op = "retry"
+    reply = RetryReply
+    ids: Annotated[list[Text], Meta(max_length=RETRIED_RUNS)]
+    actor: Text | None = None
+    task: Text | None = None
+    start: bool = False
+    input: Raw = NONE
+    digest: Text | None = None
+    keep: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
+    again: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
+    force: bool = False

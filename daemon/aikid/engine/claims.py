@@ -52,7 +52,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
     inputs = room * 5 // 8  # the rest is for journals
     failpoint("claim.before_commit")
     taken = await pool.run(lambda c: store.claim(c, namespace, request, limit_bytes=inputs), repeatable=False)
-    begun = [row.id for row in taken.runs if row.epoch > 1]
+    begun = [row.id for row in taken.runs if row.epoch > 1 or row.attempt > 1]  # a retry has a journal before its claim
     lengths, pages, attempts = await _journals(pool, begun, taken.runs, room=room) if begun else ({}, {}, {})
     unread = await _unread(pool, namespace, taken.runs, pages, room=room)
     runs = [

@@ -165,7 +165,7 @@ _BLOCK: Final = _giving_up(Move.OVERSIZE)
 # Under a first claim of which nobody has ever heard: it has not begun.
 _UNBEGUN: Final = """,
     epoch = CASE WHEN r.epoch = 1 THEN 0 ELSE r.epoch END, claim_id = NULL,
-    started_at = CASE WHEN r.epoch > 1 THEN r.started_at END,
+    started_at = CASE WHEN r.epoch > 1 OR r.attempt > 1 THEN r.started_at END,
     last_claimed_at = CASE WHEN r.epoch > 1 THEN r.last_claimed_at END"""
 _TAKE_BACK: Final = _giving_up(Move.RELEASE, also=_UNBEGUN)
 

@@ -20,9 +20,9 @@ from aikid.store.sql import LENGTH, MICROSECONDS, counting, quoted
 
 SET: Final = """
 , deadlined AS (
-  INSERT INTO aiki.deadlines (run_id, at, grace, look_at)
-  SELECT t.id, t.at, t.grace, t.at FROM (
-    SELECT m.id, coalesce(m.due_at, aiki.now()) + d.timeout_us * interval '1 microsecond' AS at,
+  INSERT INTO aiki.deadlines (run_id, at, grace, look_at, timeout)
+  SELECT t.id, t.starts_at + t.timeout, t.grace, t.starts_at + t.timeout, t.timeout FROM (
+    SELECT m.id, coalesce(m.due_at, aiki.now()) AS starts_at, d.timeout_us * interval '1 microsecond' AS timeout,
       d.grace_us * interval '1 microsecond' AS grace
     FROM unnest(%b, %b, %b) AS d(run_id, timeout_us, grace_us) JOIN made m ON m.id = d.run_id
   ) AS t RETURNING look_at

@@ -263,6 +263,7 @@ deadlines = sa.Table(
     sa.Column("grace", sa.Interval(), comment="How long it may take to end when it was told to, if that was said."),
     sa.Column("told_seq", sa.BigInteger(), comment="The number of the arrival that told it so; 0 if it knew before."),
     sa.Column("look_at", _Time, comment="When to look at the run; null when no more, or not before it is resumed."),
+    sa.Column("timeout", sa.Interval(), comment="From when it may start: its retry has as long."),
     comment="Of each run with a timeout when that passes, inserted with it.",
 )
 sa.Index("deadlines_look", deadlines.c.look_at, postgresql_where=sa.text("look_at IS NOT NULL"))

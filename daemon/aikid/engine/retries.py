@@ -1,0 +1,230 @@
+"""Have runs go on that have failed or were cancelled, each with its family in one commit; one retry a run.
+
+Nobody writes to a run that has ended, so a family is read level by level without a lock. Then its rows are locked as
+one set, and all is undone and done again if one of them is no longer as it was read: of two retries at once the later
+finds the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from msgspec import DecodeError
+from msgspec.structs import replace
+
+from aiki.core.errors import AikiError, UsageError
+from aiki.core.failpoints import failpoint
+from aiki.core.ids import uuid7
+from aiki.core.keys import is_task, name_of
+from aiki.core.states import State
+from aiki.rules import retrying
+from aiki.rules.arriving import CHILD, OP
+from aiki.rules.checking import check_payload
+from aiki.rules.histories import read
+from aiki.rules.retrying import Child, Past
+from aiki.wire.codec import decoder
+from aiki.wire.limits import FAMILY_RUNS
+from aiki.wire.messages import Entry, Failure, Redone, Retry, RetryReply
+from aikid.engine.changes import Changes, Done
+from aikid.store import pasts, retries
+from aikid.store.pasts import ChildRow, Row
+from aikid.store.pool import Connection, Pool
+from aikid.store.retries import Renewal
+
+Parent: TypeAlias = tuple[str, int]
+"""A run and its generation."""
+
+
+async def retry(pool: Pool, namespace: str, request: Retry, *, room: int) -> Done[RetryReply | AikiError]:
+    """Retry the runs, each in a commit of its own, and say of each what has come of it. Raises Unavailable."""
+    try:
+        order = _checked(request, room)
+    except UsageError as error:
+        return Done([error])
+    changes, outcomes = Changes(), []
+    for run_id in request.ids:
+        made = await pool.run(lambda c, run_id=run_id: _alone(c, namespace, run_id, order))  # type: ignore[misc]
+        made.note(changes, namespace)
+        outcomes.append(made.outcome)
+    return Done([RetryReply(outcomes)], changes)
+
+
+@dataclass(slots=True)
+class Made:
+    """What a retry has come to."""
+
+    outcome: Redone
+    routes: list[tuple[str, str]] = field(default_factory=list)
+    """Those of the new runs."""
+    due_seconds: float | None = None
+
+    def note(self, changes: Changes, namespace: str) -> None:
+        """Take note of it, once it is committed."""
+        for workflow, version in self.routes:
+            changes.queued[namespace, workflow, version] += 1
+        changes.due_in(self.due_seconds)
+
+
+async def renew(connection: Connection, namespace: str, run_id: str, order: Retry) -> Made:
+    """Retry a run in the transaction that this stands in."""
+    row = (await pasts.rows(connection, [run_id])).get(run_id)
+    if row is None or row.namespace != namespace:
+        return Made(Redone("unknown", run_id))
+    if row.retried_by is not None:
+        new, state = (await pasts.newest(connection, [run_id]))[run_id]
+        return Made(Redone("found", new, state))
+    plan = _Plan(order)
+    if refused := await plan.make(connection, row):
+        return Made(refused)
+    await pasts.lock(connection, plan.locks)
+    due_seconds = await retries.write(connection, plan.renewals, actor=order.actor)
+    routes = [(one.workflow, one.version) for one in plan.rows]
+    return Made(Redone("retried", plan.renewals[0].new, State.QUEUED), routes, due_seconds)
+
+
+async def _alone(connection: Connection, namespace: str, run_id: str, order: Retry) -> Made:
+    async with connection.transaction():
+        made = await renew(connection, namespace, run_id, order)
+        failpoint("retry.before_commit")
+        return made
+
+
+def _checked(request: Retry, room: int) -> Retry:
+    """Return what is ordered. Another input leaves nothing to go on from. Raises UsageError for one that is none."""
+    if not request.input:
+        return request
+    check_payload(bytes(request.input), what="the input", room=room)
+    return replace(request, start=True)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What becomes of a run and its family, level by level."""
+
+    order: Retry
+    rows: list[Row] = field(default_factory=list)
+    """The runs that are retried, in the order of `renewals`."""
+    renewals: list[Renewal] = field(default_factory=list)
+    locks: list[tuple[str, State, bool]] = field(default_factory=list)
+    """All that is changed, as it was read."""
+    _news: dict[str, str] = field(default_factory=dict)
+
+    async def make(self, connection: Connection, first: Row) -> Redone | None:
+        """Plan the retry of a run; return why it is refused, if it is."""
+        order = self.order
+        level: dict[str, Parent | None] = {first.id: None}
+        rows = {first.id: first}
+        while level:
+            below: dict[str, Parent | None] = {}
+            for past in await _pasts(connection, [rows[run_id] for run_id in level]):
+                if refused := retrying.refusal(past, order):
+                    return refused
+                below |= self._renew(rows[past.id], past, order, level[past.id])
+            if len(self.renewals) + len(below) > FAMILY_RUNS:
+                return Redone("large", first.id, first.state)
+            rows = await pasts.rows(connection, list(below)) if below else {}
+            level, order = below, retrying.down(self.order)
+        return None
+
+    def _renew(self, row: Row, past: Past, order: Retry, parent: Parent | None) -> dict[str, Parent | None]:
+        """Plan the retry of one run; return those that are retried with it, each with its parent."""
+        family = retrying.family(past, order)
+        new = self._new(row.id, row.now)
+        renewed = {one.run_id for one in family.retried}
+        starts = [
+            (one.start_id, self._new(one.run_id, row.now) if one.run_id in renewed else one.run_id)
+            for one in family.kept
+        ]
+        attached = [one.run_id for one in family.attached]
+        self.rows.append(row)
+        self.locks.append((row.id, row.state, row.is_cancelled))
+        self.locks += [(one.run_id, one.state, one.is_cancelled) for one in family.attached]
+        if order.start:
+            made = Renewal(row.id, new, row.generation + 1, input=bytes(order.input) or None, digest=order.digest)
+        else:
+            made = _going_on(row, new, past, order)
+        reason = f"a retry of run {row.id}{_from(order)}"
+        self.renewals.append(dataclasses.replace(made, parent=parent, starts=starts, attached=attached, reason=reason))
+        return dict.fromkeys(renewed, (new, made.generation))
+
+    def _new(self, run_id: str, now: int) -> str:
+        """Return the id of the run that goes on in the place of this one."""
+        if run_id not in self._news:
+            self._news[run_id] = str(uuid7(milliseconds=now // 1_000, random_bits=secrets.randbits(74)))
+        return self._news[run_id]
+
+
+def _going_on(row: Row, new: str, past: Past, order: Retry) -> Renewal:
+    """Return the retry of a run that goes on with what this one has come to."""
+    at = retrying.cut(past, order) or 0
+    return Renewal(
+        row.id,
+        new,
+        row.generation,
+        entry=retrying.entry(past, order, run_id=new, now=row.now),
+        length=past.length,
+        tasks=sum(is_task(entry.key) for entry in past.history.entries[:at]),
+        kept=retrying.kept(past, at),
+        again=[key for key in past.once if name_of(key) in order.again],
+    )
+
+
+def _from(order: Retry) -> str:
+    if order.task is not None:
+        return f", from task {order.task}"
+    if order.start:
+        return ", from the start with another input" if order.input else ", from the start"
+    return ""
+
+
+async def _pasts(connection: Connection, rows: Sequence[Row]) -> list[Past]:
+    """Return what a retry needs to know of runs."""
+    ids = [row.id for row in rows]
+    journals = await pasts.journals(connection, ids)
+    once = await pasts.once(connection, ids)
+    children = await pasts.children(connection, ids)
+    told = await pasts.told(connection, list(children)) if children else {}
+    return [_past(row, journals[row.id], once, children.get(row.id, ()), told.get(row.id, {})) for row in rows]
+
+
+def _past(
+    row: Row,
+    journal: Sequence[Entry],
+    once: Mapping[str, set[str]],
+    children: Sequence[ChildRow],
+    told: Mapping[str, Mapping[str, int]],
+) -> Past:
+    history = read(journal)
+    asked = retrying.asked(journal, history, told.get(OP, {}))
+    ends = told.get(CHILD, {})
+    return Past(
+        row.id,
+        row.state,
+        row.attempt,
+        history,
+        len(journal),
+        row.began_at,
+        _failed_place(row.error),
+        [
+            Child(one.start_id, one.run_id, one.state, place, one.is_owned, one.is_cancelled, ends.get(one.start_id))
+            for one in children
+            if (place := asked.get(one.start_id, 0)) is not None
+        ],
+        frozenset(once.get(row.id, ())),
+        row.is_closing,
+    )
+
+
+def _failed_place(error: bytes | None) -> int | None:
+    """Return the place of the entry that has failed a run, if its error says so."""
+    if error is None:
+        return None
+    try:
+        failure: Failure = decoder(Failure).decode(error)
+    except DecodeError:  # whatever a client has written there
+        return None
+    return failure.cut
