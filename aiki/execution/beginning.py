@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,40 +14,39 @@ if TYPE_CHECKING:
     from aiki.execution.arrivals import Arrivals
     from aiki.execution.cancelling import Tries
     from aiki.execution.outbox import Outbox
-    from aiki.wire.messages import Claimed, Entry
+    from aiki.rules.histories import History
+    from aiki.wire.messages import Claimed
 
 _logger: Final = logging.getLogger("aiki.execution")
 
 
 def make_body(
     claimed: Claimed,
-    entries: Sequence[Entry],
+    history: History,
     *,
     arrivals: Arrivals,
     tries: Tries,
     outbox: Outbox,
 ) -> tuple[Body, WorkflowRun]:
-    """Return the body of a claim whose journal holds these entries, and its run. What it delivers goes to `outbox`."""
+    """Return the body of a claim whose journal says this, and its run. What it delivers goes to `outbox`."""
     body = Body(
-        journal=Journal(entries),
+        journal=Journal(history.entries),
+        history=history,
+        claimed=claimed,
         arrivals=arrivals,
         tries=tries,
-        started_at=claimed.started_at,
-        origin_id=claimed.origin_id,
         on_entry=outbox.add,
         on_ask=outbox.ask,
         on_fault=partial(_tell_of_fault, claimed.fence.run_id),
     )
     run = body.loop.workflow_run = WorkflowRun(
         body,
-        run_id=claimed.fence.run_id,
         origin_id=claimed.origin_id,
         workflow=claimed.workflow,
         version=claimed.version,
         input=claimed.input,
         idempotency_key=claimed.key,
         labels=claimed.labels,
-        attempt=claimed.attempt,
         generation=claimed.generation,
     )
     return body, run

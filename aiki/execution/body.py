@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from aiki.execution.journal import Journal
     from aiki.execution.kind import A, Arriving, DurableCall, Waited
     from aiki.inside.durable import Ask, R
-    from aiki.wire.messages import Entry, TimerAsk
+    from aiki.rules.histories import History
+    from aiki.wire.messages import Claimed, Entry, TimerAsk
 
 WAKE: Final = "wake"
 """What a parked run calls the arrival that ends a sleep."""
@@ -62,7 +63,7 @@ class Body:
     """The body of one claimed run. Implements `aiki.inside.durable.Durable` and `aiki.execution.kind.Asker`."""
 
     __slots__ = (
-        *("_calls", "_cancelling", "_deliveries", "_main", "_shown", "_unwinding"),
+        *("_calls", "_cancelling", "_claimed", "_deliveries", "_history", "_main", "_shown", "_unwinding"),
         *("diff", "error", "faults", "loop", "outcome", "result", "waiting"),
     )
 
@@ -70,17 +71,19 @@ class Body:
         self,
         *,
         journal: Journal,
+        history: History,
+        claimed: Claimed,
         arrivals: Arrivals,
         tries: Tries,
-        started_at: int,
-        origin_id: str,
         on_entry: Callable[[Entry], None],
         on_ask: Callable[[TimerAsk], None],
         on_fault: Callable[[str, str], None],
     ) -> None:
-        """`started_at` is the time of the run's first claim."""
+        """`journal` has what of the `history` counts."""
         watch()
-        self.loop: RunLoop = RunLoop(started_at, salt=_salt(origin_id), on_problem=self._on_problem)  # type: ignore[abstract]  # refused methods are added by name
+        self._claimed, self._history = claimed, history
+        salt = _salt(claimed.origin_id)
+        self.loop: RunLoop = RunLoop(claimed.started_at, salt=salt, on_problem=self._on_problem)  # type: ignore[abstract]  # refused methods are added by name
         self.outcome = Outcome.RUNNING
         self.result: Any = None
         self.error: BaseException | None = None
@@ -89,12 +92,19 @@ class Body:
         """What it did wrong without failing by it."""
         self._main: Task[Any] | None = None
         self._shown: Raw | None = None
-        self._calls = CallTable()
+        self._calls = CallTable(self.loop)
         self.waiting = self._calls.waiting
         """Not empty while an open call is answered by arrivals."""
         self._cancelling = Cancelling(tries, self._interrupt)
         self._deliveries = Deliveries(
-            journal, self._calls, self.loop, arrivals, self._cancelling, on_entry=on_entry, on_ask=on_ask
+            journal,
+            self._calls,
+            self.loop,
+            arrivals,
+            self._cancelling,
+            retries=history.retries,
+            on_entry=on_entry,
+            on_ask=on_ask,
         )
         self._unwinding = Unwinding(self.loop)
 
@@ -111,6 +121,14 @@ class Body:
     def now(self) -> int:
         """Return the time of the last delivery."""
         return self.loop.now_us
+
+    def run_id(self) -> str:
+        """Return the run that the body sees itself as: of what it asked for before a retry the id may be a part."""
+        return self._history.run_at(self.loop.delivered, self._claimed.fence.run_id)
+
+    def attempt(self) -> int:
+        """Return the attempt in force for what is asked for now."""
+        return self._history.attempt_at(self.loop.delivered, self._claimed.attempt)
 
     def replaying(self) -> bool:
         """Tell whether nothing has been delivered yet that is not in the journal."""
@@ -142,8 +160,12 @@ class Body:
             call.settle(future, *call.outcome)
             return await future
         if not (call.futures or (journal.remaining and call.key in journal)):
-            kind.keep(call)
-            calls.held[call.key] = call
+            known = self._history.known.get(call.key)
+            if known is None:
+                kind.keep(call)
+                calls.held[call.key] = call
+            else:
+                self.resolve(call, True, bytes(known.value), loop.now_us)
         call.futures.append(future)
         try:
             return await future

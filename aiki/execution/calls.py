@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
+    from aiki.execution.loop import RunLoop
+
 
 class CallTable:
     """All calls of one run by key."""
 
-    __slots__ = ("_counts", "_shared", "_spare", "abandoned", "gone", "held", "open", "waiting")
+    __slots__ = ("_counts", "_loop", "_shared", "_spare", "abandoned", "gone", "held", "open", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: RunLoop) -> None:
+        self._loop = loop
         self.open: dict[str, DurableCall[Any]] = {}
         self.held: dict[str, DurableCall[Any]] = {}
         """Those of the open ones that nobody has let go yet, in the order in which they were asked for."""
@@ -84,10 +87,10 @@ class CallTable:
         self.gone.discard(key)
         return made
 
-    def close(self, call: DurableCall[Any], ok: bool, value: bytes | Raw, place: int) -> None:
-        """Deliver the call's outcome, which is the delivery of this number."""
+    def close(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
+        """Deliver the call's outcome, which is the delivery that the loop has counted last."""
         key = call.key
-        call.place = place
+        call.place, call.answered_at = self._loop.delivered, self._loop.now_us
         del self.open[key]
         if key in self.waiting:
             self._wait_no_more(call)

@@ -8,12 +8,12 @@ user's, whose code must not run here: only what Python itself keeps of an except
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from asyncio import Future
 
-_MARK: Final = "_aiki_place"
+_MARK: Final = "_aiki_cut"
 _LOOKED_AT: Final = 1_000
 """Exceptions of one failure, at most: causes may go in a circle."""
 _GROUP_LEVELS: Final = 20
@@ -23,31 +23,41 @@ _context_of: Final[Any] = vars(BaseException)["__context__"].__get__
 _members_of: Final[Any] = vars(BaseExceptionGroup)["exceptions"].__get__
 
 
-def mark(future: Future[Any], place: int) -> None:
-    """Note on the failure that a caller gets by this future that it is the outcome delivered as number `place`."""
+class Cut(NamedTuple):
+    """The outcome that failed a body."""
+
+    place: int
+    """The number of its delivery, from 1."""
+    key: str
+    at: int
+    """The run's time then."""
+
+
+def mark(future: Future[Any], cut: Cut) -> None:
+    """Note on the failure that a caller gets by this future which outcome it is."""
     # Not by `exception()`: that would count as a look at it, and nobody would be told of one that is never awaited.
     error = getattr(future, "_exception", None)
     if error is not None:
-        _dict_of(error)[_MARK] = place
+        _dict_of(error)[_MARK] = cut
 
 
-def cut_of(error: BaseException) -> int | None:
-    """Return the place of the outcome that failed a body which has raised this; None if it was none.
+def cut_of(error: BaseException) -> Cut | None:
+    """Return the outcome that failed a body which has raised this; None if it was none.
 
-    That is the place of the error itself, of the first in the journal in a group, or else of its nearest cause.
+    That is the one of the error itself, of the first in the journal in a group, or else of its nearest cause.
     """
     return _cut(error, iter(range(_LOOKED_AT)), _GROUP_LEVELS)
 
 
-def _cut(error: BaseException, looks: Iterator[int], levels: int) -> int | None:
+def _cut(error: BaseException, looks: Iterator[int], levels: int) -> Cut | None:
     here: BaseException | None = error
     while here is not None and next(looks, None) is not None:
-        place: int | None = _dict_of(here).get(_MARK)
-        if place is None and levels and issubclass(type(here), BaseExceptionGroup):
+        cut: Cut | None = _dict_of(here).get(_MARK)
+        if cut is None and levels and issubclass(type(here), BaseExceptionGroup):
             found = [_cut(member, looks, levels - 1) for member in _members_of(here)]
-            place = min((one for one in found if one is not None), default=None)
-        if place is not None:
-            return place
+            cut = min((one for one in found if one is not None), default=None)
+        if cut is not None:
+            return cut
         cause = _cause_of(here)
         here = _context_of(here) if cause is None else cause
     return None

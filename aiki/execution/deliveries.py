@@ -28,8 +28,9 @@ from aiki.execution.kind import Arriving, DurableCall
 from aiki.execution.kinds import UNASKED
 from aiki.execution.kinds.cancel import cancelled, interrupted
 from aiki.execution.loop import RunLoop
+from aiki.execution.retrying import go_on
 from aiki.execution.timers import Timer
-from aiki.wire.messages import NULL, Arrival, Entry, TimerAsk
+from aiki.wire.messages import NULL, Arrival, Entry, Retried, TimerAsk
 
 SPIN: Final = 1_000
 """Handles without rest before an outcome is let into a body that can still move."""
@@ -65,7 +66,7 @@ class Deliveries:
     """The deliveries of one body. What is delivered for the first time goes to `on_entry`, which makes it durable."""
 
     __slots__ = (
-        *("_arrivals", "_calls", "_cancelling", "_decided", "_loop", "_not_before", "_on_ask", "_on_entry"),
+        *("_arrivals", "_calls", "_cancelling", "_cuts", "_decided", "_loop", "_not_before", "_on_ask", "_on_entry"),
         "_since_rest",
         *("asked", "fires", "journal", "live", "outcomes"),
     )
@@ -78,11 +79,14 @@ class Deliveries:
         arrivals: Arrivals,
         cancelling: Cancelling,
         *,
+        retries: Sequence[Retried],
         on_entry: Callable[[Entry], None],
         on_ask: Callable[[TimerAsk], None],
     ) -> None:
+        """`retries` are those in force, in the order of their cuts."""
         self.journal = journal
-        self.live = not journal.length
+        self._cuts = deque(retries) if retries else None
+        self.live = not (journal.length or retries)
         """Whether anything has been delivered that was not in the journal.
 
         An entry is recorded after the body has gone on from it, so what follows the last one happened before, too.
@@ -128,6 +132,8 @@ class Deliveries:
 
         Raises Diverged. `now` decides which timers are due.
         """
+        if self._cuts and (not self._loop.ready or self._since_rest >= SPIN):
+            self._pass_cuts(self._cuts)
         if self._cancelling.has_kept and not self._loop.ready:
             self._release_kept()
             return True
@@ -201,6 +207,11 @@ class Deliveries:
         return arrivals.cancel is None and not self._cancelling.is_under_way
 
     # -- private
+
+    def _pass_cuts(self, cuts: deque[Retried]) -> None:
+        """Have time go on from the retries that cut where the body has come to rest."""
+        while cuts and cuts[0].cut <= self._loop.delivered:
+            go_on(cuts.popleft(), self._loop, self._calls.open.values())
 
     def _handles_allowed(self) -> int:
         since = self._since_rest
@@ -291,7 +302,7 @@ class Deliveries:
             at, call, ok, value = outcomes.popleft()
             if calls.open.get(call.key) is call:
                 self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
-                calls.close(call, ok, value, loop.delivered)
+                calls.close(call, ok, value)
                 return True
         return False
 
@@ -326,17 +337,16 @@ class Deliveries:
     def _settle(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
         """Give a recorded outcome to the body, or keep it back while a cancel is under way."""
         if self._cancelling.is_under_way:
-            call.place = self._loop.delivered
             self._cancelling.keep(call, ok, value)
             self._calls.remember(call, ok, value)
         else:
-            self._calls.close(call, ok, value, self._loop.delivered)
+            self._calls.close(call, ok, value)
 
     def _release_kept(self) -> None:
         """Give the body what the interruption did not reach."""
         for call, ok, value in self._cancelling.release():
             if self._calls.open.get(call.key) is call:
-                self._calls.close(call, ok, value, call.place)
+                self._calls.close(call, ok, value)
 
     def _first_answer(self) -> _Answer | None:
         """Return the call that is answered by what came first; of several the one that was asked first."""
@@ -370,7 +380,7 @@ class Deliveries:
         at = max(answer.at, self._loop.now_us)
         self._arrivals.consume(taken)
         self._record(Entry(call.key, ok, Raw(value), at, turns, call.asked, numbers))
-        self._calls.close(call, ok, value, self._loop.delivered)
+        self._calls.close(call, ok, value)
 
     def _deliver_timer(self, timer: Timer, turns: int | None, now: int) -> bool:
         """Deliver a timer that is due, or ask; tell whether it was delivered."""
@@ -387,7 +397,7 @@ class Deliveries:
 
     def _fire(self, timer: Timer, entry: Entry) -> None:
         if timer.is_timeout:
-            self._calls.close(self._calls.open[timer.key], entry.ok, entry.value, self._loop.delivered)
+            self._calls.close(self._calls.open[timer.key], entry.ok, entry.value)
         else:
             self._loop.fire(timer)
 

@@ -84,7 +84,8 @@ def parked(wake: Wake, body: Body, workflow: Workflow[Any, Any], *, seen: int, w
 
 def failed(error: BaseException, faults: Faults | None = None) -> End:
     """Return the end of a run that failed by `error`, with the faults of its body."""
-    failure = replace(failure_of(error), cut=cut_of(error))
+    cut = cut_of(error)
+    failure = replace(failure_of(error), cut=None if cut is None else cut.place)
     return End(Move.FAIL, error=Raw(encode_failure(failure)), why=_faults(faults))
 
 

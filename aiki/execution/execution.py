@@ -22,10 +22,12 @@ from aiki.execution.outbox import Outbox
 from aiki.execution.phases import Happening, Lifecycle, Phase
 from aiki.execution.reading import Reading
 from aiki.execution.resting import Moving, Rest, Wake, decide
+from aiki.execution.retrying import given_up
 from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
 from aiki.execution.waiting import alarm_at, awaits_tries_alone, awaits_word, next_wake, what_moves
 from aiki.execution.watchdog import Step, watchdog
+from aiki.rules.histories import read
 from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, SendOp, Unit
 
 if TYPE_CHECKING:
@@ -220,10 +222,11 @@ class Execution:
         except AikiError as error:
             self._stop_with(ends.failed(error))
             return
+        history = read(reading.entries)
         outbox.know(reading.entries, reading.tries)
-        self._attempts.know(reading.tries)
+        self._attempts.know(reading.tries, given_up(reading.entries, history))
         self._reading = None
-        body, run = make_body(claimed, reading.entries, arrivals=self._arrivals, tries=self._attempts, outbox=outbox)
+        body, run = make_body(claimed, history, arrivals=self._arrivals, tries=self._attempts, outbox=outbox)
         self._body = body
         try:
             # Inside of its loop: what a decorator does before it has a coroutine is the body's too.

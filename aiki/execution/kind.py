@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from aiki.execution.cuts import mark
+from aiki.execution.cuts import Cut, mark
 from aiki.inside.durable import Ask
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ _VALUE_CHARS: Final = 120
 class DurableCall(Generic[A]):
     """One call that a body waits for: open until its outcome is delivered, or until nobody waits for it any more."""
 
-    __slots__ = ("ask", "asked", "asked_at", "form", "futures", "key", "kind", "outcome", "place", "timer")
+    __slots__ = (
+        *("answered_at", "ask", "asked", "asked_at", "form", "futures", "key", "kind", "outcome", "place", "since"),
+        "timer",
+    )
 
     def __init__(self, kind: Waited[A], key: str, ask: A, form: bytes, asked_at: int, asked: int) -> None:
         self.kind = kind
@@ -44,6 +47,8 @@ class DurableCall(Generic[A]):
         """What it was asked with, in canonical form."""
         self.asked_at = asked_at
         """The run's time when it was asked for: the same on every replay."""
+        self.since = asked_at
+        """From when what bounds it counts: a retry moves that, as it does the run's time."""
         self.asked = asked
         """How many entries had been delivered by then."""
         self.timer: Timer | None = None
@@ -53,6 +58,8 @@ class DurableCall(Generic[A]):
         """Kept for those who share the call and come later."""
         self.place = 0
         """The number of the delivery of its outcome, from 1."""
+        self.answered_at = 0
+        """The time of that."""
 
     def answer(self, ok: bool, value: bytes | Raw) -> None:
         """Hand the recorded outcome to everybody who waits, each with a copy of its own."""
@@ -65,7 +72,7 @@ class DurableCall(Generic[A]):
         """Hand the recorded outcome to one who waits."""
         self.kind.settle(self, future, ok, value)
         if not ok:
-            mark(future, self.place)
+            mark(future, Cut(self.place, self.key, self.answered_at))
 
 
 TaskCall: TypeAlias = "DurableCall[TaskAsk[Any]]"

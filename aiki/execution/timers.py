@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final
 
+from aiki.core.keys import UNTIL, kind_of
 from aiki.core.moments import SECOND
 
 LAST_DATE: Final = 253_402_214_400_000_000
@@ -24,7 +25,7 @@ _SLEPT: Final = "_set_result_unless_cancelled"
 class Timer(asyncio.TimerHandle):
     """A timer of the body, found again on replay by its key."""
 
-    __slots__ = ("asked", "fired", "is_timeout", "key", "made_us", "reaches", "when_us")
+    __slots__ = ("asked", "fired", "is_timeout", "key", "length_us", "made_us", "reaches", "when_us")
 
     def __init__(
         self,
@@ -44,11 +45,18 @@ class Timer(asyncio.TimerHandle):
         self.is_timeout = False
         """Whether it ends the wait of the open call with its key: then that is answered, and nothing called back."""
         self.made_us = made_us
+        self.length_us = when_us - made_us
         self.when_us = when_us
         self.key = key
         self.reaches = self.when()
         """What the loop's `time()` has come to when this goes off."""
         self.fired = False
+
+    def move(self, by_us: int) -> None:
+        """Go off so much later than was set."""
+        by_us = min(by_us, LAST_DATE - self.when_us)
+        self.when_us += by_us
+        self.reaches += by_us / SECOND
 
     @property
     def is_sleep(self) -> bool:
@@ -108,6 +116,18 @@ class Timers(list[tuple[int, int, Timer]]):
             queue.popleft()
         return None
 
+    def move(self, by_us: int) -> None:
+        """Have all of them go off so much later, but for those that wait for a date."""
+        for _, _, timer in self:
+            if kind_of(timer.key) != UNTIL:
+                timer.move(by_us)
+        self._order()
+
+    def restart(self, timer: Timer, now_us: int) -> None:
+        """Have a timer begin anew, with its whole length."""
+        timer.move(now_us + timer.length_us - timer.when_us)
+        self._order()
+
     def take(self, timer: Timer) -> None:
         """Forget a timer that goes off. It must be what `pending` returns for its key."""
         queue = self._by_key[timer.key]
@@ -127,6 +147,10 @@ class Timers(list[tuple[int, int, Timer]]):
         """Forget all."""
         super().clear()
         self._by_key.clear()
+
+    def _order(self) -> None:
+        self[:] = [(timer.when_us, made, timer) for _, made, timer in self]
+        heapq.heapify(self)
 
     def _prune(self) -> None:
         """Forget cancelled timers: a loop of `wait_for` would otherwise keep one per round until it is due."""

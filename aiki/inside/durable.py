@@ -34,6 +34,14 @@ class Durable(Protocol):
         """Return the time of the last delivery, in microseconds since the epoch."""
         ...
 
+    def run_id(self) -> str:
+        """Return the run's id: after a retry that of the new run, from where it goes on."""
+        ...
+
+    def attempt(self) -> int:
+        """Return the attempt of the workflow itself, which a retry raises from where it goes on."""
+        ...
+
     def replaying(self) -> bool:
         """Tell whether the body is still doing what it did before in another process."""
         ...

@@ -78,38 +78,44 @@ class WorkflowRun:
 
     __slots__ = (
         *("_body", "_input", "_log", "_random"),
-        *("attempt", "generation", "idempotency_key", "labels", "origin_id", "run_id", "version", "workflow"),
+        *("generation", "idempotency_key", "labels", "origin_id", "version", "workflow"),
     )
 
     def __init__(
         self,
         body: Durable,
         *,
-        run_id: str,
         origin_id: str,
         workflow: str,
         version: str,
         input: msgspec.Raw,
         idempotency_key: str | None,
         labels: Mapping[str, str],
-        attempt: int = 1,
         generation: int = 0,
     ) -> None:
         self._body = body
         self._log: RunLog | None = None
         self._random: Random | None = None
-        self.run_id = run_id
         self.origin_id = origin_id
         self.workflow = workflow
         self.version = version
         self._input = input
         self.idempotency_key = idempotency_key
         self.labels = labels
-        self.attempt = attempt
         self.generation = generation
 
     def __repr__(self) -> str:
         return f"<WorkflowRun {self.run_id} of {self.workflow} {self.version}>"
+
+    @property
+    def run_id(self) -> str:
+        """This run: of what a retry has taken over from another run, that one."""
+        return self._body.run_id()
+
+    @property
+    def attempt(self) -> int:
+        """The workflow's own attempt, from 1; it rises where a retry goes on, not in what that has taken over."""
+        return self._body.attempt()
 
     @property
     def input(self) -> dict[str, Any]:

@@ -42,6 +42,14 @@ class History:
         before = newest if self.first is None else self.first.attempt - 1
         return max((retry.attempt for retry in self.retries if place > retry.cut), default=before)
 
+    def run_at(self, place: int, newest: str) -> str:
+        """Return the run that a body is to see itself as, when `place` entries have been given; `newest` is the last.
+
+        Its id may stand in what it has asked for.
+        """
+        before = newest if self.first is None else self.first.of
+        return next((retry.run_id for retry in reversed(self.retries) if place > retry.cut), before)
+
 
 def read(journal: Sequence[Entry]) -> History:
     """Return what a journal says of which all entries are given."""

@@ -22,7 +22,7 @@ FLOORS = (
     ("aiki.payload", _VALUES),
     ("aiki.inside", (*_VALUES, "aiki.inside")),
     ("aiki.definitions", (*_DECLARED, "aiki.process")),
-    ("aiki.execution", (*_DECLARED, "aiki.process", "aiki.execution")),
+    ("aiki.execution", (*_DECLARED, "aiki.process", "aiki.rules.histories", "aiki.execution")),
     ("aiki.transport", ("aiki.core", "aiki.wire", "aiki.process", "aiki.nats", "aiki.transport")),
     ("aiki.client", (*_DECLARED, "aiki.process", "aiki.transport", "aiki.client")),
     ("aiki.worker", (*_DECLARED, "aiki.process", "aiki.transport", "aiki.client", "aiki.execution", "aiki.worker")),

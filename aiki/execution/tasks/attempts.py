@@ -49,7 +49,7 @@ class Attempts:
     """The tasks of one claimed run. Implements `started.Tries`, and `aiki.execution.cancelling.Tries`."""
 
     __slots__ = (
-        *("_bench", "_claimed", "_on_outcome", "_outbox", "_prior", "_retries", "_started", "_waiting"),
+        *("_bench", "_claimed", "_given_up", "_on_outcome", "_outbox", "_prior", "_retries", "_started", "_waiting"),
         *("has_retries", "running", "uncertain"),
     )
 
@@ -67,6 +67,7 @@ class Attempts:
         self._outbox = outbox
         self._on_outcome = on_outcome
         self._prior: dict[str, Attempt] = {}
+        self._given_up: dict[str, int] = {}
         self._started: dict[str, Started] = {}
         self._waiting: deque[Started] = deque()
         self._retries: Retries[Started] = Retries()
@@ -82,9 +83,13 @@ class Attempts:
         """Under which its tries begin."""
         return self._bench.lease
 
-    def know(self, prior: Mapping[str, Attempt]) -> None:
-        """Take in the last try of each task by earlier claims, before the first call is admitted."""
+    def know(self, prior: Mapping[str, Attempt], given_up: Mapping[str, int]) -> None:
+        """Take in the last try of each task by earlier claims, before the first call is admitted.
+
+        Of those that were `given_up`, and are tried again because the run is, the tries until then count no more.
+        """
         self._prior.update(prior)
+        self._given_up.update(given_up)
 
     def admit(self, call: TaskCall, now: int, *, announce: bool) -> None:
         """Take a new call; it starts by `launch`.
@@ -92,8 +97,9 @@ class Attempts:
         Without `announce` no start of an `at_most_once` task goes on record yet.
         """
         prior = self._prior.pop(call.key, None)
-        number = 1 if prior is None else _next_number(prior)
-        started = self._started[call.key] = Started(self, call, number, self._outbox.added)
+        before = self._given_up.get(call.key, 0) if self._given_up else 0
+        number = max(before + 1, 1 if prior is None else _next_number(prior))
+        started = self._started[call.key] = Started(self, call, number, self._outbox.added, before)
         if prior is not None and bytes(prior.details) != _NULL:
             started.said, started.said_at = bytes(prior.details), prior.details_at
         if prior is not None and bytes(prior.error) == _NULL:
@@ -309,7 +315,7 @@ class Attempts:
         task = call.ask.task
         limit = None if task.timeout is None else Limit(task.timeout)
         if task.total_timeout is not None:
-            left = task.total_timeout - (now - call.asked_at) / SECOND
+            left = task.total_timeout - (now - call.since) / SECOND
             if left <= 0:
                 self._give_up(started, _too_late(call, started.number - 1))
                 return
@@ -365,8 +371,8 @@ class Attempts:
         task = started.call.ask.task
         if known.final or task.at_most_once:
             return None
-        elapsed = (now - started.call.asked_at) / SECOND
-        delay = task.retry.next_delay(started.number, elapsed=elapsed, random=random.random)
+        elapsed = (now - started.call.since) / SECOND
+        delay = task.retry.next_delay(started.number - started.before, elapsed=elapsed, random=random.random)
         if delay is not None and known.retry_after is not None:
             delay = known.retry_after
         if delay is not None and task.total_timeout is not None and elapsed + delay >= task.total_timeout:

@@ -35,17 +35,19 @@ class Started:
     """A call that was let go, and the attempt that is made or due next."""
 
     __slots__ = (
-        *("_tries", "announced", "call", "ends_by", "failed", "is_over", "is_shown", "need", "number", "permit"),
-        *("said", "said_at", "signs", "trying"),
+        *("_tries", "announced", "before", "call", "ends_by", "failed", "is_over", "is_shown", "need", "number"),
+        *("permit", "said", "said_at", "signs", "trying"),
     )
 
-    def __init__(self, tries: Tries, call: TaskCall, number: int, need: int) -> None:
+    def __init__(self, tries: Tries, call: TaskCall, number: int, need: int, before: int) -> None:
         self._tries = tries
         self.call = call
         self.is_over = False
         """Nobody waits for it any more, or it has its outcome."""
         self.number = number
         """The attempt, counted from 1."""
+        self.before = before
+        """So many of them were made before the run was retried, and count no more."""
         self.need = need
         """The outbox count that must be durable before it starts."""
         self.announced = False

@@ -47,7 +47,7 @@ def test_a_task_called_directly_in_a_workflow_is_refused_with_the_remedy():
 
     class BodyLoop(asyncio.SelectorEventLoop):
         workflow_run = WorkflowRun(
-            nobody, run_id="r", origin_id="o", workflow="w", version="1", input=nothing, idempotency_key=None, labels={}
+            nobody, origin_id="o", workflow="w", version="1", input=nothing, idempotency_key=None, labels={}
         )
 
     async def call_plain():

@@ -13,7 +13,7 @@ from aiki.core.errors import EventTimeout, SendFailed, TaskFailed
 from aiki.core.retry import Retry
 from aiki.core.states import Move
 from aiki.definitions.task import task
-from aiki.execution.cuts import cut_of, mark
+from aiki.execution.cuts import Cut, cut_of, mark
 from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.bodies import end_of, quick
@@ -111,13 +111,13 @@ def test_of_a_group_the_first_in_the_journal_counts_whatever_its_place_in_it() -
     late, early = failed(7), failed(3)
     early_by_cause = OrderFailed()
     early_by_cause.__cause__ = early
-    assert cut_of(ExceptionGroup("", [OrderFailed(), late, ExceptionGroup("", [early_by_cause])])) == 3
+    assert place(ExceptionGroup("", [OrderFailed(), late, ExceptionGroup("", [early_by_cause])])) == 3
 
 
 def test_a_group_without_a_failure_of_a_call_goes_by_its_cause() -> None:
     group = ExceptionGroup("", [OrderFailed()])
     group.__context__ = failed(4)
-    assert cut_of(group) == 4
+    assert place(group) == 4
 
 
 def test_causes_that_go_in_a_circle_come_to_an_end() -> None:
@@ -136,7 +136,7 @@ def test_no_code_of_the_users_runs_when_a_cut_is_looked_for() -> None:
 
     sly = Sly("", [OrderFailed()])
     vars(BaseException)["__cause__"].__set__(sly, failed(5))
-    assert cut_of(sly) == 5
+    assert place(sly) == 5
 
 
 def test_the_failures_of_all_kinds_of_calls_take_a_mark() -> None:
@@ -145,19 +145,24 @@ def test_the_failures_of_all_kinds_of_calls_take_a_mark() -> None:
         EventTimeout("", events=("e",), seconds=1),
         SendFailed("", run_id="r", event="e", result="full"),
     ]
-    assert [cut_of(marked(error, place)) for place, error in enumerate(errors, 1)] == [1, 2, 3]
+    assert [place(marked(error, number)) for number, error in enumerate(errors, 1)] == [1, 2, 3]
 
 
-def failed(place: int) -> TaskFailed:
-    return marked(TaskFailed("", task="t", type="T", attempts=1), place)
+def place(error: BaseException) -> int | None:
+    found = cut_of(error)
+    return None if found is None else found.place
 
 
-def marked(error: E, place: int) -> E:
+def failed(number: int) -> TaskFailed:
+    return marked(TaskFailed("", task="t", type="T", attempts=1), number)
+
+
+def marked(error: E, number: int) -> E:
     loop = VirtualLoop()
     try:
         future = loop.create_future()
         future.set_exception(error)
-        mark(future, place)
+        mark(future, Cut(number, f"task:t:{number}", 0))
         assert future.exception() is error
     finally:
         loop.close()
