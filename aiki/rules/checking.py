@@ -64,6 +64,8 @@ MICROSECONDS_MAX: Final = 253_402_300_799_000_000
 """The end of the year 9999: later times fit no Python datetime."""
 ANSWER_VERSION: Final = "8"
 """The version in the ids of answers: that of what is answered is 7, and all else in them the same."""
+END_VERSION: Final = "9"
+"""The version in the ids by which the ends of children are known to their parents."""
 _VERSION_AT: Final = 14
 _ENTRY_KEY_CHARS: Final = 1024
 _INDEXED_BYTES: Final = 2048
@@ -85,9 +87,9 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
-def _is_of_answer(id: str) -> bool:
-    """Tell whether a UUID is of the kind by which the answers to what runs send are known: no one else's is."""
-    return id[_VERSION_AT] == ANSWER_VERSION
+def _is_ours(id: str) -> bool:
+    """Tell whether a UUID is of the kinds by which runs hear of what they did and started: no one else's is."""
+    return id[_VERSION_AT] in (ANSWER_VERSION, END_VERSION)
 
 
 def is_text(text: str, *, chars: int) -> bool:
@@ -150,7 +152,7 @@ def _check_open(request: OpenSession) -> None:
 def _check_order(request: Pause | Resume | Wake | Cancel | Retry) -> None:
     if isinstance(request, Wake):
         _check_id(request.id, what="order")
-        if _is_of_answer(request.id):
+        if _is_ours(request.id):
             raise UsageError(f"the id {request.id} is not one of an order: make a UUID of version 4 or 7")
     if isinstance(request, Cancel) and "\0" in (request.reason or ""):
         raise UsageError("`reason` holds NUL")
@@ -295,7 +297,7 @@ def check_send(event: Sent | SendOp, *, room: int) -> None:
     """Raise PayloadError if an event cannot be sent, or could not be brought to a worker later."""
     if not is_uuid(event.run_id) or not is_uuid(event.id):
         raise PayloadError("the id of a run, and that of an event, is a UUID in its canonical form")
-    if _is_of_answer(event.id) or (isinstance(event, SendOp) and event.id[_VERSION_AT] != "7"):
+    if _is_ours(event.id) or (isinstance(event, SendOp) and event.id[_VERSION_AT] != "7"):
         raise PayloadError(f"the id {event.id} is not one of an event: make a UUID of version 7")
     if not is_token(event.name):
         raise PayloadError(f"event name {event.name[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")

@@ -66,8 +66,10 @@ def after(standing: Standing, unit: Unit, fired: Fired | None = None) -> Standin
 
 
 def is_folded(unit: Unit) -> bool:
-    """Tell whether a unit has to do with what reaches runs: it sends, consumes, asks a timer, or parks for news."""
-    if unit.ops or unit.timer is not None or (unit.end is not None and (unit.end.seen is not None or unit.end.waits)):
+    """Tell whether a unit has to do with what reaches runs: sends, consumes, asks a timer, parks, ends for a parent."""
+    if unit.ops or unit.timer is not None:
+        return True
+    if (end := unit.end) is not None and (end.seen is not None or end.waits or end.parent):
         return True
     return any(entry.takes for entry in unit.entries)
 

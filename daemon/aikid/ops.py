@@ -137,7 +137,8 @@ async def _history(s: Services, calls: Calls) -> Done[Any]:
 
 
 async def _record(s: Services, calls: Calls) -> Done[Any]:
-    return _unless_lost(await record.record(s.pool, calls, s.watchers, room=s.bus.room), "record.before_reply")
+    done = await record.record(s.pool, calls, s.watchers, room=s.bus.room, routes=s.routes, leaves=s.leaves)
+    return _unless_lost(done, "record.before_reply")
 
 
 async def _open_session(s: Services, calls: Calls) -> Done[Any]:

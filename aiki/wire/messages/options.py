@@ -43,8 +43,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The idempotency key, unique per (namespace, workflow)."""
     on_conflict: OnConflict = "error"
     """What a key means that another input was enqueued with."""
-    priority: int = 0
-    """Higher is claimed first."""
+    priority: int | None = None
+    """Higher is claimed first. Without it a child has its parent's, and any other run 0."""
     labels: Annotated[dict[Text, Text], Meta(max_length=LIST_ITEMS)] = {}
     start_at: int | None = None
     """Microseconds since the epoch."""
@@ -67,7 +67,7 @@ def check_options(options: RunOptions) -> None:
         check_key(options.key)
     if options.on_conflict not in ("error", "existing"):
         raise UsageError(f'on_conflict={_shown(options.on_conflict)}: it must be "error" or "existing"')
-    if type(options.priority) is not int or not -HIGHEST_PRIORITY <= options.priority <= HIGHEST_PRIORITY:
+    if not _is_priority(options.priority):
         raise UsageError(f"priority={_shown(options.priority)}: it must be a whole number from -100 to 100")
     if options.labels:
         _check_labels(options.labels)
@@ -77,6 +77,10 @@ def check_options(options: RunOptions) -> None:
         _check_timeouts(options)
     if options.send is not None:
         _check_first(options.send)
+
+
+def _is_priority(value: Any) -> bool:
+    return value is None or (type(value) is int and -HIGHEST_PRIORITY <= value <= HIGHEST_PRIORITY)
 
 
 def check_key(key: Any) -> None:

@@ -84,6 +84,8 @@ class Changes:
     handed: list[Handed] = field(default_factory=list)
     due_seconds: float | None = None
     """Until the first of the runs that wait for a time is due."""
+    errands: int = 0
+    """How much is left to be told of ends, and to children."""
 
     def due_in(self, seconds: float | None) -> None:
         """Take note that a run is due in so many seconds."""
@@ -109,6 +111,7 @@ class Changes:
         self.born += other.born
         self.handed += other.handed
         self.due_in(other.due_seconds)
+        self.errands += other.errands
 
 
 @dataclass(slots=True)

@@ -73,6 +73,9 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
             suspect=is_suspect(row.crash_count),
             attempt=row.attempt,
             generation=row.generation,
+            parent=row.parent_id,
+            depth=row.depth,
+            priority=row.priority,
         )
         for row in taken.runs
     ]

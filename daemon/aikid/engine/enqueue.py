@@ -10,10 +10,11 @@ from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_run
 from aiki.rules.enqueueing import meet, refused
 from aiki.wire.limits import BATCH_RUNS
-from aiki.wire.messages import Claimed, Enqueue, Enqueued, EnqueueReply, Fence, NewRun
+from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun
 from aikid.engine import first_events
 from aikid.engine.arrivals import note
-from aikid.engine.changes import Born, Changes, Done, Handed
+from aikid.engine.changes import Born, Changes, Done
+from aikid.engine.handing import handed
 from aikid.engine.leaves import NO_LEAVES, Given, Leaves, rows_of
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
@@ -57,7 +58,7 @@ async def enqueue(
     changes = Changes(born=[Born(calls, wrote.inserted.now, wrote.others)], due_seconds=wrote.inserted.due_seconds)
     for route in wrote.queued:
         changes.queued[route] += 1
-    changes.handed = [_handed(given, rows, wrote) for given in wrote.given]
+    changes.handed = [handed(given, rows, wrote.inserted.now, wrote.running) for given in wrote.given]
     note(changes, wrote.reached)
     return Done([_reply(answer) for answer in answers], changes)
 
@@ -157,24 +158,6 @@ async def _tell_apart(
     # nobody but us can tell the worker.
     running = await store.held(connection, asked) if asked else {}
     return _Wrote(results, inserted, list(waiting.values()), others, running)
-
-
-def _handed(given: Given, rows: Sequence[Row], wrote: _Wrote) -> Handed:
-    claimed = [
-        Claimed(
-            fence=Fence(run.id, 1, given.claim_id),
-            origin_id=run.id,
-            workflow=run.workflow,
-            version=run.version,
-            input=run.input,
-            claims=1,
-            started_at=wrote.running[run.id],
-            key=run.options.key,
-            labels=run.options.labels,
-        )
-        for run in (rows[place][1] for place in given.places)
-    ]
-    return Handed(given.line, given.first, wrote.inserted.now, claimed)
 
 
 def _route(row: Row) -> RouteKey:

@@ -1,25 +1,53 @@
-"""Own the claims that a daemon makes for workers: runs that were woken go to who has leave for them, without a hint.
+"""Own the claims that a daemon makes for workers: new runs, and those that were woken, go to who has leave for them.
 
-Such a claim is one like any other, of the best queued runs of the route: nobody is overtaken. It is a commit of its
-own, after that which woke them, so that losing it costs time alone.
+A new run is born under its claim. Any other is claimed as by its worker, of the best queued runs of the route: nobody
+is overtaken. That is a commit of its own, after the one which woke them, so that losing it costs time alone.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiki.wire.codec import encode
-from aiki.wire.messages import Claim, ClaimReply
+from aiki.wire.messages import Claim, Claimed, ClaimReply, Fence
 from aikid.engine import claims
 from aikid.engine.changes import Changes, Handed
-from aikid.engine.leaves import Leaves
+from aikid.engine.leaves import Given, Leaves
 from aikid.engine.routes import RouteKey
+from aikid.store.births import Birth
+from aikid.store.enqueue import Row
 from aikid.store.pool import Pool
 
 _HEAD_BYTES: Final = 1024
 """What a hand-over says beside its runs, at most."""
+
+
+def handed(
+    given: Given, rows: Sequence[Row], now: int, running: Mapping[str, int], births: Sequence[Birth] = ()
+) -> Handed:
+    """Return what a worker is told of runs that were born under its claim, since when `running` says."""
+    claimed = []
+    for place in given.places:
+        run, birth = rows[place][1], births[place] if births else None
+        claimed.append(
+            Claimed(
+                fence=Fence(run.id, 1, given.claim_id),
+                origin_id=run.id,
+                workflow=run.workflow,
+                version=run.version,
+                input=run.input,
+                claims=1,
+                started_at=running[run.id],
+                key=run.options.key,
+                labels=run.options.labels,
+                parent=birth.parent_id if birth is not None else None,
+                depth=birth.depth if birth is not None else 0,
+                priority=run.options.priority or 0,
+            )
+        )
+    return Handed(given.line, given.first, now, claimed)
 
 
 async def hand_over(pool: Pool, leaves: Leaves, woken: Mapping[RouteKey, int], *, room: int) -> Changes:

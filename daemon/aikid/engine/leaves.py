@@ -165,7 +165,7 @@ class Leaves:
             if route in others or not left:
                 continue  # one of the route may be queued at once: nobody overtakes it
             if len(places) > 1:
-                places.sort(key=lambda place: -rows[place][1].options.priority)
+                places.sort(key=lambda place: -(rows[place][1].options.priority or 0))
             made = self._offer(route, places[:left], rows, most_bytes=most_bytes)
             offers += made
             left -= sum(len(offer.places) for offer in made)
@@ -287,7 +287,7 @@ def rows_of(offers: Sequence[Offer], rows: Sequence[Row]) -> list[Leave]:
         for offer in offers
         for place in offer.places
     ]
-    leaves.sort(key=lambda item: (-item[1].row[1].options.priority, item[0]))
+    leaves.sort(key=lambda item: (-(item[1].row[1].options.priority or 0), item[0]))
     return [leave for _, leave in leaves]
 
 

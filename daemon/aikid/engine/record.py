@@ -13,6 +13,9 @@ from aiki.rules.recording import CONFLICT, DONE, is_folded, leaves_generation, r
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
 from aikid.engine.arrivals import note
 from aikid.engine.changes import Changes, Done, Ended, RunKey
+from aikid.engine.families import Families, has_family, routes_of
+from aikid.engine.leaves import NO_LEAVES, Leaves
+from aikid.engine.routes import Routes
 from aikid.store import folding, generations
 from aikid.store import record as store
 from aikid.store.pool import BadData, Connection, Pool
@@ -24,21 +27,34 @@ _RETRY_SECONDS: Final = 0.2
 
 
 async def record(
-    pool: Pool, calls: Sequence[tuple[str, Record]], watched: Container[RunKey], *, room: int
+    pool: Pool,
+    calls: Sequence[tuple[str, Record]],
+    watched: Container[RunKey],
+    *,
+    room: int,
+    routes: Routes,
+    leaves: Leaves = NO_LEAVES,
 ) -> Done[RecordReply | AikiError]:
     """Write all units of calls (namespace and request) that hold, and say of each what became of it.
 
     What no message of `room` bytes could bring to a reader later is refused. Units of one run are written one after the
     other, equal ones once. What is beyond ROUNDS of them is not written, and its whole call is answered with
-    Overloaded: it is to be repeated. Of an end of a run that is `watched` its tasks are counted. Raises Unavailable.
+    Overloaded: it is to be repeated. Of an end of a run that is `watched` its tasks are counted. A child that a worker
+    has leave for is claimed for it in the commit that starts it. Raises Unavailable.
     """
     units = [unit for _, request in calls for unit in request.units]
     namespaces = [namespace for namespace, request in calls for _ in request.units]
-    batch = _Batch(pool, units, namespaces, watched, [_refusal(unit, room) for unit in units])
+    batch = _Batch(pool, units, namespaces, watched, [_refusal(unit, room) for unit in units], leaves, room)
     outcomes = batch.outcomes
     rounds, repeats = _in_rounds(units, namespaces, [place for place, known in enumerate(outcomes) if known is None])
     for places in rounds:
-        await batch.write(places)
+        alone = [place for place in places if not has_family(units[place])]
+        await batch.write(alone)
+        if len(alone) < len(places):
+            rest = [place for place in places if has_family(units[place])]
+            # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
+            await routes.learn(routes_of([namespaces[place] for place in rest], [units[place] for place in rest]))
+            await batch.write(rest)
     for place, first in repeats.items():
         outcomes[place] = outcomes[first]
     return Done(_replies(calls, outcomes, batch.now), batch.changes)
@@ -92,6 +108,8 @@ class _Batch:
     watched: Container[RunKey]
     outcomes: list[Recorded | None]
     """In the order of the units; none for what was not written."""
+    leaves: Leaves
+    room: int
     changes: Changes = field(default_factory=Changes)
     now: int = 0
     """The database's clock."""
@@ -99,7 +117,7 @@ class _Batch:
     async def write(self, places: list[int]) -> None:
         """Write the units at `places`; halve a batch that Postgres refuses for its data until the bad one is alone."""
         try:
-            wrote = await self.pool.run(lambda c: self._statement(c, places))
+            wrote = await self.pool.run(lambda c: self._work(c, places))
         except BadData as error:
             if len(places) == 1:
                 self.outcomes[places[0]] = Recorded("refused", str(error))
@@ -112,17 +130,34 @@ class _Batch:
         undone = []
         for index, place in enumerate(places):
             if index not in wrote.done:
-                undone.append(place)
+                if self.outcomes[place] is None:
+                    undone.append(place)
                 continue
             self.outcomes[place] = wrote.recorded.get(index, DONE)
             if (ended := wrote.done[index]) is not None:
                 self._note(place, ended)
         note(self.changes, wrote.reached)
+        self.changes.errands += wrote.errands
         if undone:
             await self.pool.run(lambda c: self._tell_apart(c, undone))
 
-    async def _statement(self, connection: Connection, places: Sequence[int]) -> Wrote:
+    async def _work(self, connection: Connection, places: Sequence[int]) -> Wrote:
         failpoint("record.before_commit")
+        if not places or not has_family(self.units[places[0]]):
+            return await self._statement(connection, places)
+        written = await Families(
+            [self.namespaces[place] for place in places],
+            [self.units[place] for place in places],
+            self.leaves,
+            self.room,
+            lambda c, some: self._statement(c, [places[n] for n in some]),
+        ).carry_out(connection)
+        for n, refused in written.refused.items():
+            self.outcomes[places[n]] = refused
+        self.changes.add(written.changes)
+        return written.wrote
+
+    async def _statement(self, connection: Connection, places: Sequence[int]) -> Wrote:
         units = [self.units[place] for place in places]
         namespaces = [self.namespaces[place] for place in places]
         counted = [

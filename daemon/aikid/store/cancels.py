@@ -11,6 +11,7 @@ from aiki.rules.arriving import CANCEL
 from aiki.rules.controlling import CUT_SHORT
 from aiki.wire.codec import encode
 from aiki.wire.messages import CancelNote
+from aikid.store import errands
 from aikid.store.arrays import Uuids
 from aikid.store.deadlines import BOUND, BOUNDED, RESUMED, UNBOUNDED
 from aikid.store.inbox import COMES_AT
@@ -33,7 +34,7 @@ WITH held AS MATERIALIZED (
   UPDATE aiki.runs r SET state = '{target(Move.CANCEL)}', finished_at = aiki.now(), why = %(words)s, due_at = NULL,
     waits = NULL, wanted = NULL, claim_id = NULL, history_seq = r.history_seq + 1
   FROM held h WHERE r.id = h.id AND h.is_over AND h.state IN ({quoted(sources(Move.CANCEL))})
-  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at
+  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, r.parent_id, r.children
 ), reached AS (
   UPDATE aiki.runs r SET cancel_seq = r.news_seq + 1, news_seq = r.news_seq + 1,
     news_at = {COMES_AT.format("h.news_at")}, wanted = NULL, why = NULL,
@@ -59,7 +60,7 @@ WITH held AS MATERIALIZED (
 ), put AS (
   INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, value)
   SELECT id, news_seq, origin_id, {MICROSECONDS.format("news_at")}, '{CANCEL}', '', %(note)b FROM reached
-), {RESUMED}, {BOUNDED}, {CLOSED}
+), {RESUMED}, {BOUNDED}, {CLOSED}, {errands.LEFT}
 SELECT h.id::text, h.state, coalesce(e.state, t.state), t.workflow, t.version, t.session_id::text, t.news_seq, {BOUND}
 FROM held h LEFT JOIN ended e ON e.id = h.id LEFT JOIN reached t ON t.id = h.id
 """
@@ -75,11 +76,11 @@ WITH held AS MATERIALIZED (
     why = CASE WHEN r.epoch = 0 THEN %(words)s ELSE %(forced)s END
   FROM held h WHERE r.id = h.id AND h.state IN ({quoted(sources(Move.CANCEL))})
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, r.why,
-    {LENGTH.format("r")} AS length
+    r.parent_id, r.children, {LENGTH.format("r")} AS length
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, actor, journal_length)
   SELECT id, history_seq, '{Move.CANCEL}', why, %(actor)s, length FROM ended
-), {CLOSED}
+), {CLOSED}, {errands.LEFT}
 SELECT h.id::text, h.state, e.state, e.workflow, e.version, h.session_id::text, h.news_seq + 1, NULL::float8
 FROM held h LEFT JOIN ended e ON e.id = h.id
 """

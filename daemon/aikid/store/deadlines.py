@@ -11,6 +11,7 @@ from aiki.core.states import TERMINAL, TOLD, Move, State, sources, target
 from aiki.rules import deadlines as rules
 from aiki.rules.deadlines import GRACE_SECONDS, Step
 from aiki.wire.messages import NewRun
+from aikid.store import errands
 from aikid.store.arrays import Array, Ints, Uuids
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
@@ -122,7 +123,7 @@ WITH passed AS MATERIALIZED (
         json_build_object('type', '{RunTimedOut.__name__}', 'message', j.words)::text, 'UTF8') END
   FROM judged j WHERE r.id = j.id AND j.step IN ('{Step.END}', '{Step.CUT}')
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, j.words,
-    {LENGTH.format("r")} AS length
+    r.parent_id, r.children, {LENGTH.format("r")} AS length
 ), told AS (
   UPDATE aiki.runs r SET news_seq = r.news_seq + 1, cancel_seq = r.news_seq + 1,
     news_at = greatest(aiki.clock(), r.news_at + interval '1 microsecond'),
@@ -155,7 +156,7 @@ WITH passed AS MATERIALIZED (
     told_seq = CASE j.step WHEN '{Step.TELL}' THEN j.news_seq + 1 WHEN '{Step.NOTE}' THEN 0 ELSE d.told_seq END,
     look_at = CASE WHEN j.step IN ('{Step.TELL}', '{Step.NOTE}') THEN aiki.now() + {_GRACE} END
   FROM judged j WHERE d.run_id = j.id
-), {CLOSED}
+), {CLOSED}, {errands.LEFT}
 SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, CASE
     WHEN j.step IN ('{Step.END}', '{Step.CUT}') THEN {_ENDED}
     WHEN j.step = '{Step.TELL}' AND j.state IN ({_PARKED}) THEN '{target(Move.DUE)}' ELSE j.state END,

@@ -12,9 +12,9 @@ from aiki.rules.crashing import SUSPECT
 from aiki.rules.enqueueing import Stored
 from aiki.wire.codec import encode
 from aiki.wire.messages import NewRun
-from aikid.store import deadlines, prepared
+from aikid.store import births, deadlines, prepared
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
-from aikid.store.listing import LISTED
+from aikid.store.births import Birth
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
@@ -59,7 +59,7 @@ class Inserted:
 # of the route is queued (`runs_queued`): nobody is overtaken, nor in the batch itself, where of each route the first
 # leave that does not hold ends them all.
 #
-# For runs with a key or a deadline the statement has parts more; the others do not pay for them.
+# For runs with a key, a deadline or a parent the statement has parts more; the others do not pay for them.
 _INSERT: Final = f"""
 WITH live AS MATERIALIZED (
   SELECT s.id, s.namespace, s.worker FROM aiki.sessions s
@@ -83,24 +83,25 @@ WITH live AS MATERIALIZED (
   SELECT t.*, coalesce(
     'epoch'::timestamptz + start_us * interval '1 microsecond',
     aiki.now() + delay_us * interval '1 microsecond') AS due
-  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
-    AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us)
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b{{slots}})
+    AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us{{columns}})
+  {{are_unknown}}
 ), {{keyed}}made AS (
   INSERT INTO aiki.runs
     (created_at, id, namespace, workflow, version, state, priority, input, key, digest, labels, due_at, origin_id,
-     epoch, history_seq, claim_id, session_id, last_claimed_at, started_at)
+     epoch, history_seq, claim_id, session_id, last_claimed_at, started_at{{kept}})
   SELECT aiki.now() + new.place * interval '1 microsecond', id, namespace, workflow, version,
     CASE WHEN l.holds THEN '{State.RUNNING}' WHEN due > aiki.now() THEN '{State.SCHEDULED}' ELSE '{State.QUEUED}' END,
     priority, input, key, digest, labels::jsonb, CASE WHEN due > aiki.now() THEN due END, id,
     CASE WHEN l.holds THEN 1 ELSE 0 END, CASE WHEN l.holds THEN 1 ELSE 0 END, l.claim_id, l.session,
-    CASE WHEN l.holds THEN aiki.now() END, CASE WHEN l.holds THEN aiki.now() END
+    CASE WHEN l.holds THEN aiki.now() END, CASE WHEN l.holds THEN aiki.now() END{{kept}}
   FROM new LEFT JOIN leave l ON l.place = new.place AND l.holds
   {{are_free}} ON CONFLICT DO NOTHING
   RETURNING id, state, due_at, session_id, namespace, created_at, labels, key
 ), claimed AS (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
   SELECT made.id, 1, '{Move.CLAIM}', live.worker FROM made JOIN live ON live.id = made.session_id
-), {LISTED}{{deadlines}}
+), {{listed}}{{deadlines}}
 SELECT CASE WHEN count(*) < (%b)[1] THEN coalesce(array_agg(id::text), '{{{{}}}}') END,
   array_agg(id::text) FILTER (WHERE state = '{State.SCHEDULED}'),
   extract(epoch FROM least(min(due_at){{earliest}}) - aiki.now())::float8, {MICROSECONDS.format("aiki.now()")},
@@ -121,8 +122,9 @@ _ARE_WHOLE: Final = "HAVING count(key) = (SELECT count(*) FROM keyed) OR aiki.ag
 
 
 @cache
-def _insert(*, keyed: bool, timed: bool) -> str:
+def _insert(*, keyed: bool, timed: bool, parented: bool) -> str:
     return _INSERT.format(
+        **(births.PARENTED if parented else births.ALONE),
         keyed=_KEYED if keyed else "",
         are_free=_ARE_FREE if keyed else "",
         are_whole=_ARE_WHOLE if keyed else "",
@@ -131,10 +133,12 @@ def _insert(*, keyed: bool, timed: bool) -> str:
     )
 
 
-async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[Leave] = ()) -> Inserted:
+async def insert(
+    connection: Connection, rows: Sequence[Row], leaves: Sequence[Leave] = (), parents: Sequence[Birth] = ()
+) -> Inserted:
     """Insert the rows that are new, and return what was done. Raises ValueError for a number that is too large.
 
-    The leaves of a route are in the order in which its runs are to be handed over.
+    The leaves of a route are in the order in which its runs are to be handed over. All rows have `parents`, or none.
     """
     # Of rows with one id the first is the run: one statement cannot see what it has written itself.
     first = {run.id: place for place, (_, run) in reversed(list(enumerate(rows)))}
@@ -156,17 +160,19 @@ async def insert(connection: Connection, rows: Sequence[Row], leaves: Sequence[L
         Texts(namespaces),
         Texts([run.workflow for run in runs]),
         Texts([run.version for run in runs]),
-        Ints([one.priority for one in options]),
+        Ints([one.priority or 0 for one in options]),
         Blobs([bytes(run.input) for run in runs]),
         Texts([one.key for one in options]),
         Texts([run.digest for run in runs]),
         Texts([encode(one.labels).decode() if one.labels else None for one in options]),
         Ints([one.start_at for one in options]),
         Ints([one.delay for one in options]),
+        *births.arrays([parents[place] for place in order] if parents else ()),
         *(timed := deadlines.arrays(runs)),
         Ints([len(rows)]),
     ]
-    statement = _insert(keyed=any(one.key is not None for one in options), timed=bool(timed))
+    keyed = any(one.key is not None for one in options)
+    statement = _insert(keyed=keyed, timed=bool(timed), parented=bool(parents))
     ((made, later, due_seconds, now, running, live),) = await prepared.rows(connection, statement, parameters)
     ids = None if made is None else frozenset(made)
     return Inserted(ids, frozenset(later or ()), due_seconds, now, frozenset(running or ()), frozenset(live or ()))

@@ -15,18 +15,20 @@ from aiki.rules.checking import ANSWER_VERSION
 from aiki.rules.judging import STANDSTILLS
 from aiki.rules.recording import is_folded
 from aiki.wire.messages import Recorded, SendOp, Unit
-from aikid.store import prepared
+from aikid.store import ends, errands, prepared
 from aikid.store.arrays import Array, Ints, Texts, Uuids
 from aikid.store.inbox import (
     COMES_AT,
     JUDGED,
-    OUTCOMES_COMING,
+    OF_EVENTS,
+    OF_OUTCOMES,
     PUT,
     SENDING,
     TOLD,
     WOKEN,
     Reached,
     Row,
+    coming,
     send_arrays,
 )
 from aikid.store.listing import CLOSED
@@ -70,7 +72,7 @@ WITH unit AS MATERIALIZED (
   SELECT * FROM unnest({_slots(_UNIT)}) WITH ORDINALITY AS u({", ".join(_UNIT)}, n)
 ), {{send}}locked AS MATERIALIZED (
   SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.generation, r.origin_id, r.workflow, r.version,
-    r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wanted
+    r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wanted, r.parent_id, r.parent_generation
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u{{targets}})
@@ -81,7 +83,8 @@ WITH unit AS MATERIALIZED (
   SELECT DISTINCT t.run_id AS run FROM taken t WHERE (
     SELECT i.taken_seq IS NULL FROM aiki.inbox i WHERE i.run_id = t.run_id AND i.number = t.number) IS NOT TRUE
 ), fit AS MATERIALIZED (
-  SELECT l.id, l.generation, l.origin_id, l.workflow, l.version, l.started_at, l.news_seq, l.wanted, u.*
+  SELECT l.id, l.generation, l.origin_id, l.workflow, l.version, l.started_at, l.news_seq, l.wanted, l.parent_id,
+    l.parent_generation, u.*
   FROM unit u FULL JOIN locked l ON l.id = u.run_id AND l.namespace = u.namespace
     FULL JOIN amiss a ON a.run = u.run_id
   WHERE coalesce(l.state, '') = '{State.RUNNING}' AND coalesce(l.epoch, -1) = coalesce(u.epoch, -2)
@@ -127,9 +130,9 @@ waiting AS MATERIALIZED (
     coalesce({WOKEN.format("l", "c")}, false) AS woken,
     f.event IS NOT NULL AND coalesce(f.seen = l.news_seq + coalesce(c.news, 0), true) AS ends,
     f.n, f.event, {RESTS} AS target, {IS_PAUSED} AS is_paused, f.output, f.error, f.why, f.due_us, f.length,
-    w.words AS waits
+    w.words AS waits{{tells}}
   FROM locked l FULL JOIN fit f ON f.id = l.id FULL JOIN reached c ON c.id = l.id FULL JOIN took t ON t.run_id = l.id
-    FULL JOIN rings g ON g.id = l.id FULL JOIN waiting w ON w.unit = f.n
+    FULL JOIN rings g ON g.id = l.id FULL JOIN waiting w ON w.unit = f.n{{telling}}
 ), moved AS (
   UPDATE aiki.runs r SET
     news_seq = r.news_seq + c.news, unread = r.unread + c.events - c.consumed,
@@ -148,19 +151,20 @@ waiting AS MATERIALIZED (
     history_seq = r.history_seq + (c.ends OR c.woken)::int + (c.ends AND c.is_paused)::int
   FROM change c WHERE r.id = c.id AND (c.ends OR c.news > 0 OR c.consumed > 0 OR c.rings_at IS NOT NULL)
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, r.session_id, r.news_seq,
-    c.news, c.comes_at, c.words, c.waited, c.woken, c.ends, c.event, c.why, c.length
+    c.news, c.comes_at, c.words, c.waited, c.woken, c.ends, c.event, c.why, c.length, r.children,
+    {{untold}} AS parent_id
 ), ended AS MATERIALIZED (
   SELECT * FROM moved WHERE ends
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT id, history_seq - (state = '{State.PAUSED}')::int, event, why, length FROM ended
   UNION ALL SELECT id, history_seq, '{Move.PAUSE}', NULL, length FROM ended WHERE state = '{State.PAUSED}'
-), {CLOSED}
+), {CLOSED}, {errands.LEFT}
 """
 _FOLD: Final = f"""
 {_LOCKED}, {WRITTEN}, {TRIED}, {_FIRED}, {RUNG}, {_CONSUMED}, {{coming}}, {_CHANGE} {{put}} {{counting}}
 SELECT '{Row.NOW}', {MICROSECONDS.format("aiki.now()")}, NULL::text, NULL::text, NULL::text, NULL::text,
-  NULL::boolean, NULL::bigint, NULL::bigint, NULL::bigint
+  NULL::boolean, (SELECT count(*) FROM errand), NULL::bigint, NULL::bigint
 UNION ALL
 SELECT '{Row.UNIT}', f.n, CASE WHEN c.ends THEN c.target END,
   CASE WHEN c.ends AND c.target = '{State.QUEUED}' THEN f.workflow END,
@@ -170,36 +174,39 @@ SELECT '{Row.UNIT}', f.n, CASE WHEN c.ends THEN c.target END,
 FROM fit f FULL JOIN change c ON c.id = f.id FULL JOIN fired d ON d.id = f.id
 WHERE coalesce(f.n, 0) > 0 {{told}}
 """
-# What units send, and whom it reaches. Most units send nothing: then the statement does without, a third of it.
-_SENDING: Final = {
-    "send": f"""
+# What units send, and the ends of children, which their parents hear of. Most units do neither: then the statement does
+# without, a third of it.
+_SENDING: Final = f"""
 send AS MATERIALIZED (
   SELECT * FROM unnest({_slots(_SENT)}) WITH ORDINALITY AS s({", ".join(_SENT)}, n)
-), """,
-    "targets": " UNION SELECT s.target, s.namespace FROM send s",
-    "coming": f"""
+), """
+_JUDGING: Final = f"""
 asked AS MATERIALIZED (
   SELECT s.*, f.id AS sender, f.origin_id AS sender_origin_id, l.id, l.state, l.origin_id, l.unread
   FROM send s FULL JOIN fit f ON f.n = s.unit FULL JOIN locked l ON l.id = s.target AND l.namespace = s.namespace
   WHERE coalesce(s.n, 0) > 0 AND coalesce(f.n, 0) > 0
-), {JUDGED}, {OUTCOMES_COMING}
-""",
-    "put": f", {PUT}",
-    "told": TOLD.format(", NULL, NULL, NULL, NULL"),
-}
-_SILENT: Final = {
-    **dict.fromkeys(_SENDING, ""),
-    "coming": """
+), {JUDGED}, """
+_NOTHING: Final = """
 reached AS (
   SELECT NULL::uuid AS id, 0::bigint AS news, 0::bigint AS events, NULL::text[] AS words WHERE false
 )
-""",
-}
+"""
 
 
 @cache
-def _fold(*, sends: bool, counts: bool) -> str:
-    return _FOLD.format(counting=COUNTING if counts else "", **(_SENDING if sends else _SILENT))
+def _fold(*, sends: bool, tells: bool, counts: bool) -> str:
+    """Return the statement for units of which some send, or are children that end, or whose journals are counted."""
+    parts = [*((OF_EVENTS, OF_OUTCOMES) if sends else ()), *((ends.OF_ENDS,) if tells else ())]
+    judging = (_JUDGING if sends else "") + (ends.TELLING if tells else "")
+    return _FOLD.format(
+        send=_SENDING if sends else "",
+        targets=(" UNION SELECT s.target, s.namespace FROM send s" if sends else "") + (ends.TARGETS if tells else ""),
+        coming=judging + (coming(*parts) if parts else _NOTHING),
+        put=f", {PUT}" if parts else "",
+        told=TOLD.format(", NULL, NULL, NULL, NULL") if parts else "",
+        counting=COUNTING if counts else "",
+        **(ends.HEARD if tells else ends.UNHEARD),
+    )
 
 
 async def fold(
@@ -216,14 +223,15 @@ async def fold(
         *(*sent, *_taking_arrays(units), *entry_arrays(units), *attempt_arrays(tries_of(units))),
         *(*timer_arrays(units), *_waiting_arrays(units), *counts),
     ]
-    now = 0
+    now = left = 0
     done: dict[int, EndedRow | None] = {}
     recorded: dict[int, Recorded] = {}
     reached = Reached()
-    statement = _fold(sends=bool(sent), counts=bool(counts))
+    tells = any(unit.end is not None and unit.end.parent for unit in units)
+    statement = _fold(sends=bool(sent), tells=tells, counts=bool(counts))
     for row in await prepared.rows(connection, statement, parameters):
         if row[0] == Row.NOW:
-            now = row[1]
+            now, left = row[1], row[7]
         elif row[0] == Row.UNIT:
             _, n, state, workflow, version, fired, parked, news, started_at, tasks = row
             done[n - 1] = None if state is None else (started_at, tasks, STATES[state], workflow, version)
@@ -231,7 +239,7 @@ async def fold(
                 recorded[n - 1] = Recorded("done", None, fired, parked, news)
         else:
             reached.add(row)
-    return Wrote(now, done, recorded, reached)
+    return Wrote(now, done, recorded, reached, left)
 
 
 def _asking_arrays(units: Sequence[Unit]) -> list[Array]:

@@ -8,11 +8,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from aiki.core.states import TERMINAL, Move, State, sources, target
-from aiki.rules.arriving import EVENT, OP
+from aiki.rules.arriving import CHILD, EVENT, OP
+from aiki.wire.codec import decode, encode
 from aiki.wire.limits import CLAIMED_ARRIVALS, UNREAD_EVENTS
-from aiki.wire.messages import Arrival, Outcome, SendOp, Sent
+from aiki.wire.messages import Arrival, ChildEnd, Outcome, SendOp, Sent
 from aikid.store import prepared
 from aikid.store.arrays import Array, Blobs, Texts, Uuids
 from aikid.store.pool import Connection
@@ -57,14 +59,12 @@ met AS MATERIALIZED (
 The inbox is read by its unique indexes, as it was before the locks: what has come there since meets a duplicate key,
 and the statement is undone whole and repeated. Of two events in one statement that are the same the first is taken.
 """
-_OF_EVENTS: Final = f"""
-SELECT j.id, j.n, 0 AS part, '{EVENT}' AS kind, j.name, j.send_id, j.key, j.digest, j.value, j.origin_id,
-  '{EVENT}:' || j.name AS word
+OF_EVENTS: Final = f"""
+SELECT j.id, j.n, 0, '{EVENT}', j.name, j.send_id, j.key, j.digest, j.value, j.origin_id, '{EVENT}:' || j.name
 FROM judged j WHERE j.result = 'taken'
 """
 # An op that is repeated has been answered.
-_OF_OUTCOMES: Final = f"""
-UNION ALL
+OF_OUTCOMES: Final = f"""
 SELECT j.sender, j.n, 1, '{OP}', j.send_id::text, j.answer_id, NULL, NULL,
   convert_to(CASE j.result WHEN 'ended' THEN json_build_object('result', j.result, 'state', j.state)
     ELSE json_build_object('result', j.result) END::text, 'UTF8'), j.sender_origin_id, '{OP}'
@@ -73,17 +73,25 @@ WHERE NOT EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = j.sender_origin_i
 """
 _COMING: Final = """
 numbered AS MATERIALIZED (
-  SELECT c.*, row_number() OVER (PARTITION BY c.id ORDER BY c.n, c.part) AS place FROM ({coming}) AS c
+  SELECT c.*, row_number() OVER (PARTITION BY c.id ORDER BY c.part / 2, c.n, c.part) AS place FROM ({coming})
+    AS c(id, n, part, kind, name, send_id, key, digest, value, origin_id, word)
 ), reached AS MATERIALIZED (
   SELECT n.id, count(*) AS news, count(*) FILTER (WHERE n.kind = 'event') AS events,
     array_agg(n.word ORDER BY n.place) AS words
   FROM numbered n GROUP BY n.id
 )
 """
-EVENTS_COMING: Final = _COMING.format(coming=_OF_EVENTS)
-OUTCOMES_COMING: Final = _COMING.format(coming=_OF_EVENTS + _OF_OUTCOMES)
-"""What reaches runs: the events of `judged` (and their outcomes, which reach their senders), numbered for each run,
-and folded to a row for each, since a second change of one row in one statement is dropped without a word."""
+
+
+def coming(*parts: str) -> str:
+    """Return what reaches runs: the rows of all `parts`, numbered for each run, and folded to a row for each.
+
+    A second change of one row in one statement is dropped without a word. Parts are OF_EVENTS, those of `judged`, and
+    OF_OUTCOMES, which reach their senders; and others of the same columns, whose `part` says what comes last.
+    """
+    return _COMING.format(coming=" UNION ALL ".join(parts))
+
+
 COMES_AT: Final = "greatest(aiki.clock(), {} + interval '1 microsecond')"
 """The time of a run's next arrival, after that of the last. The clock must be read under the row's lock: else an
 arrival that waited for the row would be older than what was decided meanwhile."""
@@ -136,7 +144,7 @@ WITH send AS MATERIALIZED (
 ), asked AS MATERIALIZED (
   SELECT s.*, l.id, l.state, l.origin_id, l.unread
   FROM send s FULL JOIN locked l ON l.id = s.target AND l.namespace = s.namespace
-), {JUDGED}, {EVENTS_COMING}, change AS MATERIALIZED (
+), {JUDGED}, {coming(OF_EVENTS)}, change AS MATERIALIZED (
   SELECT l.id, l.waits AS waited, c.news, c.events, c.words, {COMES_AT.format("l.news_at")} AS comes_at,
     coalesce({WOKEN.format("l", "c")}, false) AS woken
   FROM reached c FULL JOIN locked l ON l.id = c.id WHERE coalesce(c.news, 0) > 0
@@ -255,7 +263,8 @@ class Unread:
         return self.arrivals[-1].number if self.arrivals else after
 
 
-# `inbox_unread` from the left, no further than what is returned; the count reads no payload, once for each run.
+# `inbox_unread` from the left, no further than what is returned; the count reads no payload, once for each run. What a
+# child has come to stands with it alone, and is looked up by its primary key.
 _UNREAD: Final = f"""
 WITH run AS MATERIALIZED (
   SELECT r.id, r.news_seq, r.wanted,
@@ -263,14 +272,18 @@ WITH run AS MATERIALIZED (
   FROM aiki.runs r
   WHERE r.id = ANY(%(run_ids)b) AND r.namespace = %(namespace)s AND r.state NOT IN ({quoted(TERMINAL)})
 )
-SELECT r.id::text, r.news_seq, r.wanted, r.count, i.number, i.at_us, i.kind, i.name, i.value, i.send_id::text
+SELECT r.id::text, r.news_seq, r.wanted, r.count, i.number, i.at_us, i.kind, i.name, i.value, i.send_id::text,
+  i.output, i.error
 FROM run r LEFT JOIN LATERAL (
-  SELECT n.*, sum(octet_length(n.value) + 6 * length(n.name) + 128) OVER (ORDER BY n.number) AS bytes,
-    row_number() OVER (ORDER BY n.number) AS place
+  SELECT n.*, c.output, c.error, row_number() OVER (ORDER BY n.number) AS place,
+    sum(octet_length(n.value) + coalesce(octet_length(c.output), 0) + coalesce(octet_length(c.error), 0)
+      + 6 * length(n.name) + 160) OVER (ORDER BY n.number) AS bytes
   FROM (
     SELECT i.number, i.at_us, i.kind, i.name, i.value, i.send_id FROM aiki.inbox i
     WHERE i.run_id = r.id AND i.taken_seq IS NULL AND i.number > %(after)s ORDER BY i.number LIMIT %(most)s
   ) AS n
+  LEFT JOIN aiki.runs c ON c.id = CASE n.kind
+    WHEN '{CHILD}' THEN (convert_from(n.value, 'UTF8')::json ->> 'run_id')::uuid END
 ) AS i ON i.bytes <= %(limit_bytes)s OR (%(is_forced)s AND i.place = 1)
 ORDER BY i.number
 """
@@ -303,6 +316,13 @@ async def unread(
     for run_id, last, wanted, count, *arrival in await cursor.fetchall():
         one = found.setdefault(run_id, Unread(last, count, wanted))
         if arrival[0] is not None:
-            number, at, kind, name, value, send_id = arrival
-            one.arrivals.append(Arrival(number, at, kind, name, Raw(value), send_id or ""))
+            number, at, kind, name, value, send_id, output, error = arrival
+            raw = _ended(value, output, error) if kind == CHILD else Raw(value)
+            one.arrivals.append(Arrival(number, at, kind, name, raw, send_id or ""))
     return found
+
+
+def _ended(value: bytes, output: bytes | None, error: bytes | None) -> Raw:
+    """Return the end of a child with what it has come to."""
+    known = {name: Raw(raw) for name, raw in (("output", output), ("error", error)) if raw is not None}
+    return Raw(encode(replace(decode(value, ChildEnd), **known)))

@@ -33,9 +33,12 @@ _TAIL: Final = "('x' || right({}::text, 8))::bit(32)::int"
 
 LISTED: Final = f"""
 listed AS (
-  INSERT INTO aiki.listing (namespace, created_at, run_id, tail)
-  SELECT namespace, created_at, id, {_TAIL.format("id")} FROM made
-), labelled AS (
+  INSERT INTO aiki.listing (namespace, created_at, run_id, tail{{column}})
+  SELECT namespace, created_at, id, {_TAIL.format("id")}{{value}} FROM made
+)
+"""
+LABELLED: Final = """
+labelled AS (
   INSERT INTO aiki.labels (namespace, name, value, created_at, run_id)
   SELECT m.namespace, l.key, l.value, m.created_at, m.id
   FROM made m CROSS JOIN LATERAL jsonb_each_text(m.labels) AS l WHERE m.labels IS NOT NULL

@@ -11,7 +11,7 @@ from aiki.core.states import TERMINAL, TOLD, Move, State, target
 from aiki.rules.judging import STANDSTILLS
 from aiki.rules.standing import Outcome, Standing
 from aiki.wire.messages import Recorded, Unit
-from aikid.store import prepared
+from aikid.store import errands, prepared
 from aikid.store.arrays import Ints, Texts, Uuids
 from aikid.store.inbox import Reached
 from aikid.store.listing import CLOSED
@@ -75,13 +75,13 @@ _RECORD: Final = f"""
     session_id = NULL, history_seq = r.history_seq + 1 + {IS_PAUSED}::int
   FROM fit f WHERE r.id = f.id AND f.event IS NOT NULL
   RETURNING r.id, r.history_seq, f.event, f.why AS reason, f.length, r.namespace, r.workflow, r.version, r.state,
-    r.created_at
+    r.created_at, r.parent_id, r.children
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, journal_length)
   SELECT id, history_seq - (state = '{State.PAUSED}')::int, event, reason, length FROM ended
   UNION ALL SELECT id, history_seq, '{Move.PAUSE}', NULL, length FROM ended WHERE state = '{State.PAUSED}'
-), {CLOSED} {{counting}}
-SELECT 0, {MICROSECONDS.format("aiki.now()")}, NULL, NULL, NULL, NULL
+), {CLOSED}, {errands.LEFT} {{counting}}
+SELECT 0, {MICROSECONDS.format("aiki.now()")}, (SELECT count(*) FROM errand), NULL, NULL, NULL
 UNION ALL
 SELECT f.n, CASE WHEN f.event IS NOT NULL THEN {MICROSECONDS.format("f.started_at")} END,
   CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END, {RESTS},
@@ -109,6 +109,8 @@ class Wrote:
     recorded: Mapping[int, Recorded] = field(default_factory=dict)
     """What is said of units that have to do with what reaches runs."""
     reached: Reached = field(default_factory=Reached)
+    errands: int = 0
+    """How many were left."""
 
 
 async def record(
@@ -125,12 +127,12 @@ async def record(
         (_, now), *places = await prepared.rows(connection, statement, [*fenced, *entries, *counts])
         return Wrote(now, {n - 1: None for n, _ in places})
     parameters = [*fenced, *end_arrays(units, counted), *entries, *attempt_arrays(tries_of(units)), *counts]
-    (_, now, *_), *rows = await prepared.rows(connection, _ALL_COUNTED if counts else _ALL, parameters)
+    (_, now, left, *_), *rows = await prepared.rows(connection, _ALL_COUNTED if counts else _ALL, parameters)
     done: dict[int, EndedRow | None] = {
         n - 1: None if state is None else (started_at, tasks, STATES[state], workflow, version)
         for n, started_at, tasks, state, workflow, version in rows
     }
-    return Wrote(now, done)
+    return Wrote(now, done, errands=left or 0)
 
 
 # Primary keys, no locks; of the history what the last claim ended in, which is what follows it but words to its body.

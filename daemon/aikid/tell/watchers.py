@@ -96,7 +96,7 @@ class Watchers:
                     State.QUEUED,
                     now,
                     key=run.options.key,
-                    priority=run.options.priority,
+                    priority=run.options.priority or 0,
                     labels=run.options.labels,
                 )
             )

@@ -39,6 +39,7 @@ from aiki.wire.messages import (
     Parked,
     Record,
     Recorded,
+    RecordReply,
     RenewSession,
     Route,
     RunOptions,
@@ -191,11 +192,17 @@ class Engine:
         return run
 
     async def record(self, *units: Unit) -> list[Recorded]:
-        done = await record.record(self.pool, [(self.namespace, Record(list(units)))], self.watchers, room=self.room)
-        (reply,) = done.replies
+        (reply,) = (await self.recorded(*units)).replies
         if isinstance(reply, AikiError):
             raise reply
         return reply.units
+
+    async def recorded(self, *units: Unit) -> Done[RecordReply | AikiError]:
+        """Record the units in one request, and return all that comes of it."""
+        calls = [(self.namespace, Record(list(units)))]
+        return await record.record(
+            self.pool, calls, self.watchers, room=self.room, routes=self.routes, leaves=self.leaves
+        )
 
     async def send(self, *events: Sent) -> list[Outcome]:
         return (await self.sent(*events)).replies[0].outcomes

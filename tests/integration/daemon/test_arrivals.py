@@ -356,7 +356,7 @@ async def test_what_is_done_beside_a_park_is_done_with_it(engine: Engine) -> Non
     end = parked(0, APPROVED, due_at=4_000_000_000_000_000)
     watched = {(engine.namespace, run.fence.run_id)}
     parking = Record([unit(run.fence, 0, entry("a"), entry("b"), attempts=tries, end=end)])
-    done = await record(engine.pool, [(engine.namespace, parking)], watched, room=engine.room)
+    done = await record(engine.pool, [(engine.namespace, parking)], watched, room=engine.room, routes=engine.routes)
     assert [(one.state, one.tasks) for one in done.changes.ended[engine.namespace]] == [(State.WAITING, 2)]
     assert done.changes.due_seconds is not None
     await engine.send(event(run.fence.run_id))

@@ -40,7 +40,7 @@ async def test_what_changed_is_what_postgres_says_of_it(engine: Engine) -> None:
     ]
     watched = {(engine.namespace, run.fence.run_id) for run in runs[1:]}
     calls = [(engine.namespace, Record(last))]
-    changes = (await record(engine.pool, calls, watched, room=engine.room)).changes
+    changes = (await record(engine.pool, calls, watched, room=engine.room, routes=engine.routes)).changes
     assert [(one.unit, one.state, one.tasks) for one in changes.ended[engine.namespace]] == [
         (last[0], State.COMPLETED, None),
         (last[1], State.QUEUED, 3),
@@ -95,7 +95,7 @@ async def test_units_of_one_run_beyond_what_a_batch_takes_are_left_for_another(e
     run = await engine.claim_one()
     units = [unit(run.fence, base, entry(str(base))) for base in range(ROUNDS + 2)]
     calls = [(engine.namespace, Record([unit])) for unit in units]
-    done = await record(engine.pool, calls, (), room=engine.room)
+    done = await record(engine.pool, calls, (), room=engine.room, routes=engine.routes)
     written = [reply.units for reply in done.replies if isinstance(reply, RecordReply)]
     assert written == [[Recorded("done")]] * ROUNDS
     assert [type(reply) for reply in done.replies[ROUNDS:]] == [Overloaded, Overloaded]

@@ -210,7 +210,7 @@ async def test_a_run_that_is_woken_before_its_worker_knows_of_its_park_is_begun_
         fence = parts(one.worker).runs.by_id[handle.run_id].fence
         park = Unit(fence, 1, [], [], End(Move.WAIT, seen=0, waits=["event:approved"]))
         calls = [(namespace, Record([park]))]
-        await record.record(app.pool, calls, set(), room=app.bus.room)
+        await record.record(app.pool, calls, set(), room=app.bus.room, routes=app.routes)
         assert await is_in(handle, "waiting")
         await handle.send(approved, 3)
         assert await handle.result(timeout=ENOUGH) == 7

@@ -1,0 +1,93 @@
+"""Children: started by their parent's unit or not at all, and their ends told to it."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Raw
+
+from aiki.core.states import State
+from aiki.wire.messages import ChildEnd, Recorded
+from tests.integration.daemon.engine import Engine, entry, parked, unit
+from tests.integration.daemon.family import CHILD, ends, over, parent_of, start, starting
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_unit_that_starts_children_makes_their_runs(engine: Engine) -> None:
+    one, two = start(), start(input=Raw(b'{"n":2}'))
+    await engine.queued_run(priority=7)
+    run = await engine.claim_one()
+    done = await engine.recorded(starting(run, one, two))
+    assert done.changes.queued == {(engine.namespace, one.workflow, one.version): 2}
+    first, second = await engine.claim(await engine.session())
+    assert [(first.fence.run_id, first.input), (second.fence.run_id, second.input)] == [
+        (one.id, one.input),
+        (two.id, two.input),
+    ]
+    for child in (first, second):
+        assert (child.parent, child.depth, child.priority, child.origin_id) == (
+            run.fence.run_id,
+            1,
+            7,
+            child.fence.run_id,
+        )
+    rows = await engine.execute(
+        "SELECT start_id::text, run_id::text, generation, owned FROM aiki.children ORDER BY created_at"
+    )
+    assert rows == [(one.id, one.id, 0, True), (two.id, two.id, 0, True)]
+    assert await engine.execute("SELECT children FROM aiki.runs WHERE id = %s", run.fence.run_id) == [(2,)]
+    assert await engine.execute("SELECT is_child, count(*) FROM aiki.listing GROUP BY 1 ORDER BY 1") == [
+        (False, 1),
+        (True, 2),
+    ]
+
+
+async def test_a_child_is_handed_to_a_worker_that_has_leave_for_it(engine: Engine) -> None:
+    await engine.queued_run()
+    session = await engine.session()
+    run = await engine.claim_one(session)
+    engine.park(session, 1)
+    child = start()
+    done = await engine.recorded(starting(run, child))
+    ((handed,),) = [one.runs for one in done.changes.handed]
+    assert (handed.fence.run_id, handed.parent, handed.depth) == (child.id, run.fence.run_id, 1)
+    assert await engine.state(child.id) is State.RUNNING
+    assert not done.changes.queued
+
+
+async def test_a_unit_that_is_fenced_starts_nothing(engine: Engine) -> None:
+    run = await parent_of(engine)
+    assert await engine.results(unit(run.fence, 1, entry("a"))) == ["done"]
+    child = start()
+    assert await engine.results(starting(run, child, base=1)) == ["conflict"]
+    assert await engine.execute("SELECT id FROM aiki.runs WHERE id = %s", child.id) == []
+
+
+async def test_a_unit_that_is_repeated_starts_its_children_once(engine: Engine) -> None:
+    child = start()
+    run = await parent_of(engine, child)
+    assert await engine.record(starting(run, child)) == [Recorded("done")]
+    assert len(await engine.execute("SELECT start_id FROM aiki.children")) == 1
+
+
+async def test_the_end_of_a_child_reaches_its_parent(engine: Engine) -> None:
+    child = start()
+    run = await parent_of(engine, child)
+    done = await engine.recorded(over(await engine.claim_one()))
+    assert [news for told in done.changes.told.values() for news in told] == [(run.fence.run_id, 1)]
+    assert await engine.execute("SELECT kind FROM aiki.errands") == []
+    reply = await engine.inbox(run.fence.run_id)
+    assert ends(reply.arrivals) == [(child.id, ChildEnd(child.id, State.COMPLETED, output=Raw(b'"done"')))]
+    stored = await engine.execute("SELECT value FROM aiki.inbox WHERE run_id = %s", run.fence.run_id)
+    assert b"done" not in stored[0][0], "an output is stored once"
+
+
+async def test_a_parent_that_rests_for_a_child_is_woken_by_its_end(engine: Engine) -> None:
+    child = start()
+    run = await parent_of(engine, child)
+    assert await engine.results(unit(run.fence, 1, end=parked(0, CHILD))) == ["done"]
+    done = await engine.recorded(over(await engine.claim_one()))
+    assert sum(done.changes.woken.values()) == 1
+    again = await engine.claim_one()
+    assert again.fence.run_id == run.fence.run_id
+    assert [name for name, _ in ends(again.arrivals)] == [child.id]
