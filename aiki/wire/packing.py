@@ -139,12 +139,16 @@ def page(items: list[Item], weigh: Callable[[Item], int], room: int, most: int =
 def cut(unit: Unit, room: int) -> list[Unit]:
     """Return the unit in parts that each fit `room`, to be written one after the other: each when the last is durable.
 
-    A crash between two of them leaves a part of what came about, as it would between two units: the entries in their
-    order first, then the tries, then what it sends; its timer is asked, or the claim given up, last.
+    A crash between two of them leaves a part of what came about, as it would between two units: what it starts first,
+    so that none of its entries knows of a run that there is not, then the entries in their order, then the tries, then
+    what it sends and stops; its timer is asked, or the claim given up, last.
     """
-    found: list[Unit] = []
     base = unit.base
     room -= weights.UNIT_BYTES
+    found = [
+        Unit(unit.fence, base, [], [], starts=list(starts))
+        for starts in parts(unit.starts, weights.of_run, room, UNIT_ITEMS)
+    ]
     for entries in parts(unit.entries, weights.of_entry, room, UNIT_ITEMS):
         found.append(Unit(unit.fence, base, list(entries), [], None))
         base += len(entries)
@@ -154,6 +158,10 @@ def cut(unit: Unit, room: int) -> list[Unit]:
     )
     found += (
         Unit(unit.fence, base, [], [], None, list(ops)) for ops in parts(unit.ops, weights.of_sent, room, UNIT_ITEMS)
+    )
+    found += (
+        Unit(unit.fence, base, [], [], stops=list(stops))
+        for stops in parts(unit.stops, weights.of_stop, room, UNIT_ITEMS)
     )
     if unit.timer is not None:
         found.append(Unit(unit.fence, base, [], [], None, [], unit.timer))

@@ -20,6 +20,8 @@ from aiki.wire.messages import (
     RunStatus,
     SendOp,
     Sent,
+    StartOp,
+    StopOp,
     Unit,
 )
 
@@ -51,6 +53,8 @@ _TAKEN_BYTES: Final = 20
 _ARRIVAL_BYTES: Final = 128
 _SEND_BYTES: Final = 320
 """An event on its way, beside its name, key and value."""
+_STOP_BYTES: Final = 128
+"""A cancel of a child on its way, beside its reason."""
 _TIMER_BYTES: Final = 48
 _ROUTE_BYTES: Final = 320
 
@@ -70,8 +74,8 @@ def of_labels(labels: Mapping[str, str]) -> int:
     return sum(len(name) + _TEXT_BYTES * len(value) + 6 for name, value in labels.items())
 
 
-def of_run(run: NewRun) -> int:
-    """Return the weight of a run that is enqueued, or claimed without its journal."""
+def of_run(run: NewRun | StartOp) -> int:
+    """Return the weight of a run that is enqueued or started, or claimed without its journal."""
     weight = _RUN_BYTES + len(run.input)
     options = run.options
     if options is not NO_OPTIONS:
@@ -128,6 +132,11 @@ def of_sent(send: SendOp | Sent) -> int:
     return _SEND_BYTES + of_text(send.name) + of_text(send.key) + len(send.value)
 
 
+def of_stop(stop: StopOp) -> int:
+    """Return the weight of a cancel on its way."""
+    return _STOP_BYTES + of_text(stop.reason)
+
+
 def of_unit(unit: Unit) -> int:
     """Return the weight of what a claim writes at a time."""
     weight = UNIT_BYTES
@@ -139,6 +148,10 @@ def of_unit(unit: Unit) -> int:
         weight += of_end(unit.end)
     if unit.ops:
         weight += sum(map(of_sent, unit.ops))
+    if unit.starts:
+        weight += sum(map(of_run, unit.starts))
+    if unit.stops:
+        weight += sum(map(of_stop, unit.stops))
     if unit.timer is not None:
         weight += _TIMER_BYTES + of_entry(unit.timer.entry)
     return weight
