@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import structs
 
+from aiki.core.keys import CANCEL, beginning
 from aiki.core.states import Move, State
 from aiki.rules.arriving import Fired, holds, reached
 from aiki.rules.judging import judge, outcome
@@ -19,6 +20,7 @@ FENCED: Final = Recorded("fenced", "the claim no longer holds this run")
 CONFLICT: Final = Recorded("conflict", "its journal or inbox holds something else")
 UNFIRED: Final = Recorded("done", timer="early")
 FIRED: Final = Recorded("done", timer="done")
+_CANCEL: Final = beginning(CANCEL)
 Tries = Mapping[tuple[str, int], Attempt]
 """The tries beside a journal, by key and number."""
 
@@ -72,6 +74,11 @@ def is_folded(unit: Unit) -> bool:
     if (end := unit.end) is not None and (end.seen is not None or end.waits or end.parent):
         return True
     return any(entry.takes for entry in unit.entries)
+
+
+def is_cancelled(unit: Unit) -> bool:
+    """Tell whether by this unit its run takes in that it is cancelled."""
+    return any(entry.key.startswith(_CANCEL) for entry in unit.entries)
 
 
 def repeated(standing: Standing | None, unit: Unit) -> Recorded:

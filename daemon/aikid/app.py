@@ -12,6 +12,7 @@ from aikid.api import Api
 from aikid.bus import Bus
 from aikid.config import Settings
 from aikid.engine.routes import Routes
+from aikid.loops.families import Families
 from aikid.loops.loop import Looker, keep_looking
 from aikid.loops.pruner import Pruner
 from aikid.loops.reclaimer import Reclaimer
@@ -20,12 +21,11 @@ from aikid.loops.successor import Successor
 from aikid.loops.waker import Waker
 from aikid.ops import Services
 from aikid.store.pool import Pool, Priority
-from aikid.tell.alarm import Alarm
 from aikid.tell.handoffs import Handoffs
 from aikid.tell.holders import Holders
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
-from aikid.tell.teller import Teller
+from aikid.tell.teller import Alarms, Teller
 from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid")
@@ -44,14 +44,16 @@ class App:
         self.offerer = Offerer(looking, self.bus)
         self.watchers = Watchers()
         self.news = News(self.pool, self.bus, self.watchers)
-        alarm = Alarm()
+        alarms = Alarms()
         self.handoffs = Handoffs(self.bus, self.pool.at(Priority.CLAIM))
-        self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, Holders(self.bus), alarm)
-        self.waker = Waker(looking, self.teller, alarm)
+        self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, Holders(self.bus), alarms)
+        self.waker = Waker(looking, self.teller, alarms.times)
+        self.families = Families(looking, self.teller, alarms.errands)
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
         self.reclaimer = Reclaimer(self.pool.at(Priority.CLAIM), self.handoffs, self.teller)
         beside = (Pruner(looking), Successor(looking))
-        self._lookers: tuple[Looker, ...] = (self.offerer, self.waker, self.rescuer, self.reclaimer, *beside)
+        for_runs = (self.offerer, self.waker, self.families, self.rescuer, self.reclaimer)
+        self._lookers: tuple[Looker, ...] = (*for_runs, *beside)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
         leaves = self.handoffs.leaves
         self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller))

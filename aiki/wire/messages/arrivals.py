@@ -46,9 +46,10 @@ class ChildEnd(Struct, omit_defaults=True):
 
 
 class CancelNote(Struct, omit_defaults=True):
-    """What the arrival of a cancel carries: whether somebody `requested` it, or the run's own `timeout` is over."""
+    """What the arrival of a cancel carries: whether somebody `requested` it, the run's own `timeout` is over, or its
+    `parent` is cancelled or has ended."""
 
-    reason: Literal["requested", "timeout"] = "requested"
+    reason: Literal["requested", "timeout", "parent"] = "requested"
     why: str | None = None
     actor: str | None = None
 
@@ -56,6 +57,8 @@ class CancelNote(Struct, omit_defaults=True):
         """Return who wants the run to end, and why, for a person."""
         if self.reason == "timeout":
             return "its deadline has passed"
+        if self.reason == "parent":
+            return "its parent was cancelled or has ended"
         wants = f"{self.actor or 'somebody'} wants it cancelled"
         return wants if self.why is None else f"{wants}: {self.why}"
 

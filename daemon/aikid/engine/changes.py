@@ -85,7 +85,7 @@ class Changes:
     due_seconds: float | None = None
     """Until the first of the runs that wait for a time is due."""
     errands: int = 0
-    """How much is left to be told of ends, and to children."""
+    """How much may be left to be told: of ends, and to children."""
 
     def due_in(self, seconds: float | None) -> None:
         """Take note that a run is due in so many seconds."""

@@ -14,6 +14,7 @@ from aiki.wire.messages import Cancel, CancelNote, Ordered, OrderReply, Pause, R
 from aikid.engine.changes import Changes, Done
 from aikid.store import cancels
 from aikid.store import control as store
+from aikid.store.cancels import Cancelled
 from aikid.store.pool import Pool
 
 _UNKNOWN: Final = Ordered("unknown")
@@ -57,8 +58,15 @@ async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply
     note = CancelNote(why=request.reason, actor=request.actor)
     found = await pool.run(lambda c: cancels.cancel(c, namespace, request.ids, note, force=request.force))
     changes, outcomes = Changes(), {}
+    note_cancelled(changes, namespace, found)
     for run_id, run in found.items():
         outcomes[run_id] = _cancelled(run.state or run.before)
+    return _done(request, outcomes, changes)
+
+
+def note_cancelled(changes: Changes, namespace: str, found: Mapping[str, Cancelled]) -> None:
+    """Take note of what a cancel has done to runs."""
+    for run_id, run in found.items():
         changes.due_in(run.bound_seconds)
         if run.state is None:
             continue
@@ -66,10 +74,10 @@ async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply
             changes.told[namespace, run.session].append((run_id, run.news))
         if run.state in TERMINAL:
             changes.settled[namespace].append(run_id)
+            changes.errands += 1
         elif run.state is State.QUEUED and run.before is not State.QUEUED:
             changes.changed[namespace].append(run_id)
             changes.queued[namespace, run.workflow, run.version] += 1
-    return _done(request, outcomes, changes)
 
 
 async def wake(pool: Pool, namespace: str, request: Wake) -> Done[OrderReply]:

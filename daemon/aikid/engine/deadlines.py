@@ -34,6 +34,7 @@ def _note(changes: Changes, run: Passed) -> None:
     if run.step in (Step.END, Step.CUT):
         assert run.state in SETTLED
         changes.settled[run.namespace].append(run.id)
+        changes.errands += 1
     elif run.step is Step.TELL:
         changes.changed[run.namespace].append(run.id)
         if run.state is State.QUEUED:

@@ -13,7 +13,7 @@ from typing import Final
 from aiki.core.states import TERMINAL, Move, State, target
 from aiki.rules.checking import ANSWER_VERSION
 from aiki.rules.judging import STANDSTILLS
-from aiki.rules.recording import is_folded
+from aiki.rules.recording import is_cancelled, is_folded
 from aiki.wire.messages import Recorded, SendOp, Unit
 from aikid.store import ends, errands, prepared
 from aikid.store.arrays import Array, Ints, Texts, Uuids
@@ -72,7 +72,7 @@ WITH unit AS MATERIALIZED (
   SELECT * FROM unnest({_slots(_UNIT)}) WITH ORDINALITY AS u({", ".join(_UNIT)}, n)
 ), {{send}}locked AS MATERIALIZED (
   SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.generation, r.origin_id, r.workflow, r.version,
-    r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wanted, r.parent_id, r.parent_generation
+    r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wanted, r.parent_id, r.parent_generation, r.children
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u{{targets}})
@@ -84,7 +84,7 @@ WITH unit AS MATERIALIZED (
     SELECT i.taken_seq IS NULL FROM aiki.inbox i WHERE i.run_id = t.run_id AND i.number = t.number) IS NOT TRUE
 ), fit AS MATERIALIZED (
   SELECT l.id, l.generation, l.origin_id, l.workflow, l.version, l.started_at, l.news_seq, l.wanted, l.parent_id,
-    l.parent_generation, u.*
+    l.parent_generation, l.children, u.*
   FROM unit u FULL JOIN locked l ON l.id = u.run_id AND l.namespace = u.namespace
     FULL JOIN amiss a ON a.run = u.run_id
   WHERE coalesce(l.state, '') = '{State.RUNNING}' AND coalesce(l.epoch, -1) = coalesce(u.epoch, -2)
@@ -162,9 +162,9 @@ waiting AS MATERIALIZED (
 ), {CLOSED}, {errands.LEFT}
 """
 _FOLD: Final = f"""
-{_LOCKED}, {WRITTEN}, {TRIED}, {_FIRED}, {RUNG}, {_CONSUMED}, {{coming}}, {_CHANGE} {{put}} {{counting}}
+{_LOCKED}, {WRITTEN}, {TRIED}, {_FIRED}, {RUNG}, {_CONSUMED}, {{coming}}, {_CHANGE} {{put}} {{closing}} {{counting}}
 SELECT '{Row.NOW}', {MICROSECONDS.format("aiki.now()")}, NULL::text, NULL::text, NULL::text, NULL::text,
-  NULL::boolean, (SELECT count(*) FROM errand), NULL::bigint, NULL::bigint
+  NULL::boolean, (SELECT count(*) FROM errand) + {{left}}, NULL::bigint, NULL::bigint
 UNION ALL
 SELECT '{Row.UNIT}', f.n, CASE WHEN c.ends THEN c.target END,
   CASE WHEN c.ends AND c.target = '{State.QUEUED}' THEN f.workflow END,
@@ -194,8 +194,8 @@ reached AS (
 
 
 @cache
-def _fold(*, sends: bool, tells: bool, counts: bool) -> str:
-    """Return the statement for units of which some send, or are children that end, or whose journals are counted."""
+def _fold(*, sends: bool, tells: bool, closes: bool, counts: bool) -> str:
+    """Return the statement for units of which some send, are children that end, or cancelled, or have to be counted."""
     parts = [*((OF_EVENTS, OF_OUTCOMES) if sends else ()), *((ends.OF_ENDS,) if tells else ())]
     judging = (_JUDGING if sends else "") + (ends.TELLING if tells else "")
     return _FOLD.format(
@@ -204,6 +204,8 @@ def _fold(*, sends: bool, tells: bool, counts: bool) -> str:
         coming=judging + (coming(*parts) if parts else _NOTHING),
         put=f", {PUT}" if parts else "",
         told=TOLD.format(", NULL, NULL, NULL, NULL") if parts else "",
+        closing=errands.CLOSING if closes else "",
+        left="(SELECT count(*) FROM closing)" if closes else "0",
         counting=COUNTING if counts else "",
         **(ends.HEARD if tells else ends.UNHEARD),
     )
@@ -218,17 +220,18 @@ async def fold(
     """
     counts = count_arrays(units)
     sent = _op_arrays(namespaces, units) if any(unit.ops for unit in units) else []
+    cancelled = [n for n, unit in enumerate(units, 1) if is_cancelled(unit)]
     parameters = [
         *(*fence_arrays(namespaces, units), *end_arrays(units, counted), *_asking_arrays(units)),
         *(*sent, *_taking_arrays(units), *entry_arrays(units), *attempt_arrays(tries_of(units))),
-        *(*timer_arrays(units), *_waiting_arrays(units), *counts),
+        *(*timer_arrays(units), *_waiting_arrays(units), *([Ints(cancelled)] if cancelled else ()), *counts),
     ]
     now = left = 0
     done: dict[int, EndedRow | None] = {}
     recorded: dict[int, Recorded] = {}
     reached = Reached()
     tells = any(unit.end is not None and unit.end.parent for unit in units)
-    statement = _fold(sends=bool(sent), tells=tells, counts=bool(counts))
+    statement = _fold(sends=bool(sent), tells=tells, closes=bool(cancelled), counts=bool(counts))
     for row in await prepared.rows(connection, statement, parameters):
         if row[0] == Row.NOW:
             now, left = row[1], row[7]

@@ -110,6 +110,23 @@ put AS (
 """
 """The arrivals of `numbered`, and the story of whom they wake. `moved` returns each changed run with what `reached` it:
 the number of its last arrival, how many there are now, the time of the first, and what it waited for."""
+REACHING: Final = f"""
+change AS MATERIALIZED (
+  SELECT l.id, l.waits AS waited, c.news, c.events, c.words, {COMES_AT.format("l.news_at")} AS comes_at,
+    coalesce({WOKEN.format("l", "c")}, false) AS woken
+  FROM reached c FULL JOIN locked l ON l.id = c.id WHERE coalesce(c.news, 0) > 0
+), moved AS (
+  UPDATE aiki.runs r SET news_seq = r.news_seq + c.news, unread = r.unread + c.events,
+    news_at = c.comes_at + (c.news - 1) * interval '1 microsecond',
+    state = CASE WHEN c.woken THEN '{target(Move.ARRIVE)}' ELSE r.state END,
+    waits = CASE WHEN NOT c.woken THEN r.waits END, why = CASE WHEN NOT c.woken THEN r.why END,
+    history_seq = r.history_seq + c.woken::int
+  FROM change c WHERE r.id = c.id
+  RETURNING r.id, r.namespace, r.workflow, r.version, r.state, r.session_id, r.news_seq, r.history_seq,
+    c.news, c.comes_at, c.words, c.waited, c.woken
+), {PUT}
+"""
+"""Brings what has `reached` runs to them; `locked` has their `state`, `news_at` and `waits`."""
 
 
 class Row(StrEnum):
@@ -144,20 +161,7 @@ WITH send AS MATERIALIZED (
 ), asked AS MATERIALIZED (
   SELECT s.*, l.id, l.state, l.origin_id, l.unread
   FROM send s FULL JOIN locked l ON l.id = s.target AND l.namespace = s.namespace
-), {JUDGED}, {coming(OF_EVENTS)}, change AS MATERIALIZED (
-  SELECT l.id, l.waits AS waited, c.news, c.events, c.words, {COMES_AT.format("l.news_at")} AS comes_at,
-    coalesce({WOKEN.format("l", "c")}, false) AS woken
-  FROM reached c FULL JOIN locked l ON l.id = c.id WHERE coalesce(c.news, 0) > 0
-), moved AS (
-  UPDATE aiki.runs r SET news_seq = r.news_seq + c.news, unread = r.unread + c.events,
-    news_at = c.comes_at + (c.news - 1) * interval '1 microsecond',
-    state = CASE WHEN c.woken THEN '{target(Move.ARRIVE)}' ELSE r.state END,
-    waits = CASE WHEN NOT c.woken THEN r.waits END, why = CASE WHEN NOT c.woken THEN r.why END,
-    history_seq = r.history_seq + c.woken::int
-  FROM change c WHERE r.id = c.id
-  RETURNING r.id, r.namespace, r.workflow, r.version, r.state, r.session_id, r.news_seq, r.history_seq,
-    c.news, c.comes_at, c.words, c.waited, c.woken
-), {PUT}
+), {JUDGED}, {coming(OF_EVENTS)}, {REACHING}
 SELECT '{Row.EVENT}', j.n, j.result, j.state, NULL::text, NULL::text, NULL::bigint
 FROM judged j {TOLD.format(", " + MICROSECONDS.format("m.comes_at"))}
 """

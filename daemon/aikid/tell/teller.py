@@ -6,6 +6,7 @@ Best effort, and after the commit: whatever is lost here is found by who looks, 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 
 from aikid.engine.changes import Born, Changes
 from aikid.tell.alarm import Alarm
@@ -18,18 +19,27 @@ from aikid.tell.watchers import Watchers
 log = logging.getLogger("aikid.tell")
 
 
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """Who looks for what a commit has left to be done later."""
+
+    times: Alarm = field(default_factory=Alarm)
+    """What is due at some time."""
+    errands: Alarm = field(default_factory=Alarm)
+
+
 class Teller:
     """The one place that tells."""
 
     def __init__(
-        self, watchers: Watchers, news: News, offerer: Offerer, handoffs: Handoffs, holders: Holders, alarm: Alarm
+        self, watchers: Watchers, news: News, offerer: Offerer, handoffs: Handoffs, holders: Holders, alarms: Alarms
     ) -> None:
         self._watchers = watchers
         self._news = news
         self._offerer = offerer
         self._handoffs = handoffs
         self._holders = holders
-        self._alarm = alarm
+        self._alarms = alarms
 
     def before_replies(self, changes: Changes) -> None:
         """Send what leaves together with the replies, and take note of what must be known before a caller hears."""
@@ -43,7 +53,9 @@ class Teller:
     async def tell(self, changes: Changes) -> None:
         """Tell of what a commit changed; its callers have been answered. A bug in one word leaves the others be."""
         if changes.due_seconds is not None:
-            self._alarm.due_in(changes.due_seconds)
+            self._alarms.times.due_in(changes.due_seconds)
+        if changes.errands:
+            self._alarms.errands.ring()
         for telling in (self._tell_workers, self._tell_watchers):
             try:
                 await telling(changes)

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Raw
 
 from aiki.wire.messages import Arrival, ChildEnd, Claimed, End, Entry, RunOptions, StartOp, Unit
+from aikid.engine import errands
+from aikid.engine.changes import Changes
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, completed, new_id, unit
 
 CHILD = "child"
@@ -47,3 +49,11 @@ def over(child: Claimed, output: bytes = b'"done"', base: int = 0) -> Unit:
 def ends(arrivals: Sequence[Arrival]) -> list[tuple[str, ChildEnd]]:
     """Return the ends of children among arrivals, with the ids that their parent knows them by."""
     return [(one.name, msgspec.json.decode(one.value, type=ChildEnd)) for one in arrivals if one.kind == CHILD]
+
+
+async def done(engine: Engine) -> Changes:
+    """Do all errands, and return what that changed."""
+    changes = Changes()
+    async for one in errands.do(engine.pool):
+        changes.add(one)
+    return changes
