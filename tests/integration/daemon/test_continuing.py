@@ -102,7 +102,8 @@ async def test_a_generation_begins_at_its_own_first_claim_and_keeps_that_time(en
 async def test_another_version_carries_the_next_generation_out(engine: Engine) -> None:
     run = await held(engine)
     units = [unit(run.fence, end=onward(version="2.0"))]
-    done = await record.record(engine.pool, [(engine.namespace, Record(units))], engine.watchers, room=engine.room)
+    calls = [(engine.namespace, Record(units))]
+    done = await record.record(engine.pool, calls, engine.watchers, room=engine.room, routes=engine.routes)
     route = (engine.namespace, WORKFLOW, "2.0")
     assert (dict(done.changes.queued), dict(done.changes.woken)) == ({route: 1}, {route: 1})
     session = await engine.session()
