@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiki.core.errors import (
     AikiError,
+    ChildFailed,
     ConfigError,
     Conflict,
     Denied,
@@ -39,6 +40,7 @@ from aiki.core.states import State
 from aiki.definitions.call import Call
 from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
+from aiki.inside.child import Child
 from aiki.inside.event import BoundEvent, Event, Message
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
@@ -61,6 +63,8 @@ __all__ = [
     "BlockingHandle",
     "BoundEvent",
     "Call",
+    "Child",
+    "ChildFailed",
     "Client",
     "ConfigError",
     "Conflict",

@@ -22,7 +22,7 @@ from aiki.core.canonical import canonical, digest
 from aiki.core.errors import NotFound, PayloadError, UsageError
 from aiki.core.misfit import Misfit
 from aiki.core.near import nearest
-from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, RunOptions, checked_version
+from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, ParentClose, RunOptions, checked_version
 from aiki.payload import schema
 from aiki.payload.reading import read
 from aiki.wire import declared
@@ -48,7 +48,9 @@ class NamedCall(HasOptions):
     version: str | None = None
     run_options: RunOptions = NO_OPTIONS
 
-    def _with(self, options: RunOptions, version: str) -> Self:
+    def _with(self, options: RunOptions, version: str, parent_close: ParentClose) -> Self:
+        if parent_close is not UNCHANGED:
+            raise UsageError("parent_close= is for the children of a run, which no call by name starts")
         made = self.version if version is UNCHANGED else checked_version(self.workflow, version)
         return replace(self, run_options=options, version=made)
 

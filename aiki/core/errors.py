@@ -182,6 +182,37 @@ class RunEnded(SendFailed):
     code = "run_ended"
 
 
+class ChildFailed(AikiError):
+    """In a body: a child did not complete. `state` says how it ended, `failed` or `cancelled`.
+
+    The original class is not rebuilt: `type` is its name, `traceback` its text; of a cancelled child `RunCancelled`.
+    """
+
+    code = "child_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        run_id: str,
+        workflow: str,
+        state: str,
+        type: str,
+        traceback: str = "",
+        cause: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.workflow = workflow
+        self.state = state
+        self.type = type
+        self.traceback = traceback
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"child {self.run_id} of workflow {self.workflow!r} {self.state}: {self.type}: {self.message}"
+
+
 class RunFailed(AikiError):
     """The run ended `failed`. `type` is the class name of what its body raised, `traceback` its text."""
 

@@ -3,6 +3,9 @@
 A key begins with the word of its kind and a colon: `task:name:digest:n` (the n-th call of this name and input in its
 run), `task:name@key` (all calls of this idempotency key), `timer:0.25` (seconds), `until:1700000000000000`
 (microseconds), `patch:change-id`, `event:a|b:digest:n` (the n-th wait for any of these events), `send:name:digest:n`.
+Of children: `start:workflow:digest:n` or `start:workflow@key`, which is an entry's only with a key; `starts:N` (N of
+those without one, which went into one unit); `end:` and what follows the kind in the start's key; `all:digest:n` (the
+n-th wait for all of these children); `stop:workflow:digest:n`.
 Two come unasked: `cancel:requested` or `cancel:timeout`, and `interrupt:body`; `retry:2` begins the second attempt of
 the workflow itself. One is no entry's: `details:run`, of the row beside the journal that holds what a run shows of
 itself.
@@ -23,10 +26,14 @@ UNTIL: Final = "until"
 PATCH: Final = "patch"
 EVENT: Final = "event"
 SEND: Final = "send"
+START: Final = "start"
+STARTS: Final = "starts"
+END: Final = "end"
+ALL: Final = "all"
+STOP: Final = "stop"
 CANCEL: Final = "cancel"
 INTERRUPT: Final = "interrupt"
 RETRY: Final = "retry"
-STARTS: Final = "starts"
 DETAILS: Final = "details:run"
 
 _ANY_CHARS: Final = 256
@@ -39,6 +46,7 @@ def beginning(kind: str) -> str:
 
 
 _TASKS: Final = beginning(TASK)
+_ENDS: Final = (beginning(END), beginning(ALL))
 
 # -- making
 
@@ -51,6 +59,11 @@ def named(kind: str, name: str) -> str:
 def of_input(kind: str, name: str, digest: str) -> str:
     """Return what the keys of all calls with one name and input have in common: `numbered` tells them apart."""
     return f"{kind}:{name}:{digest}"
+
+
+def of_end(start: str) -> str:
+    """Return the key of the end of the child that the start with this key has made."""
+    return named(END, said_in(start))
 
 
 def of_any(names: Sequence[str]) -> str:
@@ -106,6 +119,11 @@ def is_task(key: str) -> bool:
 def task_of(key: str) -> str | None:
     """Return the name of the task that a key of an entry or an attempt stands for; None for any other's."""
     return name_of(key) if is_task(key) else None
+
+
+def is_of_ends(key: str) -> bool:
+    """Tell whether an entry with this key has taken ends of children."""
+    return key.startswith(_ENDS)
 
 
 def timer_of(key: str) -> tuple[Literal["for", "until"], int] | None:

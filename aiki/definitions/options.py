@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ from aiki.wire.messages.options import HIGHEST_PRIORITY as HIGHEST_PRIORITY
 from aiki.wire.messages.options import NO_OPTIONS as NO_OPTIONS
 from aiki.wire.messages.options import FirstEvent, check_key
 from aiki.wire.messages.options import OnConflict as OnConflict
+from aiki.wire.messages.options import ParentClose as ParentClose
 from aiki.wire.messages.options import RunOptions as RunOptions
 from aiki.wire.messages.options import check_options as check_options
 from aiki.wire.subjects import is_version
@@ -49,6 +50,7 @@ class HasOptions(ABC):
         cancel_timeout: Duration | None = UNCHANGED,
         version: str = UNCHANGED,
         send: BoundEvent[Any] | None = UNCHANGED,
+        parent_close: ParentClose = UNCHANGED,
     ) -> Self:
         """Return the same with the options of its next runs set.
 
@@ -63,7 +65,12 @@ class HasOptions(ABC):
 
         With `send=event.bind(value)` the run is sent that event in the same commit, be it new or found by its key; if
         it has ended, RunEnded is raised.
+
+        `parent_close` is for what a body starts: when that ends the child is cancelled, goes on ("abandon"), or is
+        waited for before ("wait").
         """
+        if parent_close is not UNCHANGED and parent_close not in get_args(ParentClose):
+            raise UsageError(f'parent_close={parent_close!r}: it must be "cancel", "abandon" or "wait"')
         given = {
             "key": idempotency_key,
             "on_conflict": on_conflict,
@@ -78,11 +85,11 @@ class HasOptions(ABC):
         changes = {name: _as_stored(name, value) for name, value in given.items() if value is not UNCHANGED}
         made = replace(self.run_options, **changes)
         check_options(made)
-        return self._with(made, version)
+        return self._with(made, version, parent_close)
 
     @abstractmethod
-    def _with(self, options: RunOptions, version: str) -> Self:
-        """Return the same with these options, and the version unless it is UNCHANGED."""
+    def _with(self, options: RunOptions, version: str, parent_close: ParentClose) -> Self:
+        """Return the same with these options, and the others unless they are UNCHANGED."""
 
 
 def timeouts(timeout: Duration | None, cancel_timeout: Duration | None) -> RunOptions:

@@ -117,7 +117,7 @@ class Task(Generic[P, R]):
     def _without_run(self, given: object) -> UsageError:
         name = getattr(self.fn, "__name__", self.name)
         return UsageError(
-            f"task {self.name!r} was given {_described(given)} where the workflow's run belongs, as the first argument",
+            f"task {self.name!r} was given {described(given)} where the workflow's run belongs, as the first argument",
             hint=f"await {name}.run(run, ...)   # `run` is the first parameter of the workflow's function",
         )
 
@@ -302,7 +302,8 @@ def _are_immutable(values: Iterable[Any]) -> bool:
     return True
 
 
-def _described(given: object) -> str:
+def described(given: object) -> str:
+    """Return what stands where a run belongs, for a message."""
     return "nothing" if given is None else f"a value of type {type(given).__name__}"
 
 

@@ -25,9 +25,19 @@ from aiki.core.duration import Duration
 from aiki.core.errors import UsageError
 from aiki.core.frames import place
 from aiki.definitions.call import Call
-from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, RunOptions, checked_version, timeouts
-from aiki.definitions.task import checked_name
+from aiki.definitions.options import (
+    NO_OPTIONS,
+    UNCHANGED,
+    HasOptions,
+    ParentClose,
+    RunOptions,
+    checked_version,
+    timeouts,
+)
+from aiki.definitions.task import checked_name, described
+from aiki.inside.child import Child
 from aiki.inside.event import Event
+from aiki.inside.kin import Start
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Parameters, Result
 from aiki.payload.annotations import Scope, Unresolved, hints, local_scope, signature
@@ -64,7 +74,10 @@ def _takes_calls(client: Any) -> bool:
 
 
 class Workflow(HasOptions, Generic[P, R]):
-    """A workflow's definition. It cannot be called: `.enqueue(client, ...)` it, and share plain functions instead."""
+    """A workflow's definition. It cannot be called: `.enqueue(client, ...)` it, or in another's body `.run` it."""
+
+    parent_close: ParentClose = "cancel"
+    """What becomes of a child when its parent ends."""
 
     def __init__(
         self,
@@ -99,8 +112,7 @@ class Workflow(HasOptions, Generic[P, R]):
             """Refuse the call: raises UsageError."""
             raise UsageError(
                 f"workflow {self.name!r} was called like a function, which would run it without making it durable",
-                hint=f"await {getattr(self.fn, '__name__', self.name)}.enqueue(client, ...)"
-                "   # code that workflows share is a plain `async def`",
+                hint=f"await {self._called}.enqueue(client, ...)   # in the body of another: .run(run, ...)",
             )
 
     def declare(self, options: RunOptions) -> None:
@@ -109,12 +121,14 @@ class Workflow(HasOptions, Generic[P, R]):
             self.run_options = options
         self.declared = options
 
-    def _with(self, options: RunOptions, version: str) -> Self:
+    def _with(self, options: RunOptions, version: str, parent_close: ParentClose) -> Self:
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
         made.run_options = options
         if version is not UNCHANGED:
             made.version = checked_version(self.name, version)
+        if parent_close is not UNCHANGED:
+            made.parent_close = parent_close
         return made
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
@@ -132,6 +146,50 @@ class Workflow(HasOptions, Generic[P, R]):
             options=self.run_options,
             result=self.result,
         )
+
+    # `async def`, as a task's `run`.
+    async def start(self, run: WorkflowRun, /, *args: P.args, **kwargs: P.kwargs) -> Child[R]:
+        """Start a child in the body of another workflow, durably and once, and return the hold on it.
+
+        Its id is known at once, and it is there as soon as the body waits for anything, or ends. With an
+        `idempotency_key` this waits until it is known whose the key is: a run that exists is found, its end is seen,
+        and it is not cancelled with this one. Raises Conflict if the key was used with another input, UsageError
+        outside of the body that `run` belongs to, and as `bind`.
+        """
+        try:
+            body, sender = run._body, (run.origin_id, run.generation, run.attempt)  # noqa: SLF001 - what is behind it
+        except AttributeError:
+            raise self._without_run(run) from None
+        return Child(body, await body.ask(self._start(args, kwargs, sender)), sender[:2], self.result)
+
+    async def run(self, run: WorkflowRun, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Start a child and wait for its result. Raises as `start`, and as the child's `result`.
+
+        If the wait is given up, the child goes on; `start` gives a hold on it.
+        """
+        child = await self.start(run, *args, **kwargs)
+        return await child.result()
+
+    def _start(self, args: Any, kwargs: Any, sender: tuple[str, int, int]) -> Start:
+        options = self.run_options
+        if options.send is not None:
+            raise UsageError(
+                f"workflow {self.name!r}: send= is for `enqueue`; a child is sent an event by its parent",
+                hint=f"child = await {self._called}.start(run, ...); await child.send(event, value)",
+            )
+        form = self.parameters.canonical(args, kwargs)
+        input = self.parameters.encode(args, kwargs)
+        return Start(self.name, self.version, input, form, digest(form), options, self.parent_close, sender)
+
+    def _without_run(self, given: object) -> UsageError:
+        return UsageError(
+            f"workflow {self.name!r} was given {described(given)} where the run of its parent belongs, first",
+            hint=f"await {self._called}.run(run, ...)   # outside of bodies: {self._called}.enqueue(client, ...)",
+        )
+
+    @property
+    def _called(self) -> str:
+        return getattr(self.fn, "__name__", self.name)
 
     @_of_a_client
     async def enqueue(self, client: Enqueuer, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:

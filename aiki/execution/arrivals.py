@@ -7,28 +7,56 @@ and an asked timer carry `seen`: they hold only if nothing came after it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from aiki.wire.messages import Arrival, Claimed, InboxReply
 
 _NUMBER: Final = attrgetter("number")
 
 
+class _ChildEnds:
+    """Ends of children, by the ids of their starts."""
+
+    __slots__ = ("fresh", "taken", "unread")
+
+    def __init__(self) -> None:
+        self.unread: dict[str, Arrival] = {}
+        self.fresh: list[Arrival] = []
+        """Those of them that nobody has looked at."""
+        self.taken: dict[str, Raw] = {}
+        """What those carry that entries have taken, and that the body has not been given yet."""
+
+    def come(self, arrival: Arrival) -> None:
+        """Take in the end of a child."""
+        self.unread[arrival.name] = arrival
+        self.fresh.append(arrival)
+
+
+_NO_ENDS: Final = _ChildEnds()
+"""Those of most runs, which have no children."""
+
+
 class Arrivals:
     """The unread arrivals of one run, oldest first for each name."""
 
-    __slots__ = ("_asked_for", "_events", "_heard", "_ops", "cancel", "count", "is_partial", "room", "seen", "wakes")
+    __slots__ = (
+        *("_asked_for", "_ends", "_events", "_heard", "_ops"),
+        *("cancel", "count", "is_partial", "room", "seen", "wakes"),
+    )
 
     def __init__(self, claimed: Claimed, room: Callable[[], int]) -> None:
         """`room` says how many bytes a message has."""
         self.room = room
         self._events: dict[str, deque[Arrival]] = {}
         self._ops: dict[str, Arrival] = {}
+        self._ends = _NO_ENDS
         self.wakes: deque[Arrival] = deque()
         """What ends a sleep, each the one that goes on when it comes."""
         self.count = 0
@@ -97,6 +125,26 @@ class Arrivals:
         """Return the outcome of the op with this id."""
         return self._ops.get(op)
 
+    def end_of(self, child: str) -> Arrival | None:
+        """Return the end of this child, if it is here and unread."""
+        return self._ends.unread.get(child)
+
+    def take_fresh_ends(self) -> list[Arrival]:
+        """Return the ends of children that have come since this was last asked."""
+        fresh = self._ends.fresh
+        if fresh:
+            self._ends.fresh = []
+        return fresh
+
+    def take_end(self, child: str) -> Raw | None:
+        """Take out what the end of a child carries that an entry has taken, now or before; None if it is not here."""
+        return self._ends.taken.pop(child, None)
+
+    def know_ends(self, taken: Mapping[str, Raw]) -> None:
+        """Take in what ends of children carry that entries on record have taken."""
+        if taken:
+            self._own_ends().taken.update(taken)
+
     def take_wakes(self, last: Arrival) -> tuple[int, ...]:
         """Take out the wakes up to `last`, and return their numbers: those before it came when nobody slept."""
         numbers = []
@@ -111,11 +159,20 @@ class Arrivals:
             if arrival.kind == "op":
                 del self._ops[arrival.name]
                 continue
+            if arrival.kind == "child":
+                del self._ends.unread[arrival.name]
+                self._ends.taken[arrival.name] = arrival.value
+                continue
             queue = self._events[arrival.name]
             first = queue.popleft()
             assert first is arrival, f"arrival {arrival.number} is taken before {first.number}"
             if not queue:
                 del self._events[arrival.name]
+
+    def _own_ends(self) -> _ChildEnds:
+        if self._ends is _NO_ENDS:
+            self._ends = _ChildEnds()
+        return self._ends
 
     def _add(self, arrivals: Iterable[Arrival]) -> None:
         for arrival in arrivals:
@@ -124,6 +181,8 @@ class Arrivals:
                 self._events.setdefault(arrival.name, deque()).append(arrival)
             elif arrival.kind == "op":
                 self._ops[arrival.name] = arrival
+            elif arrival.kind == "child":
+                self._own_ends().come(arrival)
             elif arrival.kind == "wake":
                 self.wakes.append(arrival)
                 continue

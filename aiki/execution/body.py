@@ -23,13 +23,15 @@ from aiki.core.errors import UsageError
 from aiki.execution.audit import watch
 from aiki.execution.calls import CallTable
 from aiki.execution.cancelling import Cancelling
-from aiki.execution.deliveries import Deliveries, Diverged
+from aiki.execution.deliveries import Deliveries, Diverged, Gone
 from aiki.execution.divergence import explain
+from aiki.execution.family import Family
 from aiki.execution.faults import Faults, of_context, tell_unmade, tell_unseen
 from aiki.execution.kinds import KINDS
 from aiki.execution.loop import RunLoop
 from aiki.execution.timers import LAST_DATE
 from aiki.execution.unwinding import Unwinding, waiting_lines
+from aiki.inside.kin import all_of
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -39,8 +41,9 @@ if TYPE_CHECKING:
     from aiki.execution.journal import Journal
     from aiki.execution.kind import A, Arriving, DurableCall, Waited
     from aiki.inside.durable import Ask, R
+    from aiki.inside.kin import Kin
     from aiki.rules.histories import History
-    from aiki.wire.messages import Claimed, Entry, TimerAsk
+    from aiki.wire.messages import Claimed, Entry, StartOp, TimerAsk
 
 WAKE: Final = "wake"
 """What a parked run calls the arrival that ends a sleep."""
@@ -63,8 +66,8 @@ class Body:
     """The body of one claimed run. Implements `aiki.inside.durable.Durable` and `aiki.execution.kind.Asker`."""
 
     __slots__ = (
-        *("_calls", "_cancelling", "_claimed", "_deliveries", "_history", "_main", "_shown", "_unwinding"),
-        *("diff", "error", "faults", "loop", "outcome", "result", "waiting"),
+        *("_arrivals", "_calls", "_cancelling", "_claimed", "_deliveries", "_history", "_main", "_shown", "_unwinding"),
+        *("diff", "error", "faults", "loop", "outcome", "result"),
     )
 
     def __init__(
@@ -93,8 +96,7 @@ class Body:
         self._main: Task[Any] | None = None
         self._shown: Raw | None = None
         self._calls = CallTable(self.loop)
-        self.waiting = self._calls.waiting
-        """Not empty while an open call is answered by arrivals."""
+        self._arrivals = arrivals
         self._cancelling = Cancelling(tries, self._interrupt)
         self._deliveries = Deliveries(
             journal,
@@ -173,9 +175,21 @@ class Body:
             calls.leave(call, future)
             raise
 
+    def hold(self, kind: Waited[A], ask: A, /) -> DurableCall[A]:
+        """Make a call of it that nobody waits for."""
+        return self._calls.hold(kind, ask, self.loop.now_us, self.loop.delivered)
+
     def decide(self, key: str, value: Raw, /) -> Entry | None:
         """Return what is recorded under `key`, now or before."""
         return self._deliveries.decide(key, value)
+
+    @property
+    def family(self) -> Family:
+        """Its children."""
+        calls = self._calls
+        if calls.family is None:
+            calls.family = Family(self._arrivals, self.loop, self._claimed.depth)
+        return calls.family
 
     # -- what the execution does
 
@@ -204,15 +218,14 @@ class Body:
                 while True:
                     if loop.ready:
                         deliveries.run()
-                    if main.done():
-                        self._finish(main)
+                    if main.done() and (main := self._finish(main)) is None:
                         return False
                     if not deliveries.deliver(now):
                         return bool(loop.ready)
                     if clock() > deadline:
                         return True
         except Diverged as error:
-            self.diff = explain(str(error), deliveries.journal, self._calls.open.values(), self.waiting_lines())
+            self.diff = self._explained(error)
             self._end(Outcome.DIVERGED)
         except (SystemExit, KeyboardInterrupt) as error:
             # asyncio lets these two out of the loop; here they are the body's failure, not the worker's end.
@@ -221,13 +234,36 @@ class Body:
             self._mark_as_seen(error)
         return False
 
-    def take_started(self) -> Sequence[DurableCall[Any]]:
-        """Return the new calls that are free to start, in the order they were asked for."""
-        held = self._calls.held
-        if not held or self.outcome is not Outcome.RUNNING or not self._deliveries.may_start():
+    def take_started(self, *, may_start_children: bool = True) -> Sequence[DurableCall[Any]]:
+        """Return the new calls that are free to start, in the order they were asked for; children are started first."""
+        calls = self._calls
+        held = calls.held
+        if not (held or calls.family) or self.outcome is not Outcome.RUNNING or not self._deliveries.may_start():
             return ()
-        self._calls.held = {}
+        if may_start_children:
+            self._deliveries.start_children()
+        calls.held = {}
         return list(held.values())
+
+    def take_starts(self) -> Sequence[StartOp]:
+        """Return the starts of children that were let go; what lists them is recorded."""
+        family = self._calls.family
+        return () if family is None else family.take_sent()
+
+    @property
+    def has_family(self) -> bool:
+        """Whether it has started children."""
+        return self._calls.family is not None
+
+    @property
+    def holds_starts(self) -> bool:
+        """Whether it has started children that were not let go."""
+        return self._calls.family is not None and bool(self._calls.family.held)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an open call is answered by arrivals."""
+        return self._calls.is_waiting
 
     def take_abandoned(self) -> Sequence[DurableCall[Any]]:
         """Return started calls that nobody waits for any more."""
@@ -272,8 +308,9 @@ class Body:
 
     def waits(self) -> list[str]:
         """Return the arrivals that open calls wait for: events by their names, others by their kind."""
-        words = self._calls.words()
-        if self.loop.timers.sleep_at(LAST_DATE) is not None:
+        is_under_way = self._cancelling.is_under_way
+        words = self._calls.words(through_cancel=is_under_way)
+        if not is_under_way and self.loop.timers.sleep_at(LAST_DATE) is not None:
             words.append(WAKE)
         return words
 
@@ -307,8 +344,21 @@ class Body:
 
     # -- private
 
+    def _stay(self, main: Task[Any], children: Sequence[Kin]) -> Task[Any]:
+        """Have the body end when these children have: return what comes to its end then."""
+
+        async def stay() -> Any:
+            await self.ask(all_of(children))
+            return main.result()
+
+        return self.loop.add_task(stay(), context=copy_context())
+
     def _await_arrival(self, call: DurableCall[A], kind: Arriving[A]) -> None:
-        self.waiting[call.key] = call, kind
+        call.child = kind.child(call.ask)
+        if call.child is not None:
+            self.family.wait(call.child, call, kind)
+            return
+        self._calls.waiting[call.key] = call, kind
         timeout = kind.timeout(call.ask)
         if timeout is not None:
             call.timer = self.loop.add_timeout(call.key, timeout)
@@ -328,7 +378,12 @@ class Body:
         if not self._unwinding.begun:  # then nobody is to await anything any more
             self.faults.add(*of_context(context), silent=self.replaying())
 
-    def _finish(self, main: Task[Any]) -> None:
+    def _finish(self, main: Task[Any]) -> Task[Any] | None:
+        """Take in that the main task has ended; return the one that goes on in its place, if one does."""
+        family = self._calls.family
+        if family is not None and (children := family.take_closing()):
+            self._main = self._stay(main, children)
+            return self._main
         error = CancelledError("the body cancelled itself") if main.cancelled() else main.exception()
         self._deliveries.end()
         tell_unseen(self.loop)
@@ -341,6 +396,12 @@ class Body:
         else:
             self._end(Outcome.RAISED)
             self.error = error
+        return None
+
+    def _explained(self, error: Diverged) -> str:
+        if isinstance(error, Gone):
+            return str(error)
+        return explain(str(error), self._deliveries.journal, self._calls.asked(), self.waiting_lines())
 
     def _mark_as_seen(self, error: BaseException) -> None:
         for task in self.loop.tasks:

@@ -7,25 +7,27 @@ all with one key are the same call.
 from __future__ import annotations
 
 from asyncio import Future
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from aiki.core.errors import UsageError
 from aiki.core.keys import numbered
-from aiki.execution.kind import A, Arriving, DurableCall, Waited
+from aiki.execution.kind import A, Arriving, DurableCall, Waited, joined
 from aiki.wire.limits import WAITED_WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from msgspec import Raw
 
+    from aiki.execution.family import Family
     from aiki.execution.loop import RunLoop
 
 
 class CallTable:
     """All calls of one run by key."""
 
-    __slots__ = ("_counts", "_loop", "_shared", "_spare", "abandoned", "gone", "held", "open", "waiting")
+    __slots__ = ("_counts", "_loop", "_shared", "_spare", "abandoned", "family", "gone", "held", "open", "waiting")
 
     def __init__(self, loop: RunLoop) -> None:
         self._loop = loop
@@ -33,7 +35,12 @@ class CallTable:
         self.held: dict[str, DurableCall[Any]] = {}
         """Those of the open ones that nobody has let go yet, in the order in which they were asked for."""
         self.waiting: dict[str, tuple[DurableCall[Any], Arriving[Any]]] = {}
-        """Those of the open ones that arrivals answer, with their kind, in the order in which they were asked for."""
+        """Those of the open ones that arrivals answer, with their kind, in the order in which they were asked for.
+
+        Who waits for the end of one child stands in the `family` instead.
+        """
+        self.family: Family | None = None
+        """The children of the run, once it has any."""
         self.abandoned: list[DurableCall[Any]] = []
         """Started calls that nobody waits for any more."""
         self.gone: set[str] = set()
@@ -51,12 +58,15 @@ class CallTable:
         key, conflict, form = kind.key(ask)
         if conflict is not None:
             made = DurableCall(kind, key, ask, form, now, delivered)
-            return self._share(made, conflict)
-        count = self._counts.get(key, 0) + 1
-        self._counts[key] = count
-        key = numbered(key, count)
+            return self._join(made) if conflict is joined else self._share(made, conflict)
+        key = self._next(key)
         call = self.open[key] = DurableCall(kind, key, ask, form, now, delivered)
         return call
+
+    def hold(self, kind: Waited[A], ask: A, now: int, delivered: int) -> DurableCall[A]:
+        """Return a new call that nobody waits for. Raises PayloadError if what it is asked with does not fit."""
+        key, _, form = kind.key(ask)
+        return DurableCall(kind, self._next(key), ask, form, now, delivered)
 
     def expect(self, words: Sequence[str]) -> None:
         """Make room for a call that waits for these arrivals. Raises UsageError if no park could name them all."""
@@ -71,9 +81,40 @@ class CallTable:
             )
         self._spare = WAITED_WORDS - known
 
-    def words(self) -> list[str]:
-        """Return the arrivals that open calls wait for, each once."""
-        return list(dict.fromkeys(word for call, kind in self.waiting.values() for word in kind.waits(call.ask)))
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an open call is answered by arrivals."""
+        return bool(self.waiting) or (self.family is not None and self.family.is_awaited)
+
+    def asked(self) -> list[DurableCall[Any]]:
+        """Return the calls whose outcome, or whose start, is not recorded yet."""
+        return [*self.open.values(), *(() if self.family is None else self.family.held.values())]
+
+    def kind_of(self, call: DurableCall[Any]) -> Arriving[Any] | None:
+        """Return the kind of an open call that arrivals answer; None if none do."""
+        if call.child is not None and self.family is not None:
+            return self.family.kind_of(call.child)
+        waiting = self.waiting.get(call.key)
+        return None if waiting is None else waiting[1]
+
+    def awaiting(self) -> Iterable[tuple[DurableCall[Any], Arriving[Any]]]:
+        """Return the open calls that arrivals answer, with their kind."""
+        waiting = self.waiting.values()
+        return waiting if self.family is None else chain(waiting, self.family.awaited())
+
+    def words(self, *, through_cancel: bool = False) -> list[str]:
+        """Return the arrivals that open calls wait for, each once; `through_cancel` those that a cancel lets in."""
+        calls = ((call, kind) for call, kind in self.awaiting() if kind.through_cancel or not through_cancel)
+        return list(dict.fromkeys(word for call, kind in calls for word in kind.waits(call.ask)))
+
+    def _next(self, key: str) -> str:
+        count = self._counts.get(key, 0) + 1
+        self._counts[key] = count
+        return numbered(key, count)
+
+    def _join(self, made: DurableCall[A]) -> DurableCall[A]:
+        self.gone.discard(made.key)
+        return self.open.setdefault(made.key, made)
 
     def _share(self, made: DurableCall[A], conflict: Callable[[A], Exception]) -> DurableCall[A]:
         key = made.key
@@ -92,8 +133,8 @@ class CallTable:
         key = call.key
         call.place, call.answered_at = self._loop.delivered, self._loop.now_us
         del self.open[key]
-        if key in self.waiting:
-            self._wait_no_more(call)
+        if key in self.waiting or call.child is not None:
+            self.wait_no_more(call)
         if self._shared:
             self.remember(call, ok, value)
         call.answer(ok, value)
@@ -113,12 +154,18 @@ class CallTable:
             return
         del self.open[key]
         self.gone.add(key)
-        if key in self.waiting:
-            self._wait_no_more(call)
+        if key in self.waiting or call.child is not None:
+            self.wait_no_more(call)
         if self.held.pop(key, None) is None:
             self.abandoned.append(call)
 
-    def _wait_no_more(self, call: DurableCall[Any]) -> None:
+    def wait_no_more(self, call: DurableCall[Any]) -> None:
+        """Have no arrival answer the call any more."""
+        if call.child is not None:
+            assert self.family is not None, "it waits for a child"
+            self.family.wait_no_more(call.child)
+            call.child = None
+            return
         del self.waiting[call.key]
         if call.timer is not None:
             call.timer.cancel()

@@ -34,11 +34,16 @@ class Cut(NamedTuple):
 
 
 def mark(future: Future[Any], cut: Cut) -> None:
-    """Note on the failure that a caller gets by this future which outcome it is."""
+    """Note on the failure that a caller gets by this future which outcome it is, unless that is known already."""
     # Not by `exception()`: that would count as a look at it, and nobody would be told of one that is never awaited.
     error = getattr(future, "_exception", None)
     if error is not None:
-        _dict_of(error)[_MARK] = cut
+        mark_error(error, cut)
+
+
+def mark_error(error: BaseException, cut: Cut) -> None:
+    """Note on a failure which outcome it is, unless that is known already."""
+    _dict_of(error).setdefault(_MARK, cut)
 
 
 def cut_of(error: BaseException) -> Cut | None:

@@ -27,6 +27,7 @@ from aiki.execution.journal import Journal
 from aiki.execution.kind import Arriving, DurableCall
 from aiki.execution.kinds import UNASKED
 from aiki.execution.kinds.cancel import cancelled, interrupted
+from aiki.execution.kinds.start import started
 from aiki.execution.loop import RunLoop
 from aiki.execution.retrying import go_on
 from aiki.execution.timers import Timer
@@ -44,6 +45,10 @@ EARLY_US: Final = 20_000
 
 class Diverged(Exception):
     """The body no longer asks for what its journal holds."""
+
+
+class Gone(Diverged):
+    """What an entry has taken can no longer be read, though the code asks for it."""
 
 
 class _Woken(NamedTuple):
@@ -144,8 +149,23 @@ class Deliveries:
             return True
         return self._deliver_live(now)
 
+    def start_children(self) -> None:
+        """Let all starts go that are held: from here on they are on record."""
+        family, loop = self._calls.family, self._loop
+        if family is not None and family.held:
+            turns = self._since_rest if loop.ready else None
+            for count, value in family.let_go():
+                self._record(started(count, value, loop.now_us, turns, loop.delivered))
+                turns = None if turns is None else 0
+
     def end(self) -> None:
-        """Take in that the body has ended. Raises Diverged if it should have asked for more."""
+        """Take in that the body has ended, with what it has started last. Raises Diverged if it should have asked more.
+
+        Who has been given a child takes it for started.
+        """
+        while self.journal.remaining and self._deliver_recorded():
+            pass
+        self.start_children()
         if self.journal.remaining and not self.journal.drop_unasked():
             raise Diverged(f"the body ended with {self.journal.remaining} recorded outcomes left")
         self.live = True  # a run ends once: what it comes to was not told before
@@ -184,6 +204,8 @@ class Deliveries:
 
     def is_answered(self) -> bool:
         """Tell whether arrivals that are here answer an open call, end a sleep, or cancel the run."""
+        if self._cancelling.is_under_way:
+            return self._first_answer() is not None or not self._holds_cancel()
         return self.is_cancelled or self._first_answer() is not None or self._first_woken() is not None
 
     def can_come(self) -> bool:
@@ -202,7 +224,7 @@ class Deliveries:
     def has_outcomes_alone(self) -> bool:
         """Whether nothing can come but outcomes of tries and timers: no arrival, and nothing of a cancel."""
         arrivals = self._arrivals
-        if self._calls.waiting or arrivals.wakes:
+        if self._calls.is_waiting or arrivals.wakes:
             return False
         return arrivals.cancel is None and not self._cancelling.is_under_way
 
@@ -244,19 +266,26 @@ class Deliveries:
             call = calls.open.get(key)
             if call is not None:
                 self._consume(index, entry)
+                self._take_again(call, entry)
                 self._settle(call, entry.ok, entry.value)
             elif key in calls.gone:
                 self._consume(index, entry)
             elif (timer := loop.timers.pending(key)) is not None:
                 self._consume(index, entry)
                 loop.fire(timer)
-            elif (kind := UNASKED.get(kind_of(key))) is not None:
+            elif (kind := UNASKED.get(kind_of(key))) is not None and kind.is_next(entry, calls.family):
                 self._consume(index, entry)
-                kind.deliver(entry, self._cancelling)
+                kind.deliver(entry, self._cancelling, calls.family)
             else:
                 continue
             return True
         return False
+
+    def _take_again(self, call: DurableCall[Any], entry: Entry) -> None:
+        """Have a call that arrivals have answered take in what an earlier claim took for it."""
+        kind = self._calls.kind_of(call)
+        if kind is not None and not kind.took(call, entry.ok, entry.value, self._calls.family):
+            raise Gone(f"what entry {entry.key} has taken is no longer in the run's inbox: it cannot be replayed")
 
     def _consume(self, index: int, entry: Entry) -> None:
         self.journal.consume(index)
@@ -271,12 +300,12 @@ class Deliveries:
         if not loop.timers and self.has_outcomes_alone:
             return bool(self.outcomes) and self._deliver_outcome(turns, until=None)
         timer = loop.timers.first() if loop.timers else None
-        answer = self._first_answer() if self._calls.waiting else None
+        answer = self._first_answer() if self._calls.is_waiting else None
         woken = self._first_woken() if arrivals.wakes else None
         if self.is_cancelled:
             due = None if timer is None or timer.when_us > now else timer.when_us
             others = (due, None if answer is None else answer.at, None if woken is None else woken.arrival.at)
-            if self._deliver_cancel(now, turns, others):
+            if self._deliver_cancel(now, turns, answer, others):
                 return True
             if self._cancelling.is_under_way:
                 return False
@@ -306,11 +335,13 @@ class Deliveries:
                 return True
         return False
 
-    def _deliver_cancel(self, now: int, turns: int | None, others: Sequence[int | None]) -> bool:
+    def _deliver_cancel(
+        self, now: int, turns: int | None, answer: _Answer | None, others: Sequence[int | None]
+    ) -> bool:
         """Deliver what is next of a cancel; tell whether it was: not if one of the `others` came before it.
 
-        Once it is delivered the outcomes of tries are recorded and kept back, and nothing else is delivered before the
-        interruption.
+        Starts that are held go before it, into its unit, and so are told of it, too. Once it is delivered outcomes of
+        tries and ends of children are recorded and kept back, and nothing else is delivered before the interruption.
         """
         loop, outcomes, cancelling = self._loop, self.outcomes, self._cancelling
         while outcomes and (self._calls.open.get((call := outcomes[0][1]).key) is not call or cancelling.keeps(call)):
@@ -320,14 +351,17 @@ class Deliveries:
             assert arrival is not None, "nothing has cancelled the run"
             if any(at is not None and at < arrival.at for at in (outcomes[0][0] if outcomes else None, *others)):
                 return False
+            self.start_children()
             entry = cancelled(arrival, max(arrival.at, loop.now_us), turns, loop.delivered)
             self._record(entry)
             cancelling.begin(entry)
+        elif answer is not None and not (outcomes and outcomes[0][0] < answer.at):
+            self._take(answer, turns)
         elif outcomes:
             at, call, ok, value = outcomes.popleft()
             self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
             self._settle(call, ok, value)
-        elif cancelling.tries.may_be_left(now):
+        elif cancelling.tries.may_be_left(now) and not self._holds_cancel():
             self._record(interrupted(max(now, loop.now_us), turns, loop.delivered))
             cancelling.interrupt()
         else:
@@ -339,6 +373,8 @@ class Deliveries:
         if self._cancelling.is_under_way:
             self._cancelling.keep(call, ok, value)
             self._calls.remember(call, ok, value)
+            if call.child is not None:
+                self._calls.wait_no_more(call)
         else:
             self._calls.close(call, ok, value)
 
@@ -348,15 +384,36 @@ class Deliveries:
             if self._calls.open.get(call.key) is call:
                 self._calls.close(call, ok, value)
 
+    def _holds_cancel(self) -> bool:
+        """Tell whether a child that is waited for has been told to end, and has not yet."""
+        cancelling, arrivals = self._cancelling, self._arrivals
+        return any(
+            kind.holds_cancel(call, arrivals) for call, kind in self._calls.awaiting() if not cancelling.keeps(call)
+        )
+
     def _first_answer(self) -> _Answer | None:
         """Return the call that is answered by what came first; of several the one that was asked first."""
+        arrivals, family = self._arrivals, self._calls.family
+        if not (arrivals.count or family is not None):
+            return None
         first: _Answer | None = None
-        if self._arrivals.count:
-            for call, kind in self._calls.waiting.values():
-                arrived = kind.arrived(call, self._arrivals)
-                if arrived and (first is None or arrived[-1].at < first.at):
-                    first = _Answer(arrived[-1].at, call, kind, arrived)
-        return first
+        for call, kind in self._calls.waiting.values():
+            arrived = kind.arrived(call, arrivals) if self._may_answer(call, kind) else None
+            first = first if arrived is None else self._earlier(first, call, kind, arrived)
+        ended = None if family is None else family.first_ended()
+        return first if ended is None else self._earlier(first, *ended)
+
+    def _earlier(
+        self, first: _Answer | None, call: DurableCall[Any], kind: Arriving[Any], arrived: list[Arrival]
+    ) -> _Answer:
+        """Return what came before the other; what the body has been given already comes before all."""
+        at = arrived[-1].at if arrived else 0
+        return _Answer(at, call, kind, arrived) if first is None or at < first.at else first
+
+    def _may_answer(self, call: DurableCall[Any], kind: Arriving[Any]) -> bool:
+        """Tell whether a call may be answered now: while a cancel is under way few are, and once."""
+        cancelling = self._cancelling
+        return not cancelling.is_under_way or (kind.through_cancel and not cancelling.keeps(call))
 
     def _first_woken(self) -> _Woken | None:
         """Return the first wake that ends a sleep: one that went on when it came."""
@@ -380,13 +437,14 @@ class Deliveries:
         at = max(answer.at, self._loop.now_us)
         self._arrivals.consume(taken)
         self._record(Entry(call.key, ok, Raw(value), at, turns, call.asked, numbers))
-        self._calls.close(call, ok, value)
+        answer.kind.took(call, ok, value, self._calls.family)
+        self._settle(call, ok, value)
 
     def _deliver_timer(self, timer: Timer, turns: int | None, now: int) -> bool:
         """Deliver a timer that is due, or ask; tell whether it was delivered."""
         asked = self._calls.open[timer.key].asked if timer.is_timeout else timer.asked
         entry = Entry(timer.key, not timer.is_timeout, NULL, max(timer.when_us, self._loop.now_us), turns, asked)
-        if not self._calls.waiting:
+        if not self._calls.is_waiting:
             self._record(entry)
             self._fire(timer, entry)
             return True

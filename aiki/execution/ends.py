@@ -73,7 +73,7 @@ def parked(wake: Wake, body: Body, workflow: Workflow[Any, Any], *, seen: int, w
 
     One for which something is here already, though it had no slot to take it, is given back.
     """
-    if body.waiting and body.is_answered():
+    if body.is_waiting and body.is_answered():
         return End(Move.RELEASE)
     waits = body.waits()
     if workflow.events is not None:

@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from aiki.core.errors import AikiError
-from aiki.core.states import Move
+from aiki.core.states import TERMINAL, Move, target
 from aiki.execution import ends
 from aiki.execution.arrivals import Arrivals
 from aiki.execution.beginning import make_body
@@ -28,7 +28,7 @@ from aiki.execution.turns import Turns
 from aiki.execution.waiting import alarm_at, awaits_tries_alone, awaits_word, next_wake, what_moves
 from aiki.execution.watchdog import Step, watchdog
 from aiki.rules.histories import read
-from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, SendOp, Unit
+from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, SendOp, StartOp, StopOp, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +95,8 @@ class Execution:
         page = reading.next_page()
         if page is not None:
             self._host.fetch_page(self, page)
+        elif (after := reading.next_ends()) is not None:
+            self._host.read_ends(self, after)
         else:
             self._begin(reading)
 
@@ -111,6 +113,13 @@ class Execution:
             self.start()
         else:
             self._stop_with(ends.cut_short(self.claimed, len(reading.entries)))
+
+    def on_ends(self, reply: InboxReply) -> None:
+        """Take in ends of children that were asked for."""
+        reading = self._reading
+        if self._life.phase is Phase.READING and reading is not None:
+            reading.take_ends(reply)
+            self.start()
 
     def on_page_refused(self, error: AikiError) -> None:
         """Block the run: what it came to so far cannot be brought here."""
@@ -226,6 +235,7 @@ class Execution:
         outbox.know(reading.entries, reading.tries)
         self._attempts.know(reading.tries, given_up(reading.entries, history))
         self._reading = None
+        self._arrivals.know_ends(reading.ends)
         body, run = make_body(claimed, history, arrivals=self._arrivals, tries=self._attempts, outbox=outbox)
         self._body = body
         try:
@@ -279,8 +289,11 @@ class Execution:
             call.kind.abandon(call, outside)
             if body.is_cancelled:  # the interruption has waited for its try, and nothing else may come any more
                 self._turns.stirred = self._turns.again = True
-        for call in body.take_started():
-            call.kind.start(call, outside, now, announce=not self._life.draining)
+        draining = self._life.draining
+        for call in body.take_started(may_start_children=not draining):
+            call.kind.start(call, outside, now, announce=not draining)
+        if body.has_family:
+            self._start_children(body)
         if not more and (said := body.shown) is not None:  # behind the starts: these do not wait for it
             outbox.show(said, now)
         if body.outcome is not Outcome.RUNNING:
@@ -291,8 +304,15 @@ class Execution:
             _logger.warning("run %s: %s", self.fence.run_id, ends.near(outbox, self._limits))
         return more
 
-    def _send(self, op: SendOp) -> None:
-        """Send an event in the next unit; while the worker drains that is left to the next claim, as tries are."""
+    def _start_children(self, body: Body) -> None:
+        """Start what was let go in the next unit, which lists it."""
+        for op in body.take_starts():
+            self._outbox.add_op(op)
+        if self._life.draining and body.holds_starts:
+            self._life.holds_back = True
+
+    def _send(self, op: SendOp | StartOp | StopOp) -> None:
+        """Send this in the next unit; while the worker drains that is left to the next claim, as tries are."""
         if self._life.draining:
             self._life.holds_back = True
         else:
@@ -390,6 +410,7 @@ class Execution:
             self._flush()
 
     def _end_with(self, end: End) -> None:
+        end.parent = self.claimed.parent is not None and target(end.move) in TERMINAL
         self._life.decide(end)
         if end.seen is None:  # else it may go on: tries that are due later are forgotten when the claim is over
             self._attempts.cancel_all()

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from aiki.core.errors import AikiError, RunFailed, TaskFailed
+from aiki.core.errors import AikiError, ChildFailed, RunFailed, TaskFailed
 from aiki.core.frames import report, users_part
 from aiki.core.texts import PLAIN, guarded
 from aiki.wire.codec import encode
@@ -25,9 +25,11 @@ _SHORT_CHARS: Final = ERROR_BYTES // (4 * 6) - 50
 _TRACEBACK_BYTES: Final = ERROR_BYTES - 3 * _MESSAGE_CHARS - 1_000
 _GROUP_LEVELS: Final = 20
 _PLAIN_LINKS: Final = 20
-_PLAIN_TEXTS: Final = frozenset({BaseException.__str__, KeyError.__str__, TaskFailed.__str__, RunFailed.__str__})
+_PLAIN_TEXTS: Final = frozenset(
+    {BaseException.__str__, KeyError.__str__, TaskFailed.__str__, ChildFailed.__str__, RunFailed.__str__}
+)
 _KNOWN: Final = frozenset(
-    {*(kind for kind in vars(builtins).values() if isinstance(kind, type)), TaskFailed, RunFailed}
+    {*(kind for kind in vars(builtins).values() if isinstance(kind, type)), TaskFailed, ChildFailed, RunFailed}
 )
 _READ: Final = frozenset(
     {

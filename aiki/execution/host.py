@@ -48,6 +48,10 @@ class ClaimedRun(Protocol):
         """Take in what was asked for by `read_inbox`."""
         ...
 
+    def on_ends(self, reply: InboxReply) -> None:
+        """Take in what was asked for by `read_ends`."""
+        ...
+
     def on_recorded(self, recorded: Recorded) -> None:
         """Take in what became of the unit that was to be recorded."""
         ...
@@ -102,6 +106,13 @@ class Host(Protocol):
 
     def read_inbox(self, run: ClaimedRun, after: int) -> None:
         """Read what has come to the run beyond number `after`, then call `run.on_inbox`. One at a time."""
+        ...
+
+    def read_ends(self, run: ClaimedRun, after: int) -> None:
+        """Read the ends of children that the run's entries have taken, beyond number `after`; then call `run.on_ends`.
+
+        Or `on_page_refused`.
+        """
         ...
 
     def lingering(self, run: ClaimedRun) -> None:

@@ -3,7 +3,8 @@
 There are three ways to answer a body. What it waits for is a `DurableCall` (a task): held until all that was recorded
 has been asked for, then let go by its kind, and settled by its outcome. That comes from a try in this worker, or it is
 an arrival (an event). What is decided at once (a patch) is taken from the journal, or recorded. And timers are the
-loop's own. Body, journal and replay know these ways and no kind by name. A cancel comes `Unasked`.
+loop's own. Body, journal and replay know these ways and no kind by name. A cancel comes `Unasked`, and so does that the
+starts of children were let go. Whoever waits for the end of one child is found by that (see `family`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from aiki.execution.arrivals import Arrivals
     from aiki.execution.loop import RunLoop
     from aiki.execution.timers import Timer
-    from aiki.wire.messages import Arrival, Entry, SendOp
+    from aiki.inside.kin import Kin, Start
+    from aiki.wire.messages import Arrival, Entry, SendOp, StartOp, StopOp
 
 A = TypeVar("A", bound=Ask[Any])
 A_contra = TypeVar("A_contra", bound=Ask[Any], contravariant=True)
@@ -35,8 +37,8 @@ class DurableCall(Generic[A]):
     """One call that a body waits for: open until its outcome is delivered, or until nobody waits for it any more."""
 
     __slots__ = (
-        *("answered_at", "ask", "asked", "asked_at", "form", "futures", "key", "kind", "outcome", "place", "since"),
-        "timer",
+        *("answered_at", "ask", "asked", "asked_at", "child", "form", "futures", "key", "kind", "outcome", "place"),
+        *("since", "timer"),
     )
 
     def __init__(self, kind: Waited[A], key: str, ask: A, form: bytes, asked_at: int, asked: int) -> None:
@@ -53,6 +55,8 @@ class DurableCall(Generic[A]):
         """How many entries had been delivered by then."""
         self.timer: Timer | None = None
         """What ends its wait, if it has a timeout of its own."""
+        self.child: str | None = None
+        """The one child whose end it waits for."""
         self.futures: list[Future[Any]] = []
         self.outcome: tuple[bool, bytes | Raw] | None = None
         """Kept for those who share the call and come later."""
@@ -78,6 +82,34 @@ class DurableCall(Generic[A]):
 TaskCall: TypeAlias = "DurableCall[TaskAsk[Any]]"
 
 
+class Parent(Protocol):
+    """The children of the body, as their kinds see them. Implemented by `Family`, which tells what it does."""
+
+    def check(self, ask: Start, /) -> None:
+        """Raise UsageError or PayloadError if there cannot be such a child."""
+        ...
+
+    def hold(self, call: DurableCall[Start], /) -> Kin:
+        """Hold a start, and return the child that it will be."""
+        ...
+
+    def found(self, call: DurableCall[Start], run_id: str, *, is_owned: bool) -> Kin:
+        """Take in which run a start stands for."""
+        ...
+
+    def lists(self, value: Raw, /) -> bool:
+        """Tell whether all starts that an entry lists are held."""
+        ...
+
+    def confirm(self, value: Raw, /) -> None:
+        """Take in that an earlier claim has let go what this entry lists."""
+        ...
+
+    def take(self, child: Kin, key: str, /) -> bool:
+        """Take in that the body is given the end of a child, by the entry with this key; tell whether that is here."""
+        ...
+
+
 class Asker(Protocol):
     """The body that asks, as its kinds see it."""
 
@@ -90,8 +122,17 @@ class Asker(Protocol):
         """Make a call of it, and wait for its outcome: that of a try, or with `arriving` an arrival."""
         ...
 
+    def hold(self, kind: Waited[A], ask: A, /) -> DurableCall[A]:
+        """Make a call of it that nobody waits for."""
+        ...
+
     def decide(self, key: str, value: Raw, /) -> Entry | None:
         """Return what is recorded under `key`, now or before; None if the run has been here without it."""
+        ...
+
+    @property
+    def family(self) -> Parent:
+        """Its children."""
         ...
 
 
@@ -110,8 +151,8 @@ class Outside:
     admit: Admit
     cancel: Callable[[TaskCall], None]
     """Forget a call of a task that was admitted."""
-    send: Callable[[SendOp], None]
-    """Send an event in the next unit."""
+    send: Callable[[SendOp | StartOp | StopOp], None]
+    """Send an event, start a child or tell one to end in the next unit."""
     arrivals: Arrivals
     """What has reached the run and is unread."""
 
@@ -151,14 +192,18 @@ class Cancellable(Protocol):
 
 
 class Unasked(Protocol):
-    """A kind whose entries come without being asked for: on replay each is delivered in its place."""
+    """A kind whose entries nobody waits for: on replay each is delivered in its place."""
 
     def recorded(self, entry: Entry, /) -> str:
         """Return what a person is told of the entry."""
         ...
 
-    def deliver(self, entry: Entry, cancelling: Cancellable, /) -> None:
-        """Do to the body what it says, live and on replay."""
+    def is_next(self, entry: Entry, family: Parent | None, /) -> bool:
+        """Tell whether the body has come to where it can be delivered."""
+        ...
+
+    def deliver(self, entry: Entry, cancelling: Cancellable, family: Parent | None, /) -> None:
+        """Do to the body what it says."""
         ...
 
 
@@ -168,8 +213,9 @@ class Waited(Kind[A, Any], Protocol[A]):
     def key(self, ask: A, /) -> tuple[str, Callable[[A], Exception] | None, bytes]:
         """Return its key, whether all calls with this key are one, and what it is asked with, in canonical form.
 
-        If they are one, that is what makes the error of a call whose form is not the first one's; if they are not,
-        `keys.numbered` makes a key of each. Raises PayloadError if what it is asked with does not fit.
+        If they are one, that is what makes the error of a call whose form is not the first one's, or `joined` if they
+        are only as long as one is open; if they are not, `keys.numbered` makes a key of each. Raises PayloadError if
+        what it is asked with does not fit.
         """
         ...
 
@@ -194,6 +240,11 @@ class Waited(Kind[A, Any], Protocol[A]):
         ...
 
 
+def joined(ask: Ask[Any]) -> Exception:
+    """Stand for: all calls with this key are one while it is open."""
+    raise AssertionError(f"{ask} is asked with its key alone")
+
+
 class Taken(NamedTuple):
     """What becomes of a call by arrivals: its outcome, and which of them it consumes."""
 
@@ -205,6 +256,11 @@ class Taken(NamedTuple):
 class Arriving(Waited[A], Protocol[A]):
     """A kind whose outcome is an arrival, or several."""
 
+    @property
+    def through_cancel(self) -> bool:
+        """Whether its outcomes are recorded also between a cancel and the interruption of the body."""
+        ...
+
     def timeout(self, ask: A, /) -> int | None:
         """Return the microseconds after which its wait is over; None if it has no end of its own."""
         ...
@@ -213,12 +269,24 @@ class Arriving(Waited[A], Protocol[A]):
         """Return what a parked run waits for on its behalf: an event as its name says, other arrivals by their kind."""
         ...
 
-    def arrived(self, call: DurableCall[A], arrivals: Arrivals, /) -> list[Arrival]:
-        """Return the unread arrivals that answer the call, oldest first; none if they are not all there."""
+    def child(self, ask: A, /) -> str | None:
+        """Return the child whose end alone answers it; None if what answers it is to be looked for by `arrived`."""
+        ...
+
+    def arrived(self, call: DurableCall[A], arrivals: Arrivals, /) -> list[Arrival] | None:
+        """Return the unread arrivals that answer the call, oldest first; None if they are not all there."""
         ...
 
     def take(self, call: DurableCall[A], arrived: list[Arrival], room: int, /) -> Taken:
         """Return what becomes of the call by them; a message has `room` bytes for it."""
+        ...
+
+    def took(self, call: DurableCall[A], ok: bool, value: bytes | Raw, family: Parent | None, /) -> bool:
+        """Take in that this is its outcome, now or by an earlier claim; tell whether all of it can be read."""
+        ...
+
+    def holds_cancel(self, call: DurableCall[A], arrivals: Arrivals, /) -> bool:
+        """Tell whether a cancel is to interrupt the body only when more has come for the call."""
         ...
 
 

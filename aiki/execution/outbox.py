@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiki.core.keys import DETAILS
-from aiki.wire.messages import UNDER_WAY, Attempt, End, Entry, Fence, SendOp, TimerAsk, Unit
+from aiki.wire.messages import UNDER_WAY, Attempt, End, Entry, Fence, SendOp, StartOp, StopOp, TimerAsk, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Outbox:
         self.in_flight: Unit | None = None
         self._entries: list[Entry] = []
         self._attempts: list[Attempt] = []
-        self._ops: list[SendOp] = []
+        self._ops: list[SendOp | StartOp | StopOp] = []
         self._timer: TimerAsk | None = None
         self._shown: Attempt | None = None
         self._shows = False
@@ -79,8 +79,8 @@ class Outbox:
         self._attempts.append(attempt)
         self.added += 1
 
-    def add_op(self, op: SendOp) -> None:
-        """Append an event that the run sends."""
+    def add_op(self, op: SendOp | StartOp | StopOp) -> None:
+        """Append what the run sends, starts or tells to end."""
         self._ops.append(op)
         self.added += 1
 
@@ -123,7 +123,10 @@ class Outbox:
             unit.attempts.append(self._shown)
             self._shows = False
         if self._ops:
-            unit.ops, self._ops = self._ops, []
+            ops, self._ops = self._ops, []
+            unit.ops = [op for op in ops if isinstance(op, SendOp)]
+            unit.starts = [op for op in ops if isinstance(op, StartOp)]
+            unit.stops = [op for op in ops if isinstance(op, StopOp)]
         if self._timer is not None:
             unit.timer, self._timer = (None if end is not None else self._timer), None
         self.sent = self.added

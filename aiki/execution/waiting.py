@@ -30,7 +30,7 @@ def awaits_word(body: Body | None, arrivals: Arrivals) -> bool:
     """Tell whether the daemon has yet to say what comes next: whether a timer fires, or what has arrived."""
     if body is None:
         return False
-    return arrivals.is_partial or (bool(body.waiting) and (body.is_asking or arrivals.behind))
+    return arrivals.is_partial or (body.is_waiting and (body.is_asking or arrivals.behind))
 
 
 def what_moves(attempts: Attempts, *, more: bool, holds_back: bool) -> Moving:
@@ -53,7 +53,7 @@ def next_wake(body: Body | None, attempts: Attempts, resting_since: Callable[[],
     retry = attempts.next_retry_at() if attempts.has_retries else None
     is_timer = timer is not None and (retry is None or timer <= retry)
     at = timer if is_timer else retry
-    if body is not None and body.waiting:
+    if body is not None and body.is_waiting:
         return Wake(at, Move.WAIT, resting_since())
     return None if at is None else Wake(at, Move.SLEEP if is_timer else Move.RETRY)
 

@@ -7,10 +7,12 @@ from typing import Any, ClassVar, TypeVar
 
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
+from aiki.core.ids import parse_run_id
 from aiki.core.keys import EVENT, SEND
 from aiki.inside.durable import Ask
-from aiki.inside.event import Awaited, BoundEvent, Event, Message
+from aiki.inside.event import Awaited, BoundEvent, Event, Message, check_event
 from aiki.wire.limits import UNREAD_EVENTS
+from aiki.wire.messages.options import check_key
 
 R = TypeVar("R")
 
@@ -63,6 +65,20 @@ def wait_any(events: Sequence[Event[Any]], *, timeout: Duration | None) -> Wait[
     for event in events:
         by_name.setdefault(_checked(event, "wait_any").name, event)
     return Wait(tuple(by_name.values()), 1, _microseconds(timeout), _message, "wait_any")
+
+
+def sending(
+    run_id: str, event: Event[Any], value: Any, *, sender: tuple[str, int, int], idempotency_key: str | None = None
+) -> Send:
+    """Return the ask for the send of an event. Raises UsageError, and PayloadError if the value does not fit it."""
+    check_event(event, method="send", example='await run.send(run_id, Event("approved", type=str), "alice")')
+    if idempotency_key is not None:
+        check_key(idempotency_key)
+    try:
+        target = parse_run_id(run_id)
+    except (ValueError, AttributeError, TypeError):
+        raise UsageError(f"send() was given {run_id!r}, which is not the id of a run") from None
+    return Send(target, event.bind(value), idempotency_key, sender)
 
 
 def _checked(event: object, method: str) -> Event[Any]:

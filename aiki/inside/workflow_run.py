@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import uuid
 from asyncio import _get_running_loop
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 import msgspec
 
 from aiki.core.duration import Duration, to_microseconds
-from aiki.core.errors import UsageError
-from aiki.core.ids import parse_run_id
 from aiki.core.keys import PATCH, TIMER, UNTIL
 from aiki.core.moments import to_datetime, to_wire
-from aiki.inside.asks import Send, wait_any, wait_for
+from aiki.inside.asks import sending, wait_any, wait_for
+from aiki.inside.child import Child, results
 from aiki.inside.durable import Ask, Durable
-from aiki.inside.event import Awaited, Event, Message, check_event
+from aiki.inside.event import Awaited, Event, Message
 from aiki.inside.log import RunLog
 from aiki.payload.details import OF_RUN, encode_details
 from aiki.wire.codec import encode
 from aiki.wire.messages import Said
-from aiki.wire.messages.options import check_key
 
 if TYPE_CHECKING:
     from random import Random
@@ -224,15 +222,16 @@ class WorkflowRun:
         A run takes what has an `idempotency_key` once for each name and key. Raises RunEnded if the run has ended,
         SendFailed if it did not take the event, PayloadError if the value does not fit the event's type.
         """
-        check_event(event, method="send", example='await run.send(run_id, Event("approved", type=str), "alice")')
-        if idempotency_key is not None:
-            check_key(idempotency_key)
-        try:
-            target = parse_run_id(run_id)
-        except (ValueError, AttributeError, TypeError):
-            raise UsageError(f"send() was given {run_id!r}, which is not the id of a run") from None
         sender = (self.origin_id, self.generation, self.attempt)
-        await self._body.ask(Send(target, event.bind(value), idempotency_key, sender))
+        await self._body.ask(sending(run_id, event, value, sender=sender, idempotency_key=idempotency_key))
+
+    async def all(self, children: Iterable[Child[R]], /) -> list[R]:
+        """Wait durably until all of these children have ended, and return their results in the same order.
+
+        However many they are, it is one wait: a run that has left memory for it is not woken by each of them. Raises
+        ChildFailed, once all have ended, if one did not complete: the first of them in this order.
+        """
+        return await results(self._body, children)
 
     def random(self) -> float:
         """Return a number in [0, 1) that is the same on replay."""

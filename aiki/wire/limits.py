@@ -39,6 +39,8 @@ LISTED_BYTES: Final = 4 * 1024
 """A workflow's result in a list; a larger one is left out, and its size told."""
 COUNTED_RUNS: Final = 10_000
 """Runs of a route that have ended alike are counted no further: one more is told as `capped`."""
+FAMILY_DEPTH: Final = 100
+"""Ancestors of one run."""
 CLAIM_RUNS: Final = 200
 """Runs in one claim."""
 UNIT_ITEMS: Final = 5_000

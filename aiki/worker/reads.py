@@ -38,6 +38,10 @@ class Reads:
         """Read what is unread in the run's inbox beyond number `after`; `run.on_inbox` gets it."""
         self._start(run, Inbox(run.fence.run_id, after), run.on_inbox)
 
+    def ends(self, run: ClaimedRun, after: int) -> None:
+        """Read ends of children that the run's entries have taken; `run.on_ends` gets them, or `on_page_refused`."""
+        self._start(run, Inbox(run.fence.run_id, after, ends=True), run.on_ends)
+
     def close(self) -> None:
         """Read no more."""
         for task in self._reading:

@@ -104,6 +104,10 @@ class Runs:
         """Read what has come to the run; `run.on_inbox` gets it."""
         self._reads.inbox(run, after)
 
+    def read_ends(self, run: ClaimedRun, after: int) -> None:
+        """Read ends of children that its entries have taken; `run.on_ends` gets them."""
+        self._reads.ends(run, after)
+
     def lingering(self, run: ClaimedRun) -> None:
         """Free the slot of a run that only waits."""
         self._slots.linger(run)

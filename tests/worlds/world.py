@@ -119,6 +119,8 @@ class World:
         """How much of what has come may come along with the word of it; some of it has been told before."""
         self.reads = 0
         """How often the inbox was read beside claims."""
+        self.ends_read = 0
+        """How often ends of children were read again, a page each time."""
         self.broken: AssertionError | None = None
         """What was written that breaks a rule."""
         self.refused_parks = 0
@@ -158,6 +160,11 @@ class World:
     def read_inbox(self, run: ClaimedRun, after: int) -> None:
         self.reads += 1
         self._loop.call_later(self.random.choice(self.latency), self._read_inbox, run, after)
+
+    def read_ends(self, run: ClaimedRun, after: int) -> None:
+        self.ends_read += 1
+        reply = self.inbox.ends(after, self.page_length)
+        self._loop.call_later(self.random.choice(self.latency), self._alive, run, "on_ends", reply)
 
     def lingering(self, run: ClaimedRun) -> None:
         self.lingered += 1

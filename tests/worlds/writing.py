@@ -100,7 +100,7 @@ def answered(world: World, until: int | None = None) -> list[str]:
     queued = {row.number for queue in execution._arrivals._events.values() for row in queue}
     left = [row for row in world.inbox.arrivals if row.number in queued or row.number > execution._arrivals.seen]
     found = []
-    for call, _ in execution._body.waiting.values():
+    for call, _ in execution._body._calls.waiting.values():
         if isinstance(call.ask, Wait):
             names = [event.name for event in call.ask.events]
             come = [row for row in left if row.name in names and (until is None or row.at <= until)]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiki.core.keys import CANCEL, EVENT, INTERRUPT, PATCH, SEND, TASK, TIMER, UNTIL
+from aiki.core.keys import ALL, CANCEL, END, EVENT, INTERRUPT, PATCH, SEND, START, STARTS, STOP, TASK, TIMER, UNTIL
 from aiki.execution.kind import Kind, Unasked
 from aiki.execution.kinds.cancel import Cancels, Interrupts
+from aiki.execution.kinds.end import Ends, EndsOfAll
 from aiki.execution.kinds.event import Events
 from aiki.execution.kinds.patch import Patches
 from aiki.execution.kinds.send import Sends
+from aiki.execution.kinds.start import StartLists, Starts
+from aiki.execution.kinds.stop import Stops
 from aiki.execution.kinds.task import Tasks
 from aiki.execution.kinds.timer import Dates, Timers
 
@@ -21,6 +24,10 @@ KINDS: Final[Mapping[str, Kind[Any, Any]]] = {
     PATCH: Patches(),
     EVENT: Events(),
     SEND: Sends(),
+    START: Starts(),
+    END: Ends(),
+    ALL: EndsOfAll(),
+    STOP: Stops(),
 }
-UNASKED: Final[Mapping[str, Unasked]] = {CANCEL: Cancels(), INTERRUPT: Interrupts()}
-"""Kinds whose entries no code asks for."""
+UNASKED: Final[Mapping[str, Unasked]] = {CANCEL: Cancels(), INTERRUPT: Interrupts(), STARTS: StartLists()}
+"""Kinds whose entries nobody waits for."""

@@ -7,7 +7,7 @@ it is an entry of its own.
 from __future__ import annotations
 
 from aiki.core.keys import CANCEL, INTERRUPT, named
-from aiki.execution.kind import Cancellable
+from aiki.execution.kind import Cancellable, Parent
 from aiki.wire.codec import decoder
 from aiki.wire.messages import NULL, Arrival, CancelNote, Entry
 
@@ -19,7 +19,11 @@ class Cancels:
         """Return who wants that, and why."""
         return f"the cancel: {cancel_of(entry).words()}"
 
-    def deliver(self, entry: Entry, cancelling: Cancellable, /) -> None:
+    def is_next(self, entry: Entry, family: Parent | None, /) -> bool:
+        """Return True: no code asks for it."""
+        return True
+
+    def deliver(self, entry: Entry, cancelling: Cancellable, family: Parent | None, /) -> None:
         """Keep the body from moving until its tries have ended."""
         cancelling.begin(entry)
 
@@ -31,7 +35,11 @@ class Interrupts:
         """Return what happened."""
         return "the interruption of the body by a cancel"
 
-    def deliver(self, entry: Entry, cancelling: Cancellable, /) -> None:
+    def is_next(self, entry: Entry, family: Parent | None, /) -> bool:
+        """Return True: no code asks for it."""
+        return True
+
+    def deliver(self, entry: Entry, cancelling: Cancellable, family: Parent | None, /) -> None:
         """Raise CancelledError where the body waits."""
         cancelling.interrupt()
 

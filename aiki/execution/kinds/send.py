@@ -16,7 +16,7 @@ from aiki.core.canonical import digest
 from aiki.core.errors import RunEnded, SendFailed
 from aiki.core.ids import derived_id
 from aiki.execution.arrivals import Arrivals
-from aiki.execution.kind import Asker, DurableCall, Outside, Taken, shown
+from aiki.execution.kind import Asker, DurableCall, Outside, Parent, Taken, shown
 from aiki.inside.asks import Send
 from aiki.wire.codec import decoder, encode
 from aiki.wire.messages import Arrival, Entry, Outcome, SendOp
@@ -38,6 +38,7 @@ class Sends:
 
     at_once = False
     may_stay_unasked = False
+    through_cancel = False
 
     def ask(self, body: Asker, ask: Send, /) -> Coroutine[Any, Any, None]:
         """Return the wait for the send's outcome. Awaiting raises SendFailed if the event was not taken."""
@@ -86,16 +87,27 @@ class Sends:
         """Return that outcomes of ops are waited for."""
         return [_OP]
 
-    def arrived(self, call: SendCall, arrivals: Arrivals, /) -> list[Arrival]:
+    def child(self, ask: Send, /) -> None:
+        """Return None: it has nothing to do with children."""
+
+    def arrived(self, call: SendCall, arrivals: Arrivals, /) -> list[Arrival] | None:
         """Return the outcome of its op."""
         outcome = arrivals.outcome(call.ask.id)
-        return [] if outcome is None else [outcome]
+        return None if outcome is None else [outcome]
 
     def take(self, call: SendCall, arrived: list[Arrival], room: int, /) -> Taken:
         """Take the outcome."""
         (outcome,) = arrived
         result = decoder(Outcome).decode(outcome.value).result
         return Taken(result in ("taken", "repeated"), outcome.value, arrived)
+
+    def took(self, call: SendCall, ok: bool, value: bytes | Raw, family: Parent | None, /) -> bool:
+        """Return True: what is recorded says it all."""
+        return True
+
+    def holds_cancel(self, call: SendCall, arrivals: Arrivals, /) -> bool:
+        """Return False: its wait is interrupted."""
+        return False
 
 
 def _failure(ask: Send, outcome: Outcome) -> SendFailed:

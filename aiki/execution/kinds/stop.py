@@ -1,0 +1,92 @@
+"""The kind `stop`: a child is told to end by an op in the next unit, settled by its outcome, which is an arrival."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Coroutine
+from typing import Any, Final, TypeAlias
+
+from msgspec import Raw
+
+from aiki.core import keys
+from aiki.core.canonical import digest
+from aiki.core.ids import derived_id
+from aiki.execution.arrivals import Arrivals
+from aiki.execution.kind import Asker, DurableCall, Outside, Parent, Taken, shown
+from aiki.inside.kin import Stop
+from aiki.wire.codec import decoder, encode
+from aiki.wire.messages import Arrival, Entry, Outcome, StopOp
+
+StopCall: TypeAlias = DurableCall[Stop]
+
+_OP: Final = "op"
+
+
+class Stops:
+    """Children that a run tells to end."""
+
+    at_once = False
+    may_stay_unasked = False
+    through_cancel = False
+
+    def ask(self, body: Asker, ask: Stop, /) -> Coroutine[Any, Any, None]:
+        """Return the wait until it has been told."""
+        return body.wait(self, ask, self)
+
+    def recorded(self, entry: Entry, /) -> str:
+        """Return the child's workflow, the key, and what became of it."""
+        return f"cancel of child {keys.name_of(entry.key)} [{entry.key}] came to {shown(entry.value)}"
+
+    def key(self, ask: Stop, /) -> tuple[str, None, bytes]:
+        """Return a key of the child and the reason; each is one of its own."""
+        form = encode([ask.child.key, ask.reason])
+        return keys.of_input(keys.STOP, ask.child.workflow, digest(form)), None, form
+
+    def keep(self, call: StopCall, /) -> None:
+        """Name it by its call."""
+        call.ask.id = derived_id(*call.ask.sender, call.key, milliseconds=call.asked_at // 1_000)
+
+    def start(self, call: StopCall, outside: Outside, now: int, *, announce: bool) -> None:
+        """Tell the child, unless an earlier claim has: then the outcome is there."""
+        ask = call.ask
+        if outside.arrivals.outcome(ask.id) is None:
+            outside.send(StopOp(ask.id, ask.child.id, ask.reason))
+
+    def abandon(self, call: StopCall, outside: Outside) -> None:
+        """Do nothing: what is told is told."""
+
+    def settle(self, call: StopCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
+        """Resolve: a child that has ended already stays as it is."""
+        future.set_result(None)
+
+    def asked(self, call: StopCall, /) -> str:
+        """Return the child and the reason."""
+        return f"cancel of child {call.ask.child.workflow} [{call.key}] with {shown(call.form)}"
+
+    def timeout(self, ask: Stop, /) -> None:
+        """Return None: its outcome comes with the unit that tells the child."""
+
+    def waits(self, ask: Stop, /) -> list[str]:
+        """Return that outcomes of ops are waited for."""
+        return [_OP]
+
+    def child(self, ask: Stop, /) -> None:
+        """Return None: it waits for no end."""
+
+    def arrived(self, call: StopCall, arrivals: Arrivals, /) -> list[Arrival] | None:
+        """Return the outcome of its op."""
+        outcome = arrivals.outcome(call.ask.id)
+        return None if outcome is None else [outcome]
+
+    def take(self, call: StopCall, arrived: list[Arrival], room: int, /) -> Taken:
+        """Take the outcome."""
+        (outcome,) = arrived
+        return Taken(decoder(Outcome).decode(outcome.value).result == "taken", outcome.value, arrived)
+
+    def took(self, call: StopCall, ok: bool, value: bytes | Raw, family: Parent | None, /) -> bool:
+        """Return True: what is recorded says it all."""
+        return True
+
+    def holds_cancel(self, call: StopCall, arrivals: Arrivals, /) -> bool:
+        """Return False: its wait is interrupted."""
+        return False

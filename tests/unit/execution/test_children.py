@@ -1,0 +1,258 @@
+"""Children that a body starts and waits for: live, and on replay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from aiki.core.errors import ChildFailed
+from aiki.core.ids import derived_id
+from aiki.core.states import Move, State
+from aiki.inside.workflow_run import WorkflowRun
+from tests.unit.execution.families import (
+    approved,
+    breaks,
+    children,
+    grown,
+    hears,
+    keys,
+    raised,
+    sleeper,
+    square,
+)
+from tests.unit.execution.replays import again, calls, double, error_of, output
+from tests.worlds.world import World
+
+
+def test_a_child_that_is_awaited_is_two_entries_and_its_replay_starts_nobody() -> None:
+    async def body(run: WorkflowRun) -> int:
+        return await square.run(run, 7)
+
+    world = grown(body)
+    assert (output(world), keys(world)) == ("49", ["starts", "end"])
+    (child,) = children(world)
+    (start,) = [start for unit in world.units for start in unit.starts]
+    key = world.journal[1].key.replace("end:", "start:")
+    assert child.run_id == derived_id(world.run_id, 0, 1, key, milliseconds=world.started // 1_000)
+    assert json.loads(bytes(world.journal[0].value)) == [[key, child.run_id, 0]]
+    assert (start.workflow, start.version, bytes(start.input), start.parent_close) == (
+        *("square", "1", b'{"number":7}', "cancel"),
+    )
+    assert bytes(world.journal[1].value) == b'"completed"', "its output stands with the child"
+
+
+def test_children_that_are_gathered_start_in_one_unit_and_their_results_come_as_they_end() -> None:
+    async def body(run: WorkflowRun) -> list[Any]:
+        return list(await asyncio.gather(sleeper.run(run, 5, "a"), square.run(run, 3), sleeper.run(run, 2, "b")))
+
+    world = grown(body)
+    assert (output(world), calls) == ('["a",9,"b"]', ["b", "a"])
+    assert [len(unit.starts) for unit in world.units if unit.starts] == [3]
+    assert keys(world) == ["starts", "end", "end", "end"]
+
+
+def test_a_start_shares_its_commit_with_what_was_recorded_before_it() -> None:
+    async def body(run: WorkflowRun) -> int:
+        return await square.run(run, await double.run(run, 3))
+
+    world = grown(body)
+    assert [entry.key.split(":")[0] for entry in world.units[0].entries] == ["task", "starts"]
+    assert output(world) == "36"
+
+
+def test_all_waits_once_for_all_and_its_entry_takes_every_end() -> None:
+    async def body(run: WorkflowRun) -> list[int]:
+        return await run.all([await square.start(run, number) for number in range(5)])
+
+    world = grown(body)
+    assert (output(world), keys(world)) == ("[0,1,4,9,16]", ["starts", "all"])
+    assert sorted(world.journal[1].takes) == [1, 2, 3, 4, 5]
+    assert bytes(world.journal[1].value) == b'{"completed":5}'
+
+
+def test_a_result_that_is_asked_again_and_from_two_branches_is_one_entry() -> None:
+    async def body(run: WorkflowRun) -> list[Any]:
+        child = await sleeper.start(run, 3, "x")
+        both = await asyncio.gather(child.result(), child.result())
+        return [*both, await child.result(), *await run.all([child, child])]
+
+    world = grown(body)
+    assert (output(world), keys(world)) == ('["x","x","x","x","x"]', ["starts", "end"])
+
+
+def test_what_all_has_brought_is_known_to_result_and_the_other_way_round() -> None:
+    async def body(run: WorkflowRun) -> list[Any]:
+        one, two = await square.start(run, 1), await square.start(run, 2)
+        first = await one.result()
+        return [first, await run.all([one, two]), await two.result(), await run.all([])]
+
+    world = grown(body)
+    assert (output(world), keys(world)) == ("[1,[1,4],4,[]]", ["starts", "end", "all"])
+    assert len(world.journal[2].takes) == 1
+
+
+def test_a_wait_for_all_beside_a_wait_for_each_comes_to_its_end_too() -> None:
+    async def body(run: WorkflowRun) -> list[Any]:
+        pair = [await sleeper.start(run, seconds, str(seconds)) for seconds in (1, 2)]
+        results = await asyncio.gather(run.all(pair), *[child.result() for child in pair], run.all(pair))
+        return list(results)
+
+    world = grown(body)
+    assert output(world) == '[["1","2"],"1","2",["1","2"]]'
+    assert sorted(keys(world)) == ["all", "all", "end", "end", "starts"]
+
+
+def test_a_wait_that_is_given_up_leaves_the_end_to_the_next() -> None:
+    async def body(run: WorkflowRun) -> list[Any]:
+        child = await sleeper.start(run, 5, "x")
+        try:
+            await asyncio.wait_for(child.result(), 2)
+        except TimeoutError:
+            return ["late", await child.result()]
+        return []
+
+    world = grown(body)
+    assert (output(world), keys(world)) == ('["late","x"]', ["starts", "timer", "end"])
+
+
+def test_a_child_that_failed_raises_with_its_error_each_time_it_is_asked() -> None:
+    async def body(run: WorkflowRun) -> list[Any]:
+        child = await breaks.start(run, "no stock")
+        seen = []
+        for _ in range(2):
+            try:
+                await child.result()
+            except ChildFailed as error:
+                seen.append([error.run_id == child.run_id, error.type, error.message, error.state, str(error)])
+                seen[-1].append("raise ValueError" in error.traceback)
+        return seen[0] if seen[0] == seen[1] else seen
+
+    world = grown(body)
+    (child,) = children(world)
+    text = f"child {child.run_id} of workflow 'breaks' failed: ValueError: no stock"
+    assert json.loads(output(world)) == [True, "ValueError", "no stock", "failed", text, True]
+    assert not world.journal[1].ok
+
+
+def test_of_all_the_first_that_failed_raises_once_all_have_ended() -> None:
+    async def body(run: WorkflowRun) -> str:
+        slow = await sleeper.start(run, 5, "slow")
+        try:
+            await run.all(
+                [await square.start(run, 1), await breaks.start(run, "a"), await breaks.start(run, "b"), slow]
+            )
+        except ChildFailed as error:
+            return error.message
+        return "none"
+
+    world = grown(body)
+    assert (output(world), calls) == ('"a"', ["slow"])
+    assert json.loads(bytes(world.journal[1].value)) == {"failed": 2, "completed": 2}
+
+
+def test_what_is_started_last_is_started_with_the_end_and_cancelled_or_left_by_it() -> None:
+    async def body(run: WorkflowRun) -> str:
+        await sleeper.options(parent_close="abandon").start(run, 3, "left")
+        await sleeper.start(run, 3, "with me")
+        return "over"
+
+    world = grown(body)
+    assert (output(world), keys(world), len(world.units)) == ('"over"', ["starts"], 1)
+    assert [child.state for child in children(world)] == [State.COMPLETED, State.CANCELLED]
+    assert "left" in calls
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_children_that_are_to_be_waited_for_end_before_their_parent_does(fails: bool) -> None:
+    async def body(run: WorkflowRun) -> str:
+        patient = sleeper.options(parent_close="wait")
+        for seconds in (3, 2):
+            await patient.start(run, seconds, str(seconds))
+        await (await patient.start(run, 1, "1")).result()
+        if fails:
+            raise ValueError("over")
+        return "over"
+
+    world = raised(body)
+    assert world.end is not None
+    assert calls == ["1", "2", "3"]
+    assert keys(world) == ["starts", "end", "all"]
+    assert [child.state for child in children(world)] == [State.COMPLETED] * 3
+    assert (world.end.move, "over" in error_of(world.end)) == (Move.FAIL if fails else Move.COMPLETE, fails)
+    repeated = again(world)
+    assert repeated.end is not None
+    assert repeated.end.move is world.end.move
+
+
+def test_a_child_takes_what_is_sent_to_it_in_the_unit_that_starts_it_and_ends_when_told() -> None:
+    async def body(run: WorkflowRun) -> list[str]:
+        one, two = await hears.start(run), await hears.start(run)
+        await asyncio.gather(one.send(approved, "hello"), two.cancel(reason="not needed"))
+        seen = [await one.result()]
+        await one.cancel()
+        try:
+            await two.result()
+        except ChildFailed as error:
+            seen += [error.state, error.type]
+        return seen
+
+    world = grown(body)
+    (unit,) = [unit for unit in world.units if unit.starts]
+    assert (len(unit.starts), len(unit.ops), [stop.reason for stop in unit.stops]) == (2, 1, ["not needed"])
+    assert output(world) == '["hello","cancelled","RunCancelled"]'
+
+
+def test_a_parent_that_leaves_memory_for_its_children_is_woken_by_their_ends() -> None:
+    async def body(run: WorkflowRun) -> list[Any]:
+        return list(await asyncio.gather(*[sleeper.run(run, seconds, str(seconds)) for seconds in (100, 200, 201)]))
+
+    world = grown(body)
+    assert output(world) == '["100","200","201"]'
+    assert (world.ends, world.epoch) == ([Move.WAIT, Move.WAIT, Move.COMPLETE], 3)
+    assert world.ends_read == 1, "a first claim has none to read"
+
+
+@pytest.mark.parametrize("page_length", [2, 1_000])
+def test_ends_are_read_again_page_after_page_before_a_replay_begins(page_length: int) -> None:
+    async def body(run: WorkflowRun) -> list[int]:
+        numbers = await run.all([await square.start(run, number) for number in range(5)])
+        await run.sleep("1h")
+        return numbers
+
+    world = raised(body, page_length=page_length)
+    assert (output(world), world.epoch) == ("[0,1,4,9,16]", 2)
+    assert world.ends_read == (3 if page_length == 2 else 1)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["its commit stood", "its commit was lost"])
+def test_a_crash_while_children_start_starts_each_once(lost: bool) -> None:
+    async def body(run: WorkflowRun) -> list[int]:
+        return await run.all([await square.start(run, number) for number in range(3)])
+
+    def crash(world: World) -> None:
+        unit, world._pending = world._pending, None
+        assert unit is not None
+        assert unit.starts
+        if not lost:
+            world.write(unit)
+        world.crash()
+
+    world = grown(body, (0.05, crash), latency=(0.1,))
+    assert output(world) == "[0,1,4]"
+    assert len(children(world)) == 3
+
+
+def test_a_replay_whose_ends_are_gone_is_blocked_and_says_so() -> None:
+    async def body(run: WorkflowRun) -> int:
+        return await square.run(run, 7)
+
+    world = raised(body)
+    world.inbox.arrivals.clear()
+    repeated = again(world)
+    assert repeated.state is State.BLOCKED
+    assert repeated.end is not None
+    why = f"what entry {world.journal[1].key} has taken is no longer in the run's inbox: it cannot be replayed"
+    assert repeated.end.why == why
