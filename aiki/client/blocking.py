@@ -127,6 +127,22 @@ class BlockingHandle(Generic[R]):
         return self._portal.call(self._handle.resume)
 
     @overload
+    def retry(
+        self,
+        *,
+        from_task: str | None = None,
+        from_start: bool = False,
+        keep: str | Iterable[str] = (),
+        again: str | Iterable[str] = (),
+        force: bool = False,
+    ) -> BlockingHandle[R]: ...
+    @overload
+    def retry(self, *, input: Call[R] | Mapping[str, Any]) -> BlockingHandle[R]: ...
+    def retry(self, **said: Any) -> BlockingHandle[R]:
+        """Have a run that failed or was cancelled go on in a new one; as `Handle.retry`."""
+        return BlockingHandle(self._portal.call(partial(self._handle.retry, **said)), self._portal)
+
+    @overload
     def send(self, event: Event[None], /, *, idempotency_key: str | None = None) -> None: ...
     @overload
     def send(self, event: Event[V], value: V, /, *, idempotency_key: str | None = None) -> None: ...
@@ -237,6 +253,40 @@ class BlockingRuns:
     def resume(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Let a run go on; as `Runs.resume`."""
         return self._portal.call(partial(self._runs.resume, run_id, actor=actor))
+
+    def retry(
+        self,
+        run_id: str,
+        *,
+        from_task: str | None = None,
+        from_start: bool = False,
+        input: Call[Any] | Mapping[str, Any] | None = None,
+        keep: str | Iterable[str] = (),
+        again: str | Iterable[str] = (),
+        force: bool = False,
+        actor: str | None = None,
+    ) -> RunStatus:
+        """Have a run that failed or was cancelled go on in a new one; as `Runs.retry`."""
+        asked = partial(self._runs.retry, run_id, from_task=from_task, from_start=from_start, input=input, actor=actor)
+        return self._portal.call(partial(asked, keep=keep, again=again, force=force))
+
+    def retry_batch(
+        self,
+        runs: Iterable[str] | RunFilter,
+        *,
+        from_task: str | None = None,
+        from_start: bool = False,
+        keep: str | Iterable[str] = (),
+        again: str | Iterable[str] = (),
+        force: bool = False,
+        limit: int | None = None,
+        per_second: float | None = None,
+        actor: str | None = None,
+    ) -> Sequence[RunStatus | AikiError]:
+        """Retry many runs; as `Runs.retry_batch`."""
+        asked = partial(self._runs.retry_batch, runs, from_task=from_task, from_start=from_start, actor=actor)
+        paced = partial(asked, limit=limit, per_second=per_second)
+        return self._portal.call(partial(paced, keep=keep, again=again, force=force))
 
     @overload
     def send(

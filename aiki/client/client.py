@@ -53,7 +53,7 @@ class Client:
         self.runs = Runs(transport, routes, sending)
         self.workflows = RegisteredWorkflows(transport)
         self._waits = Waits(transport)
-        self._door = ClientDoor(transport, self._waits, sending)
+        self._door = ClientDoor(transport, self._waits, sending, routes)
         self._enqueueing = Enqueueing(transport, self._waits, routes)
 
     @classmethod

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from aiki.client import control, waits
+from aiki.client import control, retrying, waits
 from aiki.client.control import Order
+from aiki.client.named import RouteBook
 from aiki.client.sending import Parcel, Sending
 from aiki.client.wire import Wire
 from aiki.core.errors import NotFound
+from aiki.definitions.retrying import RetryOrder
 from aiki.inside.event import BoundEvent
 from aiki.wire.messages import Pause, Resume, RunStatus, Wake
 
@@ -17,25 +19,26 @@ from aiki.wire.messages import Pause, Resume, RunStatus, Wake
 class ClientDoor:
     """Reads, waits and orders as the client would itself."""
 
-    def __init__(self, wire: Wire, waiting: waits.Waits, sending: Sending) -> None:
+    def __init__(self, wire: Wire, waiting: waits.Waits, sending: Sending, routes: RouteBook) -> None:
         self._wire = wire
+        self._routes = routes
         self._waits = waiting
         self._sending = sending
 
     async def read(self, run_id: str) -> RunStatus:
-        """Return the run as it is now. Raises NotFound."""
-        found = await waits.read(self._wire, [run_id])
+        """Return the run as it is now, or the newest of its retries. Raises NotFound."""
+        found = await retrying.newest(self._wire, await waits.read(self._wire, [run_id]))
         if run_id not in found:
             raise NotFound(f"run {run_id} does not exist in namespace {self._wire.namespace!r}")
         return found[run_id]
 
     def end(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
-        """Return the run as soon as it has ended or needs a person. Raises NotFound."""
-        return self._waits.end(run_id)
+        """Return the run, or the newest of its retries, as soon as it has ended or needs a person. Raises NotFound."""
+        return retrying.end(self._waits.end, run_id)
 
     def changes(self, run_id: str) -> AsyncGenerator[RunStatus, None]:
         """Yield the run as it is now, then again at each change, until it has ended. Raises NotFound."""
-        return self._waits.changes(run_id)
+        return retrying.changes(self._waits.changes, run_id)
 
     async def send(self, run_id: str, event: BoundEvent[Any], key: str | None) -> None:
         """Put the event into the run's inbox. Raises RunEnded, Conflict, Overloaded, NotFound."""
@@ -58,3 +61,8 @@ class ClientDoor:
     def resume(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
         """Let the run go on. Raises NotFound, or Conflict if its state forbids it."""
         return control.obey(self._wire, Order(Resume), run_id)
+
+    async def retry(self, run_id: str, order: RetryOrder) -> tuple[str, bool]:
+        """Have another run go on in the run's place. Raises NotFound, or Conflict if it cannot be retried so."""
+        found = await retrying.retry(self._wire, self._routes, order, run_id)
+        return found.run_id, found.is_new

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from aiki.client.wire import Wire
+from aiki.core.errors import UsageError
 from aiki.core.moments import to_wire
 from aiki.core.states import TERMINAL, State
 from aiki.wire.limits import COUNTED_RUNS
@@ -39,6 +43,8 @@ class RunFilter:
     """Started by no other run."""
     parent: str | None = None
     """Started by this run."""
+    retried: bool | None = None
+    """Whether another run goes on in their place; either, if nothing is said. Of an order alone."""
 
     def request(self) -> ListRuns:
         """Return what asks for the first of them."""
@@ -63,11 +69,45 @@ async def pages(wire: Wire, wanted: RunFilter) -> AsyncGenerator[Sequence[str], 
     request.limit = PAGE_RUNS
     while True:
         reply = await wire.call(request)
-        if reply.runs:
-            yield [run.id for run in reply.runs]
+        if ids := [run.id for run in reply.runs if wanted.retried in (None, run.retried_by is not None)]:
+            yield ids
         if reply.cursor is None:
             return
         request.cursor = reply.cursor
+
+
+def retriable(wanted: RunFilter) -> RunFilter:
+    """Return those of the runs of which a retry can be made: that have failed or were cancelled, and have none."""
+    return replace(wanted, states=list(wanted.states) or [State.FAILED, State.CANCELLED], retried=False)
+
+
+async def named(run_ids: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:
+    """Yield the ids of runs that were named, as `pages` yields those that were found."""
+    if run_ids:
+        yield run_ids
+
+
+async def paced(
+    found: AsyncGenerator[Sequence[str], None], *, limit: int | None, per_second: float | None
+) -> AsyncGenerator[Sequence[str], None]:
+    """Yield the first `limit` of the ids that are found, and no more of them than so many a second.
+
+    Raises UsageError for a limit or a pace of nothing.
+    """
+    if (limit is not None and limit < 1) or (per_second is not None and not per_second > 0):
+        raise UsageError("a limit is 1 or more, and so many runs a second are more than none")
+    size = PAGE_RUNS if per_second is None else max(1, int(per_second))
+    given, began = 0, time.monotonic()
+    async with aclosing(found):
+        async for ids in found:
+            for start in range(0, len(ids), size):
+                some = ids[start : start + size][: None if limit is None else limit - given]
+                if not some:
+                    return
+                if per_second is not None:
+                    await asyncio.sleep(began + given / per_second - time.monotonic())
+                yield some
+                given += len(some)
 
 
 async def count(wire: Wire, wanted: RunFilter) -> RunCount:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from msgspec.structs import replace
 
-from aiki.client import control, matching, named_events, waits
+from aiki.client import control, matching, named_events, retrying, waits
 from aiki.client.control import Order
 from aiki.client.matching import RunCount, RunFilter
 from aiki.client.named import RouteBook
@@ -20,6 +20,8 @@ from aiki.core.errors import AikiError, NotFound, UsageError
 from aiki.core.moments import to_datetime
 from aiki.core.states import State
 from aiki.definitions import status, stored
+from aiki.definitions.call import Call
+from aiki.definitions.retrying import RetryOrder
 from aiki.definitions.status import RunStatus
 from aiki.inside.event import Event
 from aiki.wire import messages
@@ -109,9 +111,12 @@ class Runs:
         self._sending = sending
 
     async def status(self, run_ids: Iterable[str]) -> Sequence[RunStatus]:
-        """Return the runs in the order asked. Raises NotFound if one does not exist."""
+        """Return the runs in the order asked, of one that was retried its newest retry; `retry_of` says so.
+
+        Raises NotFound if one does not exist.
+        """
         wanted = list(run_ids)
-        found = await waits.read(self._wire, wanted)
+        found = await retrying.newest(self._wire, await waits.read(self._wire, wanted))
         for run_id in wanted:
             if run_id not in found:
                 raise NotFound(f"run {run_id} does not exist in namespace {self._wire.namespace!r}")
@@ -243,6 +248,60 @@ class Runs:
     ) -> Sequence[RunStatus | AikiError]:
         """Let many runs go on, and return of each in order how it is since, or the error of one that does not obey."""
         return await self._obeyed(Order(Resume, actor), runs)
+
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        from_task: str | None = None,
+        from_start: bool = False,
+        input: Call[Any] | Mapping[str, Any] | None = None,
+        keep: str | Iterable[str] = (),
+        again: str | Iterable[str] = (),
+        force: bool = False,
+        actor: str | None = None,
+    ) -> RunStatus:
+        """Have a run that failed or was cancelled go on in a new one, which is returned; as `Handle.retry`.
+
+        Raises NotFound, or Conflict if it cannot be retried so.
+        """
+        order = RetryOrder.of(
+            from_task=from_task, from_start=from_start, input=input, force=force, actor=actor, keep=keep, again=again
+        )
+        new = await retrying.retry(self._wire, self._routes, order, run_id)
+        return status.from_wire((await waits.read(self._wire, [new.run_id]))[new.run_id])
+
+    async def retry_batch(
+        self,
+        runs: Iterable[str] | RunFilter,
+        *,
+        from_task: str | None = None,
+        from_start: bool = False,
+        keep: str | Iterable[str] = (),
+        again: str | Iterable[str] = (),
+        force: bool = False,
+        limit: int | None = None,
+        per_second: float | None = None,
+        actor: str | None = None,
+    ) -> Sequence[RunStatus | AikiError]:
+        """Retry many runs, and return of each in order the run that goes on in its place, or why none does.
+
+        Of a filter without states that is all that failed or were cancelled; what was retried before is left out.
+        At most `limit` of them are, and `per_second` a second.
+        """
+        order = RetryOrder.of(
+            from_task=from_task, from_start=from_start, force=force, actor=actor, keep=keep, again=again
+        )
+        found = self.matching(matching.retriable(runs)) if isinstance(runs, RunFilter) else matching.named([*runs])
+        outcomes: list[RunStatus | AikiError] = []
+        async for ids in matching.paced(found, limit=limit, per_second=per_second):
+            outcomes += await self._retried(order, ids)
+        return outcomes
+
+    async def _retried(self, order: RetryOrder, run_ids: Sequence[str]) -> Sequence[RunStatus | AikiError]:
+        new = await retrying.retry_all(self._wire, order, run_ids)
+        found = await waits.read(self._wire, [one.run_id for one in new if not isinstance(one, AikiError)])
+        return [one if isinstance(one, AikiError) else status.from_wire(found[one.run_id]) for one in new]
 
     async def _obeyed(self, order: Order, runs: Iterable[str] | RunFilter) -> Sequence[RunStatus | AikiError]:
         outcomes: list[messages.RunStatus | AikiError] = []

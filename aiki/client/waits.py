@@ -21,7 +21,7 @@ import msgspec
 
 from aiki.client.wire import Wire
 from aiki.core.errors import FINAL, AikiError, NotFound
-from aiki.core.states import SETTLED, TERMINAL
+from aiki.core.states import SETTLED, TERMINAL, State
 from aiki.wire import codec
 from aiki.wire.limits import BATCH_RUNS, WATCH_SECONDS
 from aiki.wire.messages import RunNews, RunStatus, Status, Watch
@@ -132,8 +132,8 @@ class Waits:
         One that was pushed to be held may go on by now.
         """
         since, end = self._expected.pop(run_id, (None, None))
-        if end is not None and end.state in TERMINAL:
-            self._tell(run_id, end)
+        if end is not None and end.state is State.COMPLETED:
+            self._tell(run_id, end)  # of any other end there may be a retry by now
         elif end is not None or since is None or time.monotonic() - since > TRUST_SECONDS:
             self._ask([run_id])
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
@@ -13,15 +13,18 @@ from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import Conflict, WaitTimeout
 from aiki.core.states import TERMINAL, State
 from aiki.definitions import status, stored
+from aiki.definitions.retrying import RetryOrder
 from aiki.definitions.status import RunStatus
 from aiki.inside.event import check_event
 
 if TYPE_CHECKING:
+    from aiki.definitions.call import Call
     from aiki.inside.event import BoundEvent, Event
     from aiki.payload import Result
     from aiki.wire import messages
 
 V = TypeVar("V")
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -56,6 +59,10 @@ class Door(Protocol):
         """Let the run go on, and return it. Raises Conflict if its state forbids it."""
         ...
 
+    async def retry(self, run_id: str, order: RetryOrder) -> tuple[str, bool]:
+        """Have another run go on in the run's place; return its id, and whether it is new. Raises Conflict."""
+        ...
+
     async def send(self, run_id: str, event: BoundEvent[Any], key: str | None) -> None:
         """Put the event into the run's inbox. Raises RunEnded, Conflict, Overloaded."""
         ...
@@ -67,7 +74,7 @@ class Handle(Generic[R_co]):
     def __init__(self, run_id: str, door: Door, *, result: Result | None = None, created: bool = True) -> None:
         self.run_id = run_id
         self.created = created
-        """False if an earlier run with the same idempotency key was found instead."""
+        """False if an earlier run with the same idempotency key was found instead, or an earlier retry."""
         self._door = door
         self._result = result
 
@@ -80,12 +87,13 @@ class Handle(Generic[R_co]):
         return self._result
 
     async def status(self) -> RunStatus:
-        """Return the run as it is now. Raises NotFound."""
+        """Return the run as it is now; if it was retried the newest retry, and `retry_of` says so. Raises NotFound."""
         return status.from_wire(await self._door.read(self.run_id))
 
     async def result(self, *, timeout: Duration | None = None) -> R_co:
         """Wait for the run's end and return its result; without its type one that cannot be read is its raw text.
 
+        If it was retried, that of the newest retry.
         Raises RunFailed (RunTimedOut by its own timeout) or RunCancelled if it ended so, RunBlocked at once if it needs
         a person, NotFound, and WaitTimeout after `timeout`; the run goes on all the same.
         """
@@ -151,6 +159,45 @@ class Handle(Generic[R_co]):
         What came meanwhile reaches it in the order in which it came.
         """
         return status.from_wire(await self._door.resume(self.run_id))
+
+    # `self: Handle[R]`: another input is a call of the same result type, although the handle is covariant.
+    @overload
+    async def retry(
+        self: Handle[R],
+        *,
+        from_task: str | None = None,
+        from_start: bool = False,
+        keep: str | Iterable[str] = (),
+        again: str | Iterable[str] = (),
+        force: bool = False,
+    ) -> Handle[R]: ...
+    @overload
+    async def retry(self: Handle[R], *, input: Call[R] | Mapping[str, Any]) -> Handle[R]: ...
+    async def retry(
+        self,
+        *,
+        from_task: str | None = None,
+        from_start: bool = False,
+        input: Call[Any] | Mapping[str, Any] | None = None,
+        keep: str | Iterable[str] = (),
+        again: str | Iterable[str] = (),
+        force: bool = False,
+    ) -> Handle[Any]:
+        """Have a run that failed or was cancelled go on in a new one, and return that: one retry a run.
+
+        It goes on from where this one failed, or from the first call of `from_task`: what was done before is not done
+        again. With `from_start` all is done anew, under other idempotency keys, and so with another `input`.
+
+        Raises Conflict if tasks or children have completed since the place that it goes on from, which no retry takes
+        back: the results of those named in `keep` are used again, and with `force` all is done once more. A task that
+        may begin but once, and whose outcome is unknown, begins again only if it is named in `again`.
+        Events and waiters come to the new run. If there is a retry already, that is returned, with `created` false.
+        """
+        order = RetryOrder.of(
+            from_task=from_task, from_start=from_start, input=input, keep=keep, again=again, force=force
+        )
+        run_id, is_new = await self._door.retry(self.run_id, order)
+        return Handle(run_id, self._door, result=self._result, created=is_new)
 
     @overload
     async def send(self, event: Event[None], /, *, idempotency_key: str | None = None) -> None: ...

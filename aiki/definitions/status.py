@@ -82,6 +82,10 @@ class RunStatus:
     """How many ancestors it has."""
     children: int = 0
     """How many runs it has started, or met by their keys when it was to start them."""
+    retried_by: str | None = None
+    """The newest of its retries, if this is a run that was asked for as such: it goes on in its place."""
+    retry_of: str | None = None
+    """The run that was asked for, if this is its newest retry."""
 
     @property
     def ended(self) -> bool:
@@ -132,6 +136,8 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         parent_id=run.parent_id,
         depth=run.depth,
         children=run.children,
+        retried_by=run.retried_by,
+        retry_of=run.retry_of,
     )
 
 

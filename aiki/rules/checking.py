@@ -170,8 +170,8 @@ def _check_retry(request: Retry) -> None:
     for name in (*(() if request.task is None else (request.task,)), *request.keep, *request.again):
         if not is_token(name):
             raise UsageError(f"task name {name[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
-    if request.digest is not None and not _DIGEST.fullmatch(request.digest):
-        raise UsageError("the digest of an input is 32 hexadecimal digits")
+    if request.workflow is not None and not is_token(request.workflow):
+        raise UsageError(f"workflow name {request.workflow[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
 
 
 def _check_filter(request: ListRuns) -> None:

@@ -38,11 +38,14 @@ class Redone(Struct, omit_defaults=True):
     That is a new one (`retried`), or the newest there is already (`found`). Or there is none: `state` is that of a run
     that is not to be retried (`unfit`); behind the cut the tasks of `names` and the `children` have completed (`done`),
     those of `names` may not begin twice (`once`), the run holds no such task (`no_task`), a child is being cancelled
-    (`busy`), a run that it waits for and has not started has failed (`foreign`), its family is too large (`large`), or
-    there is no such run. `run_id` is then the run down the family that this is said of.
+    (`busy`), a run that it waits for and has not started has failed (`foreign`), its family is too large (`large`), the
+    input is one of another workflow (`other`), or there is no such run. `run_id` is then the run down the family that
+    this is said of.
     """
 
-    result: Literal["retried", "found", "unfit", "done", "once", "no_task", "busy", "foreign", "large", "unknown"]
+    result: Literal[
+        "retried", "found", "unfit", "done", "once", "no_task", "busy", "foreign", "large", "other", "unknown"
+    ]
     run_id: str = ""
     state: State | None = None
     names: list[str] = []
@@ -67,6 +70,8 @@ class Redone(Struct, omit_defaults=True):
                 return f"{run} is {self.state}, and was not started by the run that waits for it: retry that first"
             case "large":
                 return f"{run} has too large a family: retry its children first"
+            case "other":
+                return f"{run} is one of workflow {names}: an input of another is none for it"
             case "unknown":
                 return f"run {self.run_id} does not exist"
             case _:
@@ -94,7 +99,8 @@ class Retry(Request[RetryReply]):
     task: Text | None = None
     start: bool = False
     input: Raw = NONE
-    digest: Text | None = None
+    workflow: Text | None = None
+    """Whose the input is."""
     keep: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
     again: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
     force: bool = False

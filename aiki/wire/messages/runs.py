@@ -122,6 +122,10 @@ class RunStatus(Struct, omit_defaults=True):
     depth: int = 0
     """How many ancestors it has."""
     children: int = 0
+    retried_by: str | None = None
+    """The newest of its retries, which goes on in its place."""
+    retry_of: str | None = None
+    """The run that was asked for, of which this is the newest retry: put in by whoever has looked for that."""
     """How many runs it has started, or met by their keys when it was to start them."""
 
 

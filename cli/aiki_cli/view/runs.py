@@ -87,6 +87,8 @@ def to_object(run: RunStatus) -> dict[str, Any]:
         "parent_id": run.parent_id,
         "depth": run.depth,
         "children": run.children,
+        "retried_by": run.retried_by,
+        "retry_of": run.retry_of,
     }
 
 
@@ -203,7 +205,8 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
     has_result = run.result is not None or not run.why  # one that is not shown has a reason, and so may any other
     return [
         ("run", run.run_id),
-        ("retry of", run.origin_id if run.origin_id != run.run_id else None),
+        ("retry of", run.retry_of or (run.origin_id if run.origin_id != run.run_id else None)),
+        ("retried by", run.retried_by),
         ("child of", run.parent_id and _ancestry(run.parent_id, run.depth)),
         ("children", f"{run.children:,}" if run.children else None),
         ("created", _moment(run.created_at, now)),

@@ -61,12 +61,14 @@ class Made:
     routes: list[tuple[str, str]] = field(default_factory=list)
     """Those of the new runs."""
     due_seconds: float | None = None
+    errands: int = 0
 
     def note(self, changes: Changes, namespace: str) -> None:
         """Take note of it, once it is committed."""
         for workflow, version in self.routes:
             changes.queued[namespace, workflow, version] += 1
         changes.due_in(self.due_seconds)
+        changes.errands += self.errands
 
 
 async def renew(connection: Connection, namespace: str, run_id: str, order: Retry) -> Made:
@@ -74,6 +76,8 @@ async def renew(connection: Connection, namespace: str, run_id: str, order: Retr
     row = (await pasts.rows(connection, [run_id])).get(run_id)
     if row is None or row.namespace != namespace:
         return Made(Redone("unknown", run_id))
+    if order.workflow not in (None, row.workflow):
+        return Made(Redone("other", run_id, row.state, [row.workflow]))
     if row.retried_by is not None:
         new, state = (await pasts.newest(connection, [run_id]))[run_id]
         return Made(Redone("found", new, state))
@@ -81,9 +85,9 @@ async def renew(connection: Connection, namespace: str, run_id: str, order: Retr
     if refused := await plan.make(connection, row):
         return Made(refused)
     await pasts.lock(connection, plan.locks)
-    due_seconds = await retries.write(connection, plan.renewals, actor=order.actor)
+    due_seconds, errands = await retries.write(connection, plan.renewals, actor=order.actor)
     routes = [(one.workflow, one.version) for one in plan.rows]
-    return Made(Redone("retried", plan.renewals[0].new, State.QUEUED), routes, due_seconds)
+    return Made(Redone("retried", plan.renewals[0].new, State.QUEUED), routes, due_seconds, errands)
 
 
 async def _alone(connection: Connection, namespace: str, run_id: str, order: Retry) -> Made:
@@ -139,12 +143,12 @@ class _Plan:
             (one.start_id, self._new(one.run_id, row.now) if one.run_id in renewed else one.run_id)
             for one in family.kept
         ]
-        attached = [one.run_id for one in family.attached]
+        attached = [(one.start_id, one.run_id) for one in family.attached]
         self.rows.append(row)
         self.locks.append((row.id, row.state, row.is_cancelled))
         self.locks += [(one.run_id, one.state, one.is_cancelled) for one in family.attached]
         if order.start:
-            made = Renewal(row.id, new, row.generation + 1, input=bytes(order.input) or None, digest=order.digest)
+            made = Renewal(row.id, new, row.generation + 1, input=bytes(order.input) or None)
         else:
             made = _going_on(row, new, past, order)
         reason = f"a retry of run {row.id}{_from(order)}"

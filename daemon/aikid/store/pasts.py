@@ -17,6 +17,7 @@ from aiki.core.keys import RETRY, STARTS, beginning
 from aiki.core.states import State
 from aiki.wire.messages import NULL, Entry
 from aikid.store.arrays import Uuids
+from aikid.store.errands import CLOSE
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 from aikid.store.units import ASKED
@@ -60,7 +61,7 @@ class ChildRow:
 _ROWS: Final = f"""
 SELECT r.id::text, r.namespace, r.origin_id::text, r.workflow, r.version, r.state, r.generation, r.attempt, r.error,
   {MICROSECONDS.format("coalesce(r.began_at, r.started_at, r.created_at)")}, r.retried_by::text,
-  EXISTS (SELECT FROM aiki.errands e WHERE e.run_id = r.id AND e.kind = 'close'), r.cancel_seq IS NOT NULL,
+  EXISTS (SELECT FROM aiki.errands e WHERE e.run_id = r.id AND e.kind = '{CLOSE}'), r.cancel_seq IS NOT NULL,
   {MICROSECONDS.format("aiki.now()")}
 FROM aiki.runs r WHERE r.id = ANY(%b) ORDER BY r.id
 """

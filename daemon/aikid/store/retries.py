@@ -14,7 +14,8 @@ from aiki.core.keys import DETAILS
 from aiki.core.states import ENQUEUED, RETRIED, TERMINAL, State
 from aiki.wire.messages import Entry
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
-from aikid.store.listing import LISTED
+from aikid.store.errands import AGAIN, END
+from aikid.store.listing import LABELLED, LISTED
 from aikid.store.pool import Connection
 from aikid.store.sql import quoted
 
@@ -31,7 +32,6 @@ class Renewal:
     """The run that waits for it, with its generation; a retry that a person has ordered of it alone has none."""
     input: bytes | None = None
     """Its own, if it is another."""
-    digest: str | None = None
     entry: Entry | None = None
     """The one that is written behind those that were copied; none in a new generation."""
     length: int = 0
@@ -44,7 +44,7 @@ class Renewal:
     """Calls that begin once more though they may not begin twice."""
     starts: Sequence[tuple[str, str]] = ()
     """Its children: ids of starts, and of the runs that they stand for."""
-    attached: Sequence[str] = ()
+    attached: Sequence[tuple[str, str]] = ()
     """Those of these that run, and are its own from now on, or whose end it is told again."""
     reason: str = ""
     """Why it is there, in words, for its story."""
@@ -99,12 +99,13 @@ FROM {_PAIR} JOIN aiki.attempts a ON a.run_id = p.old AND a.generation = p.gener
 WHERE (a.error IS NULL OR a.key = '{DETAILS}') AND NOT EXISTS (
   SELECT FROM unnest(%b, %b) AS g(old, key) WHERE g.old = p.old AND g.key = a.key)
 """
+_LISTED: Final = LISTED.format(column=", is_child", value=", parent_id IS NOT NULL")
 # Its events are counted where they stand now. A run of the same generation began when the first of its origin did:
 # what its body was told then, it is told again.
 _RUNS: Final = f"""
 WITH pair AS MATERIALIZED (
-  SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY
-    AS p(old, new, generation, parent, parent_generation, input, digest, length, reason, n)
+  SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY
+    AS p(old, new, generation, parent, parent_generation, input, length, reason, n)
 ), made AS (
   INSERT INTO aiki.runs (
     id, origin_id, created_at, parent_id, parent_generation, depth, namespace, workflow, version, state, priority, key,
@@ -112,14 +113,14 @@ WITH pair AS MATERIALIZED (
   SELECT
     p.new, r.origin_id, aiki.now() + p.n * interval '1 microsecond', p.parent::uuid, p.parent_generation, r.depth,
     r.namespace, r.workflow, r.version, '{State.QUEUED}', r.priority, r.key, r.labels,
-    coalesce(p.digest, r.digest), coalesce(p.input, r.input), r.attempt + 1, r.retry, p.generation,
+    r.digest, coalesce(p.input, r.input), r.attempt + 1, r.retry, p.generation,
     CASE WHEN p.generation = r.generation THEN r.started_at END,
     CASE WHEN p.generation = r.generation THEN r.began_at END, r.news_seq, r.news_at,
     (SELECT count(*) FROM aiki.inbox i WHERE i.run_id = p.new AND i.kind = 'event' AND i.taken_seq IS NULL),
     (SELECT nullif(count(*), 0) FROM aiki.children c WHERE c.parent_id = p.new)
   FROM pair p JOIN aiki.runs r ON r.id = p.old
   RETURNING id, namespace, created_at, labels, parent_id
-), {LISTED}, born AS (
+), {_LISTED}, {LABELLED}, born AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, actor, journal_length)
   SELECT p.new, 0, '{ENQUEUED}', p.reason, (%b)[1], p.length FROM pair p
 ), timed AS (
@@ -152,23 +153,31 @@ SELECT s.new, c.start_id, s.run_id, c.generation, c.owned, c.parent_close, c.cre
 FROM unnest(%b, %b, %b, %b) AS s(old, new, start_id, run_id)
 JOIN aiki.children c ON c.parent_id = s.old AND c.start_id = s.start_id
 """
-# Those that somebody else has started have another parent, and are watched.
+# Those that somebody else has started keep their parent, and a mark that they are waited for.
 _ATTACHED: Final = f"""
 WITH child AS MATERIALIZED (
-  SELECT a.run_id, a.new FROM unnest(%b, %b) AS a(run_id, new)
+  SELECT a.run_id, a.new, s.generation, s.owned FROM unnest(%b, %b, %b) AS a(new, start_id, run_id)
+  JOIN aiki.children s ON s.parent_id = a.new AND s.start_id = a.start_id
 ), moved AS (
-  UPDATE aiki.runs r SET parent_id = c.new, parent_generation = s.generation
-  FROM child c JOIN aiki.children s ON s.parent_id = c.new AND s.owned
-  WHERE r.id = c.run_id AND s.run_id = r.id
+  UPDATE aiki.runs r SET parent_id = CASE WHEN c.owned THEN c.new ELSE r.parent_id END,
+    parent_generation = CASE WHEN c.owned THEN c.generation ELSE r.parent_generation END,
+    children = CASE WHEN c.owned THEN r.children ELSE coalesce(r.children, 0) END
+  FROM child c WHERE r.id = c.run_id
+), errand AS (
+  INSERT INTO aiki.errands (run_id, kind, at)
+  SELECT DISTINCT r.id, '{END}', aiki.clock() FROM child c JOIN aiki.runs r ON r.id = c.run_id
+  WHERE r.state IN ({quoted(TERMINAL)})
+  {AGAIN} RETURNING kind
 )
-INSERT INTO aiki.errands (run_id, kind)
-SELECT DISTINCT r.id, 'end' FROM child c JOIN aiki.runs r ON r.id = c.run_id
-WHERE r.state IN ({quoted(TERMINAL)}) ON CONFLICT DO NOTHING
+SELECT count(*) FROM errand
 """
 
 
-async def write(connection: Connection, renewals: Sequence[Renewal], *, actor: str | None) -> float | None:
-    """Store the new runs, queued; return in how many seconds the first of their deadlines passes."""
+async def write(connection: Connection, renewals: Sequence[Renewal], *, actor: str | None) -> tuple[float | None, int]:
+    """Store the new runs, queued; return in how many seconds the first of their deadlines passes.
+
+    And how many errands are left: ends of children that are to be told.
+    """
     olds, news = [one.old for one in renewals], [one.new for one in renewals]
     pair: list[Array] = [Uuids(olds), Uuids(news), Ints([one.generation for one in renewals])]
     who = Texts([actor])
@@ -182,11 +191,11 @@ async def write(connection: Connection, renewals: Sequence[Renewal], *, actor: s
     await _execute(connection, _CHILDREN, _columns(starts, Uuids, Uuids, Uuids, Uuids))
     due_seconds: float | None
     ((due_seconds,),) = await _execute(connection, _RUNS, [*pair, *_run_arrays(renewals), who])
-    attached = [(run_id, one.new) for one in renewals for run_id in one.attached]
-    await _execute(connection, _ATTACHED, _columns(attached, Uuids, Uuids))
-    left = [f"by run {new}" for new in news]
-    await _execute(connection, _OLD, [Uuids(olds), Uuids(news), Texts(left), who])
-    return due_seconds
+    attached = [(one.new, *child) for one in renewals for child in one.attached]
+    ((left,),) = await _execute(connection, _ATTACHED, _columns(attached, Uuids, Uuids, Uuids))
+    told = [f"by run {new}" for new in news]
+    await _execute(connection, _OLD, [Uuids(olds), Uuids(news), Texts(told), who])
+    return due_seconds, left
 
 
 def _run_arrays(renewals: Sequence[Renewal]) -> list[Array]:
@@ -195,7 +204,6 @@ def _run_arrays(renewals: Sequence[Renewal]) -> list[Array]:
         Texts([run_id for run_id, _ in parents]),
         Ints([generation for _, generation in parents]),
         Blobs([one.input for one in renewals]),
-        Texts([one.digest for one in renewals]),
         Ints([one.length + 1 if one.entry else None for one in renewals]),
         Texts([one.reason for one in renewals]),
     ]

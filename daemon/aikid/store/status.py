@@ -42,7 +42,8 @@ COLUMNS: Final = f"""
   (SELECT {MICROSECONDS.format("coalesce(d.at, d.look_at)")} FROM aiki.deadlines d WHERE d.run_id = r.id), r.unread,
   r.waits, CASE WHEN r.cancel_seq IS NOT NULL AND r.why IS NULL AND r.finished_at IS NULL THEN (
     SELECT i.value FROM aiki.inbox i WHERE i.run_id = r.id AND i.number = r.cancel_seq) END,
-  r.parent_id::text, r.depth, r.children
+  r.parent_id::text, r.depth, r.children, CASE WHEN r.retried_by IS NOT NULL THEN (
+    SELECT o.run_id::text FROM aiki.origins o WHERE o.origin_id = r.origin_id) END
 """
 # Primary key of `attempts`, whole.
 _DETAILS: Final = f"""
@@ -102,7 +103,8 @@ def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
     """Return a row of COLUMNS as it travels; output, error and the size of an output left out may follow."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
     why, tasks, worker, origin_id, attempt, deadline, unread, waits, cancel, parent_id, depth, children = row[12:24]
-    output, error, output_bytes = [*row[24:], None, None, None][:3]
+    retried_by = row[24]
+    output, error, output_bytes = [*row[25:], None, None, None][:3]
     return RunStatus(
         id=id,
         workflow=workflow,
@@ -132,6 +134,7 @@ def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
         parent_id=parent_id,
         depth=depth or 0,
         children=children or 0,
+        retried_by=retried_by,
     )
 
 

@@ -13,6 +13,7 @@ from aiki.core.errors import PayloadError, RunEnded, UsageError
 from aiki.core.states import State
 from aiki.definitions.call import Call
 from aiki.definitions.handle import Handle
+from aiki.definitions.retrying import RetryOrder
 from aiki.definitions.workflow import workflow
 from aiki.inside.event import BoundEvent, Event
 from aiki.inside.workflow_run import WorkflowRun
@@ -187,6 +188,9 @@ class Ended:
 
     async def resume(self, run_id: str) -> RunStatus:
         return self.run
+
+    async def retry(self, run_id: str, order: RetryOrder) -> tuple[str, bool]:
+        return "id-2", True
 
     async def send(self, run_id: str, event: BoundEvent[Any], key: str | None) -> None:
         raise RunEnded("too late", run_id=run_id, event=event.event.name, result="ended", state=self.run.state)
