@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec import Raw
 
@@ -10,7 +10,6 @@ from aiki.definitions.options import NO_OPTIONS, RunOptions
 from aiki.wire.messages import NewRun
 
 if TYPE_CHECKING:
-    from aiki.definitions.handle import Handle
     from aiki.payload import Result
 
 R = TypeVar("R")
@@ -46,15 +45,3 @@ class Call(Generic[R]):
     def to_new_run(self, run_id: str) -> NewRun:
         """Return the request to enqueue this call as the run `run_id`."""
         return NewRun(run_id, self.workflow, self.version, Raw(self._input), self.options, self._digest)
-
-
-class Enqueuer(Protocol):
-    """What takes calls, and gives handles of their runs: a client."""
-
-    async def enqueue(self, call: Call[R], /) -> Handle[R]:
-        """Enqueue one run; it is stored when this returns."""
-        ...
-
-    def handle(self, run_id: str, /, *, result: Result | None = None) -> Handle[Any]:
-        """Return a handle of a run by its id."""
-        ...

@@ -43,7 +43,7 @@ from aiki.payload import Parameters, Result
 from aiki.payload.annotations import Scope, Unresolved, hints, local_scope, signature
 
 if TYPE_CHECKING:
-    from aiki.definitions.call import Enqueuer
+    from aiki.definitions.enqueuer import Enqueuer
     from aiki.definitions.handle import Handle
 
 P = ParamSpec("P")
