@@ -23,6 +23,11 @@ async def fan_out(run: WorkflowRun, payload: dict[str, str], f: int) -> int:
     return len(await asyncio.gather(*(step.run(run, payload) for _ in range(f))))
 
 
+@workflow(name="family", version="1")
+async def family(run: WorkflowRun, payload: dict[str, str], f: int) -> int:
+    return len(await run.all([await steps.start(run, payload, 1) for _ in range(f)]))
+
+
 @workflow(name="sleeper", version="1")
 async def sleeper(run: WorkflowRun, seconds: float) -> None:
     await run.sleep(f"{seconds}s")

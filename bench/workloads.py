@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiki import Client, State
-from bench.flows import fan_out, mixed, nobody, steps
+from bench.flows import family, fan_out, mixed, nobody, steps
 
 PAYLOAD = {"a": "x" * 90}
 ONE_BY_ONE_CONCURRENCY = 500
@@ -68,6 +68,15 @@ async def w3(client: Client, *, f: int) -> Figures:
     done = await (await client.enqueue(fan_out.bind(PAYLOAD, f))).result()
     assert done == f
     return Figures(1, time.perf_counter() - began)
+
+
+async def w3_children(client: Client, *, f: int) -> Figures:
+    """One run that fans out F children of a step each."""
+    began = time.perf_counter()
+    done = await (await client.enqueue(family.bind(PAYLOAD, f))).result()
+    assert done == f
+    seconds = time.perf_counter() - began
+    return Figures(f + 1, seconds, f / seconds)
 
 
 async def w4(client: Client, *, s: int) -> Figures:
@@ -223,6 +232,8 @@ WORKLOADS = [
     Workload("W2", w2, {"l": 200}, "two daemons, two workers", processes=2),
     Workload("W3", w3, {"f": 500}, "tasks"),
     Workload("W3", w3, {"f": 2000}, "tasks"),
+    Workload("W3", w3_children, {"f": 500}, "children"),
+    Workload("W3", w3_children, {"f": 5000}, "children"),
     Workload("W4", w4, {"s": 1000}, ""),
     Workload("W4", w4, {"s": 5000}, ""),
     Workload("W5", w5_one_by_one, {"m": 5000}, "enqueue, 500 at a time", needs_worker=False, limit="W5"),
