@@ -92,6 +92,11 @@ def _is_ours(id: str) -> bool:
     return id[_VERSION_AT] in (ANSWER_VERSION, END_VERSION)
 
 
+def answer_id(id: str) -> str:
+    """Return the id by which the outcome of an op is known, once: none else has one of this version."""
+    return f"{id[:_VERSION_AT]}{ANSWER_VERSION}{id[_VERSION_AT + 1 :]}"
+
+
 def is_text(text: str, *, chars: int) -> bool:
     """Tell whether Postgres can store `text` (no NUL) and it is not empty and not longer than `chars`."""
     return 0 < len(text) <= chars and "\0" not in text

@@ -1,12 +1,15 @@
-"""Own what the start of a child means: when it is refused, and what it takes of its parent. Pure."""
+"""Own what a start of a child means, and a cancel of one: what becomes of it, and what it takes of its parent. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Set
 from typing import Final
 
 from msgspec import structs
 
-from aiki.wire.messages import NewRun, Recorded, StartOp
+from aiki.core.states import TERMINAL, State
+from aiki.rules.enqueueing import Stored
+from aiki.wire.messages import NewRun, Outcome, Recorded, Started, StartOp
 
 DEPTH: Final = 100
 """How many ancestors a run has at most."""
@@ -15,6 +18,11 @@ TOO_DEEP: Final = Recorded(
     f"it has {DEPTH} ancestors, and cannot start another child: a workflow that starts itself has to end somewhere",
 )
 FOREIGN: Final = "the id {} of a child that it starts is in use by another run"
+_CONFLICT: Final = "key {!r} of workflow {!r} was used with another input by run {}"
+_CIRCLE: Final = (
+    "run {} has key {!r} of workflow {!r} and waits itself, or one that it has started, for this run:"
+    " start it with another key, or without one"
+)
 
 
 def child(op: StartOp, *, priority: int) -> NewRun:
@@ -28,3 +36,42 @@ def child(op: StartOp, *, priority: int) -> NewRun:
 def is_too_deep(depth: int) -> bool:
     """Tell whether a run that has so many ancestors can start no child."""
     return depth >= DEPTH
+
+
+def meet(run: NewRun, known: Stored, waiting: Set[str]) -> Started:
+    """Return what becomes of the start of a run whose key another holds; `waiting` are all that wait for its parent.
+
+    The parent itself is among these: it would wait for its own end.
+    """
+    if known.digest != run.digest and run.options.on_conflict != "existing":
+        return Started("conflict", known.id, _CONFLICT.format(run.options.key, run.workflow, known.id))
+    if known.id in waiting:
+        return Started("circle", known.id, _CIRCLE.format(known.id, run.options.key, run.workflow))
+    return Started("existing", known.id)
+
+
+def waiting_for(parent_id: str, waiting: Mapping[str, Set[str]], attached: Iterable[tuple[str, str]]) -> Set[str]:
+    """Return all that wait for a run, itself among them, and for who waits.
+
+    `waiting` says so as it stands, and `attached` which runs wait since for which others, each known to `waiting`.
+    """
+    found = {parent_id, *waiting.get(parent_id, ())}
+    left = list(attached)
+    while new := [who for who, whom in left if whom in found and who not in found]:
+        for who in new:
+            found |= {who, *waiting.get(who, ())}
+    return found
+
+
+def stopped(state: State | None, *, is_owned: bool) -> Outcome:
+    """Return what becomes of a cancel of a child that stands so; None if there is none of that id.
+
+    A run that another has started, and that was only found by its key, is not the parent's to end.
+    """
+    if state is None:
+        return Outcome("unknown", message="it has started no such child, or that is gone")
+    if state in TERMINAL:
+        return Outcome("ended", state)
+    if not is_owned:
+        return Outcome("refused", message="another run has started it, or nobody: it is not this run's to cancel")
+    return Outcome("taken")

@@ -68,8 +68,13 @@ def after(standing: Standing, unit: Unit, fired: Fired | None = None) -> Standin
 
 
 def is_folded(unit: Unit) -> bool:
-    """Tell whether a unit has to do with what reaches runs: sends, consumes, asks a timer, parks, ends for a parent."""
-    if unit.ops or unit.timer is not None:
+    """Tell whether a unit has to do with what reaches runs: sends, consumes, asks a timer, parks, ends for a parent.
+
+    So have starts that have outcomes, and cancels: their workers are told of the number of these.
+    """
+    if unit.ops or unit.timer is not None or unit.stops:
+        return True
+    if unit.starts and any(op.options.key is not None for op in unit.starts):
         return True
     if (end := unit.end) is not None and (end.seen is not None or end.waits or end.parent):
         return True

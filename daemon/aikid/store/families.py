@@ -22,7 +22,8 @@ _LOCK: Final = f"""
 WITH unit AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b, %b, %b) WITH ORDINALITY AS u({", ".join(FENCED)}, n)
 ), locked AS MATERIALIZED (
-  SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.generation, r.depth, r.priority FROM aiki.runs r
+  SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.origin_id, r.generation, r.depth, r.priority
+  FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u
     UNION SELECT o.id, o.namespace FROM unnest(%b, %b) AS o(namespace, id)
@@ -33,7 +34,8 @@ WITH unit AS MATERIALIZED (
       FROM unnest(%b, %b, %b) AS k(namespace, workflow, key))
   ORDER BY r.id FOR NO KEY UPDATE
 )
-SELECT u.n, l.generation, coalesce(l.depth, 0), l.priority FROM unit u JOIN locked l ON l.id = u.run_id
+SELECT u.n, l.origin_id::text, l.generation, coalesce(l.depth, 0), l.priority
+FROM unit u JOIN locked l ON l.id = u.run_id
 WHERE l.namespace = u.namespace AND l.state = '{State.RUNNING}' AND l.epoch = u.epoch AND l.claim_id = u.claim_id
   AND (u.base IS NULL OR u.base = {LENGTH.format("l")})
 """
@@ -43,6 +45,7 @@ WHERE l.namespace = u.namespace AND l.state = '{State.RUNNING}' AND l.epoch = u.
 class Parent:
     """A run that starts others."""
 
+    origin_id: str
     generation: int
     depth: int
     priority: int
@@ -66,14 +69,28 @@ async def lock(connection: Connection, namespaces: Sequence[str], units: Sequenc
     return {n - 1: Parent(*parent) for n, *parent in await prepared.rows(connection, _LOCK, parameters)}
 
 
-# Primary key.
+@dataclass(frozen=True, slots=True)
+class Child:
+    """The run that a start stands for, and its state: None if it is gone."""
+
+    run_id: str
+    is_owned: bool
+    state: State | None
+
+
+# Primary keys.
 _KNOWN: Final = """
-SELECT t.parent_id::text, t.start_id::text FROM unnest(%b, %b) AS t(parent_id, start_id)
-WHERE (SELECT c.run_id FROM aiki.children c WHERE c.parent_id = t.parent_id AND c.start_id = t.start_id) IS NOT NULL
+SELECT c.parent_id::text, c.start_id::text, c.run_id::text, c.owned, r.state
+FROM unnest(%b, %b) AS t(parent_id, start_id) CROSS JOIN LATERAL (
+  SELECT * FROM aiki.children x WHERE x.parent_id = t.parent_id AND x.start_id = t.start_id LIMIT 1
+) AS c LEFT JOIN aiki.runs r ON r.id = c.run_id
 """
 
 
-async def known(connection: Connection, starts: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Return those of the starts, each with its parent's id before its own, that have been carried out."""
+async def known(connection: Connection, starts: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Child]:
+    """Return what those of the starts, each with its parent's id before its own, stand for that were carried out."""
     parameters = [Uuids([parent_id for parent_id, _ in starts]), Uuids([start_id for _, start_id in starts])]
-    return set(await prepared.rows(connection, _KNOWN, parameters))
+    return {
+        (parent_id, start_id): Child(run_id, is_owned, state and State(state))
+        for parent_id, start_id, run_id, is_owned, state in await prepared.rows(connection, _KNOWN, parameters)
+    }

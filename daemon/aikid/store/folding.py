@@ -11,10 +11,10 @@ from functools import cache
 from typing import Final
 
 from aiki.core.states import TERMINAL, Move, State, target
-from aiki.rules.checking import ANSWER_VERSION
+from aiki.rules.checking import answer_id
 from aiki.rules.judging import STANDSTILLS
 from aiki.rules.recording import is_cancelled, is_folded
-from aiki.wire.messages import Recorded, SendOp, Unit
+from aiki.wire.messages import Recorded, Unit
 from aikid.store import ends, errands, prepared
 from aikid.store.arrays import Array, Ints, Texts, Uuids
 from aikid.store.inbox import (
@@ -259,13 +259,8 @@ def _op_arrays(namespaces: Sequence[str], units: Sequence[Unit]) -> list[Array]:
     return [
         *send_arrays([namespaces[n] for n, _ in ops], [op for _, op in ops]),
         Ints([n + 1 for n, _ in ops]),
-        Uuids([_answer_id(op) for _, op in ops]),
+        Uuids([answer_id(op.id) for _, op in ops]),
     ]
-
-
-def _answer_id(op: SendOp) -> str:
-    """Return the id by which the outcome of an op is known, once: none else has one of this version."""
-    return f"{op.id[:14]}{ANSWER_VERSION}{op.id[15:]}"
 
 
 def _taking_arrays(units: Sequence[Unit]) -> list[Array]:
