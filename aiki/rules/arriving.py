@@ -72,6 +72,8 @@ def reached(standing: Standing, words: Iterable[str]) -> Standing:
         move = Move.ARRIVE if standing.state in sources(Move.ARRIVE) else Move.RESUME
         state = apply(standing.state, move) if (standing.state, move) in TRANSITIONS else standing.state
         return replace(after, state=state, waits=frozenset(), wanted=None)
+    if standing.wakes_at is not None and after.news < standing.wakes_at:
+        words = [word for word in words if word != CHILD]
     if standing.state in sources(Move.ARRIVE) and not standing.waits.isdisjoint(words):
         return replace(after, state=apply(standing.state, Move.ARRIVE), waits=frozenset())
     return after

@@ -9,13 +9,12 @@ from msgspec import structs
 
 from aiki.core.states import TERMINAL, State
 from aiki.rules.enqueueing import Stored
+from aiki.wire.limits import FAMILY_DEPTH
 from aiki.wire.messages import NewRun, Outcome, Recorded, Started, StartOp
 
-DEPTH: Final = 100
-"""How many ancestors a run has at most."""
 TOO_DEEP: Final = Recorded(
     "refused",
-    f"it has {DEPTH} ancestors, and cannot start another child: a workflow that starts itself has to end somewhere",
+    f"it has {FAMILY_DEPTH} ancestors, and can start no child: a workflow that starts itself has to end somewhere",
 )
 FOREIGN: Final = "the id {} of a child that it starts is in use by another run"
 _CONFLICT: Final = "key {!r} of workflow {!r} was used with another input by run {}"
@@ -35,7 +34,7 @@ def child(op: StartOp, *, priority: int) -> NewRun:
 
 def is_too_deep(depth: int) -> bool:
     """Tell whether a run that has so many ancestors can start no child."""
-    return depth >= DEPTH
+    return depth >= FAMILY_DEPTH
 
 
 def meet(run: NewRun, known: Stored, waiting: Set[str]) -> Started:

@@ -37,8 +37,17 @@ def judge(standing: Standing, end: End) -> Standing:
             due_at=end.due_at,
             outcome=outcome(end),
             waits=frozenset(end.waits),
+            wakes_at=wakes_at(end),
         )
     )
+
+
+def wakes_at(end: End) -> int | None:
+    """Return the number of the arrival from which on an end of a child wakes a run that parks so; None is from any on.
+
+    Whatever else comes meanwhile is counted, too: it may wake a little early, never late.
+    """
+    return None if end.ends is None or end.seen is None else end.seen + end.ends
 
 
 def outcome(end: End) -> Outcome:

@@ -53,6 +53,8 @@ class Standing:
     """Events that came and were not consumed."""
     waits: frozenset[str] = frozenset()
     """The arrivals that it rests for."""
+    wakes_at: int | None = None
+    """The number of the arrival from which on an end of a child wakes it, if it rests for several."""
     wanted: str | None = None
     """What a person wants of it while it runs: PAUSE."""
 

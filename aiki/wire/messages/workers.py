@@ -208,6 +208,8 @@ class End(Struct, omit_defaults=True):
     """That of the next generation, which a `continue` begins."""
     version: Text | None = None
     """By which version that is carried out, if it is another one."""
+    ends: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
+    """Of a park that waits for children: how many must end before that is worth a claim. All else wakes it at once."""
 
 
 class TimerAsk(Struct, array_like=True):

@@ -48,7 +48,7 @@ _BRING: Final = f"""
 WITH answer AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b, %b) WITH ORDINALITY AS a(run_id, op_id, answer_id, value, n)
 ), locked AS MATERIALIZED (
-  SELECT r.id, r.state, r.origin_id, r.news_at, r.waits FROM aiki.runs r
+  SELECT r.id, r.state, r.origin_id, r.news_seq, r.news_at, r.waits, r.wake_news FROM aiki.runs r
   WHERE r.id IN (SELECT a.run_id FROM answer a) ORDER BY r.id FOR NO KEY UPDATE
 ), {{coming}}, {REACHING}
 SELECT NULL, NULL::bigint, NULL, NULL, NULL, NULL WHERE false {TOLD.format("")}

@@ -79,7 +79,7 @@ WITH errand AS MATERIALIZED (
   WHERE p.state NOT IN ({_TERMINAL}) AND p.generation = h.generation AND (
     SELECT i.number FROM aiki.inbox i WHERE i.origin_id = p.origin_id AND i.send_id = h.send_id) IS NULL
 ), locked AS MATERIALIZED (
-  SELECT r.id, r.state, r.origin_id, r.generation, r.news_at, r.waits FROM aiki.runs r
+  SELECT r.id, r.state, r.origin_id, r.generation, r.news_seq, r.news_at, r.waits, r.wake_news FROM aiki.runs r
   WHERE r.id IN (SELECT u.id FROM untold u WHERE u.n <= {BATCH}) ORDER BY r.id FOR NO KEY UPDATE
 ), telling AS MATERIALIZED (
   SELECT u.child, u.n, u.state, u.start_id, u.send_id, u.id, u.hearer AS origin_id

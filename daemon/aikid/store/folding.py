@@ -12,7 +12,7 @@ from typing import Final
 
 from aiki.core.states import TERMINAL, Move, State, target
 from aiki.rules.checking import answer_id
-from aiki.rules.judging import STANDSTILLS
+from aiki.rules.judging import STANDSTILLS, wakes_at
 from aiki.rules.recording import is_cancelled, is_folded
 from aiki.wire.messages import Recorded, Unit
 from aikid.store import ends, errands, prepared
@@ -52,7 +52,7 @@ from aikid.store.units import (
     tries_of,
 )
 
-_UNIT: Final = (*FENCED, *ENDING, "seen", "timer_us", "timer_seen")
+_UNIT: Final = (*FENCED, *ENDING, "seen", "timer_us", "timer_seen", "wakes_at")
 _SENT: Final = (*SENDING, "unit", "answer_id")
 _TIME: Final = "'epoch'::timestamptz + {} * interval '1 microsecond'"
 
@@ -72,7 +72,8 @@ WITH unit AS MATERIALIZED (
   SELECT * FROM unnest({_slots(_UNIT)}) WITH ORDINALITY AS u({", ".join(_UNIT)}, n)
 ), {{send}}locked AS MATERIALIZED (
   SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.generation, r.origin_id, r.workflow, r.version,
-    r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wanted, r.parent_id, r.parent_generation, r.children
+    r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wake_news, r.wanted, r.parent_id,
+    r.parent_generation, r.children
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u{{targets}})
@@ -129,7 +130,7 @@ waiting AS MATERIALIZED (
     {COMES_AT.format("greatest(l.news_at, g.rings_at)")} AS comes_at,
     coalesce({WOKEN.format("l", "c")}, false) AS woken,
     f.event IS NOT NULL AND coalesce(f.seen = l.news_seq + coalesce(c.news, 0), true) AS ends,
-    f.n, f.event, {RESTS} AS target, {IS_PAUSED} AS is_paused, f.output, f.error, f.why, f.due_us, f.length,
+    f.n, f.event, {RESTS} AS target, {IS_PAUSED} AS is_paused, f.output, f.error, f.why, f.due_us, f.length, f.wakes_at,
     w.words AS waits{{tells}}
   FROM locked l FULL JOIN fit f ON f.id = l.id FULL JOIN reached c ON c.id = l.id FULL JOIN took t ON t.run_id = l.id
     FULL JOIN rings g ON g.id = l.id FULL JOIN waiting w ON w.unit = f.n{{telling}}
@@ -140,6 +141,7 @@ waiting AS MATERIALIZED (
       ELSE greatest(r.news_at, c.rings_at) END,
     state = CASE WHEN c.ends THEN c.target WHEN c.woken THEN '{target(Move.ARRIVE)}' ELSE r.state END,
     waits = CASE WHEN c.ends AND c.is_paused THEN NULL WHEN c.ends THEN c.waits WHEN NOT c.woken THEN r.waits END,
+    wake_news = CASE WHEN c.ends THEN c.wakes_at ELSE r.wake_news END,
     why = CASE WHEN c.ends AND NOT c.is_paused THEN c.why WHEN NOT c.woken THEN r.why END,
     wanted = CASE WHEN NOT c.ends THEN r.wanted END,
     output = CASE WHEN c.ends THEN c.output ELSE r.output END,
@@ -251,6 +253,7 @@ def _asking_arrays(units: Sequence[Unit]) -> list[Array]:
         Ints([unit.end.seen if unit.end else None for unit in units]),
         Ints([timer.due if timer else None for timer in timers]),
         Ints([timer.seen if timer else None for timer in timers]),
+        Ints([wakes_at(unit.end) if unit.end else None for unit in units]),
     ]
 
 

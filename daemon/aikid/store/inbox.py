@@ -95,7 +95,11 @@ def coming(*parts: str) -> str:
 COMES_AT: Final = "greatest(aiki.clock(), {} + interval '1 microsecond')"
 """The time of a run's next arrival, after that of the last. The clock must be read under the row's lock: else an
 arrival that waited for the row would be older than what was decided meanwhile."""
-WOKEN: Final = f"{{0}}.state IN ({quoted(sources(Move.ARRIVE))}) AND {{0}}.waits && {{1}}.words"
+WOKEN: Final = f"""
+{{0}}.state IN ({quoted(sources(Move.ARRIVE))}) AND {{0}}.waits && CASE
+  WHEN {{0}}.news_seq + {{1}}.news < {{0}}.wake_news THEN array_remove({{1}}.words, '{CHILD}') ELSE {{1}}.words END
+""".strip()
+"""Whether a run is queued by what has `reached` it: ends of children count once there may be as many as it wants."""
 PUT: Final = f"""
 put AS (
   INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, send_id, key, digest, value)
@@ -126,7 +130,7 @@ change AS MATERIALIZED (
     c.news, c.comes_at, c.words, c.waited, c.woken
 ), {PUT}
 """
-"""Brings what has `reached` runs to them; `locked` has their `state`, `news_at` and `waits`."""
+"""Brings what has `reached` runs to them; `locked` has what WOKEN looks at, and `news_at`."""
 
 
 class Row(StrEnum):
@@ -156,7 +160,8 @@ _SEND: Final = f"""
 WITH send AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY AS s({", ".join(SENDING)}, n)
 ), locked AS MATERIALIZED (
-  SELECT r.id, r.namespace, r.state, r.origin_id, r.unread, r.news_at, r.waits FROM aiki.runs r
+  SELECT r.id, r.namespace, r.state, r.origin_id, r.unread, r.news_seq, r.news_at, r.waits, r.wake_news
+  FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (SELECT s.target, s.namespace FROM send s) ORDER BY r.id FOR NO KEY UPDATE
 ), asked AS MATERIALIZED (
   SELECT s.*, l.id, l.state, l.origin_id, l.unread

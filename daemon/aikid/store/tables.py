@@ -103,6 +103,11 @@ runs = sa.Table(
     sa.Column("depth", sa.SmallInteger(), comment="How many ancestors it has, if any."),
     sa.Column("retry", sa.LargeBinary(), comment="When the workflow itself is tried again, if its options say so."),
     sa.Column("retried_by", UUID(), comment="The run that is its retry."),
+    sa.Column(
+        "wake_news",
+        sa.Integer(),
+        comment="The number of the arrival that wakes it at the latest, if it waits for several ends.",
+    ),
     sa.Column("began_at", _Time, comment="The first claim of its generation; of its first that is started_at."),
     postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"},
 )

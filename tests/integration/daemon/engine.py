@@ -98,9 +98,9 @@ def op(run_id: str, name: str = "approved", value: bytes = b'"yes"', **fields: A
     return SendOp(**({"id": new_id(), "run_id": run_id, "name": name, "value": Raw(value)} | fields))
 
 
-def parked(seen: int, *waits: str, due_at: int | None = None) -> End:
-    """Return a park that waits for these arrivals."""
-    return End(Move.WAIT, due_at=due_at, seen=seen, waits=list(waits))
+def parked(seen: int, *waits: str, due_at: int | None = None, ends: int | None = None) -> End:
+    """Return a park that waits for these arrivals, and for so many ends of children."""
+    return End(Move.WAIT, due_at=due_at, seen=seen, waits=list(waits), ends=ends)
 
 
 def onward(input: bytes = b'{"n":1}', **fields: Any) -> End:

@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from aiki.core.states import State
 from aiki.wire.messages import ChildEnd, Recorded
-from tests.integration.daemon.engine import Engine, entry, parked, unit
+from tests.integration.daemon.engine import Engine, entry, event, parked, unit
 from tests.integration.daemon.family import CHILD, ends, over, parent_of, start, starting
 
 pytestmark = pytest.mark.anyio
@@ -91,3 +91,21 @@ async def test_a_parent_that_rests_for_a_child_is_woken_by_its_end(engine: Engin
     again = await engine.claim_one()
     assert again.fence.run_id == run.fence.run_id
     assert [name for name, _ in ends(again.arrivals)] == [child.id]
+
+
+async def test_a_parent_that_waits_for_several_children_is_woken_by_the_last(engine: Engine) -> None:
+    children = [start(priority=1) for _ in range(3)]
+    run = await parent_of(engine, *children)
+    assert await engine.results(unit(run.fence, 1, end=parked(0, CHILD, "event:approved", ends=3))) == ["done"]
+    held = await engine.claim(await engine.session())
+    woken = [sum((await engine.recorded(over(child))).changes.woken.values()) for child in held]
+    assert woken == [0, 0, 1]
+    (again,) = await engine.claim(await engine.session())
+    assert len(again.arrivals) == 3
+
+
+async def test_a_parent_that_waits_for_several_children_is_woken_by_anything_else_at_once(engine: Engine) -> None:
+    run = await parent_of(engine, start(), start())
+    assert await engine.results(unit(run.fence, 1, end=parked(0, CHILD, "event:approved", ends=2))) == ["done"]
+    await engine.send(event(run.fence.run_id))
+    assert await engine.state(run.fence.run_id) is State.QUEUED

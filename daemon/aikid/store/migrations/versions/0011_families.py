@@ -10,11 +10,13 @@ revision = "0011"
 down_revision = "0010"
 
 _STATEMENTS = (
-    "ALTER TABLE aiki.runs ADD depth smallint, ADD retry bytea, ADD retried_by uuid, ADD began_at timestamptz,"
-    " DROP COLUMN watchers",
+    "ALTER TABLE aiki.runs ADD depth smallint, ADD retry bytea, ADD retried_by uuid, ADD wake_news integer,"
+    " ADD began_at timestamptz, DROP COLUMN watchers",
     "COMMENT ON COLUMN aiki.runs.depth IS 'How many ancestors it has, if any.'",
     "COMMENT ON COLUMN aiki.runs.retry IS 'When the workflow itself is tried again, if its options say so.'",
     "COMMENT ON COLUMN aiki.runs.retried_by IS 'The run that is its retry.'",
+    "COMMENT ON COLUMN aiki.runs.wake_news IS"
+    " 'The number of the arrival that wakes it at the latest, if it waits for several ends.'",
     "COMMENT ON COLUMN aiki.runs.began_at IS 'The first claim of its generation; of its first that is started_at.'",
     "COMMENT ON COLUMN aiki.runs.children IS 'How many runs it has started, if any.'",
     """
