@@ -79,6 +79,13 @@ class HistoryEntry:
                 return to_datetime(microseconds)
         return None
 
+    @property
+    def labels(self) -> Mapping[str, str | None] | None:
+        """What labels the body has set, if the line is about that; None for one that it has taken away."""
+        if self.key is None or keys.kind_of(self.key) != keys.LABELS or not isinstance(self.value, dict):
+            return None
+        return {name: now for name, (_, now) in self.value.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class RouteCount:

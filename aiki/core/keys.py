@@ -2,7 +2,8 @@
 
 A key begins with the word of its kind and a colon: `task:name:digest:n` (the n-th call of this name and input in its
 run), `task:name@key` (all calls of this idempotency key), `timer:0.25` (seconds), `until:1700000000000000`
-(microseconds), `patch:change-id`, `event:a|b:digest:n` (the n-th wait for any of these events), `send:name:digest:n`.
+(microseconds), `patch:change-id`, `event:a|b:digest:n` (the n-th wait for any of these events), `send:name:digest:n`,
+`labels:a|b:digest:n` (the n-th time that these labels are set to these values).
 Of children: `start:workflow:digest:n` or `start:workflow@key`, which is an entry's only with a key; `starts:N` (N of
 those without one, which went into one unit); `end:` and what follows the kind in the start's key; `all:digest:n` (the
 n-th wait for all of these children); `stop:workflow:digest:n`.
@@ -26,6 +27,7 @@ UNTIL: Final = "until"
 PATCH: Final = "patch"
 EVENT: Final = "event"
 SEND: Final = "send"
+LABELS: Final = "labels"
 START: Final = "start"
 STARTS: Final = "starts"
 END: Final = "end"

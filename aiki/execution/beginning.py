@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiki.execution.body import Body
 from aiki.execution.journal import Journal
+from aiki.execution.kinds.labels import since
 from aiki.inside.workflow_run import WorkflowRun
 
 if TYPE_CHECKING:
@@ -23,12 +25,17 @@ _logger: Final = logging.getLogger("aiki.execution")
 def make_body(
     claimed: Claimed,
     history: History,
+    labels: Mapping[str, str],
     *,
     arrivals: Arrivals,
     tries: Tries,
     outbox: Outbox,
 ) -> tuple[Body, WorkflowRun]:
-    """Return the body of a claim whose journal says this, and its run. What it delivers goes to `outbox`."""
+    """Return the body of a claim whose journal says this, and its run. What it delivers goes to `outbox`.
+
+    `labels` are those that the run had at first.
+    """
+    outbox.label(since(labels, history.entries))
     body = Body(
         journal=Journal(history.entries),
         history=history,
@@ -37,6 +44,7 @@ def make_body(
         tries=tries,
         on_entry=outbox.add,
         on_ask=outbox.ask,
+        on_labels=outbox.label,
         on_fault=partial(_tell_of_fault, claimed.fence.run_id),
     )
     run = body.loop.workflow_run = WorkflowRun(
@@ -46,7 +54,7 @@ def make_body(
         version=claimed.version,
         input=claimed.input,
         idempotency_key=claimed.key,
-        labels=claimed.labels,
+        labels=labels,
         generation=claimed.generation,
     )
     return body, run

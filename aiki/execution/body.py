@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zlib
 from asyncio import CancelledError, Future, Task, _get_running_loop
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import copy_context
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -66,8 +66,8 @@ class Body:
     """The body of one claimed run. Implements `aiki.inside.durable.Durable` and `aiki.execution.kind.Asker`."""
 
     __slots__ = (
-        *("_arrivals", "_calls", "_cancelling", "_claimed", "_deliveries", "_history", "_main", "_shown", "_unwinding"),
-        *("diff", "error", "faults", "loop", "outcome", "result"),
+        *("_arrivals", "_calls", "_cancelling", "_claimed", "_deliveries", "_history", "_main", "_on_labels", "_shown"),
+        *("_unwinding", "diff", "error", "faults", "loop", "outcome", "result"),
     )
 
     def __init__(
@@ -80,6 +80,7 @@ class Body:
         tries: Tries,
         on_entry: Callable[[Entry], None],
         on_ask: Callable[[TimerAsk], None],
+        on_labels: Callable[[Mapping[str, str]], None],
         on_fault: Callable[[str, str], None],
     ) -> None:
         """`journal` has what of the `history` counts."""
@@ -93,6 +94,7 @@ class Body:
         self.diff = ""
         self.faults = Faults(on_fault)
         """What it did wrong without failing by it."""
+        self._on_labels = on_labels
         self._main: Task[Any] | None = None
         self._shown: Raw | None = None
         self._calls = CallTable(self.loop)
@@ -190,6 +192,15 @@ class Body:
         if calls.family is None:
             calls.family = Family(self._arrivals, self.loop, self._claimed.depth)
         return calls.family
+
+    def number(self, common: str, /) -> str:
+        """Return the key of the next call whose keys have this in common."""
+        return self._calls.number(common)
+
+    def label(self, labels: Mapping[str, str], /) -> None:
+        """Have the labels written that the run has since, unless it repeats what it did."""
+        if not self._deliveries.journal.remaining:
+            self._on_labels(labels)
 
     # -- what the execution does
 

@@ -59,14 +59,19 @@ class CallTable:
         if conflict is not None:
             made = DurableCall(kind, key, ask, form, now, delivered)
             return self._join(made) if conflict is joined else self._share(made, conflict)
-        key = self._next(key)
+        key = self.number(key)
         call = self.open[key] = DurableCall(kind, key, ask, form, now, delivered)
         return call
 
     def hold(self, kind: Waited[A], ask: A, now: int, delivered: int) -> DurableCall[A]:
         """Return a new call that nobody waits for. Raises PayloadError if what it is asked with does not fit."""
         key, _, form = kind.key(ask)
-        return DurableCall(kind, self._next(key), ask, form, now, delivered)
+        return DurableCall(kind, self.number(key), ask, form, now, delivered)
+
+    def number(self, common: str) -> str:
+        """Return the key of the next call whose keys have this in common."""
+        count = self._counts[common] = self._counts.get(common, 0) + 1
+        return numbered(common, count)
 
     def expect(self, words: Sequence[str]) -> None:
         """Make room for a call that waits for these arrivals. Raises UsageError if no park could name them all."""
@@ -106,11 +111,6 @@ class CallTable:
         """Return the arrivals that open calls wait for, each once; `through_cancel` those that a cancel lets in."""
         calls = ((call, kind) for call, kind in self.awaiting() if kind.through_cancel or not through_cancel)
         return list(dict.fromkeys(word for call, kind in calls for word in kind.waits(call.ask)))
-
-    def _next(self, key: str) -> str:
-        count = self._counts.get(key, 0) + 1
-        self._counts[key] = count
-        return numbered(key, count)
 
     def _join(self, made: DurableCall[A]) -> DurableCall[A]:
         self.gone.discard(made.key)

@@ -232,11 +232,13 @@ class Execution:
             self._stop_with(ends.failed(error))
             return
         history = read(reading.entries)
-        outbox.know(reading.entries, reading.tries)
+        outbox.know(reading.entries, reading.tries, claimed.labels)
         self._attempts.know(reading.tries, given_up(reading.entries, history))
         self._reading = None
         self._arrivals.know_ends(reading.ends)
-        body, run = make_body(claimed, history, arrivals=self._arrivals, tries=self._attempts, outbox=outbox)
+        body, run = make_body(
+            claimed, history, reading.labels(), arrivals=self._arrivals, tries=self._attempts, outbox=outbox
+        )
         self._body = body
         try:
             # Inside of its loop: what a decorator does before it has a coroutine is the body's too.

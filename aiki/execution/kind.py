@@ -10,7 +10,7 @@ starts of children were let go. Whoever waits for the end of one child is found 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -128,6 +128,14 @@ class Asker(Protocol):
 
     def decide(self, key: str, value: Raw, /) -> Entry | None:
         """Return what is recorded under `key`, now or before; None if the run has been here without it."""
+        ...
+
+    def number(self, common: str, /) -> str:
+        """Return the key of the next call whose keys have this in common."""
+        ...
+
+    def label(self, labels: Mapping[str, str], /) -> None:
+        """Have these be the run's labels from now on, and no others."""
         ...
 
     @property

@@ -27,7 +27,18 @@ class Outbox:
     """
 
     __slots__ = (
-        *("_attempts", "_entries", "_is_warned_of", "_limits", "_ops", "_shown", "_shows", "_timer"),
+        *(
+            "_attempts",
+            "_entries",
+            "_is_labelled",
+            "_is_warned_of",
+            "_labels",
+            "_limits",
+            "_ops",
+            "_shown",
+            "_shows",
+            "_timer",
+        ),
         *("added", "base", "durable", "in_flight", "is_large", "length", "sent", "size"),
     )
 
@@ -49,6 +60,8 @@ class Outbox:
         self._timer: TimerAsk | None = None
         self._shown: Attempt | None = None
         self._shows = False
+        self._labels: Mapping[str, str] = {}
+        self._is_labelled = False
         self.is_large = False
         """The journal comes near to what a run may have, or is beyond it."""
         self._is_warned_of = False
@@ -58,8 +71,9 @@ class Outbox:
         """Whether all that was added is durable."""
         return self.in_flight is None and self.added == self.sent
 
-    def know(self, recorded: Sequence[Entry], tries: Mapping[str, Attempt]) -> None:
+    def know(self, recorded: Sequence[Entry], tries: Mapping[str, Attempt], labels: Mapping[str, str]) -> None:
         """Take in what is on record already. Of a journal that was large before, somebody has been warned."""
+        self._labels = labels
         self._shown = tries.get(DETAILS)
         self.size = sum(len(entry.key) + len(bytes(entry.value)) for entry in recorded)
         self.is_large = self.length >= self._limits.entries_soft or self.size >= self._limits.bytes_soft
@@ -95,6 +109,13 @@ class Outbox:
         self._shows = True
         self.added += 1
 
+    def label(self, labels: Mapping[str, str]) -> None:
+        """Have these be the run's labels, unless they are already; with the entry that tells of it, if that is new."""
+        if labels is not self._labels and labels != self._labels:
+            self._is_labelled = True
+            self.added += 1
+        self._labels = labels
+
     def ask(self, timer: TimerAsk) -> None:
         """Ask whether a timer fires, after all that was added; nothing is added until it is answered."""
         self._timer = timer
@@ -127,6 +148,8 @@ class Outbox:
             unit.ops = [op for op in ops if isinstance(op, SendOp)]
             unit.starts = [op for op in ops if isinstance(op, StartOp)]
             unit.stops = [op for op in ops if isinstance(op, StopOp)]
+        if self._is_labelled:
+            unit.labels, self._is_labelled = dict(self._labels), False
         if self._timer is not None:
             unit.timer, self._timer = (None if end is not None else self._timer), None
         self.sent = self.added
@@ -145,6 +168,7 @@ class Outbox:
         """Forget everything from the unit in flight on, which the daemon will never take."""
         refused, self.in_flight = self.in_flight, None
         assert refused is not None
-        self._entries, self._attempts, self._ops, self._timer, self._shows = [], [], [], None, False
+        self._entries, self._attempts, self._ops, self._timer = [], [], [], None
+        self._shows = self._is_labelled = False
         self.base = refused.base
         self.added = self.sent = self.durable

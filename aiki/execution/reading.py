@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiki.core.keys import is_of_ends
+from aiki.execution.kinds.labels import at_first
 from aiki.wire.messages import Attempt, Claimed, InboxReply, Page, PageReply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from msgspec import Raw
 
@@ -61,6 +62,10 @@ class Reading:
         self.entries = self.entries + page.entries
         self._know(page.attempts)
         return bool(page.entries or page.attempts)
+
+    def labels(self) -> Mapping[str, str]:
+        """Return those with which the run has begun."""
+        return at_first(self._claimed.labels, self.entries)
 
     def _know(self, tries: Iterable[Attempt]) -> None:
         for row in tries:

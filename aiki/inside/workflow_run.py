@@ -20,6 +20,7 @@ from aiki.inside.asks import sending, wait_any, wait_for
 from aiki.inside.child import Child, results
 from aiki.inside.durable import Ask, Durable
 from aiki.inside.event import Awaited, Event, Message
+from aiki.inside.labels import set_labels
 from aiki.inside.log import RunLog
 from aiki.payload.details import OF_RUN, encode_details
 from aiki.wire.codec import encode
@@ -135,6 +136,17 @@ class WorkflowRun:
         what comes about next, and not again on replay. Raises PayloadError if they cannot be stored.
         """
         self._body.show(msgspec.Raw(encode(Said(msgspec.Raw(encode_details(details, owner=OF_RUN))))))
+
+    def set_labels(self, labels: Mapping[str, str | None], /) -> None:
+        """Change the labels by which lists and orders find the run: those that are named here; None takes one away.
+
+        Done once, in the commit that records it, and not again on replay; `labels` says what they are since. A run that
+        was past this point when the code came to it goes on without. Raises UsageError for more labels than 20, and
+        for names and values that labels cannot have.
+        """
+        self._body.require_inside("run.set_labels()")
+        if (ask := set_labels(labels, self.labels)) is not None:
+            self.labels = self._body.ask(ask)
 
     def now(self) -> datetime:
         """Return the run's time: that of the last outcome delivered to it, aware, in UTC."""

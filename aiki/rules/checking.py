@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -53,7 +53,7 @@ from aiki.wire.messages import (
     Watch,
     Workflows,
 )
-from aiki.wire.messages.options import check_options
+from aiki.wire.messages.options import check_labels, check_options
 from aiki.wire.schema import BadSchema
 from aiki.wire.subjects import is_token, is_version
 
@@ -273,6 +273,15 @@ def check_unit(unit: Unit, *, room: int) -> None:
         raise PayloadError("a unit sends two events with one id")
     if unit.timer is not None:
         _check_timer(unit, unit.timer, room)
+    if unit.labels is not None:
+        _check_labels(unit.labels)
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    try:
+        check_labels(labels)
+    except UsageError as error:
+        raise PayloadError(error.message) from error
 
 
 def _check_entries(entries: Sequence[Entry], room: int) -> None:

@@ -141,7 +141,7 @@ def cut(unit: Unit, room: int) -> list[Unit]:
 
     A crash between two of them leaves a part of what came about, as it would between two units: what it starts first,
     so that none of its entries knows of a run that there is not, then the entries in their order, then the tries, then
-    what it sends and stops; its timer is asked, or the claim given up, last.
+    what it sends and stops, and its labels; its timer is asked, or the claim given up, last.
     """
     base = unit.base
     room -= weights.UNIT_BYTES
@@ -163,6 +163,8 @@ def cut(unit: Unit, room: int) -> list[Unit]:
         Unit(unit.fence, base, [], [], stops=list(stops))
         for stops in parts(unit.stops, weights.of_stop, room, UNIT_ITEMS)
     )
+    if unit.labels is not None:
+        found.append(Unit(unit.fence, base, [], [], None, labels=unit.labels))
     if unit.timer is not None:
         found.append(Unit(unit.fence, base, [], [], None, [], unit.timer))
     if unit.end is not None:

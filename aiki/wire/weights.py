@@ -154,6 +154,8 @@ def of_unit(unit: Unit) -> int:
         weight += sum(map(of_stop, unit.stops))
     if unit.timer is not None:
         weight += _TIMER_BYTES + of_entry(unit.timer.entry)
+    if unit.labels:
+        weight += of_labels(unit.labels)
     return weight
 
 

@@ -101,6 +101,9 @@ async def talks(run: WorkflowRun) -> None:
 async def count(run: WorkflowRun) -> list[int]:
     await run.sleep("1m")
     assert_type(run.set_details({"step": 1}), None)
+    assert_type(run.set_labels({"stage": "printing", "team": None}), None)
+    changes: dict[str, str] = {"stage": "printed"}
+    run.set_labels(changes)
     return []
 
 

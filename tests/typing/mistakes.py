@@ -52,6 +52,8 @@ async def flow(run: WorkflowRun, order: Order) -> int:
 
 @workflow
 async def talks(run: WorkflowRun) -> None:
+    run.set_labels({"a": 1})  # E
+    run.set_labels(stage="printing")  # E
     number: int = await run.wait_for(approved)  # E
     text: str = await run.wait_for(comment)  # E
     await run.wait_for("approved")  # E

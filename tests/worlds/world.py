@@ -108,6 +108,7 @@ class World:
         self.options = NO_OPTIONS
         self.digest: str | None = None
         self.priority = 0
+        self.labels: dict[str, str] = {}
         self.generation = 0
         self.lives: list[asyncio.Task[End]] = []
         """Those of its children, which are lived beside it."""
@@ -358,6 +359,7 @@ class World:
             depth=len(self.family.ancestors),
             priority=self.priority,
             key=self.options.key,
+            labels=self.labels,
         )
         if self._bench is None or self._bench.lease is not self.lease:
             self._bench = Bench(self.lease, now=self.now, room=self.room, pools=self.pools)

@@ -33,6 +33,7 @@ def write(world: World, unit: Unit) -> Recorded:
     world.units.append(unit)
     world.journal += recording.told(unit, recorded).entries
     world.attempts = _tried(tries, unit)
+    world.labels = dict(world.labels if unit.labels is None else unit.labels)
     world.standing = replace(standing, unread=standing.unread - consumed)
     if fired is not None:
         world.timers.append(fired)
@@ -48,7 +49,7 @@ def write(world: World, unit: Unit) -> Recorded:
 
 def _check(world: World, unit: Unit) -> None:
     assert unit.base == len(world.journal), "a gap in the journal, or a repeat"
-    has_ops = unit.ops or unit.starts or unit.stops
+    has_ops = unit.ops or unit.starts or unit.stops or unit.labels is not None
     assert unit.entries or unit.attempts or unit.end or has_ops or unit.timer, "an empty unit"
     assert unit.timer is None or unit.end is None, "a claim that ends asks a timer"
 

@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiki.core.keys import ALL, CANCEL, END, EVENT, INTERRUPT, PATCH, SEND, START, STARTS, STOP, TASK, TIMER, UNTIL
+from aiki.core.keys import (
+    ALL,
+    CANCEL,
+    END,
+    EVENT,
+    INTERRUPT,
+    LABELS,
+    PATCH,
+    SEND,
+    START,
+    STARTS,
+    STOP,
+    TASK,
+    TIMER,
+    UNTIL,
+)
 from aiki.execution.kind import Kind, Unasked
 from aiki.execution.kinds.cancel import Cancels, Interrupts
 from aiki.execution.kinds.end import Ends, EndsOfAll
 from aiki.execution.kinds.event import Events
+from aiki.execution.kinds.labels import Labels
 from aiki.execution.kinds.patch import Patches
 from aiki.execution.kinds.send import Sends
 from aiki.execution.kinds.start import StartLists, Starts
@@ -22,6 +38,7 @@ KINDS: Final[Mapping[str, Kind[Any, Any]]] = {
     TIMER: Timers(),
     UNTIL: Dates(),
     PATCH: Patches(),
+    LABELS: Labels(),
     EVENT: Events(),
     SEND: Sends(),
     START: Starts(),

@@ -70,7 +70,7 @@ def check_options(options: RunOptions) -> None:
     if not _is_priority(options.priority):
         raise UsageError(f"priority={_shown(options.priority)}: it must be a whole number from -100 to 100")
     if options.labels:
-        _check_labels(options.labels)
+        check_labels(options.labels)
     if options.start_at is not None or options.delay is not None:
         _check_start(options)
     if options.timeout is not None or options.cancel_timeout is not None:
@@ -90,7 +90,8 @@ def check_key(key: Any) -> None:
         raise UsageError(f"idempotency_key={_shown(key)}: {reason}")
 
 
-def _check_labels(labels: Mapping[Any, Any]) -> None:
+def check_labels(labels: Mapping[Any, Any]) -> None:
+    """Raise UsageError if a run cannot have these labels."""
     if len(labels) > LABELS:
         raise UsageError(f"a run has at most {LABELS} labels, not {len(labels)}")
     for name, value in labels.items():

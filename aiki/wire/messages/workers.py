@@ -11,6 +11,7 @@ from aiki.wire.limits import (
     BATCH_RUNS,
     CLAIM_RUNS,
     HELD_CLAIMS,
+    LABELS,
     ROUTES,
     UNIT_ITEMS,
     UNREAD_EVENTS,
@@ -228,6 +229,7 @@ class Unit(Struct, array_like=True):
 
     `base` is the number of entries that the run's journal holds before these; `end` gives the claim up. An asked
     `timer` follows the entries, and a unit that has one has no end. Children are started before anything is sent.
+    `labels` are all that the run has from now on, if they have changed.
     """
 
     fence: Fence
@@ -239,6 +241,7 @@ class Unit(Struct, array_like=True):
     timer: TimerAsk | None = None
     starts: Annotated[list[StartOp], Meta(max_length=UNIT_ITEMS)] = []
     stops: Annotated[list[StopOp], Meta(max_length=UNIT_ITEMS)] = []
+    labels: Annotated[dict[Text, Text], Meta(max_length=LABELS)] | None = None
 
 
 class Recorded(Struct, array_like=True):

@@ -75,6 +75,8 @@ def _move(entry: HistoryEntry) -> str:
         return entry.move
     if entry.event is not None:
         return "event" if entry.ok else "no event"
+    if entry.labels is not None:
+        return "labels"
     if entry.task is None:
         return "entry" if entry.timer is None else "timer"
     return "task" if entry.ok else "task failed"
@@ -85,6 +87,8 @@ def _what(entry: HistoryEntry) -> str:
     if entry.timer is not None:
         length = entry.timer
         return span(length) if isinstance(length, timedelta) else f"until {local(length):%Y-%m-%d %H:%M:%S}"
+    if entry.labels is not None:
+        return ", ".join(f"{name}={now}" if now is not None else f"no {name}" for name, now in entry.labels.items())
     name, actor = entry.task or entry.event or entry.key, f"by {entry.actor}" if entry.actor else None
     parts = [name, _outcome(entry) if entry.event is None else _carried(entry), entry.reason, actor]
     if entry.move == "attempt" and entry.due_at is not None:

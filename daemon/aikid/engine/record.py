@@ -17,6 +17,7 @@ from aikid.engine.families import Families, has_family, routes_of
 from aikid.engine.leaves import NO_LEAVES, Leaves
 from aikid.engine.routes import Routes
 from aikid.store import folding, generations
+from aikid.store import labels as labels_of_runs
 from aikid.store import record as store
 from aikid.store.pool import BadData, Connection, Pool
 from aikid.store.record import EndedRow, Wrote
@@ -166,10 +167,12 @@ class _Batch:
         ]
         write = folding.fold if any(map(is_folded, units)) else store.record
         try:
-            if not any(map(leaves_generation, units)):
+            if not any(map(_takes_more, units)):
                 return await write(connection, namespaces, units, counted)
             async with connection.transaction():
-                return await _go_on(connection, units, await write(connection, namespaces, units, counted))
+                wrote = await write(connection, namespaces, units, counted)
+                await _label(connection, units, wrote)
+                return await _go_on(connection, units, wrote)
         except ValueError as error:
             raise BadData(str(error)) from error
 
@@ -203,6 +206,18 @@ class _Batch:
         for n, (place, _) in enumerate(likely):
             if n not in standing_units:
                 self.outcomes[place] = CONFLICT
+
+
+def _takes_more(unit: Unit) -> bool:
+    """Tell whether it takes more than one statement to write the unit."""
+    return unit.labels is not None or leaves_generation(unit)
+
+
+async def _label(connection: Connection, units: Sequence[Unit], wrote: Wrote) -> None:
+    """Give runs the labels that their units say, where these were written."""
+    said = {units[place].fence.run_id: labels for place in wrote.done if (labels := units[place].labels) is not None}
+    if said:
+        await labels_of_runs.put(connection, said)
 
 
 async def _go_on(connection: Connection, units: Sequence[Unit], wrote: Wrote) -> Wrote:

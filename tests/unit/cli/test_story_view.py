@@ -36,6 +36,12 @@ def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
         (HistoryEntry(at=AT, move="entry", key="timer:630", ok=True), "timer 10m 30s"),
         (
             HistoryEntry(
+                at=AT, move="entry", key="labels:a|b:0:1", ok=True, value={"stage": [None, "x"], "team": ["a", None]}
+            ),
+            "labels stage=x, no team",
+        ),
+        (
+            HistoryEntry(
                 at=AT,
                 move="attempt",
                 key="task:charge@o-1",

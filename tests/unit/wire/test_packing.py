@@ -220,6 +220,7 @@ units = st.builds(
     *(st.lists(entries, max_size=3), st.lists(attempts, max_size=3), st.none() | ends),
     *(st.lists(sends, max_size=3), st.none() | timers),
     *(st.lists(starts, max_size=3), st.lists(stops, max_size=3)),
+    labels=st.none() | labels,
 )
 
 
@@ -283,7 +284,7 @@ def test_a_unit_is_cut_into_parts_that_fit_and_lose_nothing(unit: Unit, room: in
 def test_what_a_unit_starts_comes_first_and_the_claim_is_given_up_last(unit: Unit) -> None:
     def kind(part: Unit) -> int:
         filled = [place for place, items in enumerate(items_of(part)) if items]
-        return filled[0] if filled else 5 if part.timer else 6
+        return filled[0] if filled else 5 if part.labels is not None else 6 if part.timer else 7
 
     kinds = [kind(part) for part in packing.cut(unit, 500)]
     assert kinds == sorted(kinds)
