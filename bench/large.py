@@ -57,6 +57,11 @@ READERS: dict[str, Reader] = {
     "list --state completed": lambda client, _: client.runs.list(states=[State.COMPLETED], limit=LIVE),
     "list --workflow": lambda client, _: client.runs.list(workflow=WORKFLOWS[0], limit=LIVE),
     "list --label": lambda client, _: client.runs.list(labels={"customer": "c10"}, limit=LIVE),
+    "list --label --label": lambda client, _: client.runs.list(labels={"env": "prod", "customer": "c10"}, limit=LIVE),
+    "list --roots": lambda client, _: client.runs.list(roots=True, limit=LIVE),
+    "list --roots --state failed": lambda client, _: client.runs.list(roots=True, states=[State.FAILED], limit=LIVE),
+    "list --parent": lambda client, ids: client.runs.list(parent=ids[-1], limit=LIVE),
+    "list --roots --count": lambda client, _: client.runs.count(roots=True),
     "history": lambda client, ids: _all(client.runs.history(ids[0])),
 }
 
@@ -137,7 +142,8 @@ async def _measure_one(cluster: Cluster) -> dict[str, float]:
 
 
 def _finished_ids(cluster: Cluster) -> list[str]:
-    """Return some ids of runs from all over the data."""
+    """Return some ids of runs from all over the data, and last that of the run with the most children."""
+    first = "SELECT run_id::text FROM aiki.listing WHERE namespace = %s ORDER BY created_at LIMIT 1"
     query = """
     SELECT one.run_id::text FROM generate_series(0, 19) AS n CROSS JOIN LATERAL (
       SELECT e.run_id FROM aiki.listing e WHERE e.namespace = %s
@@ -146,7 +152,7 @@ def _finished_ids(cluster: Cluster) -> list[str]:
     ) AS one
     """
     with psycopg.connect(cluster.database_url) as connection:
-        return [row[0] for row in connection.execute(query, (NAMESPACE,)).fetchall()]
+        return [row[0] for asked in (query, first) for row in connection.execute(asked, (NAMESPACE,)).fetchall()]
 
 
 def _table(seconds: dict[str, tuple[float, float]], runs: int) -> str:

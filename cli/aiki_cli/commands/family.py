@@ -52,13 +52,12 @@ async def _look(client: Client, member: Member) -> None:
 
 
 async def _earlier(client: Client, run_id: str, last: Sequence[RunStatus]) -> Mapping[str, RunCount]:
-    """Return how many children a run has beside its last ones, by state."""
+    """Return how many children a run has beside its last ones, by state; of more than are counted only that."""
     from aiki.client.matching import RunCount
 
+    if (every := await client.runs.count(parent=run_id)).capped:
+        return {"in any state": every}
     counts = await asyncio.gather(*(client.runs.count(parent=run_id, states=[state]) for state in State))
     shown = Counter(run.state for run in last)
-    beside = {
-        str(state): RunCount(count.runs - (0 if count.capped else shown[state]), count.capped)
-        for state, count in zip(State, counts, strict=True)
-    }
+    beside = {str(state): RunCount(count.runs - shown[state]) for state, count in zip(State, counts, strict=True)}
     return {state: count for state, count in beside.items() if count.runs > 0}

@@ -31,7 +31,7 @@ class Member:
     family: list[Member] | None = None
     """Its children, the first started first; None if they are not looked at here."""
     earlier: Mapping[str, RunCount] = field(default_factory=dict)
-    """How many it has started before these, by state."""
+    """How many it has started before these, by state; of more than are counted: in any."""
 
 
 def rows(top: Member) -> Rows:

@@ -24,6 +24,8 @@ from aikid.store.status import COLUMNS, to_status
 
 LOOKED_AT: Final = 10_000
 """Runs that one request looks at for what the index that it walks does not say of them."""
+_AT_FIRST: Final = 4
+"""So many times the runs that a page has room for are looked at before LOOKED_AT are."""
 RESTING: Final = frozenset(State) - TERMINAL - {State.QUEUED, State.RUNNING}
 """States that the index `runs_resting` holds."""
 _END_OF_IDS: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -211,11 +213,23 @@ async def list_runs(
     runs are for the next page. Of what no index says at once, LOOKED_AT runs are looked at.
     """
     beside = _beside(request)
-    given = await _given(pool, namespace, request, before, max(LOOKED_AT, limit) if beside else limit)
+    given = await _given(pool, namespace, request, before, limit)
     given |= {"count": limit, "limit_bytes": limit_bytes}
-    rows = await _read(pool, _found(request, _SHOWN.format(asked=_all_of(beside), is_told=_IS_TOLD)), given)
-    end = Mark(*rows[-1][2:4]) if rows and rows[-1][1] else None
+    statement = _found(request, _SHOWN.format(asked=_all_of(beside), is_told=_IS_TOLD))
+    end: Mark | None = None
+    rows: Sequence[tuple[Any, ...]] = []
+    for window in _windows(limit) if beside else [limit]:
+        rows = await _read(pool, statement, given | {"limit": window})
+        end = Mark(*rows[-1][2:4]) if rows and rows[-1][1] else None
+        if end is None:
+            break
     return {Mark(*row[2:4]): to_status(row[4:]) for row in rows if row[0]}, end
+
+
+def _windows(limit: int) -> list[int]:
+    """Return how many runs to look at for a page of `limit`: some, which are mostly enough, or else all that may be."""
+    most = max(LOOKED_AT, limit)
+    return [some, most] if (some := _AT_FIRST * limit) < most else [most]
 
 
 async def count_runs(
