@@ -19,6 +19,7 @@ from aikid.store import inbox as store
 from aikid.store import routes
 from aikid.store.inbox import Reached
 from aikid.store.pool import BadData, Connection, Pool
+from aikid.store.unread import Unread, unread
 
 _WHY: Final = {
     "full": f"it has {UNREAD_EVENTS:,} that it has not taken yet, and can have no more: send it later",
@@ -106,15 +107,22 @@ def note(changes: Changes, reached: Reached) -> None:
 
 
 async def inbox(pool: Pool, namespace: str, request: Inbox, *, room: int) -> InboxReply:
-    """Return what a run has not taken yet, as much as fits `room`.
+    """Return what a run has not taken yet, or the ends of children that it has, as much as fits `room`.
 
     Raises NotFound, also for one that has ended, Unavailable, and PayloadError if the next arrival fits no message.
     """
     run_id, after = request.run_id, request.after
 
-    async def work(connection: Connection) -> dict[str, store.Unread]:
-        return await store.unread(
-            connection, namespace, [run_id], after=after, most=LIST_ITEMS, limit_bytes=room, is_forced=True
+    async def work(connection: Connection) -> dict[str, Unread]:
+        return await unread(
+            connection,
+            namespace,
+            [run_id],
+            after=after,
+            most=LIST_ITEMS,
+            limit_bytes=room,
+            is_forced=True,
+            ends=request.ends,
         )
 
     found = (await pool.run(work)).get(run_id)

@@ -16,10 +16,10 @@ from aiki.wire.messages import Attempt, Claim, Claimed, ClaimReply, Entry, Fence
 from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.engine.changes import Changes, Done, Handed
 from aikid.store import claims as store
-from aikid.store import inbox, journal
+from aikid.store import journal
 from aikid.store.claims import ClaimedRow
-from aikid.store.inbox import Unread
 from aikid.store.pool import Connection, Pool
+from aikid.store.unread import Unread, unread
 
 _labels = msgspec.json.Decoder(dict[str, str])
 
@@ -158,4 +158,4 @@ async def _unread(
     used = sum(len(row.input) + RUN_BYTES for row in rows)
     used += sum(weights.of_entry(entry) for page in pages.values() for entry in page)
     limit_bytes = max(0, room - used) // len(reached)
-    return await pool.run(lambda c: inbox.unread(c, namespace, reached, limit_bytes=limit_bytes))
+    return await pool.run(lambda c: unread(c, namespace, reached, limit_bytes=limit_bytes))

@@ -10,9 +10,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, TypeAlias
 
-from aiki.core.states import TERMINAL
+from aiki.core.states import State
+from aiki.rules.arriving import CHILD
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS, quoted
+from aikid.store.sql import MICROSECONDS
 
 BATCH: Final = 1_000
 KEPT_SECONDS: Final = 24 * 60 * 60
@@ -21,7 +22,8 @@ Cursor: TypeAlias = tuple[int | str, ...]
 _FIRST: Final = "00000000-0000-0000-0000-000000000000"
 _BEGINNINGS: Final[dict[bool, Cursor]] = {True: (0, _FIRST, 0), False: (_FIRST,)}
 
-# `inbox_taken` from where the last batch ended, and primary keys.
+# `inbox_taken` from where the last batch ended, and primary keys. What a run that can be retried has consumed it may
+# have to consume again; and by the ends of children a journal is read, as long as there is one.
 _CONSUMED: Final = f"""
 WITH seen AS MATERIALIZED (
   SELECT i.at_us, i.run_id, i.number, i.taken_generation FROM aiki.inbox i
@@ -32,7 +34,7 @@ WITH seen AS MATERIALIZED (
   SELECT i.run_id, i.number
   FROM seen s JOIN aiki.inbox i ON i.run_id = s.run_id AND i.number = s.number LEFT JOIN aiki.runs r ON r.id = s.run_id
   WHERE i.taken_seq IS NOT NULL
-    AND (r.id IS NULL OR r.generation <> s.taken_generation OR r.state IN ({quoted(TERMINAL)}))
+    AND (r.id IS NULL OR r.generation <> s.taken_generation OR (r.state = '{State.COMPLETED}' AND i.kind <> '{CHILD}'))
   FOR UPDATE OF i SKIP LOCKED
 ), gone AS (
   DELETE FROM aiki.inbox i USING old o WHERE i.run_id = o.run_id AND i.number = o.number RETURNING i.number

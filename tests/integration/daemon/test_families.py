@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
-from aiki.core.states import State
-from aiki.wire.messages import ChildEnd, Recorded
+from aiki.core.states import Move, State
+from aiki.wire.codec import encode, encode_reply
+from aiki.wire.messages import ChildEnd, End, Inbox, Recorded
+from aikid.engine import arrivals
 from tests.integration.daemon.engine import Engine, entry, event, parked, unit
 from tests.integration.daemon.family import CHILD, ends, over, parent_of, start, starting
 
@@ -109,3 +112,47 @@ async def test_a_parent_that_waits_for_several_children_is_woken_by_anything_els
     assert await engine.results(unit(run.fence, 1, end=parked(0, CHILD, "event:approved", ends=2))) == ["done"]
     await engine.send(event(run.fence.run_id))
     assert await engine.state(run.fence.run_id) is State.QUEUED
+
+
+async def test_ends_that_a_journal_has_taken_are_read_again_with_what_the_children_came_to(engine: Engine) -> None:
+    children = [start() for _ in range(3)]
+    run = await parent_of(engine, *children)
+    for child in await engine.claim(await engine.session()):
+        await engine.record(over(child, b'"%s"' % child.fence.run_id.encode()))
+    taking = [replace(entry(str(number)), takes=(number,)) for number in (1, 2)]
+    assert await engine.results(unit(run.fence, 1, *taking)) == ["done"]
+    request = Inbox(run.fence.run_id, ends=True)
+    reply = await arrivals.inbox(engine.pool, engine.namespace, request, room=engine.room)
+    outputs = [end.output for _, end in ends(reply.arrivals)]
+    assert (outputs, reply.more) == ([Raw(b'"%s"' % child.id.encode()) for child in children[:2]], False)
+    assert [name for name, _ in ends((await engine.inbox(run.fence.run_id)).arrivals)] == [children[2].id]
+
+
+async def test_ends_are_read_in_pages_that_fit_a_message(engine: Engine) -> None:
+    run = await parent_of(engine, *(start() for _ in range(5)))
+    large = b'"%s"' % (b"x" * 200_000)
+    for child in await engine.claim(await engine.session()):
+        await engine.record(over(child, large))
+    for is_taken in (False, True):
+        found: list[str] = []
+        more, after = True, 0
+        while more:
+            request = Inbox(run.fence.run_id, after, ends=is_taken)
+            reply = await arrivals.inbox(engine.pool, engine.namespace, request, room=engine.room)
+            assert len(encode_reply(reply)) <= engine.room
+            found += [name for name, _ in ends(reply.arrivals)]
+            more, after = reply.more, reply.arrivals[-1].number
+        assert len(set(found)) == len(found) == 5
+        taking = [replace(entry(str(number)), takes=(number,)) for number in range(1, 6)]
+        if not is_taken:
+            assert await engine.results(unit(run.fence, 1, *taking)) == ["done"]
+
+
+async def test_a_claim_brings_as_many_ends_as_fit_it(engine: Engine) -> None:
+    run = await parent_of(engine, *(start() for _ in range(4)))
+    for child in await engine.claim(await engine.session()):
+        await engine.record(over(child, b'"%s"' % (b"x" * 200_000)))
+    assert await engine.results(unit(run.fence, 1, end=End(Move.RELEASE))) == ["done"]
+    again = await engine.claim_one()
+    assert (len(again.arrivals), again.unread, again.news) == (2, 4, 2)
+    assert len(encode(again)) <= engine.room

@@ -64,7 +64,8 @@ async def test_a_consumed_arrival_is_kept_for_a_day_and_as_long_as_its_generatio
     cases = [
         (await stored(engine, generation=1), OLD, 0, 0),
         (await stored(engine, state="completed"), OLD, 0, 0),
-        (await stored(engine, state="cancelled"), OLD, 0, 0),
+        (await stored(engine, state="cancelled"), OLD, 0, 1),
+        (await stored(engine, state="failed"), OLD, 0, 1),
         (new_id(), OLD, 0, 0),
         (await stored(engine, generation=1), OLD, 1, 1),
         (await stored(engine, generation=1), FRESH, 0, 1),
@@ -74,9 +75,21 @@ async def test_a_consumed_arrival_is_kept_for_a_day_and_as_long_as_its_generatio
     ]
     for run_id, seconds, taken, _ in cases:
         await arrived(engine, run_id, seconds, taken)
-    assert await prune(engine) == [4]
+    assert await prune(engine) == [3]
     rows = dict(await engine.execute("SELECT run_id::text, count(*) FROM aiki.inbox GROUP BY 1"))
     assert [rows.get(run_id, 0) for run_id, *_ in cases] == [expected for *_, expected in cases]
+
+
+@pytest.mark.parametrize(("left", "kept"), [(0, 1), (1, 0)])
+async def test_the_end_of_a_child_is_kept_as_long_as_the_journal_that_took_it(
+    engine: Engine, left: int, kept: int
+) -> None:
+    """A replay reads by it what the child has come to, be it years later."""
+    run_id = await stored(engine, generation=left, state="completed")
+    await arrived(engine, run_id, OLD, 0)
+    await engine.execute("UPDATE aiki.inbox SET kind = 'child'")
+    await prune(engine)
+    assert len(await engine.execute("SELECT number FROM aiki.inbox")) == kept
 
 
 async def test_what_earlier_generations_left_is_deleted_and_nothing_else(engine: Engine) -> None:
