@@ -325,6 +325,10 @@ class Body:
             words.append(WAKE)
         return words
 
+    def ends_wanted(self) -> int | None:
+        """Return how many children must end before the body moves by that, at least; None if it waits for none."""
+        return self._calls.ends_wanted(self._arrivals)
+
     def is_answered(self) -> bool:
         """Tell whether arrivals that are here answer an open call: the next `pump` delivers them."""
         return self._deliveries.is_answered()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
+    from aiki.execution.arrivals import Arrivals
     from aiki.execution.family import Family
     from aiki.execution.loop import RunLoop
 
@@ -111,6 +112,13 @@ class CallTable:
         """Return the arrivals that open calls wait for, each once; `through_cancel` those that a cancel lets in."""
         calls = ((call, kind) for call, kind in self.awaiting() if kind.through_cancel or not through_cancel)
         return list(dict.fromkeys(word for call, kind in calls for word in kind.waits(call.ask)))
+
+    def ends_wanted(self, arrivals: Arrivals) -> int | None:
+        """Return how many children must end before an open call is answered, at least; None if none waits for any."""
+        if self.family is not None and self.family.is_awaited:
+            return 1
+        wanted = (kind.ends_wanted(call, arrivals) for call, kind in self.waiting.values())
+        return min((count for count in wanted if count is not None), default=None)
 
     def _join(self, made: DurableCall[A]) -> DurableCall[A]:
         self.gone.discard(made.key)

@@ -79,7 +79,7 @@ def parked(wake: Wake, body: Body, workflow: Workflow[Any, Any], *, seen: int, w
     if workflow.events is not None:
         known = {event.name for event in workflow.events}
         body.faults.add_undeclared([said_in(word) for word in waits if kind_of(word) == EVENT], known)
-    return End(wake.move, due_at=wake.at, why=why, seen=seen, waits=waits)
+    return End(wake.move, due_at=wake.at, why=why, seen=seen, waits=waits, ends=body.ends_wanted())
 
 
 def failed(error: BaseException, faults: Faults | None = None) -> End:

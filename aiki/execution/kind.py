@@ -293,6 +293,10 @@ class Arriving(Waited[A], Protocol[A]):
         """Take in that this is its outcome, now or by an earlier claim; tell whether all of it can be read."""
         ...
 
+    def ends_wanted(self, call: DurableCall[A], arrivals: Arrivals, /) -> int | None:
+        """Return how many more children must end before the call is answered, at least; None if it waits for none."""
+        ...
+
     def holds_cancel(self, call: DurableCall[A], arrivals: Arrivals, /) -> bool:
         """Tell whether a cancel is to interrupt the body only when more has come for the call."""
         ...

@@ -102,6 +102,10 @@ class Ends(_Ends[EndOf]):
         assert family is not None, "it has children"
         return family.take(call.ask.child, call.key)
 
+    def ends_wanted(self, call: EndCall, arrivals: Arrivals, /) -> int:
+        """Return 1."""
+        return 1
+
     def holds_cancel(self, call: EndCall, arrivals: Arrivals, /) -> bool:
         """Tell whether the child has been told to end, and has not yet."""
         return _is_ending(call.ask.child, arrivals)
@@ -156,6 +160,10 @@ class EndsOfAll(_Ends[EndOfAll]):
         """Give each child its end."""
         assert family is not None, "it has children"
         return not [child for child in call.ask.children if not family.take(child, call.key)]
+
+    def ends_wanted(self, call: AllCall, arrivals: Arrivals, /) -> int:
+        """Return how many of them have not ended."""
+        return len({child.id for child in call.ask.children if not _has_come(child, arrivals)})
 
     def holds_cancel(self, call: AllCall, arrivals: Arrivals, /) -> bool:
         """Tell whether one of them has been told to end, and has not yet."""

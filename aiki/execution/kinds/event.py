@@ -17,7 +17,8 @@ from aiki.core.canonical import digest
 from aiki.core.errors import EventTimeout, PayloadError
 from aiki.core.moments import SECOND, to_datetime
 from aiki.execution.arrivals import Arrivals
-from aiki.execution.kind import Asker, DurableCall, Outside, Parent, Taken, shown
+from aiki.execution.kind import Asker, DurableCall, Outside, Taken, shown
+from aiki.execution.kinds.apart import Apart
 from aiki.inside.asks import Wait
 from aiki.inside.event import Message
 from aiki.wire.codec import decoder, encode
@@ -32,12 +33,8 @@ thousand of them fit."""
 _TOO_MUCH: Final = b'"too much"'
 
 
-class Events:
+class Events(Apart[Wait[Any]]):
     """Waits for events."""
-
-    at_once = False
-    may_stay_unasked = False
-    through_cancel = False
 
     def ask(self, body: Asker, ask: Wait[Any], /) -> Coroutine[Any, Any, Any]:
         """Return the wait for the events. Awaiting raises EventTimeout when they did not come in time."""
@@ -88,9 +85,6 @@ class Events:
         """Return the events by their names."""
         return [keys.named(keys.EVENT, name) for name in _names(ask)]
 
-    def child(self, ask: Wait[Any], /) -> None:
-        """Return None: it has nothing to do with children."""
-
     def arrived(self, call: WaitCall, arrivals: Arrivals, /) -> list[Arrival] | None:
         """Return the oldest events of its names, if there are enough."""
         return arrivals.events(_names(call.ask), call.ask.count) or None
@@ -103,14 +97,6 @@ class Events:
         if sum(len(arrival.value) + 1 for arrival in arrived) >= payload_bytes(room):
             return Taken(False, _TOO_MUCH, [])
         return Taken(True, encode([arrival.value for arrival in arrived]), arrived)
-
-    def took(self, call: WaitCall, ok: bool, value: bytes | Raw, family: Parent | None, /) -> bool:
-        """Return True: what is recorded says it all."""
-        return True
-
-    def holds_cancel(self, call: WaitCall, arrivals: Arrivals, /) -> bool:
-        """Return False: its wait is interrupted."""
-        return False
 
 
 def _read(ask: Wait[Any], value: bytes | Raw) -> Any:

@@ -15,15 +15,13 @@ from aiki.core import keys
 from aiki.core.canonical import digest
 from aiki.core.errors import RunEnded, SendFailed
 from aiki.core.ids import derived_id
-from aiki.execution.arrivals import Arrivals
-from aiki.execution.kind import Asker, DurableCall, Outside, Parent, Taken, shown
+from aiki.execution.kind import Asker, DurableCall, Outside, Taken, shown
+from aiki.execution.kinds.apart import Op
 from aiki.inside.asks import Send
 from aiki.wire.codec import decoder, encode
 from aiki.wire.messages import Arrival, Entry, Outcome, SendOp
 
 SendCall: TypeAlias = DurableCall[Send]
-
-_OP: Final = "op"
 _WHY: Final = {
     "ended": "it has ended",
     "full": "it has too many unread events",
@@ -33,12 +31,8 @@ _WHY: Final = {
 }
 
 
-class Sends:
+class Sends(Op[Send]):
     """Events that a run sends."""
-
-    at_once = False
-    may_stay_unasked = False
-    through_cancel = False
 
     def ask(self, body: Asker, ask: Send, /) -> Coroutine[Any, Any, None]:
         """Return the wait for the send's outcome. Awaiting raises SendFailed if the event was not taken."""
@@ -54,6 +48,10 @@ class Sends:
         form = encode([ask.run_id, Raw(ask.bound.form), ask.idempotency_key])
         return keys.of_input(keys.SEND, ask.bound.event.name, digest(form)), None, form
 
+    def id(self, call: SendCall, /) -> str:
+        """Return that which is derived from the call."""
+        return call.ask.id
+
     def keep(self, call: SendCall, /) -> None:
         """Name the send by its call."""
         call.ask.id = derived_id(*call.ask.sender, call.key, milliseconds=call.asked_at // 1_000)
@@ -66,9 +64,6 @@ class Sends:
             value = Raw(bound.encoded)
             outside.send(SendOp(ask.id, ask.run_id, bound.event.name, value, key, key and bound.digest))
 
-    def abandon(self, call: SendCall, outside: Outside) -> None:
-        """Do nothing: what is sent is sent."""
-
     def settle(self, call: SendCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
         """Resolve with nothing, or SendFailed."""
         if ok:
@@ -80,34 +75,11 @@ class Sends:
         """Return the event, its key, and whom it is sent to with what."""
         return f"send of event {call.ask.bound.event.name} [{call.key}] with {shown(call.form)}"
 
-    def timeout(self, ask: Send, /) -> None:
-        """Return None: its outcome comes with the unit that sends it."""
-
-    def waits(self, ask: Send, /) -> list[str]:
-        """Return that outcomes of ops are waited for."""
-        return [_OP]
-
-    def child(self, ask: Send, /) -> None:
-        """Return None: it has nothing to do with children."""
-
-    def arrived(self, call: SendCall, arrivals: Arrivals, /) -> list[Arrival] | None:
-        """Return the outcome of its op."""
-        outcome = arrivals.outcome(call.ask.id)
-        return None if outcome is None else [outcome]
-
     def take(self, call: SendCall, arrived: list[Arrival], room: int, /) -> Taken:
         """Take the outcome."""
         (outcome,) = arrived
         result = decoder(Outcome).decode(outcome.value).result
         return Taken(result in ("taken", "repeated"), outcome.value, arrived)
-
-    def took(self, call: SendCall, ok: bool, value: bytes | Raw, family: Parent | None, /) -> bool:
-        """Return True: what is recorded says it all."""
-        return True
-
-    def holds_cancel(self, call: SendCall, arrivals: Arrivals, /) -> bool:
-        """Return False: its wait is interrupted."""
-        return False
 
 
 def _failure(ask: Send, outcome: Outcome) -> SendFailed:

@@ -15,25 +15,19 @@ from msgspec import Raw
 
 from aiki.core import keys
 from aiki.core.errors import Conflict, UsageError
-from aiki.execution.arrivals import Arrivals
 from aiki.execution.family import id_of, op_of, read_starts
 from aiki.execution.kind import Asker, Cancellable, DurableCall, Outside, Parent, Taken, shown
+from aiki.execution.kinds.apart import Op
 from aiki.inside.kin import Kin, Start
 from aiki.wire.codec import decoder
 from aiki.wire.messages import Arrival, Entry, Started
 
 StartCall: TypeAlias = DurableCall[Start]
-
-_OP: Final = "op"
 _SHOWN: Final = 3
 
 
-class Starts:
+class Starts(Op[Start]):
     """Children that a run starts."""
-
-    at_once = False
-    may_stay_unasked = False
-    through_cancel = False
 
     def ask(self, body: Asker, ask: Start, /) -> Coroutine[Any, Any, Kin]:
         """Return what gives the child. Awaiting raises Conflict if its key was used with another input."""
@@ -54,6 +48,10 @@ class Starts:
             return keys.shared(keys.START, ask.workflow, key), _conflict, ask.form
         return keys.of_input(keys.START, ask.workflow, ask.digest), None, ask.form
 
+    def id(self, call: StartCall, /) -> str:
+        """Return that which is derived from the call."""
+        return id_of(call)
+
     def keep(self, call: StartCall, /) -> None:
         """Keep nothing: its input was encoded when it was asked."""
 
@@ -61,9 +59,6 @@ class Starts:
         """Start it, unless an earlier claim has: then its outcome is there."""
         if outside.arrivals.outcome(id_of(call)) is None:
             outside.send(op_of(call))
-
-    def abandon(self, call: StartCall, outside: Outside) -> None:
-        """Do nothing: what is started is started."""
 
     def settle(self, call: StartCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
         """Resolve with the child, which is one for all who share the key, or Conflict, or UsageError."""
@@ -78,21 +73,6 @@ class Starts:
         """Return the workflow, the key and the input of the start."""
         return f"start of workflow {call.ask.workflow} [{call.key}] with {shown(call.form)}"
 
-    def timeout(self, ask: Start, /) -> None:
-        """Return None: its outcome comes with the unit that starts it."""
-
-    def waits(self, ask: Start, /) -> list[str]:
-        """Return that outcomes of ops are waited for."""
-        return [_OP]
-
-    def child(self, ask: Start, /) -> None:
-        """Return None: it waits for no end."""
-
-    def arrived(self, call: StartCall, arrivals: Arrivals, /) -> list[Arrival] | None:
-        """Return the outcome of its op."""
-        outcome = arrivals.outcome(id_of(call))
-        return None if outcome is None else [outcome]
-
     def take(self, call: StartCall, arrived: list[Arrival], room: int, /) -> Taken:
         """Take the outcome."""
         (outcome,) = arrived
@@ -106,10 +86,6 @@ class Starts:
             started = decoder(Started).decode(value)
             family.found(call, started.run_id, is_owned=started.result == "started")
         return True
-
-    def holds_cancel(self, call: StartCall, arrivals: Arrivals, /) -> bool:
-        """Return False: its wait is interrupted."""
-        return False
 
 
 class StartLists:

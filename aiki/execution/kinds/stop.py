@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Raw
 
 from aiki.core import keys
 from aiki.core.canonical import digest
 from aiki.core.ids import derived_id
-from aiki.execution.arrivals import Arrivals
-from aiki.execution.kind import Asker, DurableCall, Outside, Parent, Taken, shown
+from aiki.execution.kind import Asker, DurableCall, Outside, Taken, shown
+from aiki.execution.kinds.apart import Op
 from aiki.inside.kin import Stop
 from aiki.wire.codec import decoder, encode
 from aiki.wire.messages import Arrival, Entry, Outcome, StopOp
 
 StopCall: TypeAlias = DurableCall[Stop]
 
-_OP: Final = "op"
 
-
-class Stops:
+class Stops(Op[Stop]):
     """Children that a run tells to end."""
-
-    at_once = False
-    may_stay_unasked = False
-    through_cancel = False
 
     def ask(self, body: Asker, ask: Stop, /) -> Coroutine[Any, Any, None]:
         """Return the wait until it has been told."""
@@ -42,6 +36,10 @@ class Stops:
         form = encode([ask.child.key, ask.reason])
         return keys.of_input(keys.STOP, ask.child.workflow, digest(form)), None, form
 
+    def id(self, call: StopCall, /) -> str:
+        """Return that which is derived from the call."""
+        return call.ask.id
+
     def keep(self, call: StopCall, /) -> None:
         """Name it by its call."""
         call.ask.id = derived_id(*call.ask.sender, call.key, milliseconds=call.asked_at // 1_000)
@@ -52,9 +50,6 @@ class Stops:
         if outside.arrivals.outcome(ask.id) is None:
             outside.send(StopOp(ask.id, ask.child.id, ask.reason))
 
-    def abandon(self, call: StopCall, outside: Outside) -> None:
-        """Do nothing: what is told is told."""
-
     def settle(self, call: StopCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
         """Resolve: a child that has ended already stays as it is."""
         future.set_result(None)
@@ -63,30 +58,7 @@ class Stops:
         """Return the child and the reason."""
         return f"cancel of child {call.ask.child.workflow} [{call.key}] with {shown(call.form)}"
 
-    def timeout(self, ask: Stop, /) -> None:
-        """Return None: its outcome comes with the unit that tells the child."""
-
-    def waits(self, ask: Stop, /) -> list[str]:
-        """Return that outcomes of ops are waited for."""
-        return [_OP]
-
-    def child(self, ask: Stop, /) -> None:
-        """Return None: it waits for no end."""
-
-    def arrived(self, call: StopCall, arrivals: Arrivals, /) -> list[Arrival] | None:
-        """Return the outcome of its op."""
-        outcome = arrivals.outcome(call.ask.id)
-        return None if outcome is None else [outcome]
-
     def take(self, call: StopCall, arrived: list[Arrival], room: int, /) -> Taken:
         """Take the outcome."""
         (outcome,) = arrived
         return Taken(decoder(Outcome).decode(outcome.value).result == "taken", outcome.value, arrived)
-
-    def took(self, call: StopCall, ok: bool, value: bytes | Raw, family: Parent | None, /) -> bool:
-        """Return True: what is recorded says it all."""
-        return True
-
-    def holds_cancel(self, call: StopCall, arrivals: Arrivals, /) -> bool:
-        """Return False: its wait is interrupted."""
-        return False
