@@ -10,6 +10,7 @@ from aiki.core.states import State
 from aiki.wire.messages import Unit
 from aikid.store import prepared
 from aikid.store.arrays import Texts, Uuids
+from aikid.store.inbox import NEWEST
 from aikid.store.pool import Connection
 from aikid.store.sql import LENGTH
 from aikid.store.units import FENCED, fence_arrays
@@ -26,7 +27,7 @@ WITH unit AS MATERIALIZED (
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u
-    UNION SELECT o.id, o.namespace FROM unnest(%b, %b) AS o(namespace, id)
+    UNION SELECT {NEWEST.format("o.id")}, o.namespace FROM unnest(%b, %b) AS o(namespace, id)
     UNION SELECT (SELECT p.parent_id FROM aiki.runs p WHERE p.id = e.id), e.namespace
       FROM unnest(%b, %b) AS e(namespace, id)
     UNION SELECT (SELECT h.run_id FROM aiki.keys h

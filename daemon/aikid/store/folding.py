@@ -30,6 +30,7 @@ from aikid.store.inbox import (
     Row,
     coming,
     send_arrays,
+    sending,
 )
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
@@ -73,7 +74,7 @@ WITH unit AS MATERIALIZED (
 ), {{send}}locked AS MATERIALIZED (
   SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.generation, r.origin_id, r.workflow, r.version,
     r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wake_news, r.wanted, r.parent_id,
-    r.parent_generation, r.children
+    r.parent_generation, r.children, r.retried_by
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u{{targets}})
@@ -180,11 +181,11 @@ WHERE coalesce(f.n, 0) > 0 {{told}}
 # without, a third of it.
 _SENDING: Final = f"""
 send AS MATERIALIZED (
-  SELECT * FROM unnest({_slots(_SENT)}) WITH ORDINALITY AS s({", ".join(_SENT)}, n)
+  {sending(_SENT)}
 ), """
 _JUDGING: Final = f"""
 asked AS MATERIALIZED (
-  SELECT s.*, f.id AS sender, f.origin_id AS sender_origin_id, l.id, l.state, l.origin_id, l.unread
+  SELECT s.*, f.id AS sender, f.origin_id AS sender_origin_id, l.id, l.state, l.origin_id, l.unread, l.retried_by
   FROM send s FULL JOIN fit f ON f.n = s.unit FULL JOIN locked l ON l.id = s.target AND l.namespace = s.namespace
   WHERE coalesce(s.n, 0) > 0 AND coalesce(f.n, 0) > 0
 ), {JUDGED}, """

@@ -23,12 +23,18 @@ from aikid.store.sql import MICROSECONDS, quoted
 
 SENDING: Final = ("namespace", "target", "send_id", "name", "key", "digest", "value")
 """The columns of `send_arrays`."""
+# Primary keys. Few runs were ever retried: the second of them is one of a small table.
+NEWEST: Final = """
+coalesce((SELECT o.run_id FROM aiki.runs t JOIN aiki.origins o ON o.origin_id = t.origin_id WHERE t.id = {0}), {0})
+""".strip()
+"""The run that goes on in the place of the one with this id: the newest retry of its origin, or itself."""
 JUDGED: Final = f"""
 met AS MATERIALIZED (
   SELECT a.*, CASE
     WHEN a.id IS NULL THEN 'unknown'
     WHEN EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = a.origin_id AND i.send_id = a.send_id) THEN 'repeated'
     WHEN h.number IS NOT NULL THEN CASE WHEN h.digest = a.digest THEN 'repeated' ELSE 'conflict' END
+    WHEN a.retried_by IS NOT NULL AND aiki.again() THEN NULL
     WHEN a.state IN ({quoted(TERMINAL)}) THEN 'ended'
     WHEN EXISTS (SELECT FROM aiki.runs r
         JOIN aiki.routes t ON (t.namespace, t.workflow, t.version) = (r.namespace, r.workflow, r.version)
@@ -50,7 +56,8 @@ met AS MATERIALIZED (
 )
 """
 """What becomes of each event in `asked`, which gives its number `n`, the columns of `send_arrays`, and `id`, `state`,
-`origin_id` and `unread` of the locked run that it is sent to, null if there is none.
+`origin_id`, `unread` and `retried_by` of the locked run that it is sent to, null if there is none. One that was retried
+since this statement looked for the newest is not that: it looks again.
 
 The inbox is read by its unique indexes, as it was before the locks: what has come there since meets a duplicate key,
 and the statement is undone whole and repeated. Of two events in one statement that are the same the first is taken.
@@ -129,6 +136,15 @@ change AS MATERIALIZED (
 """Brings what has `reached` runs to them; `locked` has what WOKEN looks at, and `news_at`."""
 
 
+def sending(columns: Sequence[str]) -> str:
+    """Return the select of what is sent, given as arrays: each with the run that it is for, and the one `said`."""
+    slots = ", ".join("%b" for _ in columns)
+    rest = ", ".join(f"s.{column}" for column in columns if column != "target")
+    return f"""
+  SELECT {rest}, s.n, s.target AS said, {NEWEST.format("s.target")} AS target
+  FROM unnest({slots}) WITH ORDINALITY AS s({", ".join(columns)}, n)"""
+
+
 class Row(StrEnum):
     """What a row is of that one of these statements returns."""
 
@@ -154,16 +170,16 @@ WHERE m.news > 0 AND m.state = '{State.RUNNING}'
 # Runs are locked in id order by their primary key; ended ones, too, since whether they have is read there.
 _SEND: Final = f"""
 WITH send AS MATERIALIZED (
-  SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY AS s({", ".join(SENDING)}, n)
+  {sending(SENDING)}
 ), locked AS MATERIALIZED (
-  SELECT r.id, r.namespace, r.state, r.origin_id, r.unread, r.news_seq, r.news_at, r.waits, r.wake_news
+  SELECT r.id, r.namespace, r.state, r.origin_id, r.unread, r.news_seq, r.news_at, r.waits, r.wake_news, r.retried_by
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (SELECT s.target, s.namespace FROM send s) ORDER BY r.id FOR NO KEY UPDATE
 ), asked AS MATERIALIZED (
-  SELECT s.*, l.id, l.state, l.origin_id, l.unread
+  SELECT s.*, l.id, l.state, l.origin_id, l.unread, l.retried_by
   FROM send s FULL JOIN locked l ON l.id = s.target AND l.namespace = s.namespace
 ), {JUDGED}, {coming(OF_EVENTS)}, {REACHING}
-SELECT '{Row.EVENT}', j.n, j.result, j.state, NULL::text, NULL::text, NULL::bigint
+SELECT '{Row.EVENT}', j.n, j.result, j.state, nullif(j.target, j.said)::text, NULL::text, NULL::bigint
 FROM judged j {TOLD.format(", " + MICROSECONDS.format("m.comes_at"))}
 """
 
@@ -198,9 +214,12 @@ async def send(
     outcomes: dict[int, Outcome] = {}
     found = Reached()
     comes_at: list[int] = []
+    newest: dict[int, str] = {}
     for row in await prepared.rows(connection, _SEND, send_arrays(namespaces, events)):
         if row[0] == Row.EVENT:
-            _, n, result, state, *_ = row
+            _, n, result, state, retry, *_ = row
+            if retry is not None:
+                newest[n] = retry
             outcomes[n] = Outcome(result, State(state) if result == "ended" else None)
         else:
             found.add(row)
@@ -208,19 +227,23 @@ async def send(
                 comes_at.append(row[6])
     told = [outcomes[n] for n in range(1, len(events) + 1)]
     if found.held:
-        each = zip(namespaces, events, told, strict=True)
-        taken = [(namespace, event) for namespace, event, outcome in each if outcome.result == "taken"]
+        each = enumerate(zip(namespaces, events, told, strict=True), 1)
+        taken = [
+            (namespace, newest.get(n, event.run_id), event)
+            for n, (namespace, event, outcome) in each
+            if outcome.result == "taken"
+        ]
         found.came = _came(taken, found.held, comes_at)
     return told, found
 
 
 def _came(
-    taken: Iterable[tuple[str, Sent]], held: Sequence[tuple[str, str, str, int]], comes_at: Sequence[int]
+    taken: Iterable[tuple[str, str, Sent]], held: Sequence[tuple[str, str, str, int]], comes_at: Sequence[int]
 ) -> dict[tuple[str, str], list[Arrival]]:
     """Return what has come to runs that are held, as `PUT` numbers it; `comes_at` is when the first of each came."""
     of_run: dict[tuple[str, str], list[Sent]] = {(namespace, run_id): [] for namespace, _, run_id, _ in held}
-    for namespace, event in taken:
-        if (events := of_run.get((namespace, event.run_id))) is not None:
+    for namespace, run_id, event in taken:
+        if (events := of_run.get((namespace, run_id))) is not None:
             events.append(event)
     return {
         (namespace, run_id): [

@@ -43,3 +43,11 @@ async def retried(engine: Engine, run_id: str, **order: Any) -> Redone:
     assert isinstance(reply, RetryReply)
     (said,) = reply.outcomes
     return said
+
+
+async def taken_up(engine: Engine, run_id: str, **order: Any) -> Claimed:
+    """Return the retry of a run, claimed."""
+    new = (await retried(engine, run_id, **order)).run_id
+    run = await engine.claim_one()
+    assert run.fence.run_id == new
+    return run

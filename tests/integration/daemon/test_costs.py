@@ -23,7 +23,16 @@ from nats.aio.client import Client as Connection
 
 from aiki.core.states import Move
 from aiki.wire import subjects
-from aiki.wire.limits import BATCH_RUNS, HELD_CLAIMS, LIST_ITEMS, MESSAGE_BYTES, ROUTES, UNIT_ITEMS, UNREAD_EVENTS
+from aiki.wire.limits import (
+    BATCH_RUNS,
+    HELD_CLAIMS,
+    LIST_ITEMS,
+    MESSAGE_BYTES,
+    RETRIED_RUNS,
+    ROUTES,
+    UNIT_ITEMS,
+    UNREAD_EVENTS,
+)
 from aiki.wire.messages import Attempt, Claim, End, Enqueue, History, ListRuns, Request, Status
 from aikid.app import App
 from aikid.engine import claims
@@ -184,6 +193,7 @@ SHAPES: dict[str, Shapes] = {
     "cancel": lambda large: [{"ids": large.ids, "actor": "x" * 256, "reason": "x" * 1_000}],
     "wake": lambda large: [{"ids": large.ids, "id": new_id()}],
     "resume": lambda large: [{"ids": large.ids, "actor": "x" * 256}, {"ids": large.ids[:1] * BATCH_RUNS}],
+    "retry": lambda large: [{"ids": large.ids[:RETRIED_RUNS], "actor": "x" * 256}] * 2,
     "summary": lambda _: [{}],
     "workflows": lambda _: [{}],
     "session_close": lambda large: [{"id": large.session}],

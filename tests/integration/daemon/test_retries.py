@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from aiki.core.states import ENQUEUED, RETRIED, State
 from aiki.rules.histories import read
-from aiki.wire.messages import Redone
-from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine
-from tests.integration.daemon.retrying import carried_out, ended, outcome, retried
+from aiki.wire.messages import Redone, Unit
+from tests.integration.daemon.arriving import LOCK, held, results, taken
+from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, event, locked, op, unit
+from tests.integration.daemon.retrying import carried_out, ended, failed, outcome, retried, taken_up
 
 pytestmark = pytest.mark.anyio
 
@@ -36,3 +39,65 @@ async def test_both_runs_say_which_has_taken_the_place_of_which(engine: Engine) 
     lines = "SELECT move, reason FROM aiki.run_history WHERE run_id = %s ORDER BY seq"
     assert (await engine.execute(lines, old))[-1] == (RETRIED, f"by run {new}")
     assert await engine.execute(lines, new) == [(ENQUEUED, f"a retry of run {old}")]
+
+
+async def test_a_send_to_any_run_of_an_origin_reaches_the_newest(engine: Engine) -> None:
+    first = (await ended(engine, BAD)).fence.run_id
+    second = (await retried(engine, first)).run_id
+    run = await engine.claim_one()
+    assert await engine.results(unit(run.fence, 2, BAD, end=failed(3))) == ["done"]
+    third = (await retried(engine, second)).run_id
+    events = [event(run_id) for run_id in (first, second, third)]
+    assert results(await engine.send(*events)) == ["taken"] * 3
+    assert [one.id for one in (await engine.inbox(third)).arrivals] == [one.id for one in events]
+
+
+async def test_a_worker_is_told_what_came_to_the_newest_by_whichever_id(engine: Engine) -> None:
+    old = (await ended(engine, BAD)).fence.run_id
+    run = await taken_up(engine, old)
+    done = await engine.sent(event(old), event(run.fence.run_id))
+    came = done.changes.came[engine.namespace, run.fence.run_id]
+    assert [one.number for one in came] == [1, 2]
+    assert [one.id for one in came] == [one.id for one in (await engine.inbox(run.fence.run_id)).arrivals]
+
+
+async def test_a_body_that_sends_to_a_run_that_was_retried_reaches_the_newest(engine: Engine) -> None:
+    old = (await ended(engine, BAD)).fence.run_id
+    new = (await retried(engine, old)).run_id
+    await engine.claim_one()
+    sender = await held(engine)
+    (said,) = await engine.record(Unit(sender.fence, 0, [], [], None, [op(old)]))
+    assert said.result == "done"
+    assert [one.kind for one in (await engine.inbox(new)).arrivals] == ["event"]
+    (answer,) = (await engine.inbox(sender.fence.run_id)).arrivals
+    assert b"taken" in bytes(answer.value)
+
+
+async def test_a_repeated_send_is_known_though_its_run_was_retried_since(engine: Engine) -> None:
+    run = await held(engine)
+    once = event(run.fence.run_id)
+    assert results(await engine.send(once)) == ["taken"]
+    assert await engine.results(unit(run.fence, end=failed())) == ["done"]
+    new = (await retried(engine, run.fence.run_id)).run_id
+    assert results(await engine.send(once)) == ["repeated"]
+    assert taken((await engine.inbox(new)).arrivals) == [(1, "event", "approved")]
+
+
+@pytest.mark.parametrize("sends_from_body", [True, False])
+async def test_a_send_that_waits_for_the_row_of_a_run_that_is_being_retried_reaches_the_retry(
+    engine: Engine, rival: Engine, sends_from_body: bool
+) -> None:
+    old = (await ended(engine, BAD)).fence.run_id
+    sender = await held(engine)
+    async with locked(engine.database, LOCK, old) as holder:
+        retry = asyncio.create_task(retried(engine, old))
+        await engine.until_waiting()
+        if sends_from_body:
+            sending = asyncio.create_task(rival.record(Unit(sender.fence, 0, [], [], None, [op(old)])))
+        else:
+            sending = asyncio.create_task(rival.send(event(old)))
+        await engine.until_waiting(2)
+        await holder.commit()
+    new = (await retry).run_id
+    assert [one.result for one in await sending] == ["done" if sends_from_body else "taken"]
+    assert [one.kind for one in (await engine.inbox(new)).arrivals] == ["event"]
