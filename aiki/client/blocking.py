@@ -165,9 +165,9 @@ class BlockingRuns:
     def _runs(self) -> Runs:
         return self._portal.client.runs
 
-    def status(self, run_ids: Iterable[str]) -> Sequence[RunStatus]:
-        """Return the runs in the order asked. Raises NotFound if one does not exist."""
-        return self._portal.call(self._runs.status, run_ids)
+    def status(self, run_ids: Iterable[str], *, follow: bool = True) -> Sequence[RunStatus]:
+        """Return the runs in the order asked; as `Runs.status`. Raises NotFound if one does not exist."""
+        return self._portal.call(partial(self._runs.status, run_ids, follow=follow))
 
     def list(
         self,
@@ -209,9 +209,11 @@ class BlockingRuns:
         """Return the payload that the run was enqueued with. Raises NotFound."""
         return self._portal.call(self._runs.input, run_id)
 
-    def matching(self, wanted: RunFilter, /) -> Iterator[Sequence[str]]:
+    def matching(
+        self, wanted: RunFilter, /, *, limit: int | None = None, per_second: float | None = None
+    ) -> Iterator[Sequence[str]]:
         """Yield the ids of the runs that a filter means, some at a time; as `Runs.matching`."""
-        return _walk(self._portal, self._runs.matching(wanted))
+        return _walk(self._portal, self._runs.matching(wanted, limit=limit, per_second=per_second))
 
     def pause(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Hold a run until it is resumed; as `Runs.pause`."""

@@ -13,6 +13,7 @@ from aiki.client import control, matching, named_events, retrying, waits
 from aiki.client.control import Order
 from aiki.client.matching import RunCount, RunFilter
 from aiki.client.named import RouteBook
+from aiki.client.retrying import Successor
 from aiki.client.sending import Parcel, Sending, SendOutcome
 from aiki.client.wire import Wire
 from aiki.core import keys
@@ -117,13 +118,16 @@ class Runs:
         self._routes = routes
         self._sending = sending
 
-    async def status(self, run_ids: Iterable[str]) -> Sequence[RunStatus]:
+    async def status(self, run_ids: Iterable[str], *, follow: bool = True) -> Sequence[RunStatus]:
         """Return the runs in the order asked, of one that was retried its newest retry; `retry_of` says so.
 
-        Raises NotFound if one does not exist.
+        With `follow=False` that run itself, and `retried_by` says which has taken its place. Raises NotFound if one
+        does not exist.
         """
         wanted = list(run_ids)
-        found = await retrying.newest(self._wire, await waits.read(self._wire, wanted))
+        found = await waits.read(self._wire, wanted)
+        if follow:
+            found = await retrying.newest(self._wire, found)
         for run_id in wanted:
             if run_id not in found:
                 raise NotFound(f"run {run_id} does not exist in namespace {self._wire.namespace!r}")
@@ -201,9 +205,14 @@ class Runs:
         """Return the payload that the run was enqueued with; as `Unreadable` if it cannot be read. Raises NotFound."""
         return stored.read((await self._wire.call(Input(run_id))).input)
 
-    def matching(self, wanted: RunFilter, /) -> AsyncGenerator[Sequence[str], None]:
-        """Yield the ids of the runs that a filter means, some at a time: for an order, or an event, to each batch."""
-        return matching.pages(self._wire, wanted)
+    def matching(
+        self, wanted: RunFilter, /, *, limit: int | None = None, per_second: float | None = None
+    ) -> AsyncGenerator[Sequence[str], None]:
+        """Yield the ids of the runs that a filter means, some at a time: for an order, or an event, to each batch.
+
+        At most `limit` of them, and no more than `per_second` a second.
+        """
+        return matching.paced(matching.pages(self._wire, wanted), limit=limit, per_second=per_second)
 
     async def pause(self, run_id: str, *, actor: str | None = None) -> RunStatus:
         """Hold a run until it is resumed; as `Handle.pause`. Raises NotFound, or Conflict if its state forbids it.
@@ -276,7 +285,7 @@ class Runs:
             from_task=from_task, from_start=from_start, input=input, force=force, actor=actor, keep=keep, again=again
         )
         new = await retrying.retry(self._wire, self._routes, order, run_id)
-        return status.from_wire((await waits.read(self._wire, [new.run_id]))[new.run_id])
+        return (await self._successors({run_id: new}))[run_id]
 
     async def retry_batch(
         self,
@@ -306,9 +315,15 @@ class Runs:
         return outcomes
 
     async def _retried(self, order: RetryOrder, run_ids: Sequence[str]) -> Sequence[RunStatus | AikiError]:
-        new = await retrying.retry_all(self._wire, order, run_ids)
-        found = await waits.read(self._wire, [one.run_id for one in new if not isinstance(one, AikiError)])
-        return [one if isinstance(one, AikiError) else status.from_wire(found[one.run_id]) for one in new]
+        outcomes = dict(zip(run_ids, await retrying.retry_all(self._wire, order, run_ids), strict=True))
+        refused = {run_id: one for run_id, one in outcomes.items() if isinstance(one, AikiError)}
+        new = await self._successors({run_id: one for run_id, one in outcomes.items() if isinstance(one, Successor)})
+        return [refused.get(run_id) or new[run_id] for run_id in run_ids]
+
+    async def _successors(self, of: Mapping[str, Successor]) -> dict[str, RunStatus]:
+        """Return the runs that go on in the places of others."""
+        found = await waits.read(self._wire, [one.run_id for one in of.values()])
+        return {run_id: status.from_wire(replace(found[one.run_id], retry_of=run_id)) for run_id, one in of.items()}
 
     async def _obeyed(self, order: Order, runs: Iterable[str] | RunFilter) -> Sequence[RunStatus | AikiError]:
         outcomes: list[messages.RunStatus | AikiError] = []

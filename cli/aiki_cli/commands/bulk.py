@@ -84,17 +84,28 @@ class Filter:
         return RunFilter(workflow=self.workflow, states=states, labels=self.labels, before=before)
 
 
-async def batches(session: Session, wanted: RunFilter, *, yes: bool, would: str) -> AsyncGenerator[Sequence[str], None]:
-    """Return the ids of the runs that are meant, some at a time. Raises UsageError with their number, without a yes."""
+async def batches(
+    session: Session,
+    wanted: RunFilter,
+    *,
+    yes: bool,
+    would: str,
+    limit: int | None = None,
+    per_second: float | None = None,
+) -> AsyncGenerator[Sequence[str], None]:
+    """Return the ids of the runs that are meant, some at a time. Raises UsageError with their number, without a yes.
+
+    They are `limit` at most, and no more than `per_second` a second.
+    """
     client = await session.client()
     if not yes:
         count = 0
-        async for ids in client.runs.matching(wanted):
+        async for ids in client.runs.matching(wanted, limit=limit):
             count += len(ids)
         if not count:
             return in_batches([])
         await agree(session, f"{counted(count)} would be {would}", yes=yes)
-    return client.runs.matching(wanted)
+    return client.runs.matching(wanted, limit=limit, per_second=per_second)
 
 
 async def agree(session: Session, told: str, *, yes: bool) -> None:

@@ -163,7 +163,7 @@ async def cancel(
     if is_found:
         would = f"cancelled{_BY_FORCE if force else ''}"
         found = await bulk.batches(session, wanted.runs(unended()), yes=yes, would=would)
-        return _as_obeyed(found, _patient(client, give, patience or 0))
+        return as_obeyed(found, _patient(client, give, patience or 0))
     if force:
         await bulk.agree(session, f"{bulk.counted(len(references or ()))} would be cancelled{_BY_FORCE}", yes=yes)
     then = "see it end: aiki wait {}"
@@ -178,7 +178,7 @@ async def _ordered(session: Session, references: Sequence[str], wanted: Filter, 
     client = await session.client()
     if is_found:
         found = await bulk.batches(session, wanted.runs(order.among), yes=yes, would=order.done)
-        return _as_obeyed(found, order.give(client))
+        return as_obeyed(found, order.give(client))
     return await _obeyed(session, client, references, order.give(client), then=order.then)
 
 
@@ -205,7 +205,7 @@ async def _as_they_end(client: Client, outcomes: Outcomes, *, seconds: float) ->
             await client.handle(run_id).result(timeout=timedelta(seconds=seconds))
 
     await asyncio.gather(*map(end, going))
-    since = {run.run_id: run for run in await client.runs.status(going)}
+    since = {run.run_id: run for run in await client.runs.status(going, follow=False)}
     return [one if isinstance(one, AikiError) else _cancelled(since.get(one.run_id, one)) for one in outcomes]
 
 
@@ -227,7 +227,7 @@ async def _obeyed(session: Session, client: Client, references: Sequence[str], g
     return moved(list(zip(run_ids, outcomes, strict=True)), said=said)
 
 
-def _as_obeyed(batches: AsyncGenerator[Sequence[str], None], give: Give) -> Lines[Outcome]:
+def as_obeyed(batches: AsyncGenerator[Sequence[str], None], give: Give) -> Lines[Outcome]:
     """Return what comes of an order to runs that were found, as it is given; the exit code is the highest."""
     from aiki_cli.view import orders
     from aiki_cli.view.found import Line, Lines

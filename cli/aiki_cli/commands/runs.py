@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiki_cli import options
-from aiki_cli.commands import orders
+from aiki_cli.commands import orders, retry
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
@@ -100,7 +100,7 @@ async def show(
     """
     client = await session.client()
     (run_id,) = await find_all(client, [reference])
-    (run,) = await client.runs.status([run_id])
+    (run,) = await client.runs.status([run_id], follow=False)
     if tree:
         from aiki_cli.commands import family
         from aiki_cli.view.tree import rows
@@ -132,7 +132,7 @@ async def history(session: Session, reference: Reference) -> Found:
     return Lines(told(), story.line, whole)
 
 
-for _order in (orders.pause, orders.resume, orders.cancel, orders.wake):
+for _order in (orders.pause, orders.resume, orders.cancel, orders.wake, retry.retry):
     app.command(_order.__name__)(_order)
 
 

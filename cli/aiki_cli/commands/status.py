@@ -71,7 +71,7 @@ def _watched(session: Session, client: Client, run_ids: Sequence[str], *, exit_s
     async def seen() -> AsyncGenerator[RunStatus, None]:
         async with aclosing(changes(client, run_ids)) as followed:
             async for run in followed:
-                latest[run.run_id] = run
+                latest[run.retry_of or run.run_id] = run
                 yield run
                 session.out.go_on()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aiki import Unavailable
@@ -61,11 +62,11 @@ class _Followed:
             await asyncio.sleep(LOOK_SECONDS)
             running = [run_id for run_id, run in self._latest.items() if run.state == "running"]
             with suppress(Unavailable):  # whatever changes meanwhile is pushed, or seen at the next look
-                for run in await self._client.runs.status(running) if running else ():
+                for run in await self._client.runs.status(running, follow=False) if running else ():
                     known = self._latest[run.run_id]
                     # What was pushed since may be newer.
                     if run.state is known.state and _told(run) != _told(known):
-                        self._take(run)
+                        self._take(replace(run, retry_of=known.retry_of))
 
     def _take(self, run: RunStatus) -> None:
         self._latest[run.run_id] = run

@@ -57,7 +57,7 @@ def wait_for(
     errors: list[AikiError] = []
 
     async def ended() -> AsyncGenerator[Outcome, None]:
-        waiting = [asyncio.create_task(_outcome(client, run_id, timeout)) for run_id in wanted]
+        waiting = [asyncio.create_task(_outcome(session, client, run_id, timeout)) for run_id in wanted]
         try:
             for finished in asyncio.as_completed(waiting):
                 run_id, result = await finished
@@ -78,9 +78,12 @@ def wait_for(
     return Lines(ended(), partial(outcomes.line, alone=alone), end=end)
 
 
-async def _outcome(client: Client, run_id: str, timeout: str | None) -> Outcome:
+async def _outcome(session: Session, client: Client, run_id: str, timeout: str | None) -> Outcome:
+    handle = client.handle(run_id)
     try:
-        result: object = await client.handle(run_id).result(timeout=timeout)
+        result: object = await handle.result(timeout=timeout)
     except (RunFailed, RunCancelled, RunBlocked, WaitTimeout, PayloadError) as error:
         return run_id, error
+    if session.out.talkative and (run := await handle.status()).retry_of is not None:
+        session.out.say(f"run {run_id} was retried; this is of {run.run_id}")
     return run_id, result

@@ -25,7 +25,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiki import Event, Fatal, Retry, WorkflowRun, task, task_run, workflow
+from aiki import Event, Fatal, Retry, TaskFailed, WorkflowRun, task, task_run, workflow
 
 
 @dataclass
@@ -84,6 +84,23 @@ async def copying(run: WorkflowRun, gate: str) -> None:
 @workflow(name="failing", version="1")
 async def failing(run: WorkflowRun, reason: str) -> None:
     await break_down.run(run, reason)
+
+
+@task(retry=Retry.none())
+async def mend(gate: str) -> str:
+    if not Path(gate).exists():
+        raise FileNotFoundError(gate)
+    return "mended"
+
+
+@workflow(name="mending", version="1")
+async def mending(run: WorkflowRun, gate: str, undo: bool = False) -> str:
+    try:
+        return await mend.run(run, gate)
+    except TaskFailed:
+        if undo:
+            await shout.run(run, "undone")
+        raise
 
 
 @workflow(name="held", version="1")

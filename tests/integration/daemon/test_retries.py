@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -83,21 +84,20 @@ async def test_a_repeated_send_is_known_though_its_run_was_retried_since(engine:
     assert taken((await engine.inbox(new)).arrivals) == [(1, "event", "approved")]
 
 
-@pytest.mark.parametrize("sends_from_body", [True, False])
+@pytest.mark.parametrize("from_body", [True, False])
 async def test_a_send_that_waits_for_the_row_of_a_run_that_is_being_retried_reaches_the_retry(
-    engine: Engine, rival: Engine, sends_from_body: bool
+    engine: Engine, rival: Engine, from_body: bool
 ) -> None:
     old = (await ended(engine, BAD)).fence.run_id
     sender = await held(engine)
     async with locked(engine.database, LOCK, old) as holder:
         retry = asyncio.create_task(retried(engine, old))
         await engine.until_waiting()
-        if sends_from_body:
-            sending = asyncio.create_task(rival.record(Unit(sender.fence, 0, [], [], None, [op(old)])))
-        else:
-            sending = asyncio.create_task(rival.send(event(old)))
+        told = Unit(sender.fence, 0, [], [], None, [op(old)])
+        sending: asyncio.Future[Any]
+        sending = asyncio.ensure_future(rival.record(told) if from_body else rival.send(event(old)))
         await engine.until_waiting(2)
         await holder.commit()
     new = (await retry).run_id
-    assert [one.result for one in await sending] == ["done" if sends_from_body else "taken"]
+    assert [one.result for one in await sending] == ["done" if from_body else "taken"]
     assert [one.kind for one in (await engine.inbox(new)).arrivals] == ["event"]

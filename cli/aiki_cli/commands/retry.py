@@ -1,0 +1,122 @@
+"""`aiki run retry`: runs that failed or were cancelled go on, each in a new run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from aiki import AikiError, State, UsageError
+from aiki_cli import options
+from aiki_cli.commands import bulk
+from aiki_cli.commands.bulk import Filter
+from aiki_cli.commands.orders import References, as_obeyed
+from aiki_cli.session import Session
+from aiki_cli.words import payload
+from aiki_cli.words.inputs import payload_text
+from aiki_cli.words.references import find_all
+
+if TYPE_CHECKING:
+    from aiki_cli.commands.orders import Outcomes
+    from aiki_cli.view.found import Found
+
+_START: Final = "start"
+_HOW: Final = "What is done again"
+_MANY: Final = "Many runs, by what they are"
+
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TASK|start", help="From where, if not from what failed.", rich_help_panel=_HOW),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option("--keep", metavar="TASK", help="Use its results again; may repeat.", rich_help_panel=_HOW),
+]
+Again = Annotated[
+    list[str] | None,
+    typer.Option("--again", metavar="TASK", help="It may begin twice; may repeat.", rich_help_panel=_HOW),
+]
+Force = Annotated[bool, typer.Option("--force", help="Whatever was done since that place, too.", rich_help_panel=_HOW)]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        "-p", "--payload", metavar="JSON|@FILE|-", help="From the start, with another input.", rich_help_panel=_HOW
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="So many at most.", rich_help_panel=_MANY)
+]
+PerSecond = Annotated[
+    float | None,
+    typer.Option("--per-second", metavar="N", help="No more than so many a second.", rich_help_panel=_MANY),
+]
+
+
+@options.command
+async def retry(
+    session: Session,
+    references: References = None,
+    place: From = None,
+    keep: Keep = None,
+    again: Again = None,
+    force: Force = False,
+    base: Base = None,
+    workflow: bulk.Workflow = None,
+    state: bulk.States = None,
+    label: bulk.Labels = None,
+    older_than: bulk.OlderThan = None,
+    limit: Limit = None,
+    per_second: PerSecond = None,
+    yes: bulk.Yes = False,
+) -> Found:
+    """Have runs that failed or were cancelled go on, each in a new run: what was done before is not done again.
+
+    aiki run retry RUN --from charge
+
+    aiki run retry --workflow process-order --older-than 1h --per-second 10 --yes
+
+    Who follows the run, or sends it something, gets to the new one. One retry a run: again shows that.
+
+    Of several each has its line; the exit code is the highest: 5 not found, 6 it cannot be retried so.
+    """
+    wanted = Filter.of(workflow, state, label, older_than)
+    is_found = wanted.is_meant(references or (), command="aiki run retry RUN")
+    task = None if place == _START else place
+    order: dict[str, Any] = {"from_task": task, "from_start": place == _START, "force": force}
+    order |= {"keep": keep or (), "again": again or ()}
+    client = await session.client()
+    if base is not None:
+        given = payload.parse_object(*payload_text(base, session.out.say))
+        return await _edited(session, references or (), {**order, "input": given})
+
+    async def give(run_ids: Sequence[str]) -> Outcomes:
+        return await client.runs.retry_batch(run_ids, per_second=None if is_found else per_second, **order)
+
+    if is_found:
+        meant = replace(wanted.runs((State.FAILED, State.CANCELLED)), retried=False)
+        found = await bulk.batches(session, meant, yes=yes, would="retried", limit=limit, per_second=per_second)
+        return as_obeyed(found, give)
+    run_ids = (await find_all(client, references or ()))[:limit]
+    return _shown(session, run_ids, await give(run_ids))
+
+
+async def _edited(session: Session, references: Sequence[str], order: dict[str, Any]) -> Found:
+    """Return what comes of one run with another input."""
+    client = await session.client()
+    run_ids = await find_all(client, references)
+    if len(run_ids) != 1:
+        raise UsageError("another input is that of one run: name it", hint="aiki run retry RUN -p JSON")
+    return _shown(session, run_ids, [await client.runs.retry(run_ids[0], **order)])
+
+
+def _shown(session: Session, run_ids: Sequence[str], outcomes: Outcomes) -> Found:
+    """Return what has come of runs that were named; of the only one its error is raised."""
+    from aiki_cli.view.orders import moved
+
+    if len(outcomes) == 1 and isinstance(outcomes[0], AikiError):
+        raise outcomes[0]
+    new = [one.run_id for one in outcomes if not isinstance(one, AikiError)]
+    said = f"follow it: aiki status {' '.join(new)} --watch" if new and session.out.talkative else None
+    return moved(list(zip(run_ids, outcomes, strict=True)), said=said)
