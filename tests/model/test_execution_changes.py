@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from aiki.core.states import State
-from tests.model.test_execution_fuzz import FIRST_SEED, RUNS, Case, seeded, watched
+from tests.worlds.cases import FIRST_SEED, RUNS, Case, seeded, watched
 from tests.worlds.programs import CALM, RACY, Node, calls_in, edited, program
 from tests.worlds.virtual_loop import interrupting, simulate
 

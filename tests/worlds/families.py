@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
 from aiki.core.states import TERMINAL
-from aiki.rules import arriving
+from aiki.rules import arriving, enqueueing, families
 from aiki.wire.codec import encode
 from aiki.wire.messages import ChildEnd, End, Outcome, Started, StartOp, StopOp, Unit
 
@@ -106,6 +107,34 @@ class Family:
         self._link(op, child, owned=True)
         return child
 
+    def live_beside(self, op: StartOp) -> World:
+        """Make the run of a child, and live it to its end."""
+        run = self.run
+        flow = next(flow for flow in run.workflows if (flow.name, flow.version) == (op.workflow, op.version))
+        child = type(run)(
+            flow,
+            bytes(op.input),
+            limits=run.limits,
+            pools=run.pools,
+            seed=run.random.randrange(2**32),
+            run_id=op.id,
+            latency=run.latency,
+            page_length=run.page_length,
+            runs=run.runs,
+            children=run.workflows,
+        )
+        child.family.begin(op, run)
+        run.lives.append(asyncio.create_task(child.finish()))
+        return child
+
+    def begin(self, op: StartOp, parent: World) -> None:
+        """Have the run be the child that another one starts."""
+        run, new = self.run, families.child(op, priority=parent.priority)
+        run.options, run.digest, run.priority = new.options, new.digest, new.options.priority or 0
+        run.standing = enqueueing.born(new, now=run.clock())
+        if new.options.timeout is not None:
+            asyncio.get_running_loop().call_later(new.options.timeout / 1_000_000, run.cancel, "timeout")
+
     def _link(self, op: StartOp, child: World, *, owned: bool) -> None:
         link = Link(self.run, op.id, child, owned, op.parent_close, self.run.generation)
         self.children[op.id] = link
@@ -139,11 +168,13 @@ class Family:
 
     def ended(self) -> None:
         """Have all hear of the run's end that have not heard of it in its commit."""
+        self.run.ended_at = min(self.run.ended_at, self.run.clock())
         self.run.later(self.tell)
         self._close_later()
 
     def tell(self) -> None:
         """Tell of the run's end whoever has started or found it."""
+        self.run.told_at = min(self.run.told_at, self.run.clock())
         for link in self.parents:
             link.tell()
 
@@ -155,6 +186,8 @@ class Family:
     def _close(self, children: Sequence[Link]) -> None:
         """Cancel the children that shall not outlive the run."""
         by_cancel = self.run.is_told
+        if self.run.state in TERMINAL:
+            self.run.closed_at = min(self.run.closed_at, self.run.clock())
         for link in children:
             closes = link.parent_close == "cancel" or (link.parent_close == "wait" and by_cancel)
             if closes and link.child.state not in TERMINAL:

@@ -355,16 +355,11 @@ class Interpreter:
         return [both, await self.call(node.id, "key", node.id, f"race-{node.id}")]
 
     async def do_spin(self, node: Node, env: dict[str, Any]) -> Any:
-        done: list[Any] = []
-
-        async def works() -> None:
-            done.append(await self.go(node.parts[0], env))
-
-        behind = asyncio.create_task(works())
+        behind = asyncio.create_task(self.go(node.parts[0], env))
         try:
-            while not done:  # noqa: ASYNC110 - it is what this program is about
+            while not behind.done():  # noqa: ASYNC110 - it is what this program is about
                 await asyncio.sleep(0)
-            return await self.call(node.id, "spun", [node.id, done])
+            return await self.call(node.id, "spun", [node.id, behind.result()])
         finally:
             behind.cancel()
 

@@ -23,7 +23,7 @@ from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
 from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
 from aiki.inside.event import BoundEvent
-from aiki.rules import arriving, controlling, crashing, enqueueing
+from aiki.rules import arriving, controlling, crashing
 from aiki.rules.claiming import claimed
 from aiki.rules.controlling import Obeyed
 from aiki.rules.standing import Standing, resumed, woken
@@ -35,7 +35,6 @@ from aiki.wire.messages import (
     End,
     Entry,
     Fence,
-    NewRun,
     Outcome,
     Page,
     PageReply,
@@ -103,17 +102,21 @@ class World:
         self.runs[run_id] = self
         self.workflows = [workflow, *children]
         self.family = Family(self)
-        self.bear: Callable[[StartOp], World] = self.make_child
+        self.bear: Callable[[StartOp], World] = self.family.live_beside
         """What makes the run of a child that this one starts."""
         self.options = NO_OPTIONS
         self.digest: str | None = None
         self.priority = 0
         self.labels: dict[str, str] = {}
         self.generation = 0
+        self.ended_at = self.told_at = self.closed_at = math.inf
+        """When it has ended, when its parents had been told of that, and when its children had been."""
         self.lives: list[asyncio.Task[End]] = []
         """Those of its children, which are lived beside it."""
         self.skew = 0
         """By how many microseconds the worker's clock is ahead of the database's."""
+        self.slow_replies = False
+        """Whether anything may come between what is written and the answer to that."""
         self.deafness = 0.0
         """How likely it is that a worker is not told of what has come: it hears of it by what it writes."""
         self.along: tuple[int, ...] = (0, 1, 2)
@@ -252,36 +255,14 @@ class World:
 
     def later(self, do: Callable[[], None]) -> None:
         """Do what a commit has made due."""
-        self._loop.call_later(self.random.choice(self.latency), do)
+        self._loop.call_later(self.random.choice(self.latency), self._carry_out, do)
 
-    def make_child(self, op: StartOp) -> World:
-        """Make the run of a child, and live it to its end."""
-        flow = next(flow for flow in self.workflows if (flow.name, flow.version) == (op.workflow, op.version))
-        child = World(
-            flow,
-            bytes(op.input),
-            limits=self.limits,
-            pools=self.pools,
-            seed=self.random.randrange(2**32),
-            run_id=op.id,
-            latency=self.latency,
-            page_length=self.page_length,
-            message_bytes=self.message_bytes,
-            runs=self.runs,
-            children=self.workflows,
-        )
-        child.begin_as(op, self)
-        self.lives.append(asyncio.create_task(child.finish()))
-        return child
-
-    def begin_as(self, op: StartOp, parent: World) -> None:
-        """Be the child that another run starts."""
-        self.options, self.digest = op.options, op.digest
-        self.priority = op.options.priority or parent.priority
-        new = NewRun(op.id, op.workflow, op.version, op.input, op.options, op.digest)
-        self.standing = enqueueing.born(new, now=self.clock())
-        if op.options.timeout is not None:
-            self._loop.call_later(op.options.timeout / 1_000_000, self.cancel, "timeout")
+    def _carry_out(self, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except AssertionError as error:
+            self.broken = error  # no callback of a loop can fail a test
+            self._changed.set()
 
     def renew(self) -> None:
         """Tell the worker of all that has come, as each renewal of its lease does."""
@@ -381,6 +362,8 @@ class World:
         self._pending = None
         if unit is not None and self.random.random() < 0.5:
             self.write(unit)
+        elif unit is not None:
+            self.later(lambda: writing.refuse(self, unit))
         execution.drop()
         if self.state is RunState.RUNNING:
             _, lost = crashing.lose(self.standing, is_left=False, now=self.now())
@@ -396,14 +379,18 @@ class World:
             with suppress(TimeoutError):
                 seconds = None if due_at is None else (due_at - self.clock()) / 1_000_000
                 await asyncio.wait_for(self._changed.wait(), seconds)
+            self._raise_broken()
 
     async def settle(self, *, until: Callable[[], bool] | None = None) -> None:
         """Wait until the claim is over, or `until` holds."""
         while self.execution is not None and not (until is not None and until()):
             self._changed.clear()
             await self._changed.wait()
-            if self.broken is not None:
-                raise self.broken
+            self._raise_broken()
+
+    def _raise_broken(self) -> None:
+        if self.broken is not None:
+            raise self.broken
 
     async def finish(self, *, claims: int = 100) -> End:
         """Claim the run again and again until it is over or blocked; return its end."""
@@ -422,16 +409,14 @@ class World:
         if execution is not self.execution:
             return
         self._pending = None
-        answer = self.before_record(unit)
-        if answer is None:
-            try:
-                answer = self.write(unit)
-            except AssertionError as error:
-                self.broken = error  # no callback of a loop can fail a test
-                self._changed.set()
-                return
-        execution.on_recorded(answer)
-        self._changed.set()
+        self._carry_out(lambda: self._answer(execution, self.before_record(unit) or self.write(unit)))
+
+    def _answer(self, execution: ClaimedRun, answer: Recorded) -> None:
+        if not self.slow_replies:
+            execution.on_recorded(answer)
+            self._changed.set()
+        else:
+            self._loop.call_later(self.random.choice(self.latency), self._alive, execution, "on_recorded", answer)
 
     def write(self, unit: Unit) -> Recorded:
         """Do what the daemon does with a unit."""
@@ -440,5 +425,6 @@ class World:
     def _alive(self, execution: ClaimedRun, method: str, *args: Any) -> None:
         if execution is self.execution:
             getattr(execution, method)(*args)
+            self._changed.set()
             if method == "on_inbox" and args[0].wanted is not None:
                 self.held = self.execution

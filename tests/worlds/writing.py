@@ -40,11 +40,26 @@ def write(world: World, unit: Unit) -> Recorded:
     world.refused_parks += not recorded.parked
     if unit.end is not None and recorded.parked:
         _end(world, unit.end)
+    _repeat(world, unit, recorded)
     if coming:
         world.tell()
     world.family.stop(unit.stops)
     world.family.recorded(unit)
     return recorded
+
+
+def refuse(world: World, unit: Unit) -> None:
+    """See that a unit does nothing that comes when its claim is lost."""
+    recorded, standing = recording.record(world.standing, unit, world.journal, _tries(world))
+    assert (recorded.result, standing) == ("fenced", world.standing), recorded
+
+
+def _repeat(world: World, unit: Unit, answer: Recorded) -> None:
+    """See that a unit whose answer is lost is answered as before, and done once."""
+    recorded, standing = recording.record(world.standing, unit, world.journal, _tries(world))
+    assert standing == world.standing
+    assert (recorded.result, recorded.parked) == ("done", answer.parked), recorded
+    assert (recorded.timer == "done") == (answer.timer == "done"), recorded
 
 
 def _check(world: World, unit: Unit) -> None:

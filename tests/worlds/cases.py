@@ -1,0 +1,324 @@
+"""Own one random program and its run: its lives, what happens around them, and what must hold when it is over.
+
+A child that it starts is another case, lived beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+import pytest
+
+from aiki.core.keys import DETAILS, kind_of
+from aiki.core.states import TERMINAL, State, target
+from aiki.definitions.workflow import workflow
+from aiki.execution import Pools
+from aiki.execution.deliveries import Deliveries
+from aiki.execution.kinds import KINDS
+from aiki.execution.timers import Timer
+from aiki.inside.workflow_run import WorkflowRun
+from aiki.rules.controlling import Obeyed
+from aiki.wire.codec import decoder
+from aiki.wire.messages import Entry, Outcome, Said, StartOp
+from tests.worlds.interpreter import HEARD, PEER
+from tests.worlds.outside import OUTSIDES, Outside
+from tests.worlds.parents import Parent
+from tests.worlds.programs import KEYED_IDS, Node, found, keyed
+from tests.worlds.world import World
+from tests.worlds.writing import answered
+
+RUNS = int(os.environ.get("AIKI_FUZZ_RUNS", "500"))
+FIRST_SEED = int(os.environ.get("AIKI_FUZZ_SEED", "0"))
+POOLS = Pools()
+RUN_ID = "0190b0a0-0000-7000-8000-000000000001"
+RENEWAL_SECONDS = 20
+LIVES = 6
+"""Claims of a run that are cut short; the next one is left in peace."""
+
+
+class Witness:
+    """Sees each delivery of a life: what was delivered, and all that the body had done by then."""
+
+    def __init__(self) -> None:
+        self.trace: list[object] = []
+        self.deliveries: list[tuple[str, int, int]] = []
+
+    def saw(self, key: str) -> None:
+        self.deliveries.append((key, len(self.trace), hash(tuple(map(repr, self.trace)))))
+
+
+class Case:
+    """One program and its run."""
+
+    def __init__(
+        self,
+        seed: int,
+        tree: Node,
+        *,
+        pure: bool = False,
+        run_id: str = RUN_ID,
+        peer: str = PEER,
+        runs: dict[str, World] | None = None,
+        group: asyncio.TaskGroup | None = None,
+    ) -> None:
+        """`group` is what its children live in; without one it has none."""
+        self.draw = random.Random(seed)
+        self.tree = tree
+        self.group = group
+        self.peer = peer
+        """The run that it sends to, beside itself."""
+        self.outside = OUTSIDES[run_id] = Outside(self.draw, pure=pure, is_held=lambda: self.world.is_held)
+        self.witness = Witness()
+        self.known: list[tuple[str, int, int]] = []
+        self.faults: list[str] = []
+        """What the body has seen that must not be."""
+        self.world = self.make_world(seed, run_id, {} if runs is None else runs)
+        self.world.bear = self.bear
+        self.world.slow_replies = self.draw.random() < 0.5
+        self.world.deafness = self.draw.choice([0, 0.2, 1])
+        self.sent = self.pauses = self.wakes = 0
+        CASES[run_id] = self
+
+    @staticmethod
+    def of(world: World) -> Case:
+        """Return the case of a run."""
+        return CASES[world.run_id]
+
+    def make_world(self, seed: int, run_id: str, runs: dict[str, World]) -> World:
+        return World(
+            fuzz,
+            pools=POOLS,
+            seed=seed,
+            run_id=run_id,
+            latency=(0.001, 0.01, 0.3),
+            page_length=self.draw.choice([1, 3, 10, 1_000_000]),
+            runs=runs,
+        )
+
+    def bear(self, op: StartOp) -> World:
+        """Make the run of a child that this one starts, and live it beside this one."""
+        id = decoder(dict[str, int]).decode(op.input)["program"]
+        tree = found(self.tree, id) or keyed(id // KEYED_IDS - 1)
+        seed, group = self.draw.randrange(2**32), self.group
+        assert group is not None
+        child = Case(seed, tree, run_id=op.id, peer=self.world.run_id, runs=self.world.runs, group=group)
+        child.world.family.begin(op, self.world)
+        group.create_task(run_to_its_end(child))
+        return child.world
+
+    async def live(self, cut: str | None) -> None:
+        """Claim the run once; end the claim by `cut` at some moment, or let it come to its own end."""
+        world = self.world
+        await world.claimable()
+        if world.state in TERMINAL:  # it was cancelled before it began
+            return
+        self.witness = Witness()
+        self.outside.recorded = {entry.key for entry in world.journal if not entry.key.startswith("timer:")}
+        world.skew = self.draw.choice([0, 0, 50_000, -50_000])
+        world.claim()
+        if cut is not None:
+            handle = asyncio.get_running_loop().call_later(self.draw.expovariate(0.5), self.cut, cut)
+            await world.settle()
+            handle.cancel()
+        await world.settle()
+        self.compare()
+
+    async def talk(self) -> None:
+        """Send the run events, for as long as it goes on."""
+        while True:
+            await asyncio.sleep(self.draw.choice([0, 0.1, 0.5, 1, 3, 8]))
+            for _ in range(self.draw.choice([1, 1, 1, 2, 5])):
+                self.sent += self.world.send(self.draw.choice(HEARD).bind(f"{self.sent}")).result == "taken"
+
+    async def renew(self) -> None:
+        """Have the worker's lease renewed: a body that spins writes nothing, and would never hear of anything else."""
+        while True:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            self.world.renew()
+
+    async def cancel(self) -> None:
+        """Have the run end at some moment, or never."""
+        if self.draw.random() < 0.3:
+            for _ in range(2):
+                await asyncio.sleep(self.draw.expovariate(0.3))
+                self.world.cancel(self.draw.choice(["requested", "requested", "timeout"]))
+
+    async def hold(self) -> None:
+        """Pause the run now and then for a while, and end its sleeps."""
+        while self.draw.random() < 0.6:
+            await asyncio.sleep(self.draw.expovariate(0.3))
+            if self.draw.random() < 0.5:
+                self.wakes += self.world.end_sleep() is not Obeyed.REFUSED
+                continue
+            self.pauses += self.world.pause() is not Obeyed.REFUSED
+            await asyncio.sleep(self.draw.choice([0, 0.01, 0.3, 3, 20]))
+            self.world.resume()
+
+    def check_timer(self, timer: Timer) -> None:
+        """No timer goes off before what came in time for an open wait, whether its worker knew of that or not."""
+        overtaken = answered(self.world, timer.when_us)
+        assert not overtaken, f"a timer of {timer.when_us} has gone off before {overtaken}"
+
+    def check_ledger(self) -> None:
+        """What was accepted is taken by one entry or unread; what was sent has reached its run once, or was refused."""
+        world = self.world
+        takes = [number for entry in world.journal for number in entry.takes]
+        assert sorted(takes) == sorted(world.inbox.taken)
+        for op in (op for unit in world.units for op in unit.ops):
+            (outcome,) = [arrival for arrival in world.inbox.arrivals if (arrival.kind, arrival.name) == ("op", op.id)]
+            target = world.runs.get(op.run_id)
+            reached = [] if target is None else [one for one in target.inbox.arrivals if one.id == op.id]
+            assert len(reached) == (msgspec.json.decode(outcome.value, type=Outcome).result == "taken")
+
+    def check_conduct(self) -> None:
+        """It has ended once, what was recorded was not started again, and nothing while it was held."""
+        assert not self.outside.again, "recorded tasks were started again"
+        assert not self.outside.held, "tasks were started although a pause had come"
+        assert not self.faults, self.faults
+        assert sum(target(move) in TERMINAL for move in self.world.ends) == 1, self.world.ends
+
+    def check_details(self) -> None:
+        """People see what the body has shown last, in whichever of its lives."""
+        shown = [repr(step) for step in self.witness.trace if isinstance(step, tuple) and step[1] == "own"]
+        seen = [decoder(Said).decode(row.details).details for row in self.world.attempts if row.key == DETAILS]
+        assert [msgspec.json.decode(details) for details in seen] == shown[-1:]
+
+    def cut(self, how: str) -> None:
+        if self.world.execution is None:
+            return
+        if how == "crash":
+            self.world.crash()
+        else:
+            getattr(self.world.execution, how)()
+
+    def compare(self) -> None:
+        """Every delivery that was durable has happened again, in order, to a body that had done the same."""
+        seen = self.witness.deliveries
+        both = min(len(self.known), len(seen))
+        assert seen[:both] == self.known[:both], "replay differs from what was recorded"
+        recorded = [entry.key for entry in self.world.journal if not _is_at_once(entry.key)]
+        self.known = seen[: len(recorded)] if len(seen) >= len(self.known) else self.known
+        assert [key for key, _, _ in self.known] == recorded[: len(self.known)]
+
+
+@workflow(name="fuzz", version="1")
+async def fuzz(run: WorkflowRun, program: int = 0) -> str:
+    """Run a program: the node `program` of whoever has started this run, if one has."""
+    case = CASES[run.run_id]
+    parent = Parent(run, case.witness.trace, case.faults, case.peer, flow=fuzz)
+    return repr(await parent.go(case.tree, {}))
+
+
+CASES: dict[str, Case] = {}
+"""By the id of its run, whose deliveries are watched."""
+
+
+def _is_at_once(key: str) -> bool:
+    kind = KINDS.get(kind_of(key))
+    return kind is not None and kind.at_once
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Let cases see the deliveries of their bodies, and check timers that go off for the first time."""
+    consume, record, fire = Deliveries._consume, Deliveries._record, Deliveries._fire
+
+    def consumed(deliveries: Deliveries, index: int, entry: Entry) -> None:
+        _case_of(deliveries).witness.saw(entry.key)
+        consume(deliveries, index, entry)
+
+    def recorded(deliveries: Deliveries, entry: Entry, *, is_durable: bool = False) -> None:
+        _case_of(deliveries).witness.saw(entry.key)
+        record(deliveries, entry, is_durable=is_durable)
+
+    def fired(deliveries: Deliveries, timer: Timer, entry: Entry) -> None:
+        _case_of(deliveries).check_timer(timer)
+        fire(deliveries, timer, entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Deliveries, "_consume", consumed)
+        patch.setattr(Deliveries, "_record", recorded)
+        patch.setattr(Deliveries, "_fire", fired)
+        yield
+
+
+def _case_of(deliveries: Deliveries) -> Case:
+    run = deliveries._loop.workflow_run
+    assert isinstance(run, WorkflowRun)
+    return CASES[run.run_id]
+
+
+async def run_to_its_end(case: Case, lives: int = LIVES) -> None:
+    world = case.world
+    around = [asyncio.create_task(happens) for happens in (case.talk(), case.renew(), case.cancel(), case.hold())]
+    for life in range(200):
+        cut = case.draw.choice(["crash", "crash", "crash", "stop", "drain"]) if life < lives else None
+        await case.live(cut)
+        assert world.state is not State.BLOCKED, world.end and world.end.why
+        if world.state in TERMINAL:
+            break
+    else:
+        raise AssertionError("the run does not end")
+    for happening in around:
+        happening.cancel()
+    case.check_conduct()
+
+
+async def replay_whole(case: Case) -> None:
+    """Replay the finished journal: the same trace and the same end, and nothing new."""
+    world, before = case.world, case.witness.trace
+    if not world.epoch:
+        return
+    started, length, tries = len(case.outside.started), len(world.journal), list(world.attempts)
+    end = world.end
+    assert end is not None
+    world.reopen()
+    await case.live(None)
+    assert case.witness.trace == before, "the trace of the replay differs"
+    assert len(case.outside.started) == started, "the replay started a task"
+    assert (len(world.journal), world.attempts) == (length, tries), "the replay recorded something"
+    assert world.end is not None
+    assert (world.end.move, bytes(world.end.output)) == (end.move, bytes(end.output))
+
+
+@contextmanager
+def seeded(seed: int, tree: Node | None = None) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        shown = tree or [case.tree for case in CASES.values() if case.world.family.owner is None]
+        raise AssertionError(f"seed {seed}: {error!r}\nAIKI_FUZZ_RUNS=1 AIKI_FUZZ_SEED={seed}\n{shown}") from error
+
+
+def told(case: Case) -> Counter[str]:
+    """Return what has happened to the run."""
+    world, starts = case.world, case.world.family.children.values()
+    results = [one.value for one in world.inbox.arrivals if one.kind == "op" and b'"run_id"' in bytes(one.value)]
+    return Counter(
+        programs=1,
+        children=len(starts),
+        existing=sum(not link.owned for link in starts),
+        conflicts=sum(b'"conflict"' in bytes(value) for value in results),
+        circles=sum(b'"circle"' in bytes(value) for value in results),
+        stops=sum(len(unit.stops) for unit in world.units),
+        ends=sum(entry.key.startswith("end:") for entry in world.journal),
+        alls=sum(entry.key.startswith("all:") for entry in world.journal),
+        entries=len(world.journal),
+        claims=world.epoch,
+        events=case.sent,
+        sends=sum(len(unit.ops) for unit in world.units),
+        taken=len(world.inbox.taken),
+        pauses=case.pauses,
+        wakes=case.wakes,
+        details=sum(row.key == DETAILS for unit in world.units for row in unit.attempts),
+        refused_parks=world.refused_parks,
+        cancelled=world.state is State.CANCELLED,
+        timed_out=any(entry.key == "cancel:timeout" for entry in world.journal),
+        **Counter(f"timers_{answer}" for answer in world.timers),
+    )

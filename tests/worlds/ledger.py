@@ -1,0 +1,83 @@
+"""Own what must hold of a family when all its runs have ended: every child accounted for, and none twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiki.core.states import TERMINAL, State
+from aiki.wire.codec import decoder
+from aiki.wire.messages import ChildEnd, Started, StartOp
+
+if TYPE_CHECKING:
+    from tests.worlds.cases import Case
+    from tests.worlds.families import Link
+    from tests.worlds.world import World
+
+
+def check_family(case: Case) -> None:
+    """Look at the run as a parent: at what it has started, what it has heard, and what its body has made of that."""
+    _check_starts(case.world)
+    for link in case.world.family.children.values():
+        _check_end(link)
+        _check_close(link)
+    _check_trace(case)
+
+
+def _check_starts(world: World) -> None:
+    """What its units start is a run each, or stands for the one that its key has found; its journal lists each once."""
+    ops = [op for unit in world.units for op in unit.starts]
+    assert len({op.id for op in ops}) == len({(op.id, op.workflow, bytes(op.input)) for op in ops}), (
+        "one id, two starts"
+    )
+    for op in ops:
+        result = "started" if op.options.key is None else _started(world, op).result
+        link = world.family.children.get(op.id)
+        assert (link is not None) == (result in ("started", "existing")), f"{op.id}: {result}"
+        assert link is None or link.owned == (result == "started")
+        assert link is None or not link.owned or link.child is world.runs[op.id]
+    listed = [id for entry in world.journal for _, id, _ in _listed(entry.key, entry.value)]
+    unkeyed = [op.id for op in ops if op.options.key is None]
+    assert sorted(listed) == sorted(unkeyed), "the journal lists other children than were started"
+
+
+def _listed(key: str, value: bytes) -> list[tuple[str, str, int]]:
+    return decoder(list[tuple[str, str, int]]).decode(value) if key.startswith("starts:") else []
+
+
+def _started(world: World, op: StartOp) -> Started:
+    (outcome,) = [one for one in world.inbox.arrivals if (one.kind, one.name) == ("op", op.id)]
+    return decoder(Started).decode(outcome.value)
+
+
+def _check_end(link: Link) -> None:
+    """The parent has heard of its child's end once, if it was there to hear it, and as it was."""
+    parent, child = link.parent, link.child
+    assert child.state in TERMINAL
+    heard = [one for one in parent.inbox.arrivals if (one.kind, one.name) == ("child", link.start_id)]
+    assert len(heard) == link.told
+    assert link.told or parent.ended_at <= child.told_at, f"{parent.run_id} never heard of the end of {child.run_id}"
+    for one in heard:
+        end = decoder(ChildEnd).decode(one.value)
+        assert (end.run_id, end.state) == (child.run_id, child.state)
+
+
+def _check_close(link: Link) -> None:
+    """A child goes with its parent, unless it was to outlive it, or is another's."""
+    parent, child = link.parent, link.child
+    if not link.owned or link.parent_close == "abandon":
+        return
+    if link.parent_close == "wait" and parent.state is State.COMPLETED:
+        assert child.ended_at <= parent.ended_at, "a parent has not waited for its child"
+    if child.ended_at > parent.closed_at and link.parent_close == "cancel":
+        assert child.is_told or child.state is State.CANCELLED, f"{child.run_id} was left behind"
+
+
+def _check_trace(case: Case) -> None:
+    """What the body has heard of its children is what they have come to."""
+    for step in case.witness.trace:
+        if isinstance(step, tuple) and step[1:2] == ("came",):
+            end = case.world.runs[step[2]].end
+            assert end is not None
+            assert decoder(str).decode(end.output) == step[3]
+        if isinstance(step, tuple) and step[1:2] in (("ended",), ("one ended",)):
+            assert case.world.runs[step[2]].state == step[3]
