@@ -27,7 +27,7 @@ WITH unit AS MATERIALIZED (
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u
-    UNION SELECT {NEWEST.format("o.id")}, o.namespace FROM unnest(%b, %b) AS o(namespace, id)
+    UNION SELECT {NEWEST.format("w.id")}, w.namespace FROM unnest(%b, %b) AS w(namespace, id)
     UNION SELECT (SELECT p.parent_id FROM aiki.runs p WHERE p.id = e.id), e.namespace
       FROM unnest(%b, %b) AS e(namespace, id)
     UNION SELECT (SELECT h.run_id FROM aiki.keys h
