@@ -87,6 +87,11 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
+def is_derived(id: str) -> bool:
+    """Tell whether `id` is one that a call of a run may have: a UUID of version 7."""
+    return is_uuid(id) and id[_VERSION_AT] == "7"
+
+
 def _is_ours(id: str) -> bool:
     """Tell whether a UUID is of the kinds by which runs hear of what they did and started: no one else's is."""
     return id[_VERSION_AT] in (ANSWER_VERSION, END_VERSION)
@@ -311,7 +316,7 @@ def check_send(event: Sent | SendOp, *, room: int) -> None:
     """Raise PayloadError if an event cannot be sent, or could not be brought to a worker later."""
     if not is_uuid(event.run_id) or not is_uuid(event.id):
         raise PayloadError("the id of a run, and that of an event, is a UUID in its canonical form")
-    if _is_ours(event.id) or (isinstance(event, SendOp) and event.id[_VERSION_AT] != "7"):
+    if _is_ours(event.id) or (isinstance(event, SendOp) and not is_derived(event.id)):
         raise PayloadError(f"the id {event.id} is not one of an event: make a UUID of version 7")
     if not is_token(event.name):
         raise PayloadError(f"event name {event.name[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")

@@ -1,4 +1,7 @@
-"""Own what a start of a child means, and a cancel of one: what becomes of it, and what it takes of its parent. Pure."""
+"""Own what starts and cancels of children mean: how they look, what becomes of them, what a child has of its parent.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from typing import Final
 
 from msgspec import structs
 
+from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import TERMINAL, State
+from aiki.rules.checking import check_run, is_derived, is_uuid
 from aiki.rules.enqueueing import Stored
 from aiki.wire.limits import FAMILY_DEPTH
-from aiki.wire.messages import NewRun, Outcome, Recorded, Started, StartOp
+from aiki.wire.messages import NewRun, Outcome, Recorded, Started, StartOp, Unit
 
 TOO_DEEP: Final = Recorded(
     "refused",
@@ -22,6 +27,39 @@ _CIRCLE: Final = (
     "run {} has key {!r} of workflow {!r} and waits itself, or one that it has started, for this run:"
     " start it with another key, or without one"
 )
+
+
+def check(unit: Unit, *, room: int) -> None:
+    """Raise PayloadError if what a unit starts and cancels cannot be, or could not be brought to a worker later.
+
+    What `check_unit` looks at is not looked at here.
+    """
+    for op in unit.starts:
+        _check_start(op, room)
+        if op.id == unit.fence.run_id:
+            raise PayloadError("a run starts itself: its id cannot be that of its child")
+    for stop in unit.stops:
+        _check_op_id(stop.id)
+        if not is_uuid(stop.run_id) or "\0" in (stop.reason or ""):
+            raise PayloadError("a cancel names a child by the id of its start, a UUID, and its reason holds no NUL")
+    ids = [op.id for op in unit.ops] + [op.id for op in unit.starts] + [op.id for op in unit.stops]
+    if len(set(ids)) < len(ids):
+        raise PayloadError("a unit does two things with one id")
+
+
+def _check_start(op: StartOp, room: int) -> None:
+    _check_op_id(op.id)
+    if op.options.send is not None:
+        raise PayloadError("the start of a child sends no event: send it one after that")
+    try:
+        check_run(child(op, priority=0), room=room)
+    except UsageError as error:
+        raise PayloadError(f"a child of workflow {op.workflow[:80]!r} cannot be started: {error.message}") from error
+
+
+def _check_op_id(id: str) -> None:
+    if not is_derived(id):
+        raise PayloadError(f"the id {id[:64]!r} is not one of a call: a UUID of version 7 is derived from its key")
 
 
 def child(op: StartOp, *, priority: int) -> NewRun:

@@ -9,6 +9,7 @@ from typing import Final
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_unit
+from aiki.rules.families import check as check_family
 from aiki.rules.recording import CONFLICT, DONE, is_folded, leaves_generation, repeated, told
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
 from aikid.engine.arrivals import note
@@ -234,6 +235,8 @@ async def _go_on(connection: Connection, units: Sequence[Unit], wrote: Wrote) ->
 def _refusal(unit: Unit, room: int) -> Recorded | None:
     try:
         check_unit(unit, room=room)
+        if has_family(unit):
+            check_family(unit, room=room)
     except PayloadError as error:
         return Recorded("refused", error.message)
     return None

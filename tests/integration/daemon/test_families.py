@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import Raw
+from msgspec import DecodeError, Raw
 from msgspec.structs import replace
 
 from aiki.core.states import Move, State
-from aiki.wire.codec import encode, encode_reply
-from aiki.wire.messages import ChildEnd, End, Inbox, Recorded
+from aiki.wire.codec import decode, encode, encode_reply
+from aiki.wire.limits import UNIT_ITEMS
+from aiki.wire.messages import ChildEnd, End, Inbox, Record, Recorded
 from aikid.engine import arrivals
-from tests.integration.daemon.engine import Engine, entry, event, parked, unit
+from tests.integration.daemon.engine import Engine, entry, event, parked, running_engine, unit
 from tests.integration.daemon.family import CHILD, ends, over, parent_of, start, starting
 
 pytestmark = pytest.mark.anyio
@@ -156,3 +157,65 @@ async def test_a_claim_brings_as_many_ends_as_fit_it(engine: Engine) -> None:
     again = await engine.claim_one()
     assert (len(again.arrivals), again.unread, again.news) == (2, 4, 2)
     assert len(encode(again)) <= engine.room
+
+
+@pytest.mark.parametrize("of", ["another run", "another namespace", "another parent"])
+async def test_a_unit_whose_child_has_the_id_of_another_run_is_refused_whole(engine: Engine, of: str) -> None:
+    child = start()
+    if of == "another run":
+        await engine.queued_run(id=child.id, priority=-1)
+    elif of == "another parent":
+        await parent_of(engine, child, priority=1)
+    else:
+        async with running_engine(engine.database, "elsewhere") as elsewhere:
+            await elsewhere.queued_run(id=child.id)
+    await engine.queued_run(priority=9)
+    run, other = await engine.claim_one(), start()
+    (recorded,) = await engine.record(starting(run, child, other))
+    assert (recorded.result, child.id in (recorded.reason or "")) == ("refused", True)
+    assert await engine.execute("SELECT id FROM aiki.runs WHERE id = %s", other.id) == []
+    assert await engine.journal(run.fence.run_id) == []
+
+
+async def test_a_bad_unit_costs_none_of_its_batch_their_children(engine: Engine) -> None:
+    taken = await engine.queued_run(priority=-1)
+    for _ in range(3):
+        await engine.queued_run()
+    runs = await engine.claim(await engine.session(), limit=3)
+    units = [starting(run, start()) for run in runs]
+    units[1].starts[0].id = taken
+    seen = replace(units[2], end=parked(5, CHILD))
+    assert await engine.results(units[0], units[1], seen) == ["done", "refused", "conflict"]
+    rows = await engine.execute("SELECT parent_id::text FROM aiki.children")
+    assert rows == [(runs[0].fence.run_id,)]
+
+
+async def test_what_stands_too_deep_starts_no_child(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    await engine.execute("UPDATE aiki.runs SET depth = 100 WHERE id = %s", run.fence.run_id)
+    (recorded,) = await engine.record(starting(run, start()))
+    assert (recorded.result, "100 ancestors" in (recorded.reason or "")) == ("refused", True)
+
+
+async def test_what_is_of_one_message_too_many_is_refused_before_it_is_read(engine: Engine) -> None:
+    await engine.queued_run()
+    run = await engine.claim_one()
+    request = Record([starting(run, *(start() for _ in range(UNIT_ITEMS + 1)))])
+    with pytest.raises(DecodeError):
+        decode(encode(request), Record)
+
+
+async def test_children_have_their_options_on_a_route_that_nobody_serves(engine: Engine) -> None:
+    hour = 3_600_000_000
+    options = {"delay": hour, "timeout": hour, "cancel_timeout": hour, "labels": {"a": "b"}, "priority": 3}
+    child = start(workflow="unserved", version="9", **options)
+    await engine.queued_run(priority=7)
+    run = await engine.claim_one()
+    done = await engine.recorded(starting(run, child))
+    assert done.changes.due_seconds is not None
+    status = await engine.status(child.id)
+    assert (status.state, status.priority, status.labels) == (State.SCHEDULED, 3, {"a": "b"})
+    rows = await engine.execute("SELECT extract(epoch FROM look_at - now())::int FROM aiki.deadlines")
+    assert rows[0][0] in range(7_000, 7_201)
+    assert (engine.namespace, "unserved", "9") in engine.met
