@@ -107,10 +107,11 @@ async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves
 
     async def work(connection: Connection) -> _Wrote:
         failpoint("enqueue.before_commit")
-        wrote = await _insert(connection, rows, asked)
         if not any(run.options.send for _, run in rows):
-            return wrote
-        results, reached = await first_events.bring(connection, rows, wrote.results)
+            return await _insert(connection, rows, asked)
+        async with connection.transaction():
+            wrote = await _insert(connection, rows, asked)
+            results, reached = await first_events.bring(connection, rows, wrote.results)
         return replace(wrote, results=results, reached=reached)
 
     if not offers:

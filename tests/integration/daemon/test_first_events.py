@@ -9,6 +9,7 @@ import pytest
 from anyio import create_task_group
 from msgspec import Raw
 
+from aiki.core.errors import Unavailable
 from aiki.core.states import State
 from aiki.wire.messages import Arrival, Enqueue, EnqueueReply, FirstEvent, NewRun, Route
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, completed, new_run, parked, unit
@@ -119,6 +120,22 @@ async def test_a_key_that_another_is_taking_loses_no_event(engine: Engine, is_ke
             await (rival.commit() if is_kept else rival.rollback())
     taker = other.id if is_kept else run.id
     assert [arrival.id for arrival in await arrivals(engine, taker)] == [run.id]
+
+
+async def test_a_run_whose_event_cannot_be_brought_is_not_there_either(engine: Engine) -> None:
+    """Whoever looked between the two would find a run that had not got it, and nobody would bring it any more."""
+    await engine.execute(
+        "CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$"
+    )
+    await engine.execute("CREATE TRIGGER no_room BEFORE INSERT ON aiki.inbox EXECUTE FUNCTION public.fail()")
+    run = telling()
+    with pytest.raises(Unavailable, match="no room"):
+        await engine.enqueue(run)
+    assert await engine.execute("SELECT id FROM aiki.runs") == []
+    await engine.execute("DROP TRIGGER no_room ON aiki.inbox")
+    assert [answer.error for answer in await engine.enqueue(run)] == [None]
+    assert len(await arrivals(engine, run.id)) == 1
 
 
 async def test_no_worker_is_handed_a_run_whose_event_it_would_not_see(engine: Engine) -> None:
