@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zlib
 from asyncio import CancelledError, Future, Task, _get_running_loop
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -302,6 +302,15 @@ class Body:
     def is_cancelled(self) -> bool:
         """Whether it is cancelled, and does not move before its tries have ended: nothing is let go until then."""
         return self._deliveries.is_cancelled
+
+    @property
+    def awaits_commit(self) -> bool:
+        """Whether nothing is let go before its cancel is durable."""
+        return self._cancelling.is_unwritten
+
+    def written(self, entries: Iterable[Entry]) -> bool:
+        """Take in that these entries are durable; tell whether that lets go what was held until then."""
+        return self._cancelling.written(entries)
 
     @property
     def has_tries_alone(self) -> bool:

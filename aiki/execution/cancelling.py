@@ -7,7 +7,7 @@ before would have its one interruption hit whatever line it has come to by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class Tries(Protocol):
 class Cancelling:
     """The cancel of one body."""
 
-    __slots__ = ("_interrupt", "_kept", "entry", "has_kept", "is_interrupted", "is_under_way", "tries")
+    __slots__ = (
+        *("_interrupt", "_kept", "entry", "has_kept", "is_interrupted", "is_under_way", "is_unwritten", "tries"),
+    )
 
     def __init__(self, tries: Tries, interrupt: Callable[[], None]) -> None:
         """`interrupt` raises CancelledError where the body waits."""
@@ -42,6 +44,9 @@ class Cancelling:
         """Its first entry, once that is delivered."""
         self.is_under_way = False
         """The body is not to move before it is interrupted."""
+        self.is_unwritten = False
+        """Its first entry is not durable. Children that are started in its commit are told of it, and so would be those
+        that take back what others did: nothing new is let go before."""
         self.is_interrupted = False
         self._kept: dict[DurableCall[Any], tuple[bool, bytes | Raw]] = {}
         self.has_kept = False
@@ -52,6 +57,18 @@ class Cancelling:
         self.entry = entry
         self.is_under_way = True
         self.tries.tell_to_end()
+
+    def record(self, entry: Entry) -> None:
+        """Take in that the first entry is delivered for the first time."""
+        self.is_unwritten = True
+        self.begin(entry)
+
+    def written(self, entries: Iterable[Entry]) -> bool:
+        """Take in that these entries are durable; tell whether that lets go what was held until then."""
+        if not (self.is_unwritten and any(entry is self.entry for entry in entries)):
+            return False
+        self.is_unwritten = False
+        return True
 
     def keep(self, call: DurableCall[Any], ok: bool, value: bytes | Raw) -> None:
         """Keep an outcome that is recorded."""

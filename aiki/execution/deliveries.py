@@ -178,7 +178,7 @@ class Deliveries:
         """
         if self.is_cancelled or self.journal.remaining or self.asked or self._arrivals.is_partial:
             return False
-        return not (self._loop.ready and self._since_rest < SPIN)
+        return not (self._cancelling.is_unwritten or (self._loop.ready and self._since_rest < SPIN))
 
     def answered(self, answer: Literal["done", "early", "news"], now: int) -> None:
         """Take in whether the timer that was asked fires; one that does is delivered before the body moves."""
@@ -354,7 +354,7 @@ class Deliveries:
             self.start_children()
             entry = cancelled(arrival, max(arrival.at, loop.now_us), turns, loop.delivered)
             self._record(entry)
-            cancelling.begin(entry)
+            cancelling.record(entry)
         elif answer is not None and not (outcomes and outcomes[0][0] < answer.at):
             self._take(answer, turns)
         elif outcomes:

@@ -430,6 +430,8 @@ class Execution:
         if recorded.timer is not None and body is not None:
             body.answered(recorded.timer, self._host.now())
             self._turns.stirred = True
+        if body is not None and body.awaits_commit and body.written(unit.entries):
+            self._turns.stirred = True
         if recorded.news:
             self._arrivals.hear(recorded.news)
         if unit.end is not None:

@@ -43,7 +43,7 @@ class Ended(NamedTuple):
 class Family:
     """The children of one body."""
 
-    __slots__ = ("_arrivals", "_awaited", "_closing", "_depth", "_loop", "_ripe", "held", "sent")
+    __slots__ = ("_arrivals", "_asked_at", "_awaited", "_closing", "_depth", "_loop", "_ripe", "held", "sent")
 
     def __init__(self, arrivals: Arrivals, loop: RunLoop, depth: int) -> None:
         """`depth` is how many ancestors the body's run has."""
@@ -54,6 +54,8 @@ class Family:
         """Starts that nobody has let go yet, by their keys, in the order asked."""
         self.sent: list[StartOp] = []
         """Those that are let go and not in the outbox yet."""
+        self._asked_at: dict[tuple[str, str], int] = {}
+        """When starts with keys were asked for first."""
         self._closing: dict[str, Kin] = {}
         """Children that are waited for before the body ends, and have not ended as far as it knows."""
         self._awaited: dict[str, tuple[DurableCall[Any], Arriving[Any]]] = {}
@@ -62,8 +64,17 @@ class Family:
 
     # -- starts
 
-    def check(self, ask: Start) -> None:
-        """Raise UsageError if a child of this run would be too deep, PayloadError if its input is too large here."""
+    def ask(self, ask: Start) -> None:
+        """Take in that a child is asked for: one with a key may be asked for again when the wait for it was given up.
+
+        Raises UsageError if it would be too deep, PayloadError if its input is too large for the server here.
+        """
+        self._check(ask)
+        ask.asked_at = self._loop.now_us
+        if ask.options.key is not None:  # else another id would stand for the same start
+            ask.asked_at = self._asked_at.setdefault((ask.workflow, ask.options.key), ask.asked_at)
+
+    def _check(self, ask: Start) -> None:
         if self._depth >= FAMILY_DEPTH:
             raise UsageError(
                 f"a child of workflow {ask.workflow!r} would have more than {FAMILY_DEPTH} ancestors: probably a"
@@ -177,7 +188,7 @@ class Family:
 
 def id_of(call: DurableCall[Start]) -> str:
     """Return the id of a start: the same whenever the call is replayed."""
-    return derived_id(*call.ask.sender, call.key, milliseconds=call.asked_at // 1_000)
+    return derived_id(*call.ask.sender, call.key, milliseconds=call.ask.asked_at // 1_000)
 
 
 def op_of(call: DurableCall[Start]) -> StartOp:

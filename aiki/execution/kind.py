@@ -85,8 +85,8 @@ TaskCall: TypeAlias = "DurableCall[TaskAsk[Any]]"
 class Parent(Protocol):
     """The children of the body, as their kinds see them. Implemented by `Family`, which tells what it does."""
 
-    def check(self, ask: Start, /) -> None:
-        """Raise UsageError or PayloadError if there cannot be such a child."""
+    def ask(self, ask: Start, /) -> None:
+        """Take in that a child is asked for. Raises UsageError or PayloadError if there cannot be such a child."""
         ...
 
     def hold(self, call: DurableCall[Start], /) -> Kin:

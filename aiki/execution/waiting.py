@@ -27,10 +27,10 @@ def awaits_tries_alone(body: Body | None, attempts: Attempts) -> bool:
 
 
 def awaits_word(body: Body | None, arrivals: Arrivals) -> bool:
-    """Tell whether the daemon has yet to say what comes next: whether a timer fires, or what has arrived."""
+    """Tell whether the daemon has yet to say what comes next: whether a timer fires, what has come, what is durable."""
     if body is None:
         return False
-    return arrivals.is_partial or (body.is_waiting and (body.is_asking or arrivals.behind))
+    return arrivals.is_partial or body.awaits_commit or (body.is_waiting and (body.is_asking or arrivals.behind))
 
 
 def what_moves(attempts: Attempts, *, more: bool, holds_back: bool) -> Moving:

@@ -47,6 +47,8 @@ class Start(Ask[Awaitable[Kin]]):
     close: ParentClose
     sender: tuple[str, int, int]
     """The origin's id, its generation and its attempt: with the key of the call they make the id of the start."""
+    asked_at: int = 0
+    """The run's time, in microseconds, when it was asked for first."""
     child: Kin | None = None
 
     def __str__(self) -> str:

@@ -31,7 +31,7 @@ class Starts(Op[Start]):
 
     def ask(self, body: Asker, ask: Start, /) -> Coroutine[Any, Any, Kin]:
         """Return what gives the child. Awaiting raises Conflict if its key was used with another input."""
-        body.family.check(ask)
+        body.family.ask(ask)
         return self._held(body, ask) if ask.options.key is None else body.wait(self, ask, self)
 
     async def _held(self, body: Asker, ask: Start) -> Kin:
