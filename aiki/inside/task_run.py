@@ -23,17 +23,16 @@ class TaskRun:
     """A try of a task as the task itself sees it. Whatever it is asked for may be asked in any thread of the task's."""
 
     __slots__ = (
-        *("_before", "_details", "_origin_id", "_progress", "_pulse", "_shared"),
+        *("_before", "_details", "_life", "_progress", "_pulse", "_shared"),
         *("attempt", "key", "run_id"),
     )
 
-    def __init__(
-        self, *, run_id: str, origin_id: str, key: str, attempt: int, pulse: Pulse, shared: Any = None
-    ) -> None:
+    def __init__(self, *, run_id: str, life: str, key: str, attempt: int, pulse: Pulse, shared: Any = None) -> None:
+        """`life` names the origin of the run's retries, and the generation: what keys are made of."""
         self.run_id = run_id
         self.key = key
         self.attempt = attempt
-        self._origin_id = origin_id
+        self._life = life
         self._pulse = pulse
         self._before = pulse.said
         self._details: Raw | None = None
@@ -56,8 +55,11 @@ class TaskRun:
 
     @property
     def idempotency_key(self) -> str:
-        """A key for services that refuse doubles: the same over attempts, crashes and retries of the run."""
-        return hashlib.blake2b(f"{self._origin_id}:0:{self.key}".encode(), digest_size=16).hexdigest()
+        """A key for services that refuse doubles: the same over attempts, crashes and retries of the run.
+
+        It is another one in a new generation: where a run goes on in one, or is tried again from its start.
+        """
+        return hashlib.blake2b(f"{self._life}:{self.key}".encode(), digest_size=16).hexdigest()
 
     @property
     def cancelled(self) -> bool:

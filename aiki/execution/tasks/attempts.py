@@ -321,11 +321,11 @@ class Attempts:
                 return
             if limit is None or left < limit.seconds:
                 limit = Limit(left, task.total_timeout)
-        origin_id, bench = self._claimed.origin_id, self._bench
+        life, bench = f"{self._claimed.origin_id}:{self._claimed.generation}", self._bench
         started.signs = Signs(bench.loop, started.on_said, said=started.said)
         run = TaskRun(
             run_id=self._claimed.fence.run_id,
-            origin_id=origin_id,
+            life=life,
             key=call.key,
             attempt=started.number,
             pulse=started.signs,
@@ -333,7 +333,7 @@ class Attempts:
         )
         self.running += 1
         try:
-            trying = start_try(started, run, bench, origin_id=origin_id, limit=limit)
+            trying = start_try(started, run, bench, life=life, limit=limit)
         except AikiError as error:
             self.tried(started, error)
             return

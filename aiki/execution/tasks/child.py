@@ -40,7 +40,7 @@ OK: Final = b"+"
 FAILED: Final = b"-"
 NOT_STARTED: Final = b"0"
 Work = tuple[str, str, bytes, Retry, str, str, str, int, bytes | None]
-"""module, qualified name, arguments, retry, run id, origin id, key, attempt, what the tries before have said"""
+"""module, qualified name, arguments, retry, run id, its life, key, attempt, what the tries before have said"""
 
 
 class Raised(msgspec.Struct):
@@ -85,12 +85,12 @@ def serve(pipe: Connection[Any, Any], folders: Sequence[str]) -> None:
 
 
 def _answer(work: Work, pipe: Connection[Any, Any]) -> bytes:
-    module, name, arguments, retry, run_id, origin, key, attempt, said = work
+    module, name, arguments, retry, run_id, life, key, attempt, said = work
     task: Any = None
     line = Line(pipe, said=said)
     try:
         task = _find(module, name)
-        enter_task(TaskRun(run_id=run_id, origin_id=origin, key=key, attempt=attempt, pulse=line))
+        enter_task(TaskRun(run_id=run_id, life=life, key=key, attempt=attempt, pulse=line))
         args, kwargs = task.parameters.decode(arguments)
         pipe.send_bytes(READY)
         leave = pipe.recv()

@@ -239,12 +239,12 @@ class ProcessJob:
         who: tuple[TaskRun, str, Pulse],
         lease: Lease,
     ) -> None:
-        """`who` is what the task is told of its run, the run's origin id, and the pulse of the try."""
-        run, origin, pulse = who
+        """`who` is what the task is told of its run, of which life that is, and the pulse of the try."""
+        run, life, pulse = who
         self._processes = processes
         self._lease = lease
         self._pulse = pulse
-        told = (run.run_id, origin, run.key, run.attempt, pulse.said)
+        told = (run.run_id, life, run.key, run.attempt, pulse.said)
         self._work: Work = (*_address(task), arguments, task.retry, *told)
         self._lock = threading.Lock()
         self._child: Child | None = None

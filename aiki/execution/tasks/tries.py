@@ -352,7 +352,7 @@ class ThreadTry:
 Try: TypeAlias = AsyncTry | ThreadTry
 
 
-def start_try(asker: Asker, run: TaskRun, bench: Bench, *, origin_id: str, limit: Limit | None) -> Try:
+def start_try(asker: Asker, run: TaskRun, bench: Bench, *, life: str, limit: Limit | None) -> Try:
     """Start one try of the call's task where the task wants to run.
 
     If the lease is not certain when the body would begin, the try ends with NotStarted. Raises UsageError if a process
@@ -364,7 +364,7 @@ def start_try(asker: Asker, run: TaskRun, bench: Bench, *, origin_id: str, limit
         return AsyncTry(asker, run, bench, limit=limit)
     if task.executor == "process":
         processes = bench.pools.processes
-        job = ProcessJob(processes, task, call.ask.encoded_arguments(), (run, origin_id, asker.signs), bench.lease)
+        job = ProcessJob(processes, task, call.ask.encoded_arguments(), (run, life, asker.signs), bench.lease)
         return ThreadTry(asker, job.run, bench, limit=limit, threads=processes.threads, process=job)
     work = partial(_work_in_thread, call, run, bench.lease)
     return ThreadTry(asker, work, bench, limit=limit, threads=bench.pools.threads)
