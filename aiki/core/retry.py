@@ -182,5 +182,7 @@ def _classes(option: str, errors: Any) -> tuple[type[BaseException], ...]:
     return tuple(classes)
 
 
+NO_RETRY: Final = Retry.none()
+"""What a workflow without `retry=` gets."""
 DEFAULT_RETRY: Final = Retry.jittered(max_attempts=3, base_delay="1s")
 """What a task without `retry=` gets."""

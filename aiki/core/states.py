@@ -49,6 +49,7 @@ class Move(StrEnum):
     WAKE = "wake"
     CANCEL = "cancel"
     CONTINUE = "continue"
+    AGAIN = "again"
 
 
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
@@ -80,6 +81,8 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.RUNNING, Move.WAIT): State.WAITING,
     (State.RUNNING, Move.RETRY): State.RETRYING,
     (State.RUNNING, Move.CONTINUE): State.QUEUED,
+    # Its body has failed, and is tried again by the workflow's own rule.
+    (State.RUNNING, Move.AGAIN): State.RETRYING,
     (State.RUNNING, Move.DIVERGE): State.BLOCKED,
     (State.RUNNING, Move.OVERSIZE): State.BLOCKED,
     (State.RUNNING, Move.COMPLETE): State.COMPLETED,

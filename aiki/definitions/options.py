@@ -17,6 +17,8 @@ from msgspec.structs import replace
 from aiki.core.duration import Duration, to_microseconds
 from aiki.core.errors import UsageError
 from aiki.core.moments import to_wire
+from aiki.core.retry import Retry
+from aiki.definitions.own_retry import RetryFrom, checked_from, checked_retry, to_rule
 from aiki.inside.event import BoundEvent
 from aiki.wire.messages.options import HIGHEST_PRIORITY as HIGHEST_PRIORITY
 from aiki.wire.messages.options import NO_OPTIONS as NO_OPTIONS
@@ -25,6 +27,7 @@ from aiki.wire.messages.options import OnConflict as OnConflict
 from aiki.wire.messages.options import ParentClose as ParentClose
 from aiki.wire.messages.options import RunOptions as RunOptions
 from aiki.wire.messages.options import check_options as check_options
+from aiki.wire.messages.own_retry import OwnRetry
 from aiki.wire.subjects import is_version
 
 UNCHANGED: Final[Any] = object()
@@ -51,6 +54,8 @@ class HasOptions(ABC):
         version: str = UNCHANGED,
         send: BoundEvent[Any] | None = UNCHANGED,
         parent_close: ParentClose = UNCHANGED,
+        retry: Retry | None = UNCHANGED,
+        retry_from: RetryFrom | None = UNCHANGED,
     ) -> Self:
         """Return the same with the options of its next runs set.
 
@@ -62,6 +67,10 @@ class HasOptions(ABC):
         RunTimedOut. One that has begun is told so, and may take `cancel_timeout` to take back what it did; if that is
         not given, as long as it needs, but 5 minutes if no worker hears of it. A cancel bounds it alike: with a
         `cancel_timeout` a run that has not ended by itself so long after is cancelled without its code.
+
+        With `retry` the workflow itself is tried again when its body fails, by the strategies of tasks; `retry_from`
+        says whether from what failed it (`"failure"`) or from its beginning (`"start"`), where tasks that have
+        completed are done again. `only_on` and `never_on` go by the names of the classes. None takes back what was set.
 
         With `send=event.bind(value)` the run is sent that event in the same commit, be it new or found by its key; if
         it has ended, RunEnded is raised.
@@ -83,6 +92,8 @@ class HasOptions(ABC):
             "send": send,
         }
         changes = {name: _as_stored(name, value) for name, value in given.items() if value is not UNCHANGED}
+        if not (retry is UNCHANGED and retry_from is UNCHANGED):
+            changes["retry"] = _own_retry(self.run_options.retry, retry, retry_from)
         made = replace(self.run_options, **changes)
         check_options(made)
         return self._with(made, version, parent_close)
@@ -117,6 +128,13 @@ def checked_version(name: str, version: Any) -> str:
     if not isinstance(version, str) or not is_version(version):
         raise UsageError(f"workflow {name!r}: version={version!r} must be text, 1 to 32 of A-Z a-z 0-9 _ . + -")
     return version
+
+
+def _own_retry(set_before: OwnRetry | None, retry: Retry | None, retry_from: RetryFrom | None) -> OwnRetry | None:
+    before = set_before or OwnRetry()
+    rule = before.rule if retry is UNCHANGED else None if retry is None else to_rule(checked_retry(retry))
+    since = before.since if retry_from is UNCHANGED else None if retry_from is None else checked_from(retry_from)
+    return None if rule is None and since is None else OwnRetry(rule, since)
 
 
 def _as_stored(name: str, value: Any) -> Any:

@@ -13,6 +13,7 @@ from aiki.core.frames import place
 from aiki.core.keys import TASK
 from aiki.core.retry import DEFAULT_RETRY, Retry
 from aiki.definitions.options import checked_key
+from aiki.definitions.own_retry import checked_retry
 from aiki.inside.durable import Ask
 from aiki.inside.workflow_run import WorkflowRun, current_body
 from aiki.payload import Parameters, Result
@@ -103,7 +104,7 @@ class Task(Generic[P, R]):
         if idempotency_key is not _UNCHANGED:
             made.idempotency_key = checked_key(idempotency_key)
         if retry is not _UNCHANGED:
-            made.retry = _checked_retry(retry)
+            made.retry = checked_retry(retry)
         if timeout is not _UNCHANGED:
             made.timeout = _positive_seconds("timeout", timeout)
         if total_timeout is not _UNCHANGED:
@@ -268,7 +269,7 @@ def task(
         made: Task[Any, Any] = kind(
             function,
             name=made_name,
-            retry=_checked_retry(retry),
+            retry=checked_retry(retry),
             timeout=_positive_seconds("timeout", timeout),
             total_timeout=_positive_seconds("total_timeout", total_timeout),
             cancel_grace=to_seconds(cancel_grace),
@@ -305,12 +306,6 @@ def _are_immutable(values: Iterable[Any]) -> bool:
 def described(given: object) -> str:
     """Return what stands where a run belongs, for a message."""
     return "nothing" if given is None else f"a value of type {type(given).__name__}"
-
-
-def _checked_retry(retry: Retry) -> Retry:
-    if not isinstance(retry, Retry):
-        raise UsageError(f"retry={retry!r}: it must be a Retry", hint='Retry.jittered(max_attempts=3, base_delay="1s")')
-    return retry
 
 
 def _positive_seconds(option: str, value: Duration | None) -> float | None:

@@ -24,6 +24,7 @@ from aiki.core.canonical import digest
 from aiki.core.duration import Duration
 from aiki.core.errors import UsageError
 from aiki.core.frames import place
+from aiki.core.retry import NO_RETRY, Retry
 from aiki.definitions.call import Call
 from aiki.definitions.options import (
     NO_OPTIONS,
@@ -34,6 +35,7 @@ from aiki.definitions.options import (
     checked_version,
     timeouts,
 )
+from aiki.definitions.own_retry import RetryFrom, checked_from, checked_retry
 from aiki.definitions.task import checked_name, described
 from aiki.inside.child import Child
 from aiki.inside.event import Event
@@ -87,6 +89,8 @@ class Workflow(HasOptions, Generic[P, R]):
         version: str,
         events: Sequence[Event[Any]] | None = None,
         declared: RunOptions = NO_OPTIONS,
+        retry: Retry = NO_RETRY,
+        retry_from: RetryFrom = "failure",
         scope: Scope = None,
     ) -> None:
         owner = f"workflow {name!r}"
@@ -100,6 +104,9 @@ class Workflow(HasOptions, Generic[P, R]):
         self.declared = declared
         """The options that its runs have if nobody says otherwise."""
         self.run_options = declared
+        self.retry = retry
+        """When a run is tried again whose body has failed, if its options do not say otherwise."""
+        self.retry_from: RetryFrom = retry_from
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
 
@@ -221,6 +228,8 @@ def workflow(
     events: Sequence[Event[Any]] | None = None,
     timeout: Duration | None = None,
     cancel_timeout: Duration | None = None,
+    retry: Retry = NO_RETRY,
+    retry_from: RetryFrom = "failure",
 ) -> WorkflowDecorator: ...
 def workflow(
     fn: Any = None,
@@ -231,6 +240,8 @@ def workflow(
     events: Sequence[Event[Any]] | None = None,
     timeout: Duration | None = None,
     cancel_timeout: Duration | None = None,
+    retry: Retry = NO_RETRY,
+    retry_from: RetryFrom = "failure",
 ) -> Any:
     """Make a workflow of an `async def` whose first parameter is the WorkflowRun, as `@workflow` or `@workflow(...)`.
 
@@ -247,10 +258,15 @@ def workflow(
 
     A run belongs to the name and version it was enqueued with, for ever; workers serve the versions they have.
     With `events` its runs take these alone: another name is refused where it is sent. Without, they take any.
-    `timeout` and `cancel_timeout` are those of its runs, if the manifest and `.options(...)` do not say otherwise.
+    `timeout` and `cancel_timeout` are those of its runs, if the manifest and `.options(...)` do not say otherwise; so
+    are `retry` and `retry_from`, by which a run is tried again when its body fails: it is `retrying` until then, and
+    whoever waits for it waits on. From the failure it goes on with the call that failed the body, so there has to be
+    one; not if tasks or children were completed since, which took back or went on from what would be done again. From
+    the start all of it is done again, under other idempotency keys. `raise Fatal(...)` ends it, `raise RetryAfter(...)`
+    says when to go on; `run.attempt` counts.
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), the name is not
     made of 1 to 64 letters, digits, `_` and `-`, the version is no text of 1 to 32 of letters, digits, `_ . + -`, two
-    of the events have one name, or a timeout is no duration.
+    of the events have one name, a timeout is no duration, or a retry is none.
     """
 
     def decorate(function: Callable[..., Any]) -> Workflow[Any, Any]:
@@ -264,6 +280,8 @@ def workflow(
             version=checked_version(made_name, version),
             events=_checked_events(made_name, events),
             declared=timeouts(timeout, cancel_timeout),
+            retry=checked_retry(retry),
+            retry_from=checked_from(retry_from),
             scope=scope,
         )
 

@@ -66,8 +66,8 @@ class Body:
     """The body of one claimed run. Implements `aiki.inside.durable.Durable` and `aiki.execution.kind.Asker`."""
 
     __slots__ = (
-        *("_arrivals", "_calls", "_cancelling", "_claimed", "_deliveries", "_history", "_main", "_on_labels", "_shown"),
-        *("_unwinding", "diff", "error", "faults", "loop", "outcome", "result"),
+        *("_arrivals", "_calls", "_cancelling", "_deliveries", "_history", "_main", "_on_labels", "_shown", "_unwinding"),
+        *("claimed", "diff", "error", "faults", "loop", "outcome", "result"),
     )
 
     def __init__(
@@ -85,7 +85,7 @@ class Body:
     ) -> None:
         """`journal` has what of the `history` counts."""
         watch()
-        self._claimed, self._history = claimed, history
+        self.claimed, self._history = claimed, history
         salt = _salt(claimed.origin_id)
         self.loop: RunLoop = RunLoop(claimed.started_at, salt=salt, on_problem=self._on_problem)  # type: ignore[abstract]  # refused methods are added by name
         self.outcome = Outcome.RUNNING
@@ -128,11 +128,11 @@ class Body:
 
     def run_id(self) -> str:
         """Return the run that the body sees itself as: of what it asked for before a retry the id may be a part."""
-        return self._history.run_at(self.loop.delivered, self._claimed.fence.run_id)
+        return self._history.run_at(self.loop.delivered, self.claimed.fence.run_id)
 
     def attempt(self) -> int:
         """Return the attempt in force for what is asked for now."""
-        return self._history.attempt_at(self.loop.delivered, self._claimed.attempt)
+        return self._history.attempt_at(self.loop.delivered, self.claimed.attempt)
 
     def replaying(self) -> bool:
         """Tell whether nothing has been delivered yet that is not in the journal."""
@@ -190,7 +190,7 @@ class Body:
         """Its children."""
         calls = self._calls
         if calls.family is None:
-            calls.family = Family(self._arrivals, self.loop, self._claimed.depth)
+            calls.family = Family(self._arrivals, self.loop, self.claimed.depth)
         return calls.family
 
     def number(self, common: str, /) -> str:
@@ -316,6 +316,12 @@ class Body:
     def has_tries_alone(self) -> bool:
         """Whether nothing but outcomes of its tries can move it: no date, no arrival, no cancel."""
         return not self.loop.timers and self._deliveries.has_outcomes_alone
+
+    @property
+    def ordered(self) -> tuple[int, int]:
+        """How many attempts there were before a person has ordered one last, and since when these are counted."""
+        claimed = self.claimed
+        return self._history.ordered or (0, claimed.started_at if claimed.first_at is None else claimed.first_at)
 
     @property
     def interrupted_by(self) -> Entry | None:

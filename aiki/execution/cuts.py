@@ -54,6 +54,24 @@ def cut_of(error: BaseException) -> Cut | None:
     return _cut(error, iter(range(_LOOKED_AT)), _GROUP_LEVELS)
 
 
+def members(error: BaseException) -> list[BaseException]:
+    """Return the exceptions in a group, also in its groups; of one that is none, itself."""
+    found: list[BaseException] = []
+    left = [error]
+    while left and len(found) < _LOOKED_AT:
+        one = left.pop()
+        if issubclass(type(one), BaseExceptionGroup):
+            left += _members_of(one)
+        else:
+            found.append(one)
+    return found
+
+
+def said_by(error: BaseException, name: str) -> Any:
+    """Return what an error of ours holds under a name, also if a class of the user's is made of it."""
+    return _dict_of(error).get(name)
+
+
 def _cut(error: BaseException, looks: Iterator[int], levels: int) -> Cut | None:
     here: BaseException | None = error
     while here is not None and next(looks, None) is not None:

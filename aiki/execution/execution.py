@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiki.core.errors import AikiError
 from aiki.core.states import TERMINAL, Move, target
 from aiki.execution import ends
+from aiki.execution.again import end_of
 from aiki.execution.arrivals import Arrivals
 from aiki.execution.beginning import make_body
 from aiki.execution.body import Body, Outcome
@@ -22,12 +23,10 @@ from aiki.execution.outbox import Outbox
 from aiki.execution.phases import Happening, Lifecycle, Phase
 from aiki.execution.reading import Reading
 from aiki.execution.resting import Moving, Rest, Wake, decide
-from aiki.execution.retrying import given_up
 from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
 from aiki.execution.waiting import alarm_at, awaits_tries_alone, awaits_word, next_wake, what_moves
 from aiki.execution.watchdog import Step, watchdog
-from aiki.rules.histories import read
 from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, SendOp, StartOp, StopOp, Unit
 
 if TYPE_CHECKING:
@@ -231,9 +230,9 @@ class Execution:
         except AikiError as error:
             self._stop_with(ends.failed(error))
             return
-        history = read(reading.entries)
         outbox.know(reading.entries, reading.tries, claimed.labels)
-        self._attempts.know(reading.tries, given_up(reading.entries, history))
+        history, given_up = reading.history()
+        self._attempts.know(reading.tries, given_up)
         self._reading = None
         self._arrivals.know_ends(reading.ends)
         body, run = make_body(
@@ -299,7 +298,7 @@ class Execution:
         if not more and (said := body.shown) is not None:  # behind the starts: these do not wait for it
             outbox.show(said, now)
         if body.outcome is not Outcome.RUNNING:
-            self._end_with(ends.of_body(body, self._workflow, room=self._host.room()))
+            self._end_with(end_of(body, self._workflow, outbox, now, room=self._host.room()))
         elif (outbox.is_large and outbox.is_too_large()) or (not more and body.is_deadlocked()):
             self._end_with(ends.stuck(body, outbox, self._limits))
         if outbox.is_large and outbox.is_to_be_warned_of():

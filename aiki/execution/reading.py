@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from aiki.core.keys import is_of_ends
 from aiki.execution.kinds.labels import at_first
+from aiki.execution.retrying import given_up
+from aiki.rules.histories import History, read
 from aiki.wire.messages import Attempt, Claimed, InboxReply, Page, PageReply
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ class Reading:
         self._has_ends = True
         if claimed.attempts:
             self._know(claimed.attempts)
+
+    def history(self) -> tuple[History, dict[str, int]]:
+        """Return what the journal says once all is here, and the tries of tasks that count no more (`given_up`)."""
+        history = read(self.entries)
+        return history, given_up(self.entries, history)
 
     def next_page(self) -> Page | None:
         """Return what to ask for next; None once all is here."""

@@ -12,6 +12,7 @@ import msgspec
 from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import Move
+from aiki.rules.again import check_again
 from aiki.rules.judging import ENDS, PARKING
 from aiki.wire import declared, packing, schema
 from aiki.wire.codec import decoder
@@ -268,6 +269,7 @@ def check_unit(unit: Unit, *, room: int) -> None:
             " (workflow.continue_as_new(run, ...)), or split the work into several runs"
         )
     _check_entries(unit.entries, room)
+    check_again(unit)
     for attempt in unit.attempts:
         _check_attempt(attempt, room)
     if unit.end is not None:

@@ -42,6 +42,11 @@ class History:
         before = newest if self.first is None else self.first.attempt - 1
         return max((retry.attempt for retry in self.retries if place > retry.cut), default=before)
 
+    @property
+    def ordered(self) -> tuple[int, int] | None:
+        """How many attempts there were before a person has ordered one last, and when that was; None if nobody has."""
+        return next(((one.attempt - 1, one.at) for one in reversed(self.retries) if one.run_id != one.of), None)
+
     def run_at(self, place: int, newest: str) -> str:
         """Return the run that a body is to see itself as, when `place` entries have been given; `newest` is the last.
 

@@ -27,7 +27,7 @@ STANDSTILLS: Final = frozenset({Move.RELEASE})
 
 def judge(standing: Standing, end: End) -> Standing:
     """Return how a run stands when its claim has ended so. Raises IllegalTransition."""
-    if end.move is Move.CONTINUE:
+    if begins_generation(end):
         standing = continued(standing)
     return rested(
         replace(
@@ -48,6 +48,11 @@ def wakes_at(end: End) -> int | None:
     Whatever else comes meanwhile is counted, too: it may wake a little early, never late.
     """
     return None if end.ends is None or end.seen is None else end.seen + end.ends
+
+
+def begins_generation(end: End) -> bool:
+    """Tell whether a run goes on in its next generation after this."""
+    return end.move is Move.CONTINUE or end.anew
 
 
 def outcome(end: End) -> Outcome:

@@ -9,9 +9,9 @@ from typing import Final
 from msgspec import structs
 
 from aiki.core.keys import CANCEL, beginning
-from aiki.core.states import Move, State
+from aiki.core.states import State
 from aiki.rules.arriving import Fired, holds, reached
-from aiki.rules.judging import judge, outcome
+from aiki.rules.judging import begins_generation, judge, outcome
 from aiki.rules.standing import Standing
 from aiki.wire.messages import NONE, NULL, UNDER_WAY, Attempt, Entry, Recorded, Unit
 
@@ -134,7 +134,7 @@ def stands(unit: Unit, journal: Sequence[Entry], tries: Tries) -> bool:
 
 def leaves_generation(unit: Unit) -> bool:
     """Tell whether a unit ends its generation: its run goes on in the next one."""
-    return unit.end is not None and unit.end.move is Move.CONTINUE
+    return unit.end is not None and begins_generation(unit.end)
 
 
 def tries_of(unit: Unit) -> dict[tuple[str, int], Attempt]:

@@ -117,10 +117,11 @@ def refusal(past: Past, order: Retry) -> Redone | None:
     for child in past.children if order.start else awaited(past, at):
         if child.state not in TERMINAL and (child.is_cancelled or (past.is_closing and child.is_owned)):
             return Redone("busy", child.run_id, child.state)
-    return None if order.start else _undone(past, at, order)
+    return None if order.start else undone(past, at, order)
 
 
-def _undone(past: Past, at: int, order: Retry) -> Redone | None:
+def undone(past: Past, at: int, order: Retry) -> Redone | None:
+    """Return what a retry from a cut would do once more, or leave undone, against what is ordered; None if nothing."""
     if names := sorted({name_of(key) for key in _repeated(past, at) & past.once} - set(order.again)):
         return Redone("once", past.id, past.state, names)
     if order.force:

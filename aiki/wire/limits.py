@@ -81,6 +81,8 @@ JOURNAL_BYTES_HARD: Final = 50 * 1024 * 1024
 LABELS: Final = 20
 KEY_CHARS: Final = 256
 """An idempotency key; a label's value."""
+RETRY_BYTES: Final = 2_000
+"""What is said of a run's own retry."""
 HINTS_PER_ROUTE: Final = 1_000
 WATCH_SECONDS: Final = 60.0
 """For how long a run is watched after its enqueue or a `Watch`; whoever waits longer asks again."""

@@ -101,7 +101,7 @@ class ModelRun:
 def ending(move: Move, input: bytes = b"{}") -> End:
     """Return an end by this move, with what goes with it."""
     due = EPOCH_US if move in PARKING else None
-    return End(move, due_at=due, input=Raw(input) if move is Move.CONTINUE else NONE)
+    return End(move, due_at=due, input=Raw(input) if move is Move.CONTINUE else NONE, anew=move is Move.AGAIN)
 
 
 class Runs(RuleBasedStateMachine):

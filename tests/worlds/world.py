@@ -29,6 +29,7 @@ from aiki.rules.controlling import Obeyed
 from aiki.rules.standing import Standing, resumed, woken
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
+    NONE,
     Attempt,
     CancelNote,
     Claimed,
@@ -111,6 +112,9 @@ class World:
         self.generation = 0
         self.ended_at = self.told_at = self.closed_at = math.inf
         """When it has ended, when its parents had been told of that, and when its children had been."""
+        self.attempt = 1
+        self.began: int | None = EPOCH
+        """When its generation was claimed first."""
         self.lives: list[asyncio.Task[End]] = []
         """Those of its children, which are lived beside it."""
         self.skew = 0
@@ -321,6 +325,7 @@ class World:
         self.wake()
         self.standing = claimed(replace(self.standing, length=len(self.journal)), f"claim-{self.epoch + 1}")
         arrivals, news, unread = self.inbox.first_page(self.page_length)
+        self.began = self.began or self.clock()
         claim = Claimed(
             Fence(self.run_id, self.epoch, f"claim-{self.epoch}"),
             self.run_id,
@@ -328,7 +333,7 @@ class World:
             self.workflow.version,
             Raw(self.input),
             self.epoch,
-            EPOCH,
+            self.began,
             entries=self.journal[: self.page_length],
             length=len(self.journal),
             attempts=tries if len(tries := self._last_tries()) <= self.page_length else [],
@@ -341,6 +346,10 @@ class World:
             priority=self.priority,
             key=self.options.key,
             labels=self.labels,
+            attempt=self.attempt,
+            generation=self.generation,
+            first_at=EPOCH if self.generation else None,
+            retry=NONE if self.options.retry is None else Raw(msgspec.json.encode(self.options.retry)),
         )
         if self._bench is None or self._bench.lease is not self.lease:
             self._bench = Bench(self.lease, now=self.now, room=self.room, pools=self.pools)

@@ -11,6 +11,7 @@ from aiki.rules import arriving, recording
 from aiki.rules.checking import check_unit
 from aiki.rules.recording import Tries
 from aiki.wire.messages import Attempt, End, Recorded, SendOp, Unit
+from tests.worlds.again import go_on, judged
 
 if TYPE_CHECKING:
     from tests.worlds.world import World
@@ -23,6 +24,7 @@ def write(world: World, unit: Unit) -> Recorded:
     except PayloadError as error:
         return Recorded("refused", error.message)
     _check(world, unit)
+    unit = judged(world, unit)
     coming = world.family.start(unit.starts)
     fired = None if unit.timer is None else world.inbox.fires(unit.timer)
     consumed = world.inbox.consume(unit.entries)
@@ -45,6 +47,7 @@ def write(world: World, unit: Unit) -> Recorded:
         world.tell()
     world.family.stop(unit.stops)
     world.family.recorded(unit)
+    go_on(world, unit)
     return recorded
 
 

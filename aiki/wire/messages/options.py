@@ -17,6 +17,7 @@ from aiki.core.duration import LONGEST
 from aiki.core.errors import UsageError
 from aiki.wire.limits import KEY_CHARS, LABELS, LIST_ITEMS
 from aiki.wire.messages.base import NULL, Text
+from aiki.wire.messages.own_retry import OwnRetry, check_own_retry
 from aiki.wire.subjects import is_token
 
 OnConflict: TypeAlias = Literal["error", "existing"]
@@ -56,6 +57,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Microseconds that it may take to end, and to take back what it did, once it was told to."""
     send: FirstEvent | None = None
     """What the run is sent, be it new or found by its key."""
+    retry: OwnRetry | None = None
+    """When its workflow is tried again after a failure, as far as that is said of this run."""
 
 
 NO_OPTIONS: Final = RunOptions()
@@ -77,6 +80,8 @@ def check_options(options: RunOptions) -> None:
         _check_timeouts(options)
     if options.send is not None:
         _check_first(options.send)
+    if options.retry is not None:
+        check_own_retry(options.retry)
 
 
 def _is_priority(value: Any) -> bool:

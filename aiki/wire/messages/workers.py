@@ -161,6 +161,10 @@ class Claimed(Struct, omit_defaults=True):
     """How many ancestors it has."""
     priority: int = 0
     """Its own: its children have it, too, if nothing else is said."""
+    retry: Raw = NONE
+    """An `OwnRetry`, if there is anything said of it."""
+    first_at: int | None = None
+    """The time of the very first claim, if that was in an earlier generation."""
 
 
 class ClaimReply(Struct, omit_defaults=True):
@@ -190,7 +194,8 @@ class Claim(Request[ClaimReply]):
 
 
 class End(Struct, omit_defaults=True):
-    """How a claim ends: `move` is release, sleep, wait, retry, continue, diverge, oversize, complete, fail or cancel.
+    """How a claim ends: `move` is release, sleep, wait, retry, again, continue, diverge, oversize, complete, fail or
+    cancel.
 
     A park that says which arrivals were `seen` holds only if there are no others yet. What it `waits` for queues the
     run again: an event as `event:NAME`, other kinds of arrivals by their names.
@@ -211,6 +216,8 @@ class End(Struct, omit_defaults=True):
     """By which version that is carried out, if it is another one."""
     ends: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
     """Of a park that waits for children: how many must end before that is worth a claim. All else wakes it at once."""
+    anew: bool = False
+    """Of an `again`: it begins anew, in the next generation. If not, the unit's last entry is that of the retry."""
 
 
 class TimerAsk(Struct, array_like=True):

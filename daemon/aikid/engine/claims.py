@@ -12,7 +12,7 @@ from aiki.rules.crashing import is_suspect
 from aiki.wire import weights
 from aiki.wire.codec import encode, encode_reply
 from aiki.wire.limits import PAGE_BYTES
-from aiki.wire.messages import Attempt, Claim, Claimed, ClaimReply, Entry, Fence
+from aiki.wire.messages import NONE, Attempt, Claim, Claimed, ClaimReply, Entry, Fence
 from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.engine.changes import Changes, Done, Handed
 from aikid.store import claims as store
@@ -76,6 +76,8 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
             parent=row.parent_id,
             depth=row.depth,
             priority=row.priority,
+            retry=NONE if row.retry is None else Raw(row.retry),
+            first_at=row.first_at,
         )
         for row in taken.runs
     ]

@@ -10,8 +10,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec import Raw
+
 from aiki.wire.codec import encode
-from aiki.wire.messages import Claim, Claimed, ClaimReply, Fence
+from aiki.wire.messages import NONE, Claim, Claimed, ClaimReply, Fence
 from aikid.engine import claims
 from aikid.engine.changes import Changes, Handed
 from aikid.engine.leaves import Given, Leaves
@@ -45,6 +47,7 @@ def handed(
                 parent=birth.parent_id if birth is not None else None,
                 depth=birth.depth if birth is not None else 0,
                 priority=run.options.priority or 0,
+                retry=NONE if run.options.retry is None else Raw(encode(run.options.retry)),
             )
         )
     return Handed(given.line, given.first, now, claimed)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
+from aiki.rules.again import is_again
 from aiki.rules.checking import check_unit
 from aiki.rules.families import check as check_family
 from aiki.rules.recording import CONFLICT, DONE, is_folded, leaves_generation, repeated, told
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
+from aikid.engine import own_retries
 from aikid.engine.arrivals import note
 from aikid.engine.changes import Changes, Done, Ended, RunKey
 from aikid.engine.families import Families, has_family, routes_of
@@ -105,7 +108,7 @@ def _in_rounds(
 @dataclass(slots=True)
 class _Batch:
     pool: Pool
-    units: Sequence[Unit]
+    units: list[Unit]
     namespaces: Sequence[str]
     watched: Container[RunKey]
     outcomes: list[Recorded | None]
@@ -120,6 +123,11 @@ class _Batch:
         """Write the units at `places`; halve a batch that Postgres refuses for its data until the bad one is alone."""
         try:
             wrote = await self.pool.run(lambda c: self._work(c, places))
+        except own_retries.Refused as refused:
+            for place in places:
+                self.units[place] = own_retries.given_up(self.units[place], refused.whys)
+            await self.write(places)
+            return
         except BadData as error:
             if len(places) == 1:
                 self.outcomes[places[0]] = Recorded("refused", str(error))
@@ -128,6 +136,11 @@ class _Batch:
             await self.write(places[:half])
             await self.write(places[half:])
             return
+        if undone := self._take(places, wrote):
+            await self.pool.run(lambda c: self._tell_apart(c, undone))
+
+    def _take(self, places: Sequence[int], wrote: Wrote) -> list[int]:
+        """Take in what was written; return the places of what was not, and of which nothing is known yet."""
         self.now = wrote.now
         undone = []
         for index, place in enumerate(places):
@@ -140,8 +153,7 @@ class _Batch:
                 self._note(place, ended)
         note(self.changes, wrote.reached)
         self.changes.errands += wrote.errands
-        if undone:
-            await self.pool.run(lambda c: self._tell_apart(c, undone))
+        return undone
 
     async def _work(self, connection: Connection, places: Sequence[int]) -> Wrote:
         failpoint("record.before_commit")
@@ -170,12 +182,21 @@ class _Batch:
         try:
             if not any(map(_takes_more, units)):
                 return await write(connection, namespaces, units, counted)
-            async with connection.transaction():
-                wrote = await write(connection, namespaces, units, counted)
-                await _label(connection, units, wrote)
-                return await _go_on(connection, units, wrote)
+            return await self._take_more(connection, units, partial(write, connection, namespaces, units, counted))
         except ValueError as error:
             raise BadData(str(error)) from error
+
+    async def _take_more(
+        self, connection: Connection, units: Sequence[Unit], write: Callable[[], Awaitable[Wrote]]
+    ) -> Wrote:
+        """Write units of which some take more than one statement."""
+        async with connection.transaction():
+            wrote = await write()
+            await _label(connection, units, wrote)
+            wrote = await _go_on(connection, units, wrote)
+            changes = await own_retries.go_on(connection, units, wrote)
+        self.changes.add(changes)
+        return wrote
 
     def _note(self, place: int, ended: EndedRow) -> None:
         unit, namespace, changes = self.units[place], self.namespaces[place], self.changes
@@ -211,7 +232,7 @@ class _Batch:
 
 def _takes_more(unit: Unit) -> bool:
     """Tell whether it takes more than one statement to write the unit."""
-    return unit.labels is not None or leaves_generation(unit)
+    return unit.labels is not None or leaves_generation(unit) or is_again(unit)
 
 
 async def _label(connection: Connection, units: Sequence[Unit], wrote: Wrote) -> None:

@@ -82,10 +82,23 @@ async def renew(connection: Connection, namespace: str, run_id: str, order: Retr
         new, state = (await pasts.newest(connection, [run_id]))[run_id]
         return Made(Redone("found", new, state))
     plan = _Plan(order)
-    if refused := await plan.make(connection, row):
+    if refused := await plan.make(connection, {run_id: row}, {run_id: None}):
         return Made(refused)
+    return await _carry_out(connection, plan)
+
+
+async def renew_below(connection: Connection, parent: Parent, run_ids: Sequence[str]) -> tuple[Made, dict[str, str]]:
+    """Retry children of a run that goes on itself, in its transaction; return by which runs these go on, too."""
+    plan = _Plan(Retry([]))
+    rows = await pasts.rows(connection, run_ids)
+    if refused := await plan.make(connection, rows, dict.fromkeys(rows, parent)):
+        return Made(refused), {}
+    return await _carry_out(connection, plan), plan.news
+
+
+async def _carry_out(connection: Connection, plan: _Plan) -> Made:
     await pasts.lock(connection, plan.locks)
-    due_seconds, errands = await retries.write(connection, plan.renewals, actor=order.actor)
+    due_seconds, errands = await retries.write(connection, plan.renewals, actor=plan.order.actor)
     routes = [(one.workflow, one.version) for one in plan.rows]
     return Made(Redone("retried", plan.renewals[0].new, State.QUEUED), routes, due_seconds, errands)
 
@@ -115,16 +128,17 @@ class _Plan:
     renewals: list[Renewal] = field(default_factory=list)
     locks: list[tuple[str, State, bool]] = field(default_factory=list)
     """All that is changed, as it was read."""
-    _news: dict[str, str] = field(default_factory=dict)
+    news: dict[str, str] = field(default_factory=dict)
+    """The runs that go on in the place of those, by their ids."""
 
-    async def make(self, connection: Connection, first: Row) -> Redone | None:
-        """Plan the retry of a run; return why it is refused, if it is."""
-        order = self.order
-        level: dict[str, Parent | None] = {first.id: None}
-        rows = {first.id: first}
+    async def make(
+        self, connection: Connection, rows: Mapping[str, Row], level: Mapping[str, Parent | None]
+    ) -> Redone | None:
+        """Plan the retry of runs, each with its new parent; return why it is refused, if it is."""
+        order, first = self.order, next(iter(rows.values()))
         while level:
             below: dict[str, Parent | None] = {}
-            for past in await _pasts(connection, [rows[run_id] for run_id in level]):
+            for past in await pasts_of(connection, [rows[run_id] for run_id in level]):
                 if refused := retrying.refusal(past, order):
                     return refused
                 below |= self._renew(rows[past.id], past, order, level[past.id])
@@ -157,9 +171,9 @@ class _Plan:
 
     def _new(self, run_id: str, now: int) -> str:
         """Return the id of the run that goes on in the place of this one."""
-        if run_id not in self._news:
-            self._news[run_id] = str(uuid7(milliseconds=now // 1_000, random_bits=secrets.randbits(74)))
-        return self._news[run_id]
+        if run_id not in self.news:
+            self.news[run_id] = str(uuid7(milliseconds=now // 1_000, random_bits=secrets.randbits(74)))
+        return self.news[run_id]
 
 
 def _going_on(row: Row, new: str, past: Past, order: Retry) -> Renewal:
@@ -185,13 +199,15 @@ def _from(order: Retry) -> str:
     return ""
 
 
-async def _pasts(connection: Connection, rows: Sequence[Row]) -> list[Past]:
-    """Return what a retry needs to know of runs."""
+async def pasts_of(connection: Connection, rows: Sequence[Row], *, but_last: bool = False) -> list[Past]:
+    """Return what a retry needs to know of runs; with `but_last` as they were before their last entry."""
     ids = [row.id for row in rows]
     journals = await pasts.journals(connection, ids)
     once = await pasts.once(connection, ids)
     children = await pasts.children(connection, ids)
     told = await pasts.told(connection, list(children)) if children else {}
+    if but_last:
+        journals = {run_id: journal[:-1] for run_id, journal in journals.items()}
     return [_past(row, journals[row.id], once, children.get(row.id, ()), told.get(row.id, {})) for row in rows]
 
 

@@ -24,8 +24,9 @@ _SWAP: Final = f"""
 WITH swap AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b, %b) AS s(place, run_id, input, version)
 ), moved AS (
-  UPDATE aiki.runs r SET generation = r.generation + 1, input = s.input, version = coalesce(s.version, r.version),
-    attempt = 1, crash_length = 0, began_at = NULL
+  UPDATE aiki.runs r SET generation = r.generation + 1, input = coalesce(s.input, r.input),
+    version = coalesce(s.version, r.version), attempt = CASE WHEN s.input IS NULL THEN r.attempt + 1 ELSE 1 END,
+    crash_length = 0, began_at = NULL
   FROM swap s WHERE r.id = s.run_id
   RETURNING s.place, r.id, r.generation, r.epoch, r.history_seq, r.state, r.namespace, r.workflow, r.version
 ), began AS (
@@ -49,12 +50,15 @@ SELECT place, version FROM moved
 
 
 async def swap(connection: Connection, units: Sequence[Unit], places: Sequence[int]) -> dict[int, str]:
-    """Let the runs of these units go on; return the version of each, by its place. Their claims have just ended."""
+    """Let the runs of these units go on; return the version of each, by its place. Their claims have just ended.
+
+    One that has no other input is tried again.
+    """
     ends = [(place, unit.fence.run_id, unit.end) for place in places if (unit := units[place]).end is not None]
     parameters = [
         Ints([place for place, _, _ in ends]),
         Uuids([run_id for _, run_id, _ in ends]),
-        Blobs([bytes(end.input) for _, _, end in ends]),
+        Blobs([bytes(end.input) or None for _, _, end in ends]),
         Texts([end.version for _, _, end in ends]),
     ]
     return dict(await prepared.rows(connection, _SWAP, parameters))

@@ -59,6 +59,7 @@ END = {
         due_at=DUE if move in PARKING else None,
         why="because" if move is Move.DIVERGE else None,
         input=Raw(b"{}") if move is Move.CONTINUE else NONE,
+        anew=move is Move.AGAIN,
     )
     for move in sorted(ENDS)
 }

@@ -1,0 +1,112 @@
+"""Have runs go on by their own rule, whose claims have just ended by that: in the same transaction, with locked rows.
+
+What they took behind the cut is unread again, in its order; in a new generation, all that the one before took. The ends
+of children that failed are forgotten: these are retried, and end anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aikid.store import errands, prepared
+from aikid.store.arrays import Ints, Uuids
+from aikid.store.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class GoesOn:
+    """A run that goes on from where it failed."""
+
+    run_id: str
+    length: int
+    """Of its journal, whose last entry is that of the retry."""
+    tasks: int
+    """How many outcomes of tasks count of those before."""
+    kept: Sequence[tuple[int, int]]
+    """The stretches of entries that stay in force."""
+    told_again: Sequence[str]
+    """Children, by their starts, whose end it is told once more."""
+    renewed: Sequence[tuple[str, str]] = ()
+    """Those that are retried with it: the start, and the new run."""
+
+
+# All of it is addressed by primary keys, or ranges of them, of runs that are locked.
+_BACK: Final = """
+WITH kept AS MATERIALIZED (
+  SELECT * FROM unnest(%b, %b, %b) AS k(run_id, first, last)
+), again AS MATERIALIZED (
+  SELECT * FROM unnest(%b, %b) AS t(run_id, start_id)
+), row AS MATERIALIZED (
+  SELECT i.run_id, i.number, i.kind, i.kind = 'child' AND NOT EXISTS (
+    SELECT FROM again a WHERE a.run_id = i.run_id AND a.start_id::text = i.name) AS is_over
+  FROM aiki.runs r JOIN aiki.inbox i ON i.run_id = r.id AND i.taken_generation = r.generation
+  WHERE r.id = ANY(%b) AND i.taken_seq IS NOT NULL AND i.kind IN ('event', 'op', 'child')
+    AND NOT EXISTS (SELECT FROM kept k WHERE k.run_id = i.run_id AND i.taken_seq BETWEEN k.first AND k.last)
+), gone AS (
+  DELETE FROM aiki.inbox i USING row w WHERE i.run_id = w.run_id AND i.number = w.number AND w.is_over
+), back AS (
+  UPDATE aiki.inbox i SET taken_generation = NULL, taken_seq = NULL
+  FROM row w WHERE i.run_id = w.run_id AND i.number = w.number AND NOT w.is_over
+  RETURNING i.run_id, i.kind
+)
+UPDATE aiki.runs r SET attempt = r.attempt + 1,
+  unread = r.unread + (SELECT count(*) FROM back b WHERE b.run_id = r.id AND b.kind = 'event')
+WHERE r.id = ANY(%b)
+RETURNING r.id::text
+"""
+_COUNTED: Final = """
+INSERT INTO aiki.task_counts AS known (run_id, generation, seq, tasks)
+SELECT r.id, r.generation, c.seq, c.tasks FROM unnest(%b, %b, %b) AS c(run_id, seq, tasks)
+JOIN aiki.runs r ON r.id = c.run_id
+ON CONFLICT (run_id, generation, seq) DO UPDATE SET tasks = excluded.tasks
+RETURNING known.run_id::text
+"""
+_RENEWED: Final = """
+UPDATE aiki.children c SET run_id = n.run_id FROM unnest(%b, %b, %b) AS n(parent_id, start_id, run_id)
+WHERE c.parent_id = n.parent_id AND c.start_id = n.start_id RETURNING c.run_id::text
+"""
+
+
+async def go_on(connection: Connection, runs: Sequence[GoesOn]) -> None:
+    """Have runs go on from where they failed."""
+    ids = Uuids([run.run_id for run in runs])
+    kept = [(run.run_id, *stretch) for run in runs for stretch in run.kept]
+    told = [(run.run_id, start_id) for run in runs for start_id in run.told_again]
+    back = [
+        *(Uuids([run_id for run_id, *_ in kept]), Ints([first for _, first, _ in kept])),
+        *(Ints([last for *_, last in kept]), Uuids([run_id for run_id, _ in told]), Uuids([one for _, one in told])),
+    ]
+    await prepared.rows(connection, _BACK, [*back, ids, ids])
+    counts = [ids, Ints([run.length for run in runs]), Ints([run.tasks for run in runs])]
+    await prepared.rows(connection, _COUNTED, counts)
+    renewed = [(run.run_id, *one) for run in runs for one in run.renewed]
+    if renewed:
+        parameters = [Uuids([one[place] for one in renewed]) for place in range(3)]
+        await prepared.rows(connection, _RENEWED, parameters)
+
+
+# The generation was swapped by the statement before.
+_ANEW: Final = f"""
+WITH back AS (
+  UPDATE aiki.inbox i SET taken_generation = NULL, taken_seq = NULL FROM aiki.runs r
+  WHERE r.id = ANY(%b) AND i.run_id = r.id AND i.taken_generation = r.generation - 1 AND i.kind = 'event'
+  RETURNING i.run_id
+), closing AS (
+  INSERT INTO aiki.errands (run_id, kind, at)
+  SELECT r.id, '{errands.CLOSE}', aiki.clock() FROM aiki.runs r WHERE r.id = ANY(%b) AND r.children > 0
+  {errands.AGAIN} RETURNING run_id
+), moved AS (
+  UPDATE aiki.runs r SET unread = r.unread + (SELECT count(*) FROM back b WHERE b.run_id = r.id)
+  WHERE r.id = ANY(%b) RETURNING r.id
+)
+SELECT count(*) FROM closing
+"""
+
+
+async def begin_anew(connection: Connection, run_ids: Sequence[str]) -> int:
+    """Have runs begin anew, in a new generation; return how many errands that leaves: their children are to end."""
+    ids = Uuids(run_ids)
+    ((left,),) = await prepared.rows(connection, _ANEW, [ids, ids, ids])
+    return int(left)
