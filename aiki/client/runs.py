@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from msgspec.structs import replace
 
 from aiki.client import control, matching, named_events, retrying, waits
+from aiki.client.children import ChildNote, Children
 from aiki.client.control import Order
 from aiki.client.matching import RunCount, RunFilter
 from aiki.client.named import RouteBook
@@ -59,6 +60,8 @@ class HistoryEntry:
     """Of a try: its number, from 1."""
     due_at: datetime | None = None
     """Of a try: when the next one is due."""
+    children: tuple[ChildNote, ...] = ()
+    """Whom it tells of: who was started, or found by a key, or told to end, or has ended."""
 
     @property
     def task(self) -> str | None:
@@ -193,10 +196,11 @@ class Runs:
     async def history(self, run_id: str) -> AsyncGenerator[HistoryEntry, None]:
         """Yield the run's story from its birth. Raises NotFound."""
         cursor: str | None = None
+        children = Children()
         while True:
             reply = await self._wire.call(History(run_id, cursor))
             for item in reply.items:
-                yield _entry(item)
+                yield _entry(item, children)
             if reply.cursor is None:
                 return
             cursor = reply.cursor
@@ -399,7 +403,7 @@ class Runs:
                 return NamespaceSummary([count for _, count in sorted(counts.items())], reply.workers)
 
 
-def _entry(item: HistoryItem) -> HistoryEntry:
+def _entry(item: HistoryItem, children: Children) -> HistoryEntry:
     return HistoryEntry(
         at=to_datetime(item.at),
         move=item.move,
@@ -411,4 +415,5 @@ def _entry(item: HistoryItem) -> HistoryEntry:
         value=stored.read(item.value),
         attempt=item.attempt,
         due_at=None if item.due_at is None else to_datetime(item.due_at),
+        children=children.note(item),
     )

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from aiki.client.children import ChildNote
     from aiki.client.runs import HistoryEntry
 
 TSV_COLUMNS: Final = "at move state key ok reason actor value"
+_MOVES: Final = {
+    "started": "child",
+    "found": "child found",
+    "refused": "no child",
+    "cancelled": "child told",
+    "ended": "child ended",
+}
+_CHILDREN: Final = 3
 _VALUE_CHARS: Final = 1_000
 """More than a screen is wide: what is beyond would only be cut."""
 
@@ -36,6 +45,16 @@ def to_object(entry: HistoryEntry) -> dict[str, Any]:
         "reason": entry.reason,
         "actor": entry.actor,
         "value": entry.value,
+        "children": [
+            {
+                "what": child.what,
+                "workflow": child.workflow,
+                "id": child.run_id,
+                "state": child.state and str(child.state),
+                "count": child.count,
+            }
+            for child in entry.children
+        ],
     }
 
 
@@ -77,6 +96,8 @@ def _move(entry: HistoryEntry) -> str:
         return "event" if entry.ok else "no event"
     if entry.labels is not None:
         return "labels"
+    if entry.children:
+        return _MOVES[entry.children[0].what]
     if entry.task is None:
         return "entry" if entry.timer is None else "timer"
     return "task" if entry.ok else "task failed"
@@ -87,6 +108,8 @@ def _what(entry: HistoryEntry) -> str:
     if entry.timer is not None:
         length = entry.timer
         return span(length) if isinstance(length, timedelta) else f"until {local(length):%Y-%m-%d %H:%M:%S}"
+    if entry.children:
+        return _children(entry)
     if entry.labels is not None:
         return ", ".join(f"{name}={now}" if now is not None else f"no {name}" for name, now in entry.labels.items())
     name, actor = entry.task or entry.event or entry.key, f"by {entry.actor}" if entry.actor else None
@@ -94,6 +117,20 @@ def _what(entry: HistoryEntry) -> str:
     if entry.move == "attempt" and entry.due_at is not None:
         parts.append(f"(again after {span(entry.due_at - entry.at)})")
     return "  ".join(part for part in parts if part)
+
+
+def _children(entry: HistoryEntry) -> str:
+    """Return whom a line tells of: the first few by name and id, of many only how many; and how they have ended."""
+    told = [_child(child) for child in entry.children[:_CHILDREN]]
+    left = len(entry.children) - len(told)
+    return ", ".join([*told, f"and {left:,} more"] if left else told)
+
+
+def _child(child: ChildNote) -> str:
+    named = " ".join(part for part in (child.workflow, child.run_id) if part)
+    if child.state is None:
+        return named
+    return f"{named}  {state_text(child.state)}" if named else f"{child.count:,} {child.state}"
 
 
 def _outcome(entry: HistoryEntry) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from aiki import State
+from aiki.client.children import ChildNote
 from aiki.client.runs import HistoryEntry
 from aiki_cli.view.story import table, to_object
 
@@ -18,6 +19,8 @@ FAILURE = {"type": "TimeoutError", "message": "no answer", "traceback": "Traceba
 RESULT = HistoryEntry(at=AT, move="entry", key="task:charge:5f3a09c1:1", ok=True, value={"receipt": "r" * 500})
 
 CAME = HistoryEntry(at=AT, move="entry", key="event:approved:5f3a09c1:1", ok=True)
+CHILD = HistoryEntry(at=AT, move="entry", key="starts:1", ok=True, value=[])
+STARTED = ChildNote("started", "pay", "0199-1")
 
 
 def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
@@ -39,6 +42,23 @@ def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
                 at=AT, move="entry", key="labels:a|b:0:1", ok=True, value={"stage": [None, "x"], "team": ["a", None]}
             ),
             "labels stage=x, no team",
+        ),
+        (replace(CHILD, children=(STARTED,)), "child pay 0199-1"),
+        (replace(CHILD, children=(STARTED,) * 5), "child pay 0199-1, pay 0199-1, pay 0199-1, and 2 more"),
+        (replace(CHILD, children=(replace(STARTED, what="found"),)), "child found pay 0199-1"),
+        (
+            replace(CHILD, children=(replace(STARTED, what="ended", state=State.FAILED),)),
+            "child ended pay 0199-1 ✗ failed",
+        ),
+        (
+            replace(
+                CHILD,
+                children=(
+                    ChildNote("ended", state=State.COMPLETED, count=4_999),
+                    ChildNote("ended", state=State.FAILED),
+                ),
+            ),
+            "child ended 4,999 completed, 1 failed",
         ),
         (
             HistoryEntry(
