@@ -25,7 +25,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiki import Event, Fatal, Retry, TaskFailed, WorkflowRun, task, task_run, workflow
+from aiki import Child, ChildFailed, Event, Fatal, Retry, TaskFailed, WorkflowRun, task, task_run, workflow
 
 
 @dataclass
@@ -118,6 +118,32 @@ async def showing(run: WorkflowRun, gate: str) -> None:
 @workflow(name="sleeper", version="1")
 async def sleeper(run: WorkflowRun) -> None:
     await run.sleep("1h")
+
+
+@workflow(name="leaf", version="1")
+async def leaf(run: WorkflowRun, gate: str, fails: bool = False) -> str:
+    opened = await hold.run(run, gate)
+    return await break_down.run(run, "no luck") or "" if fails else opened
+
+
+@workflow(name="branch", version="1")
+async def branch(run: WorkflowRun, gate: str, leaves: int) -> int:
+    labelled = leaf.options(labels={"city": "Łódź", "team": "a"})
+    children = [await labelled.start(run, gate, fails=not number) for number in range(leaves)]
+    return sum([not await fails(child) for child in children])
+
+
+async def fails(child: Child[str]) -> bool:
+    try:
+        await child.result()
+    except ChildFailed:
+        return True
+    return False
+
+
+@workflow(name="tree", version="1")
+async def tree(run: WorkflowRun, gate: str, leaves: int) -> int:
+    return await branch.options(priority=5).run(run, gate, leaves)
 
 
 @workflow(name="asking", version="1", events=[approved, voted])
