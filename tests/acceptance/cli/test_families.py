@@ -23,9 +23,9 @@ def grown(ours, gate: str, leaves: int) -> tuple[str, str, list[str]]:
     root = ours("enqueue", "tree", f"gate={gate}", f"leaves:={leaves}").lines[0]
     (branch,) = wait_until_sync(lambda: ours("run", "list", "--parent", root, "-o", "ids").lines)
 
-    def have_begun() -> list[str] | None:
+    def have_begun() -> list[str]:
         found = ours("run", "list", "--parent", branch, "--state", "running", "-o", "ids").lines
-        return found[::-1] if len(found) == leaves else None
+        return found[::-1] if len(found) == leaves else []
 
     return root, branch, wait_until_sync(have_begun)
 
