@@ -42,6 +42,7 @@ from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.inside.child import Child
 from aiki.inside.event import BoundEvent, Event, Message
+from aiki.inside.onward import JournalSize
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Json
@@ -74,6 +75,7 @@ __all__ = [
     "Fatal",
     "Fenced",
     "Handle",
+    "JournalSize",
     "Json",
     "Message",
     "NamedCall",

@@ -12,6 +12,7 @@ from typing import (
     Concatenate,
     Final,
     Generic,
+    NoReturn,
     ParamSpec,
     Protocol,
     Self,
@@ -40,6 +41,7 @@ from aiki.definitions.task import checked_name, described
 from aiki.inside.child import Child
 from aiki.inside.event import Event
 from aiki.inside.kin import Start
+from aiki.inside.onward import Next
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Parameters, Result
 from aiki.payload.annotations import Scope, Unresolved, hints, local_scope, signature
@@ -203,11 +205,50 @@ class Workflow(HasOptions, Generic[P, R]):
         """Enqueue one run; it is stored when this returns. Raises as `bind`, and as the client's `enqueue`."""
         return await client.enqueue(self.bind(*args, **kwargs))
 
+    def continue_as_new(self, run: WorkflowRun, /, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
+        """End the body here, and let the run go on from its first line with these arguments and an empty journal.
+
+        So a loop can run for years. It is the same run in its next generation: its id, key, labels, priority, timeout
+        and whoever waits for it stay, as do the events that it has not taken, a cancel that it has not heard of, and
+        its children, whose ends it hears of no more. Nothing needs to be returned or awaited; from a branch of the body
+        (`gather`, a TaskGroup) it ends the whole. `.options(version=...)` hands it to the workers of another version.
+
+        Raises UsageError in a `finally`, in a run that was cancelled, for a run of another workflow, and with the names
+        of what the body has asked for and not awaited; PayloadError as `bind`.
+        """
+        _check_continues(self, run)
+        version = None if self.version == run.version else self.version
+        called = f"{getattr(self.fn, '__name__', self.name)}.continue_as_new()"
+        body = run._body  # noqa: SLF001 - the execution behind the public run
+        body.go_on(Next(self.parameters.encode(args, kwargs), version, called))
+
     @_of_a_client
     def handle(self, client: Enqueuer, run_id: str, /) -> Handle[R]:
         """Return a typed handle of a run of this workflow, by its id. It asks nobody."""
         handle: Handle[R] = client.handle(run_id, result=self.result)
         return handle
+
+
+def _check_continues(workflow: Workflow[..., Any], run: Any) -> None:
+    """Raise UsageError if the workflow is none that this run could go on as."""
+    name = getattr(workflow.fn, "__name__", workflow.name)
+    if not isinstance(run, WorkflowRun):
+        raise UsageError(
+            f"workflow {workflow.name!r}: `continue_as_new` takes the run, not a {type(run).__name__}",
+            hint=f"{name}.continue_as_new(run, ...)   # `run` is the first parameter of the workflow's function",
+        )
+    if run.workflow != workflow.name:
+        raise UsageError(
+            f"a run of workflow {run.workflow!r} cannot go on as {workflow.name!r}: it is the same run under the same"
+            " key, and those who wait for its result expect that of its own workflow",
+            hint=f"return await {name}.run(run, ...)   # as a child of this run",
+        )
+    if workflow.run_options != workflow.declared:
+        raise UsageError(
+            f"workflow {workflow.name!r}: of all options only `version` can change from one generation to the next; the"
+            " key, priority, labels and timeout of the run stay",
+            hint=f"{name}.options(version=...).continue_as_new(run, ...)",
+        )
 
 
 class WorkflowDecorator(Protocol):

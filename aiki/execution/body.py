@@ -12,26 +12,29 @@ returns and hands in outcomes by `resolve`; arrivals are handed in by their owne
 
 from __future__ import annotations
 
+import sys
 import zlib
 from asyncio import CancelledError, Future, Task, _get_running_loop
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from aiki.core.errors import UsageError
 from aiki.execution.audit import watch
 from aiki.execution.calls import CallTable
-from aiki.execution.cancelling import Cancelling
+from aiki.execution.cancelling import Cancelling, interrupt
 from aiki.execution.deliveries import Deliveries, Diverged, Gone
 from aiki.execution.divergence import explain
 from aiki.execution.family import Family
 from aiki.execution.faults import Faults, of_context, tell_unmade, tell_unseen
 from aiki.execution.kinds import KINDS
 from aiki.execution.loop import RunLoop
+from aiki.execution.onward import Onward, check
+from aiki.execution.outcome import Outcome
 from aiki.execution.timers import LAST_DATE
 from aiki.execution.unwinding import Unwinding, waiting_lines
 from aiki.inside.kin import all_of
+from aiki.inside.onward import JournalSize
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from aiki.execution.kind import A, Arriving, DurableCall, Waited
     from aiki.inside.durable import Ask, R
     from aiki.inside.kin import Kin
+    from aiki.inside.onward import Next
     from aiki.rules.histories import History
     from aiki.wire.messages import Claimed, Entry, StartOp, TimerAsk
 
@@ -51,23 +55,22 @@ SLICE_SECONDS: Final = 0.01
 """How long one `pump` may keep the worker's loop, as long as the body itself does not block."""
 
 
-class Outcome(Enum):
-    """How far the body has come."""
-
-    RUNNING = auto()
-    RETURNED = auto()
-    RAISED = auto()
-    DIVERGED = auto()
-    LEFT = auto()
-    """It was unwound before its end."""
-
-
 class Body:
     """The body of one claimed run. Implements `aiki.inside.durable.Durable` and `aiki.execution.kind.Asker`."""
 
     __slots__ = (
-        *("_arrivals", "_calls", "_cancelling", "_deliveries", "_history", "_main", "_on_labels", "_shown", "_unwinding"),
-        *("claimed", "diff", "error", "faults", "loop", "outcome", "result"),
+        *(
+            "_arrivals",
+            "_calls",
+            "_cancelling",
+            "_deliveries",
+            "_history",
+            "_main",
+            "_on_labels",
+            "_shown",
+            "_unwinding",
+        ),
+        *("claimed", "diff", "error", "faults", "loop", "onward", "outcome", "result"),
     )
 
     def __init__(
@@ -91,6 +94,8 @@ class Body:
         self.outcome = Outcome.RUNNING
         self.result: Any = None
         self.error: BaseException | None = None
+        self.onward: Next | None = None
+        """How its run goes on, once the body has said so: that ends it."""
         self.diff = ""
         self.faults = Faults(on_fault)
         """What it did wrong without failing by it."""
@@ -143,6 +148,20 @@ class Body:
         self.require_inside("run.set_details()")
         if not self._unwinding.begun:
             self._shown = said
+
+    def go_on(self, next: Next, /) -> NoReturn:
+        """End the body, from whichever of its branches, and have its run go on so in its next generation."""
+        self.require_inside(next.called)
+        if not self._unwinding.begun:  # else it is over already, or leaves memory
+            frame = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see from where
+            check(next, frame, self._calls.open.values(), is_interrupted=self._cancelling.is_interrupted)
+            self.onward = next
+            self._unwinding.begin()
+        raise Onward
+
+    def journal_size(self) -> JournalSize:
+        """Return how much has been delivered to the body."""
+        return JournalSize(self.loop.delivered, self._deliveries.delivered_bytes)
 
     def require_inside(self, what: str) -> None:
         """Raise UsageError in another run's body, in a task, in a thread and after the run."""
@@ -229,20 +248,16 @@ class Body:
                 while True:
                     if loop.ready:
                         deliveries.run()
-                    if main.done() and (main := self._finish(main)) is None:
+                    if (main.done() or self.onward is not None) and (main := self._finish(main)) is None:
                         return False
                     if not deliveries.deliver(now):
                         return bool(loop.ready)
                     if clock() > deadline:
                         return True
         except Diverged as error:
-            self.diff = self._explained(error)
-            self._end(Outcome.DIVERGED)
+            self._diverge(error)
         except (SystemExit, KeyboardInterrupt) as error:
-            # asyncio lets these two out of the loop; here they are the body's failure, not the worker's end.
-            self._end(Outcome.RAISED)
-            self.error = error
-            self._mark_as_seen(error)
+            self._break_out(error)
         return False
 
     def take_started(self, *, may_start_children: bool = True) -> Sequence[DurableCall[Any]]:
@@ -394,22 +409,18 @@ class Body:
             call.timer = self.loop.add_timeout(call.key, timeout)
 
     def _interrupt(self) -> None:
-        main = self._main
-        assert main is not None, "a body is interrupted that has not begun"
-        main.cancel()
-        # Taken back, lest groups and timeouts in its handlers take it for a cancellation of their own. From Python 3.13
-        # on that takes back the error, too, of a task that is about to run: there it has to be raised first.
-        if getattr(main, "_must_cancel", False):
-            self.loop.call_soon(main.uncancel)
-        else:
-            main.uncancel()
+        assert self._main is not None, "a body is interrupted that has not begun"
+        interrupt(self._main, self.loop)
 
     def _on_problem(self, context: dict[str, Any]) -> None:
         if not self._unwinding.begun:  # then nobody is to await anything any more
             self.faults.add(*of_context(context), silent=self.replaying())
 
     def _finish(self, main: Task[Any]) -> Task[Any] | None:
-        """Take in that the main task has ended; return the one that goes on in its place, if one does."""
+        """Take in that the body has ended; return the main task that goes on in its place, if one does."""
+        if self.onward is not None:
+            self._leave_generation()
+            return None
         family = self._calls.family
         if family is not None and (children := family.take_closing()):
             self._main = self._stay(main, children)
@@ -432,6 +443,31 @@ class Body:
         if isinstance(error, Gone):
             return str(error)
         return explain(str(error), self._deliveries.journal, self._calls.asked(), self.waiting_lines())
+
+    def _break_out(self, error: BaseException) -> None:
+        """Take in what asyncio lets out of the loop: the end of the body or its generation, and not of the worker."""
+        self._mark_as_seen(error)
+        if self.onward is not None:
+            self._leave_generation()
+        else:
+            self._end(Outcome.RAISED)
+            self.error = error
+
+    def _leave_generation(self) -> None:
+        main = self._main
+        if main is not None and main.done() and not main.cancelled():
+            main.exception()  # what it has come to since is nobody's
+        try:
+            self._deliveries.end()
+        except Diverged as error:
+            self._diverge(error)
+        else:
+            tell_unseen(self.loop)
+            self._end(Outcome.CONTINUED)
+
+    def _diverge(self, error: Diverged) -> None:
+        self.diff = self._explained(error)
+        self._end(Outcome.DIVERGED)
 
     def _mark_as_seen(self, error: BaseException) -> None:
         for task in self.loop.tasks:

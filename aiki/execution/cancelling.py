@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from asyncio import Task
+
     from msgspec import Raw
 
     from aiki.execution.kind import DurableCall
+    from aiki.execution.loop import RunLoop
     from aiki.wire.messages import Entry
 
 
@@ -92,6 +95,17 @@ class Cancelling:
     def close(self) -> None:
         """Interrupt nothing any more, and let go of whose cancel this was."""
         self._interrupt = _nothing
+
+
+def interrupt(main: Task[Any], loop: RunLoop) -> None:
+    """Raise CancelledError where the main task waits."""
+    main.cancel()
+    # Taken back, lest groups and timeouts in its handlers take it for a cancellation of their own. From Python 3.13
+    # on that takes back the error, too, of a task that is about to run: there it has to be raised first.
+    if getattr(main, "_must_cancel", False):
+        loop.call_soon(main.uncancel)
+    else:
+        main.uncancel()
 
 
 def _nothing() -> None:

@@ -73,7 +73,7 @@ class Deliveries:
     __slots__ = (
         *("_arrivals", "_calls", "_cancelling", "_cuts", "_decided", "_loop", "_not_before", "_on_ask", "_on_entry"),
         "_since_rest",
-        *("asked", "fires", "journal", "live", "outcomes"),
+        *("asked", "delivered_bytes", "fires", "journal", "live", "outcomes"),
     )
 
     def __init__(
@@ -110,6 +110,8 @@ class Deliveries:
         """Outcomes of started calls: when (this never goes back), of which call, whether it is a result, the value."""
         self._decided: dict[str, Entry | None] = {}
         self._since_rest = 0
+        self.delivered_bytes = 0
+        """The keys and values of all that the body has been given."""
 
     def decide(self, key: str, value: Raw) -> Entry | None:
         """Return what is recorded under `key`: by an earlier claim, or now, with `value`.
@@ -123,6 +125,7 @@ class Deliveries:
                 self._on_entry(entry)
             if entry is not None:
                 self._loop.delivered += 1
+                self.delivered_bytes += len(entry.key) + len(entry.value)
             self._decided[key] = entry
         return self._decided[key]
 
@@ -291,6 +294,7 @@ class Deliveries:
         self.journal.consume(index)
         self._since_rest = self._loop.repeats = 0
         self._loop.delivered += 1
+        self.delivered_bytes += len(entry.key) + len(entry.value)
         self._loop.now_us = max(self._loop.now_us, entry.at)
 
     def _deliver_live(self, now: int) -> bool:
@@ -464,6 +468,7 @@ class Deliveries:
         self.live = True
         self._since_rest = self._loop.repeats = 0
         self._loop.delivered += 1
+        self.delivered_bytes += len(entry.key) + len(entry.value)
         self._loop.now_us = entry.at
         if not is_durable:
             if self._arrivals.wakes and not entry.takes:

@@ -11,11 +11,12 @@ from msgspec.structs import replace
 from aiki.core.errors import AikiError, PayloadError, RunTimedOut, UsageError
 from aiki.core.keys import EVENT, kind_of, said_in
 from aiki.core.states import Move
-from aiki.execution.body import Body, Outcome
+from aiki.execution.body import Body
 from aiki.execution.cuts import cut_of
 from aiki.execution.failures import encode_failure, failure_of
 from aiki.execution.faults import Faults, tell_unseen, unawaited
 from aiki.execution.kinds.cancel import cancel_of
+from aiki.execution.outcome import Outcome
 from aiki.wire.limits import WHY_CHARS
 from aiki.wire.messages import NONE, End, Failure
 from aiki.wire.packing import check_payload
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from aiki.execution.bounds import Limits
     from aiki.execution.outbox import Outbox
     from aiki.execution.resting import Wake
+    from aiki.inside.onward import Next
     from aiki.wire.messages import Claimed, Entry, Unit
 
 
@@ -35,6 +37,8 @@ def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
     """
     if body.outcome is Outcome.DIVERGED:
         return blocked(body.diff)
+    if body.onward is not None:
+        return continued(body.onward, body.faults, room=room)
     if body.interrupted_by is not None:
         return cancelled(body, body.interrupted_by, body.error)
     if body.error is not None:
@@ -48,6 +52,15 @@ def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
         return failed(unawaited(body.result) or error, body.faults)
 
 
+def continued(next: Next, faults: Faults, *, room: int) -> End:
+    """Return the end of a claim whose run goes on in its next generation; an input that fits no message fails it."""
+    try:
+        check_payload(len(next.input), f"the input that {next.called} was given", room=room)
+    except AikiError as error:
+        return failed(error, faults)
+    return End(Move.CONTINUE, input=Raw(next.input), version=next.version, why=_faults(faults))
+
+
 def stuck(body: Body, outbox: Outbox, limits: Limits) -> End:
     """Return the end of a run whose body may not go on, since its journal is too large, or else cannot."""
     if outbox.is_too_large():
@@ -59,7 +72,7 @@ def near(outbox: Outbox, limits: Limits) -> str:
     """Return the warning of a run whose journal comes near to what a run may have."""
     return (
         f"its journal has {outbox.length} entries and {outbox.size} bytes; a run fails at {limits.entries_hard} or"
-        f" {limits.bytes_hard}: split its work"
+        f" {limits.bytes_hard}: before that let it go on by workflow.continue_as_new(run, ...), or split its work"
     )
 
 
@@ -162,7 +175,8 @@ def _too_large(entries: int, size: int, limits: Limits) -> UsageError:
     """Return the error of a run whose journal has outgrown its limits; `size` is in bytes."""
     return UsageError(
         f"the run's journal has {entries} entries and {size} bytes, which is more than a run may have"
-        f" ({limits.entries_hard} entries, {limits.bytes_hard} bytes): split its work over several runs"
+        f" ({limits.entries_hard} entries, {limits.bytes_hard} bytes): split its work over several runs",
+        hint="if run.journal_size.entries > 4_000: workflow.continue_as_new(run, ...)",
     )
 
 

@@ -17,9 +17,10 @@ from aiki.execution import ends
 from aiki.execution.again import end_of
 from aiki.execution.arrivals import Arrivals
 from aiki.execution.beginning import make_body
-from aiki.execution.body import Body, Outcome
+from aiki.execution.body import Body
 from aiki.execution.kind import Outside
 from aiki.execution.outbox import Outbox
+from aiki.execution.outcome import Outcome
 from aiki.execution.phases import Happening, Lifecycle, Phase
 from aiki.execution.reading import Reading
 from aiki.execution.resting import Moving, Rest, Wake, decide

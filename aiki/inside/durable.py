@@ -6,9 +6,11 @@ call has a file of its own in `aiki.execution.kinds`.
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 from msgspec import Raw, Struct
+
+from aiki.inside.onward import JournalSize, Next
 
 R = TypeVar("R")
 
@@ -48,6 +50,14 @@ class Durable(Protocol):
 
     def show(self, said: Raw, /) -> None:
         """Have people see this `Said` of the run from now on. Raises UsageError outside of its body."""
+        ...
+
+    def go_on(self, next: Next, /) -> NoReturn:
+        """End the body, and have its run go on so. Raises UsageError where that cannot be."""
+        ...
+
+    def journal_size(self) -> JournalSize:
+        """Return how much has been delivered to the body."""
         ...
 
     def require_inside(self, what: str) -> None:

@@ -22,6 +22,7 @@ from aiki.inside.durable import Ask, Durable
 from aiki.inside.event import Awaited, Event, Message
 from aiki.inside.labels import set_labels
 from aiki.inside.log import RunLog
+from aiki.inside.onward import JournalSize
 from aiki.payload.details import OF_RUN, encode_details
 from aiki.wire.codec import encode
 from aiki.wire.messages import Said
@@ -72,7 +73,7 @@ class WorkflowRun:
 
     `origin_id` is the first of its retries, so it is the same over all of them; `run_id` is this run. `attempt` is the
     workflow's own, from 1: a body that begins again after its worker was lost is still in the same one. `generation` is
-    which life of the origin this is, from 0.
+    which life of the run this is, from 0: `workflow.continue_as_new(run, ...)` begins the next one.
     """
 
     __slots__ = (
@@ -147,6 +148,15 @@ class WorkflowRun:
         self._body.require_inside("run.set_labels()")
         if (ask := set_labels(labels, self.labels)) is not None:
             self.labels = self._body.ask(ask)
+
+    @property
+    def journal_size(self) -> JournalSize:
+        """How much the run has recorded in this generation: `entries` and `bytes`, the same on replay.
+
+        A run fails at 50,000 entries or 50 MB, and replays all that it has when it is taken up again: long before that
+        let it go on by `workflow.continue_as_new(run, ...)`.
+        """
+        return self._body.journal_size()
 
     def now(self) -> datetime:
         """Return the run's time: that of the last outcome delivered to it, aware, in UTC."""
@@ -265,7 +275,9 @@ class WorkflowRun:
         if self._random is None:
             from random import Random
 
-            self._random = Random(self.origin_id)  # noqa: S311 - it must repeat
+            # Each generation has numbers of its own: what was unique in one would come again in the next.
+            seed = f"{self.origin_id}:{self.generation}" if self.generation else self.origin_id
+            self._random = Random(seed)  # noqa: S311 - it must repeat
         return self._random
 
 

@@ -107,6 +107,23 @@ async def count(run: WorkflowRun) -> list[int]:
     return []
 
 
+@workflow
+async def poll(run: WorkflowRun, order: Order, *, seen: int = 0) -> int:
+    assert_type(run.generation, int)
+    assert_type(run.journal_size.entries + run.journal_size.bytes, int)
+    if seen < 3:
+        poll.continue_as_new(run, order, seen=seen + 1)
+    return seen
+
+
+@workflow
+async def polls(run: WorkflowRun, order: Order) -> str:
+    while True:
+        await run.sleep("1m")
+        if run.journal_size.entries > 4_000:
+            polls.options(version="2").continue_as_new(run, order)
+
+
 def events(message: Message[str] | Message[Reason], many: Message[Any]) -> None:
     assert_type(approved, Event[str])
     assert_type(comment, Event[str | None])

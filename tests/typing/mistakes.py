@@ -8,7 +8,7 @@ from aiki.inside.event import BoundEvent, Event, Message
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.worker import Worker
-from tests.typing.flows import Order, approved, charge, choice, comment, count, ping, process, rejected, ship
+from tests.typing.flows import Order, approved, charge, choice, comment, count, ping, poll, process, rejected, ship
 
 
 def events() -> None:
@@ -73,6 +73,36 @@ async def talks(run: WorkflowRun) -> None:
     await run.send("id", ping, "x")  # E
     await run.send("id", approved.bind("x"))  # E
     print(number, text, votes, message)
+
+
+# Each in a body of its own: what follows one is unreachable.
+async def goes_on_with_nothing(run: WorkflowRun) -> int:
+    poll.continue_as_new(run)  # E
+
+
+async def goes_on_with_another_type(run: WorkflowRun) -> int:
+    poll.continue_as_new(run, "o-1")  # E
+
+
+async def goes_on_without_its_run(order: Order) -> int:
+    poll.continue_as_new(order)  # E
+
+
+async def goes_on_by_place(run: WorkflowRun, order: Order) -> int:
+    poll.continue_as_new(run, order, 1)  # E
+
+
+async def goes_on_by_another_name(run: WorkflowRun, order: Order) -> int:
+    poll.continue_as_new(run, order, sen=1)  # E
+
+
+async def may_not_go_on(run: WorkflowRun, order: Order, seen: int) -> int:  # E
+    if seen < 3:
+        poll.continue_as_new(run, order, seen=seen)
+
+
+async def compares_a_size(run: WorkflowRun) -> bool:
+    return run.journal_size > 4_000  # E
 
 
 @task(timeout=20)  # E

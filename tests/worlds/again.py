@@ -38,7 +38,6 @@ def go_on(world: World, unit: Unit) -> None:
     retried = again.retried_of(unit)
     kept: set[str] = set()
     if retried is None:
-        world.generation += 1
         world.journal, world.attempts, world.began = [], [], None
         kinds = {"event"}
     else:

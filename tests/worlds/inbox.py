@@ -80,6 +80,10 @@ class WorldInbox:
                 events += row.kind == "event"
         return events
 
+    def leave_generation(self) -> None:
+        """Let nobody hear any more of what the last generation has asked for."""
+        self.taken |= {arrival.number: "" for arrival in self.unread if arrival.kind in ("op", "child")}
+
     def fires(self, timer: TimerAsk) -> arriving.Fired:
         """Say whether an asked timer fires; then nothing comes before it any more."""
         unseen = [arrival for arrival in self.arrivals if arrival.number > timer.seen]

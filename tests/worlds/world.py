@@ -86,6 +86,8 @@ class World:
         self.message_bytes = message_bytes
         self.standing = Standing(RunState.QUEUED)
         self.journal: list[Entry] = []
+        self.left: list[list[Entry]] = []
+        """The journals of the generations that are over."""
         self.attempts: list[Attempt] = []
         self.end: End | None = None
         self.ends: list[Move] = []
@@ -109,7 +111,6 @@ class World:
         self.digest: str | None = None
         self.priority = 0
         self.labels: dict[str, str] = {}
-        self.generation = 0
         self.ended_at = self.told_at = self.closed_at = math.inf
         """When it has ended, when its parents had been told of that, and when its children had been."""
         self.attempt = 1
@@ -304,6 +305,10 @@ class World:
     @property
     def epoch(self) -> int:
         return self.standing.epoch
+
+    @property
+    def generation(self) -> int:
+        return self.standing.generation
 
     def wake(self) -> None:
         """Queue the run if it waits for a time."""

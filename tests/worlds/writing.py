@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiki.core.errors import PayloadError
+from aiki.core.keys import DETAILS
+from aiki.core.states import Move
 from aiki.inside.asks import Wait
 from aiki.rules import arriving, recording
 from aiki.rules.checking import check_unit
@@ -76,6 +78,18 @@ def _end(world: World, end: End) -> None:
     assert not world.is_parked or not answered(world), "it is parked beside what it waits for"
     world.end = end
     world.ends.append(end.move)
+    if end.move is Move.CONTINUE:
+        _go_on(world, end)
+
+
+def _go_on(world: World, end: End) -> None:
+    """Begin the next generation: nothing of the last one is left but what it shows of itself."""
+    world.left.append(world.journal)
+    world.journal = []
+    world.attempts = [one for one in world.attempts if one.key == DETAILS]
+    world.input = bytes(end.input)
+    world.began = None
+    world.inbox.leave_generation()
 
 
 def _tries(world: World) -> Tries:

@@ -17,13 +17,12 @@ from aiki.wire.messages import (
     Claimed,
     End,
     Pause,
-    Record,
     Resume,
     RunOptions,
     Unit,
     Wake,
 )
-from aikid.engine import control, record
+from aikid.engine import control
 from tests.integration.daemon.arriving import LOCK, held, taken
 from tests.integration.daemon.engine import (
     VERSION,
@@ -101,9 +100,7 @@ async def test_a_generation_begins_at_its_own_first_claim_and_keeps_that_time(en
 
 async def test_another_version_carries_the_next_generation_out(engine: Engine) -> None:
     run = await held(engine)
-    units = [unit(run.fence, end=onward(version="2.0"))]
-    calls = [(engine.namespace, Record(units))]
-    done = await record.record(engine.pool, calls, engine.watchers, room=engine.room, routes=engine.routes)
+    done = await engine.recorded(unit(run.fence, end=onward(version="2.0")))
     route = (engine.namespace, WORKFLOW, "2.0")
     assert (dict(done.changes.queued), dict(done.changes.woken)) == ({route: 1}, {route: 1})
     session = await engine.session()
