@@ -86,6 +86,9 @@ class RunStatus:
     """The newest of its retries, if this is a run that was asked for as such: it goes on in its place."""
     retry_of: str | None = None
     """The run that was asked for, if this is its newest retry."""
+    generation: int = 0
+    """Which life of the run this is, from 0: `workflow.continue_as_new(run, ...)` begins the next. `tasks` counts its
+    own."""
 
     @property
     def ended(self) -> bool:
@@ -138,6 +141,7 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         children=run.children,
         retried_by=run.retried_by,
         retry_of=run.retry_of,
+        generation=run.generation,
     )
 
 

@@ -127,6 +127,8 @@ class RunStatus(Struct, omit_defaults=True):
     retry_of: str | None = None
     """The run that was asked for, of which this is the newest retry: put in by whoever has looked for that."""
     """How many runs it has started, or met by their keys when it was to start them."""
+    generation: int = 0
+    """Which life of the run this is; `tasks` are those of this one."""
 
 
 class StatusReply(Struct, omit_defaults=True):

@@ -89,6 +89,7 @@ def to_object(run: RunStatus) -> dict[str, Any]:
         "children": run.children,
         "retried_by": run.retried_by,
         "retry_of": run.retry_of,
+        "generation": run.generation,
     }
 
 
@@ -218,6 +219,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("finished", f"{_moment(ended, now)}, after {span(ended - (started or run.created_at))}" if ended else None),
         ("tasks", str(run.tasks) if run.tasks else None),
         ("attempt", str(run.attempt) if run.attempt > 1 else None),
+        ("generation", f"{run.generation:,}" if run.generation else None),
         ("claims", str(run.claims) if run.claims > 1 else None),
         ("worker", run.worker),
         ("progress", "\n".join(map(_progress, run.progress))),
