@@ -62,6 +62,8 @@ class HistoryEntry:
     """Of a try: when the next one is due."""
     children: tuple[ChildNote, ...] = ()
     """Whom it tells of: who was started, or found by a key, or told to end, or has ended."""
+    generation: int = 0
+    """In which life of the run it happened; `continue` is the last line of one."""
 
     @property
     def task(self) -> str | None:
@@ -414,6 +416,7 @@ def _entry(item: HistoryItem, children: Children) -> HistoryEntry:
         ok=item.ok,
         value=stored.read(item.value),
         attempt=item.attempt,
+        generation=item.generation,
         due_at=None if item.due_at is None else to_datetime(item.due_at),
         children=children.note(item),
     )

@@ -59,18 +59,8 @@ class Body:
     """The body of one claimed run. Implements `aiki.inside.durable.Durable` and `aiki.execution.kind.Asker`."""
 
     __slots__ = (
-        *(
-            "_arrivals",
-            "_calls",
-            "_cancelling",
-            "_deliveries",
-            "_history",
-            "_main",
-            "_on_labels",
-            "_shown",
-            "_unwinding",
-        ),
-        *("claimed", "diff", "error", "faults", "loop", "onward", "outcome", "result"),
+        *("_arrivals", "_calls", "_cancelling", "_deliveries", "_history", "_main", "_on_labels", "_shown"),
+        *("_unwinding", "claimed", "diff", "error", "faults", "loop", "onward", "outcome", "result"),
     )
 
     def __init__(

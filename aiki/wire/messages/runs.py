@@ -237,6 +237,8 @@ class HistoryItem(Struct, omit_defaults=True):
     """Of a try: its number, from 1."""
     due_at: int | None = None
     """Of a try: when the next one is due."""
+    generation: int = 0
+    """In which life of the run it happened; a `continue` is the last of one."""
 
 
 class HistoryReply(Struct, omit_defaults=True):

@@ -55,6 +55,7 @@ def to_object(entry: HistoryEntry) -> dict[str, Any]:
             }
             for child in entry.children
         ],
+        "generation": entry.generation,
     }
 
 
@@ -114,6 +115,8 @@ def _what(entry: HistoryEntry) -> str:
         return ", ".join(f"{name}={now}" if now is not None else f"no {name}" for name, now in entry.labels.items())
     name, actor = entry.task or entry.event or entry.key, f"by {entry.actor}" if entry.actor else None
     parts = [name, _outcome(entry) if entry.event is None else _carried(entry), entry.reason, actor]
+    if entry.move == "continue":
+        parts.append(f"generation {entry.generation + 1:,} begins")
     if entry.move == "attempt" and entry.due_at is not None:
         parts.append(f"(again after {span(entry.due_at - entry.at)})")
     return "  ".join(part for part in parts if part)

@@ -21,7 +21,7 @@ from aikid.store import story as lines_of
 from aikid.store.pool import Connection, Pool
 from aikid.store.story import Line, Place
 
-_CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
+_CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
 _MOVES: Final = frozenset(move.value for move in Move)
 _STORY_ITEMS: Final = 500
 _TRIES_MAX: Final = 5_000
@@ -83,6 +83,7 @@ def _item(line: Line, room: int) -> HistoryItem:
         value=NONE if line.value is None else Raw(line.value),
         attempt=line.attempt,
         due_at=line.due_at,
+        generation=0 if line.move == "event" else line.generation,
     )
     if weights.of_item(item) <= reply_room(room):
         return item

@@ -1,5 +1,8 @@
 """Delete what no run needs any more: arrivals that it has consumed, and what its earlier generations have left.
 
+Of these the journals go, and the story but for the line that each of the last has ended with: whoever reads of a run
+that has gone on ten thousand times reads of the last few, and of all that has happened since.
+
 Each statement looks at a batch and deletes what may go of it. Whatever says so is final (a run that has ended stays
 ended, a generation that was left is never entered again), so it is read without a lock; rows that another holds are
 for the next time. Where the next batch begins is the caller's to keep.
@@ -18,6 +21,10 @@ from aikid.store.sql import MICROSECONDS
 BATCH: Final = 1_000
 KEPT_SECONDS: Final = 24 * 60 * 60
 """For how long a consumed arrival is kept at least: a send that is repeated until then is taken once."""
+KEPT_GENERATIONS: Final = 20
+"""So many of those that a run has left last are told of, a line each."""
+_REPEATED_SECONDS: Final = 60
+"""For how long the last lines stay whole: by them the repeat of what ended a claim is known."""
 Cursor: TypeAlias = tuple[int | str, ...]
 _FIRST: Final = "00000000-0000-0000-0000-000000000000"
 _BEGINNINGS: Final[dict[bool, Cursor]] = {True: (0, _FIRST, 0), False: (_FIRST,)}
@@ -66,6 +73,32 @@ FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen OFFSET {BATCH} - 1) AS las
 """
 
 
+# `runs_continued`, `generations_pkey`, and of `run_history` its primary key up to where the last generation begins: so
+# what is looked at and stays is a line for each that is told of.
+_STORIES: Final = f"""
+WITH seen AS MATERIALIZED (
+  SELECT r.id, r.generation FROM aiki.runs r WHERE r.generation > 0 AND r.id > %s::uuid ORDER BY r.id LIMIT {BATCH}
+), old AS MATERIALIZED (
+  SELECT o.* FROM seen s JOIN aiki.generations g ON g.run_id = s.id AND g.generation = s.generation
+  CROSS JOIN LATERAL (
+    SELECT h.run_id, h.seq FROM aiki.run_history h
+    WHERE h.run_id = s.id AND h.seq < g.history_seq
+      AND h.at < aiki.now() - {_REPEATED_SECONDS} * interval '1 second' AND h.seq NOT IN (
+      SELECT k.history_seq FROM aiki.generations k
+      WHERE k.run_id = s.id AND k.generation > s.generation - {KEPT_GENERATIONS})
+    LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+  ) AS o LIMIT {BATCH}
+), gone AS (
+  DELETE FROM aiki.run_history h USING old o WHERE h.run_id = o.run_id AND h.seq = o.seq RETURNING h.seq
+), forgotten AS (
+  DELETE FROM aiki.generations k USING seen s
+  WHERE k.run_id = s.id AND k.generation <= s.generation - {KEPT_GENERATIONS}
+)
+SELECT (SELECT count(*) FROM gone), last.id::text
+FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen OFFSET {BATCH} - 1) AS last ON true
+"""
+
+
 class Kind(Enum):
     """What is pruned."""
 
@@ -73,6 +106,7 @@ class Kind(Enum):
     JOURNAL = _left("journal", "run_id", "generation", "seq")
     ATTEMPTS = _left("attempts", "run_id", "generation", "key", "attempt")
     TASK_COUNTS = _left("task_counts", "run_id", "generation", "seq")
+    STORIES = _STORIES
 
     @property
     def beginning(self) -> Cursor:

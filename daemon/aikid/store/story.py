@@ -1,8 +1,9 @@
 """Read a run's story in the order in which it happened: transitions, outcomes, tries that failed, events still unread.
 
 Clocks do not tell it: a commit's time is that of its beginning, and a claim may have begun before the enqueue that it
-found. So each line has a place: how long the journal was, and in which turn of the run's life, counted in its claims.
-Whatever is added later stands behind all that is there: a page and the cursor after it are exact while the run goes on.
+found. So each line has a place: in which generation, how long its journal was, and in which turn of its life, counted
+in claims. Whatever is added later stands behind all that is there: a page and the cursor after it are exact while the
+run goes on.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from aiki.core.states import ENQUEUED, Move
 from aiki.wire.messages import UNDER_WAY
 from aikid.store.pool import Pool
 from aikid.store.sql import MICROSECONDS
-from aikid.store.tables import attempts, inbox, journal, run_history, runs
+from aikid.store.tables import attempts, generations, inbox, journal, run_history, runs
 
 
 class Place(NamedTuple):
     """Where a line stands; places are in order as tuples are.
 
     An entry stands first at its number. Then, with the journal so long, come the turns: three for each claim (the
-    claim itself, its tries, and what ended it and followed), counted by `nth`.
+    claim itself, its tries, and what ended it and followed), counted by `nth`. What ends a generation belongs to it.
     """
 
+    generation: int
     length: int
     turn: int
     nth: int
@@ -33,6 +35,7 @@ class Place(NamedTuple):
 class Line(NamedTuple):
     """One line of a story. `move` is a transition's, `entry`, `attempt` or `event`; `at` is in microseconds."""
 
+    generation: int
     length: int
     turn: int
     nth: int
@@ -49,15 +52,15 @@ class Line(NamedTuple):
     @property
     def place(self) -> Place:
         """Where it stands: the cursor to read on behind it."""
-        return Place(*self[:3])
+        return Place(*self[:4])
 
 
-BEGIN: Final = Place(-1, 0, 0)
+BEGIN: Final = Place(-1, -1, 0, 0)
 """Before the first line."""
 _CLAIM, _TRY, _OTHER = range(3)
 _TURNS: Final = 3
 _STILL_TO_COME: Final = 999_999_999
-"""The length of a journal that an event will stand in which nobody has taken: behind all that has happened."""
+"""The generation that an event will stand in which nobody has taken: behind all that has happened."""
 _text = sa.cast(sa.null(), sa.Text)
 _blob = sa.cast(sa.null(), sa.LargeBinary)
 _truth = sa.cast(sa.null(), sa.Boolean)
@@ -70,9 +73,9 @@ async def read(pool: Pool, run_id: str, *, after: Place, limit: int, limit_bytes
 
     Ranges of primary keys, and `inbox_unread`; of journal and inbox no more than a page.
     """
-    told = (_transitions(run_id), _entries(run_id, after, limit), _tries(run_id), _unread(run_id, after, limit))
-    merged = sa.union_all(*told).subquery()
-    order = (merged.c.length, merged.c.turn, merged.c.nth)
+    tries, unread = _tries(run_id, after), _unread(run_id, after, limit)
+    merged = sa.union_all(_transitions(run_id), _entries(run_id, after, limit), tries, unread).subquery()
+    order = tuple(merged.c[name] for name in Place._fields)
     size = sa.func.coalesce(sa.func.octet_length(merged.c.value), 0)
     before = sa.func.sum(size).over(order_by=order) - size
     counted = (
@@ -96,12 +99,22 @@ def _moves(run_id: str) -> sa.Subquery:
     return sa.union_all(told, born).subquery()
 
 
+def _generations(run_id: str) -> sa.Subquery:
+    """Return the moves, each with its generation: counted from the end, since the beginning may have been pruned."""
+    h = _moves(run_id)
+    later = sa.func.count().filter(h.c.move == Move.CONTINUE.value).over(order_by=h.c.seq.desc())
+    now = sa.select(runs.c.generation).where(runs.c.id == run_id).scalar_subquery()
+    return sa.select(h, (now - later).label("generation")).subquery()
+
+
 def _transitions(run_id: str) -> sa.Select[Any]:
-    h = _moves(run_id).c
+    h = _generations(run_id).c
     is_claim = h.move == Move.CLAIM.value
-    claims = sa.func.count().filter(is_claim).over(order_by=h.seq)
+    within: dict[str, Any] = {"partition_by": h.generation, "order_by": h.seq}
+    claims = sa.func.count().filter(is_claim).over(**within)
     return sa.select(
-        sa.func.coalesce(sa.func.max(h.journal_length).over(order_by=h.seq), 0).label("length"),
+        h.generation,
+        sa.func.coalesce(sa.func.max(h.journal_length).over(**within), 0).label("length"),
         (_TURNS * claims + sa.case((is_claim, _CLAIM), else_=_OTHER)).label("turn"),
         h.seq.label("nth"),
         _at.label("at"),
@@ -118,32 +131,33 @@ def _transitions(run_id: str) -> sa.Select[Any]:
 
 def _entries(run_id: str, after: Place, limit: int) -> sa.Select[Any]:
     j = journal.c
-    columns = (j.seq, sa.literal(-1), sa.literal(0), j.at_us, sa.literal("entry"), _text, _text, j.key, j.ok, j.value)
+    place = (j.generation, j.seq, sa.literal(-1), sa.literal(0))
+    columns = (*place, j.at_us, sa.literal("entry"), _text, _text, j.key, j.ok, j.value)
     query = sa.select(*columns, _number, _number).where(
-        j.run_id == run_id, j.generation == _generation(run_id), j.seq >= after.length
+        j.run_id == run_id, sa.tuple_(j.generation, j.seq) >= sa.tuple_(after.generation, after.length)
     )
-    return query.order_by(j.seq).limit(limit + 1)
+    return query.order_by(j.generation, j.seq).limit(limit + 1)
 
 
-def _tries(run_id: str) -> sa.Select[Any]:
-    a = attempts.c
-    nth = sa.func.row_number().over(order_by=(a.epoch, a.journal_length, a.at, a.key, a.attempt))
-    turn = _TURNS * a.epoch + _TRY
-    columns = (a.journal_length, turn, nth, _at, sa.literal("attempt"), _text, _text, a.key, _truth, a.error)
-    is_of_it = (a.run_id == run_id, a.generation == _generation(run_id), a.error.is_distinct_from(bytes(UNDER_WAY)))
-    return sa.select(*columns, a.attempt, a.next_at_us).where(*is_of_it)
+def _tries(run_id: str, after: Place) -> sa.Select[Any]:
+    a, g = attempts.c, generations.c
+    nth = sa.func.row_number().over(order_by=(a.generation, a.epoch, a.journal_length, a.at, a.key, a.attempt))
+    # Claims are counted in a run's whole life, and turns in its generations.
+    turn = _TURNS * (a.epoch - sa.func.coalesce(g.epoch, 0)) + _TRY
+    place = (a.generation, a.journal_length, turn, nth)
+    columns = (*place, _at, sa.literal("attempt"), _text, _text, a.key, _truth, a.error, a.attempt, a.next_at_us)
+    begun = sa.and_(g.run_id == a.run_id, g.generation == a.generation)
+    is_told = (a.generation >= after.generation, a.error.is_distinct_from(bytes(UNDER_WAY)))
+    return sa.select(*columns).select_from(attempts.outerjoin(generations, begun)).where(a.run_id == run_id, *is_told)
 
 
 def _unread(run_id: str, after: Place, limit: int) -> sa.Select[Any]:
     i = inbox.c
     number = sa.cast(i.number, sa.Integer)
-    columns = (sa.literal(_STILL_TO_COME), sa.literal(0), number, i.at_us, sa.literal("event"), _text, _text)
-    seen = after.nth if after.length == _STILL_TO_COME else 0
+    place = (sa.literal(_STILL_TO_COME), sa.literal(0), sa.literal(0), number)
+    columns = (*place, i.at_us, sa.literal("event"), _text, _text)
+    seen = after.nth if after.generation == _STILL_TO_COME else 0
     query = sa.select(*columns, sa.literal("event:") + i.name, _truth, i.value, _number, _number).where(
         i.run_id == run_id, i.taken_seq.is_(None), i.kind == "event", i.number > seen
     )
     return query.order_by(i.number).limit(limit + 1)
-
-
-def _generation(run_id: str) -> sa.ScalarSelect[int]:
-    return sa.select(runs.c.generation).where(runs.c.id == run_id).scalar_subquery()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from aiki.wire.messages import History
+from aikid.engine import journal
 from aikid.loops.pruner import Pruner
-from aikid.store.pruning import BATCH, KEPT_SECONDS, Kind
+from aikid.store.pruning import BATCH, KEPT_GENERATIONS, KEPT_SECONDS, Kind
 from tests.integration.daemon.asking import running_app
-from tests.integration.daemon.engine import Engine, locked, new_id
+from tests.integration.daemon.engine import Engine, completed, entry, locked, new_id, onward, unit
 from tests.servers import Nats
 from tests.waiting import wait_until
 
@@ -99,6 +101,30 @@ async def test_what_earlier_generations_left_is_deleted_and_nothing_else(engine:
         await engine.execute(LEFT, run_id, generation, 3)
     assert await prune(engine) == [15]
     assert await engine.execute(STANDING) == sorted([(runs[0], 2, 5), (runs[1], 1, 5), (other, 0, 5)])
+
+
+async def test_the_story_of_a_run_that_has_gone_on_for_long_is_told_from_its_last_generations(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    for _ in range(KEPT_GENERATIONS + 4):
+        run = await engine.claim_one()
+        await engine.record(unit(run.fence, 0, entry("a"), end=onward()))
+    await engine.record(unit((await engine.claim_one()).fence, 0, entry("b"), end=onward()))
+    fence = (await engine.claim_one()).fence
+    await engine.record(unit(fence, 0, entry("c")))
+    assert sum(await prune(engine)) == KEPT_GENERATIONS + 5, "what was left by its journals"
+    await engine.execute("UPDATE aiki.run_history SET at = at - interval '1 hour'")
+    await prune(engine)
+    told = (await journal.story(engine.pool, engine.namespace, History(run_id), room=engine.room)).items
+    first = 5
+    assert [(one.move, one.generation) for one in told] == [
+        ("enqueued", first),
+        *(("continue", generation) for generation in range(first, first + KEPT_GENERATIONS)),
+        ("claim", first + KEPT_GENERATIONS),
+        ("entry", first + KEPT_GENERATIONS),
+    ]
+    assert await engine.execute("SELECT count(*) FROM aiki.generations") == [(KEPT_GENERATIONS,)]
+    await engine.record(unit(fence, 1, end=completed()))
+    assert await prune(engine) == []
 
 
 async def test_a_batch_is_all_that_one_statement_deletes(engine: Engine) -> None:

@@ -9,7 +9,7 @@ from aiki.wire.messages import Attempt, End, Fence, History
 from aikid.engine import journal
 from aikid.store import story
 from aikid.store.story import Line
-from tests.integration.daemon.engine import Engine, completed, entry, event, parked, unit
+from tests.integration.daemon.engine import Engine, completed, entry, event, onward, parked, unit
 
 pytestmark = pytest.mark.anyio
 FAILED = Raw(b'{"type":"E","message":"m"}')
@@ -126,3 +126,20 @@ async def test_events_that_nobody_has_taken_stand_behind_all_that_has_happened(e
     await engine.record(unit(fence, 1, end=parked(3, "event:approved", "op")))
     status = await engine.status(run_id)
     assert (status.unread, status.waits) == (2, ["event:approved", "op"])
+
+
+async def test_each_generation_is_told_with_its_journal_and_its_tries_and_the_line_that_ends_it(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    tried = [Attempt("task:b:0:0", 1, FAILED, 77)]
+    for number in range(2):
+        await engine.record(unit(await claim(engine), 0, entry(f"a{number}"), end=End(Move.RELEASE)))
+        last = unit(await claim(engine), 1, entry(f"b{number}"), attempts=tried, end=onward())
+        assert await engine.results(last) == ["done"]
+    await engine.record(unit(await claim(engine), 0, entry("c")))
+    await engine.send(event(run_id, "e"))
+    one = ["claim", "entry a{0}", "release", "claim", "attempt b", "entry b{0}", "continue"]
+    expected = ["enqueued", *(line.format(n) for n in range(2) for line in one), "claim", "entry c", "event e"]
+    for limit in (1, 2, 3, 1000):
+        told = await lines(engine, run_id, limit=limit)
+        assert words(told) == expected
+    assert [line.generation for line in told[:-1]] == [0] * 8 + [1] * 7 + [2] * 2
