@@ -17,6 +17,8 @@ from examples.approval import Decision, approve_expense, decided
 from examples.keys import pay_invoice
 from examples.morning import morning_routine
 from examples.onboarding import onboard_user
+from examples.polling import stopped as stopped_watching
+from examples.polling import watch
 from examples.saga import book_trip
 from examples.tax import Assessment, Person, tax_return
 from examples.versions import greet_v1, greet_v2
@@ -141,7 +143,31 @@ async def test_an_agent_stops_when_it_is_told_to_or_nobody_decides_or_its_turns_
     assert await vain.result(timeout=ENOUGH) == f"not done in {agent.MAX_TURNS} turns"
 
 
-@pytest.mark.parametrize("name", ["agent", "approval", "morning", "onboarding", "saga", "tax", "versions", "keys"])
+async def test_a_poll_goes_on_as_new_with_what_it_knows_and_tells_each_change_once(client: Client) -> None:
+    handle = await watch.enqueue(client, "AB-1", every="10ms")
+    assert await handle.result(timeout=ENOUGH) == "delivered after 11 looks, in generation 2"
+    status = await handle.status()
+    assert (status.generation, status.state) == (2, State.COMPLETED)
+    story = [entry async for entry in client.runs.history(handle.run_id)]
+    assert [entry.generation for entry in story if entry.move == "continue"] == [0, 1]
+    told = [entry.value for entry in story if entry.task == "tell"]
+    assert told == ["AB-1: sent", "AB-1: in transit", "AB-1: at the depot", "AB-1: delivered"]
+
+
+async def test_a_poll_is_stopped_in_whatever_generation_it_is(client: Client) -> None:
+    handle = await watch.enqueue(client, "lost", every="10ms")
+
+    async def has_gone_on() -> bool:
+        return (await handle.status()).generation > 1
+
+    await wait_until(has_gone_on)
+    await handle.send(stopped_watching)
+    assert "stopped after" in await handle.result(timeout=ENOUGH)
+
+
+@pytest.mark.parametrize(
+    "name", ["agent", "approval", "morning", "onboarding", "polling", "saga", "tax", "versions", "keys"]
+)
 def test_the_commands_in_an_example_work(examples_worker: Program, name: str) -> None:
     """The lines that an example's docstring shows do what they say."""
     text = (EXAMPLES / f"{name}.py").read_text()
