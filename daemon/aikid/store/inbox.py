@@ -25,7 +25,8 @@ SENDING: Final = ("namespace", "target", "send_id", "name", "key", "digest", "va
 """The columns of `send_arrays`."""
 # Primary keys. Few runs were ever retried: the second of them is one of a small table.
 NEWEST: Final = """
-coalesce((SELECT o.run_id FROM aiki.runs t JOIN aiki.origins o ON o.origin_id = t.origin_id WHERE t.id = {0}), {0})
+coalesce((SELECT retry.run_id FROM aiki.runs was JOIN aiki.origins retry ON retry.origin_id = was.origin_id
+  WHERE was.id = {0}), {0})
 """.strip()
 """The run that goes on in the place of the one with this id: the newest retry of its origin, or itself."""
 JUDGED: Final = f"""
