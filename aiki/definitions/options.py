@@ -60,8 +60,10 @@ class HasOptions(ABC):
         """Return the same with the options of its next runs set.
 
         With an `idempotency_key`, enqueueing again with the same input gives the same run; another input is a Conflict,
-        or with `on_conflict="existing"` gives the first run all the same. `priority` is -100 to 100, higher is claimed
-        first. `delay` and the aware datetime `start_at` exclude each other. Raises UsageError on other values.
+        or with `on_conflict="existing"` gives the first run all the same. With "retry_failed" a run that has failed is
+        retried, and with "restart" one that has ended in whichever way gives its key up to a new run. `priority` is
+        -100 to 100, higher is claimed first. `delay` and the aware datetime `start_at` exclude each other. Raises
+        UsageError on other values.
 
         Within `timeout` of when it may start a run must end, whether a worker runs it or not; else it fails with
         RunTimedOut. One that has begun is told so, and may take `cancel_timeout` to take back what it did; if that is

@@ -23,7 +23,7 @@ class Stored:
     key: str | None
     digest: str | None
     input_hash: bytes
-    is_queued: bool
+    state: State
 
 
 def born(run: NewRun, *, now: int) -> Standing:
@@ -48,6 +48,12 @@ def meet(namespace: str, run: NewRun, same_id: Stored | None, same_key: Stored |
         return Enqueued(same_key.id, created=False)
     message = f"key {run.options.key!r} of workflow {run.workflow!r} was used with another input by run {same_key.id}"
     return refused(same_key.id, Conflict(message))
+
+
+def is_retried(run: NewRun, same_key: Stored) -> bool:
+    """Tell whether the run that has the key of an enqueue is to be retried by it: it has failed, by its timeout too."""
+    is_same = same_key.digest == run.digest
+    return is_same and run.options.on_conflict == "retry_failed" and same_key.state is State.FAILED
 
 
 def told(run: NewRun, answer: Enqueued, outcome: Outcome) -> Enqueued:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Raw, Struct
 
@@ -20,7 +20,7 @@ from aiki.wire.messages.base import NULL, Text
 from aiki.wire.messages.own_retry import OwnRetry, check_own_retry
 from aiki.wire.subjects import is_token
 
-OnConflict: TypeAlias = Literal["error", "existing"]
+OnConflict: TypeAlias = Literal["error", "existing", "retry_failed", "restart"]
 ParentClose: TypeAlias = Literal["cancel", "abandon", "wait"]
 """What becomes of a child when its parent ends: it is cancelled, goes on, or the parent ends after it."""
 
@@ -43,7 +43,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: Text | None = None
     """The idempotency key, unique per (namespace, workflow)."""
     on_conflict: OnConflict = "error"
-    """What a key means that another input was enqueued with."""
+    """What a key means that is held: with another input an error, or the `existing` run all the same. One that has
+    failed is retried, or whatever has ended gives its key up to a new one."""
     priority: int | None = None
     """Higher is claimed first. Without it a child has its parent's, and any other run 0."""
     labels: Annotated[dict[Text, Text], Meta(max_length=LIST_ITEMS)] = {}
@@ -68,8 +69,9 @@ def check_options(options: RunOptions) -> None:
     """Raise UsageError if the options cannot be carried out, whatever type the values have that a person gave."""
     if options.key is not None:
         check_key(options.key)
-    if options.on_conflict not in ("error", "existing"):
-        raise UsageError(f'on_conflict={_shown(options.on_conflict)}: it must be "error" or "existing"')
+    if options.on_conflict not in get_args(OnConflict):
+        words = ", ".join(f'"{word}"' for word in get_args(OnConflict))
+        raise UsageError(f"on_conflict={_shown(options.on_conflict)}: it must be one of {words}")
     if not _is_priority(options.priority):
         raise UsageError(f"priority={_shown(options.priority)}: it must be a whole number from -100 to 100")
     if options.labels:

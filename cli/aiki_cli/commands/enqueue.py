@@ -63,7 +63,7 @@ def enqueue(
     ] = None,
     on_conflict: Annotated[
         OnConflict,
-        typer.Option("--on-conflict", help="If the key was used with another input.", rich_help_panel=_RUN),
+        typer.Option("--on-conflict", help="If a run has the key.", rich_help_panel=_RUN),
     ] = "error",
     version: Annotated[
         str | None, typer.Option("--version", help="Needed if several are registered.", rich_help_panel=_RUN)

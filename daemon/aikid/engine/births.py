@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiki.rules.families import FOREIGN, TOO_DEEP, child, is_too_deep
 from aiki.wire.messages import Recorded, Unit
+from aikid.engine import conflicts
 from aikid.engine.changes import Changes
 from aikid.engine.handing import handed
 from aikid.engine.leaves import Leaves, Offer, rows_of
@@ -43,6 +44,8 @@ class Births:
     _inserted: Inserted | None = None
     _running: dict[str, int] = field(default_factory=dict)
     _changes: Changes = field(default_factory=Changes)
+    retried: Changes = field(default_factory=Changes)
+    """What has come of runs that had the keys of some, and were retried."""
 
     def add(self, namespace: str, place: int, unit: Unit, parent: Parent, *, but: Container[str]) -> None:
         """Take in what a unit starts, but for those whose outcome is known. Raises Undone if its run can start none."""
@@ -59,6 +62,7 @@ class Births:
         """Insert the runs that are new. Raises Undone for units that start what is another's."""
         if not self.rows:
             return
+        await conflicts.free(connection, self.rows)
         self._offers = self.leaves.offer(self.rows, room=self.room)
         leaves = rows_of(self._offers, self.rows)
         self._inserted = await enqueue.insert(connection, self.rows, leaves, self.births)
@@ -100,4 +104,5 @@ class Births:
             for namespace, run in self.rows:
                 if run.id not in others and (made is None or run.id in made):
                     self._changes.queued[namespace, run.workflow, run.version] += 1
+        self._changes.add(self.retried)
         return self._changes

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from aiki.core.errors import AikiError, UsageError
 from aiki.core.failpoints import failpoint
+from aiki.core.states import State
 from aiki.rules.checking import check_run
-from aiki.rules.enqueueing import meet, refused
+from aiki.rules.enqueueing import Stored, meet, refused
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun
-from aikid.engine import first_events
+from aikid.engine import conflicts, first_events
 from aikid.engine.arrivals import note
 from aikid.engine.changes import Born, Changes, Done
 from aikid.engine.handing import handed
@@ -59,6 +60,7 @@ async def enqueue(
     for route in wrote.queued:
         changes.queued[route] += 1
     changes.handed = [handed(given, rows, wrote.inserted.now, wrote.running) for given in wrote.given]
+    changes.add(wrote.retried)
     note(changes, wrote.reached)
     return Done([_reply(answer) for answer in answers], changes)
 
@@ -95,6 +97,10 @@ class _Wrote:
     running: Mapping[str, int] = field(default_factory=dict)
     """Runs that stand under the claims that this call offered: since when."""
     given: list[Given] = field(default_factory=list)
+    holders: Mapping[int, Stored] = field(default_factory=dict)
+    """Those that had the keys of rows, by their places."""
+    retried: Changes = field(default_factory=Changes)
+    """What has come of those of them that were retried."""
     reached: Reached = field(default_factory=Reached)
     """Whom the events have reached that runs were sent."""
 
@@ -107,12 +113,10 @@ async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves
 
     async def work(connection: Connection) -> _Wrote:
         failpoint("enqueue.before_commit")
-        if not any(run.options.send for _, run in rows):
+        if not any(map(_is_more, rows)):
             return await _insert(connection, rows, asked)
         async with connection.transaction():
-            wrote = await _insert(connection, rows, asked)
-            results, reached = await first_events.bring(connection, rows, wrote.results)
-        return replace(wrote, results=results, reached=reached)
+            return await _insert_more(connection, rows, asked)
 
     if not offers:
         return await pool.run(work)
@@ -126,6 +130,20 @@ async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves
         if offer.line.session not in wrote.inserted.live:
             leaves.forget(offer.line)
     return replace(wrote, given=given)
+
+
+def _is_more(row: Row) -> bool:
+    """Tell whether a row asks for more than to be stored, or found."""
+    options = row[1].options
+    return options.send is not None or options.on_conflict in ("retry_failed", "restart")
+
+
+async def _insert_more(connection: Connection, rows: Sequence[Row], asked: Sequence[Leave]) -> _Wrote:
+    await conflicts.free(connection, rows)
+    wrote = await _insert(connection, rows, asked)
+    results, changes = await conflicts.retry(connection, rows, wrote.results, wrote.holders)
+    results, reached = await first_events.bring(connection, rows, results)
+    return replace(wrote, results=results, reached=reached, retried=changes)
 
 
 async def _insert(connection: Connection, rows: Sequence[Row], asked: Sequence[Leave]) -> _Wrote:
@@ -143,22 +161,26 @@ async def _tell_apart(
 ) -> _Wrote:
     by_id = await store.find_by_id(connection, [run.id for _, run in rows])
     by_key = await store.find_by_key(connection, [row for row in rows if row[1].id not in by_id])
+    holders = {
+        place: holder
+        for place, (namespace, run) in enumerate(rows)
+        if (holder := by_key.get((namespace, run.workflow, run.options.key or ""))) is not None and run.id not in by_id
+    }
     results = [
-        meet(namespace, run, by_id.get(run.id), by_key.get((namespace, run.workflow, run.options.key or "")))
-        for namespace, run in rows
+        meet(namespace, run, by_id.get(run.id), holders.get(place)) for place, (namespace, run) in enumerate(rows)
     ]
     # Of a repeat too: whoever carried out the first may have died before it told of it.
     waiting = {
         row[1].id: _route(row)
         for row, result in zip(rows, results, strict=True)
-        if result.error is None and (stored := by_id.get(row[1].id)) is not None and stored.is_queued
+        if result.error is None and (stored := by_id.get(row[1].id)) is not None and stored.state is State.QUEUED
     }
     born = (inserted.made or frozenset()) - inserted.later
     others = frozenset(run.id for _, run in rows if run.id not in born)
     # If the connection was lost after the commit, this is the repeat: its runs stand under our own claims already, and
     # nobody but us can tell the worker.
     running = await store.held(connection, asked) if asked else {}
-    return _Wrote(results, inserted, list(waiting.values()), others, running)
+    return _Wrote(results, inserted, list(waiting.values()), others, running, holders=holders)
 
 
 def _route(row: Row) -> RouteKey:

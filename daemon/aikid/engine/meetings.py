@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from aiki.rules.enqueueing import Stored, is_retried
 from aiki.rules.families import meet, waiting_for
 from aiki.wire.messages import Started
+from aikid.engine import conflicts
 from aikid.engine.births import Births
 from aikid.store import enqueue, watches
 from aikid.store.answers import Answer
@@ -42,9 +44,21 @@ async def _meet(connection: Connection, births: Births) -> dict[int, Started]:
     for n, holder in known.items():
         parent_id = births.births[n].parent_id
         met[n] = meet(births.rows[n][1], holder, waiting_for(parent_id, waiting, attached))
+        if _holds(met[n]) and is_retried(births.rows[n][1], holder):
+            met[n] = await _retry(connection, births, n, holder)
         if _holds(met[n]):
-            attached.append((parent_id, holder.id))
+            attached.append((parent_id, met[n].run_id))
     return met
+
+
+async def _retry(connection: Connection, births: Births, n: int, holder: Stored) -> Started:
+    """Retry the failed run that holds the key of a start; if that is refused there is a conflict, which says why."""
+    namespace, run = births.rows[n]
+    answer, changes = await conflicts.retry_one(connection, namespace, run, holder)
+    births.retried.add(changes)
+    if answer.error is None:
+        return Started("existing", answer.id)
+    return Started("conflict", answer.id, answer.error.message)
 
 
 def _holds(started: Started) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from aiki.core.states import Move, State
+from aiki.core.states import TERMINAL, Move, State
 from aiki.rules.crashing import SUSPECT
 from aiki.rules.enqueueing import Stored
 from aiki.wire.codec import encode
@@ -16,7 +16,7 @@ from aikid.store import births, deadlines, prepared
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
 from aikid.store.births import Birth
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS
+from aikid.store.sql import MICROSECONDS, quoted
 
 Row: TypeAlias = tuple[str, NewRun]
 """A run to be inserted, as it was asked for, behind the namespace that it is for."""
@@ -184,8 +184,8 @@ async def insert(
     return Inserted(ids, frozenset(later or ()), due_seconds, now, frozenset(running or ()), frozenset(live or ()))
 
 
-_STORED: Final = f"""
-r.id::text, r.namespace, r.workflow, r.version, {{of}}.key, {{of}}.digest, sha256(r.input), r.state = '{State.QUEUED}'
+_STORED: Final = """
+r.id::text, r.namespace, r.workflow, r.version, {of}.key, {of}.digest, sha256(r.input), r.state
 """
 # Primary keys; plain reads that wait for nobody.
 _BY_ID: Final = f"SELECT {_STORED.format(of='r')} FROM aiki.runs r WHERE r.id = ANY(%b)"
@@ -200,7 +200,7 @@ JOIN aiki.runs r ON r.id = k.run_id
 async def find_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Stored]:
     """Return the runs of these ids in any namespace, by id."""
     cursor = await connection.execute(_BY_ID, [Uuids(ids)], prepare=True, binary=True)
-    return {row[0]: Stored(*row) for row in await cursor.fetchall()}
+    return {row[0]: _stored(row) for row in await cursor.fetchall()}
 
 
 async def find_by_key(connection: Connection, rows: Sequence[Row]) -> dict[tuple[str, str, str], Stored]:
@@ -208,8 +208,33 @@ async def find_by_key(connection: Connection, rows: Sequence[Row]) -> dict[tuple
     keyed = [(namespace, run.workflow, run.options.key) for namespace, run in rows if run.options.key is not None]
     parameters = [Texts([item[column] for item in keyed]) for column in range(3)]
     cursor = await connection.execute(_BY_KEY, parameters, prepare=True, binary=True)
-    found = [Stored(*row) for row in await cursor.fetchall()]
+    found = [_stored(row) for row in await cursor.fetchall()]
     return {(one.namespace, one.workflow, one.key or ""): one for one in found}
+
+
+def _stored(row: Sequence[Any]) -> Stored:
+    run_id, namespace, workflow, version, key, digest, input_hash, state = row
+    return Stored(run_id, namespace, workflow, version, key, digest, input_hash, State(state))
+
+
+# Primary keys. Whoever frees or moves the key meanwhile is waited for; what was moved is no longer the row that was
+# looked at. A repeat finds its own run.
+_FREE: Final = f"""
+DELETE FROM aiki.keys k USING unnest(%b, %b, %b, %b) AS t(namespace, workflow, key, id), aiki.runs r
+WHERE k.namespace = t.namespace AND k.workflow = t.workflow AND k.key = t.key AND r.id = k.run_id
+  AND r.state IN ({quoted(TERMINAL)}) AND NOT EXISTS (SELECT FROM aiki.runs x WHERE x.id = t.id)
+"""
+
+
+async def free_keys(connection: Connection, rows: Sequence[Row]) -> None:
+    """Take the rows' keys from runs that have ended, unless the rows are stored already."""
+    parameters = [
+        Texts([namespace for namespace, _ in rows]),
+        Texts([run.workflow for _, run in rows]),
+        Texts([run.options.key for _, run in rows]),
+        Uuids([run.id for _, run in rows]),
+    ]
+    await connection.execute(_FREE, parameters, prepare=True, binary=True)
 
 
 # Primary key; a plain read that waits for nobody.

@@ -102,7 +102,7 @@ def test_options_travel_with_the_call():
         ({"idempotency_key": "\ud800"}, "without control characters"),
         ({"idempotency_key": 7}, "idempotency_key=7: it must be 1 to 256"),
         ({"idempotency_key": "x" * 257}, r"idempotency_key='x{59}…: it must be 1 to 256"),
-        ({"on_conflict": "replace"}, '"error" or "existing"'),
+        ({"on_conflict": "replace"}, 'one of "error", "existing", "retry_failed", "restart"'),
         ({"priority": 101}, "-100 to 100"),
         ({"priority": 1.5}, "-100 to 100"),
         ({"priority": True}, "-100 to 100"),

@@ -92,7 +92,7 @@ def test_a_family_has_a_hundred_levels_below_its_root() -> None:
 
 
 def holder(digest: str = DIGEST) -> Stored:
-    return Stored(OTHER, "default", "flow", "1.0", "k", digest, b"", is_queued=False)
+    return Stored(OTHER, "default", "flow", "1.0", "k", digest, b"", state=State.COMPLETED)
 
 
 @pytest.mark.parametrize(
