@@ -54,7 +54,8 @@ async def record(
     rounds, repeats = _in_rounds(units, namespaces, [place for place, known in enumerate(outcomes) if known is None])
     for places in rounds:
         alone = [place for place in places if not has_family(units[place])]
-        await batch.write(alone)
+        if alone or not places:
+            await batch.write(alone)
         if len(alone) < len(places):
             rest = [place for place in places if has_family(units[place])]
             # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
