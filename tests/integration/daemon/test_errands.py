@@ -6,12 +6,17 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from msgspec import Raw
+from nats.aio.client import Client as Connection
 
 from aiki.core.states import Move, State
-from aiki.wire.messages import Cancel, Claimed, End, Entry, Unit
+from aiki.wire.messages import Cancel, Claimed, End, Entry, Record, Unit
+from aikid.app import App
 from aikid.engine import control
+from aikid.loops.families import Families
+from tests.integration.daemon.asking import ask_together
 from tests.integration.daemon.engine import Engine, completed, parked, unit
 from tests.integration.daemon.family import CHILD, done, ends, over, parent_of, start, starting
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -140,3 +145,41 @@ async def test_many_children_are_told_a_thousand_in_a_commit(engine: Engine) -> 
     ((number,),) = await engine.execute("SELECT news_seq FROM aiki.runs WHERE id = %s", run.fence.run_id)
     assert number == 1 + 1_200
     assert await engine.execute("SELECT kind FROM aiki.errands") == []
+
+
+@pytest.fixture
+def leisurely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a daemon look for errands when it leaves one, and once at its start."""
+    monkeypatch.setattr(Families, "every_seconds", 3_600.0)
+
+
+@pytest.mark.usefixtures("leisurely")
+@pytest.mark.parametrize("how", ["cancel", "record", "deadline"])
+async def test_a_daemon_does_at_once_what_it_has_left_to_be_told(
+    app: App, engine: Engine, bus: Connection, how: str
+) -> None:
+    child = start(timeout=3_600_000_000)
+    run = await parent_of(engine, child)
+    if how == "cancel":
+        await ask_together(app, bus, ("default", Cancel([child.id])))
+    elif how == "record":
+        await ask_together(app, bus, ("default", Record([unit((await engine.claim_one()).fence, end=completed())])))
+    else:
+        await engine.execute("UPDATE aiki.deadlines SET look_at = now() - interval '1 s'")
+        app.waker.alarm.ring()
+
+    async def is_told() -> bool:
+        return bool(ends((await engine.inbox(run.fence.run_id)).arrivals))
+
+    await wait_until(is_told)
+
+
+@pytest.mark.usefixtures("app")
+async def test_a_daemon_does_what_another_has_left_to_be_told(engine: Engine) -> None:
+    run = await parent_of(engine, start())
+    await engine.record(unit((await engine.claim_one()).fence, end=completed()))
+
+    async def is_told() -> bool:
+        return bool(ends((await engine.inbox(run.fence.run_id)).arrivals))
+
+    await wait_until(is_told)
