@@ -32,7 +32,8 @@ _BORN: Final = f"""
 {LISTED.format(column=", is_child", value=", true")}, {LABELLED}, born AS (
   INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at)
   SELECT n.parent_id, m.id, m.id, n.parent_generation, true, n.parent_close, m.created_at
-  FROM made m FULL JOIN new n ON n.id = m.id WHERE m.created_at IS NOT NULL AND coalesce(n.place, -1) >= 0
+  FROM made m FULL JOIN new n ON n.id = m.id
+  WHERE coalesce(m.created_at, 'epoch') > 'epoch' AND coalesce(n.place, -1) >= 0
   RETURNING parent_id
 ), counted AS (
   UPDATE aiki.runs r SET children = coalesce(r.children, 0) + c.count
