@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
-from aiki import Client, Retry, RunFailed, State, Worker, WorkflowRun, task, task_run, workflow
+from aiki import (
+    Client,
+    Conflict,
+    Event,
+    Handle,
+    PayloadError,
+    Retry,
+    RunFailed,
+    RunFilter,
+    RunStatus,
+    State,
+    UsageError,
+    Worker,
+    WorkflowRun,
+    task,
+    task_run,
+    workflow,
+)
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
 ONCE = Retry.none()
+approved, settled = Event("approved", type=str), Event("settled")
 done: list[tuple[str, str]] = []
 """Names of tasks with the keys under which they were done."""
 broken: set[str] = set()
@@ -66,3 +88,174 @@ async def test_a_run_that_failed_goes_on_at_what_failed_it_and_does_nothing_twic
         status = await old.status()
     assert (status.run_id, status.retry_of, status.state) == (new.run_id, old.run_id, State.COMPLETED)
     assert (status.attempt, status.tasks) == (2, 3)
+
+
+async def test_what_is_done_again_is_done_under_its_first_key_and_under_another_only_from_the_start(
+    client: Client,
+) -> None:
+    broken.add("ship")
+    async with Worker(client, workflows=[order]):
+        old = await client.enqueue(order.bind())
+        with pytest.raises(RunFailed):
+            await old.result(timeout="20s")
+        with pytest.raises(Conflict, match="has completed charge since"):
+            await old.retry(from_task="reserve")
+        again = await old.retry(from_task="reserve", force=True)
+        with pytest.raises(RunFailed):
+            await again.result(timeout="20s")
+        assert names() == ["reserve", "charge"] * 2
+        assert len(set(done)) == 2, "each under its first key"
+        broken.clear()
+        anew = await again.retry(from_start=True)
+        assert await anew.result(timeout="20s") == ["reserve", "charge", "ship"]
+    assert len(set(done)) == 5
+
+
+@workflow
+async def together(run: WorkflowRun) -> list[str]:
+    try:
+        return list(await asyncio.gather(charge.run(run), reserve.run(run), ship.run(run)))
+    finally:
+        await run.wait_for(settled)
+
+
+async def test_siblings_that_succeeded_are_not_done_again_and_one_retry_tries_all_that_failed(client: Client) -> None:
+    broken.update(("charge", "ship"))
+    async with Worker(client, workflows=[together]):
+        old = await client.enqueue(together.bind())
+        await wait_until(lambda: _tasks(old, 3), what="the siblings have not ended")
+        await old.send(settled)
+        with pytest.raises(RunFailed):
+            await old.result(timeout="20s")
+        broken.clear()
+        new = await old.retry()
+        await old.send(settled)
+        assert sorted(await new.result(timeout="20s")) == ["charge", "reserve", "ship"]
+    assert sorted(names()) == ["charge", "reserve", "ship"]
+
+
+async def _tasks(handle: Handle[Any], count: int) -> bool:
+    return (await handle.status()).tasks == count
+
+
+@workflow
+async def approving(run: WorkflowRun) -> str:
+    who = await run.wait_for(approved)
+    await charge.run(run)
+    return f"{who}, {await run.wait_for(approved)}"
+
+
+async def test_a_retry_has_taken_what_came_before_and_is_sent_what_comes_to_the_old_run(client: Client) -> None:
+    broken.add("charge")
+    async with Worker(client, workflows=[approving]):
+        old = await client.enqueue(approving.bind())
+        await old.send(approved, "alice")
+        with pytest.raises(RunFailed):
+            await old.result(timeout="20s")
+        broken.clear()
+        await old.retry()
+        await old.send(approved, "bob")
+        assert await old.result(timeout="20s") == "alice, bob"
+
+
+@workflow
+async def part(run: WorkflowRun, name: str) -> str:
+    return await {"charge": charge, "ship": ship}[name].run(run)
+
+
+@workflow
+async def whole(run: WorkflowRun) -> list[str]:
+    await reserve.run(run)
+    return [await part.run(run, "charge"), await part.run(run, "ship")]
+
+
+async def test_a_failed_child_is_retried_with_its_parent_and_its_siblings_results_stand(client: Client) -> None:
+    broken.add("ship")
+    async with Worker(client, workflows=[whole, part]):
+        old = await client.enqueue(whole.bind())
+        with pytest.raises(RunFailed):
+            await old.result(timeout="20s")
+        broken.clear()
+        new = await retried_when_settled(old)
+        assert await new.result(timeout="20s") == ["charge", "ship"]
+    assert names() == ["reserve", "charge", "ship"]
+
+
+async def retried_when_settled(handle: Handle[Any]) -> Handle[Any]:
+    """Retry a run as soon as its children have ended."""
+    made: list[Handle[Any]] = []
+
+    async def retried() -> bool:
+        try:
+            made.append(await handle.retry())
+        except Conflict as error:
+            if "still being cancelled" not in str(error):
+                raise
+        return bool(made)
+
+    await wait_until(retried, what="children are still being cancelled")
+    return made[0]
+
+
+async def test_a_cancelled_run_goes_on_from_where_it_was_told(client: Client) -> None:
+    async with Worker(client, workflows=[approving]):
+        old = await client.enqueue(approving.bind())
+        await wait_until(lambda: _waits(old), what="the run does not wait")
+        await old.cancel(wait="20s")
+        new = await old.retry()
+        await old.send(approved, "alice")
+        await new.send(approved, "bob")
+        assert await old.result(timeout="20s") == "alice, bob"
+
+
+async def _waits(handle: Handle[Any]) -> bool:
+    return (await handle.status()).started_at is not None
+
+
+async def test_a_retry_is_one_whoever_asks_and_many_are_retried_by_what_they_are(client: Client) -> None:
+    broken.add("ship")
+    async with Worker(client, workflows=[order]):
+        labelled = order.options(labels={"batch": "b"})
+        old = [await client.enqueue(labelled.bind()) for _ in range(3)]
+        for handle in old:
+            with pytest.raises(RunFailed):
+                await handle.result(timeout="20s")
+        broken.clear()
+        first = await old[0].retry()
+        again = await old[0].retry()
+        assert (again.run_id, first.created, again.created) == (first.run_id, True, False)
+        outcomes = await client.runs.retry_batch(RunFilter(labels={"batch": "b"}), limit=1, per_second=100)
+        outcomes = [*outcomes, *await client.runs.retry_batch(RunFilter(labels={"batch": "b"}))]
+        assert [one.retry_of for one in outcomes if isinstance(one, RunStatus)] == [old[2].run_id, old[1].run_id]
+        for handle in old:
+            assert await handle.result(timeout="20s") == ["reserve", "charge", "ship"]
+
+
+async def test_a_keyed_enqueue_retries_what_failed(client: Client) -> None:
+    broken.add("ship")
+    keyed = order.options(idempotency_key="k", on_conflict="retry_failed")
+    async with Worker(client, workflows=[order]):
+        old = await client.enqueue(keyed.bind())
+        with pytest.raises(RunFailed):
+            await old.result(timeout="20s")
+        broken.clear()
+        new = await client.enqueue(keyed.bind())
+        assert await new.result(timeout="20s") == ["reserve", "charge", "ship"]
+        assert (await client.enqueue(keyed.bind())).run_id == new.run_id
+        status = await old.status()
+    assert (status.run_id, status.attempt) == (new.run_id, 2)
+    assert names() == ["reserve", "charge", "ship"]
+
+
+async def test_another_input_begins_anew(client: Client) -> None:
+    async with Worker(client, workflows=[part]):
+        old = await client.enqueue(part.bind("nothing"))
+        with pytest.raises(RunFailed):
+            await old.result(timeout="20s")
+        with pytest.raises(UsageError, match="one of workflow part"):
+            await old.retry(input=order.bind())  # type: ignore[arg-type]  # the mistake
+        with pytest.raises(PayloadError):
+            await old.retry(input={"name": 5})
+        new = await old.retry(input=part.bind("ship"))
+        assert await new.result(timeout="20s") == "ship"
+        assert await old.result() == "ship"
