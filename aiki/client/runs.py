@@ -86,6 +86,14 @@ class HistoryEntry:
         return None
 
     @property
+    def retry(self) -> tuple[int, str] | None:
+        """Which attempt of the workflow begins with the line, and what was called first in it, if that is known."""
+        if self.key is None or keys.kind_of(self.key) != keys.RETRY or not isinstance(self.value, dict):
+            return None
+        attempt, key = self.value.get("attempt"), self.value.get("key", "")
+        return (attempt, keys.name_of(key)) if isinstance(attempt, int) and isinstance(key, str) else None
+
+    @property
     def labels(self) -> Mapping[str, str | None] | None:
         """What labels the body has set, if the line is about that; None for one that it has taken away."""
         if self.key is None or keys.kind_of(self.key) != keys.LABELS or not isinstance(self.value, dict):

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import State
 from aiki.wire.limits import LIST_ITEMS, RETRIED_RUNS
 from aiki.wire.messages.base import NONE, Request, Text
+
+_WORDS: Final = {
+    "unfit": "is {state}: only a run that failed or was cancelled can be retried",
+    "done": "has completed {names} since the place that it would go on from: no retry takes that back",
+    "once": "may not begin {names} twice: whether that took effect is unknown",
+    "no_task": "has come to no end of a task {names!r}",
+    "busy": "is still being cancelled: retry when it has ended",
+    "foreign": "is {state}, and was not started by the run that waits for it: retry that first",
+    "large": "has too large a family: retry its children first",
+    "unreadable": "has a journal that no retry can read: enqueue it anew",
+    "other": "is one of workflow {names}: an input of another is none for it",
+    "unknown": "does not exist",
+}
 
 
 class Retried(Struct, omit_defaults=True):
@@ -39,12 +52,23 @@ class Redone(Struct, omit_defaults=True):
     that is not to be retried (`unfit`); behind the cut the tasks of `names` and the `children` have completed (`done`),
     those of `names` may not begin twice (`once`), the run holds no such task (`no_task`), a child is being cancelled
     (`busy`), a run that it waits for and has not started has failed (`foreign`), its family is too large (`large`), the
-    input is one of another workflow (`other`), or there is no such run. `run_id` is then the run down the family that
-    this is said of.
+    input is one of another workflow (`other`), a journal cannot be read, or there is no such run. `run_id` is then the
+    run down the family that this is said of.
     """
 
     result: Literal[
-        "retried", "found", "unfit", "done", "once", "no_task", "busy", "foreign", "large", "other", "unknown"
+        "retried",
+        "found",
+        "unfit",
+        "done",
+        "once",
+        "no_task",
+        "busy",
+        "foreign",
+        "large",
+        "other",
+        "unreadable",
+        "unknown",
     ]
     run_id: str = ""
     state: State | None = None
@@ -52,30 +76,10 @@ class Redone(Struct, omit_defaults=True):
     children: list[str] = []
 
     def words(self) -> str:
-        """Return in words why nothing is retried."""
-        run = f"run {self.run_id}"
+        """Return in words why nothing is retried; "" if it is."""
         names = ", ".join([*self.names, *(f"child {run_id}" for run_id in self.children)])
-        match self.result:
-            case "unfit":
-                return f"{run} is {self.state}: only a run that failed or was cancelled can be retried"
-            case "done":
-                return f"{run} has completed {names} since the place that it would go on from: no retry takes that back"
-            case "once":
-                return f"{run} may not begin {names} twice: whether that took effect is unknown"
-            case "no_task":
-                return f"{run} has come to no end of a task {names!r}"
-            case "busy":
-                return f"{run} is still being cancelled: retry when it has ended"
-            case "foreign":
-                return f"{run} is {self.state}, and was not started by the run that waits for it: retry that first"
-            case "large":
-                return f"{run} has too large a family: retry its children first"
-            case "other":
-                return f"{run} is one of workflow {names}: an input of another is none for it"
-            case "unknown":
-                return f"run {self.run_id} does not exist"
-            case _:
-                return ""
+        said = _WORDS.get(self.result, "").format(state=self.state, names=names)
+        return said and f"run {self.run_id} {said}"
 
 
 class RetryReply(Struct):

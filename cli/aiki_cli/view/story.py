@@ -97,6 +97,8 @@ def _move(entry: HistoryEntry) -> str:
         return "event" if entry.ok else "no event"
     if entry.labels is not None:
         return "labels"
+    if entry.retry is not None:
+        return "retry"
     if entry.children:
         return _MOVES[entry.children[0].what]
     if entry.task is None:
@@ -111,6 +113,9 @@ def _what(entry: HistoryEntry) -> str:
         return span(length) if isinstance(length, timedelta) else f"until {local(length):%Y-%m-%d %H:%M:%S}"
     if entry.children:
         return _children(entry)
+    if entry.retry is not None:
+        attempt, first = entry.retry
+        return f"attempt {attempt:,} begins" + (f" with {first}" if first else "")
     if entry.labels is not None:
         return ", ".join(f"{name}={now}" if now is not None else f"no {name}" for name, now in entry.labels.items())
     name, actor = entry.task or entry.event or entry.key, f"by {entry.actor}" if entry.actor else None

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from msgspec import DecodeError
+from msgspec import DecodeError, MsgspecError
 from msgspec.structs import replace
 
 from aiki.core.errors import AikiError, UsageError
@@ -138,7 +138,11 @@ class _Plan:
         order, first = self.order, next(iter(rows.values()))
         while level:
             below: dict[str, Parent | None] = {}
-            for past in await pasts_of(connection, [rows[run_id] for run_id in level]):
+            try:
+                every = await pasts_of(connection, [rows[run_id] for run_id in level])
+            except MsgspecError:  # whatever a worker has written there
+                return Redone("unreadable", first.id, first.state)
+            for past in every:
                 if refused := retrying.refusal(past, order):
                     return refused
                 below |= self._renew(rows[past.id], past, order, level[past.id])

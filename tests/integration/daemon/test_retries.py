@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from aiki.core.states import ENQUEUED, RETRIED, State
 from aiki.rules.histories import read
-from aiki.wire.messages import Redone, Unit
+from aiki.wire.messages import Entry, Redone, Unit
 from tests.integration.daemon.arriving import LOCK, held, results, taken
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, event, locked, op, unit
 from tests.integration.daemon.retrying import carried_out, ended, failed, outcome, retried, taken_up
@@ -101,3 +102,16 @@ async def test_a_send_that_waits_for_the_row_of_a_run_that_is_being_retried_reac
     new = (await retry).run_id
     assert [one.result for one in await sending] == ["done" if from_body else "taken"]
     assert [one.kind for one in (await engine.inbox(new)).arrivals] == ["event"]
+
+
+@pytest.mark.parametrize("written", [Entry("retry:2", True, Raw(b"5"), 1), Entry("starts:1", True, Raw(b"[[1]]"), 1)])
+async def test_a_journal_that_says_nonsense_of_retries_or_children_is_refused_alone(
+    engine: Engine, written: Entry
+) -> None:
+    good, bad = [(await ended(engine, *entries)).fence.run_id for entries in ([BAD], [BAD])]
+    await engine.execute(
+        "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value) VALUES (%s, 2, true, 1, %s, %s)",
+        *(bad, written.key, bytes(written.value)),
+    )
+    (reply,) = (await carried_out(engine, bad, good)).replies
+    assert [one.result for one in reply.outcomes] == ["unreadable", "retried"]

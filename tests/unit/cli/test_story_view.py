@@ -20,6 +20,7 @@ RESULT = HistoryEntry(at=AT, move="entry", key="task:charge:5f3a09c1:1", ok=True
 
 CAME = HistoryEntry(at=AT, move="entry", key="event:approved:5f3a09c1:1", ok=True)
 CHILD = HistoryEntry(at=AT, move="entry", key="starts:1", ok=True, value=[])
+RETRY = HistoryEntry(at=AT, move="entry", key="retry:2", ok=True)
 STARTED = ChildNote("started", "pay", "0199-1")
 
 
@@ -43,6 +44,9 @@ def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
             ),
             "labels stage=x, no team",
         ),
+        (replace(RETRY, value={"attempt": 2, "cut": 1, "key": RESULT.key}), "retry attempt 2 begins with charge"),
+        (replace(RETRY, value={"attempt": 1_000, "cut": 1}), "retry attempt 1,000 begins"),
+        (replace(RETRY, value={"attempt": "x"}), 'entry retry:2 → {"attempt":"x"}'),
         (replace(CHILD, children=(STARTED,)), "child pay 0199-1"),
         (replace(CHILD, children=(STARTED,) * 5), "child pay 0199-1, pay 0199-1, pay 0199-1, and 2 more"),
         (replace(CHILD, children=(replace(STARTED, what="found"),)), "child found pay 0199-1"),
