@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec.structs import replace
+
 from aiki.core.keys import RETRY, beginning, is_task, name_of
 from aiki.wire.codec import decoder
 from aiki.wire.messages import Entry, Retried
@@ -66,7 +68,7 @@ def read(journal: Sequence[Entry]) -> History:
     known: dict[str, Entry] = {}
     retries: list[Retried] = []
     begin = 0
-    every: list[Retried] = [decoder(Retried).decode(journal[place].value) for place in places]
+    every = [_retried(journal[place]) for place in places]
     for place, retry in zip(places, every, strict=True):
         entries += journal[begin:place]
         seqs += range(begin + 1, place + 1)
@@ -84,6 +86,13 @@ def survives(entry: Entry, cut: int, keep: Iterable[str]) -> bool:
     results are kept whenever they were asked for.
     """
     return is_task(entry.key) and entry.ok and (entry.asked <= cut or name_of(entry.key) in keep)
+
+
+def _retried(entry: Entry) -> Retried:
+    """Return what the entry of a retry says. Its own time is the right one: somebody may have cut a wait short."""
+    said: Retried = decoder(Retried).decode(entry.value)
+    early = said.at - entry.at
+    return said if early <= 0 else replace(said, at=entry.at, idle=max(0, said.idle - early))
 
 
 def _kept(behind: Iterable[Entry], retry: Retried, retries: Iterable[Retried]) -> dict[str, Entry]:

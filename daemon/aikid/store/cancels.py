@@ -16,6 +16,7 @@ from aikid.store.arrays import Uuids
 from aikid.store.deadlines import BOUND, BOUNDED, RESUMED, UNBOUNDED
 from aikid.store.inbox import COMES_AT
 from aikid.store.listing import CLOSED
+from aikid.store.own_retries import EARLY
 from aikid.store.pool import Connection
 from aikid.store.sql import LENGTH, MICROSECONDS, quoted
 
@@ -60,7 +61,7 @@ WITH held AS MATERIALIZED (
 ), put AS (
   INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, value)
   SELECT id, news_seq, origin_id, {MICROSECONDS.format("news_at")}, '{CANCEL}', '', %(note)b FROM reached
-), {RESUMED}, {BOUNDED}, {CLOSED}, {errands.LEFT}
+), {RESUMED}, {BOUNDED}, {CLOSED}, {errands.LEFT}, {EARLY.format("reached")}
 SELECT h.id::text, h.state, coalesce(e.state, t.state), t.workflow, t.version, t.session_id::text, t.news_seq, {BOUND}
 FROM held h LEFT JOIN ended e ON e.id = h.id LEFT JOIN reached t ON t.id = h.id
 """

@@ -13,6 +13,7 @@ from aiki.wire.limits import UNREAD_WAKES
 from aikid.store.arrays import Uuids
 from aikid.store.deadlines import RESUMED
 from aikid.store.inbox import COMES_AT
+from aikid.store.own_retries import EARLY
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS, quoted
 
@@ -57,7 +58,7 @@ _RESUME: Final = f"""
 ), kept AS (
   UPDATE aiki.runs r SET wanted = NULL, why = NULL
   FROM held h WHERE r.id = h.id AND h.state = '{State.RUNNING}' AND h.wanted IS NOT NULL
-), {RESUMED}
+), {RESUMED}, {EARLY.format("freed")}
 SELECT h.id::text, h.state, h.wanted IS NOT NULL, f.state, f.workflow, f.version,
   extract(epoch FROM f.due_at - aiki.now())::float8
 FROM held h LEFT JOIN freed f ON f.id = h.id

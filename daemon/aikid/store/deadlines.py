@@ -14,6 +14,7 @@ from aiki.wire.messages import NewRun
 from aikid.store import errands
 from aikid.store.arrays import Array, Ints, Uuids
 from aikid.store.listing import CLOSED
+from aikid.store.own_retries import EARLY
 from aikid.store.pool import Connection
 from aikid.store.sql import LENGTH, MICROSECONDS, counting, quoted
 
@@ -156,7 +157,7 @@ WITH passed AS MATERIALIZED (
     told_seq = CASE j.step WHEN '{Step.TELL}' THEN j.news_seq + 1 WHEN '{Step.NOTE}' THEN 0 ELSE d.told_seq END,
     look_at = CASE WHEN j.step IN ('{Step.TELL}', '{Step.NOTE}') THEN aiki.now() + {_GRACE} END
   FROM judged j WHERE d.run_id = j.id
-), {CLOSED}, {errands.LEFT}
+), {CLOSED}, {errands.LEFT}, {EARLY.format("told")}
 SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, CASE
     WHEN j.step IN ('{Step.END}', '{Step.CUT}') THEN {_ENDED}
     WHEN j.step = '{Step.TELL}' AND j.state IN ({_PARKED}) THEN '{target(Move.DUE)}' ELSE j.state END,

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aiki.core.keys import RETRY, beginning
 from aikid.store import errands, prepared
 from aikid.store.arrays import Ints, Uuids
 from aikid.store.pool import Connection
+from aikid.store.sql import LENGTH, MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,17 @@ class GoesOn:
     """Those that are retried with it: the start, and the new run."""
 
 
+# A run that is to go on later goes on now: its time is to be that of now, and not run ahead. The last entry of its
+# journal, by its primary key, is that of its retry if it has not gone on yet.
+_NOW: Final = MICROSECONDS.format("aiki.now()")
+EARLY: Final = f"""
+early AS (
+  UPDATE aiki.journal j SET at_us = {_NOW} FROM {{0}} e JOIN aiki.runs r ON r.id = e.id
+  WHERE j.run_id = r.id AND j.generation = r.generation AND j.seq = {LENGTH.format("r")}
+    AND starts_with(j.key, '{beginning(RETRY)}') AND j.at_us > {_NOW}
+)
+"""
+"""A common table expression beside one that has queued runs before their time."""
 # All of it is addressed by primary keys, or ranges of them, of runs that are locked.
 _BACK: Final = """
 WITH kept AS MATERIALIZED (

@@ -108,7 +108,7 @@ class Watchers:
         watched = self._runs.get((namespace, run_id))
         if watched is None or watched.status is None or ended.tasks is None:
             return None
-        if end.move is Move.CONTINUE:  # what was kept is of a generation that is over
+        if end.move in (Move.CONTINUE, Move.AGAIN):  # what was kept is of a generation, or an attempt, that is over
             watched.status = None
             return None
         if ended.state is State.PAUSED:  # the run's own row says who wants it so

@@ -12,7 +12,19 @@ from msgspec import Raw
 from aiki.core.states import Move, State
 from aiki.rules.histories import read
 from aiki.wire.codec import encode
-from aiki.wire.messages import NULL, Attempt, Cancel, Claimed, End, Entry, Failure, Retried, Unit
+from aiki.wire.messages import (
+    NULL,
+    Attempt,
+    Cancel,
+    Claimed,
+    End,
+    Entry,
+    Failure,
+    Pause,
+    Resume,
+    Retried,
+    Unit,
+)
 from aikid.engine import control
 from tests.integration.daemon.engine import Engine, entry, event, locked, unit
 from tests.integration.daemon.family import done, ends, over, parent_of, start
@@ -216,6 +228,25 @@ async def test_a_run_begins_anew_in_a_generation_of_its_own(engine: Engine) -> N
     assert again.started_at > run.started_at
     assert await engine.results(anew(again, 0, BAD)) == ["done"]
     assert (await next_claim(engine, run)).attempt == 3
+
+
+@pytest.mark.parametrize("word", ["resume", "cancel", "deadline", "resume of a pause"])
+async def test_a_run_that_goes_on_before_its_time_goes_on_then(engine: Engine, word: str) -> None:
+    run = await held(engine, timeout=3_600_000_000)
+    run_id = run.fence.run_id
+    assert await engine.results(behind(run, 0, BAD, cut=0)) == ["done"]
+    if word == "cancel":
+        await cancel(engine, run_id)
+    elif word == "deadline":
+        await engine.execute("UPDATE aiki.deadlines SET look_at = now() WHERE run_id = %s", run_id)
+        await engine.pass_deadlines()
+    else:
+        if word != "resume":
+            await control.pause(engine.pool, engine.namespace, Pause([run_id]))
+        await control.resume(engine.pool, engine.namespace, Resume([run_id]))
+    ((now,),) = await engine.execute("SELECT (extract(epoch FROM now()) * 1000000)::bigint")
+    (retry,) = read((await engine.claim_one()).entries).retries
+    assert 0 <= now - retry.at < 60_000_000
 
 
 async def test_a_zombie_of_the_attempt_before_writes_nothing(engine: Engine) -> None:

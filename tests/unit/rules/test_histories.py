@@ -94,3 +94,9 @@ def test_a_retry_that_cuts_further_ahead_undoes_those_behind_its_cut() -> None:
 def test_a_journal_that_an_attempt_began_later_than_the_first_says_so() -> None:
     assert read([A]).attempt_at(1, 4) == 4
     assert read([A, FAILED, retry(1, 5)]).attempt_at(1, 5) == 4
+
+
+def test_a_retry_that_goes_on_before_its_time_goes_on_then() -> None:
+    value = Retried(1, 2, 1_000, idle=600, key=FAILED.key)
+    (said,) = read([A, FAILED, Entry("retry:2", True, Raw(encode(value)), 700)]).retries
+    assert (said.at, said.idle) == (700, 300)
