@@ -165,9 +165,13 @@ async def test_a_poll_is_stopped_in_whatever_generation_it_is(client: Client) ->
     assert "stopped after" in await handle.result(timeout=ENOUGH)
 
 
-@pytest.mark.parametrize(
-    "name", ["agent", "approval", "morning", "onboarding", "polling", "saga", "tax", "versions", "keys"]
+EVERY = (
+    *("agent", "approval", "fanout", "fulfilment", "morning"),
+    *("onboarding", "polling", "saga", "tax", "versions", "keys"),
 )
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_the_commands_in_an_example_work(examples_worker: Program, name: str) -> None:
     """The lines that an example's docstring shows do what they say."""
     text = (EXAMPLES / f"{name}.py").read_text()
