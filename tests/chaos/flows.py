@@ -11,6 +11,7 @@ from typing import Any
 
 from aiki import Retry, TaskFailed, TaskOutcomeUnknown, Workflow, WorkflowRun, task, workflow
 from aiki.core.failpoints import failpoint
+from tests.chaos.families import FAMILIES
 from tests.chaos.hearers import hearing, regretted, relaying
 from tests.chaos.ledger import witnessed, worker_name
 
@@ -252,5 +253,5 @@ async def nap(run: WorkflowRun, milliseconds: int) -> int:
 
 ALL: list[Workflow[..., Any]] = [
     chain, mixed, held, held_beside_sleep, held_then_sleeps, once_only, once_in_thread, in_thread, in_process, blocks,
-    fan, bulky, nap, hearing, relaying, regretted,
+    fan, bulky, nap, hearing, relaying, regretted, *FAMILIES,
 ]  # fmt: skip

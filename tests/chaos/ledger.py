@@ -22,7 +22,7 @@ WORKER = "CHAOS_WORKER"
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """A task's body began (`start`), returned (`end`), raised (`error`) or was cancelled (`cut`).
+    """A task's body began (`start`), returned (`end`), raised (`error`), was cancelled (`cut`), or paid (`charge`).
 
     `at` is this machine's clock in µs.
     """
@@ -33,6 +33,8 @@ class Effect(msgspec.Struct, frozen=True):
     key: str
     attempt: int
     worker: str
+    order: str = ""
+    """Of a `charge`: what it was for; `key` is the idempotency key then."""
 
 
 def read(path: Path) -> list[Effect]:
@@ -61,9 +63,15 @@ def worker_name() -> str:
     return os.environ.get(WORKER) or f"{socket.gethostname()}-{os.getpid()}"
 
 
-def _write(event: str) -> None:
+def charged(order: str) -> None:
+    """Write that the task has paid for an order, by its idempotency key."""
+    _write("charge", order)
+
+
+def _write(event: str, order: str = "") -> None:
     run = task_run()
-    effect = Effect(time.time_ns() // 1000, event, run.run_id, run.key, run.attempt, worker_name())
+    key = run.idempotency_key if order else run.key
+    effect = Effect(time.time_ns() // 1000, event, run.run_id, key, run.attempt, worker_name(), order)
     line = msgspec.json.encode(effect) + b"\n"
     file = os.open(os.environ[LEDGER], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:

@@ -16,7 +16,8 @@ import msgspec
 import psycopg
 
 from aiki.core.states import TERMINAL, TOLD, Move, State, target
-from tests.chaos import heard
+from tests.chaos import heard, kin
+from tests.chaos.kin import KIN, Kin
 from tests.chaos.ledger import Effect
 
 ENDS: Final = {
@@ -40,6 +41,14 @@ class RunRow:
     state: str
     key: str | None
     output: Any
+    parent_id: str | None = None
+    origin_id: str | None = None
+    """The first run of which it is a retry, itself if it is none."""
+
+    @property
+    def is_enqueued(self) -> bool:
+        """Whether somebody outside has asked for it."""
+        return self.parent_id is None and self.origin_id in (None, self.id)
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ class JournalRow:
     key: str
     by: str | None
     committed: int
+    ok: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,7 @@ class Evidence:
     history: Sequence[HistoryRow]
     journal: Sequence[JournalRow]
     effects: Sequence[Effect]
+    kin: Sequence[Kin] = ()
 
 
 @dataclass
@@ -140,23 +151,27 @@ def gather(database_url: str, namespace: str, effects: Sequence[Effect]) -> Evid
     mine = "(SELECT id FROM aiki.runs WHERE namespace = %s)"
     with psycopg.connect(database_url, autocommit=True) as connection:
         runs = connection.execute(
-            "SELECT id::text, workflow, state, key, output FROM aiki.runs WHERE namespace = %s", [namespace]
+            "SELECT id::text, workflow, state, key, output, parent_id::text, origin_id::text FROM aiki.runs"
+            " WHERE namespace = %s",
+            [namespace],
         ).fetchall()
+        family = connection.execute(KIN, [namespace]).fetchall()
         history = connection.execute(
             f"SELECT run_id::text, move, actor, reason, {committed.format('h')} FROM aiki.run_history h"
             f" WHERE run_id IN {mine} ORDER BY run_id, seq",
             [namespace],
         ).fetchall()
         journal = connection.execute(
-            f"SELECT run_id::text, key, value, {committed.format('j')} FROM aiki.journal j"
-            f" WHERE run_id IN {mine} ORDER BY run_id, seq",
+            f"SELECT run_id::text, key, value, {committed.format('j')}, ok FROM aiki.journal j"
+            f" WHERE run_id IN {mine} ORDER BY run_id, generation, seq",
             [namespace],
         ).fetchall()
     return Evidence(
-        runs=[RunRow(id, flow, state, key, _decoded(output)) for id, flow, state, key, output in runs],
+        runs=[RunRow(id, flow, state, key, _decoded(output), *kin) for id, flow, state, key, output, *kin in runs],
         history=[HistoryRow(*row) for row in history],
-        journal=[JournalRow(row[0], row[1], _author(row[2]), row[3]) for row in journal],
+        journal=[JournalRow(row[0], row[1], _author(row[2]), row[3], row[4]) for row in journal],
         effects=effects,
+        kin=[Kin(*row) for row in family],
     )
 
 
@@ -172,7 +187,8 @@ def violations(evidence: Evidence, expected: Expected) -> list[str]:
         *_fenced(evidence, periods),
         *_bounded(evidence, periods, expected.slots),
         *heard.violations(evidence.effects, expected.events),
-        *heard.regrets(evidence.effects, expected.ends),
+        *heard.regrets(evidence.effects, {run.id for run in evidence.runs if run.state == State.CANCELLED}),
+        *kin.violations(evidence),
     ]
 
 
@@ -210,7 +226,8 @@ def _one_run_per_key(evidence: Evidence, expected: Expected) -> Iterable[str]:
     for (_, key), runs in held.items():
         if len(runs) > 1:
             yield f"P5 {key}: it has runs {sorted(runs)}"
-    surplus = len(evidence.runs) - len(expected.results) - len(expected.ends)
+    expected_runs = expected.results.keys() | expected.ends.keys()
+    surplus = sum(run.is_enqueued and run.id not in expected_runs for run in evidence.runs)
     if surplus > expected.unknown:
         yield f"P5 {surplus} more runs than were enqueued ({expected.unknown} enqueues without an answer)"
 
@@ -249,12 +266,25 @@ def _repeats(evidence: Evidence, periods: Mapping[str, Sequence[Period]], draine
 
 
 def _fenced(evidence: Evidence, periods: Mapping[str, Sequence[Period]]) -> Iterable[str]:
+    copied = _copied(evidence)
     for row in evidence.journal:
+        if row.committed <= copied.get(row.run_id, 0):
+            continue
         holding = [p for p in periods.get(row.run_id, ()) if p.since <= row.committed <= p.until]
         if not holding:
             yield f"P7 {row.run_id}: {row.key} was written at {row.committed}, when nobody held the run"
         elif row.by is not None and row.by not in {period.worker for period in holding}:
             yield f"P7 {row.run_id}: {row.key} was written by {row.by} while {holding[0].worker} held the run"
+
+
+def _copied(evidence: Evidence) -> dict[str, int]:
+    """Return when retries were made: they hold from their birth what the run before had come to."""
+    retries = {run.id for run in evidence.runs if run.origin_id not in (None, run.id)}
+    made: dict[str, int] = {}
+    for row in evidence.journal:
+        if row.run_id in retries:
+            made[row.run_id] = min(row.committed, made.get(row.run_id, row.committed))
+    return made
 
 
 def _bounded(evidence: Evidence, periods: Mapping[str, Sequence[Period]], slots: Mapping[str, int]) -> Iterable[str]:
