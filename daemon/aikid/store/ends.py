@@ -15,12 +15,14 @@ from aiki.rules.checking import END_VERSION
 from aikid.store.sql import quoted
 
 _TERMINAL: Final = quoted(TERMINAL)
-# The end of each run that a start stands for is another word: a child that is retried ends anew.
+# A parent hears of an end once, since a run ends once and who tells it is the statement that writes it, or the one that
+# deletes its errand. Who has attached may be told by several, so that has an id: of each run that a start stands for
+# another, since a child that is retried ends anew.
 SEND_ID: Final = (
     f"overlay(left(encode(sha256(convert_to({{0}}::text || {{1}}::text, 'UTF8')), 'hex'), 32)"
     f" placing '{END_VERSION}' from 13 for 1)::uuid"
 )
-"""The id by which a parent knows the end of a run, by the start that it knows the run by."""
+"""The id by which the end of a run is known to who has attached to it, by the start that stands for it there."""
 VALUE: Final = "convert_to(json_build_object('run_id', {0}, 'state', {1})::text, 'UTF8')"
 # A run's parent is written once, so it may be read before the locks. Who claims to have none is asked all the same.
 TARGETS: Final = f"""
@@ -37,10 +39,8 @@ telling AS MATERIALIZED (
     AND coalesce(p.generation, -1) = coalesce(f.parent_generation, -2)
 ), """
 OF_ENDS: Final = f"""
-SELECT t.id, t.n, 2, '{CHILD}', t.start_id::text, t.send_id, NULL, NULL, {VALUE.format("t.child", "t.state")},
-  t.origin_id, '{CHILD}'
-FROM (SELECT y.*, {SEND_ID.format("y.start_id", "y.child")} AS send_id FROM telling y) AS t
-WHERE NOT EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = t.origin_id AND i.send_id = t.send_id)
+SELECT t.id, t.n, 2, '{CHILD}', t.start_id::text, NULL::uuid, NULL, NULL, {VALUE.format("t.child", "t.state")},
+  t.origin_id, '{CHILD}' FROM telling t
 """
 """What reaches parents by `telling`."""
 HEARD: Final[Mapping[str, str]] = {

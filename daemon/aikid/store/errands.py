@@ -21,7 +21,9 @@ from aikid.store.sql import quoted
 BATCH: Final = 1_000
 """Who is told in one commit, at most."""
 END: Final = "end"
-"""Its parent, and who waits for it, are to hear of its end."""
+"""Its parent is to hear of its end."""
+WATCHED: Final = "watched"
+"""Who else waits for it is to hear of its end."""
 CLOSE: Final = "close"
 """Its children are to end."""
 _TERMINAL: Final = quoted(TERMINAL)
@@ -36,9 +38,9 @@ AGAIN: Final = "ON CONFLICT (run_id, kind) DO UPDATE SET at = excluded.at"
 LEFT: Final = f"""
 errand AS (
   INSERT INTO aiki.errands (run_id, kind, at)
-  SELECT e.id, k.kind, aiki.clock() FROM ended e CROSS JOIN (VALUES ('{END}'), ('{CLOSE}')) AS k(kind)
-  WHERE (e.parent_id IS NOT NULL OR e.children IS NOT NULL) AND e.state IN ({_TERMINAL})
-    AND (k.kind = '{END}' OR e.children > 0)
+  SELECT e.id, k.kind, aiki.clock() FROM ended e CROSS JOIN (VALUES ('{END}'), ('{WATCHED}'), ('{CLOSE}')) AS k(kind)
+  WHERE (e.parent_id IS NOT NULL OR e.children IS NOT NULL) AND e.state IN ({_TERMINAL}) AND CASE k.kind
+    WHEN '{END}' THEN e.parent_id IS NOT NULL WHEN '{WATCHED}' THEN e.children IS NOT NULL ELSE e.children > 0 END
   {AGAIN} RETURNING kind
 )
 """
@@ -58,24 +60,28 @@ CLOSING: Final = f"""
 # -- telling of ends
 
 # Errands that another daemon does are passed over; those who are told are locked in id order by their primary key, and
-# asked by their newest version whether they still can hear. `children_watched` finds who waits for a run. What was told
-# before is in the inbox, by its unique index; nobody else tells it, since the errand is locked.
+# asked by their newest version whether they still can hear. Parents come first: there are no more of them than errands.
+# `children_watched` finds who else waits for a run. Which of these were told before, in one of several commits, is in
+# the inbox, by its unique index; nobody else tells it, since the errand is locked.
 _TELL: Final = f"""
 WITH errand AS MATERIALIZED (
-  SELECT e.run_id FROM aiki.errands e WHERE e.kind = '{END}' LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+  SELECT e.run_id, e.kind FROM aiki.errands e WHERE e.kind IN ('{END}', '{WATCHED}') LIMIT {BATCH}
+  FOR UPDATE SKIP LOCKED
 ), over AS MATERIALIZED (
-  SELECT r.id, r.state, r.origin_id, r.parent_id, r.parent_generation FROM errand e JOIN aiki.runs r ON r.id = e.run_id
+  SELECT e.kind, r.id, r.state, r.origin_id, r.parent_id, r.parent_generation
+  FROM errand e JOIN aiki.runs r ON r.id = e.run_id
 ), hearing AS (
-  SELECT o.id AS child, o.state, o.origin_id AS start_id, o.parent_id AS id, o.parent_generation AS generation
-  FROM over o WHERE o.parent_id IS NOT NULL
+  SELECT o.id AS child, o.state, o.origin_id AS start_id, o.parent_id AS id, o.parent_generation AS generation,
+    NULL::uuid AS send_id
+  FROM over o WHERE o.kind = '{END}'
   UNION ALL
-  SELECT o.id, o.state, c.start_id, c.parent_id, c.generation
+  SELECT o.id, o.state, c.start_id, c.parent_id, c.generation, {SEND_ID.format("c.start_id", "o.id")}
   FROM over o CROSS JOIN LATERAL (
     SELECT * FROM aiki.children c WHERE c.run_id = o.id AND NOT c.owned) AS c
+  WHERE o.kind = '{WATCHED}'
 ), untold AS MATERIALIZED (
-  SELECT h.*, p.origin_id AS hearer, row_number() OVER (ORDER BY h.child, h.id) AS n
-  FROM (SELECT g.*, {SEND_ID.format("g.start_id", "g.child")} AS send_id FROM hearing g) AS h
-  JOIN aiki.runs p ON p.id = h.id
+  SELECT h.*, p.origin_id AS hearer, row_number() OVER (ORDER BY h.send_id NULLS FIRST) AS n
+  FROM hearing h JOIN aiki.runs p ON p.id = h.id
   WHERE p.state NOT IN ({_TERMINAL}) AND p.generation = h.generation AND (
     SELECT i.number FROM aiki.inbox i WHERE i.origin_id = p.origin_id AND i.send_id = h.send_id) IS NULL
 ), locked AS MATERIALIZED (
@@ -87,8 +93,8 @@ WITH errand AS MATERIALIZED (
   WHERE coalesce(u.n, {BATCH} + 1) <= {BATCH} AND coalesce(l.state, '{min(TERMINAL)}') NOT IN ({_TERMINAL})
     AND coalesce(l.generation, -1) = u.generation
 ), {{coming}}, {REACHING}, done AS (
-  DELETE FROM aiki.errands e USING errand d WHERE e.run_id = d.run_id AND e.kind = '{END}'
-    AND d.run_id NOT IN (SELECT u.child FROM untold u WHERE u.n > {BATCH})
+  DELETE FROM aiki.errands e USING errand d WHERE e.run_id = d.run_id AND e.kind = d.kind
+    AND (d.kind = '{END}' OR d.run_id NOT IN (SELECT u.child FROM untold u WHERE u.n > {BATCH}))
 )
 SELECT 'left', (SELECT count(*) FROM errand) + (SELECT count(*) FROM untold), NULL, NULL, NULL, NULL {TOLD.format("")}
 """.format(

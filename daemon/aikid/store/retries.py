@@ -14,7 +14,7 @@ from aiki.core.keys import DETAILS
 from aiki.core.states import ENQUEUED, RETRIED, TERMINAL, State
 from aiki.wire.messages import Entry
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
-from aikid.store.errands import AGAIN, END
+from aikid.store.errands import AGAIN, END, WATCHED
 from aikid.store.listing import LABELLED, LISTED
 from aikid.store.pool import Connection
 from aikid.store.sql import quoted
@@ -165,7 +165,8 @@ WITH child AS MATERIALIZED (
   FROM child c WHERE r.id = c.run_id
 ), errand AS (
   INSERT INTO aiki.errands (run_id, kind, at)
-  SELECT DISTINCT r.id, '{END}', aiki.clock() FROM child c JOIN aiki.runs r ON r.id = c.run_id
+  SELECT DISTINCT r.id, CASE WHEN c.owned THEN '{END}' ELSE '{WATCHED}' END, aiki.clock()
+  FROM child c JOIN aiki.runs r ON r.id = c.run_id
   WHERE r.state IN ({quoted(TERMINAL)})
   {AGAIN} RETURNING kind
 )

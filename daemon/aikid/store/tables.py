@@ -216,7 +216,7 @@ errands = sa.Table(
         "kind",
         sa.Text(),
         primary_key=True,
-        comment="end: its parent and all who watch it hear of it; close: its children are to end.",
+        comment="end: its parent is to hear of it; watched: so are others who wait; close: its children are to end.",
     ),
     sa.Column("at", _Time, nullable=False, server_default=_now),
     comment="What is still to be told after a commit: of a run that has ended to whom it concerns, or to its children.",

@@ -67,7 +67,7 @@ WITH watch AS MATERIALIZED (
   UPDATE aiki.runs r SET children = coalesce(r.children, 0) + t.count FROM touched t WHERE r.id = t.id
 )
 INSERT INTO aiki.errands (run_id, kind, at)
-SELECT l.id, '{errands.END}', aiki.clock() FROM locked l WHERE l.state IN ({quoted(TERMINAL)})
+SELECT l.id, '{errands.WATCHED}', aiki.clock() FROM locked l WHERE l.state IN ({quoted(TERMINAL)})
 {errands.AGAIN} RETURNING kind
 """
 

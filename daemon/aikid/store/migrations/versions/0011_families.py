@@ -70,7 +70,7 @@ _STATEMENTS = (
     "COMMENT ON TABLE aiki.errands IS"
     " 'What is still to be told after a commit: of a run that has ended to whom it concerns, or to its children.'",
     "COMMENT ON COLUMN aiki.errands.kind IS"
-    " 'end: its parent and all who watch it hear of it; close: its children are to end.'",
+    " 'end: its parent is to hear of it; watched: so are others who wait; close: its children are to end.'",
     "ALTER TABLE aiki.listing ADD is_child boolean NOT NULL DEFAULT false",
     "DROP INDEX aiki.listing_created",
     "CREATE INDEX listing_created ON aiki.listing (namespace, is_child, created_at)",
