@@ -39,6 +39,10 @@ _LOW: Final = HINTS_PER_ROUTE // 4
 """Below so many hints a route is topped up, if more runs than that are queued."""
 
 
+_BURST: Final = 50
+"""Hints for what one commit has queued of a route: who claims by one and hears that there is more goes on without."""
+
+
 @dataclass(slots=True)
 class _Offered:
     """What this process believes of a route's hints."""
@@ -88,7 +92,7 @@ class Offerer:
         """Publish hints for runs that were queued just now, as far as the stream has room. Best effort."""
         for route, count in counts.items():
             offered = self._routes.setdefault(route, _Offered())
-            await self._publish(route, offered, min(count, HINTS_PER_ROUTE - offered.hints))
+            await self._publish(route, offered, min(count, _BURST, HINTS_PER_ROUTE - offered.hints))
 
     def claimed(self, counts: Mapping[RouteKey, int], *, more: Container[RouteKey]) -> None:
         """Take note of claims: their hints are used up. In `more` are routes of which further runs wait."""

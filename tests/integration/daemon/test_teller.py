@@ -102,6 +102,16 @@ async def test_the_caller_hears_before_anybody_else(app: App, heard: list[tuple[
     assert told == ["_INBOX.reply", HINT]
 
 
+async def test_what_one_commit_has_queued_of_a_route_is_hinted_at_a_few_times(
+    app: App, heard: list[tuple[str, bytes]]
+) -> None:
+    """Who claims by a hint, and hears that there is more, goes on without."""
+    await app.offerer.queued({ROUTE: 500})
+    await app.bus.publish("marker", b"")
+    await wait_until(lambda: "marker" in dict(heard))
+    assert [subject for subject, _ in heard].count(HINT) == 50
+
+
 @pytest.mark.parametrize("bad", ["queued", "changed"])
 async def test_what_cannot_be_told_is_logged_and_keeps_no_other_word_back(
     app: App, engine: Engine, heard: list[tuple[str, bytes]], caplog: pytest.LogCaptureFixture, bad: str
