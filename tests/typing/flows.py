@@ -11,7 +11,7 @@ from aiki.client.blocking import BlockingClient, BlockingHandle
 from aiki.client.client import Client
 from aiki.client.runs import HistoryEntry, RunPage
 from aiki.client.sending import SendOutcome
-from aiki.core.errors import AikiError
+from aiki.core.errors import AikiError, ChildFailed
 from aiki.core.retry import Retry
 from aiki.definitions.call import Call
 from aiki.definitions.handle import Handle
@@ -19,6 +19,7 @@ from aiki.definitions.registry import Registry
 from aiki.definitions.status import RunStatus
 from aiki.definitions.task import AsyncTask, SyncTask, task
 from aiki.definitions.workflow import Workflow, workflow
+from aiki.inside.child import Child
 from aiki.inside.event import BoundEvent, Event, Message
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
@@ -122,6 +123,38 @@ async def polls(run: WorkflowRun, order: Order) -> str:
         await run.sleep("1m")
         if run.journal_size.entries > 4_000:
             polls.options(version="2").continue_as_new(run, order)
+
+
+async def families(run: WorkflowRun, order: Order) -> None:
+    assert_type(await count.run(run), list[int])
+    far = process.options(parent_close="abandon", priority=3, labels={"a": "b"}, delay="5m", cancel_timeout="1h")
+    child = await far.start(run, order, express=True)
+    assert_type(child, Child[dict[str, str]])
+    assert_type(child.run_id, str)
+    await child.send(approved, "x")
+    await child.send(ping)
+    await child.send(comment, None)
+    await child.cancel()
+    await child.cancel(reason="no stock")
+    try:
+        assert_type(await child.result(), dict[str, str])
+    except ChildFailed as error:
+        assert_type(error.run_id, str)
+    children = [await count.start(run) for _ in range(3)]
+    assert_type(await run.all(children), list[list[int]])
+    first, second = await asyncio.gather(count.start(run), process.start(run, order))
+    assert_type(first, Child[list[int]])
+    assert_type(second, Child[dict[str, str]])
+    one, two = await asyncio.gather(first.result(), second.result())
+    assert_type(one, list[int])
+    assert_type(two, dict[str, str])
+    counted, processed = await asyncio.gather(count.run(run), process.run(run, order))
+    assert_type(counted, list[int])
+    assert_type(processed, dict[str, str])
+    either: list[Child[Any]] = [first, second]
+    assert_type(await run.all(either), list[Any])
+    wider: Child[object] = first
+    print(wider)
 
 
 def events(message: Message[str] | Message[Reason], many: Message[Any]) -> None:

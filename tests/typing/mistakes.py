@@ -4,6 +4,7 @@ from aiki.client.blocking import BlockingClient
 from aiki.client.client import Client
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
+from aiki.inside.child import Child
 from aiki.inside.event import BoundEvent, Event, Message
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
@@ -41,7 +42,6 @@ async def flow(run: WorkflowRun, order: Order) -> int:
     await ship.run(run, order)  # E
     number: int = await charge.run(run, order)  # E
     await process(run, order)  # E
-    await process.run(run, order)  # E
     charge.options(idempotency_key=5)  # E
     charge.options(timeout=20)  # E
     charge.options(priority=3)  # E
@@ -103,6 +103,47 @@ async def may_not_go_on(run: WorkflowRun, order: Order, seen: int) -> int:  # E
 
 async def compares_a_size(run: WorkflowRun) -> bool:
     return run.journal_size > 4_000  # E
+
+
+async def families(run: WorkflowRun, order: Order, client: Client) -> None:
+    await count.run()  # E
+    await count.run(client)  # E
+    await count.run(run, order)  # E
+    await process.start(order)  # E
+    await process.start(run)  # E
+    await process.start(run, "a")  # E
+    await process.start(client, order)  # E
+    await process.start(run, order, expres=True)  # E
+    process.start(run, order)  # E
+    process.options(parent_close="stay")  # E
+    c = await count.start(run)
+    lines: int = await c.result()  # E
+    text: str = c.result()  # E
+    print((await c.result()).upper())  # E
+    print(len(c.result()))  # E
+    await c.result(timeout="1m")  # E
+    await c.result  # E
+    c.cancel()  # E
+    await c.cancel("no stock")  # E
+    await c.cancel(force=True)  # E
+    await c.pause()  # E
+    c.run_id = "other"  # E
+    await c  # E
+    await c.send(ping, 1)  # E
+    await c.send(rejected, "x")  # E
+    await c.send(approved)  # E
+    await c.send("approved", "x")  # E
+    c.send(approved, "x")  # E
+    wrong: Child[str] = c  # E
+    await run.all(c)  # E
+    await run.all([count.start(run)])  # E
+    await run.all(await c.result())  # E
+    await run.all([count.bind()])  # E
+    await run.all([client.handle("id")])  # E
+    run.all([c])  # E
+    total: list[int] = await run.all([c])  # E
+    child: Child[list[int]] = await count.run(run)  # E
+    print(lines, text, wrong, total, child)
 
 
 @task(timeout=20)  # E
