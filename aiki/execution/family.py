@@ -188,7 +188,10 @@ class Family:
 
 def id_of(call: DurableCall[Start]) -> str:
     """Return the id of a start: the same whenever the call is replayed."""
-    return derived_id(*call.ask.sender, call.key, milliseconds=call.ask.asked_at // 1_000)
+    ask = call.ask
+    if not ask.id:
+        ask.id = derived_id(*ask.sender, call.key, milliseconds=ask.asked_at // 1_000)
+    return ask.id
 
 
 def op_of(call: DurableCall[Start]) -> StartOp:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from aiki.core.keys import ALL, END, START, STOP
 from aiki.inside.durable import Ask
-from aiki.wire.messages import ChildEnd, RunOptions
+from aiki.wire.messages import Arrival, ChildEnd, RunOptions
 from aiki.wire.messages.options import ParentClose
 
 
@@ -47,6 +47,7 @@ class Start(Ask[Awaitable[Kin]]):
     close: ParentClose
     sender: tuple[str, int, int]
     """The origin's id, its generation and its attempt: with the key of the call they make the id of the start."""
+    id: str = ""
     asked_at: int = 0
     """The run's time, in microseconds, when it was asked for first."""
     child: Kin | None = None
@@ -72,6 +73,8 @@ class EndOfAll(Ask[Awaitable[None]]):
     children: Sequence[Kin]
     left: list[Kin]
     """Those of them of which nothing has come yet, as far as was looked."""
+    come: list[Arrival] | None = None
+    """What has come of them, oldest first, once that is all; other waits may have taken some of it."""
 
     def __str__(self) -> str:
         return "run.all()"

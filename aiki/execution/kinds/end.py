@@ -146,15 +146,19 @@ class EndsOfAll(_Ends[EndOfAll]):
             ask.left.pop()
         if ask.left:
             return None
-        ends = {child.id: arrivals.end_of(child.id) for child in ask.children if child.end is None}
-        return sorted((end for end in ends.values() if end is not None), key=_NUMBER)
+        if ask.come is None:
+            ends = {child.id: arrivals.end_of(child.id) for child in ask.children if child.end is None}
+            ask.come = sorted((end for end in ends.values() if end is not None), key=_NUMBER)
+        while ask.come and arrivals.end_of(ask.come[-1].name) is not ask.come[-1]:
+            ask.come.pop()
+        return ask.come
 
     def take(self, call: AllCall, arrived: list[Arrival], room: int, /) -> Taken:
-        """Take them all."""
-        unread = Counter(map(_state, arrived))
+        """Take them all, but for those that other waits had meanwhile."""
         known = {child.id: child.end.state for child in call.ask.children if child.end is not None}
-        states = unread + Counter(known.values())
-        return Taken(set(states) <= {State.COMPLETED}, encode(states), arrived)
+        unread = [arrival for arrival in arrived if arrival.name not in known]
+        states = Counter(known.values()) + Counter(map(_state, unread))
+        return Taken(set(states) <= {State.COMPLETED}, encode(states), unread)
 
     def took(self, call: AllCall, ok: bool, value: bytes | Raw, family: Parent | None, /) -> bool:
         """Give each child its end."""

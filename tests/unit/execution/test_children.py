@@ -11,6 +11,7 @@ import pytest
 from aiki.core.errors import ChildFailed
 from aiki.core.ids import derived_id
 from aiki.core.states import Move, State
+from aiki.execution.arrivals import Arrivals
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.families import (
     approved,
@@ -23,7 +24,7 @@ from tests.unit.execution.families import (
     sleeper,
     square,
 )
-from tests.unit.execution.replays import again, calls, double, error_of, output
+from tests.unit.execution.replays import again, calls, double, error_of, output, slow
 from tests.worlds.world import World
 
 
@@ -256,3 +257,65 @@ def test_a_replay_whose_ends_are_gone_is_blocked_and_says_so() -> None:
     assert repeated.end is not None
     why = f"what entry {world.journal[1].key} has taken is no longer in the run's inbox: it cannot be replayed"
     assert repeated.end.why == why
+
+
+def test_starts_that_no_entry_could_list_together_are_listed_by_several() -> None:
+    async def body(run: WorkflowRun) -> int:
+        return len(await run.all([await square.start(run, number) for number in range(300)]))
+
+    world = grown(body, message_bytes=64 * 1024)
+    assert (output(world), keys(world)) == ("300", ["starts", "starts", "starts", "all"])
+    assert sum(int(entry.key.partition(":")[2]) for entry in world.journal[:3]) == 300
+    assert [len(unit.starts) for unit in world.units if unit.starts] == [300]
+
+
+def test_a_body_that_never_rests_starts_children_and_gets_their_ends_in_the_same_turns_again() -> None:
+    async def body(run: WorkflowRun) -> list[int]:
+        waits = [asyncio.create_task(square.run(run, number)) for number in (1, 2)]
+        turns = 0
+        while not all(wait.done() for wait in waits):
+            turns += 1
+            await asyncio.sleep(0)
+        return [turns, *[wait.result() for wait in waits]]
+
+    world = grown(body)
+    assert keys(world) == ["starts", "end", "end"]
+    assert world.journal[0].turns is not None
+
+
+def test_a_worker_that_drains_leaves_starts_to_the_next_claim() -> None:
+    async def body(run: WorkflowRun) -> int:
+        await slow.run(run, 1)
+        child = await square.start(run, 3)
+        return await child.result()
+
+    def drain(world: World) -> None:
+        assert world.execution is not None
+        world.execution.drain()
+
+    world = grown(body, (1, drain))
+    assert (output(world), world.ends) == ("9", [Move.RELEASE, Move.COMPLETE])
+    assert [entry.key.split(":")[0] for entry in world.journal] == ["task", "starts", "end"]
+    (drained,) = [unit for unit in world.units if unit.end is not None and unit.end.move is Move.RELEASE]
+    assert not drained.starts
+
+
+@pytest.mark.parametrize("many", [200, 400])
+def test_a_fan_out_looks_at_each_end_a_bounded_number_of_times(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    end_of = Arrivals.end_of
+
+    def counted(self: Arrivals, child: str) -> Any:
+        looks.append(child)
+        return end_of(self, child)
+
+    monkeypatch.setattr(Arrivals, "end_of", counted)
+
+    async def body(run: WorkflowRun) -> int:
+        children = [await square.start(run, number) for number in range(many)]
+        numbers = await asyncio.gather(run.all(children), *[child.result() for child in children])
+        return len(numbers)
+
+    world = raised(body)
+    assert output(world) == str(many + 1)
+    assert len(looks) < 12 * many
