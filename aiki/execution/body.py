@@ -47,10 +47,12 @@ if TYPE_CHECKING:
     from aiki.inside.kin import Kin
     from aiki.inside.onward import Next
     from aiki.rules.histories import History
-    from aiki.wire.messages import Claimed, Entry, StartOp, TimerAsk
+    from aiki.wire.messages import Claimed, Entry, SendOp, StartOp, StopOp, TimerAsk
 
 WAKE: Final = "wake"
 """What a parked run calls the arrival that ends a sleep."""
+STARTS_AT_ONCE: Final = 250
+"""Children that are let go together: while the daemon inserts the next ones, the first are worked on."""
 SLICE_SECONDS: Final = 0.01
 """How long one `pump` may keep the worker's loop, as long as the body itself does not block."""
 
@@ -250,19 +252,19 @@ class Body:
             self._break_out(error)
         return False
 
-    def take_started(self, *, may_start_children: bool = True) -> Sequence[DurableCall[Any]]:
+    def take_started(self, *, may_start_children: bool) -> Sequence[DurableCall[Any]]:
         """Return the new calls that are free to start, in the order they were asked for; children are started first."""
         calls = self._calls
         held = calls.held
         if not (held or calls.family) or self.outcome is not Outcome.RUNNING or not self._deliveries.may_start():
             return ()
         if may_start_children:
-            self._deliveries.start_children()
+            self._deliveries.start_children(STARTS_AT_ONCE)
         calls.held = {}
         return list(held.values())
 
-    def take_starts(self) -> Sequence[StartOp]:
-        """Return the starts of children that were let go; what lists them is recorded."""
+    def take_starts(self) -> Sequence[StartOp | SendOp | StopOp]:
+        """Return the starts of children that were let go, and what goes behind them; what lists them is recorded."""
         family = self._calls.family
         return () if family is None else family.take_sent()
 
@@ -270,6 +272,10 @@ class Body:
     def has_family(self) -> bool:
         """Whether it has started children."""
         return self._calls.family is not None
+
+    def holds(self, op: SendOp | StopOp) -> bool:
+        """Tell whether this is for a child whose start is held: then it goes right behind that."""
+        return self._calls.family is not None and self._calls.family.holds(op)
 
     @property
     def holds_starts(self) -> bool:
@@ -310,12 +316,12 @@ class Body:
 
     @property
     def awaits_commit(self) -> bool:
-        """Whether nothing is let go before its cancel is durable."""
-        return self._cancelling.is_unwritten
+        """Whether more is let go once a commit is done: that of its cancel, or that of the first of its starts."""
+        return self._cancelling.is_unwritten or self.holds_starts
 
     def written(self, entries: Iterable[Entry]) -> bool:
         """Take in that these entries are durable; tell whether that lets go what was held until then."""
-        return self._cancelling.written(entries)
+        return self._cancelling.written(entries) or self.holds_starts
 
     @property
     def has_tries_alone(self) -> bool:

@@ -152,12 +152,12 @@ class Deliveries:
             return True
         return self._deliver_live(now)
 
-    def start_children(self) -> None:
-        """Let all starts go that are held: from here on they are on record."""
+    def start_children(self, most: int | None = None) -> None:
+        """Let the first `most` starts go that are held, or all: from here on they are on record."""
         family, loop = self._calls.family, self._loop
         if family is not None and family.held:
             turns = self._since_rest if loop.ready else None
-            for count, value in family.let_go():
+            for count, value in family.let_go(most):
                 self._record(started(count, value, loop.now_us, turns, loop.delivered))
                 turns = None if turns is None else 0
 

@@ -292,7 +292,8 @@ class Execution:
             if body.is_cancelled:  # the interruption has waited for its try, and nothing else may come any more
                 self._turns.stirred = self._turns.again = True
         draining = self._life.draining
-        for call in body.take_started(may_start_children=not draining):
+        may_start_children = not draining and outbox.starts_are_durable
+        for call in body.take_started(may_start_children=may_start_children):
             call.kind.start(call, outside, now, announce=not draining)
         if body.has_family:
             self._start_children(body)
@@ -315,9 +316,10 @@ class Execution:
 
     def _send(self, op: SendOp | StartOp | StopOp) -> None:
         """Send this in the next unit; while the worker drains that is left to the next claim, as tries are."""
+        body = self._body
         if self._life.draining:
             self._life.holds_back = True
-        else:
+        elif isinstance(op, StartOp) or body is None or not body.holds(op):
             self._outbox.add_op(op)
 
     def _on_outcome(self, call: TaskCall | None, ok: bool, value: bytes) -> None:

@@ -1,7 +1,7 @@
 """Own the children of one body: the starts that are held, who waits for whose end, and which ends are here.
 
-A start without a key is answered at once, and held until the body rests; what is let go at one rest leaves one entry,
-or several where one would be too large. Waits for one child are found by its end, and not the other way round: else F
+A start without a key is answered at once, and held until the body rests; what is let go together leaves one entry, or
+several where one would be too large. Waits for one child are found by its end, and not the other way round: else F
 of them would be looked through at each of F ends.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Raw
@@ -18,8 +19,8 @@ from aiki.core.ids import derived_id
 from aiki.inside.kin import Kin
 from aiki.wire.codec import decoder, encode
 from aiki.wire.limits import FAMILY_DEPTH
-from aiki.wire.messages import ChildEnd, StartOp
-from aiki.wire.packing import check_payload, payload_bytes
+from aiki.wire.messages import ChildEnd, SendOp, StartOp, StopOp
+from aiki.wire.packing import check_payload, parts, payload_bytes
 
 if TYPE_CHECKING:
     from aiki.execution.arrivals import Arrivals
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from aiki.inside.kin import Start
     from aiki.wire.messages import Arrival
 
-_LISTED_BYTES: Final = 256
-"""Of a key and an id in an entry, beside the name in the key: never less than they take."""
+_LISTED_BYTES: Final = 128
+"""Of a key and an id in an entry, beside the text of the key: never less than they take."""
 
 
 class Ended(NamedTuple):
@@ -43,7 +44,10 @@ class Ended(NamedTuple):
 class Family:
     """The children of one body."""
 
-    __slots__ = ("_arrivals", "_asked_at", "_awaited", "_closing", "_depth", "_loop", "_ripe", "held", "sent")
+    __slots__ = (
+        *("_arrivals", "_asked_at", "_awaited", "_behind", "_closing", "_depth", "_loop", "_ripe", "_unborn"),
+        *("held", "sent"),
+    )
 
     def __init__(self, arrivals: Arrivals, loop: RunLoop, depth: int) -> None:
         """`depth` is how many ancestors the body's run has."""
@@ -52,8 +56,12 @@ class Family:
         self._depth = depth
         self.held: dict[str, DurableCall[Start]] = {}
         """Starts that nobody has let go yet, by their keys, in the order asked."""
-        self.sent: list[StartOp] = []
+        self._unborn: set[str] = set()
+        """Their ids."""
+        self.sent: list[StartOp | SendOp | StopOp] = []
         """Those that are let go and not in the outbox yet."""
+        self._behind: dict[str, list[SendOp | StopOp]] = {}
+        """What goes behind a start that is held, by its id."""
         self._asked_at: dict[tuple[str, str], int] = {}
         """When starts with keys were asked for first."""
         self._closing: dict[str, Kin] = {}
@@ -86,6 +94,7 @@ class Family:
     def hold(self, call: DurableCall[Start]) -> Kin:
         """Hold a start, and return the child that it will be."""
         self.held[call.key] = call
+        self._unborn.add(id_of(call))
         return self.found(call, id_of(call), is_owned=True)
 
     def found(self, call: DurableCall[Start], run_id: str, *, is_owned: bool) -> Kin:
@@ -103,26 +112,29 @@ class Family:
 
     def confirm(self, value: Raw) -> None:
         """Take in that an earlier claim has let go what this entry lists."""
-        for key, _, _ in read_starts(value):
+        for key, id, _ in read_starts(value):
             del self.held[key]
+            self._unborn.discard(id)
 
-    def let_go(self) -> Iterator[tuple[int, Raw]]:
-        """Let all that is held go; yield how many are in each entry, and its value."""
-        room = payload_bytes(self._arrivals.room())
-        listed: list[tuple[str, str, int]] = []
-        size = 0
-        for call in self.held.values():
-            weight = _LISTED_BYTES + len(call.ask.workflow)
-            if listed and size + weight > room:
-                yield len(listed), Raw(encode(listed))
-                listed, size = [], 0
-            self.sent.append(op_of(call))
-            listed.append((call.key, self.sent[-1].id, call.asked))
-            size += weight
-        self.held = {}
-        yield len(listed), Raw(encode(listed))
+    def let_go(self, most: int | None) -> Iterator[tuple[int, Raw]]:
+        """Let what is held go, the first `most` of it; yield how many are in each entry, and its value."""
+        going = list(islice(self.held, most))
+        for keys in parts(going, _weight, payload_bytes(self._arrivals.room())):
+            calls = [self.held.pop(key) for key in keys]
+            for call in calls:
+                self.sent.append(op_of(call))
+                self._unborn.discard(id_of(call))
+                self.sent += self._behind.pop(id_of(call), ())
+            yield len(calls), Raw(encode([(call.key, id_of(call), call.asked) for call in calls]))
 
-    def take_sent(self) -> list[StartOp]:
+    def holds(self, op: SendOp | StopOp) -> bool:
+        """Tell whether this is for a child whose start is held: then it goes right behind that."""
+        is_held = op.run_id in self._unborn
+        if is_held:
+            self._behind.setdefault(op.run_id, []).append(op)
+        return is_held
+
+    def take_sent(self) -> list[StartOp | SendOp | StopOp]:
         """Return what was let go since this was last asked."""
         sent, self.sent = self.sent, []
         return sent
@@ -199,6 +211,10 @@ def op_of(call: DurableCall[Start]) -> StartOp:
     ask = call.ask
     digest = None if ask.options.key is None else ask.digest
     return StartOp(id_of(call), ask.workflow, ask.version, Raw(ask.input), ask.options, digest, ask.close)
+
+
+def _weight(key: str) -> int:
+    return _LISTED_BYTES + len(key)
 
 
 def read_starts(value: bytes | Raw) -> list[tuple[str, str, int]]:

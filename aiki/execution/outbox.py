@@ -27,18 +27,8 @@ class Outbox:
     """
 
     __slots__ = (
-        *(
-            "_attempts",
-            "_entries",
-            "_is_labelled",
-            "_is_warned_of",
-            "_labels",
-            "_limits",
-            "_ops",
-            "_shown",
-            "_shows",
-            "_timer",
-        ),
+        *("_attempts", "_entries", "_is_labelled", "_is_warned_of", "_labels", "_limits", "_ops", "_shown", "_shows"),
+        *("_started", "_timer"),
         *("added", "base", "durable", "in_flight", "is_large", "length", "sent", "size"),
     )
 
@@ -58,6 +48,7 @@ class Outbox:
         self._attempts: list[Attempt] = []
         self._ops: list[SendOp | StartOp | StopOp] = []
         self._timer: TimerAsk | None = None
+        self._started = 0
         self._shown: Attempt | None = None
         self._shows = False
         self._labels: Mapping[str, str] = {}
@@ -70,6 +61,11 @@ class Outbox:
     def is_settled(self) -> bool:
         """Whether all that was added is durable."""
         return self.in_flight is None and self.added == self.sent
+
+    @property
+    def starts_are_durable(self) -> bool:
+        """Whether all children that it had to start are there."""
+        return self.durable >= self._started
 
     def know(self, recorded: Sequence[Entry], tries: Mapping[str, Attempt], labels: Mapping[str, str]) -> None:
         """Take in what is on record already. Of a journal that was large before, somebody has been warned."""
@@ -97,6 +93,8 @@ class Outbox:
         """Append what the run sends, starts or tells to end."""
         self._ops.append(op)
         self.added += 1
+        if isinstance(op, StartOp):
+            self._started = self.added
 
     def show(self, said: Raw, now: int) -> None:
         """Have people see this of the run, unless it is what they see already: of several the last one travels."""

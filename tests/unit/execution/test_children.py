@@ -12,6 +12,7 @@ from aiki.core.errors import ChildFailed
 from aiki.core.ids import derived_id
 from aiki.core.states import Move, State
 from aiki.execution.arrivals import Arrivals
+from aiki.execution.body import STARTS_AT_ONCE
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.families import (
     approved,
@@ -259,14 +260,43 @@ def test_a_replay_whose_ends_are_gone_is_blocked_and_says_so() -> None:
     assert repeated.end.why == why
 
 
-def test_starts_that_no_entry_could_list_together_are_listed_by_several() -> None:
+def test_many_starts_go_in_steps_and_what_is_for_a_child_goes_right_behind_its_start() -> None:
+    async def body(run: WorkflowRun) -> list[Any]:
+        children = [await square.start(run, number) for number in range(STARTS_AT_ONCE)]
+        last, other = await hears.start(run), await sleeper.start(run, 60)
+        await asyncio.gather(last.send(approved, "hello"), other.cancel())
+        return [sum(await run.all(children)), await last.result()]
+
+    world = grown(body, latency=(0.01, 0.1))
+    assert output(world) == f'[{sum(number * number for number in range(STARTS_AT_ONCE))},"hello"]'
+    units = [unit for unit in world.units if unit.starts]
+    assert [(len(unit.starts), len(unit.ops), len(unit.stops)) for unit in units] == [(STARTS_AT_ONCE, 0, 0), (2, 1, 1)]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_crash_between_two_steps_of_starts_starts_each_child_once(lost: int) -> None:
     async def body(run: WorkflowRun) -> int:
-        return len(await run.all([await square.start(run, number) for number in range(300)]))
+        results = await asyncio.gather(*[square.run(run, 1) for _ in range(2 * STARTS_AT_ONCE + 1)])
+        return sum(results)
+
+    def crash(world: World) -> None:
+        if world.execution is not None:
+            world.crash()
+
+    world = grown(body, (0.05 + lost / 10, crash), latency=(0.1,))
+    assert (output(world), len(children(world))) == (str(2 * STARTS_AT_ONCE + 1), 2 * STARTS_AT_ONCE + 1)
+
+
+def test_starts_that_no_entry_could_list_together_are_listed_by_several() -> None:
+    async def body(run: WorkflowRun) -> str:
+        for number in range(300):
+            await square.options(parent_close="abandon").start(run, number)
+        return "over"
 
     world = grown(body, message_bytes=64 * 1024)
-    assert (output(world), keys(world)) == ("300", ["starts", "starts", "starts", "all"])
-    assert sum(int(entry.key.partition(":")[2]) for entry in world.journal[:3]) == 300
-    assert [len(unit.starts) for unit in world.units if unit.starts] == [300]
+    assert (output(world), keys(world)) == ('"over"', ["starts", "starts"])
+    assert sum(int(entry.key.partition(":")[2]) for entry in world.journal) == len(children(world)) == 300
+    assert len(world.units) == 1, "what is held when the body ends goes with its end"
 
 
 def test_a_body_that_never_rests_starts_children_and_gets_their_ends_in_the_same_turns_again() -> None:
