@@ -15,23 +15,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from msgspec import Raw
 
 from aiki.core.keys import kind_of
+from aiki.execution.answers import Answer, Woken, first_answer, first_woken, holds_cancel, last_late_wake
 from aiki.execution.arrivals import Arrivals
 from aiki.execution.calls import CallTable
 from aiki.execution.cancelling import Cancelling
 from aiki.execution.journal import Journal
-from aiki.execution.kind import Arriving, DurableCall
+from aiki.execution.kind import DurableCall
 from aiki.execution.kinds import UNASKED
 from aiki.execution.kinds.cancel import cancelled, interrupted
 from aiki.execution.kinds.start import started
 from aiki.execution.loop import RunLoop
 from aiki.execution.retrying import go_on
 from aiki.execution.timers import Timer
-from aiki.wire.messages import NULL, Arrival, Entry, Retried, TimerAsk
+from aiki.wire.messages import NULL, Entry, Retried, TimerAsk
 
 SPIN: Final = 1_000
 """Handles without rest before an outcome is let into a body that can still move."""
@@ -49,22 +50,6 @@ class Diverged(Exception):
 
 class Gone(Diverged):
     """What an entry has taken can no longer be read, though the code asks for it."""
-
-
-class _Woken(NamedTuple):
-    """A sleep that a wake ends."""
-
-    arrival: Arrival
-    timer: Timer
-
-
-class _Answer(NamedTuple):
-    """A call that can be answered by arrivals."""
-
-    at: int
-    call: DurableCall[Any]
-    kind: Arriving[Any]
-    arrived: list[Arrival]
 
 
 class Deliveries:
@@ -339,9 +324,7 @@ class Deliveries:
                 return True
         return False
 
-    def _deliver_cancel(
-        self, now: int, turns: int | None, answer: _Answer | None, others: Sequence[int | None]
-    ) -> bool:
+    def _deliver_cancel(self, now: int, turns: int | None, answer: Answer | None, others: Sequence[int | None]) -> bool:
         """Deliver what is next of a cancel; tell whether it was: not if one of the `others` came before it.
 
         Starts that are held go before it, into its unit, and so are told of it, too. Once it is delivered outcomes of
@@ -388,53 +371,23 @@ class Deliveries:
             if self._calls.open.get(call.key) is call:
                 self._calls.close(call, ok, value)
 
+    def _first_answer(self) -> Answer | None:
+        return first_answer(self._calls, self._arrivals, self._cancelling)
+
+    def _first_woken(self) -> Woken | None:
+        return first_woken(self._arrivals, self._loop.timers)
+
     def _holds_cancel(self) -> bool:
-        """Tell whether a child that is waited for has been told to end, and has not yet."""
-        cancelling, arrivals = self._cancelling, self._arrivals
-        return any(
-            kind.holds_cancel(call, arrivals) for call, kind in self._calls.awaiting() if not cancelling.keeps(call)
-        )
+        return holds_cancel(self._calls, self._arrivals, self._cancelling)
 
-    def _first_answer(self) -> _Answer | None:
-        """Return the call that is answered by what came first; of several the one that was asked first."""
-        arrivals, family = self._arrivals, self._calls.family
-        if not (arrivals.count or family is not None):
-            return None
-        first: _Answer | None = None
-        for call, kind in self._calls.waiting.values():
-            arrived = kind.arrived(call, arrivals) if self._may_answer(call, kind) else None
-            first = first if arrived is None else self._earlier(first, call, kind, arrived)
-        ended = None if family is None else family.first_ended()
-        return first if ended is None else self._earlier(first, *ended)
-
-    def _earlier(
-        self, first: _Answer | None, call: DurableCall[Any], kind: Arriving[Any], arrived: list[Arrival]
-    ) -> _Answer:
-        """Return what came before the other; what the body has been given already comes before all."""
-        at = arrived[-1].at if arrived else 0
-        return _Answer(at, call, kind, arrived) if first is None or at < first.at else first
-
-    def _may_answer(self, call: DurableCall[Any], kind: Arriving[Any]) -> bool:
-        """Tell whether a call may be answered now: while a cancel is under way few are, and once."""
-        cancelling = self._cancelling
-        return not cancelling.is_under_way or (kind.through_cancel and not cancelling.keeps(call))
-
-    def _first_woken(self) -> _Woken | None:
-        """Return the first wake that ends a sleep: one that went on when it came."""
-        for arrival in self._arrivals.wakes:
-            timer = self._loop.timers.sleep_at(arrival.at)
-            if timer is not None:
-                return _Woken(arrival, timer)
-        return None
-
-    def _wake(self, woken: _Woken, turns: int | None) -> None:
+    def _wake(self, woken: Woken, turns: int | None) -> None:
         arrival, timer = woken
         numbers = self._arrivals.take_wakes(arrival)
         at = max(arrival.at, self._loop.now_us)
         self._record(Entry(timer.key, True, NULL, at, turns, timer.asked, numbers))
         self._loop.fire(timer)
 
-    def _take(self, answer: _Answer, turns: int | None) -> None:
+    def _take(self, answer: Answer, turns: int | None) -> None:
         call = answer.call
         ok, value, taken = answer.kind.take(call, answer.arrived, self._arrivals.room())
         numbers = tuple(arrival.number for arrival in taken)
@@ -477,10 +430,6 @@ class Deliveries:
 
     def _take_late_wakes(self, entry: Entry) -> None:
         """Have an entry take the wakes that came when nothing slept: what sleeps from here on has begun after them."""
-        last = None
-        for arrival in self._arrivals.wakes:
-            if arrival.at >= entry.at or self._loop.timers.slept_at(arrival.at):
-                break
-            last = arrival
+        last = last_late_wake(self._arrivals, self._loop.timers, entry.at)
         if last is not None:
             entry.takes = self._arrivals.take_wakes(last)
