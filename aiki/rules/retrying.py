@@ -139,8 +139,10 @@ def family(past: Past, order: Retry) -> Family:
     at = cut(past, order)
     if order.start or at is None:
         return Family()
-    retried = [one for one in awaited(past, at) if one.is_owned and one.state in RETRIABLE]
-    attached = [one for one in awaited(past, at) if one not in retried]
+    attached: list[Child] = []
+    retried: list[Child] = []
+    for one in awaited(past, at):
+        (retried if one.is_owned and one.state in RETRIABLE else attached).append(one)
     return Family([one for one in past.children if one.asked <= at], attached, retried)
 
 

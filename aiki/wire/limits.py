@@ -33,8 +33,10 @@ BATCH_RUNS: Final = 1000
 """Runs in one enqueue, status, watch or record request."""
 RETRIED_RUNS: Final = 50
 """Runs in one retry, each with its family."""
-FAMILY_RUNS: Final = 10_000
+FAMILY_RUNS: Final = 5_000
 """Runs that one of them brings along."""
+FAMILY_ENTRIES: Final = 100_000
+"""Entries of all their journals: what one commit can copy before whoever waits for it is answered."""
 LISTED_BYTES: Final = 4 * 1024
 """A workflow's result in a list; a larger one is left out, and its size told."""
 COUNTED_RUNS: Final = 10_000

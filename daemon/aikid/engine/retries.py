@@ -11,7 +11,7 @@ import dataclasses
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import DecodeError, MsgspecError
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from aiki.rules.checking import check_payload
 from aiki.rules.histories import read
 from aiki.rules.retrying import Child, Past
 from aiki.wire.codec import decoder
-from aiki.wire.limits import FAMILY_RUNS
+from aiki.wire.limits import FAMILY_ENTRIES, FAMILY_RUNS
 from aiki.wire.messages import Entry, Failure, Redone, Retry, RetryReply
 from aikid.engine.changes import Changes, Done
 from aikid.store import pasts, retries
@@ -35,6 +35,7 @@ from aikid.store.pasts import ChildRow, Row
 from aikid.store.pool import Connection, Pool
 from aikid.store.retries import Renewal
 
+_READ_RUNS: Final = 500
 Parent: TypeAlias = tuple[str, int]
 """A run and its generation."""
 
@@ -138,18 +139,35 @@ class _Plan:
         order, first = self.order, next(iter(rows.values()))
         while level:
             below: dict[str, Parent | None] = {}
-            try:
-                every = await pasts_of(connection, [rows[run_id] for run_id in level])
-            except MsgspecError:  # whatever a worker has written there
-                return Redone("unreadable", first.id, first.state)
-            for past in every:
-                if refused := retrying.refusal(past, order):
+            ids = list(level)
+            for start in range(0, len(ids), _READ_RUNS):  # some at a time: a large family must not hold the loop
+                some = [rows[run_id] for run_id in ids[start : start + _READ_RUNS]]
+                if refused := await self._read(connection, some, order, level, below):
                     return refused
-                below |= self._renew(rows[past.id], past, order, level[past.id])
-            if len(self.renewals) + len(below) > FAMILY_RUNS:
+            entries = sum(one.length for one in self.renewals)
+            if len(self.renewals) + len(below) > FAMILY_RUNS + 1 or entries > FAMILY_ENTRIES:
                 return Redone("large", first.id, first.state)
             rows = await pasts.rows(connection, list(below)) if below else {}
             level, order = below, retrying.down(self.order)
+        return None
+
+    async def _read(
+        self,
+        connection: Connection,
+        rows: Sequence[Row],
+        order: Retry,
+        parents: Mapping[str, Parent | None],
+        below: dict[str, Parent | None],
+    ) -> Redone | None:
+        """Plan the retry of some runs, and add those that are retried with them to `below`, each with its parent."""
+        try:
+            read = await pasts_of(connection, rows)
+        except MsgspecError:  # whatever a worker has written there
+            return Redone("unreadable", rows[0].id, rows[0].state)
+        for row, past in zip(rows, read, strict=True):
+            if refused := retrying.refusal(past, order):
+                return refused
+            below |= self._renew(row, past, order, parents[row.id])
         return None
 
     def _renew(self, row: Row, past: Past, order: Retry, parent: Parent | None) -> dict[str, Parent | None]:
