@@ -130,6 +130,22 @@ async def test_no_order_is_paid_for_under_a_second_key_over_retries_and_kills(cl
     assert len(paid) == 8
 
 
+@pytest.mark.parametrize(("point", "what"), [("retry.before_commit", "kill"), ("retry.before_reply", "drop")])
+async def test_a_retry_is_one_though_its_daemon_dies_or_its_reply_is_lost(
+    cluster: Cluster, point: str, what: str
+) -> None:
+    cluster.aikids(f"{point}={what}", "")
+    cluster.worker("", "--lease", "1s")
+    async with cluster.client() as client:
+        n = 0
+        while not cluster.reached(point):
+            await retry_until_done(cluster, client, f"order-{n}", fails=1)
+            n += 1
+        await cluster.finish(client)
+    of_origins = cluster.query("SELECT count(*), max(attempt) FROM aiki.runs GROUP BY origin_id")
+    assert all(count == attempt for count, attempt in of_origins)
+
+
 async def retry_until_done(cluster: Cluster, client: Client, order: str, fails: int = 2) -> None:
     """Retry an order as often as it fails: its child does so first, and then it does itself."""
     handle = await ordered.enqueue(client, order, fails)
