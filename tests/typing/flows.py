@@ -208,6 +208,18 @@ async def senders(client: Client, blocking: BlockingClient) -> None:
     print(asking.events)
 
 
+async def retriers(client: Client, blocking: BlockingClient) -> None:
+    handle = count.handle(client, "id")
+    assert_type(await handle.retry(), Handle[list[int]])
+    assert_type(await handle.retry(from_task="ship", keep=["charge"], again="pay", force=True), Handle[list[int]])
+    assert_type(await handle.retry(input=count.bind()), Handle[list[int]])
+    assert_type(await handle.retry(input={"a": 1}), Handle[list[int]])
+    assert_type(await client.runs.retry("id", from_start=True), RunStatus)
+    assert_type(await client.runs.retry_batch(["id"], limit=5, per_second=2.5), Sequence[RunStatus | AikiError])
+    assert_type(blocking.enqueue(count.bind()).retry(from_task="ship"), BlockingHandle[list[int]])
+    count.options(idempotency_key="k", on_conflict="retry_failed").options(on_conflict="restart")
+
+
 @asynccontextmanager
 async def lifespan() -> AsyncGenerator[Order, None]:
     yield Order("a", 1)

@@ -206,6 +206,16 @@ async def senders(client: Client, blocking: BlockingClient) -> None:
     workflow(name="ask", events=approved)  # E
 
 
+async def retriers(client: Client, order: Order) -> None:
+    handle = count.handle(client, "id")
+    await handle.retry(input=process.bind(order))  # E
+    await handle.retry(from_task="ship", input=count.bind())  # E
+    await handle.retry(from_task=ship)  # E
+    await handle.retry(from_start="yes")  # E
+    await client.runs.retry_batch(["id"], limit="5")  # E
+    count.options(on_conflict="replace")  # E
+
+
 def script(client: BlockingClient, order: Order) -> None:
     process.enqueue(client, order)  # E
     process.handle(client, "id")  # E
