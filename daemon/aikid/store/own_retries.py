@@ -1,7 +1,7 @@
 """Have runs go on by their own rule, whose claims have just ended by that: in the same transaction, with locked rows.
 
 What they took behind the cut is unread again, in its order; in a new generation, all that the one before took. The ends
-of children that failed are forgotten: these are retried, and end anew.
+of children that failed are forgotten, also if nobody has taken them: these are retried, and end anew.
 """
 
 from __future__ import annotations
@@ -51,12 +51,16 @@ WITH kept AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b) AS k(run_id, first, last)
 ), again AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b) AS t(run_id, start_id)
+), renewed AS MATERIALIZED (
+  SELECT * FROM unnest(%b, %b) AS n(run_id, start_id)
 ), row AS MATERIALIZED (
   SELECT i.run_id, i.number, i.kind, i.kind = 'child' AND NOT EXISTS (
     SELECT FROM again a WHERE a.run_id = i.run_id AND a.start_id::text = i.name) AS is_over
-  FROM aiki.runs r JOIN aiki.inbox i ON i.run_id = r.id AND i.taken_generation = r.generation
-  WHERE r.id = ANY(%b) AND i.taken_seq IS NOT NULL AND i.kind IN ('event', 'op', 'child')
-    AND NOT EXISTS (SELECT FROM kept k WHERE k.run_id = i.run_id AND i.taken_seq BETWEEN k.first AND k.last)
+  FROM aiki.runs r JOIN aiki.inbox i ON i.run_id = r.id AND i.kind IN ('event', 'op', 'child')
+  WHERE r.id = ANY(%b) AND CASE WHEN i.taken_seq IS NULL THEN i.kind = 'child' AND EXISTS (
+      SELECT FROM renewed n WHERE n.run_id = i.run_id AND n.start_id::text = i.name)
+    ELSE i.taken_generation = r.generation AND NOT EXISTS (
+      SELECT FROM kept k WHERE k.run_id = i.run_id AND i.taken_seq BETWEEN k.first AND k.last) END
 ), gone AS (
   DELETE FROM aiki.inbox i USING row w WHERE i.run_id = w.run_id AND i.number = w.number AND w.is_over
 ), back AS (
@@ -87,14 +91,15 @@ async def go_on(connection: Connection, runs: Sequence[GoesOn]) -> None:
     ids = Uuids([run.run_id for run in runs])
     kept = [(run.run_id, *stretch) for run in runs for stretch in run.kept]
     told = [(run.run_id, start_id) for run in runs for start_id in run.told_again]
+    renewed = [(run.run_id, *one) for run in runs for one in run.renewed]
     back = [
         *(Uuids([run_id for run_id, *_ in kept]), Ints([first for _, first, _ in kept])),
         *(Ints([last for *_, last in kept]), Uuids([run_id for run_id, _ in told]), Uuids([one for _, one in told])),
+        *(Uuids([run_id for run_id, *_ in renewed]), Uuids([start_id for _, start_id, _ in renewed])),
     ]
     await prepared.rows(connection, _BACK, [*back, ids, ids])
     counts = [ids, Ints([run.length for run in runs]), Ints([run.tasks for run in runs])]
     await prepared.rows(connection, _COUNTED, counts)
-    renewed = [(run.run_id, *one) for run in runs for one in run.renewed]
     if renewed:
         parameters = [Uuids([one[place] for one in renewed]) for place in range(3)]
         await prepared.rows(connection, _RENEWED, parameters)

@@ -318,6 +318,20 @@ async def test_a_child_that_failed_is_retried_with_the_run(engine: Engine) -> No
     assert (told_again[0], told_again[1].run_id, told_again[1].state) == (op.id, again.fence.run_id, State.COMPLETED)
 
 
+async def test_the_end_of_a_failed_child_that_nobody_has_taken_is_forgotten_too(engine: Engine) -> None:
+    ops = start(), start()
+    run = await parent_of(engine, *ops)
+    for _ in ops:
+        await failed_child(engine, run)
+    (first, _), (second, _) = ends((await engine.inbox(run.fence.run_id)).arrivals)
+    assert {first, second} == {op.id for op in ops}
+    assert await engine.results(behind(run, 1, told(run, 1, first), cut=1, key=f"end:{first}")) == ["done"]
+    session = await engine.session()
+    assert await engine.results(*[over(child, base=2) for child in await engine.claim(session)]) == ["done", "done"]
+    told_again = ends((await next_claim(engine, run)).arrivals)
+    assert [end.state for _, end in told_again] == [State.COMPLETED, State.COMPLETED]
+
+
 async def test_a_child_that_completed_behind_the_cut_is_told_again(engine: Engine) -> None:
     op = start()
     run = await parent_of(engine, op)
