@@ -129,6 +129,15 @@ async def chain(run: WorkflowRun, n: int) -> list[int]:
 
 
 @workflow
+async def onward(run: WorkflowRun, left: int, done: list[int]) -> list[int]:
+    """A task in each of so many generations."""
+    done.append((await effect.run(run, left)).n)
+    if left:
+        onward.continue_as_new(run, left - 1, done)
+    return done
+
+
+@workflow
 async def mixed(run: WorkflowRun, n: int) -> list[int]:
     """The common load: tasks in a row, branches of unequal depth, one beside a timer, a thread, a retry."""
     done = [(await effect.run(run, n)).n]
@@ -253,5 +262,5 @@ async def nap(run: WorkflowRun, milliseconds: int) -> int:
 
 ALL: list[Workflow[..., Any]] = [
     chain, mixed, held, held_beside_sleep, held_then_sleeps, once_only, once_in_thread, in_thread, in_process, blocks,
-    fan, bulky, nap, hearing, relaying, regretted, *FAMILIES,
+    onward, fan, bulky, nap, hearing, relaying, regretted, *FAMILIES,
 ]  # fmt: skip
