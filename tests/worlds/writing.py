@@ -88,7 +88,7 @@ def _go_on(world: World, end: End) -> None:
     world.journal = []
     world.attempts = [one for one in world.attempts if one.key == DETAILS]
     world.input = bytes(end.input)
-    world.began = None
+    world.attempt, world.began = 1, None
     world.inbox.leave_generation()
 
 

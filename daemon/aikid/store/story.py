@@ -101,10 +101,12 @@ def _moves(run_id: str) -> sa.Subquery:
 
 def _generations(run_id: str) -> sa.Subquery:
     """Return the moves, each with its generation: counted from the end, since the beginning may have been pruned."""
-    h = _moves(run_id)
-    later = sa.func.count().filter(h.c.move == Move.CONTINUE.value).over(order_by=h.c.seq.desc())
+    h, g = _moves(run_id), generations.c
+    later = sa.func.count(g.generation).over(order_by=h.c.seq.desc())
     now = sa.select(runs.c.generation).where(runs.c.id == run_id).scalar_subquery()
-    return sa.select(h, (now - later).label("generation")).subquery()
+    ends = sa.and_(g.run_id == run_id, g.history_seq == h.c.seq)
+    moves = sa.select(h, (now - later).label("generation")).select_from(h.outerjoin(generations, ends))
+    return moves.subquery()
 
 
 def _transitions(run_id: str) -> sa.Select[Any]:

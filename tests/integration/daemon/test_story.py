@@ -143,3 +143,14 @@ async def test_each_generation_is_told_with_its_journal_and_its_tries_and_the_li
         told = await lines(engine, run_id, limit=limit)
         assert words(told) == expected
     assert [line.generation for line in told[:-1]] == [0] * 8 + [1] * 7 + [2] * 2
+
+
+async def test_an_attempt_that_begins_anew_is_told_as_a_generation_of_its_own(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    failed = End(Move.AGAIN, error=FAILED, due_at=1, anew=True)
+    assert await engine.results(unit(await claim(engine), 0, entry("a"), end=failed)) == ["done"]
+    await engine.wake()
+    await engine.record(unit(await claim(engine), 0, entry("b"), end=completed()))
+    told = await lines(engine, run_id)
+    assert words(told) == ["enqueued", "claim", "entry a", "again", "due", "claim", "entry b", "complete"]
+    assert [line.generation for line in told] == [0] * 4 + [1] * 4
