@@ -38,7 +38,7 @@ def _finals(code: CodeType) -> tuple[_Lines, ...]:
 def _is_of(node: ast.AST, code: CodeType) -> bool:
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name != code.co_name:
         return False
-    return code.co_firstlineno == min(node.lineno, *(one.lineno for one in node.decorator_list), node.lineno)
+    return code.co_firstlineno == min(part.lineno for part in (node, *node.decorator_list))
 
 
 def _within(node: ast.AST) -> Iterator[_Lines]:

@@ -44,6 +44,10 @@ def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
             ),
             "labels stage=x, no team",
         ),
+        (
+            HistoryEntry(at=AT, move="continue", state=State.QUEUED, generation=999),
+            "continue ○ queued generation 1,000 begins",
+        ),
         (replace(RETRY, value={"attempt": 2, "cut": 1, "key": RESULT.key}), "retry attempt 2 begins with charge"),
         (replace(RETRY, value={"attempt": 1_000, "cut": 1}), "retry attempt 1,000 begins"),
         (replace(RETRY, value={"attempt": "x"}), 'entry retry:2 → {"attempt":"x"}'),
