@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aiki import Client
+from aiki import Client, Retry, RunFailed, Worker, WorkflowRun, task, workflow
 from tests.integration.worker.test_killed_worker import WORKER, knows
 from tests.servers import Program
 from tests.waiting import ENOUGH, wait_until
@@ -75,3 +75,43 @@ async def test_labels_of_a_body_are_listed_at_once_and_outlive_its_worker(
     assert (await found(**third), await found(**second)) == ([run_id], [])
     entries = [item async for item in client.runs.history(run_id) if item.move == "entry"]
     assert [item.key and item.key.partition(":")[0] for item in entries] == ["labels", "task", "labels"]
+
+
+broken = False
+
+
+@task(retry=Retry.none())
+async def press(page: int) -> int:
+    if broken and page == 2:
+        raise ValueError("out of paper")
+    return page
+
+
+@workflow
+async def pressing(run: WorkflowRun) -> list[dict[str, str]]:
+    seen = [dict(run.labels)]
+    for page in (1, 2):
+        run.set_labels({"page": str(page), "new": None})
+        seen.append(dict(run.labels))
+        await press.run(run, page)
+    return seen
+
+
+@pytest.mark.parametrize("from_task", [None, "press"])
+async def test_labels_of_a_retry_are_those_of_the_place_where_it_goes_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch, from_task: str | None
+) -> None:
+    async def found(**labels: str) -> list[str]:
+        return [run.run_id for run in (await client.runs.list(labels=labels)).runs]
+
+    monkeypatch.setitem(globals(), "broken", True)
+    async with Worker(client, workflows=[pressing]):
+        old = await pressing.options(labels={"new": "yes"}).enqueue(client)
+        with pytest.raises(RunFailed, match="out of paper"):
+            await old.result(timeout=ENOUGH)
+        assert await found(page="2") == [old.run_id]
+        monkeypatch.setitem(globals(), "broken", False)
+        retry = await old.retry() if from_task is None else await old.retry(from_task=from_task)
+        assert await retry.result(timeout=ENOUGH) == [{"new": "yes"}, {"page": "1"}, {"page": "2"}]
+    assert await found(page="2") == [retry.run_id, old.run_id]
+    assert await found(page="1") == await found(new="yes") == []
