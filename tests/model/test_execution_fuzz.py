@@ -46,6 +46,7 @@ async def live_and_replay(seed: int) -> Counter[str]:
     for case in cases:
         case.check_ledger()
         case.check_details()
+        case.check_labels()
     seen: Counter[str] = Counter()
     for case in cases:
         seen += told(case)

@@ -189,6 +189,11 @@ class Case:
         seen = [decoder(Said).decode(row.details).details for row in self.world.attempts if row.key == DETAILS]
         assert [msgspec.json.decode(details) for details in seen] == shown[-1:]
 
+    def check_labels(self) -> None:
+        """Lists go by the labels that the body has at its end."""
+        labelled = [step[2] for step in self.witness.trace if isinstance(step, tuple) and step[1] == "labels"]
+        assert [sorted(self.world.labels.items())] == (labelled[-1:] or [[]])
+
     def cut(self, how: str) -> None:
         if self.world.execution is None:
             return

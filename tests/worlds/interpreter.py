@@ -62,6 +62,8 @@ class Interpreter:
     async def do_own(self, node: Node, env: dict[str, Any]) -> Any:
         self.trace.append((node.id, "own", self.run.now(), self.run.uuid(), self.run.random()))
         self.run.set_details(repr(self.trace[-1]))
+        self.run.set_labels({"own": str(node.id), f"on{node.id % 3}": None if node.number % 2 else str(self.run.now())})
+        self.trace.append((node.id, "labels", sorted(self.run.labels.items())))
         return await self.call(node.id, "t0", [node.id, self.run.random(), str(self.run.now())])
 
     async def do_yield(self, node: Node, env: dict[str, Any]) -> Any:
