@@ -19,6 +19,9 @@ HEARD = [Event(f"event-{number}", type=str) for number in range(EVENTS)]
 PEER = "0190b0a0-0000-7000-8000-00000000000a"
 """Whom programs send to that have no other, beside themselves."""
 
+LABELS_EVERY = 4
+"""Every so many nodes of a program set labels first."""
+
 
 class Interpreter:
     """Runs a program as a workflow's body. `trace` is what a person would see it do, `faults` what must not be."""
@@ -39,8 +42,16 @@ class Interpreter:
         return value
 
     async def go(self, node: Node, env: dict[str, Any]) -> Any:
+        if node.id % LABELS_EVERY == 0:
+            self.label(node)
         method = getattr(self, f"do_{node.kind.replace('if', 'if_').replace('try', 'try_')}")
         return await method(node, dict(env))
+
+    def label(self, node: Node) -> None:
+        """Set two labels, or take one of them back."""
+        before = sorted(self.run.labels.items())
+        self.run.set_labels({"at": str(node.id), f"at{node.id % 5}": None if node.id % 2 else str(self.run.now())})
+        self.trace.append((node.id, "labels", sorted(self.run.labels.items()), before))
 
     # -- one way through
 
@@ -62,8 +73,6 @@ class Interpreter:
     async def do_own(self, node: Node, env: dict[str, Any]) -> Any:
         self.trace.append((node.id, "own", self.run.now(), self.run.uuid(), self.run.random()))
         self.run.set_details(repr(self.trace[-1]))
-        self.run.set_labels({"own": str(node.id), f"on{node.id % 3}": None if node.number % 2 else str(self.run.now())})
-        self.trace.append((node.id, "labels", sorted(self.run.labels.items())))
         return await self.call(node.id, "t0", [node.id, self.run.random(), str(self.run.now())])
 
     async def do_yield(self, node: Node, env: dict[str, Any]) -> Any:
