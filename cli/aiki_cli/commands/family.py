@@ -32,7 +32,7 @@ async def read(client: Client, run: RunStatus) -> Member:
         for start in range(0, len(level), _AT_ONCE):
             if shown + len(below) >= TREE_RUNS:
                 return top
-            some = [member for member in level[start : start + _AT_ONCE] if member.run.children and not member.is_met]
+            some = [member for member in level[start : start + _AT_ONCE] if member.run.children and member.is_own]
             await asyncio.gather(*(_look(client, member) for member in some))
             below += [child for member in some for child in member.family or ()]
         shown += len(below)
@@ -46,7 +46,7 @@ async def _look(client: Client, member: Member) -> None:
 
     run_id = member.run.run_id
     last = await client.runs.list(parent=run_id, limit=FAMILY_RUNS)
-    member.family = [Member(run, is_met=run.parent_id != run_id) for run in reversed(last.runs)]
+    member.family = [Member(run, is_own=run.parent_id == run_id) for run in reversed(last.runs)]
     if last.cursor is not None:
         member.earlier = await _earlier(client, run_id, last.runs)
 

@@ -26,8 +26,8 @@ class Member:
     """A run and its family, as far as that is shown."""
 
     run: RunStatus
-    is_met: bool = False
-    """The run above has not started it: it has met it by its key, and hears of its end."""
+    is_own: bool = True
+    """Else the run above has found it by its key, or has left it to its own retry."""
     family: list[Member] | None = None
     """Its children, the first started first; None if they are not looked at here."""
     earlier: Mapping[str, RunCount] = field(default_factory=dict)
@@ -48,7 +48,7 @@ def _walk(member: Member) -> Iterator[Member]:
 def _nested(member: Member) -> dict[str, Any]:
     return {
         **to_object(member.run),
-        "met": member.is_met,
+        "own": member.is_own,
         "family": None if member.family is None else [_nested(child) for child in member.family],
         "earlier": {state: {"runs": count.runs, "capped": count.capped} for state, count in member.earlier.items()},
     }
@@ -80,12 +80,12 @@ def _text(label: str) -> Text:
 
 def _label(member: Member, width: int, now: datetime) -> str:
     run = member.run
-    is_left_out = member.family is None and run.children and not member.is_met
+    is_left_out = member.family is None and run.children and member.is_own
     parts = [
         state_text(run.state),
         f"{run.workflow} {run.version}",
         name_on(width, run),
-        "(met by its key)" if member.is_met else "",
+        "" if member.is_own else "(child of another run)",
         f"({run.children:,} children, not shown)" if is_left_out else "",
         summary(run, now),
     ]

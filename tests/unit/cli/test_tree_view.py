@@ -31,7 +31,7 @@ PARCELS = Member(
     family=[Member(run(5, "parcel", State.FAILED, parent_id="0199-4", depth=2, children=7))],
     earlier={"running": RunCount(20), "completed": RunCount(10_000, capped=True)},
 )
-STOCK = Member(run(6, "stock", State.QUEUED, children=3), is_met=True)
+STOCK = Member(run(6, "stock", State.QUEUED, children=3), is_own=False)
 ORDER = Member(run(1, "order", State.WAITING, children=3), family=[PAYMENT, PARCELS, STOCK])
 
 
@@ -48,21 +48,21 @@ def test_a_person_sees_who_has_started_whom_and_how_many_are_not_shown(capsys) -
         "├── ● running  parcels 1  0199-4",
         "│   ├── … earlier: 20 running, 10,000+ completed",
         "│   └── ✗ failed  parcel 1  0199-5  (7 children, not shown)",
-        "└── ○ queued  stock 1  0199-6  (met by its key)",
+        "└── ○ queued  stock 1  0199-6  (child of another run)",
     ]
 
 
 def test_a_program_reads_the_same_nested(capsys) -> None:
     order = json.loads(shown(Mode.JSON, capsys))
     payment, parcels, stock = order["family"]
-    assert (order["id"], order["children"], order["met"], order["earlier"]) == ("0199-1", 3, False, {})
+    assert (order["id"], order["children"], order["own"], order["earlier"]) == ("0199-1", 3, True, {})
     assert [child["state"] for child in payment["family"]] == ["waiting"]
     assert (payment["parent_id"], payment["family"][0]["depth"]) == ("0199-1", 2)
     assert parcels["earlier"] == {
         "running": {"runs": 20, "capped": False},
         "completed": {"runs": 10_000, "capped": True},
     }
-    assert (stock["met"], stock["family"], stock["parent_id"]) == (True, None, None)
+    assert (stock["own"], stock["family"], stock["parent_id"]) == (False, None, None)
 
 
 def test_a_script_gets_a_line_for_each_run_before_its_children(capsys) -> None:
