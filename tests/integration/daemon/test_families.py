@@ -6,12 +6,15 @@ import pytest
 from msgspec import DecodeError, Raw
 from msgspec.structs import replace
 
+from aiki.core.errors import PayloadError
 from aiki.core.states import Move, State
+from aiki.rules.arriving import reached
+from aiki.rules.standing import Standing
 from aiki.wire.codec import decode, encode, encode_reply
 from aiki.wire.limits import UNIT_ITEMS
 from aiki.wire.messages import ChildEnd, End, Inbox, Record, Recorded
 from aikid.engine import arrivals
-from tests.integration.daemon.engine import Engine, entry, event, parked, running_engine, unit
+from tests.integration.daemon.engine import Engine, entry, event, new_run, parked, running_engine, unit
 from tests.integration.daemon.family import CHILD, ends, over, parent_of, start, starting
 
 pytestmark = pytest.mark.anyio
@@ -219,3 +222,36 @@ async def test_children_have_their_options_on_a_route_that_nobody_serves(engine:
     rows = await engine.execute("SELECT extract(epoch FROM look_at - now())::int FROM aiki.deadlines")
     assert rows[0][0] in range(7_000, 7_201)
     assert (engine.namespace, "unserved", "9") in engine.met
+
+
+async def test_an_end_wakes_whom_the_rule_says(engine: Engine) -> None:
+    """Every state and wait, with fewer and more ends still missing than the one that comes."""
+    waits = [frozenset[str](), frozenset({CHILD}), frozenset({CHILD, "event:approved"}), frozenset({"op"})]
+    stands = [State.WAITING, State.SLEEPING, State.RETRYING, State.PAUSED, State.QUEUED, State.RUNNING]
+    cases = [
+        Standing(state, 1, news=3, waits=words, wakes_at=wakes_at)
+        for state in stands
+        for words in waits
+        for wakes_at in (None, 4, 5)
+    ]
+    await engine.enqueue(*(new_run() for _ in cases))
+    runs = await engine.claim(await engine.session(), limit=len(cases))
+    assert set(await engine.results(*(starting(run, start()) for run in runs))) == {"done"}
+    children = {child.parent: child for child in await engine.claim(await engine.session(), limit=len(cases))}
+    for run, case in zip(runs, cases, strict=True):
+        await engine.execute(
+            "UPDATE aiki.runs SET state = %s, news_seq = 3, waits = %s, wake_news = %s WHERE id = %s",
+            *(case.state, sorted(case.waits) or None, case.wakes_at, run.fence.run_id),
+        )
+    assert set(await engine.results(*(over(children[run.fence.run_id]) for run in runs))) == {"done"}
+    found = [await engine.state(run.fence.run_id) for run in runs]
+    assert found == [reached(case, [CHILD]).state for case in cases]
+
+
+async def test_an_end_that_no_message_can_bring_any_more_is_refused_by_its_name(engine: Engine) -> None:
+    """The server took more when the child ended than it does now."""
+    run = await parent_of(engine, start())
+    await engine.record(over(await engine.claim_one(), b'"%s"' % (b"x" * 200_000)))
+    engine.room = 64 * 1024
+    with pytest.raises(PayloadError, match="arrival 1 of run"):
+        await engine.inbox(run.fence.run_id)

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from aiki.core.states import State
 from aiki.wire.messages import Claimed, Outcome, Started, StopOp, Unit
-from tests.integration.daemon.engine import Engine, completed, new_id, op, parked, unit
+from tests.integration.daemon.engine import Engine, completed, new_id, op, parked, running_engine, unit
 from tests.integration.daemon.family import CHILD, done, ends, over, parent_of, start, starting
 
 pytestmark = pytest.mark.anyio
@@ -91,9 +91,17 @@ async def test_a_start_that_is_repeated_is_answered_once(engine: Engine) -> None
     assert len(await engine.execute("SELECT start_id FROM aiki.children")) == 1
 
 
-async def test_what_was_found_by_its_key_is_not_cancelled_with_the_parent(engine: Engine) -> None:
+async def test_a_key_of_another_namespace_is_another_key(engine: Engine) -> None:
+    async with running_engine(engine.database, "elsewhere") as elsewhere:
+        await elsewhere.queued_run(key="k", digest=DIGEST)
+    child = start(key="k", digest=DIGEST)
+    assert await started(engine, await parent_of(engine, child)) == [Started("started", child.id)]
+
+
+async def test_what_was_found_by_its_key_is_not_cancelled_with_the_parent_nor_boosted(engine: Engine) -> None:
     holder = await engine.queued_run(key="k", digest=DIGEST)
-    run = await parent_of(engine, start(key="k", digest=DIGEST), priority=1)
+    run = await parent_of(engine, start(key="k", digest=DIGEST, priority=50), priority=1)
+    assert (await engine.status(holder)).priority == 0
     assert await engine.results(unit(run.fence, 1, end=completed())) == ["done"]
     await done(engine)
     assert await engine.state(holder) is State.QUEUED
