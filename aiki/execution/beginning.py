@@ -5,24 +5,57 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from aiki.core.errors import AikiError
 from aiki.execution.body import Body
 from aiki.execution.journal import Journal
 from aiki.execution.kinds.labels import since
 from aiki.inside.workflow_run import WorkflowRun
 
 if TYPE_CHECKING:
+    from aiki.definitions.workflow import Workflow
     from aiki.execution.arrivals import Arrivals
     from aiki.execution.cancelling import Tries
     from aiki.execution.outbox import Outbox
+    from aiki.execution.reading import Reading
+    from aiki.execution.tasks.attempts import Attempts
     from aiki.rules.histories import History
     from aiki.wire.messages import Claimed
 
 _logger: Final = logging.getLogger("aiki.execution")
 
 
-def make_body(
+def begin(
+    claimed: Claimed,
+    workflow: Workflow[Any, Any],
+    reading: Reading,
+    *,
+    arrivals: Arrivals,
+    attempts: Attempts,
+    outbox: Outbox,
+) -> Body | BaseException:
+    """Return the body of a claim of which all is read, about to take its first step; or what has failed it before."""
+    try:
+        args, kwargs = workflow.parameters.decode(claimed.input)
+    except AikiError as error:
+        return error
+    outbox.know(reading.entries, reading.tries, claimed.labels)
+    history, given_up = reading.history()
+    attempts.know(reading.tries, given_up)
+    arrivals.know_ends(reading.ends)
+    body, run = _make_body(claimed, history, reading.labels(), arrivals=arrivals, tries=attempts, outbox=outbox)
+    try:
+        # Inside of its loop: what a decorator does before it has a coroutine is the body's too.
+        with body.loop.stepping:
+            body.begin(workflow.fn(run, *args, **kwargs))
+    except BaseException as error:  # noqa: BLE001 - the boundary of user code
+        body.leave()
+        return error
+    return body
+
+
+def _make_body(
     claimed: Claimed,
     history: History,
     labels: Mapping[str, str],

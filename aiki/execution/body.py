@@ -19,20 +19,20 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
-from aiki.core.errors import UsageError
 from aiki.execution.audit import watch
 from aiki.execution.calls import CallTable
 from aiki.execution.cancelling import Cancelling, interrupt
 from aiki.execution.deliveries import Deliveries, Diverged, Gone
 from aiki.execution.divergence import explain
-from aiki.execution.family import Family
-from aiki.execution.faults import Faults, of_context, tell_unmade, tell_unseen
+from aiki.execution.family import Family, stay
+from aiki.execution.faults import Faults, mark_as_seen, of_context, tell_unmade, tell_unseen
 from aiki.execution.kinds import KINDS
 from aiki.execution.loop import RunLoop
 from aiki.execution.onward import Onward, check
 from aiki.execution.outcome import Outcome
 from aiki.execution.timers import LAST_DATE
 from aiki.execution.unwinding import Unwinding, waiting_lines
+from aiki.inside.durable import outside
 from aiki.inside.kin import all_of
 from aiki.inside.onward import JournalSize
 
@@ -44,10 +44,9 @@ if TYPE_CHECKING:
     from aiki.execution.journal import Journal
     from aiki.execution.kind import A, Arriving, DurableCall, Waited
     from aiki.inside.durable import Ask, R
-    from aiki.inside.kin import Kin
     from aiki.inside.onward import Next
     from aiki.rules.histories import History
-    from aiki.wire.messages import Claimed, Entry, SendOp, StartOp, StopOp, TimerAsk
+    from aiki.wire.messages import Claimed, Entry, TimerAsk
 
 WAKE: Final = "wake"
 """What a parked run calls the arrival that ends a sleep."""
@@ -114,7 +113,7 @@ class Body:
     def ask(self, ask: Ask[R], /) -> R:
         """Have the kind answer what is asked."""
         if _get_running_loop() is not self.loop:
-            raise _outside(str(ask))
+            raise outside(str(ask))
         kind = KINDS[ask.kind]
         answer: R = self._unwinding.refuse() if self._unwinding.begun and not kind.at_once else kind.ask(self, ask)
         return answer
@@ -158,7 +157,7 @@ class Body:
     def require_inside(self, what: str) -> None:
         """Raise UsageError in another run's body, in a task, in a thread and after the run."""
         if _get_running_loop() is not self.loop:
-            raise _outside(what)
+            raise outside(what)
 
     # -- aiki.execution.kind.Asker: how its kinds answer
 
@@ -254,8 +253,7 @@ class Body:
 
     def take_started(self, *, may_start_children: bool) -> Sequence[DurableCall[Any]]:
         """Return the new calls that are free to start, in the order they were asked for; children are started first."""
-        calls = self._calls
-        held = calls.held
+        calls, held = self._calls, self._calls.held
         if not (held or calls.family) or self.outcome is not Outcome.RUNNING or not self._deliveries.may_start():
             return ()
         if may_start_children:
@@ -263,24 +261,10 @@ class Body:
         calls.held = {}
         return list(held.values())
 
-    def take_starts(self) -> Sequence[StartOp | SendOp | StopOp]:
-        """Return the starts of children that were let go, and what goes behind them; what lists them is recorded."""
-        family = self._calls.family
-        return () if family is None else family.take_sent()
-
     @property
-    def has_family(self) -> bool:
-        """Whether it has started children."""
-        return self._calls.family is not None
-
-    def holds(self, op: SendOp | StopOp) -> bool:
-        """Tell whether this is for a child whose start is held: then it goes right behind that."""
-        return self._calls.family is not None and self._calls.family.holds(op)
-
-    @property
-    def holds_starts(self) -> bool:
-        """Whether it has started children that were not let go."""
-        return self._calls.family is not None and bool(self._calls.family.held)
+    def children(self) -> Family | None:
+        """Its children, if it has started any."""
+        return self._calls.family
 
     @property
     def is_waiting(self) -> bool:
@@ -317,11 +301,12 @@ class Body:
     @property
     def awaits_commit(self) -> bool:
         """Whether more is let go once a commit is done: that of its cancel, or that of the first of its starts."""
-        return self._cancelling.is_unwritten or self.holds_starts
+        family = self._calls.family
+        return self._cancelling.is_unwritten or (family is not None and bool(family.held))
 
     def written(self, entries: Iterable[Entry]) -> bool:
         """Take in that these entries are durable; tell whether that lets go what was held until then."""
-        return self._cancelling.written(entries) or self.holds_starts
+        return self._cancelling.written(entries) or self.awaits_commit
 
     @property
     def has_tries_alone(self) -> bool:
@@ -385,15 +370,6 @@ class Body:
 
     # -- private
 
-    def _stay(self, main: Task[Any], children: Sequence[Kin]) -> Task[Any]:
-        """Have the body end when these children have: return what comes to its end then."""
-
-        async def stay() -> Any:
-            await self.ask(all_of(children))
-            return main.result()
-
-        return self.loop.add_task(stay(), context=copy_context())
-
     def _await_arrival(self, call: DurableCall[A], kind: Arriving[A]) -> None:
         call.child = kind.child(call.ask)
         if call.child is not None:
@@ -419,7 +395,7 @@ class Body:
             return None
         family = self._calls.family
         if family is not None and (children := family.take_closing()):
-            self._main = self._stay(main, children)
+            self._main = self.loop.add_task(stay(main, self.ask(all_of(children))), context=copy_context())
             return self._main
         error = CancelledError("the body cancelled itself") if main.cancelled() else main.exception()
         self._deliveries.end()
@@ -435,14 +411,9 @@ class Body:
             self.error = error
         return None
 
-    def _explained(self, error: Diverged) -> str:
-        if isinstance(error, Gone):
-            return str(error)
-        return explain(str(error), self._deliveries.journal, self._calls.asked(), self.waiting_lines())
-
     def _break_out(self, error: BaseException) -> None:
         """Take in what asyncio lets out of the loop: the end of the body or its generation, and not of the worker."""
-        self._mark_as_seen(error)
+        mark_as_seen(self.loop, error)
         if self.onward is not None:
             self._leave_generation()
         else:
@@ -462,25 +433,15 @@ class Body:
             self._end(Outcome.CONTINUED)
 
     def _diverge(self, error: Diverged) -> None:
-        self.diff = self._explained(error)
+        asked, where = self._calls.asked(), self.waiting_lines()
+        self.diff = (
+            str(error) if isinstance(error, Gone) else explain(str(error), self._deliveries.journal, asked, where)
+        )
         self._end(Outcome.DIVERGED)
-
-    def _mark_as_seen(self, error: BaseException) -> None:
-        for task in self.loop.tasks:
-            if task.done() and getattr(task, "_exception", None) is error:
-                task.exception()  # the run's failure tells it
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self._unwinding.begin()
-
-
-def _outside(what: str) -> UsageError:
-    return UsageError(
-        f"{what} was called outside of the body of its workflow",
-        hint="call it in the workflow's own function, or in an `async def` that this awaits, and hand on what it"
-        " returns",
-    )
 
 
 def _salt(origin_id: str) -> int:

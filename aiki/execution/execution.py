@@ -16,9 +16,10 @@ from aiki.core.states import TERMINAL, Move, target
 from aiki.execution import ends
 from aiki.execution.again import end_of
 from aiki.execution.arrivals import Arrivals
-from aiki.execution.beginning import make_body
+from aiki.execution.beginning import begin
 from aiki.execution.body import Body
 from aiki.execution.kind import Outside
+from aiki.execution.letting import let_go, send, take_back
 from aiki.execution.outbox import Outbox
 from aiki.execution.outcome import Outcome
 from aiki.execution.phases import Happening, Lifecycle, Phase
@@ -225,28 +226,14 @@ class Execution:
     # -- private: the body
 
     def _begin(self, reading: Reading) -> None:
-        claimed, workflow, outbox = self.claimed, self._workflow, self._outbox
-        try:
-            args, kwargs = workflow.parameters.decode(claimed.input)
-        except AikiError as error:
-            self._stop_with(ends.failed(error))
-            return
-        outbox.know(reading.entries, reading.tries, claimed.labels)
-        history, given_up = reading.history()
-        self._attempts.know(reading.tries, given_up)
         self._reading = None
-        self._arrivals.know_ends(reading.ends)
-        body, run = make_body(
-            claimed, history, reading.labels(), arrivals=self._arrivals, tries=self._attempts, outbox=outbox
+        begun = begin(
+            self.claimed, self._workflow, reading, arrivals=self._arrivals, attempts=self._attempts, outbox=self._outbox
         )
-        self._body = body
-        try:
-            # Inside of its loop: what a decorator does before it has a coroutine is the body's too.
-            with body.loop.stepping:
-                body.begin(workflow.fn(run, *args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 - the boundary of user code
-            self._stop_with(ends.failed(error))
+        if isinstance(begun, BaseException):
+            self._stop_with(ends.failed(begun))
             return
+        self._body = begun
         self._life.move(Happening.BEGIN)
         self._turns.take()
         if self._arrivals.behind:
@@ -287,16 +274,9 @@ class Execution:
             watchdog.end()
         if more or step.spinning_from:
             step.paused(body.waiting_lines, more=more)
-        for call in body.take_abandoned():
-            call.kind.abandon(call, outside)
-            if body.is_cancelled:  # the interruption has waited for its try, and nothing else may come any more
-                self._turns.stirred = self._turns.again = True
-        draining = self._life.draining
-        may_start_children = not draining and outbox.starts_are_durable
-        for call in body.take_started(may_start_children=may_start_children):
-            call.kind.start(call, outside, now, announce=not draining)
-        if body.has_family:
-            self._start_children(body)
+        if take_back(body, outside):  # the interruption has waited for its try, and nothing else may come any more
+            self._turns.stirred = self._turns.again = True
+        let_go(body, outbox, self._life, outside, now)
         if not more and (said := body.shown) is not None:  # behind the starts: these do not wait for it
             outbox.show(said, now)
         if body.outcome is not Outcome.RUNNING:
@@ -307,20 +287,8 @@ class Execution:
             _logger.warning("run %s: %s", self.fence.run_id, ends.near(outbox, self._limits))
         return more
 
-    def _start_children(self, body: Body) -> None:
-        """Start what was let go in the next unit, which lists it."""
-        for op in body.take_starts():
-            self._outbox.add_op(op)
-        if self._life.draining and body.holds_starts:
-            self._life.holds_back = True
-
     def _send(self, op: SendOp | StartOp | StopOp) -> None:
-        """Send this in the next unit; while the worker drains that is left to the next claim, as tries are."""
-        body = self._body
-        if self._life.draining:
-            self._life.holds_back = True
-        elif isinstance(op, StartOp) or body is None or not body.holds(op):
-            self._outbox.add_op(op)
+        send(op, self._body, self._outbox, self._life)
 
     def _on_outcome(self, call: TaskCall | None, ok: bool, value: bytes) -> None:
         """Take in a final outcome, or (without a call) that an attempt has failed."""

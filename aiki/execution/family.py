@@ -7,7 +7,8 @@ of them would be looked through at each of F ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from asyncio import Task
+from collections.abc import Awaitable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -196,6 +197,12 @@ class Family:
             if child.id in self._awaited:
                 heappush(self._ripe, (0, child.id))  # by a wait for several: whoever waits for it alone is next
         return True
+
+
+async def stay(main: Task[Any], ends: Awaitable[None]) -> Any:
+    """Wait for these ends of children, and return what the body's main task has come to, or raise it."""
+    await ends
+    return main.result()
 
 
 def id_of(call: DurableCall[Start]) -> str:

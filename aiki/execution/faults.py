@@ -89,6 +89,13 @@ def tell_unseen(loop: RunLoop) -> None:
             loop.call_exception_handler({"task": task, "exception": task.exception()})
 
 
+def mark_as_seen(loop: RunLoop, error: BaseException) -> None:
+    """Have nobody told of the branch that ended with this: the run's failure tells it."""
+    for task in loop.tasks:
+        if task.done() and getattr(task, "_exception", None) is error:
+            task.exception()
+
+
 def tell_unmade(loop: RunLoop, asked: Iterable[str]) -> None:
     """Tell the loop's owner which calls its body `asked` for last and did not await: nothing came of them."""
     for call in asked:

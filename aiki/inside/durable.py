@@ -10,6 +10,7 @@ from typing import ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 from msgspec import Raw, Struct
 
+from aiki.core.errors import UsageError
 from aiki.inside.onward import JournalSize, Next
 
 R = TypeVar("R")
@@ -63,3 +64,12 @@ class Durable(Protocol):
     def require_inside(self, what: str) -> None:
         """Raise UsageError, about `what`, in another run's body, in a task, in a thread and after the run."""
         ...
+
+
+def outside(what: str) -> UsageError:
+    """Return the error of a durable call that was made elsewhere than in the body that it is of."""
+    return UsageError(
+        f"{what} was called outside of the body of its workflow",
+        hint="call it in the workflow's own function, or in an `async def` that this awaits, and hand on what it"
+        " returns",
+    )
