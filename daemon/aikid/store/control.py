@@ -65,7 +65,9 @@ FROM held h LEFT JOIN freed f ON f.id = h.id
 """
 
 # `inbox_sent`.
-_IS_REPEAT: Final = "EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = h.origin_id AND i.send_id = %(order)s)"
+_IS_REPEAT: Final = """
+((SELECT i.number FROM aiki.inbox i WHERE i.origin_id = h.origin_id AND i.send_id = %(order)s) IS NOT NULL)
+""".strip()
 # The clock is read with the row's lock held, as for any arrival. Whether it is a repeat is read as it was before that:
 # of two at once the later meets a duplicate key, and is done again whole. What a running run has not read yet is
 # counted by `inbox_unread`, so that whoever wakes it again and again fills neither its inbox nor its worker.

@@ -33,7 +33,8 @@ JUDGED: Final = f"""
 met AS MATERIALIZED (
   SELECT a.*, CASE
     WHEN a.id IS NULL THEN 'unknown'
-    WHEN EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = a.origin_id AND i.send_id = a.send_id) THEN 'repeated'
+    WHEN (SELECT i.number FROM aiki.inbox i WHERE i.origin_id = a.origin_id AND i.send_id = a.send_id) IS NOT NULL
+      THEN 'repeated'
     WHEN h.number IS NOT NULL THEN CASE WHEN h.digest = a.digest THEN 'repeated' ELSE 'conflict' END
     WHEN a.retried_by IS NOT NULL AND aiki.again() THEN NULL
     WHEN a.state IN ({quoted(TERMINAL)}) THEN 'ended'
@@ -60,8 +61,10 @@ met AS MATERIALIZED (
 `origin_id`, `unread` and `retried_by` of the locked run that it is sent to, null if there is none. One that was retried
 since this statement looked for the newest is not that: it looks again.
 
-The inbox is read by its unique indexes, as it was before the locks: what has come there since meets a duplicate key,
-and the statement is undone whole and repeated. Of two events in one statement that are the same the first is taken.
+The inbox is read by its unique indexes (what returns a value is looked up for each; an EXISTS was made a hash of the
+whole table, by a plan of when that was empty), as it was before the locks: what has come there since meets a duplicate
+key, and the statement is undone whole and repeated. Of two events in one statement that are the same the first is
+taken.
 """
 OF_EVENTS: Final = f"""
 SELECT j.id, j.n, 0, '{EVENT}', j.name, j.send_id, j.key, j.digest, j.value, j.origin_id, '{EVENT}:' || j.name

@@ -115,7 +115,8 @@ JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
 CROSS JOIN LATERAL (
   SELECT r.id::text, r.news_seq FROM aiki.runs r
   WHERE r.session_id = s.id AND r.namespace = s.namespace AND r.state = '{State.RUNNING}' AND r.news_seq > 0
-    AND (r.wanted IS NOT NULL OR EXISTS (SELECT FROM aiki.inbox i WHERE i.run_id = r.id AND i.taken_seq IS NULL))
+    AND (r.wanted IS NOT NULL OR (
+      SELECT i.number FROM aiki.inbox i WHERE i.run_id = r.id AND i.taken_seq IS NULL LIMIT 1) IS NOT NULL)
   LIMIT %b
 ) AS held
 """

@@ -38,6 +38,8 @@ from aikid.app import App
 from aikid.engine import claims
 from aikid.main import GC_THRESHOLDS
 from aikid.ops import OPS
+from aikid.store import inbox
+from aikid.store.pool import Connection as PoolConnection
 from tests.integration.daemon.asking import ask_together, send_together
 from tests.integration.daemon.costing import CountedPool
 from tests.integration.daemon.engine import (
@@ -274,3 +276,23 @@ async def test_a_claim_asks_for_no_more_than_there_is_of_a_run(engine: Engine) -
     tried = Attempt("task:b:0:0", 1, Raw(b"{}"), None)
     assert await engine.results(unit(run.fence, 0, entry(), attempts=[tried], end=End(Move.RELEASE))) == ["done"]
     assert await trips(engine, session) == 5
+
+
+async def test_a_send_looks_at_no_whole_inbox_by_a_plan_of_when_there_was_none(engine: Engine) -> None:
+    runs = [await engine.queued_run() for _ in range(20)]
+
+    async def scans(connection: PoolConnection) -> int:
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        cursor = await connection.execute("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'inbox'")
+        ((count,),) = await cursor.fetchall()
+        return int(count)
+
+    async def work(connection: PoolConnection) -> int:
+        for _ in range(3):
+            await inbox.send(connection, [engine.namespace] * 200, [event(runs[n % 20]) for n in range(200)])
+        before = await scans(connection)
+        for run_id in runs:
+            await inbox.send(connection, [engine.namespace], [event(run_id)])
+        return await scans(connection) - before
+
+    assert await engine.pool.run(work) == 0
