@@ -71,12 +71,15 @@ async def obey_all(wire: Wire, order: Order, run_ids: Sequence[str]) -> list[Run
     ordered: list[Ordered] = []
     for start in range(0, len(run_ids), BATCH_RUNS):
         ordered += (await wire.call(order.to(list(run_ids[start : start + BATCH_RUNS])))).outcomes
-    refused = {
-        run_id: error
-        for run_id, one in zip(run_ids, ordered, strict=True)
-        if (error := _refusal(wire, order.kind, run_id, one)) is not None
+    each = list(zip(run_ids, ordered, strict=True))
+    refused = {run_id: error for run_id, one in each if (error := _refusal(wire, order.kind, run_id, one)) is not None}
+    read = [run_id for run_id, one in each if run_id not in refused or one.result == "too_late"]
+    found = await waits.read(wire, read)
+    refused |= {
+        run_id: _retried(order.kind, run_id, run.retried_by)
+        for run_id, run in found.items()
+        if run.retried_by is not None
     }
-    found = await waits.read(wire, [run_id for run_id in run_ids if run_id not in refused])
     return [refused.get(run_id) or found.get(run_id) or _unknown(wire, run_id) for run_id in run_ids]
 
 
@@ -97,6 +100,15 @@ def _refusal(wire: Wire, kind: Kind, run_id: str, ordered: Ordered) -> AikiError
             return Conflict(f"run {run_id} is {ordered.state}: only what is {states} can be resumed")
         case _:
             return None
+
+
+def _retried(kind: Kind, run_id: str, newest: str) -> Conflict:
+    """Return the error for a run in whose place another goes on. What is sent to it gets there; orders mean one run."""
+    return Conflict(
+        f"run {run_id} has ended, and run {newest} goes on in its place: {kind.op} that",
+        hint=f'await client.runs.{kind.op}("{newest}")',
+        command=f"aiki run {kind.op} {newest}",
+    )
 
 
 def _unknown(wire: Wire, run_id: str) -> NotFound:

@@ -28,6 +28,9 @@ def test_a_run_is_retried_and_whoever_follows_it_gets_to_the_new_one(aiki, faile
     assert (done.code, done.json["retry_of"]) == (0, old)
     new = done.json["id"]
     assert aiki("run", "retry", old, "-o", "ids").lines == [new], "one retry a run"
+    for order in ("cancel", "pause"):
+        refused = aiki("run", order, old)
+        assert (refused.code, f"hint: aiki run {order} {new}" in refused.err) == (6, True), refused.err
     assert (aiki("wait", old).code, aiki("wait", old).out) == (0, '"mended"\n')
     status = aiki("status", old, "-o", "json").json
     assert (status["id"], status["retry_of"], status["state"]) == (new, old, "completed")
