@@ -17,6 +17,7 @@ from aiki import (
     RunFailed,
     RunFilter,
     RunStatus,
+    RunTimedOut,
     State,
     UsageError,
     Worker,
@@ -25,6 +26,7 @@ from aiki import (
     task_run,
     workflow,
 )
+from tests.servers import Aikid
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -259,3 +261,74 @@ async def test_another_input_begins_anew(client: Client) -> None:
         new = await old.retry(input=part.bind("ship"))
         assert await new.result(timeout="20s") == "ship"
         assert await old.result() == "ship"
+
+
+async def test_a_run_that_timed_out_has_its_whole_timeout_again(client: Client) -> None:
+    async with Worker(client, workflows=[approving]):
+        old = await client.enqueue(approving.options(timeout="1s").bind())
+        with pytest.raises(RunTimedOut):
+            await old.result(timeout="20s")
+        new = await old.retry()
+        await old.send(approved, "alice")
+        await old.send(approved, "bob")
+        assert await new.result(timeout="20s") == "alice, bob"
+        status = await new.status()
+    assert status.deadline is not None
+    assert status.deadline > status.created_at
+
+
+@task(at_most_once=True)
+async def pay() -> str:
+    return note("pay")
+
+
+@workflow
+async def paying(run: WorkflowRun) -> str:
+    return await pay.run(run)
+
+
+async def test_what_may_begin_but_once_begins_again_only_where_that_is_said(client: Client) -> None:
+    broken.add("pay")
+    async with Worker(client, workflows=[paying]):
+        old = await client.enqueue(paying.bind())
+        with pytest.raises(RunFailed):
+            await old.result(timeout="20s")
+        broken.clear()
+        with pytest.raises(Conflict, match="may not begin pay twice") as refused:
+            await old.retry(force=True)
+        assert refused.value.command == f"aiki run retry {old.run_id} --again pay"
+        new = await old.retry(again="pay")
+        assert await new.result(timeout="20s") == "pay"
+    assert names() == ["pay"]
+
+
+async def test_whoever_watches_a_run_that_was_retried_sees_the_retry_end(client: Client) -> None:
+    broken.add("ship")
+    async with Worker(client, workflows=[order]):
+        old = await client.enqueue(order.bind())
+        with pytest.raises(RunFailed):
+            await old.result(timeout="20s")
+        broken.clear()
+        new = await old.retry()
+        seen = [status async for status in old.watch()]
+    assert {status.run_id for status in seen} == {new.run_id}
+    assert (seen[-1].state, seen[-1].retry_of) == (State.COMPLETED, old.run_id)
+
+
+async def test_a_script_retries_a_run(client: Client, aikid: Aikid, namespace: str) -> None:
+    broken.add("ship")
+
+    def script() -> list[str]:
+        with Client.blocking(aikid.nats_url, namespace=namespace) as blocking:
+            old = blocking.enqueue(order.bind())
+            with pytest.raises(RunFailed):
+                old.result(timeout="20s")
+            broken.clear()
+            assert old.retry().result(timeout="20s") == ["reserve", "charge", "ship"]
+            assert blocking.runs.retry(old.run_id).retry_of == old.run_id
+            (outcome,) = blocking.runs.retry_batch([old.run_id], per_second=10)
+            assert isinstance(outcome, RunStatus)
+            return old.result()
+
+    async with Worker(client, workflows=[order]):
+        assert await asyncio.to_thread(script) == ["reserve", "charge", "ship"]
