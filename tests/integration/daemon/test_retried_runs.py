@@ -351,3 +351,47 @@ async def test_the_entry_says_where_a_retry_cut_and_how_long_it_was_idle(engine:
     assert said.at - said.idle == BAD.at
     alone = Unit(new.fence, 3, [outcome("bad", asked=1)], [], completed())
     assert await engine.results(alone) == ["done"]
+
+
+async def test_a_child_that_is_retried_beside_its_parent_is_retried_once_and_is_the_new_parents_own(
+    engine: Engine, rival: Engine
+) -> None:
+    child = start()
+    await engine.queued_run()
+    parent = await engine.claim_one()
+    assert await engine.results(starting(parent, child)) == ["done"]
+    end = structs.replace(failed(1), parent=True)
+    assert await engine.results(unit((await engine.claim_one()).fence, 0, BAD, end=end)) == ["done"]
+    gone = Entry("end:flow:d:1", False, Raw(b"null"), 1, None, 1, (1,))
+    assert await engine.results(unit(parent.fence, 1, gone, end=failed(2))) == ["done"]
+    await done(engine)
+    async with locked(engine.database, LOCK, child.id) as holder:
+        orders = [
+            asyncio.create_task(retried(one, run_id))
+            for one, run_id in ((engine, parent.fence.run_id), (rival, child.id))
+        ]
+        await engine.until_waiting(2)
+        await holder.commit()
+    new, renewed = await asyncio.gather(*orders)
+    assert new.result == "retried"
+    runs = "SELECT id::text, parent_id::text FROM aiki.runs WHERE origin_id = %s AND id <> origin_id"
+    assert await engine.execute(runs, child.id) == [(renewed.run_id, new.run_id)]
+
+
+async def test_children_whose_ends_were_given_before_the_cut_stay_as_they_are(engine: Engine) -> None:
+    child = start()
+    await engine.queued_run()
+    parent = await engine.claim_one()
+    assert await engine.results(starting(parent, child)) == ["done"]
+    end = structs.replace(failed(1), parent=True)
+    assert await engine.results(unit((await engine.claim_one()).fence, 0, BAD, end=end)) == ["done"]
+    gone = Entry("end:flow:d:1", False, Raw(b"null"), 1, None, 1, (1,))
+    late = outcome("late", asked=2, ok=False)
+    assert await engine.results(unit(parent.fence, 1, gone, late, end=failed(3))) == ["done"]
+    await done(engine)
+    new = (await retried(engine, parent.fence.run_id)).run_id
+    assert (await engine.status(child.id)).retried_by is None
+    kept = "SELECT run_id::text, owned FROM aiki.children WHERE parent_id = %s"
+    assert await engine.execute(kept, new) == [(child.id, True)]
+    told = "SELECT kind, taken_seq FROM aiki.inbox WHERE run_id = %s"
+    assert await engine.execute(told, new) == [("child", 2)]

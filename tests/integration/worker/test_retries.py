@@ -332,3 +332,33 @@ async def test_a_script_retries_a_run(client: Client, aikid: Aikid, namespace: s
 
     async with Worker(client, workflows=[order]):
         assert await asyncio.to_thread(script) == ["reserve", "charge", "ship"]
+
+
+@workflow
+async def slow(run: WorkflowRun) -> str:
+    await reserve.run(run)
+    await run.wait_for(settled)
+    return "slow"
+
+
+@workflow
+async def both(run: WorkflowRun) -> list[str]:
+    return list(await asyncio.gather(slow.run(run), part.run(run, "ship")))
+
+
+async def test_a_child_that_was_cancelled_since_its_sibling_failed_goes_on_too(client: Client) -> None:
+    broken.add("ship")
+    async with Worker(client, workflows=[both, slow, part]):
+        old = await client.enqueue(both.bind())
+        with pytest.raises(RunFailed):
+            await old.result(timeout="20s")
+        broken.clear()
+        new = await retried_when_settled(old)
+        children = (await client.runs.list(parent=old.run_id)).runs
+        (cancelled,) = [child for child in children if child.workflow == "slow"]
+        assert (cancelled.state, cancelled.retried_by is not None) == (State.CANCELLED, True)
+        await slow.handle(client, cancelled.run_id).send(settled)
+        assert await new.result(timeout="20s") == ["slow", "ship"]
+        family = {child.workflow: child for child in (await client.runs.list(parent=new.run_id)).runs}
+        assert {name: child.parent_id for name, child in family.items()} == {"slow": new.run_id, "part": new.run_id}
+    assert sorted(names()) == ["reserve", "ship"]
