@@ -148,13 +148,6 @@ class Fields:
             self.place.refuse(f"{self.what} has no `{name}`, and expected one")
         return check(self._entries[name][1])
 
-    def not_yet(self, name: str, check: Check[object]) -> None:
-        """Check the value of `name`, then refuse it: the format has it, this release does not."""
-        if name in self._entries:
-            key, value = self._entries[name]
-            check(value)
-            key.place.refuse(f"`{name}` in {self.what} is not yet supported, and expected no such key")
-
 
 def json(node: Node) -> object:
     """Return JSON: plain `null`, `true`, `false` and numbers have YAML 1.2's meaning, all else is text."""

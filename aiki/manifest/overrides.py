@@ -1,4 +1,4 @@
-"""Own what the manifest says of workflows by name: the timeouts of their runs, before those that they declare.
+"""Own what the manifest says of workflows by name: the timeouts and retries of their runs, before those they declare.
 
 A worker registers them so, and who enqueues by name has them; `.options(...)` come before both.
 """
@@ -6,22 +6,37 @@ A worker registers them so, and who enqueues by name has them; `.options(...)` c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from aiki.core.errors import ConfigError, UsageError
+from aiki.core.retry import Retry
 from aiki.definitions.options import RunOptions, check_options
+from aiki.definitions.own_retry import RetryFrom, checked_from
 from aiki.definitions.workflow import Workflow
 from aiki.manifest import fields
 from aiki.manifest.document import Node
 from aiki.manifest.fields import Fields
-from aiki.manifest.pending import check_retry
+from aiki.manifest.retries import retry
 
 _TIMEOUTS: Final = ("timeout", "cancel_timeout")
-Overrides = Mapping[str, Mapping[str, int]]
-"""By the name of a workflow the timeouts that are given, in microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What is said of one workflow; what is not, it declares itself."""
+
+    timeouts: Mapping[str, int] = field(default_factory=dict)
+    """In microseconds."""
+    retry: Retry | None = None
+    retry_from: RetryFrom | None = None
+
+
+Overrides = Mapping[str, Override]
+"""By the names of workflows."""
 
 
 def read(node: Node) -> Overrides:
@@ -32,20 +47,30 @@ def read(node: Node) -> Overrides:
 def apply(overrides: Overrides, workflows: Iterable[Workflow[..., Any]], *, file: Path) -> None:
     """Let the workflows that the manifest names declare what it says. Raises ConfigError if that makes no sense."""
     for workflow in workflows:
-        if given := overrides.get(workflow.name):
-            made: RunOptions = replace(workflow.declared, **given)
-            try:
-                check_options(made)
-            except UsageError as error:
-                raise ConfigError(f"{file}: workflow {workflow.name!r}: {error.message}") from error
-            workflow.declare(made)
+        if (given := overrides.get(workflow.name)) is None:
+            continue
+        made: RunOptions = replace(workflow.declared, **given.timeouts)
+        try:
+            check_options(made)
+        except UsageError as error:
+            raise ConfigError(f"{file}: workflow {workflow.name!r}: {error.message}") from error
+        workflow.declare(made)
+        workflow.retry = given.retry or workflow.retry
+        workflow.retry_from = given.retry_from or workflow.retry_from
 
 
-def _override(node: Node) -> Mapping[str, int]:
-    override = Fields(node, *_TIMEOUTS, "retry", what="a workflow's settings")
-    check_retry(override)
+def _override(node: Node) -> Override:
+    override = Fields(node, *_TIMEOUTS, "retry", "retry_from", what="a workflow's settings")
     given = {name: override.optional(name, _microseconds) for name in _TIMEOUTS}
-    return {name: value for name, value in given.items() if value is not None}
+    return Override(
+        {name: value for name, value in given.items() if value is not None},
+        override.optional("retry", retry),
+        override.optional("retry_from", _retry_from),
+    )
+
+
+def _retry_from(node: Node) -> RetryFrom:
+    return checked_from(fields.choice("failure", "start")(node))
 
 
 def _microseconds(node: Node) -> int:

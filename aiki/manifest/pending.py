@@ -1,4 +1,4 @@
-"""Own the parts of the format that this release checks but cannot carry out: schedules and workflows' retries.
+"""Own the part of the format that this release checks but cannot carry out: schedules.
 
 They are checked in full before they are refused, so that a manifest for a later release shows its own mistakes first.
 """
@@ -13,14 +13,6 @@ from aiki.manifest import fields
 from aiki.manifest.document import Node
 from aiki.manifest.fields import Fields
 
-_RETRY_KEYS: Final = {
-    "fixed": ("max_attempts", "delay"),
-    "exponential": ("max_attempts", "base_delay", "max_delay"),
-    "jittered": ("max_attempts", "base_delay", "max_delay"),
-    "linear": ("max_attempts", "base_delay", "max_delay"),
-    "from_delays": ("delays",),
-    "none": (),
-}
 _CRON_FIELD: Final = re.compile(r"[0-9A-Za-z*/,#L?-]+")
 
 
@@ -35,11 +27,6 @@ def check_schedules(node: Node) -> None:
     fields.table(name, _schedule, of="schedules by name")(node)
     for key in places[:1]:
         key.place.refuse(f"the schedule {key}: schedules are not yet supported, and expected none")
-
-
-def check_retry(override: Fields) -> None:
-    """Check how a workflow is retried. Raises ConfigError at a mistake, else at the key: not yet supported."""
-    override.not_yet("retry", _retry)
 
 
 def _schedule(node: Node) -> None:
@@ -69,17 +56,6 @@ def _schedule(node: Node) -> None:
     schedule.optional("payload", fields.table(fields.text, fields.json, of="the payload"))
     schedule.optional("labels", fields.table(fields.text, fields.text, of="labels"))
     schedule.optional("priority", fields.integer(least=-100, most=100))
-
-
-def _retry(node: Node) -> None:
-    kinds = tuple(_RETRY_KEYS)
-    every = tuple(dict.fromkeys(key for keys in _RETRY_KEYS.values() for key in keys))
-    kind = Fields(node, "type", *every, what="`retry`").required("type", fields.choice(*kinds))
-    retry = Fields(node, "type", *_RETRY_KEYS[kind], what=f"`retry` of type {kind}")
-    retry.optional("max_attempts", fields.integer(least=1))
-    retry.optional("delays", fields.items(fields.duration, of="durations"))
-    for key in ("delay", "base_delay", "max_delay"):
-        retry.optional(key, fields.duration)
 
 
 def _cron(node: Node) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from aiki.core.errors import ConfigError
 from aiki.manifest import Manifest, parse
+from aiki.manifest.overrides import Override
 
 FULL = """\
 aiki: 1                                  # format
@@ -33,7 +34,8 @@ def test_a_full_manifest_is_read(tmp_path):
     assert manifest.project == "shop"
     assert manifest.modules == {"myflows": ("myflows.orders", "myflows.reports")}
     assert manifest.path == ((tmp_path / "src").resolve(),)
-    assert manifest.workflows == {"process-order": {"timeout": 30 * 86_400_000_000, "cancel_timeout": 60_000_000}}
+    timeouts = {"timeout": 30 * 86_400_000_000, "cancel_timeout": 60_000_000}
+    assert manifest.workflows == {"process-order": Override(timeouts)}
     assert manifest.worker.max_concurrent_runs == 100
     assert manifest.worker.drain_seconds == 30.0
     assert manifest.worker.lifespan == "myflows.app:lifespan"
@@ -117,7 +119,12 @@ BAD = [
     ),
     ("aiki: 1\nprofiles: {p: {worker: {}}}", 2, 16, "unknown key `worker` in a profile, and expected client"),
     ("aiki: 1\nworkflows: {w: {timeout: 30 days}}", 2, 26, "expected a duration"),
-    ("aiki: 1\nworkflows: {w: {retry: {type: none}}}", 2, 17, "`retry` in a workflow's settings is not yet supported"),
+    ("aiki: 1\nworkflows: {w: {retry: {type: fixed, max_attempts: 2}}}", 2, 24, "has no `delay`"),
+    (
+        "aiki: 1\nworkflows: {w: {retry: {type: linear, max_attempts: 2, base_delay: 2h}}}",
+        *(2, 24, "a `retry` that makes no sense: the base delay of 7200.0 s is longer than max_delay"),
+    ),
+    ("aiki: 1\nworkflows: {w: {retry_from: middle}}", 2, 29, "expected failure or start"),
     ("aiki: 1\nworkflows: {w: {retry: {type: often}}}", 2, 31, "expected fixed, exponential"),
     ("aiki: 1\nworkflows: {w: {retry: {max_attempts: 2}}}", 2, 24, "has no `type`"),
     ("aiki: 1\nworkflows: {w: {retry: {type: fixed, base_delay: 1s}}}", 2, 38, "unknown key `base_delay`"),
