@@ -185,7 +185,7 @@ def state_text(state: str) -> str:
 
 def summary(run: RunStatus, now: datetime) -> str:
     """Return what matters most about a run in its state."""
-    if run.error is not None:
+    if run.error is not None and run.ended:
         return _error(run)
     if run.waits:
         most = f", {span(run.due_at - now)} at most" if run.due_at is not None and run.due_at > now else ""
@@ -228,7 +228,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items())),
         ("priority", str(run.priority) if run.priority else None),
         ("why", run.why),
-        ("error", _error(run) if run.error else None),
+        ("error" if run.ended else "last error", _error(run) if run.error else None),
         ("result", to_json(run.result, indent=2) if run.state == "completed" and has_result else None),
     ]
 

@@ -103,6 +103,11 @@ async def mending(run: WorkflowRun, gate: str, undo: bool = False) -> str:
         raise
 
 
+@workflow(name="stubborn", version="1", retry=Retry.fixed(3, "1h"))
+async def stubborn(run: WorkflowRun, gate: str) -> str:
+    return await mend.run(run, gate)
+
+
 @workflow(name="held", version="1")
 async def held(run: WorkflowRun, gate: str) -> str:
     return await hold.run(run, gate)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.cli.conftest import Aiki
+from tests.waiting import wait_until_sync
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 
@@ -94,3 +95,17 @@ def test_runs_that_are_filtered_are_counted_first_and_retried_no_more_than_is_sa
     assert len(ours(*wanted, "--yes").lines) == 1, "what was retried is left out"
     assert "no run matches" in ours(*wanted, "--yes").err
     assert ours("wait", *ids).code == 0
+
+
+def test_a_run_that_its_workflow_tries_again_says_why_and_when_and_can_be_made_to_go_on(aiki, worker, tmp_path):
+    gate = tmp_path / "gate"
+    run_id = aiki("enqueue", "stubborn", f"gate={gate}").lines[0]
+    wait_until_sync(lambda: "retrying" in aiki("status", run_id).out, 20, what="the first attempt's failure")
+    status = aiki("status", run_id, "-o", "json").json
+    assert (status["attempt"], status["error"]["message"]) == (2, f"task 'mend' failed once: FileNotFoundError: {gate}")
+    assert status["why"] == f"attempt 1 failed: TaskFailed: {status['error']['message']}"
+    gate.touch()
+    assert aiki("run", "resume", run_id).code == 0
+    assert aiki("wait", run_id).out == '"mended"\n'
+    moves = [one["move"] for one in aiki("run", "history", run_id, "-o", "json").json["history"]]
+    assert moves == ["enqueued", "claim", "entry", "entry", "again", "resume", "claim", "entry", "complete"]

@@ -51,6 +51,10 @@ def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
         (replace(RETRY, value={"attempt": 2, "cut": 1, "key": RESULT.key}), "retry attempt 2 begins with charge"),
         (replace(RETRY, value={"attempt": 1_000, "cut": 1}), "retry attempt 1,000 begins"),
         (replace(RETRY, value={"attempt": "x"}), 'entry retry:2 → {"attempt":"x"}'),
+        (
+            HistoryEntry(at=AT, move="again", state=State.RETRYING, reason="attempt 1 failed: E: no"),
+            "again ↻ retrying attempt 1 failed: E: no",
+        ),
         (replace(CHILD, children=(STARTED,)), "child pay 0199-1"),
         (replace(CHILD, children=(STARTED,) * 5), "child pay 0199-1, pay 0199-1, pay 0199-1, and 2 more"),
         (replace(CHILD, children=(replace(STARTED, what="found"),)), "child found pay 0199-1"),
