@@ -85,12 +85,24 @@ def _delay(rule: _Rule, error: BaseException, body: Body, now: int) -> float | N
     """Return the seconds until the next attempt; None if there is none. Raises UsageError if the body says nonsense."""
     if rule.retry.max_attempts == 1 or not _may_help(rule, error):
         return None
-    before, since = body.ordered
+    before, since = _counted_from(body)
     elapsed = (now - since) / SECOND
     delay = rule.retry.next_delay(body.claimed.attempt - before, elapsed=elapsed, random=random.random)
     if delay is not None and RetryAfter in _mro_of(type(error)):
         delay = to_seconds(said_by(error, "delay"))
     return delay
+
+
+def _counted_from(body: Body) -> tuple[int, int]:
+    """Return how many attempts came before those that count, and since when these do.
+
+    What a person has ordered begins to count anew; so does a generation that the body went on in by itself.
+    """
+    claimed, history = body.claimed, body.history
+    if history.ordered is not None:
+        return history.ordered
+    is_first = claimed.first_at is None or history.attempt_at(0, claimed.attempt) == 1
+    return 0, claimed.started_at if is_first else claimed.first_at or claimed.started_at
 
 
 def _may_help(rule: _Rule, error: BaseException) -> bool:

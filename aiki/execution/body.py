@@ -60,8 +60,8 @@ class Body:
     """The body of one claimed run. Implements `aiki.inside.durable.Durable` and `aiki.execution.kind.Asker`."""
 
     __slots__ = (
-        *("_arrivals", "_calls", "_cancelling", "_deliveries", "_history", "_main", "_on_labels", "_shown"),
-        *("_unwinding", "claimed", "diff", "error", "faults", "loop", "onward", "outcome", "result"),
+        *("_arrivals", "_calls", "_cancelling", "_deliveries", "_main", "_on_labels", "_shown"),
+        *("_unwinding", "claimed", "diff", "error", "faults", "history", "loop", "onward", "outcome", "result"),
     )
 
     def __init__(
@@ -79,7 +79,7 @@ class Body:
     ) -> None:
         """`journal` has what of the `history` counts."""
         watch()
-        self.claimed, self._history = claimed, history
+        self.claimed, self.history = claimed, history
         salt = _salt(claimed.origin_id)
         self.loop: RunLoop = RunLoop(claimed.started_at, salt=salt, on_problem=self._on_problem)  # type: ignore[abstract]  # refused methods are added by name
         self.outcome = Outcome.RUNNING
@@ -124,11 +124,11 @@ class Body:
 
     def run_id(self) -> str:
         """Return the run that the body sees itself as: of what it asked for before a retry the id may be a part."""
-        return self._history.run_at(self.loop.delivered, self.claimed.fence.run_id)
+        return self.history.run_at(self.loop.delivered, self.claimed.fence.run_id)
 
     def attempt(self) -> int:
         """Return the attempt in force for what is asked for now."""
-        return self._history.attempt_at(self.loop.delivered, self.claimed.attempt)
+        return self.history.attempt_at(self.loop.delivered, self.claimed.attempt)
 
     def replaying(self) -> bool:
         """Tell whether nothing has been delivered yet that is not in the journal."""
@@ -174,7 +174,7 @@ class Body:
             call.settle(future, *call.outcome)
             return await future
         if not (call.futures or (journal.remaining and call.key in journal)):
-            known = self._history.known.get(call.key)
+            known = self.history.known.get(call.key)
             if known is None:
                 kind.keep(call)
                 calls.held[call.key] = call
@@ -312,12 +312,6 @@ class Body:
     def has_tries_alone(self) -> bool:
         """Whether nothing but outcomes of its tries can move it: no date, no arrival, no cancel."""
         return not self.loop.timers and self._deliveries.has_outcomes_alone
-
-    @property
-    def ordered(self) -> tuple[int, int]:
-        """How many attempts there were before a person has ordered one last, and since when these are counted."""
-        claimed = self.claimed
-        return self._history.ordered or (0, claimed.started_at if claimed.first_at is None else claimed.first_at)
 
     @property
     def interrupted_by(self) -> Entry | None:

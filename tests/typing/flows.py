@@ -175,6 +175,7 @@ def events(message: Message[str] | Message[Reason], many: Message[Any]) -> None:
 
 def definitions() -> None:
     assert_type(process.options(priority=3, labels={"a": "b"}, delay="5m").name, str)
+    assert_type(process.options(retry=Retry.fixed(3, "1s"), retry_from="start").name, str)
     assert_type(ship("a"), bool)
     async_task: AsyncTask[..., str] = charge
     sync_task: SyncTask[..., bool] = ship.options(timeout="1s")

@@ -46,6 +46,8 @@ async def flow(run: WorkflowRun, order: Order) -> int:
     charge.options(timeout=20)  # E
     charge.options(priority=3)  # E
     ship.options(retry="often")  # E
+    process.options(retry="often")  # E
+    process.options(retry_from="middle")  # E
     text: str = await run.sleep("1m")  # E
     return f"{number} {text}"  # E
 

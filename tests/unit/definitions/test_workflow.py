@@ -10,6 +10,7 @@ from msgspec import Raw
 from aiki.client.named import NamedCall
 from aiki.core.canonical import digest
 from aiki.core.errors import PayloadError, RunEnded, UsageError
+from aiki.core.retry import Retry
 from aiki.core.states import State
 from aiki.definitions.call import Call
 from aiki.definitions.handle import Handle
@@ -20,6 +21,7 @@ from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Result
 from aiki.wire import codec
 from aiki.wire.messages import NO_OPTIONS, FirstEvent, NewRun, RunOptions, RunStatus
+from aiki.wire.messages.own_retry import OwnRetry, RetryRule
 from tests.unit.payload.shapes import Item, Money
 
 R = TypeVar("R")
@@ -95,6 +97,10 @@ def test_options_travel_with_the_call():
     assert (process.run_options, process.version) == (NO_OPTIONS, "1.0.0")
 
 
+LongName = type("LongName" + "x" * 700, (Exception,), {})
+"""What needs more room than there is for three of them."""
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -122,6 +128,11 @@ def test_options_travel_with_the_call():
         ({"cancel_timeout": "1000000000d"}, "between 0 and 365000 days"),
         ({"cancel_timeout": timedelta(microseconds=-1)}, "between 0 and 365000 days"),
         ({"version": 2}, "must be text"),
+        ({"retry": "often"}, "retry='often': it must be a Retry"),
+        ({"retry": Retry.from_delays(["1s"] * 1_000)}, "more than 2,000 bytes"),
+        ({"retry": Retry.fixed(2, "1s", only_on=(LongName,) * 3)}, "more than 2,000 bytes"),
+        ({"retry": Retry.fixed(10**10, "1s")}, "out of range"),
+        ({"retry_from": "middle"}, 'retry_from=\'middle\': it must be "failure" or "start"'),
         ({"send": Event("approved", type=str)}, "it must be an event with its value"),
     ],
 )
@@ -131,9 +142,33 @@ def test_options_that_make_no_sense_are_refused(named, options, reason):
         named.options(**options)
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"), [({"retry": 3}, "must be a Retry"), ({"retry_from": ""}, '"failure" or "start"')]
+)
+def test_a_retry_that_makes_no_sense_is_refused_where_it_is_declared(options, reason):
+    with pytest.raises(UsageError, match=reason):
+        workflow(**options)(process.fn)
+
+
+def test_what_is_said_of_a_runs_retry_is_put_together_and_taken_back():
+    def said(made: Any) -> Any:
+        return made.run_options.retry
+
+    retry = Retry.exponential(5, "1s", only_on=LongName, never_on=(TimeoutError, ValueError), max_elapsed="1h")
+    once = process.options(retry=retry)
+    names = said(once).rule.only_on
+    rule = RetryRule("exponential", 5, 1.0, 3600.0, (), names, ("TimeoutError", "ValueError"), 3600.0)
+    assert said(once) == OwnRetry(rule)
+    assert names[0].startswith(f"{__name__}.LongName")
+    assert said(once.options(retry_from="start")) == OwnRetry(rule, "start")
+    assert said(process.options(retry_from="start", retry=None)) == OwnRetry(None, "start")
+    assert said(once.options(retry_from="start").options(retry=None, retry_from=None)) is None
+    assert said(workflow(retry=retry)(process.fn)) is None, "what is declared stays with the worker"
+
+
 def test_a_call_by_name_takes_the_options_of_a_workflow():
     given: dict[str, Any] = {"idempotency_key": "k", "priority": 3, "labels": {"a": "b"}, "delay": "1h", "version": "2"}
-    given |= {"timeout": "30d", "cancel_timeout": "10m"}
+    given |= {"timeout": "30d", "cancel_timeout": "10m", "retry": Retry.fixed(3, "1s"), "retry_from": "start"}
     named = NamedCall("process-order", {"item": {"sku": "x"}}).options(**given)
     assert named.run_options == process.options(**given).run_options
     assert (named.workflow, named.payload, named.version) == ("process-order", {"item": {"sku": "x"}}, "2")

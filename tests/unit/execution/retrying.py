@@ -102,6 +102,7 @@ def retried(world: World, body: Body | None = None, *, journal: Sequence[Entry] 
         await asyncio.sleep((now - EPOCH) / SECOND)
         other = World(flow, world.input, run_id=world.run_id)
         other.journal, other.attempts = known, list(world.attempts)
+        other.attempt = read(known).retries[-1].attempt
         other.inbox.begin_as(world.inbox)
         kept = {read(world.journal).entries[place].key for place in range(read(known).retries[-1].cut)}
         other.inbox.taken = {number: key for number, key in other.inbox.taken.items() if key in kept}

@@ -23,7 +23,7 @@ from aiki.rules.histories import read
 from aiki.wire.messages import Recorded, Unit
 from aiki.wire.messages.own_retry import OwnRetry
 from tests.unit.execution.replays import output
-from tests.unit.execution.retrying import approved
+from tests.unit.execution.retrying import approved, retried
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import EPOCH, World
 
@@ -204,6 +204,15 @@ def test_a_class_stands_for_those_that_are_made_of_it(of_run: bool) -> None:
     retry = Retry.fixed(3, "1s", only_on=Down)
     world = lived(body, run=OwnRetry(to_rule(retry))) if of_run else lived(body, retry=retry)
     assert world.ends == [Move.AGAIN, Move.COMPLETE]
+
+
+def test_what_a_person_has_ordered_has_all_attempts_and_all_time_again() -> None:
+    fails["b"] = 3
+    world = lived(steps, retry=Retry.fixed(2, "10s", max_elapsed="15s"))
+    assert world.ends == [Move.AGAIN, Move.FAIL]
+    after = retried(world)
+    assert after.ends == [Move.AGAIN, Move.COMPLETE]
+    assert result(after) == ["a", "b", "c", 4, 0]
 
 
 def test_fatal_ends_it() -> None:
