@@ -66,8 +66,9 @@ def end_of(body: Body, workflow: Workflow[Any, Any], outbox: Outbox, now: int, *
             return replace(end, why=_joined(_NOTHING_FAILED, end.why))
         outbox.add(_entry(claimed, cut, due_at))
     failure: Failure = decoder(Failure).decode(end.error)
-    why = f"attempt {claimed.attempt} failed: {failure.type}: {failure.message}"
     anew = rule.since == "start"
+    how = "failed, the next begins anew" if anew else "failed"
+    why = f"attempt {claimed.attempt} {how}: {failure.type}: {failure.message}"
     return replace(end, move=Move.AGAIN, due_at=due_at, why=_joined(why, end.why), anew=anew)
 
 
