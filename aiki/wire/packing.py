@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from aiki.core.errors import ConfigError, PayloadError
+from aiki.core.states import Move
 from aiki.wire import weights
 from aiki.wire.limits import MESSAGE_BYTES, PAYLOAD_BYTES, UNIT_ITEMS
 from aiki.wire.messages import NONE, OpenSession, Route, Unit
@@ -141,15 +142,18 @@ def cut(unit: Unit, room: int) -> list[Unit]:
 
     A crash between two of them leaves a part of what came about, as it would between two units: what it starts first,
     so that none of its entries knows of a run that there is not, then the entries in their order, then the tries, then
-    what it sends and stops, and its labels; its timer is asked, or the claim given up, last.
+    what it sends and stops, and its labels; its timer is asked, or the claim given up, last. The entry of a retry goes
+    with the end that it belongs to.
     """
-    base = unit.base
+    base, count = unit.base, len(unit.entries)
+    if unit.end is not None and unit.end.move is Move.AGAIN and not unit.end.anew:
+        count -= 1
     room -= weights.UNIT_BYTES
     found = [
         Unit(unit.fence, base, [], [], starts=list(starts))
         for starts in parts(unit.starts, weights.of_run, room, UNIT_ITEMS)
     ]
-    for entries in parts(unit.entries, weights.of_entry, room, UNIT_ITEMS):
+    for entries in parts(unit.entries[:count], weights.of_entry, room, UNIT_ITEMS):
         found.append(Unit(unit.fence, base, list(entries), [], None))
         base += len(entries)
     found += (
@@ -168,7 +172,7 @@ def cut(unit: Unit, room: int) -> list[Unit]:
     if unit.timer is not None:
         found.append(Unit(unit.fence, base, [], [], None, [], unit.timer))
     if unit.end is not None:
-        found.append(Unit(unit.fence, base, [], [], unit.end))
+        found.append(Unit(unit.fence, base, unit.entries[count:], [], unit.end))
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from aiki.wire.limits import RETRY_BYTES
 from aiki.wire.messages import (
     NO_OPTIONS,
     Arrival,
@@ -82,6 +83,8 @@ def of_run(run: NewRun | StartOp) -> int:
         weight += of_text(options.key) + of_labels(options.labels)
         if options.send is not None:
             weight += len(options.send.name) + len(options.send.value)
+        if options.retry is not None:
+            weight += RETRY_BYTES
     return weight
 
 
@@ -118,7 +121,7 @@ def of_end(end: End | None) -> int:
     """Return the weight of a claim's end, 0 for none."""
     if end is None:
         return 0
-    weight = len(end.output) + len(end.error) + of_text(end.why)
+    weight = len(end.output) + len(end.error) + len(end.input) + of_text(end.why)
     return weight + sum(of_text(name) + 4 for name in end.waits) if end.waits else weight
 
 

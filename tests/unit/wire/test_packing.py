@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +42,7 @@ from aiki.wire.messages import (
     TimerAsk,
     Unit,
 )
+from aiki.wire.messages.own_retry import OwnRetry, RetryRule, check_own_retry
 from aiki.wire.packing import MAX_PAYLOAD_LEAST
 from aiki.wire.schema import OBJECTS
 
@@ -52,6 +54,8 @@ TIME = 253_402_300_799_000_000
 NAME, VERSION = "w" * 64, "v" * 32
 KEY = "\1" * KEY_CHARS
 LABELS_OF_ESCAPES = {f"{n:0>64}": "\1" * KEY_CHARS for n in range(LABELS)}
+RETRY = OwnRetry(RetryRule("exponential", 1_000_000_000, only_on=("\1" * 300,)), "failure")
+check_own_retry(RETRY)
 text = st.text(max_size=200)
 raw = st.binary(max_size=300).map(lambda data: Raw(b'"' + data.hex().encode() + b'"'))
 small = st.integers(0, 2**31 - 1)
@@ -70,10 +74,11 @@ def test_the_largest_payload_fits_every_message_that_must_carry_it(max_payload: 
     largest = payload(packing.payload_bytes(room))
     carried: dict[str, Any] = {"key": KEY, "labels": LABELS_OF_ESCAPES}
     options = RunOptions(
-        on_conflict="existing", priority=-100, delay=TIME, timeout=TIME, cancel_timeout=TIME, **carried
+        on_conflict="existing", priority=-100, delay=TIME, timeout=TIME, cancel_timeout=TIME, retry=RETRY, **carried
     )
     run = NewRun(RUN, NAME, VERSION, largest, options, digest="f" * 32)
     claimed = Claimed(FENCE, RUN, NAME, VERSION, largest, 2**31 - 1, TIME, length=50_000, suspect=True, **carried)
+    claimed.retry, claimed.first_at = Raw(codec.encode(RETRY)), TIME
     status = RunStatus(
         RUN,
         NAME,
@@ -189,14 +194,18 @@ stops = st.builds(StopOp, ids, ids, st.none() | text)
 timers = st.builds(TimerAsk, entries, st.integers(0, TIME), number)
 
 
-@given(raw, st.none() | text, labels)
-def test_a_run_weighs_no_less_than_it_takes(input: Raw, key: str | None, labelled: dict[str, str]) -> None:
+@given(raw, st.none() | text, labels, st.sampled_from([None, RETRY]))
+def test_a_run_weighs_no_less_than_it_takes(
+    input: Raw, key: str | None, labelled: dict[str, str], retry: OwnRetry | None
+) -> None:
     first = FirstEvent("x" * 64, input)
     options = RunOptions(key=key, on_conflict="existing", priority=-100, labels=labelled, start_at=TIME, send=first)
+    options = msgspec.structs.replace(options, retry=retry)
     run = NewRun(RUN, NAME, VERSION, input, options, "f" * 32)
     claimed = Claimed(FENCE, RUN, NAME, VERSION, input, 9, TIME, key, labelled, length=50_000, suspect=True)
     claimed.generation, claimed.news, claimed.unread = 2**31 - 1, 2**63 - 1, 2**31 - 1
     claimed.parent, claimed.depth, claimed.priority = RUN, 100, -100
+    claimed.retry = NONE if retry is None else Raw(codec.encode(retry))
     assert weighs_enough(run, weights.of_run(run))
     assert weighs_enough(claimed, weights.of_run(run))
 
@@ -283,11 +292,22 @@ def test_a_unit_is_cut_into_parts_that_fit_and_lose_nothing(unit: Unit, room: in
 @given(units)
 def test_what_a_unit_starts_comes_first_and_the_claim_is_given_up_last(unit: Unit) -> None:
     def kind(part: Unit) -> int:
-        filled = [place for place, items in enumerate(items_of(part)) if items]
+        filled = [place for place, items in enumerate(items_of(part)) if items and part.end is None]
         return filled[0] if filled else 5 if part.labels is not None else 6 if part.timer else 7
 
     kinds = [kind(part) for part in packing.cut(unit, 500)]
     assert kinds == sorted(kinds)
+
+
+def test_the_entry_of_a_retry_goes_with_the_end_that_it_belongs_to() -> None:
+    results, retry = (
+        [Entry(f"task:{n}", True, payload(300), TIME) for n in range(5)],
+        Entry("retry:2", True, NONE, TIME),
+    )
+    for anew in (False, True):
+        unit = Unit(FENCE, 10, [*results, retry], [], End(Move.AGAIN, due_at=TIME, anew=anew))
+        *_, last = packing.cut(unit, 1_000)
+        assert (last.entries, last.base) == (([], 16) if anew else ([retry], 15))
 
 
 @given(units, st.integers(500, 3000))
