@@ -206,7 +206,7 @@ class BlockingRuns:
         return _walk(self._portal, self._runs.history(run_id))
 
     def input(self, run_id: str) -> Any:
-        """Return the payload that the run was enqueued with. Raises NotFound."""
+        """Return the payload of the run's generation. Raises NotFound."""
         return self._portal.call(self._runs.input, run_id)
 
     def matching(

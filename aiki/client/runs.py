@@ -216,7 +216,7 @@ class Runs:
             cursor = reply.cursor
 
     async def input(self, run_id: str) -> Any:
-        """Return the payload that the run was enqueued with; as `Unreadable` if it cannot be read. Raises NotFound."""
+        """Return the payload of the run's generation; as `Unreadable` if it cannot be read. Raises NotFound."""
         return stored.read((await self._wire.call(Input(run_id))).input)
 
     def matching(

@@ -297,7 +297,8 @@ def workflow(
     nobody sees are. Python tells nobody of reading and writing what is open already, `os.stat()`, the environment,
     clocks, random numbers, and drivers in C: nothing of these repeats on replay, and nothing warns of it.
 
-    A run belongs to the name and version it was enqueued with, for ever; workers serve the versions they have.
+    A run belongs to the name and version it was enqueued with, until it goes on by another version itself
+    (`continue_as_new`); workers serve the versions they have.
     With `events` its runs take these alone: another name is refused where it is sent. Without, they take any.
     `timeout` and `cancel_timeout` are those of its runs, if the manifest and `.options(...)` do not say otherwise; so
     are `retry` and `retry_from`, by which a run is tried again when its body fails: it is `retrying` until then, and

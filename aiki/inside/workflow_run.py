@@ -119,7 +119,7 @@ class WorkflowRun:
 
     @property
     def input(self) -> dict[str, Any]:
-        """The input as it was enqueued, by parameter name: plain JSON, a fresh copy each time."""
+        """The input of this generation, by parameter name: plain JSON, a fresh copy each time."""
         read: dict[str, Any] = msgspec.json.decode(self._input)
         return read
 

@@ -258,7 +258,7 @@ class History(Request[HistoryReply]):
 
 
 class InputReply(Struct):
-    """The input that the run was enqueued with."""
+    """The input of the generation that the run is in."""
 
     input: Raw
 

@@ -22,7 +22,8 @@ from aiki.inside.onward import JournalSize
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
 from tests.unit.execution.bodies import seen
-from tests.unit.execution.replays import double, error_of, output, run, slow
+from tests.unit.execution.families import children, raised, sleeper, square
+from tests.unit.execution.replays import calls, double, error_of, output, run, slow
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import World
 
@@ -478,3 +479,42 @@ def test_a_journal_that_grows_too_long_is_told_how_to_go_on(limits: Limits, capl
     world = run(grows, limits=limits)
     words = caplog.text if limits.entries_hard > 3 else error_of(world.end or End(Move.FAIL))
     assert "workflow.continue_as_new(run, ...)" in words
+
+
+# -- children
+
+
+def test_children_of_a_generation_that_was_left_go_on_and_the_next_hears_nothing_of_them() -> None:
+    async def body(run: WorkflowRun) -> int:
+        await square.start(run, run.generation)
+        await sleeper.start(run, 5, f"of {run.generation}")
+        if run.generation < 2:
+            parent.continue_as_new(run)
+        await run.sleep("10s")
+        return run.generation
+
+    world = raised(body)
+    assert output(world) == "2"
+    assert sorted(calls) == ["of 0", "of 1", "of 2"]
+    assert len({child.run_id for child in children(world)}) == 6
+    assert [len(unit.starts) for unit in world.units if unit.starts] == [2, 2, 2]
+    assert [row.kind for row in world.inbox.unread] == ["child"] * 2, "of the last generation"
+
+
+def test_a_child_that_is_waited_for_is_named_as_what_has_not_ended() -> None:
+    async def body(run: WorkflowRun) -> None:
+        waiting = asyncio.create_task(sleeper.run(run, 5))
+        await run.sleep("1s")
+        try:
+            parent.continue_as_new(run)
+        except UsageError as error:
+            seen.append(error.message)
+        await waiting
+
+    raised(body)
+    (message,) = seen
+    assert "sleeper" in message
+
+
+@workflow(name="parent", version="1")
+async def parent(run: WorkflowRun) -> None: ...
