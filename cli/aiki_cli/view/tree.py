@@ -46,10 +46,11 @@ def _walk(member: Member) -> Iterator[Member]:
 
 
 def _nested(member: Member) -> dict[str, Any]:
+    is_left_out = member.family is None and member.run.children
     return {
         **to_object(member.run),
         "own": member.is_own,
-        "family": None if member.family is None else [_nested(child) for child in member.family],
+        "family": None if is_left_out else [_nested(child) for child in member.family or ()],
         "earlier": {state: {"runs": count.runs, "capped": count.capped} for state, count in member.earlier.items()},
     }
 

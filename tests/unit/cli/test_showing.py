@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 
 from aiki import UsageError
+from aiki.client.matching import RunCount
 from aiki_cli.view.found import Changes, End, Found, Line, Lines, Pages, Rows, Text
 from aiki_cli.view.output import Mode, NobodyReads, Output
+from aiki_cli.view.runs import counted
 from aiki_cli.view.showing import show
 
 THINGS = (1, 2)
@@ -175,3 +177,15 @@ def test_a_line_is_out_before_the_next_thing_has_come(capsys) -> None:
 
     asyncio.run(show(Lines(slow(), line), Output(Mode.JSONL)))
     assert [json.loads(text) for text in seen] == [{"n": 1}]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_count_is_a_number_or_says_that_there_are_more(mode: Mode, capsys) -> None:
+    shown = [written(counted(count), mode, capsys) for count in (RunCount(7), RunCount(10_000, capped=True))]
+    if mode.is_json:
+        assert [json.loads(text) for (text,) in shown] == [
+            {"runs": 7, "capped": False},
+            {"runs": 10_000, "capped": True},
+        ]
+    else:
+        assert shown == ([[], []] if mode is Mode.IDS else [["7"], ["10000+"]])
