@@ -98,7 +98,7 @@ class HistoryEntry:
         """What labels the body has set, if the line is about that; None for one that it has taken away."""
         if self.key is None or keys.kind_of(self.key) != keys.LABELS or not isinstance(self.value, dict):
             return None
-        return {name: now for name, (_, now) in self.value.items()}
+        return {name: pair[1] for name, pair in self.value.items() if isinstance(pair, list) and len(pair) == 2}
 
 
 @dataclass(frozen=True, slots=True)
