@@ -100,7 +100,9 @@ LISTS = {
     "label and state": ListRuns(labels={"customer": "c10"}, states=[State.COMPLETED]),
     "roots": ListRuns(roots=True),
     "roots with a label": ListRuns(roots=True, labels={"customer": "c10"}),
+    "roots that failed": ListRuns(roots=True, states=[State.FAILED]),
     "children": ListRuns(parent=FIRST),
+    "completed children": ListRuns(parent=FIRST, states=[State.COMPLETED]),
 }
 
 
