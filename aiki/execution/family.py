@@ -102,7 +102,7 @@ class Family:
         """Take in which run a start stands for."""
         ask = call.ask
         is_told = is_owned and ask.close != "abandon"
-        child = ask.child = Kin(call.key, id_of(call), run_id, ask.workflow, is_told)
+        child = ask.child = Kin(call.key, id_of(call), run_id, ask.workflow, is_owned, is_told)
         if is_owned and ask.close == "wait":
             self._closing[child.id] = child
         return child
@@ -123,10 +123,11 @@ class Family:
         for keys in parts(going, _weight, payload_bytes(self._arrivals.room())):
             calls = [self.held.pop(key) for key in keys]
             for call in calls:
+                made = call.ask.id
+                self._unborn.discard(made)
                 self.sent.append(op_of(call))
-                self._unborn.discard(id_of(call))
-                self.sent += self._behind.pop(id_of(call), ())
-            yield len(calls), Raw(encode([(call.key, id_of(call), call.asked) for call in calls]))
+                self.sent += self._behind.pop(made, ())
+            yield len(calls), Raw(encode([(call.key, call.ask.id, call.asked) for call in calls]))
 
     def holds(self, op: SendOp | StopOp) -> bool:
         """Tell whether this is for a child whose start is held: then it goes right behind that."""
@@ -202,7 +203,10 @@ class Family:
 async def stay(main: Task[Any], ends: Awaitable[None]) -> Any:
     """Wait for these ends of children, and return what the body's main task has come to, or raise it."""
     await ends
-    return main.result()
+    try:
+        return main.result()
+    finally:
+        del main  # else its error would lead back to itself by its traceback
 
 
 def id_of(call: DurableCall[Start]) -> str:

@@ -65,10 +65,17 @@ class Child(Generic[R_co]):
     async def cancel(self, *, reason: str | None = None) -> None:
         """Have it end, durably and once, and return when it has been told; `await child.result()` waits for its end.
 
-        One that has ended stays as it is. Raises UsageError if the reason is no text, or has over 1,000 characters.
+        One that has ended stays as it is. Raises UsageError for a run that was found by its key, which is not this
+        one's to cancel, and if the reason is no text, or has over 1,000 characters.
         """
         if type(reason) not in (str, type(None)) or len(reason or "") > REASON_CHARS:
             raise UsageError(f"cancel(reason=...): it must be text of at most {REASON_CHARS:,} characters")
+        if not self._kin.is_owned:
+            raise UsageError(
+                f"{self!r} was found by its idempotency key: another run has started it, or nobody, so it is not this"
+                " run's to cancel",
+                hint="cancel it by a task: `await client.handle(run_id).cancel()`",
+            )
         await self._body.ask(Stop(self._kin, reason, self._sender()))
 
     def _sender(self) -> tuple[str, int, int]:

@@ -25,6 +25,8 @@ class Kin(Struct, eq=False):
     """The id of its start, by which its parent knows it."""
     run_id: str
     workflow: str
+    is_owned: bool
+    """Whether its start has made it: what was found by its key is another's, and not to be cancelled."""
     is_told: bool
     """Whether it is told of a cancel of its parent: what was found by its key, or is abandoned, is not."""
     end: ChildEnd | None = None

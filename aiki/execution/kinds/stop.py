@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from aiki.core import keys
 from aiki.core.canonical import digest
+from aiki.core.errors import UsageError
 from aiki.core.ids import derived_id
 from aiki.execution.kind import Asker, DurableCall, Outside, Taken, shown
 from aiki.execution.kinds.apart import Op
@@ -51,8 +52,13 @@ class Stops(Op[Stop]):
             outside.send(StopOp(ask.id, ask.child.id, ask.reason))
 
     def settle(self, call: StopCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
-        """Resolve: a child that has ended already stays as it is."""
-        future.set_result(None)
+        """Resolve, or UsageError if the child is not the run's own; one that has ended already stays as it is."""
+        outcome: Outcome = decoder(Outcome).decode(value)
+        if outcome.result == "refused":
+            why = outcome.message or "no reason given"
+            future.set_exception(UsageError(f"child {call.ask.child.run_id} cannot be cancelled: {why}"))
+        else:
+            future.set_result(None)
 
     def asked(self, call: StopCall, /) -> str:
         """Return the child and the reason."""

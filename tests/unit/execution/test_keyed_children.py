@@ -89,6 +89,18 @@ def test_what_is_found_is_told_by_its_end_and_its_failure_by_its_own_id() -> Non
     assert output(again(world)) == output(world)
 
 
+def test_a_run_that_was_found_is_not_this_ones_to_cancel() -> None:
+    async def finds(run: WorkflowRun) -> str:
+        theirs = await the_one.start(run, 60, "theirs")
+        with pytest.raises(UsageError, match="was found by its idempotency key"):
+            await theirs.cancel()
+        return await theirs.result()
+
+    world = _beside(finds)
+    assert output(world) == '"theirs"'
+    assert not any(unit.stops for unit in world.units)
+
+
 def test_a_key_that_came_with_another_input_elsewhere_conflicts_and_says_with_which_run() -> None:
     async def finds(run: WorkflowRun) -> str:
         try:
