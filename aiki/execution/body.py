@@ -13,7 +13,6 @@ returns and hands in outcomes by `resolve`; arrivals are handed in by their owne
 from __future__ import annotations
 
 import sys
-import zlib
 from asyncio import CancelledError, Future, Task, _get_running_loop
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
@@ -29,6 +28,7 @@ from aiki.execution.faults import Faults, mark_as_seen, of_context, tell_unmade,
 from aiki.execution.kinds import KINDS
 from aiki.execution.loop import RunLoop
 from aiki.execution.onward import Onward, check
+from aiki.execution.order import salt_of
 from aiki.execution.outcome import Outcome
 from aiki.execution.timers import LAST_DATE
 from aiki.execution.unwinding import Unwinding, waiting_lines
@@ -80,7 +80,7 @@ class Body:
         """`journal` has what of the `history` counts."""
         watch()
         self.claimed, self.history = claimed, history
-        salt = _salt(claimed.origin_id)
+        salt = salt_of(claimed.origin_id)
         self.loop: RunLoop = RunLoop(claimed.started_at, salt=salt, on_problem=self._on_problem)  # type: ignore[abstract]  # refused methods are added by name
         self.outcome = Outcome.RUNNING
         self.result: Any = None
@@ -172,20 +172,17 @@ class Body:
         future: Future[Any] = Future(loop=loop)
         if call.outcome is not None:
             call.settle(future, *call.outcome)
-            return await future
-        if not (call.futures or (journal.remaining and call.key in journal)):
-            known = self.history.known.get(call.key)
-            if known is None:
-                kind.keep(call)
-                calls.held[call.key] = call
-            else:
-                self.resolve(call, True, bytes(known.value), loop.now_us)
-        call.futures.append(future)
+        else:
+            if not (call.futures or (journal.remaining and call.key in journal)):
+                self._hold_back(call)
+            call.futures.append(future)
         try:
             return await future
         except CancelledError:
             calls.leave(call, future)
             raise
+        finally:
+            del future  # its failure leads back here by its traceback: a circle, which would keep the body's frames
 
     def hold(self, kind: Waited[A], ask: A, /) -> DurableCall[A]:
         """Make a call of it that nobody waits for."""
@@ -356,13 +353,22 @@ class Body:
             return []
         refused = self._unwinding.unwind()
         # Cut the cycles, so that a run's memory is free at once and not when the garbage collector comes by.
-        self._main = self.loop.workflow_run = None
+        self._main = self.loop.workflow_run = self.error = None
         self.loop.tasks.clear()
         self._cancelling.close()
         del self.loop.stepping
         return refused
 
     # -- private
+
+    def _hold_back(self, call: DurableCall[Any]) -> None:
+        """Have a call let go that is not recorded, unless a retry has kept its result."""
+        known = self.history.known.get(call.key)
+        if known is None:
+            call.kind.keep(call)
+            self._calls.held[call.key] = call
+        else:
+            self.resolve(call, True, bytes(known.value), self.loop.now_us)
 
     def _await_arrival(self, call: DurableCall[A], kind: Arriving[A]) -> None:
         call.child = kind.child(call.ask)
@@ -436,8 +442,3 @@ class Body:
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self._unwinding.begin()
-
-
-def _salt(origin_id: str) -> int:
-    """Return where the run's task hashes begin: the same in every process, different between runs."""
-    return zlib.crc32(origin_id.encode()) << 20

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+import zlib
 from collections.abc import Iterable
 from functools import wraps
 from types import CodeType, FrameType
@@ -62,6 +63,11 @@ def coroutines_in_order(caller: FrameType) -> Iterable[Any] | None:
             )
         frame = frame.f_back
     return None
+
+
+def salt_of(origin_id: str) -> int:
+    """Return where a run's hashes begin: the same in every process, different between runs."""
+    return zlib.crc32(origin_id.encode()) << 20
 
 
 def _number_in_run(future: Any) -> int:

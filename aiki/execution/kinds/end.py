@@ -177,8 +177,11 @@ class EndsOfAll(_Ends[EndOfAll]):
 async def _known(children: Sequence[Kin]) -> None:
     """Raise as the wait would: the body has been given all that already."""
     error = _failure(children)
-    if error is not None:
-        raise error
+    try:
+        if error is not None:
+            raise error
+    finally:
+        del error  # else it would lead back to itself by its traceback, and keep the frames of the body
 
 
 def _settle(future: Future[Any], children: Sequence[Kin]) -> None:

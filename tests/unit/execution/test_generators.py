@@ -6,10 +6,15 @@ import asyncio
 import gc
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+from aiki.core.errors import TaskFailed
+from aiki.core.retry import Retry
+from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.bodies import quick, seen
+from tests.unit.execution.replays import output, run
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import World
 
@@ -111,3 +116,37 @@ def test_the_hooks_of_a_thread_are_changed_once_however_many_steps_there_are() -
 
     simulate(main())
     assert len(set(hooks)) == 1
+
+
+@task(retry=Retry.none())
+async def breaking() -> None:
+    raise ValueError("no")
+
+
+def test_a_generator_that_a_failure_has_left_ends_when_that_is_forgotten_and_not_when_circles_are_looked_for() -> None:
+    ends: list[str] = []
+
+    async def values() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            ends.append("ended")
+
+    async def uses(run_of: WorkflowRun) -> None:
+        left = values()
+        async for _ in left:
+            await breaking.run(run_of)
+
+    @workflow(name="leaves", version="1")
+    async def leaves(run_of: WorkflowRun) -> list[str]:
+        with suppress(TaskFailed):
+            await uses(run_of)
+        await run_of.sleep("1s")
+        return [*ends]
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert output(run(leaves)) == '["ended"]'
+    finally:
+        gc.enable()

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
+from typing import Any
 
-from aiki.definitions.workflow import workflow
+import pytest
+
+from aiki.core.errors import ChildFailed, TaskFailed
+from aiki.core.retry import Retry
+from aiki.definitions.task import task
+from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution.execution import Execution
+from aiki.execution.family import Family
 from aiki.execution.tasks.signs import Signs
 from aiki.execution.tasks.started import Started
+from aiki.inside.child import Child
 from aiki.inside.event import Event
+from aiki.inside.kin import Kin
 from aiki.inside.workflow_run import WorkflowRun
+from tests.unit.execution.families import breaks, square
 from tests.unit.execution.replays import double
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import World
@@ -24,13 +35,47 @@ async def all_there_is(run: WorkflowRun) -> str:
     return await run.wait_for(approved)
 
 
+@task(retry=Retry.none())
+async def breaking() -> None:
+    raise ValueError("no")
+
+
+@workflow(name="fails", version="1")
+async def fails(run: WorkflowRun) -> None:
+    for _ in range(2):
+        with suppress(TaskFailed):
+            await breaking.run(run)
+    await breaking.run(run)
+
+
+@workflow(name="parent", version="1")
+async def parent(run: WorkflowRun) -> int:
+    await square.options(parent_close="wait").start(run, 1)
+    children = [await square.start(run, 2), await square.options(idempotency_key="k").start(run, 3)]
+    failed = await breaks.start(run, "no")
+    for _ in range(2):  # the second time it is known
+        with suppress(ChildFailed):
+            await failed.result()
+    return sum(await run.all(children))
+
+
+@workflow(name="mourns", version="1")
+async def mourns(run: WorkflowRun) -> None:
+    await square.options(parent_close="wait").start(run, 1)
+    failed = await breaks.start(run, "no")
+    with suppress(ChildFailed):
+        await failed.result()
+    await failed.result()
+
+
 def kept() -> list[object]:
-    return [one for one in gc.get_objects() if isinstance(one, (Execution, Started, Signs))]
+    return [one for one in gc.get_objects() if isinstance(one, (Execution, Started, Signs, Family, Child, Kin))]
 
 
-def test_a_run_that_is_over_leaves_memory_at_once() -> None:
+@pytest.mark.parametrize("flow", [all_there_is, fails, parent, mourns], ids=lambda flow: flow.name)
+def test_a_run_that_is_over_leaves_memory_at_once(flow: Workflow[Any, Any]) -> None:
     async def main() -> World:
-        world = World(all_there_is)
+        world = World(flow, children=[square, breaks])
         world.send(approved.bind("yes"))
         await world.finish()
         return world
