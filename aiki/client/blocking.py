@@ -138,9 +138,20 @@ class BlockingHandle(Generic[R]):
     ) -> BlockingHandle[R]: ...
     @overload
     def retry(self, *, input: Call[R] | Mapping[str, Any]) -> BlockingHandle[R]: ...
-    def retry(self, **said: Any) -> BlockingHandle[R]:
+    def retry(
+        self,
+        *,
+        from_task: str | None = None,
+        from_start: bool = False,
+        input: Call[Any] | Mapping[str, Any] | None = None,
+        keep: str | Iterable[str] = (),
+        again: str | Iterable[str] = (),
+        force: bool = False,
+    ) -> BlockingHandle[R]:
         """Have a run that failed or was cancelled go on in a new one; as `Handle.retry`."""
-        return BlockingHandle(self._portal.call(partial(self._handle.retry, **said)), self._portal)
+        said: dict[str, Any] = {"from_task": from_task, "from_start": from_start, "input": input, "force": force}
+        asked = partial(self._handle.retry, keep=keep, again=again, **said)
+        return BlockingHandle(self._portal.call(asked), self._portal)
 
     @overload
     def send(self, event: Event[None], /, *, idempotency_key: str | None = None) -> None: ...
