@@ -15,6 +15,7 @@ from aiki.client.control import person
 from aiki.client.named import NamedCall, RouteBook
 from aiki.client.wire import Wire
 from aiki.core.errors import AikiError, Conflict, NotFound, UsageError
+from aiki.core.states import HELD
 from aiki.definitions.retrying import RetryOrder
 from aiki.wire.limits import RETRIED_RUNS
 from aiki.wire.messages import Redone, Retry, RunStatus
@@ -90,6 +91,8 @@ def _remedy(run_id: str, redone: Redone) -> tuple[str | None, str | None]:
             return "await handle.retry(force=True)", f"aiki run retry {run_id} --force"
         case "busy":
             return f'await client.handle("{redone.run_id}").status()', f"aiki status {redone.run_id}"
+        case "unfit" if redone.state in HELD:
+            return f'await client.runs.resume("{run_id}")', f"aiki run resume {run_id}"
         case "foreign":
             return f'await client.runs.retry("{redone.run_id}")', f"aiki run retry {redone.run_id}"
         case _:

@@ -19,6 +19,7 @@ from aiki_cli.words.inputs import payload_text
 from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
+    from aiki import Client, RunStatus
     from aiki_cli.commands.orders import Outcomes
     from aiki_cli.view.found import Found
 
@@ -86,10 +87,12 @@ async def retry(
     task = None if place == _START else place
     order: dict[str, Any] = {"from_task": task, "from_start": place == _START, "force": force}
     order |= {"keep": keep or (), "again": again or ()}
-    client = await session.client()
     if base is not None:
-        given = payload.parse_object(*payload_text(base, session.out.say))
-        return await _edited(session, references or (), {**order, "input": given})
+        order["input"] = payload.parse_object(*payload_text(base, session.out.say))
+        if is_found or len(references or ()) != 1:
+            raise UsageError("another input is that of one run: name it", hint="aiki run retry RUN -p JSON")
+    _check(order)
+    client = await session.client()
 
     async def give(run_ids: Sequence[str]) -> Outcomes:
         return await client.runs.retry_batch(run_ids, per_second=None if is_found else per_second, **order)
@@ -99,24 +102,29 @@ async def retry(
         found = await bulk.batches(session, meant, yes=yes, would="retried", limit=limit, per_second=per_second)
         return as_obeyed(found, give)
     run_ids = (await find_all(client, references or ()))[:limit]
-    return _shown(session, run_ids, await give(run_ids))
+    outcomes = await give(run_ids) if len(run_ids) > 1 else [await _one(session, client, run_ids[0], order)]
+    return _shown(session, run_ids, outcomes)
 
 
-async def _edited(session: Session, references: Sequence[str], order: dict[str, Any]) -> Found:
-    """Return what comes of one run with another input."""
-    client = await session.client()
-    run_ids = await find_all(client, references)
-    if len(run_ids) != 1:
-        raise UsageError("another input is that of one run: name it", hint="aiki run retry RUN -p JSON")
-    return _shown(session, run_ids, [await client.runs.retry(run_ids[0], **order)])
+def _check(order: dict[str, Any]) -> None:
+    """Raise UsageError for words that make no sense together, before anybody is asked."""
+    from aiki.definitions.retrying import RetryOrder
+
+    RetryOrder.of(**order)
+
+
+async def _one(session: Session, client: Client, run_id: str, order: dict[str, Any]) -> RunStatus:
+    """Retry one run, and say so if it was retried before: then it is not done as was said now."""
+    handle = await client.handle(run_id).retry(**order)
+    if not handle.created and session.out.talkative:
+        session.out.say(f"= run {run_id} was retried before; this is its newest retry")
+    return replace(await handle.status(), retry_of=run_id)
 
 
 def _shown(session: Session, run_ids: Sequence[str], outcomes: Outcomes) -> Found:
-    """Return what has come of runs that were named; of the only one its error is raised."""
+    """Return what has come of runs that were named."""
     from aiki_cli.view.orders import moved
 
-    if len(outcomes) == 1 and isinstance(outcomes[0], AikiError):
-        raise outcomes[0]
     new = [one.run_id for one in outcomes if not isinstance(one, AikiError)]
     said = f"follow it: aiki status {' '.join(new)} --watch" if new and session.out.talkative else None
     return moved(list(zip(run_ids, outcomes, strict=True)), said=said)

@@ -68,10 +68,22 @@ def test_what_cannot_be_retried_says_why(aiki, failed):
         assert (refused.code, refused.out, why in refused.err) == (code, "", True), refused.err
     assert aiki("run", "retry", old, "--from", "shout").code == 2
     assert aiki("run", "retry", old, "--from", "mend", "-p", "{}").code == 2
+    nobody = aiki("run", "retry", old, "--keep", "no task", env={"AIKI_URL": "nats://127.0.0.1:9"})
+    assert (nobody.code, "must be the name of a task" in nobody.err) == (2, True), "before anybody is asked"
     assert aiki("run", "retry", old, "-p", '{"gate": 5}').code == 65
     several = aiki("run", "retry", UNKNOWN, completed, old)
     assert several.code == 6
     assert [line.split("\t")[0] for line in several.lines][:2] == [UNKNOWN, completed]
+
+
+def test_an_enqueue_by_key_retries_what_failed(aiki, worker, tmp_path):
+    gate = tmp_path / "gate"
+    enqueue = ("enqueue", "mending", f"gate={gate}", "--key", str(gate), "--on-conflict", "retry_failed")
+    old = aiki(*enqueue).lines[0]
+    assert aiki("wait", old).code == 1
+    gate.touch()
+    assert aiki(*enqueue, "--wait").out == '"mended"\n'
+    assert aiki("status", old, "-o", "json").json["retry_of"] == old
 
 
 def test_a_run_begins_anew_with_another_input(aiki, failed, tmp_path):
