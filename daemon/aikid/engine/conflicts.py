@@ -10,7 +10,7 @@ from typing import Final
 
 from aiki.core.errors import Conflict
 from aiki.rules.enqueueing import Stored, is_retried, refused
-from aiki.wire.messages import Enqueued, NewRun, Retry
+from aiki.wire.messages import Enqueued, NewRun, Redone, Retry
 from aikid.engine import retries
 from aikid.engine.changes import Changes
 from aikid.store import enqueue as store
@@ -32,11 +32,12 @@ async def retry(
 ) -> tuple[list[Enqueued], Changes]:
     """Retry the failed runs that were found, by their places, where that is wanted; return the answers then."""
     made, changes = list(answers), Changes()
-    for place, holder in holders.items():
-        namespace, run = rows[place]
-        if is_retried(run, holder):
-            made[place], more = await retry_one(connection, namespace, run, holder)
-            changes.add(more)
+    wanted = {place: holder for place, holder in holders.items() if is_retried(rows[place][1], holder)}
+    if wanted:
+        of = {holder.id: rows[place][0] for place, holder in wanted.items()}
+        found = await retries.renew_all(connection, of, _AS_IT_FAILED, changes)
+        for place, holder in wanted.items():
+            made[place] = _answer(rows[place][1], holder, found[holder.id])
     return made, changes
 
 
@@ -45,6 +46,10 @@ async def retry_one(connection: Connection, namespace: str, run: NewRun, holder:
     changes = Changes()
     done = await retries.renew(connection, namespace, holder.id, _AS_IT_FAILED)
     done.note(changes, namespace)
-    if words := done.outcome.words():
-        return refused(holder.id, Conflict(f"key {run.options.key!r} has a run that failed: {words}")), changes
-    return Enqueued(done.outcome.run_id, created=False), changes
+    return _answer(run, holder, done.outcome), changes
+
+
+def _answer(run: NewRun, holder: Stored, redone: Redone) -> Enqueued:
+    if words := redone.words():
+        return refused(holder.id, Conflict(f"key {run.options.key!r} has a run that failed: {words}"))
+    return Enqueued(redone.run_id, created=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -88,6 +89,28 @@ async def renew(connection: Connection, namespace: str, run_id: str, order: Retr
     return await _carry_out(connection, plan)
 
 
+async def renew_all(connection: Connection, of: Mapping[str, str], order: Retry, changes: Changes) -> dict[str, Redone]:
+    """Retry runs, given with their namespaces, in the transaction that this stands in; say of each what has come of it.
+
+    Those that bring no others along are retried together: who enqueues a file anew may have failed runs by hundreds.
+    """
+    plan = _Plan(order)
+    rows = [row for row in (await pasts.rows(connection, list(of))).values() if of[row.id] == row.namespace]
+    await plan.gather(connection, [row for row in rows if row.retried_by is None])
+    if plan.renewals:
+        made = await _carry_out(connection, plan)
+        for row in plan.rows:
+            changes.queued[row.namespace, row.workflow, row.version] += 1
+        changes.due_in(made.due_seconds)
+        changes.errands += made.errands
+    found = {run_id: Redone("retried", new, State.QUEUED) for run_id, new in plan.news.items()}
+    for run_id in of.keys() - found.keys():
+        one = await renew(connection, of[run_id], run_id, order)
+        one.note(changes, of[run_id])
+        found[run_id] = one.outcome
+    return found
+
+
 async def renew_below(connection: Connection, parent: Parent, run_ids: Sequence[str]) -> tuple[Made, dict[str, str]]:
     """Retry children of a run that goes on itself, in its transaction; return by which runs these go on, too."""
     plan = _Plan(Retry([]))
@@ -150,6 +173,18 @@ class _Plan:
             rows = await pasts.rows(connection, list(below)) if below else {}
             level, order = below, retrying.down(self.order)
         return None
+
+    async def gather(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Plan the retry of those of the runs that are not refused, and with which no others are retried."""
+        for start in range(0, len(rows), _READ_RUNS):
+            some = rows[start : start + _READ_RUNS]
+            with suppress(
+                MsgspecError
+            ):  # it is said of the one whose journal cannot be read when it is looked at alone
+                for row, past in zip(some, await pasts_of(connection, some), strict=True):
+                    is_alone = not retrying.family(past, self.order).retried
+                    if is_alone and retrying.refusal(past, self.order) is None:
+                        self._renew(row, past, self.order, None)
 
     async def _read(
         self,

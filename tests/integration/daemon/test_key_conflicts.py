@@ -13,7 +13,7 @@ from aiki.wire.messages import Enqueued, FirstEvent, NewRun, Started
 from tests.integration.daemon.arriving import taken
 from tests.integration.daemon.engine import Engine, completed, locked, new_run, unit
 from tests.integration.daemon.family import done, ends, parent_of, start
-from tests.integration.daemon.retrying import ended, outcome
+from tests.integration.daemon.retrying import ended, failed, outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -171,3 +171,20 @@ async def test_a_child_takes_the_key_of_a_run_that_has_ended(engine: Engine) -> 
     (answer,) = (await engine.inbox(run.fence.run_id)).arrivals
     assert msgspec.json.decode(answer.value, type=Started) == Started("started", child.id)
     assert (await engine.status(child.id)).key == "k"
+
+
+async def test_a_file_of_rows_that_is_enqueued_anew_retries_what_failed_of_it_in_one_commit(engine: Engine) -> None:
+    rows = [new_run(key=f"k{n}", digest=SAME, on_conflict="retry_failed") for n in range(100)]
+    await engine.enqueue(*rows)
+    runs = await engine.claim(await engine.session(), limit=100)
+    ends = [failed(1), failed(1), completed()]
+    journal = [BAD, outcome("refund", asked=1)]
+    units = [unit(run.fence, 0, *journal[: 1 + (n == 0)], end=ends[n % 3]) for n, run in enumerate(runs)]
+    assert set(await engine.results(*units)) == {"done"}
+    again = [new_run(key=f"k{n}", digest=SAME, on_conflict="retry_failed") for n in range(100)]
+    answers = await engine.enqueue(*again)
+    (refused,) = [answer for answer in answers if answer.error is not None]
+    assert refused.id == runs[0].fence.run_id
+    renewed = {answer.id for answer in answers} - {row.id for row in rows}
+    assert len(renewed) == 66
+    assert [answer.id for answer in await engine.enqueue(*again)] == [answer.id for answer in answers]
