@@ -251,7 +251,7 @@ class RunBlocked(AikiError):
 
 
 class Fatal(Exception):
-    """Raise in a task: this failure is final, no retry can help."""
+    """Raise in a task, or in a workflow that is tried again itself: this failure is final, no retry can help."""
 
 
 class TaskCancelled(BaseException):
@@ -264,7 +264,7 @@ class TaskCancelled(BaseException):
 class RetryAfter(Exception):
     """Raise in a task: try again after `delay` (a timedelta or text such as "30s"), whatever the strategy says.
 
-    It still counts as an attempt.
+    It still counts as an attempt. So it does in a workflow that is tried again itself.
     """
 
     def __init__(self, delay: object, message: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Own the rule of when a task is tried again. Pure: the clock and the randomness are passed in."""
+"""Own the rule of when a task, or a workflow, is tried again. Pure: the clock and the randomness are passed in."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _LARGEST_EXPONENT: Final = 62
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a task is tried, and how long to wait between tries. Make one by a constructor below.
+    """How often a task or a workflow is tried, and how long to wait between tries. Make one by a constructor below.
 
     `only_on` and `never_on` are exception classes: with `only_on` other errors are final, errors of `never_on` always
     are. `max_elapsed` bounds the time from the first start to the next one. Delays are in seconds.

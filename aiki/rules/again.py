@@ -12,7 +12,7 @@ import msgspec
 
 from aiki.core.errors import PayloadError
 from aiki.core.keys import RETRY, beginning, named
-from aiki.core.states import TERMINAL, Move, State
+from aiki.core.states import TERMINAL, Move
 from aiki.rules.retrying import RETRIABLE, Child, Past, awaited, undone
 from aiki.wire.codec import decoder
 from aiki.wire.messages import End, Entry, Retried, Retry, Unit
@@ -67,14 +67,15 @@ def given_up(unit: Unit, why: str) -> Unit:
     return msgspec.structs.replace(unit, entries=entries, end=failed)
 
 
-def told_again(past: Past, at: int) -> list[Child]:
-    """Return the children whose ends the run is told once more: it waits for them, and they have completed."""
-    return [one for one in awaited(past, at) if one.state is State.COMPLETED]
-
-
 def to_renew(past: Past, at: int) -> list[Child]:
     """Return the children that are retried with the run: it has started them and waits for them, and they failed."""
     return [one for one in awaited(past, at) if one.is_owned and one.state in RETRIABLE]
+
+
+def to_attach(past: Past, at: int) -> list[Child]:
+    """Return the others that the run waits for: those that run, or have completed and are to be told of once more."""
+    renewed = to_renew(past, at)
+    return [one for one in awaited(past, at) if one not in renewed]
 
 
 def to_cancel(past: Past, at: int) -> list[str]:

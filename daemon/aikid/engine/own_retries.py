@@ -11,12 +11,12 @@ from typing import Final
 
 from aiki.core.keys import is_task
 from aiki.rules import again, retrying
-from aiki.rules.retrying import Child
+from aiki.rules.retrying import Past
 from aiki.wire.messages import CancelNote, Unit
 from aikid.engine.changes import Changes
 from aikid.engine.control import note_cancelled
 from aikid.engine.retries import pasts_of, renew_below
-from aikid.store import cancels, own_retries, pasts
+from aikid.store import cancels, own_retries, pasts, retries
 from aikid.store.own_retries import GoesOn
 from aikid.store.pasts import Row
 from aikid.store.pool import BadData, Connection
@@ -69,23 +69,40 @@ async def _go_on(connection: Connection, rows: Sequence[Row], units: Mapping[str
     found = await pasts_of(connection, rows, but_last=True)
     cuts = {row.id: _cut(row, units[row.id]) for row in rows}
     _refuse({past.id: why for past in found if (why := again.refusal(past, cuts[past.id])) is not None})
-    made = [
-        GoesOn(
-            past.id,
-            past.length + 1,
-            sum(is_task(entry.key) for entry in past.history.entries[: cuts[past.id]]),
-            retrying.kept(past, cuts[past.id]),
-            [one.start_id for one in again.told_again(past, cuts[past.id])],
-            await _renew_children(connection, row, again.to_renew(past, cuts[past.id]), changes),
-        )
-        for row, past in zip(rows, found, strict=True)
-    ]
+    made = []
+    for row, past in zip(rows, found, strict=True):
+        at = cuts[past.id]
+        starts = await _renew_children(connection, row, past, at, changes)
+        tasks = sum(is_task(entry.key) for entry in past.history.entries[:at])
+        made.append(GoesOn(past.id, past.length + 1, tasks, retrying.kept(past, at), starts))
     await own_retries.go_on(connection, made)
     for row, past in zip(rows, found, strict=True):
-        behind = again.to_cancel(past, cuts[past.id])
-        if behind:
-            cancelled = await cancels.cancel(connection, row.namespace, behind, _BY_PARENT, force=False)
-            note_cancelled(changes, row.namespace, cancelled)
+        await _tell_children(connection, row, past, cuts[past.id], changes)
+
+
+async def _renew_children(
+    connection: Connection, row: Row, past: Past, at: int, changes: Changes
+) -> list[tuple[str, str]]:
+    """Retry the children of a run that have failed; return by which runs those that it waits for go on."""
+    failed = [one.run_id for one in again.to_renew(past, at)]
+    news: dict[str, str] = {}
+    if failed:
+        made, news = await renew_below(connection, (row.id, row.generation), failed)
+        if why := made.outcome.words():
+            raise Refused({row.id: why})
+        made.note(changes, row.namespace)
+    return [(one.start_id, news.get(one.run_id, one.run_id)) for one in retrying.awaited(past, at)]
+
+
+async def _tell_children(connection: Connection, row: Row, past: Past, at: int, changes: Changes) -> None:
+    """Have a run hear once more of the other children that it waits for, and cancel those that it knows no more."""
+    others = again.to_attach(past, at)
+    if others:
+        await pasts.lock(connection, [(one.run_id, one.state, one.is_cancelled) for one in others])
+        changes.errands += await retries.attach(connection, [(row.id, one.start_id, one.run_id) for one in others])
+    if behind := again.to_cancel(past, at):
+        cancelled = await cancels.cancel(connection, row.namespace, behind, _BY_PARENT, force=False)
+        note_cancelled(changes, row.namespace, cancelled)
 
 
 def _cut(row: Row, unit: Unit) -> int:
@@ -95,19 +112,6 @@ def _cut(row: Row, unit: Unit) -> int:
     if retried.attempt != row.attempt + 1:
         raise BadData(f"its next attempt is {row.attempt + 1}, not {retried.attempt}")
     return retried.cut
-
-
-async def _renew_children(
-    connection: Connection, row: Row, children: Sequence[Child], changes: Changes
-) -> list[tuple[str, str]]:
-    """Retry the children of a run; return by which runs their starts go on."""
-    if not children:
-        return []
-    made, news = await renew_below(connection, (row.id, row.generation), [one.run_id for one in children])
-    if why := made.outcome.words():
-        raise Refused({row.id: why})
-    made.note(changes, row.namespace)
-    return [(one.start_id, news[one.run_id]) for one in children]
 
 
 def _refuse(whys: Mapping[str, str]) -> None:

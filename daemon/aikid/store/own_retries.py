@@ -1,7 +1,8 @@
 """Have runs go on by their own rule, whose claims have just ended by that: in the same transaction, with locked rows.
 
 What they took behind the cut is unread again, in its order; in a new generation, all that the one before took. The ends
-of children that failed are forgotten, also if nobody has taken them: these are retried, and end anew.
+of children that they wait for are forgotten, also if nobody has taken them: those that failed are retried and end anew,
+and of the others they are told once more.
 """
 
 from __future__ import annotations
@@ -28,10 +29,8 @@ class GoesOn:
     """How many outcomes of tasks count of those before."""
     kept: Sequence[tuple[int, int]]
     """The stretches of entries that stay in force."""
-    told_again: Sequence[str]
-    """Children, by their starts, whose end it is told once more."""
-    renewed: Sequence[tuple[str, str]] = ()
-    """Those that are retried with it: the start, and the new run."""
+    starts: Sequence[tuple[str, str]]
+    """The children that it waits for: ids of starts, and of the runs that they stand for now."""
 
 
 # A run that is to go on later goes on now: its time is to be that of now, and not run ahead. The last entry of its
@@ -49,24 +48,23 @@ early AS (
 _BACK: Final = """
 WITH kept AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b) AS k(run_id, first, last)
-), again AS MATERIALIZED (
-  SELECT * FROM unnest(%b, %b) AS t(run_id, start_id)
-), renewed AS MATERIALIZED (
-  SELECT * FROM unnest(%b, %b) AS n(run_id, start_id)
+), start AS MATERIALIZED (
+  SELECT * FROM unnest(%b, %b, %b) AS s(run_id, start_id, child_id)
 ), row AS MATERIALIZED (
-  SELECT i.run_id, i.number, i.kind, i.kind = 'child' AND NOT EXISTS (
-    SELECT FROM again a WHERE a.run_id = i.run_id AND a.start_id::text = i.name) AS is_over
-  FROM aiki.runs r JOIN aiki.inbox i ON i.run_id = r.id AND i.kind IN ('event', 'op', 'child')
-  WHERE r.id = ANY(%b) AND CASE WHEN i.taken_seq IS NULL THEN i.kind = 'child' AND EXISTS (
-      SELECT FROM renewed n WHERE n.run_id = i.run_id AND n.start_id::text = i.name)
-    ELSE i.taken_generation = r.generation AND NOT EXISTS (
-      SELECT FROM kept k WHERE k.run_id = i.run_id AND i.taken_seq BETWEEN k.first AND k.last) END
+  SELECT i.run_id, i.number, i.kind FROM aiki.runs r JOIN aiki.inbox i ON i.run_id = r.id
+  WHERE r.id = ANY(%b) AND CASE WHEN i.kind = 'child' THEN EXISTS (
+      SELECT FROM start s WHERE s.run_id = i.run_id AND s.start_id::text = i.name)
+    ELSE i.kind IN ('event', 'op') AND i.taken_seq IS NOT NULL AND i.taken_generation = r.generation
+      AND NOT EXISTS (SELECT FROM kept k WHERE k.run_id = i.run_id AND i.taken_seq BETWEEN k.first AND k.last) END
 ), gone AS (
-  DELETE FROM aiki.inbox i USING row w WHERE i.run_id = w.run_id AND i.number = w.number AND w.is_over
+  DELETE FROM aiki.inbox i USING row w WHERE i.run_id = w.run_id AND i.number = w.number AND w.kind = 'child'
 ), back AS (
   UPDATE aiki.inbox i SET taken_generation = NULL, taken_seq = NULL
-  FROM row w WHERE i.run_id = w.run_id AND i.number = w.number AND NOT w.is_over
+  FROM row w WHERE i.run_id = w.run_id AND i.number = w.number AND w.kind <> 'child'
   RETURNING i.run_id, i.kind
+), stand AS (
+  UPDATE aiki.children c SET run_id = s.child_id FROM start s
+  WHERE c.parent_id = s.run_id AND c.start_id = s.start_id AND c.run_id <> s.child_id
 )
 UPDATE aiki.runs r SET attempt = r.attempt + 1,
   unread = r.unread + (SELECT count(*) FROM back b WHERE b.run_id = r.id AND b.kind = 'event')
@@ -80,29 +78,21 @@ JOIN aiki.runs r ON r.id = c.run_id
 ON CONFLICT (run_id, generation, seq) DO UPDATE SET tasks = excluded.tasks
 RETURNING known.run_id::text
 """
-_RENEWED: Final = """
-UPDATE aiki.children c SET run_id = n.run_id FROM unnest(%b, %b, %b) AS n(parent_id, start_id, run_id)
-WHERE c.parent_id = n.parent_id AND c.start_id = n.start_id RETURNING c.run_id::text
-"""
 
 
 async def go_on(connection: Connection, runs: Sequence[GoesOn]) -> None:
     """Have runs go on from where they failed."""
     ids = Uuids([run.run_id for run in runs])
     kept = [(run.run_id, *stretch) for run in runs for stretch in run.kept]
-    told = [(run.run_id, start_id) for run in runs for start_id in run.told_again]
-    renewed = [(run.run_id, *one) for run in runs for one in run.renewed]
+    starts = [(run.run_id, *start) for run in runs for start in run.starts]
     back = [
         *(Uuids([run_id for run_id, *_ in kept]), Ints([first for _, first, _ in kept])),
-        *(Ints([last for *_, last in kept]), Uuids([run_id for run_id, _ in told]), Uuids([one for _, one in told])),
-        *(Uuids([run_id for run_id, *_ in renewed]), Uuids([start_id for _, start_id, _ in renewed])),
+        Ints([last for *_, last in kept]),
+        *(Uuids([one[place] for one in starts]) for place in range(3)),
     ]
     await prepared.rows(connection, _BACK, [*back, ids, ids])
     counts = [ids, Ints([run.length for run in runs]), Ints([run.tasks for run in runs])]
     await prepared.rows(connection, _COUNTED, counts)
-    if renewed:
-        parameters = [Uuids([one[place] for one in renewed]) for place in range(3)]
-        await prepared.rows(connection, _RENEWED, parameters)
 
 
 # The generation was swapped by the statement before.

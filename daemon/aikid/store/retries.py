@@ -192,11 +192,19 @@ async def write(connection: Connection, renewals: Sequence[Renewal], *, actor: s
     await _execute(connection, _CHILDREN, _columns(starts, Uuids, Uuids, Uuids, Uuids))
     due_seconds: float | None
     ((due_seconds,),) = await _execute(connection, _RUNS, [*pair, *_run_arrays(renewals), who])
-    attached = [(one.new, *child) for one in renewals for child in one.attached]
-    ((left,),) = await _execute(connection, _ATTACHED, _columns(attached, Uuids, Uuids, Uuids))
+    left = await attach(connection, [(one.new, *child) for one in renewals for child in one.attached])
     told = [f"by run {new}" for new in news]
     await _execute(connection, _OLD, [Uuids(olds), Uuids(news), Texts(told), who])
     return due_seconds, left
+
+
+async def attach(connection: Connection, children: Sequence[tuple[str, str, str]]) -> int:
+    """Have runs hear of the ends of others: their id, that of the start, and of the run that this stands for.
+
+    Return how many errands that leaves, of those that have ended.
+    """
+    ((left,),) = await _execute(connection, _ATTACHED, _columns(children, Uuids, Uuids, Uuids))
+    return int(left)
 
 
 def _run_arrays(renewals: Sequence[Renewal]) -> list[Array]:

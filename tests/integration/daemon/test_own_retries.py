@@ -338,8 +338,25 @@ async def test_a_child_that_completed_behind_the_cut_is_told_again(engine: Engin
     assert await engine.results(over(await engine.claim_one())) == ["done"]
     said = behind(run, 1, msgspec.structs.replace(BAD, asked=1), told(run, 1, op.id), cut=1)
     assert await engine.results(said) == ["done"]
+    await done(engine)
     parent = await next_claim(engine, run)
     assert [name for name, _ in ends(parent.arrivals)] == [op.id]
+
+
+async def test_a_child_that_a_person_has_retried_meanwhile_is_the_runs_again(engine: Engine) -> None:
+    op = start()
+    run = await parent_of(engine, op)
+    child = await failed_child(engine, run)
+    assert (await retried(engine, child)).result == "retried"
+    assert await engine.results(behind(run, 1, told(run, 1, op.id), cut=1, key=f"end:{op.id}")) == ["done"]
+    again = await engine.claim_one()
+    assert (again.origin_id, again.attempt) == (child, 2), "it is not retried once more"
+    assert await engine.results(over(again, base=2)) == ["done"]
+    await done(engine)
+    parent = await next_claim(engine, run)
+    assert [(name, end.run_id, end.state) for name, end in ends(parent.arrivals)] == [
+        (op.id, again.fence.run_id, State.COMPLETED)
+    ]
 
 
 async def test_a_child_that_was_asked_for_behind_the_cut_is_cancelled(engine: Engine) -> None:
