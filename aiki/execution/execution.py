@@ -382,7 +382,9 @@ class Execution:
             self._flush()
 
     def _end_with(self, end: End) -> None:
-        end.parent = self.claimed.parent is not None and target(end.move) in TERMINAL
+        # One that is to be tried again may not be: then it fails, in the commit that says so.
+        is_heard = target(end.move) in TERMINAL or end.move is Move.AGAIN
+        end.parent = self.claimed.parent is not None and is_heard
         self._life.decide(end)
         if end.seen is None:  # else it may go on: tries that are due later are forgotten when the claim is over
             self._attempts.cancel_all()

@@ -290,6 +290,29 @@ async def test_an_attempt_that_is_not_the_next_is_refused(engine: Engine) -> Non
 # -- children
 
 
+async def test_a_parent_hears_in_the_same_commit_of_a_child_that_is_not_tried_again(engine: Engine) -> None:
+    op = start()
+    run = await parent_of(engine, op)
+    child = await engine.claim_one()
+    said = behind(child, 0, A, BAD, outcome("refund", asked=2), cut=1)
+    assert said.end is not None
+    said.end.parent = True
+    assert await engine.results(said) == ["done"]
+    ((start_id, end),) = ends((await engine.inbox(run.fence.run_id)).arrivals)
+    assert (start_id, end.state) == (op.id, State.FAILED)
+
+
+async def test_a_parent_hears_nothing_of_a_child_that_is_tried_again(engine: Engine) -> None:
+    run = await parent_of(engine, start())
+    child = await engine.claim_one()
+    said = behind(child, 0, A, BAD, cut=1)
+    assert said.end is not None
+    said.end.parent = True
+    assert await engine.results(said) == ["done"]
+    await done(engine)
+    assert (await engine.inbox(run.fence.run_id)).arrivals == []
+
+
 async def failed_child(engine: Engine, run: Claimed) -> str:
     """Let the child that is queued fail at a task; return its id."""
     child = await engine.claim_one()
