@@ -21,6 +21,8 @@ async def do(pool: Pool) -> AsyncIterator[Changes]:
 
     Children first: one that ends at once, since it has not begun, leaves an errand itself.
     """
+    if not await pool.run(errands.are_left):
+        return
     for step in (_close, _tell):
         more = True
         while more:

@@ -57,6 +57,17 @@ CLOSING: Final = f"""
 """
 """A common table expression beside `fit`, for those of its units by which runs take in that they are cancelled."""
 
+# -- doing them
+
+_ARE_LEFT: Final = "SELECT EXISTS (SELECT FROM aiki.errands)"
+
+
+async def are_left(connection: Connection) -> bool:
+    """Tell whether there is anything to be done: mostly there is not, and no more is asked then."""
+    row = await (await connection.execute(_ARE_LEFT, prepare=True, binary=True)).fetchone()
+    return row is not None and row[0]
+
+
 # -- telling of ends
 
 # Errands that another daemon does are passed over; those who are told are locked in id order by their primary key, and
