@@ -100,8 +100,8 @@ def _counted_from(body: Body) -> tuple[int, int]:
     What a person has ordered begins to count anew; so does a generation that the body went on in by itself.
     """
     claimed, history = body.claimed, body.history
-    if history.ordered is not None:
-        return history.ordered
+    if (ordered := history.ordered) is not None:
+        return ordered.attempt - 1, ordered.at
     is_first = claimed.first_at is None or history.attempt_at(0, claimed.attempt) == 1
     return 0, claimed.started_at if is_first else claimed.first_at or claimed.started_at
 

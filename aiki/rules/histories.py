@@ -35,6 +35,8 @@ class History:
     """Those in force, by their cuts."""
     first: Retried | None = None
     """The very first: it says by which run, and before which attempt, the journal was begun."""
+    ordered: Retried | None = None
+    """The last that a person has ordered, whether it is still in force or not."""
 
     def attempt_at(self, place: int, newest: int) -> int:
         """Return the attempt in force for a call that was asked for when `place` entries had been given.
@@ -43,11 +45,6 @@ class History:
         """
         before = newest if self.first is None else self.first.attempt - 1
         return max((retry.attempt for retry in self.retries if place > retry.cut), default=before)
-
-    @property
-    def ordered(self) -> tuple[int, int] | None:
-        """How many attempts there were before a person has ordered one last, and when that was; None if nobody has."""
-        return next(((one.attempt - 1, one.at) for one in reversed(self.retries) if one.run_id != one.of), None)
 
     def run_at(self, place: int, newest: str) -> str:
         """Return the run that a body is to see itself as, when `place` entries have been given; `newest` is the last.
@@ -76,7 +73,9 @@ def read(journal: Sequence[Entry]) -> History:
         retries = [*(one for one in retries if one.cut <= retry.cut), retry]
         known = _kept([*known.values(), *entries[retry.cut :]], retry, retries)
         del entries[retry.cut :], seqs[retry.cut :]
-    return History([*entries, *journal[begin:]], [*seqs, *range(begin + 1, len(journal) + 1)], known, retries, every[0])
+    entries, seqs = [*entries, *journal[begin:]], [*seqs, *range(begin + 1, len(journal) + 1)]
+    ordered = next((one for one in reversed(every) if one.run_id != one.of), None)
+    return History(entries, seqs, known, retries, every[0], ordered)
 
 
 def survives(entry: Entry, cut: int, keep: Iterable[str]) -> bool:

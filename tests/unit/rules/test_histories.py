@@ -100,3 +100,15 @@ def test_a_retry_that_goes_on_before_its_time_goes_on_then() -> None:
     value = Retried(1, 2, 1_000, idle=600, key=FAILED.key)
     (said,) = read([A, FAILED, Entry("retry:2", True, Raw(encode(value)), 700)]).retries
     assert (said.at, said.idle) == (700, 300)
+
+
+def test_what_a_person_has_ordered_last_is_known_also_when_it_was_cut_off() -> None:
+    def said(cut: int, attempt: int, run_id: str, of: str) -> Entry:
+        value = Retried(cut, attempt, 1, run_id=run_id, of=of)
+        return Entry(f"retry:{attempt}", True, Raw(encode(value)), 1)
+
+    history = read([A, B, FAILED, said(2, 2, "new", "old"), FAILED, said(0, 3, "new", "new")])
+    assert [one.attempt for one in history.retries] == [3]
+    assert history.ordered is not None
+    assert history.ordered.attempt == 2
+    assert read([A, FAILED, said(1, 2, "old", "old")]).ordered is None
