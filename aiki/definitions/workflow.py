@@ -211,7 +211,8 @@ class Workflow(HasOptions, Generic[P, R]):
         So a loop can run for years. It is the same run in its next generation: its id, key, labels, priority, timeout
         and whoever waits for it stay, as do the events that it has not taken, a cancel that it has not heard of, and
         its children, whose ends it hears of no more. Nothing needs to be returned or awaited; from a branch of the body
-        (`gather`, a TaskGroup) it ends the whole. `.options(version=...)` hands it to the workers of another version.
+        (`gather`, a TaskGroup) it ends the whole. On the way `finally` blocks run, with tasks in them, as at any end;
+        what goes wrong there fails the run. `.options(version=...)` hands it to the workers of another version.
 
         Raises UsageError in a `finally`, in a run that was cancelled, for a run of another workflow, and with the names
         of what the body has asked for and not awaited; PayloadError as `bind`.

@@ -13,7 +13,7 @@ returns and hands in outcomes by `resolve`; arrivals are handed in by their owne
 from __future__ import annotations
 
 import sys
-from asyncio import CancelledError, Future, Task, _get_running_loop
+from asyncio import CancelledError, Future, Task, _get_running_loop, current_task
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
@@ -27,7 +27,7 @@ from aiki.execution.family import Family, stay
 from aiki.execution.faults import Faults, mark_as_seen, of_context, tell_unmade, tell_unseen
 from aiki.execution.kinds import KINDS
 from aiki.execution.loop import RunLoop
-from aiki.execution.onward import Onward, check
+from aiki.execution.onward import Onward, check, hears, is_end
 from aiki.execution.order import salt_of
 from aiki.execution.outcome import Outcome
 from aiki.execution.timers import LAST_DATE
@@ -143,11 +143,16 @@ class Body:
     def go_on(self, next: Next, /) -> NoReturn:
         """End the body, from whichever of its branches, and have its run go on so in its next generation."""
         self.require_inside(next.called)
-        if not self._unwinding.begun:  # else it is over already, or leaves memory
-            frame = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see from where
-            check(next, frame, self._calls.open.values(), is_interrupted=self._cancelling.is_interrupted)
-            self.onward = next
-            self._unwinding.begin()
+        if self._unwinding.begun:
+            raise GeneratorExit
+        frame = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see from where
+        check(next, frame, self._calls.open.values(), is_interrupted=self._cancelling.is_interrupted)
+        self.onward = next
+        branch = current_task(self.loop)
+        if branch is None:
+            self._interrupt()
+        elif branch is not self._main:
+            branch.add_done_callback(self._hand_on)
         raise Onward
 
     def journal_size(self) -> JournalSize:
@@ -236,7 +241,7 @@ class Body:
                 while True:
                     if loop.ready:
                         deliveries.run()
-                    if (main.done() or self.onward is not None) and (main := self._finish(main)) is None:
+                    if main.done() and (main := self._finish(main)) is None:
                         return False
                     if not deliveries.deliver(now):
                         return bool(loop.ready)
@@ -245,7 +250,10 @@ class Body:
         except Diverged as error:
             self._diverge(error)
         except (SystemExit, KeyboardInterrupt) as error:
-            self._break_out(error)
+            # asyncio lets these two out of the loop; here they are the body's failure, not the worker's end.
+            self._end(Outcome.RAISED)
+            self.error = error
+            mark_as_seen(self.loop, error)
         return False
 
     def take_started(self, *, may_start_children: bool) -> Sequence[DurableCall[Any]]:
@@ -384,23 +392,28 @@ class Body:
         assert self._main is not None, "a body is interrupted that has not begun"
         interrupt(self._main, self.loop)
 
+    def _hand_on(self, branch: Task[Any]) -> None:
+        if self._main is not None and not hears(self._main):
+            self._interrupt()
+
     def _on_problem(self, context: dict[str, Any]) -> None:
-        if not self._unwinding.begun:  # then nobody is to await anything any more
+        # While it is unwound nobody is to await anything any more; nor is the end of a generation awaited.
+        if not self._unwinding.begun and not isinstance(context.get("exception"), Onward):
             self.faults.add(*of_context(context), silent=self.replaying())
 
     def _finish(self, main: Task[Any]) -> Task[Any] | None:
         """Take in that the body has ended; return the main task that goes on in its place, if one does."""
-        if self.onward is not None:
-            self._leave_generation()
-            return None
+        error = CancelledError("the body cancelled itself") if main.cancelled() else main.exception()
+        goes_on = self.onward is not None and is_end(error)
         family = self._calls.family
-        if family is not None and (children := family.take_closing()):
+        if family is not None and not goes_on and (children := family.take_closing()):
             self._main = self.loop.add_task(stay(main, self.ask(all_of(children))), context=copy_context())
             return self._main
-        error = CancelledError("the body cancelled itself") if main.cancelled() else main.exception()
         self._deliveries.end()
         tell_unseen(self.loop)
-        if error is None:
+        if goes_on:
+            self._end(Outcome.CONTINUED)
+        elif error is None:
             # Asked for since the last delivery: no claim can have let it go.
             latest = (call for call in self._calls.held.values() if call.asked == self.loop.delivered)
             tell_unmade(self.loop, [call.kind.asked(call) for call in latest])
@@ -410,27 +423,6 @@ class Body:
             self._end(Outcome.RAISED)
             self.error = error
         return None
-
-    def _break_out(self, error: BaseException) -> None:
-        """Take in what asyncio lets out of the loop: the end of the body or its generation, and not of the worker."""
-        mark_as_seen(self.loop, error)
-        if self.onward is not None:
-            self._leave_generation()
-        else:
-            self._end(Outcome.RAISED)
-            self.error = error
-
-    def _leave_generation(self) -> None:
-        main = self._main
-        if main is not None and main.done() and not main.cancelled():
-            main.exception()  # what it has come to since is nobody's
-        try:
-            self._deliveries.end()
-        except Diverged as error:
-            self._diverge(error)
-        else:
-            tell_unseen(self.loop)
-            self._end(Outcome.CONTINUED)
 
     def _diverge(self, error: Diverged) -> None:
         asked, where = self._calls.asked(), self.waiting_lines()

@@ -37,10 +37,10 @@ def of_body(body: Body, workflow: Workflow[Any, Any], *, room: int) -> End:
     """
     if body.outcome is Outcome.DIVERGED:
         return blocked(body.diff)
-    if body.onward is not None:
-        return continued(body.onward, body.faults, room=room)
     if body.interrupted_by is not None:
         return cancelled(body, body.interrupted_by, body.error)
+    if body.outcome is Outcome.CONTINUED and body.onward is not None:
+        return continued(body.onward, body.faults, room=room)
     if body.error is not None:
         return failed(body.error, body.faults)
     assert body.outcome is Outcome.RETURNED, body.outcome

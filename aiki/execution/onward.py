@@ -1,12 +1,14 @@
 """Own how a body ends its generation, from wherever in it that is said, and when it may not.
 
-The call marks the body, and raises what asyncio lets out of its loop, in the main task and in branches alike: nothing
-of the body runs any more, whatever it catches, and no branch has to hand it on. It leaves memory then as one that is
-suspended does: `finally` blocks run, and durable calls in them do nothing.
+The call raises what no `except Exception` catches, and marks the body. From the main task that passes through its
+`finally` blocks, which may run tasks as at any end; what goes wrong there fails the run. What a branch has raised is
+handed on by `gather` and groups; whoever else waits is interrupted by a CancelledError, once that branch is over, since
+nobody may ever look at it.
 """
 
 from __future__ import annotations
 
+from asyncio import CancelledError, Task
 from collections.abc import Iterable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +24,22 @@ if TYPE_CHECKING:
 _SHOWN: Final = 5
 
 
-class Onward(SystemExit):
-    """The body's generation has ended: of all errors asyncio lets this one, as its base, out of the loop at once."""
+class Onward(BaseException):
+    """The body's generation has ended."""
+
+
+def is_end(error: BaseException | None) -> bool:
+    """Tell whether a body that has said so has ended by it: nothing else has gone wrong on the way."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_end, error.exceptions))
+    return error is None or isinstance(error, Onward | CancelledError)
+
+
+def hears(main: Task[Any]) -> bool:
+    """Tell whether the main task is over, or what it waits for hands on to it what a branch has raised."""
+    waiter = getattr(main, "_fut_waiter", None)
+    handed_on = waiter is not None and waiter.done() and (waiter.cancelled() or waiter.exception() is not None)
+    return main.done() or handed_on
 
 
 def check(next: Next, frame: FrameType, still_open: Iterable[DurableCall[Any]], *, is_interrupted: bool) -> None:

@@ -22,7 +22,7 @@ from aiki.inside.onward import JournalSize
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
 from tests.unit.execution.bodies import seen
-from tests.unit.execution.families import children, raised, sleeper, square
+from tests.unit.execution.families import At, children, raised, sleeper, square
 from tests.unit.execution.replays import calls, double, error_of, output, run, slow
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import World
@@ -62,6 +62,30 @@ def ended(body: Callable[[WorkflowRun], Coroutine[Any, Any, Any]], **options: An
         return world
 
     return simulate(main())
+
+
+def lived(body: Callable[[WorkflowRun], Coroutine[Any, Any, Any]], *moments: At) -> World:
+    """Run two generations of a run to its end, the first of this body, while this happens at its second."""
+
+    @workflow(name="again", version="1")
+    async def flow(run: WorkflowRun, n: int = 0) -> Any:
+        return n or await body(run)
+
+    async def main() -> World:
+        world = World(flow)
+        over = asyncio.create_task(world.finish())
+        for seconds, do in moments:
+            await asyncio.sleep(seconds)
+            do(world)
+        await over
+        return world
+
+    return simulate(main())
+
+
+def ended_by(world: World) -> list[Move]:
+    """Return how the claims of a run have ended, but for its sleeps before the last."""
+    return [move for move in world.ends[:-1] if move is not Move.SLEEP or len(world.ends) == 2] + world.ends[-1:]
 
 
 @workflow(name="again", version="1")
@@ -207,6 +231,14 @@ async def of_a_branch_that_nobody_awaits(run: WorkflowRun) -> None:
     seen.append(str(branches))
 
 
+async def of_one_that_is_waited_for_and_not_looked_at(run: WorkflowRun) -> None:
+    async def branch() -> None:
+        again.continue_as_new(run, 1)
+
+    while True:
+        await asyncio.wait([asyncio.create_task(branch())])
+
+
 async def of_a_callback(run: WorkflowRun) -> None:
     asyncio.get_running_loop().call_soon(lambda: again.continue_as_new(run, 1))
     await run.sleep("1m")
@@ -240,15 +272,29 @@ async def beside_a_sleep(run: WorkflowRun) -> None:
 
 async def twice(run: WorkflowRun) -> None:
     with suppress(BaseException):
+        again.continue_as_new(run, 2)
+    again.continue_as_new(run, 1)
+
+
+async def of_two_branches(run: WorkflowRun) -> None:
+    async def branch() -> None:
         again.continue_as_new(run, 1)
-    again.continue_as_new(run, 2)
+
+    await asyncio.gather(branch(), branch())
 
 
 @pytest.mark.parametrize(
     "body",
     [
         *(of_gather, of_a_group, inside_a_group, of_a_branch_that_nobody_awaits, of_a_callback, under_a_timeout),
-        *(of_a_handler, through_what_catches_everything, beside_a_sleep, twice),
+        *(
+            of_one_that_is_waited_for_and_not_looked_at,
+            of_a_handler,
+            through_what_catches_everything,
+            beside_a_sleep,
+            twice,
+            of_two_branches,
+        ),
     ],
 )
 def test_it_ends_the_body_from_wherever_it_is_called(
@@ -260,8 +306,82 @@ def test_it_ends_the_body_from_wherever_it_is_called(
     assert (seen, caplog.records) == ([], [])
 
 
-def test_finally_runs_and_durable_calls_in_it_do_nothing() -> None:
-    async def cleans(run: WorkflowRun) -> None:
+async def passes(run: WorkflowRun) -> None:
+    """Go on, and take back on the way what was done before."""
+    await double.run(run, 1)
+    try:
+        again.continue_as_new(run, 1)
+    finally:
+        await run.sleep("1h")
+        await double.run(run, 5)
+
+
+async def passes_from_a_branch(run: WorkflowRun) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(passes(run))
+
+
+async def is_passed_over(run: WorkflowRun) -> None:
+    async def branch() -> None:
+        await asyncio.sleep(1)
+        again.continue_as_new(run, 1)
+
+    kept = asyncio.create_task(branch())
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await double.run(run, 5)
+        seen.append(str(kept.done()))
+        seen.clear()
+
+
+@pytest.mark.parametrize("body", [passes, passes_from_a_branch, is_passed_over])
+def test_finally_runs_what_it_runs_at_any_end_also_if_the_run_leaves_memory_there(
+    body: Callable[[WorkflowRun], Coroutine[Any, Any, Any]],
+) -> None:
+    world = lived(body)
+    assert ended_by(world) == [Move.CONTINUE, Move.COMPLETE]
+    assert calls[-1] == "double 5"
+    assert world.left[0][-1].key.startswith("task:double:")
+
+
+def test_what_goes_wrong_in_a_finally_on_the_way_fails_the_run() -> None:
+    async def body(run: WorkflowRun) -> None:
+        try:
+            again.continue_as_new(run, 1)
+        finally:
+            await fails.run(run, 1)
+
+    end = first_end(body)
+    assert (end.move, "ValueError: 1" in error_of(end)) == (Move.FAIL, True)
+
+
+def test_a_cancel_that_reaches_it_on_the_way_ends_the_run() -> None:
+    world = lived(passes, (60, World.cancel))
+    assert ended_by(world) == [Move.SLEEP, Move.CANCEL]
+
+
+@pytest.mark.parametrize("is_group", [True, False], ids=["group", "gather"])
+def test_who_hands_on_what_its_branches_raise_is_not_interrupted(is_group: bool) -> None:
+    async def branch(run: WorkflowRun) -> None:
+        again.continue_as_new(run, 1)
+
+    async def body(run: WorkflowRun) -> None:
+        try:
+            if is_group:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(branch(run))
+            else:
+                await asyncio.gather(branch(run), asyncio.sleep(1))
+        except asyncio.CancelledError:
+            seen.append("interrupted")
+            raise
+
+    assert (first_end(body).move, seen) == (Move.CONTINUE, [])
+
+
+def test_who_is_not_on_the_way_is_left_as_at_any_end() -> None:
+    async def waits(run: WorkflowRun) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -270,17 +390,12 @@ def test_finally_runs_and_durable_calls_in_it_do_nothing() -> None:
             seen.append("never")
 
     async def body(run: WorkflowRun) -> None:
-        branch = asyncio.create_task(cleans(run))
+        branch = asyncio.create_task(waits(run))
         await double.run(run, 1)
-        try:
-            again.continue_as_new(run, 1)
-        finally:
-            seen.append(str(branch.done()))
+        seen.append(str(branch.done()))
+        again.continue_as_new(run, 1)
 
-    world = ended(body)
-    assert world.end is not None
-    assert (world.end.move, seen) == (Move.CONTINUE, ["False", "finally"])
-    assert [len(journal) for journal in world.left] == [1]
+    assert (first_end(body).move, seen) == (Move.CONTINUE, ["False", "finally"])
 
 
 # -- where it cannot be
