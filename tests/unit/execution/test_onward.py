@@ -1,20 +1,16 @@
-"""A body ends its generation, wherever in it that is said, and says what the next one begins with."""
+"""A body ends its generation: what the next one begins with, and where it may not be ended."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from aiki.core.errors import TaskFailed, UsageError
-from aiki.core.retry import Retry
+from aiki.core.errors import UsageError
 from aiki.core.states import Move
-from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.execution import Limits
 from aiki.inside.event import Event
@@ -22,17 +18,13 @@ from aiki.inside.onward import JournalSize
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import End
 from tests.unit.execution.bodies import seen
-from tests.unit.execution.families import At, children, raised, sleeper, square
+from tests.unit.execution.families import Body, children, raised, sleeper, square
+from tests.unit.execution.onward import again, ended, fails, first_end
 from tests.unit.execution.replays import calls, double, error_of, output, run, slow
 from tests.worlds.virtual_loop import simulate
 from tests.worlds.world import World
 
 approved = Event("approved", type=str)
-
-
-@task(retry=Retry.none())
-async def fails(number: int) -> int:
-    raise ValueError(number)
 
 
 @workflow(name="counts", version="1")
@@ -41,55 +33,6 @@ async def counts(run: WorkflowRun, left: int, total: int = 0) -> int:
     if left:
         counts.continue_as_new(run, left - 1, total=total)
     return total
-
-
-def first_end(body: Callable[[WorkflowRun], Coroutine[Any, Any, Any]], **options: Any) -> End:
-    """Return how the first generation of a run ends whose body is this one, and `again` the workflow that it is of."""
-    return ended(body, **options).end  # type: ignore[return-value]  # it has one
-
-
-def ended(body: Callable[[WorkflowRun], Coroutine[Any, Any, Any]], **options: Any) -> World:
-    @workflow(name="again", version="1")
-    async def flow(run: WorkflowRun, n: int = 0) -> Any:
-        if n:
-            return n
-        return await body(run)
-
-    async def main() -> World:
-        world = World(flow, **options)
-        world.claim()
-        await world.settle()
-        return world
-
-    return simulate(main())
-
-
-def lived(body: Callable[[WorkflowRun], Coroutine[Any, Any, Any]], *moments: At) -> World:
-    """Run two generations of a run to its end, the first of this body, while this happens at its second."""
-
-    @workflow(name="again", version="1")
-    async def flow(run: WorkflowRun, n: int = 0) -> Any:
-        return n or await body(run)
-
-    async def main() -> World:
-        world = World(flow)
-        over = asyncio.create_task(world.finish())
-        for seconds, do in moments:
-            await asyncio.sleep(seconds)
-            do(world)
-        await over
-        return world
-
-    return simulate(main())
-
-
-def ended_by(world: World) -> list[Move]:
-    """Return how the claims of a run have ended, but for its sleeps before the last."""
-    return [move for move in world.ends[:-1] if move is not Move.SLEEP or len(world.ends) == 2] + world.ends[-1:]
-
-
-@workflow(name="again", version="1")
-async def again(run: WorkflowRun, n: int = 0) -> Any: ...
 
 
 # -- the next generation
@@ -194,210 +137,6 @@ def test_what_a_run_shows_and_what_is_wrong_with_its_body_go_along() -> None:
     assert "task 'double' was called and never awaited" in (world.end.why or "")
 
 
-# -- from wherever
-
-
-async def of_gather(run: WorkflowRun) -> None:
-    async def branch() -> None:
-        again.continue_as_new(run, 1)
-
-    await asyncio.gather(asyncio.Event().wait(), branch(), return_exceptions=True)
-    seen.append("after")
-
-
-async def of_a_group(run: WorkflowRun) -> None:
-    async def branch() -> None:
-        await double.run(run, 1)
-        again.continue_as_new(run, 1)
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(branch())
-        group.create_task(asyncio.Event().wait())
-    seen.append("after")
-
-
-async def inside_a_group(run: WorkflowRun) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(asyncio.Event().wait())
-        again.continue_as_new(run, 1)
-
-
-async def of_a_branch_that_nobody_awaits(run: WorkflowRun) -> None:
-    async def branch() -> None:
-        again.continue_as_new(run, 1)
-
-    branches = [asyncio.create_task(branch())]
-    await asyncio.Event().wait()
-    seen.append(str(branches))
-
-
-async def of_one_that_is_waited_for_and_not_looked_at(run: WorkflowRun) -> None:
-    async def branch() -> None:
-        again.continue_as_new(run, 1)
-
-    while True:
-        await asyncio.wait([asyncio.create_task(branch())])
-
-
-async def of_a_callback(run: WorkflowRun) -> None:
-    asyncio.get_running_loop().call_soon(lambda: again.continue_as_new(run, 1))
-    await run.sleep("1m")
-
-
-async def under_a_timeout(run: WorkflowRun) -> None:
-    async with asyncio.timeout(60):
-        await double.run(run, 1)
-        again.continue_as_new(run, 1)
-
-
-async def of_a_handler(run: WorkflowRun) -> None:
-    try:
-        await fails.run(run, 1)
-    except TaskFailed:
-        again.continue_as_new(run, 1)
-
-
-async def through_what_catches_everything(run: WorkflowRun) -> str:
-    with suppress(BaseException):
-        again.continue_as_new(run, 1)
-    with suppress(BaseException):
-        await double.run(run, 1)
-    return "after all"
-
-
-async def beside_a_sleep(run: WorkflowRun) -> None:
-    await asyncio.wait([asyncio.create_task(run.sleep("1h")), asyncio.create_task(run.sleep("1s"))], timeout=2)
-    again.continue_as_new(run, 1)
-
-
-async def twice(run: WorkflowRun) -> None:
-    with suppress(BaseException):
-        again.continue_as_new(run, 2)
-    again.continue_as_new(run, 1)
-
-
-async def of_two_branches(run: WorkflowRun) -> None:
-    async def branch() -> None:
-        again.continue_as_new(run, 1)
-
-    await asyncio.gather(branch(), branch())
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(of_gather, of_a_group, inside_a_group, of_a_branch_that_nobody_awaits, of_a_callback, under_a_timeout),
-        *(
-            of_one_that_is_waited_for_and_not_looked_at,
-            of_a_handler,
-            through_what_catches_everything,
-            beside_a_sleep,
-            twice,
-            of_two_branches,
-        ),
-    ],
-)
-def test_it_ends_the_body_from_wherever_it_is_called(
-    body: Callable[[WorkflowRun], Coroutine[Any, Any, Any]], caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
-        end = first_end(body)
-    assert (end.move, bytes(end.input), end.why) == (Move.CONTINUE, b'{"n":1}', None), error_of(end)
-    assert (seen, caplog.records) == ([], [])
-
-
-async def passes(run: WorkflowRun) -> None:
-    """Go on, and take back on the way what was done before."""
-    await double.run(run, 1)
-    try:
-        again.continue_as_new(run, 1)
-    finally:
-        await run.sleep("1h")
-        await double.run(run, 5)
-
-
-async def passes_from_a_branch(run: WorkflowRun) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(passes(run))
-
-
-async def is_passed_over(run: WorkflowRun) -> None:
-    async def branch() -> None:
-        await asyncio.sleep(1)
-        again.continue_as_new(run, 1)
-
-    kept = asyncio.create_task(branch())
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await double.run(run, 5)
-        seen.append(str(kept.done()))
-        seen.clear()
-
-
-@pytest.mark.parametrize("body", [passes, passes_from_a_branch, is_passed_over])
-def test_finally_runs_what_it_runs_at_any_end_also_if_the_run_leaves_memory_there(
-    body: Callable[[WorkflowRun], Coroutine[Any, Any, Any]],
-) -> None:
-    world = lived(body)
-    assert ended_by(world) == [Move.CONTINUE, Move.COMPLETE]
-    assert calls[-1] == "double 5"
-    assert world.left[0][-1].key.startswith("task:double:")
-
-
-def test_what_goes_wrong_in_a_finally_on_the_way_fails_the_run() -> None:
-    async def body(run: WorkflowRun) -> None:
-        try:
-            again.continue_as_new(run, 1)
-        finally:
-            await fails.run(run, 1)
-
-    end = first_end(body)
-    assert (end.move, "ValueError: 1" in error_of(end)) == (Move.FAIL, True)
-
-
-def test_a_cancel_that_reaches_it_on_the_way_ends_the_run() -> None:
-    world = lived(passes, (60, World.cancel))
-    assert ended_by(world) == [Move.SLEEP, Move.CANCEL]
-
-
-@pytest.mark.parametrize("is_group", [True, False], ids=["group", "gather"])
-def test_who_hands_on_what_its_branches_raise_is_not_interrupted(is_group: bool) -> None:
-    async def branch(run: WorkflowRun) -> None:
-        again.continue_as_new(run, 1)
-
-    async def body(run: WorkflowRun) -> None:
-        try:
-            if is_group:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(branch(run))
-            else:
-                await asyncio.gather(branch(run), asyncio.sleep(1))
-        except asyncio.CancelledError:
-            seen.append("interrupted")
-            raise
-
-    assert (first_end(body).move, seen) == (Move.CONTINUE, [])
-
-
-def test_who_is_not_on_the_way_is_left_as_at_any_end() -> None:
-    async def waits(run: WorkflowRun) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            seen.append("finally")
-            await double.run(run, 5)
-            seen.append("never")
-
-    async def body(run: WorkflowRun) -> None:
-        branch = asyncio.create_task(waits(run))
-        await double.run(run, 1)
-        seen.append(str(branch.done()))
-        again.continue_as_new(run, 1)
-
-    assert (first_end(body).move, seen) == (Move.CONTINUE, ["False", "finally"])
-
-
 # -- where it cannot be
 
 
@@ -427,7 +166,7 @@ async def in_what_a_finally_awaits(run: WorkflowRun) -> None:
 
 
 @pytest.mark.parametrize("body", [in_finally_after_an_error, in_finally_after_a_result, in_what_a_finally_awaits])
-def test_it_is_refused_in_a_finally(body: Callable[[WorkflowRun], Coroutine[Any, Any, Any]]) -> None:
+def test_it_is_refused_in_a_finally(body: Body) -> None:
     end = first_end(body)
     assert end.move is Move.FAIL
     assert '"type":"UsageError","message":"again.continue_as_new() was called in a `finally`, at ' in error_of(end)
