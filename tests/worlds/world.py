@@ -86,8 +86,8 @@ class World:
         self.message_bytes = message_bytes
         self.standing = Standing(RunState.QUEUED)
         self.journal: list[Entry] = []
-        self.left: list[list[Entry]] = []
-        """The journals of the generations that are over."""
+        self.left: list[tuple[bytes, list[Entry]]] = []
+        """The inputs and journals of the generations that are over."""
         self.attempts: list[Attempt] = []
         self.end: End | None = None
         self.ends: list[Move] = []

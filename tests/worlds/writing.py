@@ -84,7 +84,7 @@ def _end(world: World, end: End) -> None:
 
 def _go_on(world: World, end: End) -> None:
     """Begin the next generation: nothing of the last one is left but what it shows of itself."""
-    world.left.append(world.journal)
+    world.left.append((world.input, world.journal))
     world.journal = []
     world.attempts = [one for one in world.attempts if one.key == DETAILS]
     world.input = bytes(end.input)

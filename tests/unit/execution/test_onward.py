@@ -41,7 +41,7 @@ async def counts(run: WorkflowRun, left: int, total: int = 0) -> int:
 def test_a_loop_goes_on_with_its_state_and_an_empty_journal() -> None:
     world = run(counts, b'{"left":3}')
     assert output(world) == "12"
-    assert [len(journal) for journal in world.left] == [1, 1, 1]
+    assert [len(journal) for _, journal in world.left] == [1, 1, 1]
     assert world.ends == [Move.CONTINUE] * 3 + [Move.COMPLETE]
 
 

@@ -161,7 +161,7 @@ def test_finally_runs_what_it_runs_at_any_end_also_if_the_run_leaves_memory_ther
     world = lived(body)
     assert ended_by(world) == [Move.CONTINUE, Move.COMPLETE]
     assert calls[-1] == "double 5"
-    assert world.left[0][-1].key.startswith("task:double:")
+    assert world.left[0][1][-1].key.startswith("task:double:")
 
 
 def test_what_goes_wrong_in_a_finally_on_the_way_fails_the_run() -> None:
