@@ -81,7 +81,7 @@ runs = sa.Table(
         server_default=_zero,
         comment="Events that came and were not taken.",
     ),
-    sa.Column("children", sa.Integer(), comment="How many runs it has started, if any."),
+    sa.Column("children", sa.Integer(), comment="How many runs it has started, if any; 0 if others wait for it alone."),
     sa.Column("started_at", _Time),
     sa.Column("last_claimed_at", _Time),
     sa.Column("finished_at", _Time),

@@ -18,7 +18,7 @@ _STATEMENTS = (
     "COMMENT ON COLUMN aiki.runs.wake_news IS"
     " 'The number of the arrival that wakes it at the latest, if it waits for several ends.'",
     "COMMENT ON COLUMN aiki.runs.began_at IS 'The first claim of its generation; of its first that is started_at.'",
-    "COMMENT ON COLUMN aiki.runs.children IS 'How many runs it has started, if any.'",
+    "COMMENT ON COLUMN aiki.runs.children IS 'How many runs it has started, if any; 0 if others wait for it alone.'",
     """
     CREATE TABLE aiki.children (
       parent_id uuid NOT NULL,
