@@ -38,10 +38,12 @@ from aiki.wire.messages import (
     RenewSession,
     Request,
     Resume,
+    Retry,
     Route,
     Send,
     Sent,
     Status,
+    StopOp,
     Summary,
     Wake,
     Watch,
@@ -54,6 +56,7 @@ from aikid.ops import OPS
 from aikid.tell.offerer import _in_turn
 from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.engine import Engine, completed, entry, new_id, new_run, running_engine, unit
+from tests.integration.daemon.family import start
 from tests.servers import Nats
 from tests.waiting import wait_until
 
@@ -156,6 +159,9 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     "resume": lambda o: [(Resume(o.ids), Resume(o.ids), {"outcomes": UNKNOWN})],
     "cancel": lambda o: [(Cancel(o.ids), Cancel(o.ids), {"outcomes": UNKNOWN})],
     "wake": lambda o: [(Wake(o.ids, id=new_id()), Wake(o.ids, id=new_id()), {"outcomes": UNKNOWN})],
+    "retry": lambda o: [
+        (Pause(o.ids), Retry(o.ids), {"outcomes": [{"result": "unknown", "run_id": run_id} for run_id in o.ids]})
+    ],
     "pause": lambda o: [(Pause(o.ids), Pause(o.ids), {"outcomes": UNKNOWN})],
     "summary": lambda _: [(Summary(), Summary(), {"rows": [], "workers": 1})],
     "workflows": lambda _: [(Workflows(), Workflows(FLOW), {"routes": []})],
@@ -176,6 +182,8 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
             unit(o.running.fence, 1, entry("b")),
             unit(o.running.fence, end=completed()),
             unit(Fence(o.blocked, 1, o.claim_id), end=End(Move.RELEASE)),
+            replace(unit(o.running.fence, 1), starts=[start(workflow=FLOW)]),
+            replace(unit(o.running.fence, 1), stops=[StopOp(new_id(), o.queued.id)]),
         )
     ],
     "page": lambda o: [(Page(run_id, 0), Page(run_id, 0), NOT_FOUND) for run_id in o.ids],
