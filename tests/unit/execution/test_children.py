@@ -11,6 +11,7 @@ import pytest
 from aiki.core.errors import ChildFailed
 from aiki.core.ids import derived_id
 from aiki.core.states import Move, State
+from aiki.definitions.options import NO_OPTIONS
 from aiki.execution.arrivals import Arrivals
 from aiki.execution.body import STARTS_AT_ONCE
 from aiki.inside.workflow_run import WorkflowRun
@@ -349,3 +350,15 @@ def test_a_fan_out_looks_at_each_end_a_bounded_number_of_times(many: int, monkey
     world = raised(body)
     assert output(world) == str(many + 1)
     assert len(looks) < 12 * many
+
+
+def test_a_child_has_the_options_that_its_start_says_and_no_priority_if_it_says_none() -> None:
+    async def body(run: WorkflowRun) -> None:
+        said = square.options(priority=0, labels={"a": "b"}, delay="5m", timeout="1h", cancel_timeout="1m", version="1")
+        await run.all([await said.start(run, 1), await square.start(run, 2)])
+
+    world = grown(body)
+    one, two = [start.options for unit in world.units for start in unit.starts]
+    assert (one.priority, one.labels, one.delay) == (0, {"a": "b"}, 300_000_000)
+    assert (one.timeout, one.cancel_timeout) == (3_600_000_000, 60_000_000)
+    assert two == NO_OPTIONS
