@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -362,3 +363,19 @@ def test_a_child_has_the_options_that_its_start_says_and_no_priority_if_it_says_
     assert (one.priority, one.labels, one.delay) == (0, {"a": "b"}, 300_000_000)
     assert (one.timeout, one.cancel_timeout) == (3_600_000_000, 60_000_000)
     assert two == NO_OPTIONS
+
+
+@pytest.mark.parametrize("asked", ["once", "again", "by all"])
+def test_a_body_that_a_child_has_failed_is_cut_where_that_was_told_whoever_asks_for_it_later(asked: str) -> None:
+    async def body(run: WorkflowRun) -> None:
+        child, other = await breaks.start(run, "no"), await square.start(run, 1)
+        if asked != "once":
+            with suppress(ChildFailed):
+                await child.result()
+            await double.run(run, 1)
+        await (run.all([other, child]) if asked == "by all" else child.result())
+
+    world = raised(body)
+    assert world.end is not None
+    assert keys(world)[:2] == ["starts", "end"]
+    assert json.loads(error_of(world.end))["cut"] == 2
