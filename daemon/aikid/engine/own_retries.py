@@ -15,7 +15,8 @@ from aiki.rules.retrying import Past
 from aiki.wire.messages import CancelNote, Unit
 from aikid.engine.changes import Changes
 from aikid.engine.control import note_cancelled
-from aikid.engine.retries import pasts_of, renew_below
+from aikid.engine.retries import renew_below
+from aikid.engine.successions import pasts_of
 from aikid.store import cancels, own_retries, pasts, retries
 from aikid.store.own_retries import GoesOn
 from aikid.store.pasts import Row

@@ -10,9 +10,11 @@ from msgspec import Raw
 
 from aiki.core.states import ENQUEUED, RETRIED, State
 from aiki.rules.histories import read
-from aiki.wire.messages import Entry, Redone, Unit
-from tests.integration.daemon.arriving import LOCK, held, results, taken
-from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, event, locked, op, unit
+from aiki.wire.messages import Entry, Redone, Retry, Unit
+from aikid.engine import retries
+from aikid.store.pool import Connection
+from tests.integration.daemon.arriving import held, results, taken
+from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, event, op, unit
 from tests.integration.daemon.retrying import carried_out, ended, failed, outcome, retried, taken_up
 
 pytestmark = pytest.mark.anyio
@@ -91,15 +93,23 @@ async def test_a_send_that_waits_for_the_row_of_a_run_that_is_being_retried_reac
 ) -> None:
     old = (await ended(engine, BAD)).fence.run_id
     sender = await held(engine)
-    async with locked(engine.database, LOCK, old) as holder:
-        retry = asyncio.create_task(retried(engine, old))
-        await engine.until_waiting()
-        told = Unit(sender.fence, 0, [], [], None, [op(old)])
-        sending: asyncio.Future[Any]
-        sending = asyncio.ensure_future(rival.record(told) if from_body else rival.send(event(old)))
-        await engine.until_waiting(2)
-        await holder.commit()
-    new = (await retry).run_id
+    renewed, go = asyncio.Event(), asyncio.Event()
+
+    async def renewing(connection: Connection) -> str:
+        async with connection.transaction():
+            made = await retries.renew(connection, engine.namespace, old, Retry([]))
+            renewed.set()
+            await go.wait()
+        return made.outcome.run_id
+
+    retry = asyncio.create_task(engine.pool.run(renewing))
+    await renewed.wait()
+    told = Unit(sender.fence, 0, [], [], None, [op(old)])
+    sending: asyncio.Future[Any]
+    sending = asyncio.ensure_future(rival.record(told) if from_body else rival.send(event(old)))
+    await engine.until_waiting()
+    go.set()
+    new = await retry
     assert [one.result for one in await sending] == ["done" if from_body else "taken"]
     assert [one.kind for one in (await engine.inbox(new)).arrivals] == ["event"]
 
