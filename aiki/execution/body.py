@@ -12,7 +12,6 @@ returns and hands in outcomes by `resolve`; arrivals are handed in by their owne
 
 from __future__ import annotations
 
-import sys
 from asyncio import CancelledError, Future, Task, _get_running_loop, current_task
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
@@ -145,15 +144,10 @@ class Body:
         self.require_inside(next.called)
         if self._unwinding.begun:
             raise GeneratorExit
-        frame = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see from where
-        check(next, frame, self._calls.open.values(), is_interrupted=self._cancelling.is_interrupted)
+        check(next, self._calls.open.values(), is_interrupted=self._cancelling.is_interrupted)
         self.onward = next
-        branch = current_task(self.loop)
-        if branch is None:
-            self._interrupt()
-        elif branch is not self._main:
-            branch.add_done_callback(self._hand_on)
-        raise Onward
+        self._hear_of(current_task(self.loop))
+        raise Onward  # no name of this function may lead to the task that ends by it: that would be a circle
 
     def journal_size(self) -> JournalSize:
         """Return how much has been delivered to the body."""
@@ -391,6 +385,13 @@ class Body:
     def _interrupt(self) -> None:
         assert self._main is not None, "a body is interrupted that has not begun"
         interrupt(self._main, self.loop)
+
+    def _hear_of(self, said_by: Task[Any] | None) -> None:
+        """Have the main task hear that the generation ends, if it is not the one that has said it."""
+        if said_by is None:
+            self._interrupt()
+        elif said_by is not self._main:
+            said_by.add_done_callback(self._hand_on)
 
     def _hand_on(self, branch: Task[Any]) -> None:
         if self._main is not None and not hears(self._main):

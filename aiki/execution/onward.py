@@ -8,9 +8,9 @@ nobody may ever look at it.
 
 from __future__ import annotations
 
+import sys
 from asyncio import CancelledError, Task
 from collections.abc import Iterable
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from aiki.core.errors import UsageError
@@ -42,14 +42,15 @@ def hears(main: Task[Any]) -> bool:
     return main.done() or handed_on
 
 
-def check(next: Next, frame: FrameType, still_open: Iterable[DurableCall[Any]], *, is_interrupted: bool) -> None:
-    """Raise UsageError if the body may not go on from where `frame` is."""
+def check(next: Next, still_open: Iterable[DurableCall[Any]], *, is_interrupted: bool) -> None:
+    """Raise UsageError if the body may not go on from where it is."""
     if is_interrupted:
         raise UsageError(
             f"{next.called} was called in a run that is cancelled: it ends, and has no next generation",
             hint="take back what the run did, and let its body end",
         )
-    if (line := line_in_finally(frame, outermost=RunLoop.run_ready.__code__)) is not None:
+    here = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see from where
+    if (line := line_in_finally(here, outermost=RunLoop.run_ready.__code__)) is not None:
         raise UsageError(
             f"{next.called} was called in a `finally`, at {line}: whatever the body has come to would be lost",
             hint="call it where the body would return, or in an `except` of the error that it is to go on after",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,7 @@ from aiki.core.errors import ChildFailed, TaskFailed
 from aiki.core.retry import Retry
 from aiki.definitions.task import task
 from aiki.definitions.workflow import Workflow, workflow
+from aiki.execution.body import Body
 from aiki.execution.execution import Execution
 from aiki.execution.family import Family
 from aiki.execution.tasks.signs import Signs
@@ -68,11 +70,28 @@ async def mourns(run: WorkflowRun) -> None:
     await failed.result()
 
 
+@workflow(name="onward", version="1")
+async def onward(run: WorkflowRun, left: int = 3) -> None:
+    async def branch() -> None:
+        await double.run(run, left)
+        onward.continue_as_new(run, left - 1)
+
+    if left == 1:
+        await asyncio.gather(branch(), asyncio.Event().wait())
+    if left == 2:
+        branches = [asyncio.create_task(branch())]
+        await asyncio.Event().wait()
+        branches.clear()
+    if left == 3:
+        await branch()
+
+
 def kept() -> list[object]:
-    return [one for one in gc.get_objects() if isinstance(one, (Execution, Started, Signs, Family, Child, Kin))]
+    kinds = (Execution, Body, WorkflowRun, Started, Signs, Family, Child, Kin)
+    return [one for one in gc.get_objects() if isinstance(one, kinds)]
 
 
-@pytest.mark.parametrize("flow", [all_there_is, fails, parent, mourns], ids=lambda flow: flow.name)
+@pytest.mark.parametrize("flow", [all_there_is, fails, parent, mourns, onward], ids=lambda flow: flow.name)
 def test_a_run_that_is_over_leaves_memory_at_once(flow: Workflow[Any, Any]) -> None:
     async def main() -> World:
         world = World(flow, children=[square, breaks])
