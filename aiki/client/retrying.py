@@ -113,8 +113,9 @@ async def newest(wire: Wire, found: dict[str, RunStatus]) -> dict[str, RunStatus
 
 async def end(wait: Callable[[str], Awaitable[RunStatus]], run_id: str) -> RunStatus:
     """Return the run, or the newest of its retries, as soon as it has ended or needs a person. Raises NotFound."""
-    run = await wait(run_id)
-    while run.retried_by is not None:
+    run, seen = await wait(run_id), {run_id}
+    while run.retried_by is not None and run.retried_by not in seen:  # whatever a daemon says, it comes to an end
+        seen.add(run.retried_by)
         run = await wait(run.retried_by)
     return run if run.id == run_id else replace(run, retry_of=run_id)
 
@@ -124,10 +125,12 @@ async def changes(
 ) -> AsyncGenerator[RunStatus, None]:
     """Yield the changes of a run until it has ended, or in its place those of its newest retry. Raises NotFound."""
     wanted: str | None = run_id
-    while wanted is not None:
+    seen: set[str] = set()
+    while wanted is not None and wanted not in seen:
         asked, wanted = wanted, None
-        async with aclosing(watch(asked)) as seen:
-            async for run in seen:
+        seen.add(asked)
+        async with aclosing(watch(asked)) as pushed:
+            async for run in pushed:
                 wanted = run.retried_by
                 if wanted is None:
                     yield run if run.id == run_id else replace(run, retry_of=run_id)

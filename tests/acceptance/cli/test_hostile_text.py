@@ -79,9 +79,10 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
             return {"items": [{**item, "value": {EVIL: EVIL}}, {**item, "ok": True, "value": EVIL}]}
         case "input":
             return {"input": {EVIL: EVIL}}
-        case "pause" | "resume" | "wake" | "cancel":
-            results = ("done", "refused")
-            return {"outcomes": [{"result": results[n % 2], "state": state} for n in range(len(request["ids"]))]}
+        case "pause" | "resume" | "wake" | "cancel" | "retry":
+            results = ("done", "refused") if op != "retry" else ("done", "once", "busy", "unfit", "retried")
+            told = {"state": state, "run_id": EVIL, "names": [EVIL], "children": [EVIL]}
+            return {"outcomes": [{**told, "result": results[n % len(results)]} for n, _ in enumerate(request["ids"])]}
         case "summary":
             return {"rows": [{"workflow": EVIL, "version": EVIL, "state": state, "runs": 1}], "workers": 1}
         case "workflows":
@@ -170,6 +171,8 @@ READING = [
     ["run", "wake", RUN_ID],
     ["run", "cancel", RUN_ID],
     ["run", "pause", RUN_ID, "workflow@key"],
+    ["run", "retry", RUN_ID],
+    ["run", "retry", *[RUN_ID] * 5],
     ["enqueue", "flow", "a=b"],
     ["enqueue", "flow", "--key", "k"],
     ["enqueue", "flow", "--key", "refused"],
@@ -188,6 +191,8 @@ WRONG = [
     ["run", "list", "--label", EVIL],
     ["run", "list", "--since", EVIL],
     ["run", "list", "--limit", EVIL],
+    ["run", "retry", RUN_ID, "--from", EVIL],
+    ["run", "retry", RUN_ID, "--keep", EVIL],
     ["enqueue", EVIL],
     ["enqueue", "flow", EVIL],
     ["enqueue", "flow", f"{EVIL}:={EVIL}"],
