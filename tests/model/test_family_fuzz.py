@@ -1,11 +1,13 @@
 """Random families under random crashes: a program's children are programs, too, each a run with crashes of its own.
 
-Beside what `test_execution_fuzz` looks for: each child that was started is a run, once, and its parent hears of its end
-once, whichever of them crashes; what a parent hears is what the child has come to; no run waits for ever; a run that is
+Some go on as new, some are tried again by their own rule, some are retried by a person, or refused that. Beside what
+`test_execution_fuzz` looks for: each child that was started is a run, once, and its parent hears of its end once,
+whichever of them crashes; what a parent hears is what the child has come to; no run waits for ever; a run that is
 cancelled, or ends, takes those of its children along that shall not outlive it, and no others; runs that are found by a
-key are not owned.
+key are not owned. What has succeeded begins no more in its generation, whatever is retried, and idempotency keys are
+one to one with tasks of an origin in a generation.
 
-`AIKI_FUZZ_FAMILIES` (default 80) and `AIKI_FUZZ_SEED` (default 0) choose how many, and which.
+`AIKI_FUZZ_FAMILIES` (default 30) and `AIKI_FUZZ_SEED` (default 0) choose how many, and which.
 """
 
 from __future__ import annotations
@@ -15,16 +17,28 @@ import os
 import random
 from collections import Counter
 
-from tests.worlds.cases import FIRST_SEED, RUN_ID, Case, replay_whole, run_to_its_end, seeded, told, watched
+from tests.worlds.cases import (
+    FIRST_SEED,
+    GENERATIONS,
+    RUN_ID,
+    Case,
+    replay_whole,
+    run_to_its_end,
+    seeded,
+    told,
+    watched,
+)
 from tests.worlds.interpreter import PEER
 from tests.worlds.ledger import check_family
 from tests.worlds.programs import FAMILIES, MEETING, program
 from tests.worlds.virtual_loop import interrupting, simulate
 from tests.worlds.world import World
 
-RUNS = int(os.environ.get("AIKI_FUZZ_FAMILIES", "80"))
+RUNS = int(os.environ.get("AIKI_FUZZ_FAMILIES", "30"))
 PATIENCE = 100_000
 """Seconds of the simulation after which a family is stuck."""
+RETRIES = [0, 0, 1, 3]
+"""How often a root is retried at most that fails or is cancelled."""
 DEPTH = 4
 """Of the programs of roots: that of a child is less deep than what it stands in."""
 ALONE = 0.5
@@ -40,6 +54,7 @@ async def live_and_replay(seed: int) -> Counter[str]:
         ids = [(RUN_ID, PEER), (PEER, RUN_ID)]
         for tree, (run_id, peer) in zip(trees, ids, strict=False):
             case = Case(draw.randrange(2**32), tree, run_id=run_id, peer=peer, runs=runs, group=group)
+            case.retries, case.generations = draw.choice(RETRIES), draw.choice(GENERATIONS)
             group.create_task(run_to_its_end(case))
     cases = [Case.of(world) for world in runs.values()]
     seen: Counter[str] = Counter()
@@ -63,4 +78,5 @@ def test_a_family_replays_as_it_lived_and_nobody_is_lost_under_crashes() -> None
     print(f"{RUNS} seeds: {dict(seen)}")
     if RUNS >= 500:
         expected = {"children", "existing", "conflicts", "circles", "stops", "cancelled", "timed_out", "ends", "alls"}
+        expected |= {"generations", "own_retries", "retry_retried", "retry_done", "retry_busy", "retry_foreign"}
         assert not expected - set(seen), seen

@@ -15,21 +15,25 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from aiki.core.keys import DETAILS, kind_of
-from aiki.core.states import TERMINAL, State, target
+from aiki.core.ids import uuid7
+from aiki.core.keys import DETAILS, is_task, kind_of
+from aiki.core.states import TERMINAL, Move, State, target
 from aiki.definitions.workflow import workflow
 from aiki.execution import Pools
+from aiki.execution.body import Body
 from aiki.execution.deliveries import Deliveries
 from aiki.execution.kinds import KINDS
 from aiki.execution.timers import Timer
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.rules.controlling import Obeyed
+from aiki.rules.histories import read
 from aiki.wire.codec import decoder
-from aiki.wire.messages import Entry, Outcome, Said, StartOp
+from aiki.wire.messages import Entry, Outcome, Retry, Said, StartOp
 from tests.worlds.interpreter import HEARD, PEER
 from tests.worlds.outside import OUTSIDES, Outside
 from tests.worlds.parents import Parent
 from tests.worlds.programs import KEYED_IDS, Node, found, keyed
+from tests.worlds.retries import refusal, retry
 from tests.worlds.world import World
 from tests.worlds.writing import answered
 
@@ -38,6 +42,7 @@ FIRST_SEED = int(os.environ.get("AIKI_FUZZ_SEED", "0"))
 POOLS = Pools()
 RUN_ID = "0190b0a0-0000-7000-8000-000000000001"
 RENEWAL_SECONDS = 20
+GENERATIONS = [0, 0, 0, 0, 1, 2]
 LIVES = 6
 """Claims of a run that are cut short; the next one is left in peace."""
 
@@ -73,15 +78,27 @@ class Case:
         self.group = group
         self.peer = peer
         """The run that it sends to, beside itself."""
-        self.outside = OUTSIDES[run_id] = Outside(self.draw, pure=pure, is_held=lambda: self.world.is_held)
+        self.outside = OUTSIDES[run_id] = Outside(
+            self.draw,
+            pure=pure,
+            is_held=lambda: self.world.is_held,
+            life=lambda: (self.world.origin_id, self.world.generation),
+        )
         self.witness = Witness()
         self.known: list[tuple[str, int, int]] = []
         self.faults: list[str] = []
         """What the body has seen that must not be."""
         self.world = self.make_world(seed, run_id, {} if runs is None else runs)
         self.world.bear = self.bear
+        self.world.succeed = self.succeed
+        self.retries = 0
+        """How often it may still be retried by a person."""
+        self.told_retries: Counter[str] = Counter()
+        self.generations = 0
+        """In how many generations it is to go on."""
         self.world.slow_replies = self.draw.random() < 0.5
         self.world.deafness = self.draw.choice([0, 0.2, 1])
+        self.generation = 0
         self.sent = self.pauses = self.wakes = 0
         CASES[run_id] = self
 
@@ -108,9 +125,30 @@ class Case:
         seed, group = self.draw.randrange(2**32), self.group
         assert group is not None
         child = Case(seed, tree, run_id=op.id, peer=self.world.run_id, runs=self.world.runs, group=group)
+        child.generations = self.draw.choice(GENERATIONS)
         child.world.family.begin(op, self.world)
         group.create_task(run_to_its_end(child))
         return child.world
+
+    def succeed(self) -> World:
+        """Make the run that goes on in the place of this one, and live it beside the others."""
+        seed, group, world = self.draw.randrange(2**32), self.group, self.world
+        id = str(uuid7(milliseconds=world.clock() // 1_000, random_bits=self.draw.getrandbits(74)))
+        assert group is not None
+        new = Case(seed, self.tree, run_id=id, peer=self.peer, runs=world.runs, group=group)
+        new.retries, new.generations = self.retries - 1, self.generations
+        new.known, new.generation = list(self.known), self.generation
+        group.create_task(run_to_its_end(new))
+        return new.world
+
+    def retry(self) -> str:
+        """Have the run be retried as a person would; return what came of that."""
+        order = Retry([], start=self.draw.random() < 0.15)
+        refused = refusal(self.world, order)
+        if refused is not None:
+            return refused.result
+        retry(self.world, order)
+        return "retried"
 
     async def live(self, cut: str | None) -> None:
         """Claim the run once; end the claim by `cut` at some moment, or let it come to its own end."""
@@ -119,7 +157,11 @@ class Case:
         if world.state in TERMINAL:  # it was cancelled before it began
             return
         self.witness = Witness()
-        self.outside.recorded = {entry.key for entry in world.journal if not entry.key.startswith("timer:")}
+        generation = world.generation
+        self.outside.recorded = done(world)
+        if generation != self.generation:
+            self.generation, self.known = generation, []
+        self.known = self.known[: len(_counted(world.journal))]
         world.skew = self.draw.choice([0, 0, 50_000, -50_000])
         world.claim()
         if cut is not None:
@@ -127,7 +169,7 @@ class Case:
             await world.settle()
             handle.cancel()
         await world.settle()
-        self.compare()
+        self.compare(world.journal if world.generation == generation else world.left[generation][1])
 
     async def talk(self) -> None:
         """Send the run events, for as long as it goes on."""
@@ -168,18 +210,22 @@ class Case:
     def check_ledger(self) -> None:
         """What was accepted is taken by one entry or unread; what was sent has reached its run once, or was refused."""
         world = self.world
-        takes = [number for entry in world.journal for number in entry.takes]
-        assert sorted(takes) == sorted(world.inbox.taken)
+        events = {one.number for one in world.inbox.arrivals if one.kind == "event"}
+        journals = [journal for number, (_, journal) in enumerate(world.left) if number not in world.given_back]
+        entries = [entry for journal in (*journals, world.journal) for entry in read(journal).entries]
+        takes = [number for entry in entries for number in entry.takes if number in events]
+        assert sorted(takes) == sorted(events & world.inbox.taken.keys())
         for op in (op for unit in world.units for op in unit.ops):
             (outcome,) = [arrival for arrival in world.inbox.arrivals if (arrival.kind, arrival.name) == ("op", op.id)]
             target = world.runs.get(op.run_id)
-            reached = [] if target is None else [one for one in target.inbox.arrivals if one.id == op.id]
+            reached = [] if target is None else [one for one in target.newest.inbox.arrivals if one.id == op.id]
             assert len(reached) == (msgspec.json.decode(outcome.value, type=Outcome).result == "taken")
 
     def check_conduct(self) -> None:
         """It has ended once, what was recorded was not started again, and nothing while it was held."""
         assert not self.outside.again, "recorded tasks were started again"
         assert not self.outside.held, "tasks were started although a pause had come"
+        assert not self.outside.doubled, "idempotency keys are not one to one with tasks"
         assert not self.faults, self.faults
         assert sum(target(move) in TERMINAL for move in self.world.ends) == 1, self.world.ends
 
@@ -187,12 +233,14 @@ class Case:
         """People see what the body has shown last, in whichever of its lives."""
         shown = [repr(step) for step in self.witness.trace if isinstance(step, tuple) and step[1] == "own"]
         seen = [decoder(Said).decode(row.details).details for row in self.world.attempts if row.key == DETAILS]
-        assert [msgspec.json.decode(details) for details in seen] == shown[-1:]
+        if self.world.generation == 0 and self.world.attempt == 1:  # else others may have shown something
+            assert [msgspec.json.decode(details) for details in seen] == shown[-1:]
 
     def check_labels(self) -> None:
         """Lists go by the labels that the body has at its end."""
         labelled = [step[2] for step in self.witness.trace if isinstance(step, tuple) and step[1] == "labels"]
-        assert [sorted(self.world.labels.items())] == (labelled[-1:] or [[]])
+        if labelled or self.world.generation == 0:  # else an earlier generation may have set some
+            assert [sorted(self.world.labels.items())] == (labelled[-1:] or [[]])
 
     def cut(self, how: str) -> None:
         if self.world.execution is None:
@@ -202,22 +250,40 @@ class Case:
         else:
             getattr(self.world.execution, how)()
 
-    def compare(self) -> None:
-        """Every delivery that was durable has happened again, in order, to a body that had done the same."""
+    def compare(self, journal: list[Entry]) -> None:
+        """Every delivery that was durable has happened again, in order, to a body that had done the same.
+
+        What a retry has cut off counts no more.
+        """
         seen = self.witness.deliveries
+        recorded = _counted(journal)
         both = min(len(self.known), len(seen))
         assert seen[:both] == self.known[:both], "replay differs from what was recorded"
-        recorded = [entry.key for entry in self.world.journal if not _is_at_once(entry.key)]
-        self.known = seen[: len(recorded)] if len(seen) >= len(self.known) else self.known
+        longer = seen if len(seen) >= len(self.known) else self.known
+        self.known = longer[: len(recorded)]
         assert [key for key, _, _ in self.known] == recorded[: len(self.known)]
+
+
+def _counted(journal: list[Entry]) -> list[str]:
+    """Return the keys of the entries of a journal that count, and are delivered."""
+    return [entry.key for entry in read(journal).entries if not _is_at_once(entry.key)]
+
+
+def done(world: World) -> set[str]:
+    """Return the keys of tasks that may begin no more in this generation: those that succeeded, and what counts."""
+    succeeded = {entry.key for entry in world.journal if entry.ok and is_task(entry.key)}
+    return succeeded | {entry.key for entry in read(world.journal).entries if is_task(entry.key)}
 
 
 @workflow(name="fuzz", version="1")
 async def fuzz(run: WorkflowRun, program: int = 0) -> str:
     """Run a program: the node `program` of whoever has started this run, if one has."""
-    case = CASES[run.run_id]
+    case = _case_by(run)
     parent = Parent(run, case.witness.trace, case.faults, case.peer, flow=fuzz)
-    return repr(await parent.go(case.tree, {}))
+    result = repr(await parent.go(case.tree, {}))
+    if run.generation < case.generations:
+        fuzz.continue_as_new(run, program)
+    return result
 
 
 CASES: dict[str, Case] = {}
@@ -256,7 +322,14 @@ def watched() -> Iterator[None]:
 def _case_of(deliveries: Deliveries) -> Case:
     run = deliveries._loop.workflow_run
     assert isinstance(run, WorkflowRun)
-    return CASES[run.run_id]
+    return _case_by(run)
+
+
+def _case_by(run: WorkflowRun) -> Case:
+    """Return the case of a run by what has claimed it: before a retry's cut it sees itself as the one before."""
+    body = run._body
+    assert isinstance(body, Body)
+    return CASES[body.claimed.fence.run_id]
 
 
 async def run_to_its_end(case: Case, lives: int = LIVES) -> None:
@@ -273,6 +346,10 @@ async def run_to_its_end(case: Case, lives: int = LIVES) -> None:
     for happening in around:
         happening.cancel()
     case.check_conduct()
+    while case.retries > 0 and world.state is not State.COMPLETED and world.retried_by is None:
+        await asyncio.sleep(case.draw.choice([0.5, 5, 100]))
+        case.told_retries[case.retry()] += 1
+        case.retries -= 1
 
 
 async def replay_whole(case: Case) -> None:
@@ -307,6 +384,8 @@ def told(case: Case) -> Counter[str]:
     results = [one.value for one in world.inbox.arrivals if one.kind == "op" and b'"run_id"' in bytes(one.value)]
     return Counter(
         programs=1,
+        generations=world.generation,
+        own_retries=sum(move is Move.AGAIN for move in world.ends),
         children=len(starts),
         existing=sum(not link.owned for link in starts),
         conflicts=sum(b'"conflict"' in bytes(value) for value in results),
@@ -325,5 +404,6 @@ def told(case: Case) -> Counter[str]:
         refused_parks=world.refused_parks,
         cancelled=world.state is State.CANCELLED,
         timed_out=any(entry.key == "cancel:timeout" for entry in world.journal),
+        **Counter({f"retry_{came_to}": number for came_to, number in case.told_retries.items()}),
         **Counter(f"timers_{answer}" for answer in world.timers),
     )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
+from aiki.core.ids import uuid7
 from aiki.core.states import TERMINAL
 from aiki.rules import arriving, enqueueing, families
 from aiki.wire.codec import encode
-from aiki.wire.messages import ChildEnd, End, Outcome, Started, StartOp, StopOp, Unit
+from aiki.wire.messages import ChildEnd, End, Started, StartOp, StopOp, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,18 @@ class Family:
         return next((link.parent for link in self.parents if link.owned), None)
 
     @property
+    def waiting(self) -> set[World]:
+        """All that wait for the run, or for who waits, itself among them."""
+        found: set[World] = set()
+        left = [self.run]
+        while left:
+            one = left.pop()
+            if one not in found:
+                found.add(one)
+                left += [link.parent for link in one.family.parents]
+        return found
+
+    @property
     def ancestors(self) -> list[World]:
         found: list[World] = []
         here = self.owner
@@ -90,7 +103,7 @@ class Family:
             return Started("started", self._make(op).run_id)
         if found.digest != op.digest and op.options.on_conflict == "error":
             return Started("conflict", found.run_id)
-        if found in (self.run, *self.ancestors):
+        if found in self.waiting:
             return Started("circle", found.run_id)
         self._link(op, found, owned=False)
         if found.state in TERMINAL:
@@ -99,7 +112,8 @@ class Family:
 
     def _find(self, workflow: str, key: str) -> World | None:
         runs = self.run.runs.values()
-        return next((one for one in runs if (one.workflow.name, one.options.key) == (workflow, key)), None)
+        holders = (one for one in runs if (one.workflow.name, one.options.key) == (workflow, key))
+        return next((one.newest for one in holders), None)
 
     def _make(self, op: StartOp) -> World:
         child = self.run.bear(op)
@@ -127,6 +141,14 @@ class Family:
         run.lives.append(asyncio.create_task(child.finish()))
         return child
 
+    def live_again(self) -> World:
+        """Make the run that goes on in the place of this one, and live it to its end."""
+        run = self.run
+        id = str(uuid7(milliseconds=run.clock() // 1_000, random_bits=run.random.getrandbits(74)))
+        new = type(run)(run.workflow, run.input, seed=run.random.randrange(2**32), run_id=id, runs=run.runs)
+        run.lives.append(asyncio.create_task(new.finish()))
+        return new
+
     def begin(self, op: StartOp, parent: World) -> None:
         """Have the run be the child that another one starts."""
         run, new = self.run, families.child(op, priority=parent.priority)
@@ -146,9 +168,9 @@ class Family:
             if self.run.inbox.has_outcome(op.id):
                 continue
             link = self.children[op.run_id]
-            assert link.owned, "a run stops what it has not started"
-            outcome = Outcome("ended", link.child.state) if link.child.state in TERMINAL else arriving.TAKEN
-            link.child.cancel()
+            outcome = families.stopped(link.child.state, is_owned=link.owned)
+            if outcome.result == "taken":
+                link.child.cancel()
             self.run.inbox.add_outcome(op.id, outcome)
             self.run.reach([arriving.OP])
 
@@ -157,12 +179,14 @@ class Family:
     def recorded(self, unit: Unit) -> None:
         """Do what a unit of the run makes due: its children hear of its cancel, its parent of its end."""
         if any(entry.key.startswith("cancel:") for entry in unit.entries):
-            self._close_later()
+            self.close_later()
         if self.run.state in TERMINAL:
             assert isinstance(unit.end, End)
-            assert unit.end.parent == (self.owner is not None), "who ends does not know whether it has a parent"
+            is_given_up = (unit.end.why or "").startswith("not tried again")  # it is told of by an errand alone
+            has_parent = self.owner is not None
+            assert unit.end.parent == has_parent or is_given_up, f"{unit.end.move}: does it have a parent?"
             for link in self.parents:
-                if link.owned:
+                if link.owned and unit.end.parent:
                     link.tell()
             self.ended()
 
@@ -170,15 +194,16 @@ class Family:
         """Have all hear of the run's end that have not heard of it in its commit."""
         self.run.ended_at = min(self.run.ended_at, self.run.clock())
         self.run.later(self.tell)
-        self._close_later()
+        self.close_later()
 
     def tell(self) -> None:
         """Tell of the run's end whoever has started or found it."""
-        self.run.told_at = min(self.run.told_at, self.run.clock())
+        self.run.told_at = self.run.clock()
         for link in self.parents:
             link.tell()
 
-    def _close_later(self) -> None:
+    def close_later(self) -> None:
+        """Have the children that are there be cancelled, if they shall not outlive what the run has come to."""
         # Whom it starts from here on is none of those: it may be what takes back what the others did.
         children = [link for link in self.children.values() if link.owned]
         self.run.later(lambda: self._close(children))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 import msgspec
 
@@ -78,6 +78,25 @@ class WorldInbox:
                 assert older[0] is row, f"{entry.key} takes {number} before {older[0].number}"
                 self.taken[number] = entry.key
                 events += row.kind == "event"
+        return events
+
+    def go_on_as(self, other: WorldInbox, stays: Set[int], *, anew: bool) -> None:
+        """Hold what reached the run that this one's goes on in the place of; all is unread that does not stay taken."""
+        self.news, self.last_at, self._ids, self._digests = other.news, other.last_at, other._ids, other._digests
+        kinds = {"event"} if anew else {"event", "op"}
+        for row in other.arrivals:
+            if row.kind in kinds or (row.kind == "child" and row.number in stays):
+                self.arrivals.append(row)
+        self.taken = {one.number: other.taken[one.number] for one in self.arrivals if one.number in stays}
+
+    def give_back(self, stays: Set[int]) -> int:
+        """Have all be unread that does not stay taken, and forget ends of children; return how many events it was."""
+        back = [one for one in self.arrivals if one.number not in stays and one.kind in ("event", "op", "child")]
+        events = sum(one.kind == "event" and one.number in self.taken for one in back)
+        for one in back:
+            self.taken.pop(one.number, None)
+            if one.kind == "child":
+                self.arrivals.remove(one)
         return events
 
     def leave_generation(self) -> None:

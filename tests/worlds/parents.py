@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from aiki.core.errors import AikiError, ChildFailed, Conflict, SendFailed, UsageError
+from aiki.core.errors import AikiError, ChildFailed, Conflict, SendFailed, TaskFailed, UsageError
+from aiki.core.retry import Retry
 from aiki.definitions.workflow import Workflow
 from aiki.inside.child import Child
 from aiki.inside.workflow_run import WorkflowRun
 from tests.worlds.interpreter import HEARD, PEER, Interpreter
+from tests.worlds.outside import TASKS
 from tests.worlds.programs import Node, keyed
 
 
@@ -41,11 +43,29 @@ class Parent(Interpreter):
         return value
 
     async def start(self, program: Node, **options: Any) -> Child[str]:
-        return await self.flow.options(**options).start(self.run, program.id)
+        return await self.child_flow(program).options(**options).start(self.run, program.id)
+
+    def child_flow(self, program: Node) -> Workflow[[int], str]:
+        """Return the workflow of a child, which is tried again by its own rule if its program says so."""
+        match program.id % 3:
+            case 0:
+                return self.flow.options(retry=Retry.fixed(3, "1s"))
+            case 1:
+                return self.flow.options(retry=Retry.fixed(2, "10s"), retry_from="start")
+        return self.flow
+
+    async def do_shaky(self, node: Node, env: dict[str, Any]) -> Any:
+        """Fail with a task, or with what came of that."""
+        try:
+            return await TASKS["shaky"].run(self.run, str(node.id))
+        except TaskFailed as error:
+            if node.id % 2:
+                raise
+            raise ValueError("the task has failed") from error
 
     async def do_child(self, node: Node, env: dict[str, Any]) -> Any:
         try:
-            value = await self.flow.run(self.run, node.parts[0].id)
+            value = await self.child_flow(node.parts[0]).run(self.run, node.parts[0].id)
         except ChildFailed as error:
             if node.id % 3 == 0:
                 raise
@@ -124,7 +144,7 @@ class Parent(Interpreter):
         return [value, values]
 
     async def do_childrengathered(self, node: Node, env: dict[str, Any]) -> Any:
-        calls = [self.flow.run(self.run, program.id) for program in node.parts[:-1]]
+        calls = [self.child_flow(program).run(self.run, program.id) for program in node.parts[:-1]]
         values = await asyncio.gather(*calls, self.go(node.parts[-1], env), return_exceptions=True)
         for one in values:
             if isinstance(one, BaseException) and not isinstance(one, AikiError):

@@ -91,9 +91,11 @@ FAMILY = [
     "childrengathered",
 ]
 """Children: awaited, started, left behind, spoken to, cancelled, found by their keys, many at once."""
+FAILING = ["shaky"] * 16
+"""What fails by chance, and so has a run retried."""
 RACY = CALM + RACES
 TALKING = RACY + TALK * 2
-FAMILIES = TALKING + FAMILY * 3
+FAMILIES = TALKING + FAMILY * 3 + FAILING
 MEETING = FAMILIES + ["childkeyed"] * 100
 KEYED = 3
 """How many keys there are that children are started by."""
@@ -124,7 +126,7 @@ def generate(draw: random.Random, kinds: list[str], depth: int, ids: Iterator[in
 
 def _made(draw: random.Random, kind: str, id: int, parts: Callable[[int], tuple[Node, ...]]) -> Node:
     match kind:
-        case "call" | "callenv" | "yield" | "own" | "flaky":
+        case "call" | "callenv" | "yield" | "own" | "flaky" | "shaky":
             return Node(kind, id, draw.randint(0, 10**6))
         case "same" | "keyed":
             return Node(kind, id, draw.randint(0, 2))
@@ -146,7 +148,7 @@ def _made(draw: random.Random, kind: str, id: int, parts: Callable[[int], tuple[
 
 def _parent(draw: random.Random, kinds: list[str], depth: int, ids: Iterator[int], node: Node) -> Node:
     """Return the node of a call that has children; its last part is what its own body does meanwhile."""
-    narrow = draw.choice([TALKING, TALKING, RACY, kinds])
+    narrow = draw.choice([TALKING + FAILING, TALKING, RACY, kinds])
     count = draw.randint(2, 4) if node.kind.startswith("children") else 1
     programs = [_seq(draw, narrow, depth - 1, ids, draw.randint(1, 2)) for _ in range(count)]
     meanwhile = generate(draw, kinds, depth - 1, ids)

@@ -29,13 +29,10 @@ from aiki.rules.controlling import Obeyed
 from aiki.rules.standing import Standing, resumed, woken
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
-    NONE,
     Attempt,
     CancelNote,
-    Claimed,
     End,
     Entry,
-    Fence,
     Outcome,
     Page,
     PageReply,
@@ -47,6 +44,7 @@ from aiki.wire.messages import (
 )
 from aiki.wire.messages.options import NO_OPTIONS
 from tests.worlds import writing
+from tests.worlds.claims import claim_of, last_tries
 from tests.worlds.families import Family
 from tests.worlds.inbox import WorldInbox
 from tests.worlds.virtual_loop import VirtualLoop
@@ -88,6 +86,8 @@ class World:
         self.journal: list[Entry] = []
         self.left: list[tuple[bytes, list[Entry]]] = []
         """The inputs and journals of the generations that are over."""
+        self.given_back: set[int] = set()
+        """Those of them after which it has begun anew, with all that they had taken."""
         self.attempts: list[Attempt] = []
         self.end: End | None = None
         self.ends: list[Move] = []
@@ -107,6 +107,10 @@ class World:
         self.family = Family(self)
         self.bear: Callable[[StartOp], World] = self.family.live_beside
         """What makes the run of a child that this one starts."""
+        self.succeed: Callable[[], World] = self.family.live_again
+        """What makes the run that goes on in the place of this one."""
+        self.origin_id = run_id
+        self.retried_by: World | None = None
         self.options = NO_OPTIONS
         self.digest: str | None = None
         self.priority = 0
@@ -161,7 +165,7 @@ class World:
         if request.tried_after is None:
             page = PageReply(self.journal[request.after : request.after + self.page_length])
         else:
-            tries = sorted(self._last_tries(), key=lambda row: row.key)
+            tries = sorted(last_tries(self.attempts), key=lambda row: row.key)
             page = PageReply(attempts=[row for row in tries if row.key > request.tried_after][: self.page_length])
         answer = ("on_page", page) if self.refuse_page is None else ("on_page_refused", self.refuse_page)
         self._loop.call_later(self.random.choice(self.latency), self._alive, run, *answer)
@@ -225,7 +229,9 @@ class World:
         return obeyed
 
     def receive(self, event: Sent | SendOp) -> Outcome:
-        """Take in an event, wake the run if it waits for it, and tell its worker."""
+        """Take in an event, wake the run if it waits for it, and tell its worker; the newest retry hears of it."""
+        if self.retried_by is not None:
+            return self.retried_by.receive(event)
         outcome = self.inbox.send(self.standing, event)
         if outcome == arriving.TAKEN:
             self.reach([arriving.word("event", event.name)])
@@ -307,6 +313,11 @@ class World:
         return self.standing.epoch
 
     @property
+    def newest(self) -> World:
+        """Return the run that goes on in the place of this one, or itself."""
+        return self if self.retried_by is None else self.retried_by.newest
+
+    @property
     def generation(self) -> int:
         return self.standing.generation
 
@@ -329,42 +340,13 @@ class World:
         assert self.execution is None
         self.wake()
         self.standing = claimed(replace(self.standing, length=len(self.journal)), f"claim-{self.epoch + 1}")
-        arrivals, news, unread = self.inbox.first_page(self.page_length)
         self.began = self.began or self.clock()
-        claim = Claimed(
-            Fence(self.run_id, self.epoch, f"claim-{self.epoch}"),
-            self.run_id,
-            self.workflow.name,
-            self.workflow.version,
-            Raw(self.input),
-            self.epoch,
-            self.began,
-            entries=self.journal[: self.page_length],
-            length=len(self.journal),
-            attempts=tries if len(tries := self._last_tries()) <= self.page_length else [],
-            tries=len(tries),
-            arrivals=arrivals,
-            news=news,
-            unread=unread,
-            parent=None if (owner := self.family.owner) is None else owner.run_id,
-            depth=len(self.family.ancestors),
-            priority=self.priority,
-            key=self.options.key,
-            labels=self.labels,
-            attempt=self.attempt,
-            generation=self.generation,
-            first_at=EPOCH if self.generation else None,
-            retry=NONE if self.options.retry is None else Raw(msgspec.json.encode(self.options.retry)),
-        )
+        claim = claim_of(self, began_at=self.began, first_at=EPOCH)
         if self._bench is None or self._bench.lease is not self.lease:
             self._bench = Bench(self.lease, now=self.now, room=self.room, pools=self.pools)
         execution = self.execution = Execution(claim, self.workflow, self, bench=self._bench, limits=self.limits)
         execution.start()
         return execution
-
-    def _last_tries(self) -> list[Attempt]:
-        last = {row.key: row for row in sorted(self.attempts, key=lambda row: row.attempt)}
-        return list(last.values())
 
     def crash(self) -> None:
         """Kill the worker: what is not in the journal is lost; a unit on its way is committed or not.

@@ -75,7 +75,8 @@ def _check(world: World, unit: Unit) -> None:
 
 
 def _end(world: World, end: End) -> None:
-    assert not world.is_parked or not answered(world), "it is parked beside what it waits for"
+    is_parked = world.is_parked and end.move is not Move.AGAIN  # who has failed waits for nothing any more
+    assert not is_parked or not answered(world), "it is parked beside what it waits for"
     world.end = end
     world.ends.append(end.move)
     if end.move is Move.CONTINUE:
@@ -112,6 +113,7 @@ def _send(world: World, op: SendOp) -> list[str]:
         return []
     words = []
     target = world.runs.get(op.run_id)
+    target = target and target.newest
     if target is world:
         outcome = world.inbox.send(world.standing, op)
         if outcome == arriving.TAKEN:
