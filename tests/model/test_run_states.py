@@ -2,7 +2,8 @@
 
 Hypothesis gives commands to the engine of two daemons on one database; beside it a model does the same by `aiki.rules`.
 After each command the answers, the states, the journals and the histories must agree, and the promises hold: a
-terminal run never changes (P4), a lost claim writes nothing (P7), a recorded outcome stays (P2).
+terminal run never changes (P4), a lost claim writes nothing (P7), a recorded outcome stays (P2). What is to be told of
+ends to parents, and to children, is told later, whatever has come between.
 
 `AIKI_STATES_EXAMPLES` (default 25) chooses how many lives of 30 commands.
 """
@@ -31,8 +32,8 @@ from aiki.rules.deadlines import Deadline, Step
 from aiki.rules.judging import ENDS, PARKING
 from aiki.rules.standing import Standing, woken
 from aiki.wire.limits import UNREAD_WAKES
-from aiki.wire.messages import NONE, Cancel, End, Entry, Fence, Ordered, Pause, Resume, Unit, Wake
-from aikid.engine import control
+from aiki.wire.messages import NONE, Cancel, End, Entry, Fence, Ordered, Pause, Resume, StartOp, Unit, Wake
+from aikid.engine import control, errands
 from tests.integration.daemon.engine import Engine, entry, event, new_id, new_run, op
 from tests.servers import Postgres
 
@@ -71,6 +72,13 @@ class ModelRun:
     """The numbers of events that came and were not consumed."""
     wakes: int = 0
     """How many came."""
+    parent: tuple[str, int] | None = None
+    """Who has started it, and in which generation."""
+    children: list[str] = field(default_factory=list)
+    closing: list[str] = field(default_factory=list)
+    """Those of them that are still to be told to end."""
+    is_told_of: bool = False
+    """Whether nothing is left to be told of its end."""
 
     @property
     def state(self) -> State:
@@ -104,6 +112,12 @@ def ending(move: Move, input: bytes = b"{}") -> End:
     return End(move, due_at=due, input=Raw(input) if move is Move.CONTINUE else NONE, anew=move is Move.AGAIN)
 
 
+async def do_errands(daemon: Engine) -> None:
+    """Tell of all that was committed and is still to be told."""
+    async for _ in errands.do(daemon.pool):
+        pass
+
+
 class Runs(RuleBasedStateMachine):
     """Commands to two daemons' engines."""
 
@@ -115,6 +129,7 @@ class Runs(RuleBasedStateMachine):
         self.daemons = [Engine(self.database), Engine(self.database)]
         self.postgres = self.do(psycopg.AsyncConnection.connect(self.database, autocommit=True))
         self.execute(b"TRUNCATE aiki.runs, aiki.journal, aiki.attempts, aiki.run_history, aiki.sessions, aiki.inbox")
+        self.execute(b"TRUNCATE aiki.children, aiki.errands")
         self.runs: dict[str, ModelRun] = {}
         self.sessions: list[str] = []
         self.zombies: list[tuple[str, Fence, int]] = []
@@ -193,6 +208,8 @@ class Runs(RuleBasedStateMachine):
         assert run.told(unit) == "done"
         for daemon in (self.daemons[which], self.daemons[1 - which]):
             assert self.do(daemon.results(unit)) == ["done"]
+        if end is Move.AGAIN:
+            run.closing = list(run.children)  # it begins anew, and has none of them any more
         if end is not None:
             run.story.append(end)
             run.story += [Move.PAUSE] * (run.state is State.PAUSED)
@@ -221,6 +238,60 @@ class Runs(RuleBasedStateMachine):
             run.session = run.fence = None
         expected, _ = recording.record(run.standing, unit, run.journal, {})
         assert self.do(self.daemons[1 - which].record(unit)) == [expected]
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def a_run_starts_a_child(self, data: Any, which: int) -> None:
+        run_id = data.draw(st.sampled_from(self.running()))
+        run, new = self.runs[run_id], new_run()
+        assert run.fence is not None
+        start = StartOp(new.id, new.workflow, new.version, new.input, new.options)
+        unit = Unit(run.fence, len(run.journal), [], [], starts=[start])
+        for daemon in (self.daemons[which], self.daemons[1 - which]):
+            assert self.do(daemon.results(unit)) == ["done"]
+        run.children.append(new.id)
+        parent = run_id, run.standing.generation
+        self.runs[new.id] = ModelRun(enqueueing.born(new, now=0), len(self.runs), parent=parent)
+
+    @rule(which=st.integers(0, 1))
+    def errands_are_done(self, which: int) -> None:
+        self.do(do_errands(self.daemons[which]))
+        closing = [child for run in self.runs.values() for child in run.closing]
+        for run in self.runs.values():
+            run.closing = []
+        for child in closing:
+            if self.runs[child].deadline.cancel_seq is None:
+                self.is_cancelled(child, force=False)
+        for run in self.runs.values():
+            if run.state in TERMINAL and not run.is_told_of:
+                run.is_told_of = True
+                self.hears(run.parent)
+
+    def hears(self, parent: tuple[str, int] | None) -> None:
+        """Have a parent hear of the end of a child, if it is still who has started that."""
+        if parent is None:
+            return
+        run, generation = self.runs[parent[0]], parent[1]
+        if run.state not in TERMINAL and run.standing.generation == generation:
+            run.standing = arriving.reached(run.standing, [arriving.CHILD])
+
+    def is_cancelled(self, run_id: str, *, force: bool) -> Obeyed:
+        """Have the model cancel a run; return what becomes of that."""
+        run, before = self.runs[run_id], self.runs[run_id].state
+        is_told = run.deadline.cancel_seq is not None
+        obeyed, after = controlling.cancel(run.standing, is_told=is_told, force=force)
+        if obeyed is Obeyed.REQUESTED:
+            if not is_told:
+                run.deadline = replace(run.deadline, cancel_seq=after.news)
+            move = Move.ARRIVE if before in sources(Move.ARRIVE) else Move.RESUME
+            run.story.append(TOLD if after.state is before else move)
+        elif after.state is not before:
+            run.last, run.closing = None, list(run.children)
+            run.happens(Move.CANCEL, after)
+            if run.fence is not None:
+                self.lose(run_id)
+        run.standing = after
+        return obeyed
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data(), which=st.integers(0, 1), name=st.sampled_from(["approved", "other"]))
@@ -319,23 +390,10 @@ class Runs(RuleBasedStateMachine):
     @rule(data=st.data(), which=st.integers(0, 1), force=st.booleans())
     def a_person_cancels(self, data: Any, which: int, force: bool) -> None:
         run_id = data.draw(st.sampled_from(sorted(self.runs)))
-        run, before = self.runs[run_id], self.runs[run_id].state
-        is_told = run.deadline.cancel_seq is not None
-        obeyed, after = controlling.cancel(run.standing, is_told=is_told, force=force)
+        obeyed = self.is_cancelled(run_id, force=force)
         done = self.do(control.cancel(self.daemons[which].pool, "default", Cancel([run_id], force=force)))
         (reply,) = done.replies
-        assert reply.outcomes == [Ordered(obeyed.value, after.state)]
-        if obeyed is Obeyed.REQUESTED:
-            if not is_told:
-                run.deadline = replace(run.deadline, cancel_seq=after.news)
-            move = Move.ARRIVE if before in sources(Move.ARRIVE) else Move.RESUME
-            run.story.append(TOLD if after.state is before else move)
-        elif after.state is not before:
-            run.last = None
-            run.happens(Move.CANCEL, after)
-            if run.fence is not None:
-                self.lose(run_id)
-        run.standing = after
+        assert reply.outcomes == [Ordered(obeyed.value, self.runs[run_id].state)]
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data(), which=st.integers(0, 1))
@@ -399,6 +457,12 @@ class Runs(RuleBasedStateMachine):
         if after.state is not run.state:
             run.happens(Move.TIME_OUT if expected is Step.END else Move.DUE, after)
         run.standing = after
+
+    @invariant()
+    def ends_leave_errands(self) -> None:
+        for run in self.runs.values():
+            if run.state in TERMINAL and not run.is_told_of:
+                run.closing = run.children
 
     @invariant()
     def postgres_agrees(self) -> None:
