@@ -36,6 +36,8 @@ _IN_QUERY: Final = re.compile(rf"(?<=[?&]){_HIDDEN_NAME}=(?P<value>[^&]*)", re.I
 _IN_PAIRS: Final = re.compile(
     rf"(?:^|(?<=\s)){_HIDDEN_NAME}\s*=\s*(?P<value>'(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)", re.IGNORECASE | re.DOTALL
 )
+_IS_ONE_KIND: Final = re.compile(rf"{_SCHEME.pattern}|\s*[\w.%-]+\s*=")
+"""An address with a scheme, or pairs: else it may be either."""
 _ADDRESS_IN_TEXT: Final = re.compile(r"\b(?:nats|tls|wss?|postgres(?:ql)?(?:\+\w+)?):/+\S+", re.IGNORECASE)
 _PASSWORD_IN_TEXT: Final = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
 _PARAMETER_IN_TEXT: Final = re.compile(r"(\bpassword\s*=\s*)(?!\*)('(?:[^'\\\n]|\\.)*'|[^\s&'\"]+)", re.IGNORECASE)
@@ -99,8 +101,9 @@ def _secrets(address: str) -> list[_Span]:
 def _credentials(address: str) -> list[_Span]:
     """Return where the secrets stand, in order; the spans do not overlap, and none is empty."""
     found = [match.span("value") for pattern in (_IN_QUERY, _IN_PAIRS) for match in pattern.finditer(address)]
-    blanked = _blanked(address, _joined(found))
-    found += [span for start, end in _members(blanked) if (span := _user_info(blanked, start, end))]
+    # What looks like a pair may be a part of a password, with the `@` behind that.
+    texts = [_blanked(address, _joined(found)), *([] if _IS_ONE_KIND.match(address) else [address])]
+    found += [span for text in texts for start, end in _members(text) if (span := _user_info(text, start, end))]
     return _joined(found)
 
 

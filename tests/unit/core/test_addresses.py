@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiki.core.addresses import hide, holds_secret, is_cut_short, shown
@@ -131,6 +131,7 @@ PLACES = (
 
 @pytest.mark.parametrize("place", PLACES)
 @given(secret=SECRETS)
+@example(secret="s3 %=cret")
 def test_no_secret_is_ever_shown(place: str, secret: str) -> None:
     for spelled in (secret, quote(secret, safe="")):
         address = place.format(spelled)
