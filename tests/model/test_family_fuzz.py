@@ -37,6 +37,8 @@ from tests.worlds.world import World
 RUNS = int(os.environ.get("AIKI_FUZZ_FAMILIES", "30"))
 PATIENCE = 100_000
 """Seconds of the simulation after which a family is stuck."""
+ERRANDS_SECONDS = 1
+"""How long it takes at most until all have been told of the last ends."""
 RETRIES = [0, 0, 1, 3]
 """How often a root is retried at most that fails or is cancelled."""
 DEPTH = 4
@@ -56,6 +58,7 @@ async def live_and_replay(seed: int) -> Counter[str]:
             case = Case(draw.randrange(2**32), tree, run_id=run_id, peer=peer, runs=runs, group=group)
             case.retries, case.generations = draw.choice(RETRIES), draw.choice(GENERATIONS)
             group.create_task(run_to_its_end(case))
+    await asyncio.sleep(ERRANDS_SECONDS)
     cases = [Case.of(world) for world in runs.values()]
     seen: Counter[str] = Counter()
     for case in cases:
