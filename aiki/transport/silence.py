@@ -71,8 +71,9 @@ class Silence:
                 # Who meets silence that often should not add to it: they may all be at their limit.
                 pause = min(interval * 2 ** max(0, sent - _AT_FULL_SPEED), ATTEMPT_SECONDS)
                 done, waiting = await asyncio.wait(waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                for one in done:
-                    error = one.exception()
+                # All are looked at: several may have been answered at once, and each with an error.
+                errors = {one: one.exception() for one in done}
+                for one, error in errors.items():
                     if not isinstance(error, Unanswered):
                         if one is not newest:
                             self.broken()

@@ -29,6 +29,7 @@ CLIENTS = {
     "run resume": [UNKNOWN],
     "run wake": [UNKNOWN],
     "run cancel": [UNKNOWN],
+    "run retry": [UNKNOWN],
     "event send": [UNKNOWN, "go"],
     "completion": ["bash"],
 }
