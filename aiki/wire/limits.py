@@ -31,7 +31,7 @@ LIST_ITEMS: Final = 1000
 """Any list or object in a request, if nothing else is said of it."""
 BATCH_RUNS: Final = 1000
 """Runs in one enqueue, status, watch or record request."""
-RETRIED_RUNS: Final = 50
+RETRIED_RUNS: Final = 20
 """Runs in one retry, each with its family."""
 FAMILY_RUNS: Final = 5_000
 """Runs that one of them brings along."""
