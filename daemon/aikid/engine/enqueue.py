@@ -19,6 +19,7 @@ from aikid.engine.handing import handed
 from aikid.engine.leaves import NO_LEAVES, Given, Leaves, rows_of
 from aikid.engine.routes import RouteKey, Routes
 from aikid.store import enqueue as store
+from aikid.store import prepared
 from aikid.store.enqueue import Inserted, Leave, Row
 from aikid.store.inbox import Reached
 from aikid.store.pool import Connection, Pool
@@ -115,7 +116,7 @@ async def _write(pool: Pool, routes: Routes, rows: Sequence[Row], leaves: Leaves
         failpoint("enqueue.before_commit")
         if not any(map(_is_more, rows)):
             return await _insert(connection, rows, asked)
-        async with connection.transaction():
+        async with prepared.transaction(connection):
             return await _insert_more(connection, rows, asked)
 
     if not offers:

@@ -10,7 +10,7 @@ from aiki.wire.messages import CancelNote
 from aikid.engine.arrivals import note
 from aikid.engine.changes import Changes
 from aikid.engine.control import note_cancelled
-from aikid.store import cancels, errands
+from aikid.store import cancels, errands, prepared
 from aikid.store.pool import Connection, Pool
 
 _NOTE: Final = CancelNote(reason="parent")
@@ -41,7 +41,7 @@ async def _tell(connection: Connection) -> tuple[Changes, bool]:
 
 async def _close(connection: Connection) -> tuple[Changes, bool]:
     changes = Changes()
-    async with connection.transaction():
+    async with prepared.transaction(connection):
         closing = await errands.next_to_close(connection)
         for namespace, children in closing.children.items():
             found = await cancels.cancel(connection, namespace, children, _NOTE, force=False)

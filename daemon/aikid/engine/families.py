@@ -19,7 +19,7 @@ from aikid.engine.changes import Changes
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import RouteKey
 from aikid.engine.stops import Stop
-from aikid.store import answers, families
+from aikid.store import answers, families, prepared
 from aikid.store.families import Parent
 from aikid.store.inbox import Reached
 from aikid.store.pool import Connection
@@ -76,7 +76,7 @@ class Families:
     async def _attempt(self, connection: Connection, able: Sequence[int]) -> Written:
         births = Births(self.leaves, self.room)
         try:
-            async with connection.transaction():
+            async with prepared.transaction(connection):
                 wrote, changes = await self._carry_out(connection, able, births)
             births.hold()
         finally:

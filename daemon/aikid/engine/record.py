@@ -20,7 +20,7 @@ from aikid.engine.changes import Changes, Done, Ended, RunKey
 from aikid.engine.families import Families, has_family, routes_of
 from aikid.engine.leaves import NO_LEAVES, Leaves
 from aikid.engine.routes import Routes
-from aikid.store import folding, generations
+from aikid.store import folding, generations, prepared
 from aikid.store import labels as labels_of_runs
 from aikid.store import record as store
 from aikid.store.pool import BadData, Connection, Pool
@@ -117,6 +117,8 @@ class _Batch:
     leaves: Leaves
     room: int
     changes: Changes = field(default_factory=Changes)
+    beside: Changes = field(default_factory=Changes)
+    """What the last statements changed beside their units: it counts when they are committed."""
     now: int = 0
     """The database's clock."""
 
@@ -154,6 +156,7 @@ class _Batch:
                 self._note(place, ended)
         note(self.changes, wrote.reached)
         self.changes.errands += wrote.errands
+        self.changes.add(self.beside)
         return undone
 
     async def _work(self, connection: Connection, places: Sequence[int]) -> Wrote:
@@ -173,6 +176,7 @@ class _Batch:
         return written.wrote
 
     async def _statement(self, connection: Connection, places: Sequence[int]) -> Wrote:
+        self.beside = Changes()
         units = [self.units[place] for place in places]
         namespaces = [self.namespaces[place] for place in places]
         counted = [
@@ -191,12 +195,11 @@ class _Batch:
         self, connection: Connection, units: Sequence[Unit], write: Callable[[], Awaitable[Wrote]]
     ) -> Wrote:
         """Write units of which some take more than one statement."""
-        async with connection.transaction():
+        async with prepared.transaction(connection):
             wrote = await write()
             await _label(connection, units, wrote)
             wrote = await _go_on(connection, units, wrote)
-            changes = await own_retries.go_on(connection, units, wrote)
-        self.changes.add(changes)
+            self.beside = await own_retries.go_on(connection, units, wrote)
         return wrote
 
     def _note(self, place: int, ended: EndedRow) -> None:

@@ -18,7 +18,7 @@ from aiki.rules.checking import check_payload
 from aiki.wire.messages import Redone, Retry, RetryReply
 from aikid.engine.changes import Changes, Done
 from aikid.engine.successions import Parent, Plan
-from aikid.store import pasts, retries
+from aikid.store import pasts, prepared, retries
 from aikid.store.pool import Connection, Pool
 
 
@@ -109,7 +109,7 @@ async def _carry_out(connection: Connection, plan: Plan) -> Made:
 
 
 async def _alone(connection: Connection, namespace: str, run_id: str, order: Retry) -> Made:
-    async with connection.transaction():
+    async with prepared.transaction(connection):
         made = await renew(connection, namespace, run_id, order)
         failpoint("retry.before_commit")
         return made

@@ -7,7 +7,8 @@ arrays that are joined already none of it is needed. Errors are psycopg's own, a
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import asynccontextmanager
 from functools import cache
 from hashlib import blake2b
 from itertools import count
@@ -17,12 +18,13 @@ from weakref import WeakKeyDictionary
 from psycopg import generators
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, Format
+from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from aikid.store.arrays import Array
 from aikid.store.pool import Connection
 
+_ABLE: Final = (TransactionStatus.IDLE, TransactionStatus.INTRANS)
 _BAD: Final = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE)
 
 
@@ -37,6 +39,23 @@ class _Prepared:
 
 
 _connections: Final[WeakKeyDictionary[Connection, _Prepared]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """Have all that is done in it be one commit, or nothing.
+
+    At a rollback psycopg has Postgres forget whatever the connection has prepared, ours too, if it has prepared
+    anything itself. So that both know the same, all is forgotten then.
+    """
+    try:
+        async with connection.transaction():
+            yield
+    except BaseException:
+        if connection.pgconn.transaction_status in _ABLE:
+            await connection.execute("DEALLOCATE ALL", prepare=False)
+        _connections.pop(connection, None)
+        raise
 
 
 async def rows(connection: Connection, statement: str, parameters: Sequence[Array]) -> list[tuple[Any, ...]]:

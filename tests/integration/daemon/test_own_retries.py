@@ -21,13 +21,14 @@ from aiki.wire.messages import (
     Entry,
     Failure,
     Pause,
+    RecordReply,
     Resume,
     Retried,
     Unit,
 )
 from aikid.engine import control
 from tests.integration.daemon.engine import Engine, entry, event, locked, unit
-from tests.integration.daemon.family import done, ends, over, parent_of, start
+from tests.integration.daemon.family import done, ends, over, parent_of, start, starting
 from tests.integration.daemon.retrying import failed, outcome, retried
 
 pytestmark = pytest.mark.anyio
@@ -412,6 +413,18 @@ async def test_children_of_an_attempt_that_begins_anew_are_cancelled(engine: Eng
     assert await engine.results(anew(run, 1, BAD)) == ["done"]
     await done(engine)
     assert await engine.state(op.id) is State.CANCELLED
+
+
+async def test_what_was_undone_and_done_again_with_a_batch_is_told_once(engine: Engine) -> None:
+    run, other = await parent_of(engine, start()), await parent_of(engine)
+    fails = anew(run, 1, BAD)
+    fails.starts = [start()]
+    takes_what_has_not_come = starting(other, start(), base=1)
+    takes_what_has_not_come.entries[0].takes = (99,)
+    recorded = await engine.recorded(fails, takes_what_has_not_come)
+    assert isinstance(reply := recorded.replies[0], RecordReply)
+    assert [one.result for one in reply.units] == ["done", "conflict"]
+    assert recorded.changes.errands == 1
 
 
 async def test_a_person_retries_a_run_whose_own_retries_have_failed(engine: Engine) -> None:
