@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 from aiki.core.errors import Unavailable
 from aiki.core.states import Move, State
 from aiki.wire.messages import End, ListRuns
-from aikid.store import listing, migrate
+from aikid.store import listing, migrate, prepared
+from aikid.store.arrays import Ints
 from aikid.store.fates import Fate, of_code
 from aikid.store.pool import BadData, Collision, Connection, Pool, Priority
 from tests.integration.daemon.engine import Engine, completed, entry, running_engine, unit
@@ -115,6 +116,21 @@ async def test_a_lost_connection_is_replaced(engine: Engine) -> None:
     first = await run(engine, "SELECT pg_backend_pid()")
     await engine.execute("SELECT pg_terminate_backend(%s)", first)
     assert await run(engine, "SELECT pg_backend_pid()") != first
+
+
+async def test_a_connection_whose_transaction_was_undone_prepares_anew(database: str) -> None:
+    async def work(connection: Connection) -> list[tuple[Any, ...]]:
+        """Have psycopg prepare a statement, too, and undo that; what it forgets then are all."""
+        await prepared.rows(connection, "SELECT unnest(%b)", [Ints([1])])
+        with suppress(ZeroDivisionError):
+            async with prepared.transaction(connection):
+                await connection.execute("SELECT 1", prepare=True)
+                raise ZeroDivisionError
+        return await prepared.rows(connection, "SELECT unnest(%b)", [Ints([2])])
+
+    async with pool_of(database) as pool:
+        assert await pool.run(work, repeatable=False) == [(2,)]
+        assert await pool.run(work, repeatable=False) == [(2,)]
 
 
 async def test_an_outcome_that_is_unknown_is_not_repeated_where_that_is_asked(engine: Engine) -> None:
