@@ -151,7 +151,8 @@ async def test_a_poll_goes_on_as_new_with_what_it_knows_and_tells_each_change_on
     story = [entry async for entry in client.runs.history(handle.run_id)]
     assert [entry.generation for entry in story if entry.move == "continue"] == [0, 1]
     told = [entry.value for entry in story if entry.task == "tell"]
-    assert told == ["AB-1: sent", "AB-1: in transit", "AB-1: at the depot", "AB-1: delivered"]
+    every = ["AB-1: sent", "AB-1: in transit", "AB-1: at the depot", "AB-1: delivered"]
+    assert told in (every, every[-1:]), "of earlier generations there is all, or nothing: the pruner may have been by"
 
 
 async def test_a_poll_is_stopped_in_whatever_generation_it_is(client: Client) -> None:
