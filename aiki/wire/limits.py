@@ -85,6 +85,14 @@ KEY_CHARS: Final = 256
 """An idempotency key; a label's value."""
 RETRY_BYTES: Final = 2_000
 """What is said of a run's own retry."""
+SCHEDULES: Final = 1_000
+"""Schedules that one manifest has."""
+SLOTS: Final = 1_000
+"""Slots of one backfill, and of what is shown of a schedule."""
+QUEUED_SLOTS: Final = 100
+"""Slots of one schedule that wait for a run of it to end."""
+NOTE_CHARS: Final = 1_000
+"""Why a schedule is paused."""
 HINTS_PER_ROUTE: Final = 1_000
 WATCH_SECONDS: Final = 60.0
 """For how long a run is watched after its enqueue or a `Watch`; whoever waits longer asks again."""

@@ -11,6 +11,8 @@ PACKAGES = {"aiki": ROOT / "aiki", "aiki_cli": ROOT / "cli" / "aiki_cli", "aikid
 
 _VALUES = ("aiki.core", "aiki.wire", "aiki.payload")
 _DECLARED = (*_VALUES, "aiki.inside", "aiki.definitions")
+_CALENDAR = ("aiki.rules.calendar",)
+"""When a schedule fires is said before there is one, too."""
 
 FLOORS = (
     # (the importing package, what of ours it may import); the longest matching prefix counts
@@ -24,7 +26,15 @@ FLOORS = (
     ("aiki.definitions", (*_DECLARED, "aiki.process")),
     ("aiki.execution", (*_DECLARED, "aiki.process", "aiki.rules.histories", "aiki.execution")),
     ("aiki.transport", ("aiki.core", "aiki.wire", "aiki.process", "aiki.nats", "aiki.transport")),
-    ("aiki.client", (*_DECLARED, "aiki.process", "aiki.transport", "aiki.client")),
+    ("aiki.manifest", (*_DECLARED, *_CALENDAR, "aiki.process", "aiki.manifest")),
+    ("aiki.client", (*_DECLARED, *_CALENDAR, "aiki.process", "aiki.transport", "aiki.client")),
+    (
+        "aiki.testing",
+        (
+            *(*_DECLARED, "aiki.process", "aiki.rules", "aiki.client", "aiki.execution"),
+            *("aiki.transport.silence", "aiki.worker.slots", "aiki.testing"),
+        ),
+    ),
     ("aiki.worker", (*_DECLARED, "aiki.process", "aiki.transport", "aiki.client", "aiki.execution", "aiki.worker")),
     ("aiki", ("aiki",)),
     ("aikid.store", ("aiki.core", "aiki.wire", "aiki.rules", "aiki.process.outages", "aikid.store")),
@@ -64,6 +74,7 @@ RULES_OF_ALL = (
 OWNERS = {
     # third party -> the only places of ours that may import it
     "nats": ("aiki.nats.entry", "aiki.nats.link"),
+    "cronsim": ("aiki.rules.calendar",),
     "nkeys": ("aiki.nats.keyring",),
     "sqlalchemy": ("aikid.store",),
     "psycopg": ("aikid.store",),

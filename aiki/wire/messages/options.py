@@ -37,6 +37,18 @@ class FirstEvent(Struct, frozen=True, array_like=True):
     value: Raw = NULL
 
 
+class Fired(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which slot of a schedule a run is of."""
+
+    schedule: Text
+    """Its name."""
+    slot: int
+    last_completed: int | None = None
+    """The greatest slot whose run had completed by then."""
+    kind: Literal["slot", "trigger", "backfill"] = "slot"
+    """A trigger's slot is when it was asked for."""
+
+
 class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a run is enqueued."""
 
@@ -60,6 +72,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the run is sent, be it new or found by its key."""
     retry: OwnRetry | None = None
     """When its workflow is tried again after a failure, as far as that is said of this run."""
+    fired: Fired | None = None
+    """The slot that it is of. No client says so: the daemon does, when it fires a schedule."""
 
 
 NO_OPTIONS: Final = RunOptions()
@@ -84,6 +98,8 @@ def check_options(options: RunOptions) -> None:
         _check_first(options.send)
     if options.retry is not None:
         check_own_retry(options.retry)
+    if options.fired is not None:
+        raise UsageError("`fired` is for schedules alone", hint="client.schedules.create(...)")
 
 
 def _is_priority(value: Any) -> bool:

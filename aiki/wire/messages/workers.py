@@ -20,6 +20,7 @@ from aiki.wire.limits import (
 )
 from aiki.wire.messages.arrivals import Arrival, SendOp, StartOp, StopOp
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
+from aiki.wire.messages.options import Fired
 from aiki.wire.messages.runs import Route
 
 
@@ -165,6 +166,8 @@ class Claimed(Struct, omit_defaults=True):
     """An `OwnRetry`, if there is anything said of it."""
     first_at: int | None = None
     """The time of the very first claim, if that was in an earlier generation."""
+    fired: Fired | None = None
+    """The slot of the schedule that it is of, or that the first of its origin was."""
 
 
 class ClaimReply(Struct, omit_defaults=True):

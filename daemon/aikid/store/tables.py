@@ -109,6 +109,7 @@ runs = sa.Table(
         comment="The number of the arrival that wakes it at the latest, if it waits for several ends.",
     ),
     sa.Column("began_at", _Time, comment="The first claim of its generation; of its first that is started_at."),
+    sa.Column("fired", sa.LargeBinary(), comment="The slot of the schedule that it is of, if it is of one."),
     postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"},
 )
 # A claim walks this index from the left for each of its routes and stops after `limit` rows.
@@ -272,6 +273,53 @@ deadlines = sa.Table(
     comment="Of each run with a timeout when that passes, inserted with it.",
 )
 sa.Index("deadlines_look", deadlines.c.look_at, postgresql_where=sa.text("look_at IS NOT NULL"))
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("id", UUID(), primary_key=True),
+    sa.Column("namespace", sa.Text(), nullable=False),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("project", sa.Text(), comment="The manifest that owns it, if one does."),
+    sa.Column("workflow", sa.Text(), nullable=False),
+    sa.Column("version", sa.Text(), nullable=False),
+    sa.Column("input", sa.LargeBinary(), nullable=False),
+    sa.Column("spec", sa.LargeBinary(), nullable=False),
+    sa.Column("options", sa.LargeBinary(), nullable=False),
+    sa.Column("created_at", _Time, nullable=False, server_default=_now),
+    sa.Column("updated_at", _Time, nullable=False, server_default=_now),
+    sa.Column("revision", sa.BigInteger(), nullable=False, server_default=sa.text("1")),
+    sa.Column("paused", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("vanished", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("note", sa.Text()),
+    sa.Column("zones", sa.Text(), nullable=False, comment="The zone data by which due_at was found."),
+    sa.Column("decided_us", sa.BigInteger(), nullable=False, comment="All slots up to this one are decided."),
+    sa.Column("due_at", _Time, comment="When to look at it next; null if there is nothing to look for."),
+    sa.Column("last_completed_us", sa.BigInteger()),
+    sa.UniqueConstraint("namespace", "name"),
+    comment="What enqueues runs by itself. Who changes one holds its row.",
+    postgresql_with={"fillfactor": "80"},
+)
+sa.Index("schedules_due", schedules.c.due_at, postgresql_where=sa.text("due_at IS NOT NULL"))
+
+slots = sa.Table(
+    "slots",
+    metadata,
+    sa.Column("schedule_id", UUID(), primary_key=True),
+    sa.Column("kind", sa.Text(), primary_key=True, comment="slot, trigger or backfill."),
+    sa.Column("slot_us", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("result", sa.Text(), nullable=False, comment="started, queued, skipped, missed or failed."),
+    sa.Column("at", _Time, nullable=False, server_default=_now),
+    sa.Column("reason", sa.Text()),
+    sa.Column("run_id", UUID()),
+    sa.Column("is_open", sa.Boolean(), nullable=False, comment="Whether its run, or what came of it, may go on."),
+    sa.Column("until_us", sa.BigInteger(), comment="Up to where slots in a row were missed for one reason."),
+    sa.Column("count", sa.Integer(), nullable=False, server_default=sa.text("1")),
+    comment="A row for each slot that was decided: one run each, whoever fires it.",
+)
+sa.Index("slots_at", slots.c.schedule_id, slots.c.at)
+# Those whose runs go on, and those that wait for these.
+sa.Index("slots_open", slots.c.schedule_id, slots.c.slot_us, postgresql_where=sa.text("is_open OR result = 'queued'"))
 
 inbox = sa.Table(
     "inbox",
