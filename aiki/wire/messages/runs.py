@@ -10,7 +10,7 @@ from aiki.core.states import State
 from aiki.wire.limits import BATCH_RUNS, LABELS, LIST_ITEMS
 from aiki.wire.messages.arrivals import CancelNote
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
-from aiki.wire.messages.options import NO_OPTIONS, RunOptions
+from aiki.wire.messages.options import NO_OPTIONS, Fired, RunOptions
 
 Ids: TypeAlias = Annotated[list[Text], Meta(max_length=BATCH_RUNS)]
 
@@ -129,6 +129,8 @@ class RunStatus(Struct, omit_defaults=True):
     """How many runs it has started, or met by their keys when it was to start them."""
     generation: int = 0
     """Which life of the run this is; `tasks` are those of this one."""
+    fired: Fired | None = None
+    """The slot of the schedule that it is of, or that the first of its origin was."""
 
 
 class StatusReply(Struct, omit_defaults=True):

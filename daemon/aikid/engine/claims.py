@@ -10,9 +10,9 @@ from aiki.core.failpoints import failpoint
 from aiki.rules.claiming import RUN_BYTES
 from aiki.rules.crashing import is_suspect
 from aiki.wire import weights
-from aiki.wire.codec import encode, encode_reply
+from aiki.wire.codec import decoder, encode, encode_reply
 from aiki.wire.limits import PAGE_BYTES
-from aiki.wire.messages import NONE, Attempt, Claim, Claimed, ClaimReply, Entry, Fence
+from aiki.wire.messages import NONE, Attempt, Claim, Claimed, ClaimReply, Entry, Fence, Fired
 from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.engine.changes import Changes, Done, Handed
 from aikid.store import claims as store
@@ -78,6 +78,7 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
             priority=row.priority,
             retry=NONE if row.retry is None else Raw(row.retry),
             first_at=row.first_at,
+            fired=None if row.fired is None else decoder(Fired).decode(row.fired),
         )
         for row in taken.runs
     ]

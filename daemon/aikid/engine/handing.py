@@ -48,6 +48,7 @@ def handed(
                 depth=birth.depth if birth is not None else 0,
                 priority=run.options.priority or 0,
                 retry=NONE if run.options.retry is None else Raw(encode(run.options.retry)),
+                fired=run.options.fired,
             )
         )
     return Handed(given.line, given.first, now, claimed)

@@ -75,7 +75,7 @@ WITH live AS MATERIALIZED (
   FROM wanted w WHERE r.id = w.id AND (w.total <= %(limit_bytes)s OR w.place = 1)
   RETURNING w.place, r.id, r.epoch, r.history_seq, r.origin_id, r.workflow, r.version, r.input, r.key, r.labels,
     coalesce(r.began_at, r.started_at) AS started_at, r.crash_count, r.generation, r.attempt, r.news_seq,
-    r.parent_id, coalesce(r.depth, 0) AS depth, r.priority, r.retry,
+    r.parent_id, coalesce(r.depth, 0) AS depth, r.priority, r.retry, r.fired,
     CASE WHEN r.generation > 0 THEN r.started_at END AS first_at
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, actor)
@@ -86,7 +86,7 @@ SELECT EXISTS (SELECT FROM live), {MICROSECONDS.format("aiki.now()")},
     OR CASE WHEN (SELECT count(*) FROM wanted) >= %(limit)s THEN EXISTS (SELECT {{others}} OFFSET {_LEFT}) END IS TRUE,
   c.id::text, c.epoch, c.origin_id::text, c.workflow, c.version, c.input,
   {MICROSECONDS.format("c.started_at")}, c.key, c.labels::text, c.crash_count, c.generation, c.attempt, c.news_seq,
-  c.parent_id::text, c.depth, c.priority, c.retry, {MICROSECONDS.format("c.first_at")}
+  c.parent_id::text, c.depth, c.priority, c.retry, c.fired, {MICROSECONDS.format("c.first_at")}
 FROM (SELECT) AS always LEFT JOIN claimed c ON true ORDER BY c.place
 """
 _CLAIM_ONE: Final = _CLAIM.format(pick=_PICK_ONE, others=_OF_ONE)
@@ -114,6 +114,7 @@ class ClaimedRow:
     depth: int
     priority: int
     retry: bytes | None
+    fired: bytes | None
     first_at: int | None
 
 

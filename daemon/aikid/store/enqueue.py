@@ -11,7 +11,7 @@ from aiki.core.states import TERMINAL, Move, State
 from aiki.rules.crashing import SUSPECT
 from aiki.rules.enqueueing import Stored
 from aiki.wire.codec import encode
-from aiki.wire.messages import NewRun
+from aiki.wire.messages import NewRun, RunOptions
 from aikid.store import births, deadlines, prepared
 from aikid.store.arrays import Array, Blobs, Ints, Texts, Uuids
 from aikid.store.births import Birth
@@ -59,8 +59,8 @@ class Inserted:
 # of the route is queued (`runs_queued`): nobody is overtaken, nor in the batch itself, where of each route the first
 # leave that does not hold ends them all.
 #
-# For runs with a key, a deadline, a parent or a retry of their own the statement has parts more; the others do not pay
-# for them.
+# For runs with a key, a deadline, a parent, a retry of their own or a slot the statement has parts more; the others do
+# not pay for them.
 _INSERT: Final = f"""
 WITH live AS MATERIALIZED (
   SELECT s.id, s.namespace, s.worker FROM aiki.sessions s
@@ -86,17 +86,17 @@ WITH live AS MATERIALIZED (
     aiki.now() + delay_us * interval '1 microsecond') AS due
   FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b{{slots}}{{slot}})
     AS t(place, id, namespace, workflow, version, priority, input, key, digest, labels, start_us, delay_us
-      {{columns}}{{again}})
+      {{columns}}{{more}})
   {{are_unknown}}
 ), {{keyed}}made AS (
   INSERT INTO aiki.runs
     (created_at, id, namespace, workflow, version, state, priority, input, key, digest, labels, due_at, origin_id,
-     epoch, history_seq, claim_id, session_id, last_claimed_at, started_at{{kept}}{{again}})
+     epoch, history_seq, claim_id, session_id, last_claimed_at, started_at{{kept}}{{more}})
   SELECT aiki.now() + new.place * interval '1 microsecond', id, namespace, workflow, version,
     CASE WHEN l.holds THEN '{State.RUNNING}' WHEN due > aiki.now() THEN '{State.SCHEDULED}' ELSE '{State.QUEUED}' END,
     priority, input, key, digest, labels::jsonb, CASE WHEN due > aiki.now() THEN due END, id,
     CASE WHEN l.holds THEN 1 ELSE 0 END, CASE WHEN l.holds THEN 1 ELSE 0 END, l.claim_id, l.session,
-    CASE WHEN l.holds THEN aiki.now() END, CASE WHEN l.holds THEN aiki.now() END{{kept}}{{again}}
+    CASE WHEN l.holds THEN aiki.now() END, CASE WHEN l.holds THEN aiki.now() END{{kept}}{{more}}
   FROM new LEFT JOIN leave l ON l.place = new.place AND l.holds
   {{are_free}} ON CONFLICT DO NOTHING
   RETURNING id, state, due_at, session_id, namespace, created_at, labels, key
@@ -120,14 +120,16 @@ keyed AS (
 ),
 """
 _ARE_FREE: Final = "WHERE new.key IS NULL OR new.id IN (SELECT run_id FROM keyed)"
+_RARE: Final = ("retry", "fired")
+"""Options with columns of their own names, which hardly any run has."""
 _ARE_WHOLE: Final = "HAVING count(key) = (SELECT count(*) FROM keyed) OR aiki.again()"
 
 
 @cache
-def _insert(*, keyed: bool, timed: bool, parented: bool, again: bool) -> str:
+def _insert(*, keyed: bool, timed: bool, parented: bool, beside: tuple[str, ...]) -> str:
     return _INSERT.format(
-        slot=", %b" if again else "",
-        again=", retry" if again else "",
+        slot=", %b" * len(beside),
+        more="".join(f", {column}" for column in beside),
         **(births.PARENTED if parented else births.ALONE),
         keyed=_KEYED if keyed else "",
         are_free=_ARE_FREE if keyed else "",
@@ -150,7 +152,7 @@ async def insert(
     namespaces = [rows[place][0] for place in order]
     runs = [rows[place][1] for place in order]
     options = [run.options for run in runs]
-    again = any(one.retry is not None for one in options)
+    beside = _beside(options)
     parameters: list[Array] = [
         Uuids(list({leave.session for leave in leaves})),
         Ints([leave.place for leave in leaves]),
@@ -173,15 +175,22 @@ async def insert(
         Ints([one.start_at for one in options]),
         Ints([one.delay for one in options]),
         *births.arrays([parents[place] for place in order] if parents else ()),
-        *([Blobs([None if one.retry is None else encode(one.retry) for one in options])] if again else ()),
+        *beside.values(),
         *(timed := deadlines.arrays(runs)),
         Ints([len(rows)]),
     ]
     keyed = any(one.key is not None for one in options)
-    statement = _insert(keyed=keyed, timed=bool(timed), parented=bool(parents), again=again)
+    statement = _insert(keyed=keyed, timed=bool(timed), parented=bool(parents), beside=tuple(beside))
     ((made, later, due_seconds, now, running, live),) = await prepared.rows(connection, statement, parameters)
     ids = None if made is None else frozenset(made)
     return Inserted(ids, frozenset(later or ()), due_seconds, now, frozenset(running or ()), frozenset(live or ()))
+
+
+def _beside(options: Sequence[RunOptions]) -> dict[str, Blobs]:
+    """Return the columns that only some runs have, by their names, if one of these has anything there."""
+    found = [name for name in _RARE if any(getattr(one, name) is not None for one in options)]
+    columns = {name: [getattr(one, name) for one in options] for name in found}
+    return {name: Blobs([None if one is None else encode(one) for one in column]) for name, column in columns.items()}
 
 
 _STORED: Final = """
