@@ -42,6 +42,7 @@ from aiki.definitions.task import Task, task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.inside.child import Child
 from aiki.inside.event import BoundEvent, Event, Message
+from aiki.inside.fired import FiredSlot
 from aiki.inside.onward import JournalSize
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
@@ -74,6 +75,7 @@ __all__ = [
     "EventTimeout",
     "Fatal",
     "Fenced",
+    "FiredSlot",
     "Handle",
     "JournalSize",
     "Json",

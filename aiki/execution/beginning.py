@@ -11,6 +11,7 @@ from aiki.core.errors import AikiError
 from aiki.execution.body import Body
 from aiki.execution.journal import Journal
 from aiki.execution.kinds.labels import since
+from aiki.inside.fired import fired_slot
 from aiki.inside.workflow_run import WorkflowRun
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _make_body(
         idempotency_key=claimed.key,
         labels=labels,
         generation=claimed.generation,
+        schedule=fired_slot(claimed.fired),
     )
     return body, run
 

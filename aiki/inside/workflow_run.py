@@ -30,6 +30,8 @@ from aiki.wire.messages import Said
 if TYPE_CHECKING:
     from random import Random
 
+    from aiki.inside.fired import FiredSlot
+
 R = TypeVar("R")
 A = TypeVar("A")
 B = TypeVar("B")
@@ -73,12 +75,14 @@ class WorkflowRun:
 
     `origin_id` is the first of its retries, so it is the same over all of them; `run_id` is this run. `attempt` is the
     workflow's own, from 1: a body that begins again after its worker was lost is still in the same one. `generation` is
-    which life of the run this is, from 0: `workflow.continue_as_new(run, ...)` begins the next one.
+    which life of the run this is, from 0: `workflow.continue_as_new(run, ...)` begins the next one. `schedule` is the
+    slot of the schedule that has fired the run, the same over its retries and generations; None if none has, as for
+    children.
     """
 
     __slots__ = (
         *("_body", "_input", "_log", "_random"),
-        *("generation", "idempotency_key", "labels", "origin_id", "version", "workflow"),
+        *("generation", "idempotency_key", "labels", "origin_id", "schedule", "version", "workflow"),
     )
 
     def __init__(
@@ -92,6 +96,7 @@ class WorkflowRun:
         idempotency_key: str | None,
         labels: Mapping[str, str],
         generation: int = 0,
+        schedule: FiredSlot | None = None,
     ) -> None:
         self._body = body
         self._log: RunLog | None = None
@@ -103,6 +108,7 @@ class WorkflowRun:
         self.idempotency_key = idempotency_key
         self.labels = labels
         self.generation = generation
+        self.schedule = schedule
 
     def __repr__(self) -> str:
         return f"<WorkflowRun {self.run_id} of {self.workflow} {self.version}>"

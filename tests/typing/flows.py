@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, assert_type
 
 from aiki.client.blocking import BlockingClient, BlockingHandle
@@ -21,6 +21,7 @@ from aiki.definitions.task import AsyncTask, SyncTask, task
 from aiki.definitions.workflow import Workflow, workflow
 from aiki.inside.child import Child
 from aiki.inside.event import BoundEvent, Event, Message
+from aiki.inside.fired import FiredSlot
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.worker import Worker
@@ -111,6 +112,10 @@ async def count(run: WorkflowRun) -> list[int]:
 @workflow
 async def poll(run: WorkflowRun, order: Order, *, seen: int = 0) -> int:
     assert_type(run.generation, int)
+    assert_type(run.schedule, FiredSlot | None)
+    if run.schedule is not None:
+        assert_type((run.schedule.id, run.schedule.slot), tuple[str, datetime])
+        assert_type(run.schedule.last_completed, datetime | None)
     assert_type(run.journal_size.entries + run.journal_size.bytes, int)
     if seen < 3:
         poll.continue_as_new(run, order, seen=seen + 1)

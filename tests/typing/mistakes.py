@@ -104,6 +104,7 @@ async def may_not_go_on(run: WorkflowRun, order: Order, seen: int) -> int:  # E
 
 
 async def compares_a_size(run: WorkflowRun) -> bool:
+    print(run.schedule.slot)  # E
     return run.journal_size > 4_000  # E
 
 

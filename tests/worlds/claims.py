@@ -44,6 +44,7 @@ def claim_of(world: World, *, began_at: int, first_at: int) -> Claimed:
         generation=world.generation,
         first_at=first_at if world.generation else None,
         retry=NONE if retry is None else Raw(msgspec.json.encode(retry)),
+        fired=world.options.fired,
     )
 
 
