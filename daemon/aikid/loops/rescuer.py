@@ -1,8 +1,9 @@
 """Own what happens when a worker dies: its lease runs out, and its runs are queued again.
 
-Amnesty: when no daemon could sweep for more than half a lease (Postgres was away, all daemons were, or this one was
-cut off from NATS and did not sweep), nobody could renew either. Then the sessions that lived at the start of the gap
-get one lease more instead of being taken for dead.
+Amnesty: when no daemon could sweep for more than a fifth of a lease (Postgres was away, all daemons were, or this one
+was cut off from NATS and did not sweep), nobody could renew either; or the database's clock was set forward, and no
+lease has run out. Then the sessions that lived at the start of the gap get one lease more instead of being taken for
+dead.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Rescuer:
     async def _sweep(self, *, orphans: bool) -> None:
         swept = await rescue.bury(self._pool)
         if swept.spared:
-            log.warning("nobody swept for a while: %d sessions get one lease more", swept.spared)
+            log.warning("nobody swept for a while, or the clock was set: %d leases begin anew", swept.spared)
         # All of them before any is told of: hints for thousands of runs take their time.
         changes = await rescue.take_back(self._pool, swept, orphans=orphans)
         if taken := sum(len(ids) for runs in (changes.changed, changes.settled) for ids in runs.values()):

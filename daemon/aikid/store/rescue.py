@@ -17,6 +17,9 @@ from aikid.store.sql import LENGTH, counting
 
 GAP_SECONDS: Final = 1.5
 """Three sweeps: less is no gap, or a lease of a second would be prolonged at each sweep, for ever."""
+_GAP: Final = f"greatest(s.ttl / 5, {GAP_SECONDS} * interval '1 second')"
+"""A worker trusts four fifths of its lease, by a clock that nobody sets: so much the database's may be set forward
+without anybody having a run while another may still begin something of it. More is taken for time without sweeps."""
 TAKEN: Final = 5_000
 """Runs that one statement fences or takes: a session may hold any number, and nobody else's runs must wait for them."""
 CLOSED_SECONDS: Final = 10
@@ -25,7 +28,7 @@ CLOSED_SECONDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep found: sessions that got an amnesty or were buried, and the seconds since any was closed last."""
+    """What a sweep found: sessions whose lease begins anew or is over, and the seconds since any was closed last."""
 
     spared: int
     buried: int
@@ -48,29 +51,31 @@ class Rescued:
 # One sweeper at a time: who finds the row locked leaves the sessions to the other, which is about to commit. (Nobody
 # is buried by a daemon that did not look at the gap in the very same statement: while it was frozen in between, all
 # of them may have been, and the leases with them.) A session that lived when a gap began could not renew: it gets one
-# lease more; its row is waited for. One that is locked otherwise (`FOR UPDATE` conflicts with a claim's `FOR KEY
-# SHARE`) is left to the next sweep. Walks the sessions, of which there are as many as workers of the last hour.
+# lease more; its row is waited for. So does one with more than a lease left: the clock was set back, and it would be
+# trusted for longer. One that is locked otherwise (`FOR UPDATE` conflicts with a claim's `FOR KEY SHARE`) is left to
+# the next sweep. Walks the sessions, of which there are as many as workers of the last hour.
 _SWEEP: Final = f"""
 WITH last AS MATERIALIZED (
   SELECT swept_at, aiki.now() - swept_at AS gap FROM aiki.sweeps FOR NO KEY UPDATE SKIP LOCKED
 ), swept AS (
   UPDATE aiki.sweeps SET swept_at = aiki.now() WHERE EXISTS (SELECT FROM last)
 ), spared AS (
-  UPDATE aiki.sessions s SET expires_at = greatest(s.expires_at, aiki.now() + s.ttl) FROM last l
-  WHERE s.closed_at IS NULL AND s.expires_at > l.swept_at
-    AND greatest(s.ttl / 2, {GAP_SECONDS} * interval '1 second') < l.gap
+  UPDATE aiki.sessions s SET expires_at = aiki.now() + s.ttl FROM last l
+  WHERE s.closed_at IS NULL
+    AND ((s.expires_at > l.swept_at AND {_GAP} < l.gap) OR s.expires_at > aiki.now() + s.ttl + {_GAP})
   RETURNING s.id
 ), dead AS MATERIALIZED (
   SELECT s.id FROM aiki.sessions s, last l
   WHERE s.closed_at IS NULL AND s.expires_at <= aiki.now()
-    AND (s.expires_at <= l.swept_at OR greatest(s.ttl / 2, {GAP_SECONDS} * interval '1 second') >= l.gap)
+    AND (s.expires_at <= l.swept_at OR {_GAP} >= l.gap)
   ORDER BY s.id LIMIT 100 FOR UPDATE OF s SKIP LOCKED
 ), buried AS (
   UPDATE aiki.sessions s SET closed_at = aiki.now() FROM dead d WHERE s.id = d.id RETURNING s.id
 )
 SELECT (SELECT count(*) FROM spared), (SELECT count(*) FROM buried),
   CASE WHEN EXISTS (SELECT FROM buried) THEN 0
-    ELSE (SELECT extract(epoch FROM aiki.now() - max(closed_at)) FROM aiki.sessions) END::float8
+    ELSE (SELECT extract(epoch FROM aiki.now() - max(closed_at)) FROM aiki.sessions WHERE closed_at <= aiki.now())
+    END::float8
 """
 
 

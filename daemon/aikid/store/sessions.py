@@ -82,13 +82,14 @@ UNION ALL SELECT namespace, id::text, 0, extract(epoch FROM ttl)::float8 FROM re
 # `runs_running` by session: what a process was given long ago and did not name lost its claim's reply; what it named is
 # counted. That is a hash table (`IS TRUE` keeps it one), in which each run is looked up once (OFFSET 0), so that
 # thousands of claims cost no more than thousands of looks. The bounds are compared by their bytes, as workers do.
+# One of a later time was claimed before the clock was set back: nobody knows when, and its worker alone has to say.
 _COMPARE: Final = f"""
 SELECT t.place, held.* FROM unnest(%b, %b, %b, %b, %b) AS t(place, namespace, id, after, until)
 JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE h.is_named),
     (array_agg(ARRAY[h.id::text, h.epoch::text, h.claim_id]) FILTER (WHERE NOT h.is_named AND h.last_claimed_at
-      < aiki.now() - s.ttl / 3 AND h.claim_id COLLATE "C" > t.after
+      NOT BETWEEN aiki.now() - s.ttl / 3 AND aiki.now() + s.ttl / 3 AND h.claim_id COLLATE "C" > t.after
       AND (t.until IS NULL OR h.claim_id COLLATE "C" <= t.until)))[1:%b]
   FROM (
     SELECT r.id, r.epoch, r.claim_id, r.last_claimed_at,

@@ -134,7 +134,8 @@ class Offerer:
         most = min(HINTS_PER_ROUTE, _HINTS // max(1, len(waiting)))
         for route, age_seconds in waiting.items():
             offered = self._routes.setdefault(route, _Offered())
-            old = new_stream or age_seconds > INTERVAL_SECONDS
+            # From the future: the clock was set back, and nobody knows how old it is.
+            old = new_stream or abs(age_seconds) > INTERVAL_SECONDS
             if now >= offered.look_at and (old or offered.hints < _LOW):
                 try:
                     await self._top_up(route, offered, old=old, most=most)
