@@ -25,7 +25,7 @@ from aiki.core.moments import EPOCH, SECOND, to_wire
 from aiki.rules.zones import HOUR, each, first, steady, wall, zone, zones
 from aiki.wire.messages.schedules import Spec
 
-__all__ = ["Span", "check_spec", "fires_at", "moved", "slots", "spanned", "upcoming", "zones"]
+__all__ = ["Span", "check_spec", "fires_at", "moved", "shown", "slots", "spanned", "upcoming", "zones"]
 
 MINUTE: Final = 60 * SECOND
 END: Final = to_wire(datetime(9999, 12, 31, tzinfo=EPOCH.tzinfo), what="the end")
@@ -34,8 +34,8 @@ _GAP_YEARS: Final = 50
 """A cron that has no day for so long has none: the calendar's longest gap is 40 years, for a 29th of February."""
 _CYCLE_YEARS: Final = 28
 """After so many years weekdays fall on the same dates, within 1901 to 2099."""
-_BACK: Final = 4 * HOUR
-"""By more than this no zone's clocks have gone back since 1970."""
+_BACK: Final = 8 * HOUR
+"""By so much no zone's clocks have gone back at once since 1970: Vostok's by 7 hours, in 1994."""
 _WORDS: Final = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -175,7 +175,11 @@ def _cron(text: str) -> _Cron:
 def _cron_slots(cron: _Cron, there: ZoneInfo, after: int, end: int) -> Iterator[int]:
     held: list[int] = []
     for hour in _hours(cron, wall(there, after) - _BACK):
-        begins = first(there, hour)
+        begins = steady(there, hour)
+        if begins is None:
+            begins = first(there, hour)
+        elif begins + 60 * MINUTE <= after:
+            continue
         # An hour that comes later on the wall may have moments before those of this one, but none before it begins.
         yield from (slot for slot in held if after < slot < begins)
         if begins >= end:

@@ -33,7 +33,7 @@ def zone(name: str) -> ZoneInfo:
         near = nearest(name, sorted(zoneinfo.available_timezones()))
         raise UsageError(
             f"timezone {name[:80]!r} is none that this machine knows (zone data {zones()})",
-            hint=f"timezone: {near or 'Europe/Berlin'}",
+            hint=f'timezone="{near or "Europe/Berlin"}"',
         ) from None
 
 
