@@ -112,11 +112,11 @@ def decide(look: Look) -> Decision:
     return _decision(look, turn, due[-1] if due else decided)
 
 
-def restart(look: Look, spec: Spec | None = None) -> Decision:
+def restart(look: Look, spec: Spec | None = None, *, paused: bool = False) -> Decision:
     """Return what it means to count slots from now: when a schedule is made, changed to `spec`, or goes on.
 
-    `look` is as it stood before; one that is made has `decided` = `now`. Slots meanwhile are missed, but for one
-    whose firing time is still to come.
+    `look` is as it stood before; one that is made has `decided` = `now`. With `paused` it is so afterwards. Slots
+    meanwhile are missed, but for one whose firing time is still to come.
     """
     spec = look.spec if spec is None else spec
     turn = _Turn(look, spec.overlap)
@@ -124,8 +124,7 @@ def restart(look: Look, spec: Spec | None = None) -> Decision:
     turn.pass_over(spanned(look.spec, look.decided, decided), PAUSED if look.paused else CHANGED)
     if spec == look.spec:
         decided = max(decided, moved(spec, look.decided, look.zones))
-    after = Look(id=look.id, spec=spec, now=look.now, decided=decided, open=look.open, queued=look.queued)
-    return _decision(after, turn, decided)
+    return _decision(replace(look, spec=spec, paused=paused), turn, decided)
 
 
 def check_begin(spec: Spec, now: int) -> None:
@@ -156,8 +155,7 @@ def backfill(look: Look, start: int, end: int, *, overlap: Overlap, taken: Abstr
         raise UsageError(f"a backfill fires at most {SLOTS:,} slots", hint="ask for a shorter range")
     turn = _Turn(look, overlap)
     turn.meet([Waiting("backfill", slot) for slot in chosen if slot not in taken])
-    decision = _decision(look, turn, look.decided)
-    return replace(decision, zones=look.zones, look_at=None if look.paused else decision.look_at)
+    return replace(_decision(look, turn, look.decided), zones=look.zones)
 
 
 def next_slots(look: Look, count: int) -> list[tuple[int, int]]:
@@ -307,6 +305,8 @@ def _decision(look: Look, turn: _Turn, decided: int) -> Decision:
 
 
 def _look_at(look: Look, turn: _Turn, decided: int) -> int | None:
+    if look.paused:
+        return None
     following = next(slots(look.spec, decided), None)
     fires = [] if following is None else [fires_at(look.spec, look.id, following)]
     return min([*fires, look.now + AGAIN] if turn.queued else fires, default=None)
