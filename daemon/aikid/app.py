@@ -17,6 +17,7 @@ from aikid.loops.loop import Looker, keep_looking
 from aikid.loops.pruner import Pruner
 from aikid.loops.reclaimer import Reclaimer
 from aikid.loops.rescuer import Rescuer
+from aikid.loops.scheduler import Scheduler
 from aikid.loops.successor import Successor
 from aikid.loops.waker import Waker
 from aikid.ops import Services
@@ -48,11 +49,12 @@ class App:
         self.handoffs = Handoffs(self.bus, self.pool.at(Priority.CLAIM))
         self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, Holders(self.bus), alarms)
         self.waker = Waker(looking, self.teller, alarms.times)
+        self.scheduler = Scheduler(looking, self.bus, self.teller, alarms.schedules)
         self.families = Families(looking, self.teller, alarms.errands)
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
         self.reclaimer = Reclaimer(self.pool.at(Priority.CLAIM), self.handoffs, self.teller)
         beside = (Pruner(looking), Successor(looking))
-        for_runs = (self.offerer, self.waker, self.families, self.rescuer, self.reclaimer)
+        for_runs = (self.offerer, self.waker, self.scheduler, self.families, self.rescuer, self.reclaimer)
         self._lookers: tuple[Looker, ...] = (*for_runs, *beside)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
         leaves = self.handoffs.leaves

@@ -13,8 +13,11 @@ from typing import Any, Final, TypeAlias
 from aiki.core.errors import UsageError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_request, is_uuid
+from aiki.rules.declaring import check_request as check_schedules
 from aiki.wire.limits import WATCH_SECONDS
 from aiki.wire.messages import (
+    ApplySchedules,
+    BackfillSchedule,
     Cancel,
     Claim,
     CloseSession,
@@ -24,25 +27,45 @@ from aiki.wire.messages import (
     Inbox,
     Input,
     ListRuns,
+    ListSchedules,
+    NextSlots,
     OpenSession,
+    OrderSchedules,
     Page,
     Pause,
+    PutSchedule,
     Record,
     RenewSession,
     Request,
     Resume,
     Retry,
     Send,
+    ShowSchedule,
     Status,
     StatusReply,
     Summary,
+    TriggerSchedule,
     Wake,
     Watch,
     Workflows,
 )
 from aikid.batch import Budget
 from aikid.bus import Bus, may_reply
-from aikid.engine import arrivals, claims, control, enqueue, journal, reads, record, retries, sessions, status
+from aikid.engine import (
+    arrivals,
+    claims,
+    control,
+    enqueue,
+    journal,
+    reads,
+    record,
+    retries,
+    schedule_reads,
+    schedules,
+    sessions,
+    status,
+    triggers,
+)
 from aikid.engine.changes import Done
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
@@ -199,6 +222,39 @@ async def _look(s: Services, calls: Calls) -> Done[Any]:
     return Done(replies)
 
 
+async def _put_schedule(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return _unless_lost(
+        await schedules.put(s.pool, s.routes, namespace, request, room=s.bus.room), "schedule.before_reply"
+    )
+
+
+async def _apply_schedules(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return await schedules.apply(s.pool, s.routes, namespace, request, room=s.bus.room)
+
+
+async def _order_schedules(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return await schedules.order(s.pool, namespace, request)
+
+
+async def _trigger_schedule(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    done = await triggers.trigger(s.pool, namespace, request, room=s.bus.room)
+    return _unless_lost(done, "trigger.before_reply")
+
+
+async def _backfill_schedule(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return await triggers.backfill(s.pool, namespace, request, room=s.bus.room)
+
+
+async def _read_schedules(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await schedule_reads.answer(s.pool, namespace, request, room=s.bus.room)])
+
+
 async def _read(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
     return Done([await reads.answer(s.pool, namespace, request, room=s.bus.room)])
@@ -245,6 +301,11 @@ TABLE: Final = (
     Op(Cancel, _CONTROL, _cancel),
     Op(Wake, _CONTROL, _wake),
     Op(Retry, _CONTROL, _retry),
+    Op(PutSchedule, _CONTROL, _put_schedule, check=check_schedules),
+    Op(ApplySchedules, _CONTROL, _apply_schedules, check=check_schedules),
+    Op(OrderSchedules, _CONTROL, _order_schedules, check=check_schedules),
+    Op(TriggerSchedule, _CONTROL, _trigger_schedule, check=check_schedules),
+    Op(BackfillSchedule, _CONTROL, _backfill_schedule, check=check_schedules),
     Op(Enqueue, _ENQUEUE, _enqueue, rows="runs"),
     Op(Send, _SEND, _send, rows="items"),
     Op(Status, _LOOK, _look, rows="ids"),
@@ -255,6 +316,9 @@ TABLE: Final = (
     Op(Input, _READ, _read),
     Op(Summary, _READ, _read),
     Op(Workflows, _READ, _read),
+    Op(ListSchedules, _READ, _read_schedules, check=check_schedules),
+    Op(ShowSchedule, _READ, _read_schedules, check=check_schedules),
+    Op(NextSlots, _READ, _read_schedules, check=check_schedules),
 )
 OPS: Final = {op.name: op for op in TABLE}
 """The operations by name."""

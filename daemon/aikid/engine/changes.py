@@ -84,6 +84,8 @@ class Changes:
     handed: list[Handed] = field(default_factory=list)
     due_seconds: float | None = None
     """Until the first of the runs that wait for a time is due."""
+    fires_seconds: float | None = None
+    """Until the first of the schedules that were changed is to be looked at."""
     errands: int = 0
     """How much may be left to be told: of ends, and to children."""
 
@@ -91,6 +93,11 @@ class Changes:
         """Take note that a run is due in so many seconds."""
         if seconds is not None and (self.due_seconds is None or seconds < self.due_seconds):
             self.due_seconds = seconds
+
+    def fires_in(self, seconds: float) -> None:
+        """Take note that a schedule is to be looked at in so many seconds."""
+        if self.fires_seconds is None or seconds < self.fires_seconds:
+            self.fires_seconds = seconds
 
     def add(self, other: Changes) -> None:
         """Take in what another commit changed."""
@@ -111,6 +118,8 @@ class Changes:
         self.born += other.born
         self.handed += other.handed
         self.due_in(other.due_seconds)
+        if other.fires_seconds is not None:
+            self.fires_in(other.fires_seconds)
         self.errands += other.errands
 
 

@@ -25,6 +25,7 @@ class Alarms:
 
     times: Alarm = field(default_factory=Alarm)
     """What is due at some time."""
+    schedules: Alarm = field(default_factory=Alarm)
     errands: Alarm = field(default_factory=Alarm)
 
 
@@ -54,6 +55,8 @@ class Teller:
         """Tell of what a commit changed; its callers have been answered. A bug in one word leaves the others be."""
         if changes.due_seconds is not None:
             self._alarms.times.due_in(changes.due_seconds)
+        if changes.fires_seconds is not None:
+            self._alarms.schedules.due_in(changes.fires_seconds)
         if changes.errands:
             self._alarms.errands.ring()
         for telling in (self._tell_workers, self._tell_watchers):

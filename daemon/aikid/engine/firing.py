@@ -1,0 +1,226 @@
+"""Fire schedules: what is decided of their slots is written in one commit with the runs that this enqueues.
+
+Their rows are locked by whoever decides, and a slot's row is the permit to enqueue its run: so each slot is one run,
+whichever daemon fires it, and however often it is begun again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec.structs import replace
+
+from aiki.core.errors import AikiError
+from aiki.core.failpoints import failpoint
+from aiki.core.moments import SECOND
+from aiki.rules import scheduling
+from aiki.rules.calendar import zones
+from aiki.rules.checking import check_run
+from aiki.rules.scheduling import Decided, Decision
+from aiki.wire.limits import BATCH_RUNS
+from aiki.wire.messages import CancelNote, Fired, NewRun
+from aikid.engine import standing
+from aikid.engine.changes import Changes
+from aikid.engine.control import note_cancelled
+from aikid.engine.standing import Stand
+from aikid.store import cancels, due, enqueue, prepared, schedules, slots
+from aikid.store.pool import BadData, Connection, Pool
+from aikid.store.schedules import Place
+from aikid.store.slots import Key, Row
+
+log = logging.getLogger("aikid.schedules")
+
+_BATCH: Final = 250
+BYTES: Final = 8 * 1024 * 1024
+"""Inputs of one batch."""
+_HELD_FOR: Final = 50
+"""Schedules that are decided in one turn of the loop."""
+_ALREADY_TAKEN_SECONDS: Final = 0.02
+"""Due schedules that another daemon is firing: look again after this."""
+_LATER: Final = 60 * SECOND
+"""Whatever a schedule cannot be decided for, another zone data or another daemon: look again after this."""
+
+
+# -- what is due
+
+
+async def fire_due(pool: Pool, *, room: int) -> AsyncIterator[Changes]:
+    """Fire all schedules that are due by the database's clock; yield what each commit changed. Raises Unavailable."""
+    more = True
+    while more:
+        batch = _Batch(room)
+        for changes in await batch.fire(pool):
+            yield changes
+        more = batch.is_full
+
+
+async def seconds_to_next(pool: Pool) -> float | None:
+    """Return in how many seconds to look for the next schedule; None if there is none. Raises Unavailable."""
+    seconds = await pool.run(due.seconds_to_next)
+    return seconds if seconds is None or seconds > 0 else _ALREADY_TAKEN_SECONDS
+
+
+async def renew_zones(pool: Pool) -> None:
+    """Have all schedules be decided anew that were decided by other zone data. Raises Unavailable."""
+    count = _BATCH
+    while count == _BATCH:
+        count = await pool.run(lambda c: due.renew(c, zones(), limit=_BATCH))
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Due schedules that are fired in one commit, or in several if Postgres refuses a value of one of them."""
+
+    room: int
+    locked: list[str] = field(default_factory=list)
+    is_full: bool = False
+
+    async def fire(self, pool: Pool, ids: Sequence[str] | None = None, *, refused: str = "") -> list[Changes]:
+        try:
+            return [await pool.run(lambda c: self._fire(c, ids, refused))]
+        except (BadData, ValueError) as error:
+            locked = list(self.locked)
+            if len(locked) < 2:
+                return await self.fire(pool, locked, refused=str(error))
+            half = len(locked) // 2
+            return [*await self.fire(pool, locked[:half]), *await self.fire(pool, locked[half:])]
+
+    async def _fire(self, connection: Connection, ids: Sequence[str] | None, refused: str) -> Changes:
+        async with prepared.transaction(connection):
+            rows = await due.lock(connection, limit=_BATCH, limit_bytes=BYTES, ids=ids)
+            self.locked = [row.schedule.id for row in rows]
+            if not rows:
+                return Changes()
+            firing = Firing(self.room, refused=refused)
+            for place, stand in enumerate(await standing.read(connection, rows)):
+                if firing.is_full:
+                    break
+                firing.add(stand, _decide(stand))
+                if place % _HELD_FOR == _HELD_FOR - 1:
+                    await asyncio.sleep(0)
+            self.is_full = firing.is_full or len(rows) == _BATCH
+            await firing.write(connection)
+            await firing.place(connection)
+            failpoint("scheduler.before_commit")
+        return firing.changes
+
+
+def _decide(stand: Stand) -> Decision:
+    """Return what is decided of a schedule: nothing if this daemon has older zone data, which lacks its zone."""
+    row = stand.row
+    try:
+        return scheduling.decide(stand.look)
+    except AikiError as error:
+        log.warning("schedule %s cannot be decided here: %s", row.schedule.name, error)
+        return Decision(decided=row.decided, zones=row.zones, look_at=row.now + _LATER)
+
+
+# -- carrying out
+
+
+@dataclass(slots=True)
+class _Start:
+    """A run that is to be enqueued for a slot."""
+
+    slot: Row
+    waited: bool
+    namespace: str
+    run: NewRun
+
+
+@dataclass(slots=True)
+class Firing:
+    """What decisions write in the transaction that their schedules are locked in."""
+
+    room: int
+    refused: str = ""
+    """Why no run can be enqueued, if none can."""
+    changes: Changes = field(default_factory=Changes)
+    _places: list[tuple[Stand, Decision]] = field(default_factory=list)
+    _new: list[Row] = field(default_factory=list)
+    _changed: list[Row] = field(default_factory=list)
+    _starts: list[_Start] = field(default_factory=list)
+    _bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many runs are enqueued that others are for another commit."""
+        return len(self._starts) >= BATCH_RUNS or self._bytes > BYTES
+
+    def add(self, stand: Stand, decision: Decision, *, run_id: str | None = None) -> None:
+        """Take in what is decided of a schedule. A slot's run has its own id, unless one is given."""
+        self._places.append((stand, decision))
+        for decided in decision.rows:
+            row = _row(stand, decided)
+            if decided.result == "started":
+                row = self._start(stand, row, decided, run_id)
+            (self._changed if decided.waited else self._new).append(row)
+
+    async def write(self, connection: Connection) -> None:
+        """Cancel the runs before, store what becomes of slots, and enqueue their runs."""
+        await self._cancel(connection)
+        permitted = await slots.insert(connection, self._new)
+        await slots.change(connection, self._changed)
+        if starts := [one for one in self._starts if one.waited or one.slot.key in permitted]:
+            await self._enqueue(connection, starts)
+
+    async def place(self, connection: Connection) -> None:
+        """Take note of up to where the schedules are decided, and of what has come to its end."""
+        await slots.close(connection, [key for stand, _ in self._places for key in stand.closed])
+        places = [(stand.row.schedule.id, place_of(decision)) for stand, decision in self._places]
+        await schedules.decided(connection, places, [stand.last_completed for stand, _ in self._places])
+
+    def _start(self, stand: Stand, row: Row, decided: Decided, run_id: str | None) -> Row:
+        """Return the slot's row with its run, or with why there is none."""
+        schedule = stand.row.schedule
+        key = row.key
+        run_id = run_id or scheduling.fired_run_id(key.schedule_id, decided.kind, key.slot)
+        run = NewRun(run_id, schedule.workflow, schedule.version, schedule.input, schedule.options)
+        try:
+            if self.refused:
+                raise AikiError(self.refused)
+            check_run(run, room=self.room)
+        except AikiError as error:
+            return Row(key, "failed", error.message)
+        fired = Fired(schedule=schedule.name, slot=key.slot, last_completed=stand.last_completed, kind=decided.kind)
+        run = replace(run, options=replace(schedule.options, fired=fired))
+        row = Row(key, "started", run_id=run_id)
+        self._starts.append(_Start(row, decided.waited, stand.row.namespace, run))
+        self._bytes += len(run.input)
+        return row
+
+    async def _cancel(self, connection: Connection) -> None:
+        for stand, decision in self._places:
+            if decision.cancels and stand.untold:
+                namespace, name = stand.row.namespace, stand.row.schedule.name
+                told = CancelNote(actor=scheduling.ACTOR.format(name))
+                found = await cancels.cancel(connection, namespace, stand.untold, told, force=False)
+                note_cancelled(self.changes, namespace, found)
+
+    async def _enqueue(self, connection: Connection, starts: Sequence[_Start]) -> None:
+        inserted = await enqueue.insert(connection, [(one.namespace, one.run) for one in starts])
+        made = inserted.made
+        if made is not None:
+            foreign = [one for one in starts if one.run.id not in made]
+            await slots.change(
+                connection, [Row(one.slot.key, "failed", f"run id {one.run.id} is in use") for one in foreign]
+            )
+            starts = [one for one in starts if one.run.id in made]
+        for one in starts:
+            self.changes.queued[one.namespace, one.run.workflow, one.run.version] += 1
+            self.changes.woken[one.namespace, one.run.workflow, one.run.version] += 1
+        self.changes.due_in(inserted.due_seconds)
+
+
+def place_of(decision: Decision) -> Place:
+    """Return where a decision leaves its schedule."""
+    return Place(decision.decided, decision.zones, decision.look_at)
+
+
+def _row(stand: Stand, decided: Decided) -> Row:
+    key = Key(stand.row.schedule.id, decided.kind, decided.slot)
+    return Row(key, decided.result, decided.reason, until=decided.until, count=decided.count)
