@@ -49,11 +49,16 @@ from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Json
 
 if TYPE_CHECKING:
-    from aiki.client.blocking import BlockingClient, BlockingHandle
+    from aiki.client.blocking import BlockingClient
+    from aiki.client.blocking_handle import BlockingHandle
+    from aiki.client.blocking_schedules import BlockingSchedule
     from aiki.client.client import Client
     from aiki.client.matching import RunFilter
     from aiki.client.named import NamedCall
+    from aiki.client.schedule import Schedule
+    from aiki.client.schedule_info import ScheduleInfo, SlotInfo
     from aiki.client.sending import SendOutcome
+    from aiki.client.when import When
     from aiki.definitions.handle import Handle
     from aiki.definitions.status import RunStatus, TaskProgress
     from aiki.definitions.stored import Unreadable
@@ -63,6 +68,7 @@ __all__ = [
     "AikiError",
     "BlockingClient",
     "BlockingHandle",
+    "BlockingSchedule",
     "BoundEvent",
     "Call",
     "Child",
@@ -94,8 +100,11 @@ __all__ = [
     "RunFilter",
     "RunStatus",
     "RunTimedOut",
+    "Schedule",
+    "ScheduleInfo",
     "SendFailed",
     "SendOutcome",
+    "SlotInfo",
     "State",
     "Task",
     "TaskCancelled",
@@ -107,6 +116,7 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "WaitTimeout",
+    "When",
     "Worker",
     "Workflow",
     "WorkflowRun",
@@ -117,15 +127,20 @@ __all__ = [
 
 _LATER = {
     "BlockingClient": "aiki.client.blocking",
-    "BlockingHandle": "aiki.client.blocking",
+    "BlockingHandle": "aiki.client.blocking_handle",
+    "BlockingSchedule": "aiki.client.blocking_schedules",
     "Client": "aiki.client.client",
     "Handle": "aiki.definitions.handle",
     "NamedCall": "aiki.client.named",
     "RunFilter": "aiki.client.matching",
     "RunStatus": "aiki.definitions.status",
     "TaskProgress": "aiki.definitions.status",
+    "Schedule": "aiki.client.schedule",
+    "ScheduleInfo": "aiki.client.schedule_info",
     "SendOutcome": "aiki.client.sending",
+    "SlotInfo": "aiki.client.schedule_info",
     "Unreadable": "aiki.definitions.stored",
+    "When": "aiki.client.when",
     "Worker": "aiki.worker",
 }
 

@@ -18,6 +18,7 @@ from aiki.client.door import ClientDoor
 from aiki.client.enqueueing import AnyCall, Enqueueing, refusal
 from aiki.client.named import NamedCall, RouteBook
 from aiki.client.runs import Runs
+from aiki.client.schedules import Schedules
 from aiki.client.sending import Sending
 from aiki.client.waits import Waits
 from aiki.client.workflows import RegisteredWorkflows
@@ -54,6 +55,7 @@ class Client:
         self.workflows = RegisteredWorkflows(transport)
         self._waits = Waits(transport)
         self._door = ClientDoor(transport, self._waits, sending, routes)
+        self.schedules = Schedules(transport, self._door, routes)
         self._enqueueing = Enqueueing(transport, self._waits, routes)
 
     @classmethod

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, assert_type
 
-from aiki.client.blocking import BlockingClient, BlockingHandle
+from aiki.client.blocking import BlockingClient
+from aiki.client.blocking_handle import BlockingHandle
+from aiki.client.blocking_schedules import BlockingSchedule
 from aiki.client.client import Client
 from aiki.client.runs import HistoryEntry, RunPage
+from aiki.client.schedule import Schedule
+from aiki.client.schedule_info import ScheduleInfo, SlotInfo
 from aiki.client.sending import SendOutcome
 from aiki.core.errors import AikiError, ChildFailed
 from aiki.core.retry import Retry
@@ -224,6 +228,31 @@ async def retriers(client: Client, blocking: BlockingClient) -> None:
     assert_type(await client.runs.retry_batch(["id"], limit=5, per_second=2.5), Sequence[RunStatus | AikiError])
     assert_type(blocking.enqueue(count.bind()).retry(from_task="ship"), BlockingHandle[list[int]])
     count.options(idempotency_key="k", on_conflict="retry_failed").options(on_conflict="restart")
+
+
+async def schedules(client: Client, blocking: BlockingClient, order: Order, then: datetime) -> None:
+    made = client.schedules
+    call = process.options(labels={"team": "a"}).bind(order)
+    nightly = await made.create("nightly", call, cron="0 2 * * *", timezone="Europe/Berlin", overlap="queue", end=then)
+    assert_type(nightly, Schedule[dict[str, str]])
+    assert_type(await made.create("pulse", count.bind(), every="15m", jitter="10s", anchor=then), Schedule[list[int]])
+    assert_type(await made.create("once", count.bind(), at=then), Schedule[list[int]])
+    assert_type(await made.create("named", "count", {}, version="1", cron="@daily", priority=3), Schedule[Any])
+    assert_type(await made.update("pulse", count.bind()), Schedule[list[int]])
+    assert_type(await made.update("pulse", every="20m", end=None), Schedule[Any])
+    assert_type(await nightly.trigger(), Handle[dict[str, str]])
+    assert_type(await nightly.next(3), list[datetime])
+    assert_type(await nightly.backfill(then, then, overlap="skip"), Sequence[Handle[dict[str, str]]])
+    assert_type(await nightly.backfill(then, then, dry_run=True), Sequence[datetime])
+    assert_type(await made.backfill("nightly", then, then), Sequence[SlotInfo])
+    assert_type(await nightly.info(slots=3), ScheduleInfo)
+    assert_type(await made.get("nightly").trigger(), Handle[Any])
+    assert_type([one.seen for one in await made.list()], list[ScheduleInfo | None])
+    await nightly.pause(note="holidays")
+    pulse = blocking.schedules.create("pulse", count.bind(), every=timedelta(minutes=15))
+    assert_type(pulse, BlockingSchedule[list[int]])
+    assert_type(pulse.trigger(), BlockingHandle[list[int]])
+    assert_type(pulse.backfill(then, then), Sequence[BlockingHandle[list[int]]])
 
 
 @asynccontextmanager

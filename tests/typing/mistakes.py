@@ -1,7 +1,10 @@
 """Planted mistakes: type checkers must report each line marked `# E`, and no other. Never executed."""
 
+from datetime import UTC
+
 from aiki.client.blocking import BlockingClient
 from aiki.client.client import Client
+from aiki.definitions.handle import Handle
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.inside.child import Child
@@ -217,6 +220,33 @@ async def retriers(client: Client, order: Order) -> None:
     await handle.retry(from_start="yes")  # E
     await client.runs.retry_batch(["id"], limit="5")  # E
     count.options(on_conflict="replace")  # E
+
+
+async def schedules(client: Client, blocking: BlockingClient, order: Order) -> None:
+    made = client.schedules
+    await made.create("nightly", process, cron="0 2 * * *")  # E
+    await made.create("nightly", process.bind(), cron="0 2 * * *")  # E
+    await made.create("nightly", process.bind(order))  # E
+    await made.create(process.bind(order), cron="0 2 * * *")  # E
+    await made.create("nightly", process.bind(order), cron=2)  # E
+    await made.create("nightly", process.bind(order), cron="0 2 * * *", timezone=UTC)  # E
+    await made.create("nightly", process.bind(order), cron="0 2 * * *", every="15m")  # E
+    await made.create("nightly", process.bind(order), every=15)  # E
+    await made.create("nightly", process.bind(order), every="15m", timezone="Europe/Berlin")  # E
+    await made.create("nightly", process.bind(order), at="tomorrow")  # E
+    await made.create("nightly", process.bind(order), cron="0 2 * * *", overlap="replace")  # E
+    await made.create("nightly", process.bind(order), cron="0 2 * * *", catch_up=True)  # E
+    await made.create("nightly", process.bind(order), cron="0 2 * * *", payload={})  # E
+    await made.create("nightly", process.bind(order), {}, cron="0 2 * * *")  # E
+    await made.update("nightly", process, cron="0 2 * * *")  # E
+    await made.update("nightly", every=15)  # E
+    nightly = await made.create("nightly", process.bind(order), cron="0 2 * * *")
+    wrong: Handle[int] = await nightly.trigger()  # E
+    await nightly.pause("holidays")  # E
+    await nightly.next("3")  # E
+    await blocking.schedules.create("pulse", count.bind(), every="15m")  # E
+    made.create("pulse", count.bind(), every="15m").trigger()  # E
+    print(wrong)
 
 
 def script(client: BlockingClient, order: Order) -> None:

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 
 from aiki import AikiError, Client, Handle, RunFilter, UsageError, Worker, WorkflowRun, workflow
-from aiki.client.blocking import BlockingClient, BlockingHandle, BlockingRuns, BlockingWorkflows
+from aiki.client.blocking import BlockingClient, BlockingRuns, BlockingWorkflows
+from aiki.client.blocking_handle import BlockingHandle
+from aiki.client.blocking_schedules import BlockingSchedule, BlockingSchedules
 from aiki.client.runs import Runs
+from aiki.client.schedule import Schedule
+from aiki.client.schedules import Schedules
 from aiki.client.workflows import RegisteredWorkflows
 from tests.servers import Aikid
 from tests.waiting import ENOUGH
@@ -56,6 +60,8 @@ def methods(kind: type) -> dict[str, list[inspect.Parameter]]:
         (Client, BlockingClient),
         (Handle, BlockingHandle),
         (Runs, BlockingRuns),
+        (Schedule, BlockingSchedule),
+        (Schedules, BlockingSchedules),
         (RegisteredWorkflows, BlockingWorkflows),
     ],
 )
