@@ -45,9 +45,14 @@ def record(
         held = unit.end is None or holds(standing, unit.end)
         recorded = Recorded("done", timer=fired, parked=held, news=standing.news) if is_folded(unit) else DONE
         return recorded, standing if unit.end is None or not held else judge(standing, unit.end)
+    return undone(standing, unit, journal, tries), standing
+
+
+def undone(standing: Standing, unit: Unit, journal: Sequence[Entry], tries: Tries) -> Recorded:
+    """Return what is said of a unit that is not written, since it does not fit or takes what is not there to take."""
     recorded = repeated(standing, unit)
     is_known = recorded.result == "done" and stands(told(unit, recorded), journal, tries)
-    return (CONFLICT if recorded.result == "done" and not is_known else recorded), standing
+    return CONFLICT if recorded.result == "done" and not is_known else recorded
 
 
 def fits(standing: Standing, unit: Unit) -> bool:

@@ -1,0 +1,115 @@
+"""Own the engine in memory: what aikid answers, it answers, decided by the same rules, and nothing of it is kept.
+
+All is done when `answer` returns, and what is due by it is told then, too. Time stands still but for its clock: who
+moves that lets it `pass_time`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from aiki.core.errors import Unsupported
+from aiki.rules.checking import check_request
+from aiki.testing.memory import claims, control, enqueue, errands, record, retries, sends, sessions, status
+from aiki.testing.memory.store import Store
+from aiki.testing.memory.watching import Watching
+from aiki.wire.messages import (
+    Cancel,
+    Claim,
+    CloseSession,
+    Enqueue,
+    Inbox,
+    OpenSession,
+    Page,
+    Pause,
+    Record,
+    RenewSession,
+    Request,
+    Resume,
+    Retry,
+    RunNews,
+    Send,
+    Status,
+    Told,
+    Wake,
+    Watch,
+)
+
+R = TypeVar("R")
+
+TABLE: Final[dict[type[Request[Any]], Callable[[Store, Any], Any]]] = {
+    OpenSession: sessions.open_session,
+    RenewSession: sessions.renew,
+    CloseSession: sessions.close,
+    Claim: claims.claim,
+    Page: claims.page,
+    Inbox: sends.inbox,
+    Record: record.record,
+    Enqueue: enqueue.enqueue,
+    Send: sends.send,
+    Pause: control.pause,
+    Resume: control.resume,
+    Cancel: control.cancel,
+    Wake: control.wake,
+    Retry: retries.retry,
+    Status: status.status,
+    Watch: status.watch,
+}
+"""What carries out each operation."""
+
+
+class Engine:
+    """An engine of its own: what one holds no other sees. `now` is its clock, microseconds since 1970."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self.on_queued: Callable[[], None] = _nothing
+        """Called when runs are queued: whoever has a free slot may claim them."""
+        self.on_told: Callable[[str, Told], None] = _nothing
+        """Called with a session, and what has reached runs that it holds."""
+        self.on_news: Callable[[str, RunNews], None] = _nothing
+        """Called with the inbox of a watcher, and how the runs stand now that it watches."""
+        self.store = Store(now)
+        self._watching = Watching(self.store)
+
+    def answer(self, request: Request[R]) -> R:
+        """Carry out a request, and all that is due by it. Raises what aikid answers with."""
+        check_request(request)
+        if (carry_out := TABLE.get(type(request))) is None:
+            raise Unsupported(f"this engine does not know {request.op!r}")
+        self._watching.note(request)
+        reply: R = carry_out(self.store, request)
+        self._settle()
+        return reply
+
+    def lose(self, session_id: str) -> None:
+        """Have the worker of a session have died: its runs are queued again, or set aside."""
+        sessions.lose(self.store, session_id)
+        self._settle()
+
+    def due_at(self) -> int | None:
+        """Return when something is due next: a run, its deadline; None if nothing ever is by itself."""
+        return self.store.due_at()
+
+    def pass_time(self) -> None:
+        """Do all that is due."""
+        for run in self.store.pop_due():
+            control.pass_due(self.store, run)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Do the errands that a commit has left, and tell of what has changed."""
+        store = self.store
+        errands.do(store)
+        told, news, has_queued = store.take_told(), self._watching.take(), store.has_queued
+        store.has_queued = False
+        for session, one in told.items():
+            self.on_told(session, one)
+        for inbox, changed in news.items():
+            self.on_news(inbox, changed)
+        if has_queued:
+            self.on_queued()
+
+
+def _nothing(*_: object) -> None:
+    pass

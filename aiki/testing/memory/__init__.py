@@ -1,0 +1,1 @@
+"""The engine in memory: runs and what becomes of them, by the rules that aikid goes by, in plain objects."""
