@@ -11,7 +11,20 @@ from typing import Any, Final, TypeVar
 
 from aiki.core.errors import Unsupported
 from aiki.rules.checking import check_request
-from aiki.testing.memory import claims, control, enqueue, errands, record, retries, sends, sessions, status
+from aiki.testing.memory import (
+    claims,
+    control,
+    enqueue,
+    errands,
+    listing,
+    reads,
+    record,
+    retries,
+    sends,
+    sessions,
+    status,
+    story,
+)
 from aiki.testing.memory.store import Store
 from aiki.testing.memory.watching import Watching
 from aiki.wire.messages import (
@@ -19,7 +32,11 @@ from aiki.wire.messages import (
     Claim,
     CloseSession,
     Enqueue,
+    Find,
+    History,
     Inbox,
+    Input,
+    ListRuns,
     OpenSession,
     Page,
     Pause,
@@ -31,9 +48,11 @@ from aiki.wire.messages import (
     RunNews,
     Send,
     Status,
+    Summary,
     Told,
     Wake,
     Watch,
+    Workflows,
 )
 
 R = TypeVar("R")
@@ -55,6 +74,12 @@ TABLE: Final[dict[type[Request[Any]], Callable[[Store, Any], Any]]] = {
     Retry: retries.retry,
     Status: status.status,
     Watch: status.watch,
+    Find: reads.find,
+    ListRuns: listing.list_runs,
+    History: story.history,
+    Input: reads.input_of,
+    Summary: reads.summary,
+    Workflows: reads.workflows,
 }
 """What carries out each operation."""
 

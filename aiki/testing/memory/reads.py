@@ -1,0 +1,94 @@
+"""Own the questions of people and tools: what a reference names, inputs, counts, and what is served."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
+
+from aiki.core.errors import UsageError
+from aiki.core.states import TERMINAL, State
+from aiki.testing.memory.store import Store
+from aiki.wire.limits import COUNTED_RUNS
+from aiki.wire.messages import (
+    Find,
+    FindReply,
+    Input,
+    InputReply,
+    Summary,
+    SummaryReply,
+    SummaryRow,
+    Workflows,
+    WorkflowsReply,
+)
+
+T = TypeVar("T")
+
+_FOUND: Final = 10
+_ROUTES_MAX: Final = 500
+_COUNTED_ROUTES: Final = 100
+_PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
+
+
+def find(store: Store, request: Find) -> FindReply:
+    """Return the runs that a reference may mean. Raises UsageError."""
+    workflow, at, key = request.reference.partition("@")
+    if at:
+        holder = store.keys.get((workflow, key))
+        return FindReply([] if holder is None else [holder.id])
+    digits = _digits(request.reference)
+    ids = sorted(store.runs)
+    found = [one for one in ids if one.replace("-", "").startswith(digits)]
+    found = found or [one for one in ids if one.replace("-", "").endswith(digits)]
+    return FindReply(found[:_FOUND])
+
+
+def _digits(reference: str) -> str:
+    part = reference.lower()
+    if not _PART_OF_ID.fullmatch(part):
+        raise UsageError(
+            f"{reference[:80]!r} is not a run: give an id, at least 8 characters of its start or end, or workflow@key"
+        )
+    digits = part.replace("-", "")
+    if not 8 <= len(digits) <= 32:
+        raise UsageError("a part of a run's id has 8 to 32 digits")
+    return digits
+
+
+def input_of(store: Store, request: Input) -> InputReply:
+    """Return the input of the generation that a run is in. Raises NotFound."""
+    return InputReply(store.find(request.id).input)
+
+
+def summary(store: Store, request: Summary) -> SummaryReply:
+    """Count the runs of each route by their states."""
+    routes, cursor = _page(sorted(store.routes), request.cursor, _COUNTED_ROUTES)
+    counts = Counter((*run.route, run.state) for run in store.runs.values())
+    rows = [_row(*counted) for counted in sorted(counts.items()) if counted[0][:2] in routes]
+    workers = sum(session.is_alive for session in store.sessions.values())
+    return SummaryReply(rows, workers, cursor)
+
+
+def _row(of: tuple[str, str, State], count: int) -> SummaryRow:
+    capped = of[2] in TERMINAL and count > COUNTED_RUNS
+    return SummaryRow(*of, COUNTED_RUNS if capped else count, capped)
+
+
+def workflows(store: Store, request: Workflows) -> WorkflowsReply:
+    """Return the routes that workers have registered, by name, the newest first."""
+    newest = [route for route in reversed(store.routes.values()) if route is not None]
+    known = [route for route in newest if request.workflow in (None, route.workflow)]
+    routes, cursor = _page(sorted(known, key=lambda route: route.workflow), request.cursor, _ROUTES_MAX)
+    told = [replace(route, live=store.is_served((route.workflow, route.version))) for route in routes]
+    return WorkflowsReply(told, cursor)
+
+
+def _page(items: Sequence[T], cursor: str | None, most: int) -> tuple[Sequence[T], str | None]:
+    if cursor is not None and not re.fullmatch(r"[0-9]{1,9}", cursor):
+        raise UsageError("the cursor is a number that an earlier page gave")
+    start = int(cursor or 0)
+    end = start + most
+    return items[start:end], str(end) if end < len(items) else None
