@@ -46,11 +46,16 @@ errand AS (
 """
 """A common table expression beside `ended`, which returns these columns of runs that have left a state: `parent_id` is
 null if there is no parent, or it has heard in this very statement."""
+# What a run has started is to end although the clock was set back since. `children_created` from the right.
+UPTO: Final = """
+greatest(aiki.clock(), (SELECT max(c.created_at) FROM aiki.children c WHERE c.parent_id = {}))
+"""
+"""The time of an errand that closes a run which goes on: none of its children of now is younger."""
 # One statement cannot renew an errand that it has left itself.
 CLOSING: Final = f"""
 , closing AS (
   INSERT INTO aiki.errands (run_id, kind, at)
-  SELECT f.id, '{CLOSE}', aiki.clock() FROM fit f
+  SELECT f.id, '{CLOSE}', {UPTO.format("f.id")} FROM fit f
   WHERE f.n = ANY(%b) AND f.children > 0 AND coalesce(f.target, '') NOT IN ({_TERMINAL})
   {AGAIN} RETURNING kind
 )

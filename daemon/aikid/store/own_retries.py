@@ -103,7 +103,7 @@ WITH back AS (
   RETURNING i.run_id
 ), closing AS (
   INSERT INTO aiki.errands (run_id, kind, at)
-  SELECT r.id, '{errands.CLOSE}', aiki.clock() FROM aiki.runs r WHERE r.id = ANY(%b) AND r.children > 0
+  SELECT r.id, '{errands.CLOSE}', {errands.UPTO.format("r.id")} FROM aiki.runs r WHERE r.id = ANY(%b) AND r.children > 0
   {errands.AGAIN} RETURNING run_id
 ), moved AS (
   UPDATE aiki.runs r SET unread = r.unread + (SELECT count(*) FROM back b WHERE b.run_id = r.id)

@@ -121,6 +121,18 @@ async def test_what_a_cancelled_run_starts_afterwards_is_not_cancelled_with_it(e
     assert await engine.state(late.id) is State.QUEUED
 
 
+async def test_children_end_with_a_cancelled_run_although_the_clock_was_set_back_since_their_start(
+    engine: Engine,
+) -> None:
+    run = await parent_of(engine, start(priority=-1))
+    await engine.execute("UPDATE aiki.children SET created_at = created_at + interval '1 hour'")
+    await cancel(engine, run.fence.run_id)
+    assert await engine.results(cancelled(run, 1, 1)) == ["done"]
+    await done(engine)
+    (state,) = await engine.execute("SELECT state FROM aiki.runs WHERE parent_id IS NOT NULL")
+    assert state == (State.CANCELLED,)
+
+
 async def test_a_cancel_runs_down_a_family(engine: Engine) -> None:
     child, grandchild = start(), start()
     run = await parent_of(engine, child)
