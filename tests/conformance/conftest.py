@@ -11,6 +11,8 @@ from tests.conformance.clock import EPOCH
 from tests.conformance.servers import House, house
 from tests.servers import Nats, Postgres
 
+pytest.register_assert_rewrite("tests.conformance.scenarios")
+
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from aiki.client import run_ids
-from tests.conformance import tasks  # noqa: F401 - they are scenarios
 from tests.conformance.conftest import Sown
+from tests.conformance.scenarios import cancels, events, families, tasks, timers  # noqa: F401 - they are scenarios
 from tests.conformance.servers import House
 from tests.conformance.stage import SCENARIOS, Scenario, Stage
 from tests.conformance.story import Story, stories
@@ -27,6 +27,11 @@ async def test_both_engines_tell_one_story(
 
 async def played(one: Scenario, stage: Stage) -> tuple[Any, dict[str, Story]]:
     """Return what a scenario's play was answered, and what its runs have come to."""
-    answers = await one.play(stage)
-    await stage.settle()
+    try:
+        answers = await one.play(stage)
+        await stage.settle()
+    except BaseException:
+        for story in (await stories(stage.client)).values():
+            print(*story, sep="\n    ")  # what pytest shows of a failure
+        raise
     return answers, await stories(stage.client)
