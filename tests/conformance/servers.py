@@ -115,9 +115,9 @@ class ServerStage:
 
     async def start_worker(self) -> None:
         """Have a worker serve again."""
-        worker = Worker(
-            self.client, workflows=self._workflows, id="worker-1", max_concurrent_runs=self._slots, linger="0s"
-        )
+        # What looks after a second for hints that got lost goes by the clock that stands: the worker asks by itself.
+        options: dict[str, Any] = {"id": "worker-1", "linger": "0s", "idle_poll": "100ms"}
+        worker = Worker(self.client, workflows=self._workflows, max_concurrent_runs=self._slots, **options)
         self._worker = await worker.__aenter__()
 
     async def _move(self, to: int) -> None:

@@ -8,7 +8,18 @@ import pytest
 
 from aiki.client import run_ids
 from tests.conformance.conftest import Sown
-from tests.conformance.scenarios import cancels, events, families, tasks, timers  # noqa: F401 - they are scenarios
+from tests.conformance.scenarios import (  # noqa: F401 - they are scenarios
+    cancels,
+    control,
+    crashes,
+    events,
+    families,
+    keys,
+    onward,
+    retrying,
+    tasks,
+    timers,
+)
 from tests.conformance.servers import House
 from tests.conformance.stage import SCENARIOS, Scenario, Stage
 from tests.conformance.story import Story, stories
