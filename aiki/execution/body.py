@@ -215,8 +215,8 @@ class Body:
         self._main = self.loop.add_task(coroutine, context=copy_context())
 
     def resolve(self, call: DurableCall[Any], ok: bool, value: bytes, at: int) -> None:
-        """Take in the outcome of a started call; it is delivered by a later `pump`. `at` never goes back."""
-        self._deliveries.outcomes.append((at, call, ok, value))
+        """Take in the outcome of a started call; it is delivered by a later `pump`."""
+        self._deliveries.add_outcome(at, call, ok, value)
 
     def pump(self, now: int, clock: Callable[[], float]) -> bool:
         """Run the body until nothing in it can move. True means that its slice of time is over: call again.

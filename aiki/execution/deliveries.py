@@ -114,6 +114,13 @@ class Deliveries:
             self._decided[key] = entry
         return self._decided[key]
 
+    def add_outcome(self, at: int, call: DurableCall[Any], ok: bool, value: bytes) -> None:
+        """Take in the outcome of a started call, which was ready at this time, but not before the last one."""
+        outcomes = self.outcomes
+        if outcomes and outcomes[-1][0] > at:
+            at = outcomes[-1][0]
+        outcomes.append((at, call, ok, value))
+
     def run(self) -> None:
         """Run some of what is ready in the body: less than the whole if an outcome is to be let in."""
         since = self._since_rest

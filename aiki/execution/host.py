@@ -85,7 +85,7 @@ class Host(Protocol):
     """Implemented by the worker. Every call is made on the worker's loop, and none may block."""
 
     def now(self) -> int:
-        """Return the database's time in microseconds. It never runs back."""
+        """Return the database's time in microseconds. It runs back only where that was set back."""
         ...
 
     def seconds(self) -> float:

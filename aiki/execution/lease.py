@@ -18,7 +18,8 @@ from typing import Any, Final, TypeVar
 
 R = TypeVar("R")
 _WAIT: Final = 0.9
-_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""The clock of a worker: all its processes share it, it runs while the machine sleeps, and nobody sets it."""
 
 
 class NotStarted(Exception):
@@ -46,7 +47,7 @@ class Lease:
 
     def is_certain(self) -> bool:
         """Tell whether side effects may begin."""
-        return time.clock_gettime(_CLOCK) < self.certain_until
+        return time.clock_gettime(CLOCK) < self.certain_until
 
     def begin(self, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         """Call a task's function, if the lease is certain. Raises NotStarted if it is not."""
@@ -57,4 +58,4 @@ class Lease:
 
 def boottime() -> float:
     """Return the seconds since this machine was started, the time included in which it or a process was frozen."""
-    return time.clock_gettime(_CLOCK)
+    return time.clock_gettime(CLOCK)

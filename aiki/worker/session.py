@@ -35,14 +35,14 @@ from aiki.wire.limits import CLAIM_RUNS
 from aiki.wire.messages import CloseSession, End, Fence, OpenSession, Record, RenewSession, Route, SessionReply, Unit
 from aiki.wire.packing import next_ids, openings, request_room, requests
 from aiki.worker.inventory import Inventory
-from aiki.worker.standstill import LOOK_SECONDS, Standstill
+from aiki.worker.standstill import LOOK_SECONDS, Stall, Standstill
 
 CERTAIN: Final = 0.8
 """The part of the TTL for which a renewal is trusted."""
 STOOD_STILL: Final = 0.5
 """The part of a lease for which a standstill is what has cost it: the rest is the third until the next renewal."""
 STALL_SECONDS: Final = 300.0
-"""A main loop that has not ticked for so long is dead: the process ends, so that its runs go elsewhere."""
+"""A main loop that is seen to stand for so long is dead: the process ends, so that its runs go elsewhere."""
 RETRY_SECONDS: Final = 0.5
 RETRY_PART: Final = 0.1
 """Of a lease that is short: between a renewal that was not answered and the next."""
@@ -102,7 +102,7 @@ class Session:
         self._opened: asyncio.Future[None] | None = None
         self._thread: threading.Thread | None = None
         self._standstill = Standstill(boottime())
-        self._tick = boottime()
+        self._stall = Stall()
         self._ticking: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
@@ -130,7 +130,7 @@ class Session:
         self._loop.call_soon_threadsafe(self._add, route)
 
     def _beat(self) -> None:
-        self._tick = boottime()
+        self._stall.beat()
         assert self._main is not None
         self._ticking = self._main.call_later(1.0, self._beat)
 
@@ -225,8 +225,9 @@ class Session:
 
     async def _renew(self, transport: Transport, group: asyncio.TaskGroup) -> None:
         """Renew the lease when that is due; a lost session is followed by a new one."""
-        await asyncio.sleep(max(0.0, self._renewal_at - boottime()))
-        self._end_if_stalled()
+        # In steps: what a loop waits for stands still while the machine sleeps, a lease does not: nobody tells.
+        while (left := self._renewal_at - boottime()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, LOOK_SECONDS))
         lease, sent = self.lease, boottime()
         held, until = next_ids(self.inventory.held(), self._listed, request_room(transport.room))
         request = RenewSession(lease.session, held, self._listed, until, self.inventory.counts(held))
@@ -267,6 +268,8 @@ class Session:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self._standstill.look(boottime())
+            if (stalled := self._stall.look()) >= STALL_SECONDS:
+                self._end_stalled(stalled)
 
     def _say_lost(self, lease: Lease, stood_still: float) -> None:
         dropped = "the session was lost; all its claims are dropped and a new one is opened"
@@ -274,8 +277,8 @@ class Session:
             log.warning("%s", dropped)
             return
         log.warning(
-            "%s: for %.1f s nothing else of this process ran, since it was frozen or a task held Python's interpreter"
-            ' lock (the GIL); such a task is one for @task(executor="process")',
+            "%s: for %.1f s nothing else of this process ran, since it was frozen, its machine slept, or a task held"
+            ' Python\'s interpreter lock (the GIL); such a task is one for @task(executor="process")',
             dropped, stood_still,
         )  # fmt: skip
 
@@ -316,9 +319,8 @@ class Session:
         else:
             self._opened.set_exception(error)
 
-    def _end_if_stalled(self) -> None:
-        stalled = boottime() - self._tick
-        if stalled < STALL_SECONDS or sys.gettrace() is not None:
+    def _end_stalled(self, stalled: float) -> None:
+        if sys.gettrace() is not None:
             return
         log.critical("the worker's loop has not moved for %.0f s; this process ends so that its runs go on", stalled)
         os._exit(EXIT_STALLED)
