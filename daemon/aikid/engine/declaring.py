@@ -37,16 +37,13 @@ class Changing:
             named.setdefault(change.action, []).append(change.name)
         await self._create([wanted[name] for name in named.get("create", ())])
         await self._update([wanted[name] for name in named.get("update", ())])
-        await self.pause(named.get("pause", ()), note="", vanished=True)
+        await self._mark(named.get("pause", ()))
         await self.delete(named.get("delete", ()))
 
-    async def pause(self, names: Sequence[str], *, note: str, vanished: bool = False) -> None:
+    async def pause(self, names: Sequence[str], *, note: str) -> None:
         """Hold schedules; those that are held are so for this reason then."""
-        held = [
-            Held(row.schedule.id, True, note or None, Place(row.decided, row.zones, None), vanished or row.vanished)
-            for row in map(self.rows.__getitem__, names)
-        ]
-        await schedules.move(self.connection, held)
+        rows = [self.rows[name] for name in names]
+        await schedules.move(self.connection, [_held(row, note, vanished=row.vanished) for row in rows])
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let schedules go on that are held."""
@@ -59,6 +56,11 @@ class Changing:
         """Delete schedules; their runs stay."""
         if names:
             await schedules.delete(self.connection, [self.rows[name].schedule.id for name in names])
+
+    async def _mark(self, names: Sequence[str]) -> None:
+        """Hold schedules that their manifest names no longer; what a person has said of it stays."""
+        rows = [self.rows[name] for name in names]
+        await schedules.move(self.connection, [_held(row, row.note, vanished=True) for row in rows])
 
     async def _create(self, new: Sequence[NewSchedule]) -> None:
         if not new:
@@ -94,3 +96,7 @@ class Changing:
         if decision.look_at is not None:
             self.changes.fires_in((decision.look_at - self.now) / SECOND)
         return place_of(decision)
+
+
+def _held(row: Row, note: str | None, *, vanished: bool) -> Held:
+    return Held(row.schedule.id, True, note, Place(row.decided, row.zones, None), vanished)

@@ -15,10 +15,11 @@ from aiki.core.errors import AikiError, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.core.states import State
 from aiki.rules.checking import check_payload
-from aiki.wire.messages import Redone, Retry, RetryReply
+from aiki.wire.codec import decoder
+from aiki.wire.messages import Fired, Redone, Retry, RetryReply
 from aikid.engine.changes import Changes, Done
 from aikid.engine.successions import Parent, Plan
-from aikid.store import pasts, prepared, retries
+from aikid.store import pasts, prepared, retries, slots
 from aikid.store.pool import Connection, Pool
 
 
@@ -104,6 +105,9 @@ async def renew_below(connection: Connection, parent: Parent, run_ids: Sequence[
 async def _carry_out(connection: Connection, plan: Plan) -> Made:
     await pasts.lock(connection, plan.locks)
     due_seconds, errands = await retries.write(connection, plan.renewals, actor=plan.order.actor)
+    fired = [(row.namespace, row.origin_id, decoder(Fired).decode(row.fired)) for row in plan.rows if row.fired]
+    if fired:
+        await slots.reopen(connection, fired)
     routes = [(one.workflow, one.version) for one in plan.rows]
     return Made(Redone("retried", plan.renewals[0].new, State.QUEUED), routes, due_seconds, errands)
 

@@ -41,6 +41,7 @@ class Row:
     is_closing: bool
     """Whether its children are still to be told of its end."""
     is_cancelled: bool
+    fired: bytes | None
     now: int
     """The database's clock."""
 
@@ -62,7 +63,7 @@ _ROWS: Final = f"""
 SELECT r.id::text, r.namespace, r.origin_id::text, r.workflow, r.version, r.state, r.generation, r.attempt, r.error,
   {MICROSECONDS.format("coalesce(r.began_at, r.started_at, r.created_at)")}, r.retried_by::text,
   EXISTS (SELECT FROM aiki.errands e WHERE e.run_id = r.id AND e.kind = '{CLOSE}'), r.cancel_seq IS NOT NULL,
-  {MICROSECONDS.format("aiki.now()")}
+  r.fired, {MICROSECONDS.format("aiki.now()")}
 FROM aiki.runs r WHERE r.id = ANY(%b) ORDER BY r.id
 """
 _JOURNALS: Final = f"""

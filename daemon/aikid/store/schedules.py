@@ -30,6 +30,7 @@ class Row:
     paused: bool
     vanished: bool
     note: str | None
+    """What somebody has said who has paused it, empty for nothing; None if nobody has."""
     decided: int
     """All its slots up to this one are decided."""
     zones: str
@@ -38,6 +39,11 @@ class Row:
     updated_at: int
     revision: int
     now: int
+
+    @property
+    def stays_paused(self) -> bool:
+        """Whether it is paused by somebody, and not only since its manifest named it no longer."""
+        return self.paused and self.note is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +113,16 @@ def _by_name(rows: Iterable[Sequence[Any]]) -> dict[str, Row]:
     return {row.schedule.name: row for row in map(to_row, rows)}
 
 
-# The unique index of names, from the left. Inputs are read as far as there is room for them, which their lengths say.
+# The unique index of names, from the left. Inputs are read as far as there is room for them, which their lengths say,
+# and one more, so that it is known whether there are others.
 _PAGE: Final = f"""
 SELECT {COLUMNS} FROM (
-  SELECT x.*, sum(octet_length(x.input)) OVER (ORDER BY x.name) AS total, row_number() OVER (ORDER BY x.name) AS place
-  FROM (
+  SELECT x.*, sum(octet_length(x.input)) OVER (ORDER BY x.name) - octet_length(x.input) AS before FROM (
     SELECT * FROM aiki.schedules x
     WHERE x.namespace = (%b)[1] AND x.name > (%b)[1] AND ((%b)[1] IS NULL OR x.project = (%b)[1])
     ORDER BY x.name LIMIT (%b)[1]
   ) AS x
-) AS s WHERE s.total <= (%b)[1] OR s.place <= 2 ORDER BY s.place
+) AS s WHERE s.before <= (%b)[1] ORDER BY s.name
 """
 _NAMED: Final = f"SELECT {COLUMNS} FROM aiki.schedules s WHERE s.namespace = (%b)[1] AND s.name = ANY(%b)"
 
@@ -126,7 +132,7 @@ async def page(
 ) -> list[Row]:
     """Return schedules behind a name, in the order of names; of a project alone, if one is given.
 
-    As many as have `limit_bytes` of inputs together, but two if there are so many.
+    As many as have `limit_bytes` of inputs together, and one more if there is one.
     """
     owner = Texts([project])
     parameters = [Texts([namespace]), Texts([after]), owner, owner, Ints([limit]), Ints([limit_bytes])]
@@ -154,8 +160,8 @@ _KNOWN: Final = "SELECT s.id::text FROM aiki.schedules s WHERE s.id = ANY(%b)"
 # Primary keys of rows that are locked.
 _UPDATE: Final = f"""
 UPDATE aiki.schedules s SET project = t.project, workflow = t.workflow, version = t.version, input = t.input,
-  spec = t.spec, options = t.options, zones = t.zones, decided_us = t.decided, due_at = {_DUE.format("t.look_at")},
-  paused = t.paused, note = CASE WHEN t.paused THEN s.note END, vanished = false, updated_at = aiki.now(),
+  spec = t.spec, options = t.options, zones = t.zones, decided_us = t.decided,
+  due_at = CASE WHEN NOT t.paused THEN {_DUE.format("t.look_at")} END, paused = t.paused, note = CASE WHEN t.paused THEN s.note END, vanished = false, updated_at = aiki.now(),
   revision = s.revision + 1
 FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
   AS t(namespace, id, name, project, workflow, version, input, spec, options, zones, decided, look_at, paused)
@@ -183,8 +189,7 @@ async def update(
     """Change schedules that are locked into others. One that was paused since it had vanished goes on."""
     if not was:
         return
-    kept = [row.paused and not row.vanished for row in was]
-    parameters = [*_declared(was[0].namespace, new, places), Bools(kept)]
+    parameters = [*_declared(was[0].namespace, new, places), Bools([row.stays_paused for row in was])]
     parameters[1] = Uuids([row.schedule.id for row in was])
     await prepared.rows(connection, _UPDATE, parameters)
 

@@ -157,6 +157,28 @@ async def unfinished(connection: Connection, schedule_ids: Sequence[str], *, loc
     return made
 
 
+# The unique index of schedules' names, then the primary key. Whoever judges a slot of these holds its row until its
+# commit, and reads behind its lock what has become of the run.
+_REOPEN: Final = """
+UPDATE aiki.slots s SET is_open = true
+FROM unnest(%b, %b, %b, %b, %b) AS t(namespace, name, kind, slot_us, run_id)
+JOIN aiki.schedules c ON c.namespace = t.namespace AND c.name = t.name
+WHERE s.schedule_id = c.id AND s.kind = t.kind AND s.slot_us = t.slot_us AND s.run_id = t.run_id
+"""
+
+
+async def reopen(connection: Connection, fired: Sequence[tuple[str, str, Fired]]) -> None:
+    """Take note that runs go on that were fired: their namespaces, the first of their origins, and their slots."""
+    parameters: list[Array] = [
+        Texts([namespace for namespace, _, _ in fired]),
+        Texts([of.schedule for _, _, of in fired]),
+        Texts([of.kind for _, _, of in fired]),
+        Ints([of.slot for _, _, of in fired]),
+        Uuids([run_id for _, run_id, _ in fired]),
+    ]
+    await prepared.rows(connection, _REOPEN, parameters)
+
+
 @dataclass(frozen=True, slots=True)
 class Fate:
     """What has become of a slot's run: the state of its newest retry, None if it is gone."""

@@ -7,6 +7,7 @@ from nats.aio.client import Client as Connection
 from aikid.app import App
 from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import Engine, running_engine
+from tests.integration.daemon.firing import Standing
 from tests.servers import Nats
 
 
@@ -36,3 +37,11 @@ async def bus(nats: Nats, anyio_backend: str) -> AsyncIterator[Connection]:
     connection = await connect(nats.url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def clock(engine: Engine) -> Standing:
+    """The clock of `engine`'s database, which stands still."""
+    made = Standing(engine)
+    await made.stop()
+    return made

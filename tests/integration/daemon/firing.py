@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import psycopg
 from msgspec import Raw
 
 from aiki.core.moments import SECOND
@@ -15,6 +16,7 @@ from aiki.wire.messages import (
     PutReply,
     PutSchedule,
     RunOptions,
+    ScheduleInfo,
     ScheduleReply,
     ShowSchedule,
     Slot,
@@ -23,9 +25,11 @@ from aiki.wire.messages import (
 )
 from aikid.engine import firing, schedule_reads, schedules, triggers
 from aikid.engine.changes import Changes
+from tests.conformance.clock import Clock
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, new_id
 
 HOUR = 3_600 * SECOND
+HOUR_SECONDS = 3_600
 
 
 def declared(name: str = "nightly", *, options: RunOptions | None = None, **fields: Any) -> NewSchedule:
@@ -47,19 +51,25 @@ async def put(engine: Engine, schedule: NewSchedule, *, update: bool = False) ->
     return reply
 
 
-async def now(engine: Engine) -> int:
-    """Return the database's clock."""
-    ((moment,),) = await engine.execute("SELECT (extract(epoch FROM aiki.now()) * 1000000)::bigint")
-    return int(moment)
+class Standing:
+    """The clock of an engine's database: it stands still until it is told to go on. The first slot is its beginning."""
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._clock = Clock(engine.database)
 
-async def pass_time(engine: Engine, seconds: float) -> None:
-    """Have all schedules be as far behind as if so much time had passed since they were decided last."""
-    await engine.execute(
-        "UPDATE aiki.schedules SET decided_us = decided_us - %s, due_at = due_at - %s * interval '1 s'",
-        int(seconds * SECOND),
-        seconds,
-    )
+    @property
+    def now(self) -> int:
+        return self._clock.now
+
+    async def stop(self) -> None:
+        await self._clock.stop()
+
+    async def go_on(self, seconds: float) -> int:
+        """Let so much time pass, or come back, and return what the clock shows then."""
+        async with await psycopg.AsyncConnection.connect(self._engine.database, autocommit=True) as connection:
+            await self._clock.move(connection, self.now + round(seconds * SECOND))
+        return self.now
 
 
 async def fire(engine: Engine) -> Changes:
@@ -79,6 +89,19 @@ async def show(engine: Engine, name: str = "nightly", *, slots: int = 20) -> Sch
 async def latest(engine: Engine, name: str = "nightly") -> list[Slot]:
     """Return what became of its slots, the oldest first."""
     return (await show(engine, name)).slots[::-1]
+
+
+async def info(engine: Engine, name: str = "nightly") -> ScheduleInfo:
+    """Return how a schedule stands that is there."""
+    found = (await show(engine, name)).info
+    assert found is not None
+    return found
+
+
+async def fired(engine: Engine, name: str = "nightly") -> list[tuple[str, str]]:
+    """Fire what is due, and return what has become of a schedule's slots: result and reason, the oldest first."""
+    await fire(engine)
+    return [(slot.result, slot.reason) for slot in await latest(engine, name)]
 
 
 async def trigger(engine: Engine, name: str = "nightly", *, id: str | None = None) -> FiredReply:
