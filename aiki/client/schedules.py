@@ -25,6 +25,7 @@ from aiki.core.duration import Duration
 from aiki.core.errors import AikiError, Conflict, UsageError
 from aiki.definitions.call import Call
 from aiki.definitions.handle import Door
+from aiki.definitions.options import NO_OPTIONS
 from aiki.wire.messages import NewRun, NewSchedule, PutReply, PutSchedule, RunOptions, Spec
 from aiki.wire.messages.schedules import CatchUp, Overlap
 from aiki.wire.packing import check_payload
@@ -268,9 +269,11 @@ def _check(options: RunOptions) -> None:
     for name, (value, why) in said.items():
         if value is not None:
             raise UsageError(f"what a schedule enqueues has no {name}=: {why}")
+    if options.on_conflict != NO_OPTIONS.on_conflict:
+        raise UsageError("what a schedule enqueues has no on_conflict=: each slot is one run")
 
 
 def _taken(name: str, reply: PutReply) -> Conflict:
-    why = f" ({reply.reason})" if reply.reason else ""
     hint = f'await client.schedules.update("{name}", ...)'
-    return Conflict(f"schedule {name!r} exists already{why}", hint=hint, command=f"aiki schedule update {name} ...")
+    what = reply.reason or f"schedule {name!r} is there already, and differs"
+    return Conflict(what, hint=hint, command=f"aiki schedule update {name} ...")

@@ -15,7 +15,9 @@ from aiki.core.duration import to_microseconds
 from aiki.core.errors import UsageError
 from aiki.core.moments import to_datetime, to_wire
 from aiki.wire.limits import SLOTS
-from aiki.wire.messages.schedules import DAY, CatchUp, Overlap, Spec
+from aiki.wire.messages.schedules import DAY, Spec
+from aiki.wire.messages.schedules import CatchUp as CatchUp
+from aiki.wire.messages.schedules import Overlap as Overlap
 
 UNCHANGED: Final[Any] = object()
 _KINDS: Final = ("cron", "every", "at")
@@ -102,6 +104,13 @@ def next_firings(count: int = 5, /, *, after: datetime | None = None, **given: A
     since = datetime.now(UTC) if after is None else after
     spec = changed(Spec(), given)
     return [to_datetime(slot) for slot in islice(slots(spec, to_wire(since, what="after")), checked_count(count))]
+
+
+def in_words(cron: str) -> str:
+    """Return in words when a cron fires."""
+    from aiki.rules.calendar import told
+
+    return told(cron)
 
 
 def checked_count(count: Any) -> int:

@@ -12,6 +12,7 @@ from aiki.core.moments import to_datetime
 from aiki.core.states import TERMINAL, State
 from aiki.core.words import failed_try
 from aiki.definitions import stored
+from aiki.inside.fired import FiredSlot, fired_slot
 from aiki.wire import messages
 
 
@@ -89,6 +90,8 @@ class RunStatus:
     generation: int = 0
     """Which life of the run this is, from 0: `workflow.continue_as_new(run, ...)` begins the next. `tasks` counts its
     own."""
+    schedule: FiredSlot | None = None
+    """The slot that it is of, if a schedule has fired it, or the first of its retries."""
 
     @property
     def ended(self) -> bool:
@@ -142,6 +145,7 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         retried_by=run.retried_by,
         retry_of=run.retry_of,
         generation=run.generation,
+        schedule=fired_slot(run.fired),
     )
 
 

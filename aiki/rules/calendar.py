@@ -25,7 +25,7 @@ from aiki.core.moments import EPOCH, SECOND, to_wire
 from aiki.rules.zones import HOUR, each, first, steady, wall, zone, zones
 from aiki.wire.messages.schedules import Spec
 
-__all__ = ["Span", "check_spec", "fires_at", "moved", "shown", "slots", "spanned", "upcoming", "zones"]
+__all__ = ["Span", "check_spec", "fires_at", "moved", "shown", "slots", "spanned", "told", "upcoming", "zones"]
 
 MINUTE: Final = 60 * SECOND
 END: Final = to_wire(datetime(9999, 12, 31, tzinfo=EPOCH.tzinfo), what="the end")
@@ -120,6 +120,11 @@ def fires_at(spec: Spec, schedule_id: str, slot: int) -> int:
 def upcoming(spec: Spec, schedule_id: str, after: int, count: int) -> list[tuple[int, int]]:
     """Return so many slots behind `after`, and when each fires."""
     return [(slot, fires_at(spec, schedule_id, slot)) for slot in islice(slots(spec, after), count)]
+
+
+def told(cron: str) -> str:
+    """Return in words when a cron fires."""
+    return _cron(cron).days.explain()
 
 
 def shown(spec: Spec, moment: int) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiki import PayloadError, UsageError
+from aiki import UsageError
 from aiki.definitions.options import HIGHEST_PRIORITY, OnConflict
 from aiki_cli import options
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.inputs import payload_text
+from aiki_cli.words.times import moment_of
 
 if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall
@@ -115,7 +115,7 @@ def enqueue(
         priority=priority,
         labels=payload.labels_of(label or ()),
         delay=delay,
-        start_at=_moment(at),
+        start_at=moment_of(at, "--at"),
         timeout=run_timeout,
         cancel_timeout=cancel_timeout,
     )
@@ -153,12 +153,8 @@ async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: 
 
 
 async def _sent(client: Client, call: NamedCall, *, pairs: bool) -> Handle[Any]:
-    try:
+    with payload.explaining_pairs(has_pairs=pairs):
         (outcome,) = await client.enqueue_batch([call])
-    except PayloadError as error:
-        if error.hint is None and pairs and " must be " in error.message:
-            error.hint = "name=text is text; name:=json is a number, a boolean, an array or an object"
-        raise
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -169,12 +165,3 @@ def _announce(session: Session, handle: Handle[Any], call: NamedCall, *, wait: b
         return
     what = f"✓ enqueued {call.workflow}" if handle.created else f"= the key {call.run_options.key!r} has a run already"
     session.out.say(f"{what}; " + (f"waiting for {handle.run_id}" if wait else f"aiki status {handle.run_id} --watch"))
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).astimezone()  # a time without an offset is the local one
-    except (ValueError, OverflowError, OSError):
-        raise UsageError(f"--at {text!r} is no time, and expected one such as 2026-11-22T21:00 or ...T20:00Z") from None

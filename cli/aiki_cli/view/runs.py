@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from aiki_cli.view.found import End, Line, Rows
-from aiki_cli.view.moments import local, span, utc
+from aiki_cli.view.moments import dated, span, utc
 from aiki_cli.view.output import is_terminal
 from aiki_cli.view.text import lines, one_line, to_json
 
@@ -90,6 +90,12 @@ def to_object(run: RunStatus) -> dict[str, Any]:
         "retried_by": run.retried_by,
         "retry_of": run.retry_of,
         "generation": run.generation,
+        "schedule": run.schedule
+        and {
+            "id": run.schedule.id,
+            "slot": utc(run.schedule.slot),
+            "last_completed": utc(run.schedule.last_completed),
+        },
     }
 
 
@@ -210,13 +216,14 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("retried by", run.retried_by),
         ("child of", run.parent_id and _ancestry(run.parent_id, run.depth)),
         ("children", f"{run.children:,}" if run.children else None),
-        ("created", _moment(run.created_at, now)),
-        ("started", _moment(started, now)),
+        ("schedule", f"{run.schedule.id}, slot {dated(run.schedule.slot, now)}" if run.schedule else None),
+        ("created", dated(run.created_at, now)),
+        ("started", dated(started, now)),
         ("waits for", ", ".join(run.waits)),
-        ("again" if run.state == "running" else "at the latest" if run.waits else "goes on", _moment(run.due_at, now)),
+        ("again" if run.state == "running" else "at the latest" if run.waits else "goes on", dated(run.due_at, now)),
         ("unread", f"{run.unread:,} event{'' if run.unread == 1 else 's'}" if run.unread else None),
-        ("deadline", _moment(run.deadline, now)),
-        ("finished", f"{_moment(ended, now)}, after {span(ended - (started or run.created_at))}" if ended else None),
+        ("deadline", dated(run.deadline, now)),
+        ("finished", f"{dated(ended, now)}, after {span(ended - (started or run.created_at))}" if ended else None),
         ("tasks", str(run.tasks) if run.tasks else None),
         ("attempt", str(run.attempt) if run.attempt > 1 else None),
         ("generation", f"{run.generation:,}" if run.generation else None),
@@ -254,10 +261,3 @@ def _error(run: RunStatus) -> str:
         return ""
     task = f"task {run.error.task}: " if run.error.task else ""
     return f"{task}{run.error.type}: {run.error.message}"
-
-
-def _moment(moment: datetime | None, now: datetime) -> str | None:
-    if moment is None:
-        return None
-    distance = f"{span(now - moment)} ago" if moment <= now else f"in {span(moment - now)}"
-    return f"{local(moment):%Y-%m-%d %H:%M:%S} ({distance})"

@@ -1,4 +1,4 @@
-"""Own what many runs came to, taken together: how many of each outcome, and the code of the worst."""
+"""Own what many runs, or other things, came to, taken together: how many of each outcome, and the code of the worst."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Tally:
     """What a person should know of them."""
     failed: str
     """What is said of those that came to an error, after their number."""
+    things: str = "runs"
+    """What they are outcomes of."""
     words: Mapping[str, str] = field(default_factory=dict)
     """What outcomes are called, if not by their names."""
     counts: Counter[str] = field(default_factory=Counter)
@@ -44,5 +46,5 @@ class Tally:
         if not self.counts:
             return End(said="no run matches")
         counted = ", ".join(f"{count:,} {self.words.get(name, name)}" for name, count in self.counts.items())
-        problem = f"error: {self.counts['refused']:,} runs {self.failed}" if self.error else None
+        problem = f"error: {self.counts['refused']:,} {self.things} {self.failed}" if self.error else None
         return End(self.code, problem=problem, said="\n".join(filter(None, [counted, self.said])))

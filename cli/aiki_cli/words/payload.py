@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aiki import PayloadError, UsageError
@@ -64,6 +65,17 @@ def parse_value(text: str, *, source: str) -> object:
     except (ValueError, RecursionError) as error:
         raise PayloadError(f"{source!r}: {text!r} is not JSON ({error})") from error
     return value
+
+
+@contextmanager
+def explaining_pairs(*, has_pairs: bool) -> Iterator[None]:
+    """Have a payload that does not fit say how pairs are typed, if some were."""
+    try:
+        yield
+    except PayloadError as error:
+        if error.hint is None and has_pairs and " must be " in error.message:
+            error.hint = "name=text is text; name:=json is a number, a boolean, an array or an object"
+        raise
 
 
 def _json_of(text: str, pair: str) -> object:

@@ -1,4 +1,4 @@
-"""Own what TAB offers: workflows and events with their members, runs, states, modules; what the daemon says is kept.
+"""Own what TAB offers: workflows and events with their members, runs, schedules, modules; what the daemon says is kept.
 
 A TAB must never wait long, never write anything but its suggestions, and never fail: without an answer there are none.
 Our scripts evaluate nothing of what is offered; but scripts of others may, so nothing but plain words is.
@@ -45,6 +45,12 @@ def workflow_names(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
 def runs(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
     """Suggest the newest runs."""
     return _matching(_known(ctx, "runs", _ask_runs), incomplete)
+
+
+def schedules(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Suggest the schedules that there are."""
+    given = {str(name) for name in ctx.params.get("names") or ()}
+    return [one for one in _matching(_known(ctx, "schedules", _ask_schedules), incomplete) if one[0] not in given]
 
 
 def payload_members(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
@@ -101,6 +107,11 @@ async def _ask_workflows(client: Client) -> list[Suggestion]:
     for workflow in await client.workflows.list():
         versions.setdefault(workflow.name, []).append(workflow.version)
     return [(name, f"version {', '.join(known)}") for name, known in versions.items()]
+
+
+async def _ask_schedules(client: Client) -> list[Suggestion]:
+    found = [one.seen for one in await client.schedules.list() if one.seen is not None]
+    return [(info.name, f"{'paused ' if info.paused else ''}{info.call.workflow}") for info in found]
 
 
 async def _ask_events(client: Client) -> list[Suggestion]:

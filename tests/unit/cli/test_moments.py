@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from aiki_cli.view.moments import span
+from aiki.core.duration import to_microseconds
+from aiki_cli.view.moments import length, span
 
 
 @pytest.mark.parametrize(
@@ -15,3 +16,8 @@ from aiki_cli.view.moments import span
 )
 def test_a_span_is_said_as_people_say_it(seconds, text):
     assert span(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize("text", ["0s", "15m", "1h30m", "1d", "250ms", "36500d23h59m59s999ms999us"])
+def test_a_length_is_told_exactly_as_it_may_be_typed(text):
+    assert length(timedelta(microseconds=to_microseconds(text))) == text

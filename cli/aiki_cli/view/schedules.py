@@ -1,0 +1,232 @@
+"""Own how a schedule is shown: as JSON, as cells of TSV, as a line and as a page for people."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from aiki_cli.view import firings, slots
+from aiki_cli.view.found import End, Line, Rows
+from aiki_cli.view.moments import dated, distance, length, utc
+from aiki_cli.view.output import is_terminal
+from aiki_cli.view.text import lines, one_line, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from aiki import ScheduleInfo, When
+
+TSV_COLUMNS: Final = "name state when timezone workflow version next last_completed open queued served note"
+
+
+def state_of(info: ScheduleInfo) -> str:
+    """Return in a word how it stands: `over` has no slot to come."""
+    if info.paused:
+        return "paused"
+    return "active" if info.next is not None else "over"
+
+
+def to_object(info: ScheduleInfo) -> dict[str, Any]:
+    """Return the schedule as a JSON object; members that say nothing are null, so that scripts find them all."""
+    options = info.call.run_options
+    return {
+        "name": info.name,
+        "id": info.id,
+        "state": state_of(info),
+        **_when(info.when),
+        "workflow": info.call.workflow,
+        "version": info.call.version,
+        "payload": info.call.payload,
+        "labels": options.labels,
+        "priority": options.priority or 0,
+        "timeout": _length(options.timeout),
+        "cancel_timeout": _length(options.cancel_timeout),
+        "project": info.project,
+        "created_at": utc(info.created_at),
+        "updated_at": utc(info.updated_at),
+        "revision": info.revision,
+        "note": info.note,
+        "vanished": info.vanished,
+        "next": utc(info.next),
+        "last_completed": utc(info.last_completed),
+        "open": info.open,
+        "queued": info.queued,
+        "served": info.served,
+    }
+
+
+def line(info: ScheduleInfo, **more: object) -> Line:
+    """Return the schedule as a line, with `more` members in its JSON; its cells are TSV_COLUMNS."""
+    value = to_object(info)
+    cells = {**value, "when": rule(info.when)}
+    return Line({**value, **more}, [cells[name] for name in TSV_COLUMNS.split()], info.name)
+
+
+def declared(info: ScheduleInfo) -> Line:
+    """Return a schedule that was made or changed: its name, or all of it as JSON."""
+    return Line(to_object(info), info.name, info.name)
+
+
+def remarks(info: ScheduleInfo, done: str, *, is_talkative: bool) -> list[str]:
+    """Return what to say of a schedule that was made or changed: what a person should know, and what comes next."""
+    said = [] if info.served else [_unserved(info)]
+    if info.project is not None:
+        said.append(f"it is declared in the manifest of {info.project}: the next `aiki apply` changes it back")
+    if is_talkative:
+        left = f"next {distance(info.next, datetime.now(UTC))}" if info.next else "it fires no more"
+        said.append(f"✓ {done} {info.name}; {left}: aiki schedule show {info.name}")
+    return said
+
+
+def listed(infos: Sequence[ScheduleInfo]) -> Rows:
+    """Return a list of schedules; those that no worker serves are named beside it."""
+    unserved = [_unserved(info) for info in infos if not info.served]
+    return Rows(
+        map(line, infos),
+        page=lambda: [_table(infos)] if infos else [],
+        document=lambda values: {"schedules": values},
+        asides=unserved if infos else ["no schedules"],
+    )
+
+
+def whole(info: ScheduleInfo, upcoming: Sequence[tuple[datetime, datetime]]) -> Rows:
+    """Return all that is known of a schedule, with its next firings and its latest slots."""
+    value = {
+        "slots": [slots.to_object(slot) for slot in info.slots],
+        "upcoming": [firings.to_object(slot, at) for slot, at in upcoming],
+    }
+    said = None if info.served else _unserved(info)
+    return Rows([line(info, **value)], page=lambda: _page(info, upcoming), end=End(said=said))
+
+
+def rule(when: When) -> str:
+    """Return by what it fires, as it was said: the cron, the interval, the date."""
+    if when.cron is not None:
+        return when.cron
+    return f"every {length(when.every)}" if when.every is not None else f"at {utc(when.at)}"
+
+
+def _when(when: When) -> dict[str, Any]:
+    return {
+        "cron": when.cron,
+        "every": when.every and length(when.every),
+        "at": utc(when.at),
+        "timezone": when.timezone,
+        "anchor": utc(when.anchor),
+        "start": utc(when.start),
+        "end": utc(when.end),
+        "jitter": length(when.jitter),
+        "overlap": when.overlap,
+        "catch_up": when.catch_up,
+        "window": length(when.window),
+    }
+
+
+def _length(microseconds: int | None) -> str | None:
+    return None if microseconds is None else length(timedelta(microseconds=microseconds))
+
+
+def _unserved(info: ScheduleInfo) -> str:
+    route = f"{info.call.workflow} {info.call.version}"
+    return f"no worker serves {route}, which {info.name} enqueues: aiki worker start -m MODULE"
+
+
+def _table(infos: Sequence[ScheduleInfo]) -> RenderableType:
+    from aiki_cli.view.drawing import columns
+
+    now = datetime.now(UTC)
+    rows = [
+        [
+            info.name,
+            _state_text(info),
+            f"{info.call.workflow} {info.call.version}",
+            rule(info.when) + (f" {info.when.timezone}" if info.when.cron is not None else ""),
+            distance(info.next, now) if info.next is not None else "",
+            _summary(info),
+        ]
+        for info in infos
+    ]
+    titles = ["SCHEDULE", "STATE", "WORKFLOW", "WHEN", "NEXT", ""]
+    return columns(rows, titles, last_is_cut=is_terminal(sys.stdout))
+
+
+def _page(info: ScheduleInfo, upcoming: Sequence[tuple[datetime, datetime]]) -> list[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    now = datetime.now(UTC)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in [*_declaration(info, now), *_standing(info, now)]:
+        if value:
+            facts.add_row(name, lines(value))
+    title = Text(one_line(f"{_state_text(info)}  {info.name}  {info.call.workflow} {info.call.version}"))
+    below: list[RenderableType] = []
+    if upcoming:
+        below.append(firings.table(upcoming, info.when.timezone, now))
+    if info.slots:
+        below.append(slots.table(info.slots))
+    return [title, facts, *below]
+
+
+def _declaration(info: ScheduleInfo, now: datetime) -> list[tuple[str, str | None]]:
+    when, options = info.when, info.call.run_options
+    late = "missed" if when.catch_up == "none" else f"{when.catch_up}, if not older than {length(when.window)}"
+    return [
+        ("when", _told(when)),
+        ("from", dated(when.start, now)),
+        ("until", dated(when.end, now)),
+        ("jitter", f"less than {length(when.jitter)}" if when.jitter else None),
+        ("overlap", when.overlap),
+        ("late slots", late),
+        ("payload", to_json(info.call.payload, indent=2) if info.call.payload else None),
+        ("labels", ", ".join(f"{name}={value}" for name, value in options.labels.items())),
+        ("priority", str(options.priority) if options.priority else None),
+        ("run timeout", _length(options.timeout)),
+        ("project", info.project),
+    ]
+
+
+def _standing(info: ScheduleInfo, now: datetime) -> list[tuple[str, str | None]]:
+    return [
+        ("paused", (info.note or "without a note") if info.paused else None),
+        ("vanished", "its manifest names it no longer" if info.vanished else None),
+        ("last completed", dated(info.last_completed, now)),
+        ("open", f"{info.open:,} run{'' if info.open == 1 else 's'}" if info.open else None),
+        ("queued", f"{info.queued:,} slot{'' if info.queued == 1 else 's'}" if info.queued else None),
+    ]
+
+
+def _told(when: When) -> str:
+    """Return in words when it fires."""
+    if when.cron is None:
+        anchor = f", counted from {utc(when.anchor)}" if when.every is not None else ""
+        return rule(when) + anchor
+    from aiki.client.when import in_words
+
+    return f"{when.cron}  ({in_words(when.cron)}, {when.timezone})"
+
+
+def _state_text(info: ScheduleInfo) -> str:
+    """Return the state with its sign: never colour alone."""
+    state = state_of(info)
+    return f"{_SIGNS[state]} {state}"
+
+
+def _summary(info: ScheduleInfo) -> str:
+    """Return what matters most about a schedule."""
+    if info.vanished:
+        return "its manifest names it no longer"
+    if info.note:
+        return info.note
+    if not info.served:
+        return "no worker serves it"
+    going = f"{info.open:,} open" if info.open else ""
+    return f"{going}, {info.queued:,} queued".removeprefix(", ") if info.queued else going
+
+
+_SIGNS: Final = {"active": "◷", "paused": "‖", "over": "✓"}
