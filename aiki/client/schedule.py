@@ -70,8 +70,9 @@ class Schedule(Generic[R_co]):
     ) -> Sequence[Handle[R_co]] | Sequence[datetime]:
         """Fire the slots from `start` up to `end` that lie behind and have no run, and return the runs that began.
 
-        Each is fired once, however often this is asked. With `dry_run` nothing is fired: these are the slots. Raises
-        UsageError if they are more than 1,000. `client.schedules.backfill` tells of those that have not begun, too.
+        Each is fired once, however often this is asked: a repeat returns the same runs. With `dry_run` nothing is
+        fired: these are the slots. Raises UsageError if they are more than 1,000. `client.schedules.backfill` tells of
+        those that have not begun, too.
         """
         slots = await schedule_orders.backfill(self._wire, self.name, start, end, overlap=overlap, dry_run=dry_run)
         if dry_run:
