@@ -107,10 +107,13 @@ def next_firings(count: int = 5, /, *, after: datetime | None = None, **given: A
 
 
 def in_words(cron: str) -> str:
-    """Return in words when a cron fires."""
+    """Return in words when a cron fires; of one that cannot be read, which a newer daemon may know, only that."""
     from aiki.rules.calendar import told
 
-    return told(cron)
+    try:
+        return told(cron)
+    except UsageError:
+        return "unknown here"
 
 
 def checked_count(count: Any) -> int:

@@ -123,7 +123,8 @@ def upcoming(spec: Spec, schedule_id: str, after: int, count: int) -> list[tuple
 
 
 def told(cron: str) -> str:
-    """Return in words when a cron fires."""
+    """Return in words when a cron fires. Raises UsageError if it is none."""
+    _check_cron(cron)
     return _cron(cron).days.explain()
 
 

@@ -64,6 +64,31 @@ def run_of(state: str, run_id: str = RUN_ID) -> dict[str, Any]:
     }
 
 
+def schedule_of(spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schedule": {
+            "id": RUN_ID,
+            "name": EVIL,
+            "workflow": EVIL,
+            "version": EVIL,
+            "input": {EVIL: EVIL},
+            "spec": {**spec, "timezone": EVIL},
+            "options": {"labels": {EVIL: EVIL}},
+            "project": EVIL,
+        },
+        "created_at": NOW,
+        "updated_at": NOW,
+        "revision": 1,
+        "note": EVIL,
+        "paused": True,
+        "served": False,
+    }
+
+
+SCHEDULES = [schedule_of({"every": 1_000_000}), schedule_of({"cron": EVIL}), schedule_of({"at": 2**62})]
+SLOTS = [{"slot": NOW, "at": NOW, "result": result, "reason": EVIL, "run_id": EVIL} for result in ("started", "failed")]
+
+
 def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
     """Return what a daemon might answer that means harm."""
     item = {"at": NOW, "move": EVIL, "state": state, "reason": EVIL, "actor": EVIL, "key": EVIL, "ok": False}
@@ -95,6 +120,21 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
                     for run in request["runs"]
                 ]
             }
+        case "schedule_put":
+            result = "exists" if request["schedule"]["name"] == "taken" else "created"
+            return {"result": result, "info": SCHEDULES[1], "reason": EVIL}
+        case "schedule_list":
+            return {"schedules": SCHEDULES}
+        case "schedule_show":
+            return {"info": SCHEDULES[1], "slots": SLOTS}
+        case "schedule_order":
+            return {"outcomes": [{"result": "unknown" if n % 2 else "done"} for n, _ in enumerate(request["names"])]}
+        case "schedule_trigger":
+            return {"slots": SLOTS[:1] if request["name"] == "nightly" else SLOTS[1:]}
+        case "schedule_backfill":
+            return {"slots": SLOTS}
+        case "schedule_next":
+            return {"slots": [[2**62, 2**62]]}
     raise AssertionError(op)
 
 
@@ -179,6 +219,14 @@ READING = [
     ["enqueue", "flow", "--wait", "--timeout", "5s"],
     ["enqueue", "flow", "--from", ROWS, "--key-field", "id"],
     ["enqueue", "twice"],
+    ["schedule", "list"],
+    ["schedule", "show", "nightly"],
+    ["schedule", "create", "nightly", "flow", "a=b", "--every", "1h"],
+    ["schedule", "create", "taken", "flow", "--every", "1h"],
+    ["schedule", "update", "nightly", "--every", "1h"],
+    ["schedule", "trigger", "nightly"],
+    ["schedule", "trigger", "refused"],
+    ["schedule", "backfill", "nightly", "--from", "2020-01-01", "--to", "2020-01-02", "--yes"],
 ]
 WRONG = [
     [EVIL],
@@ -204,6 +252,16 @@ WRONG = [
     ["enqueue", "flow", "--at", EVIL],
     ["enqueue", "flow", "--delay", EVIL],
     ["enqueue", "flow", "--on-conflict", EVIL],
+    ["schedule", "show", EVIL],
+    ["schedule", "create", EVIL, "flow", "--every", "1h"],
+    ["schedule", "create", "nightly", EVIL, "--every", "1h"],
+    ["schedule", "create", "nightly", "flow", "--cron", EVIL],
+    ["schedule", "next", "--cron", f"{EVIL} * * * *"],
+    ["schedule", "next", "--cron", "0 2 * * *", "--timezone", EVIL],
+    ["schedule", "next", "--at", EVIL],
+    ["schedule", "next", "--every", EVIL],
+    ["schedule", "pause", "nightly", "--note", EVIL * 20],
+    ["schedule", "backfill", "nightly", "--from", EVIL, "--to", EVIL],
     ["worker", "start", "-m", EVIL],
     ["worker", "start", "--drain", EVIL],
     ["dev", "--example", EVIL],
