@@ -21,6 +21,7 @@ from aiki.client.runs import Runs
 from aiki.client.schedules import Schedules
 from aiki.client.sending import Sending
 from aiki.client.waits import Waits
+from aiki.client.wire import Wire
 from aiki.client.workflows import RegisteredWorkflows
 from aiki.core.duration import to_seconds
 from aiki.core.errors import AikiError, UsageError
@@ -29,7 +30,6 @@ from aiki.core.keyfiles import FilePath, key_files
 from aiki.core.variables import variable
 from aiki.definitions.handle import Handle
 from aiki.process.spawned import is_importing_main
-from aiki.transport import DEFAULT_URL, Transport, reach
 from aiki.wire.messages import Enqueued
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from aiki.definitions.options import OnConflict
     from aiki.inside.event import BoundEvent
     from aiki.payload import Result
+    from aiki.transport import Transport
 
 R = TypeVar("R")
 
@@ -48,15 +49,32 @@ R = TypeVar("R")
 class Client:
     """A connection to Aiki. Open one with `async with Client.connect() as client`."""
 
-    def __init__(self, transport: Transport) -> None:
-        self.transport = transport
-        routes, sending = RouteBook(transport), Sending(transport)
-        self.runs = Runs(transport, routes, sending)
-        self.workflows = RegisteredWorkflows(transport)
-        self._waits = Waits(transport)
-        self._door = ClientDoor(transport, self._waits, sending, routes)
-        self.schedules = Schedules(transport, self._door, routes)
-        self._enqueueing = Enqueueing(transport, self._waits, routes)
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        routes, sending = RouteBook(wire), Sending(wire)
+        self.runs = Runs(wire, routes, sending)
+        self.workflows = RegisteredWorkflows(wire)
+        self._waits = Waits(wire)
+        self._door = ClientDoor(wire, self._waits, sending, routes)
+        self.schedules = Schedules(wire, self._door, routes)
+        self._enqueueing = Enqueueing(wire, self._waits, routes)
+
+    @property
+    def transport(self) -> Transport:
+        """The connection, which a Worker shares. Raises UsageError for the client of a TestEnv, which has none."""
+        from aiki.transport import Transport
+
+        if isinstance(self._wire, Transport):
+            return self._wire
+        raise UsageError("a TestEnv runs itself what its client enqueues: it takes no Worker", hint="env.enqueue(...)")
+
+    async def open(self) -> None:
+        """Begin to receive what is pushed."""
+        await self._waits.open()
+
+    async def close(self) -> None:
+        """Stop to wait for runs; the connection stays with whoever has made it."""
+        await self._waits.close()
 
     @classmethod
     @asynccontextmanager
@@ -80,6 +98,8 @@ class Client:
         Raises Unavailable if no aikid answers there within `timeout`, Denied if NATS refuses us then or its certificate
         cannot be trusted, and ConfigError if a file cannot be used; a wait of more than 2 s is logged.
         """
+        from aiki.transport import DEFAULT_URL, reach  # only here: the client of a TestEnv needs no NATS
+
         given = {"creds": creds, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
         if is_importing_main():
             raise UsageError(
@@ -95,11 +115,11 @@ class Client:
         )
         client = cls(transport)
         try:
-            await client._waits.open()
+            await client.open()
             yield client
         finally:
             with anyio.CancelScope(shield=True):
-                await client._waits.close()
+                await client.close()
                 await transport.close()
 
     @classmethod

@@ -52,7 +52,7 @@ class Execution:
 
     __slots__ = (
         *("_arrivals", "_attempts", "_body", "_host", "_life", "_limits", "_outbox", "_outside"),
-        *("_reading", "_turns", "_workflow", "claimed"),
+        *("_reading", "_turns", "_workflow", "claimed", "fence"),
     )
 
     def __init__(
@@ -60,6 +60,7 @@ class Execution:
     ) -> None:
         """`bench` holds the lease of the session by which the run was claimed: its tasks begin under no other."""
         self.claimed = claimed
+        self.fence: Fence = claimed.fence
         self._workflow = workflow
         self._host = host
         self._limits = limits
@@ -78,14 +79,14 @@ class Execution:
         return f"<Execution of {self.claimed.workflow} {self.fence.run_id}>"
 
     @property
-    def fence(self) -> Fence:
-        """What every write of the claim carries."""
-        return self.claimed.fence
-
-    @property
     def lease(self) -> Lease:
         """The lease of the session by which it was claimed."""
         return self._attempts.lease
+
+    @property
+    def trying(self) -> int:
+        """How many tries of its tasks run now."""
+        return self._attempts.running
 
     # -- called by the worker
 
@@ -236,8 +237,7 @@ class Execution:
         self._body = begun
         self._life.move(Happening.BEGIN)
         self._turns.take()
-        if self._arrivals.behind:
-            self._catch_up()
+        self._catch_up()
 
     def _step(self) -> None:
         """Move everything that can move, and write what has come of it."""
@@ -392,7 +392,7 @@ class Execution:
 
     def _flush(self) -> None:
         """Send the next unit, if none is in flight and there is anything to say."""
-        unit = self._outbox.send(self.claimed.fence, self._life.end)
+        unit = self._outbox.send(self.fence, self._life.end)
         if unit is not None:
             self._host.record(self, unit)
 

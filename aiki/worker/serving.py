@@ -12,13 +12,13 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from aiki.definitions.routes import route_of
 from aiki.execution import Lease, Pools
 from aiki.execution.order import HASH_SEED_VARIES
 from aiki.wire.messages import OpenSession
 from aiki.worker.claims import Claims
 from aiki.worker.intake import Intake
 from aiki.worker.parking import Parking
-from aiki.worker.routes import route_of
 from aiki.worker.runs import Runs
 from aiki.worker.session import Session, SessionCallbacks
 from aiki.worker.slots import Slots

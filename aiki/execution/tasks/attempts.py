@@ -96,6 +96,8 @@ class Attempts:
 
         Without `announce` no start of an `at_most_once` task goes on record yet.
         """
+        if (stand_in := self._bench.stand_in) is not None:
+            call.ask.task = stand_in(call.ask.task)
         prior = self._prior.pop(call.key, None)
         before = self._given_up.get(call.key, 0) if self._given_up else 0
         number = max(before + 1, 1 if prior is None else _next_number(prior))
