@@ -1,0 +1,75 @@
+"""Own which workflows a test's environment runs, and how one is found that nobody has named to it.
+
+No module of workflows is registered anywhere when it is imported. So what a test enqueues by `env.enqueue` is known;
+and a child, or what goes through the client, is looked for where it is named: in the modules of the workflows that are
+known, and in those of the code that asks for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType, ModuleType
+from typing import Any
+
+from aiki.core.errors import UsageError
+from aiki.definitions.registry import Registry
+from aiki.definitions.workflow import Workflow
+
+
+class Served:
+    """The workflows that are known, by route."""
+
+    def __init__(self, workflows: Iterable[Workflow[..., Any]]) -> None:
+        self.registry = Registry(workflows)
+
+    def find(self, name: str, version: str) -> Workflow[..., Any] | None:
+        """Return the workflow of a route; None if it is named neither by those that are known nor by who calls this."""
+        known = self.registry.get(name, version)
+        if known is not None:
+            return known
+        for workflow in self._named():
+            if (workflow.name, workflow.version) == (name, version):
+                self.registry.add(workflow)
+                return workflow
+        return None
+
+    def require(self, name: str, version: str) -> Workflow[..., Any]:
+        """Return the workflow of a route. Raises UsageError if it is not found."""
+        found = self.find(name, version)
+        if found is None:
+            raise UsageError(
+                f"this TestEnv knows no workflow {name!r} version {version!r}, and nothing that calls it names it",
+                hint=f"TestEnv(workflows=[{name.replace('-', '_')}, ...])",
+            )
+        return found
+
+    def _named(self) -> Iterator[Workflow[..., Any]]:
+        for workflow in list(self.registry):
+            yield from _in_scope(workflow.fn.__globals__)
+            yield from _in_scope(_closure(workflow))
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see who asks
+        while frame is not None:
+            yield from _in_scope(frame.f_locals)
+            yield from _in_scope(frame.f_globals)
+            frame = frame.f_back
+
+
+def _in_scope(names: Mapping[str, Any]) -> Iterator[Workflow[..., Any]]:
+    """Yield the workflows that are named there, and in the modules that are named there."""
+    for value in list(names.values()):
+        if isinstance(value, Workflow):
+            yield value
+        elif isinstance(value, ModuleType):
+            yield from (one for one in list(vars(value).values()) if isinstance(one, Workflow))
+
+
+def _closure(workflow: Workflow[..., Any]) -> dict[str, Any]:
+    cells = zip(workflow.fn.__code__.co_freevars, workflow.fn.__closure__ or (), strict=True)
+    found = {}
+    for name, cell in cells:
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue  # not bound yet
+    return found

@@ -1,0 +1,136 @@
+"""Own what one test has of its own: its clock, an engine in memory, a worker; and how the clock goes on.
+
+Two stages know nothing of each other. The clock goes on only while nothing moves, from one date to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiki.core.states import SETTLED
+from aiki.definitions.task import Task
+from aiki.definitions.workflow import Workflow
+from aiki.testing import resting
+from aiki.testing.clock import Clock, ClockLoop
+from aiki.testing.engine import Engine
+from aiki.testing.finding import Served
+from aiki.testing.host import LEAVING, STAYING, Host, Ways
+from aiki.testing.stillness import Stillness, StillWaiting
+from aiki.testing.work import Work
+from aiki.wire.messages import RunStatus, Status
+
+
+class Stage:
+    """Made on the loop of its test."""
+
+    def __init__(
+        self,
+        workflows: Iterable[Workflow[..., Any]],
+        work: Work,
+        stand_in: Callable[[Task[..., Any]], Task[..., Any]],
+        *,
+        always_replay: bool,
+        patience: float,
+    ) -> None:
+        """`stand_in` returns what is tried in the place of a task; `patience` is in seconds of real time."""
+        self.clock = Clock()
+        self.running = asyncio.get_running_loop()
+        self.loop = ClockLoop(self.clock, self.running)  # type: ignore[abstract]  # it is no loop to run
+        self.engine = Engine(lambda: self.clock.now)
+        self.served = Served(workflows)
+        ways = Ways(LEAVING if always_replay else STAYING, stand_in, replays=always_replay)
+        self.host = Host(self.engine, self.clock, self.loop, self.served, ways)
+        self.stillness = Stillness(self.loop, self.host, work, patience)
+        self.engine.on_queued = self.host.claim_soon
+        self.engine.on_told = self.host.told
+        self._moving = asyncio.Lock()
+        self._work = work
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody lets the clock go on, and no task runs in real time."""
+        return not self._moving.locked() and self.host.trying <= self._work.asleep
+
+    def close(self) -> None:
+        """Drop what still runs."""
+        self.host.close()
+
+    def serve(self, name: str, version: str) -> None:
+        """Have runs of a workflow be run. Raises UsageError if nothing that is known or that calls this names it."""
+        self.host.serve(self.served.require(name, version))
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when the clock has gone on by so much; it may go on meanwhile."""
+        over = self.running.create_future()
+        timer = self.loop.call_later(seconds, _end, over)
+        self._work.asleep += 1
+        try:
+            await over
+        finally:
+            self._work.asleep -= 1
+            timer.cancel()
+
+    async def advance(self, microseconds: int) -> None:
+        """Let the clock go on, from date to date, each when nothing moves any more. Raises StillWaiting."""
+        async with self._moving:
+            target = self.clock.now + microseconds
+            await self.stillness.still()
+            while (due_at := self.due_at()) is not None and due_at <= target:
+                self.clock.now = max(self.clock.now, due_at)
+                self.engine.pass_time()
+                self.loop.ring()
+                await self.stillness.still()
+            self.clock.now = target
+
+    async def rest(self) -> None:
+        """Return when nothing is to run soon, and what only waits has left memory. Tasks may run."""
+        await self.stillness.calm()
+        self.host.suspend()
+        await self.stillness.calm()
+
+    async def crash(self) -> None:
+        """Lose the worker, as it is while its tasks run; runs that only wait have left it long before."""
+        await self.rest()
+        self.host.crash()
+        await self.stillness.calm()
+
+    async def end(self, run_id: str) -> RunStatus | None:
+        """Return a run that has ended or needs a person; None if there is none. Raises StillWaiting if it only waits.
+
+        While another part of the test lets the clock go on, that is waited for first.
+        """
+        async with self._moving:
+            await self.stillness.still()
+        run = self.read(run_id)
+        if run is None or run.state in SETTLED:
+            return run
+        await self.rest()
+        run = self.read(run_id)
+        if run is None or run.state in SETTLED:
+            return run
+        raise self.waiting(run)
+
+    def read(self, run_id: str) -> RunStatus | None:
+        """Return a run as it is now."""
+        found = self.engine.answer(Status([run_id])).runs
+        return found[0] if found else None
+
+    def due_at(self) -> int | None:
+        """Return when something happens next by itself."""
+        dates = [at for at in (self.clock.due_at(), self.engine.due_at()) if at is not None]
+        return min(dates, default=None)
+
+    def waiting(self, run: RunStatus) -> StillWaiting:
+        """Return the error for whoever waits for a run that does not move."""
+        return StillWaiting(
+            f"run {run.id} of workflow {run.workflow!r} has not ended: it {resting.waits_for(run)},"
+            " and the test's clock stands still",
+            hint=resting.remedy(run, self.clock.now, due_at=self.due_at()),
+        )
+
+
+def _end(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)

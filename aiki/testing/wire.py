@@ -1,0 +1,155 @@
+"""Own the way of a test's client to the engine: what it is answered, and when.
+
+What is asked for changes at once all that it can: a call returns when nothing is to run soon. Whoever reads finds runs
+that only wait at rest, as they would be found after a while in production. Whoever waits for an end has it, or hears at
+once that nothing moves: nobody else will let the clock go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from aiki.core.errors import AikiError, UsageError
+from aiki.core.states import SETTLED
+from aiki.wire import codec
+from aiki.wire.limits import MESSAGE_BYTES
+from aiki.wire.messages import (
+    ApplySchedules,
+    Enqueue,
+    Find,
+    History,
+    Input,
+    ListRuns,
+    ListSchedules,
+    NextSlots,
+    PutSchedule,
+    Request,
+    RunNews,
+    RunStatus,
+    ShowSchedule,
+    Status,
+    StatusReply,
+    Summary,
+    Watch,
+    Workflows,
+)
+
+if TYPE_CHECKING:
+    from aiki.testing.stage import Stage
+
+R = TypeVar("R")
+_READS: Final = (Find, History, Input, ListRuns, ListSchedules, NextSlots, ShowSchedule, Status, Summary, Workflows)
+_INBOX: Final = "inbox"
+
+
+class MemoryWire:
+    """Implements `aiki.client.wire.Wire` without a connection."""
+
+    namespace = "default"
+    room = MESSAGE_BYTES
+
+    def __init__(self, stage: Stage) -> None:
+        self.on_return: list[Callable[[], None]] = []
+        self._stage = stage
+        self._is_open = True
+        self._push: Callable[[bytes], None] = _nobody
+        self._watched: dict[str, tuple[int, float]] = {}
+        """Of runs whose changes are watched: how much had moved by when, in real time."""
+        self.seen: set[str] = set()
+        """Runs whose end somebody has asked for."""
+        stage.engine.on_news = self._on_news
+
+    def close(self) -> None:
+        """Answer nothing any more."""
+        self._is_open = False
+
+    def check_loop(self) -> None:
+        """Raise UsageError outside of the test's block, and on another loop than its own."""
+        if not self._is_open:
+            raise UsageError(
+                "this TestEnv has left its `async with` block, and its runs are gone", hint="do it inside the block"
+            )
+        if asyncio.get_running_loop() is not self._stage.running:
+            raise UsageError(
+                "this TestEnv was entered on another event loop",
+                hint="enter it in the test itself, or in a fixture of the same loop: async with TestEnv() as env: ...",
+            )
+
+    async def call(self, request: Request[R], *, seconds: float = 0.0) -> R:
+        """Return the engine's answer. Raises the error that it answers with, and StillWaiting."""
+        self.check_loop()
+        stage = self._stage
+        if isinstance(request, Watch):
+            return await self._watch(request)  # type: ignore[return-value]  # the reply of a Watch
+        if type(request) in _READS:
+            await stage.rest()
+            self.seen.update(request.ids if isinstance(request, Status) else ())
+            return stage.engine.answer(request)
+        self._meet(request)
+        reply = stage.engine.answer(request)
+        if type(request) is Enqueue:
+            self._forget_births()
+        await stage.stillness.calm()
+        return reply
+
+    def unserved(self, error: AikiError) -> None:
+        """Do nothing: an engine in memory is always there."""
+
+    async def inbox(self, on_message: Callable[[bytes], None]) -> str:
+        """Let `on_message` have the news of runs that are watched."""
+        self._push = on_message
+        return _INBOX
+
+    # -- private
+
+    def _meet(self, request: Request[Any]) -> None:
+        """Serve the workflows that a request names. Raises UsageError for one that is not found."""
+        match request:
+            case Enqueue():
+                routes = {(run.workflow, run.version) for run in request.runs}
+            case PutSchedule():
+                routes = {(request.schedule.workflow, request.schedule.version)}
+            case ApplySchedules():
+                routes = {(one.workflow, one.version) for one in request.schedules}
+            case _:
+                return
+        for route in routes:
+            self._stage.serve(*route)
+
+    def _forget_births(self) -> None:
+        """Have the client ask about a run when it waits for it, and not trust that its end will be pushed."""
+        for call_back in self.on_return:
+            call_back()
+
+    async def _watch(self, request: Watch) -> StatusReply:
+        """Return the first of the runs; the others are asked for again, so that an error is of one run alone."""
+        run_id, rest = request.ids[0], len(request.ids) - 1
+        self.seen.add(run_id)
+        if request.ends_only:
+            run = await self._stage.end(run_id)
+            return StatusReply([] if run is None else [run], rest)
+        await self._stage.rest()
+        reply = self._stage.engine.answer(Watch([run_id], request.inbox, request.seconds, ends_only=False))
+        for run in reply.runs:
+            self._check_moves(run)
+        return StatusReply(reply.runs, rest)
+
+    def _check_moves(self, run: RunStatus) -> None:
+        """Raise StillWaiting if nothing has moved for long since this run was asked about: a client asks anew."""
+        stage, now = self._stage, time.monotonic()
+        moves = stage.loop.moves
+        before, since = self._watched.get(run.id, (None, now))
+        if moves != before or run.state in SETTLED or not stage.is_idle:
+            self._watched[run.id] = moves, now
+        elif now - since >= stage.stillness.patience:
+            raise stage.waiting(run)
+
+    def _on_news(self, _inbox: str, news: RunNews) -> None:
+        self._push(codec.encode(news))
+
+
+def _nobody(_data: bytes) -> None:
+    """Stand for a client that has not been opened."""

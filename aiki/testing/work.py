@@ -1,0 +1,100 @@
+"""Own what is tried in real time: each task that runs, since when, and the line where it is.
+
+The clock of a test stands still while a task runs, so one that hangs would hang the test: here its line is found.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+from aiki.core.frames import is_users, users_lines, written_at
+from aiki.definitions.task import Task
+from aiki.inside.task_run import task_run
+
+_OUTERMOST: Final = __file__
+
+
+@dataclass(eq=False, slots=True)
+class Try:
+    """A task that runs now."""
+
+    task: Task[..., Any]
+    run_id: str
+    since: float
+    """By `time.monotonic`."""
+    frame: Callable[[], FrameType | None]
+    """Returns the frame that it is at."""
+
+    def where(self) -> str:
+        """Return `file:line in function`, the user's innermost."""
+        line = next(users_lines(self.frame(), outermost=_OUTERMOST), None)
+        return line or f"{written_at(self.task.fn)} in {self.task.name}"
+
+
+class Work:
+    """All tries that run for one test. Threads add theirs, too."""
+
+    def __init__(self) -> None:
+        self._tries: dict[Try, None] = {}
+        self.asleep = 0
+        """Tries that wait for the test's clock: mocks that take their time."""
+
+    def longest(self) -> Try | None:
+        """Return the one that has run for longest; None if none runs in real time."""
+        return next(iter(self._tries.copy()), None)
+
+    def watched(self, task: Task[..., Any]) -> Task[..., Any]:
+        """Return what does the same as a task, and is watched: a plain function in a thread, whatever it says."""
+        made = like(task, self._coroutine(task) if task.is_async else self._function(task))
+        made.executor = "thread"
+        return made
+
+    @contextmanager
+    def _watching(self, task: Task[..., Any], frame: Callable[[], FrameType | None]) -> Iterator[None]:
+        trying = Try(task, task_run().run_id, time.monotonic(), frame)
+        self._tries[trying] = None
+        try:
+            yield
+        finally:
+            del self._tries[trying]
+
+    def _coroutine(self, task: Task[..., Any]) -> Callable[..., Any]:
+        async def tried(*args: Any, **kwargs: Any) -> Any:
+            work = task.fn(*args, **kwargs)
+            with self._watching(task, lambda: _innermost(work)):
+                return await work
+
+        return tried
+
+    def _function(self, task: Task[..., Any]) -> Callable[..., Any]:
+        def tried(*args: Any, **kwargs: Any) -> Any:
+            thread = threading.get_ident()
+            with self._watching(task, lambda: sys._current_frames().get(thread)):  # noqa: SLF001 - documented for this
+                return task.fn(*args, **kwargs)
+
+        return tried
+
+
+def like(task: Task[..., Any], fn: Callable[..., Any]) -> Task[..., Any]:
+    """Return a task that is the same but for its function."""
+    made: Task[..., Any] = object.__new__(type(task))
+    made.__dict__.update(task.__dict__)
+    made.fn = fn
+    return made
+
+
+def _innermost(work: Coroutine[Any, Any, Any]) -> FrameType | None:
+    """Return the user's frame furthest in of a coroutine that waits."""
+    found: FrameType | None = None
+    here: Any = work
+    while isinstance(frame := getattr(here, "cr_frame", None), FrameType):
+        found = frame if found is None or is_users(frame.f_code.co_filename) else found
+        here = here.cr_await
+    return found

@@ -1,0 +1,123 @@
+"""TestEnv: bodies and tasks as in production, on an engine in memory, by a clock that the test moves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from aiki import Event, Retry, WorkflowRun, task, workflow
+from aiki.testing import StillWaiting, TestEnv
+
+pytestmark = pytest.mark.anyio
+approved = Event("approved", type=str)
+
+
+@task
+async def double(number: int) -> int:
+    return 2 * number
+
+
+@task
+def ship(order: str, *, express: bool = False) -> bool:
+    return bool(order)
+
+
+@workflow
+async def naps(run: WorkflowRun, number: int) -> int:
+    doubled = await double.run(run, number)
+    await run.sleep("10m")
+    return doubled + 1
+
+
+@workflow
+async def approval(run: WorkflowRun, order: str) -> str:
+    who = await run.wait_for(approved, timeout="14d")
+    return f"{who}: {await ship.run(run, order, express=True)}"
+
+
+async def test_a_run_with_a_task_and_a_sleep_ends_when_the_clock_has_gone_on() -> None:
+    async with TestEnv() as env:
+        began = env.now()
+        handle = await env.enqueue(naps, 4)
+        await env.advance("10m")
+        assert await handle.result() == 9
+        assert env.now() == began + timedelta(minutes=10)
+
+
+async def test_whoever_waits_for_a_run_that_sleeps_hears_at_once_until_when() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(naps, 4)
+        with pytest.raises(StillWaiting, match="sleeps until 2026-01-01 00:10:00") as caught:
+            await handle.result()
+        assert caught.value.hint == 'await env.advance("10m")'
+
+
+async def test_an_event_and_a_plain_function_in_a_thread_end_a_run() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(approval, "o-1")
+        await handle.send(approved, "bob")
+        assert await handle.result() == "bob: True"
+
+
+@task(retry=Retry.fixed(3, "1m"))
+async def charge(cents: int) -> str:
+    raise AssertionError("the real gateway")
+
+
+@workflow
+async def pays(run: WorkflowRun, cents: int) -> str:
+    return await charge.run(run, cents)
+
+
+@workflow
+async def parent(run: WorkflowRun) -> list[int]:
+    return await run.all([await naps.start(run, number) for number in range(3)])
+
+
+async def test_a_mock_answers_as_it_was_told_one_call_after_the_other() -> None:
+    async with TestEnv() as env:
+        mock = env.mock(charge).fails(TimeoutError(), times=2).returns("c-1", "c-2")
+        first, second, third = [await env.enqueue(pays, cents) for cents in (1, 2, 3)]
+        await env.advance("2m")
+        assert sorted([await first.result(), await second.result(), await third.result()]) == ["c-1", "c-2", "c-2"]
+        assert mock.calls[0] == {"cents": 1}
+
+
+async def test_children_run_too_without_being_named() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(parent)
+        with pytest.raises(StillWaiting, match="waits for a child") as caught:
+            await handle.result()
+        assert caught.value.hint == 'await env.advance("10m")'
+        await env.advance("10m")
+        assert await handle.result() == [1, 3, 5]
+
+
+async def test_a_worker_that_crashes_loses_nothing_that_was_recorded() -> None:
+    async with TestEnv() as env:
+        mock = env.mock(double).returns(8)
+        handle = await env.enqueue(naps, 4)
+        await env.advance("5m")
+        await env.crash_worker()
+        await env.advance("5m")
+        assert await handle.result() == 9
+        assert len(mock.calls) == 1
+
+
+@pytest.mark.parametrize("always_replay", [False, True])
+async def test_a_run_may_replay_after_each_outcome(always_replay: bool) -> None:
+    async with TestEnv(always_replay=always_replay) as env:
+        handle = await env.enqueue(several, 5)
+        await env.advance("5m")
+        assert await handle.result() == 20
+        assert (await handle.status()).claims > 5 if always_replay else (await handle.status()).claims == 1
+
+
+@workflow
+async def several(run: WorkflowRun, count: int) -> int:
+    total = 0
+    for number in range(count):
+        total += await double.run(run, number)
+        await run.sleep("1m")
+    return total

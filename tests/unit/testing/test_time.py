@@ -1,0 +1,195 @@
+"""The clock of a test: it stands while tasks run, and goes on from date to date."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from aiki import (
+    Event,
+    EventTimeout,
+    Retry,
+    RunFailed,
+    RunTimedOut,
+    UsageError,
+    WaitTimeout,
+    WorkflowRun,
+    task,
+    workflow,
+)
+from aiki.testing import StillWaiting, TestEnv
+
+pytestmark = pytest.mark.anyio
+answered = Event("answered", type=int)
+
+
+@task(timeout="20s", retry=Retry.fixed(2, "1m"))
+async def calls() -> str:
+    return "called"
+
+
+@workflow
+async def one_call(run: WorkflowRun) -> str:
+    return await calls.run(run)
+
+
+@workflow
+async def waits_a_week(run: WorkflowRun) -> str:
+    try:
+        return str(await run.wait_for(answered, timeout="7d"))
+    except EventTimeout:
+        return f"gave up at {run.now():%d %B, %H:%M}"
+
+
+@workflow(timeout="1h")
+async def overdue(run: WorkflowRun) -> None:
+    await run.sleep("2h")
+
+
+@workflow
+async def naps_long(run: WorkflowRun) -> list[str]:
+    seen = []
+    for _ in range(3):
+        await run.sleep("1d")
+        seen.append(f"{run.now():%d}")
+    return seen
+
+
+async def test_a_task_that_takes_longer_than_its_timeout_fails_and_is_tried_again() -> None:
+    async with TestEnv() as env:
+        mock = env.mock(calls).takes("30s")
+        handle = await env.enqueue(one_call)
+        await env.advance("5m")
+        with pytest.raises(RunFailed, match="no result within 20 s"):
+            await handle.result()
+        assert len(mock.calls) == 2
+
+
+async def test_a_task_that_takes_its_time_is_not_done_before() -> None:
+    async with TestEnv() as env:
+        env.mock(calls).takes("19s").returns("late")
+        handle = await env.enqueue(one_call)
+        await env.advance("18s")
+        with pytest.raises(StillWaiting):
+            await handle.result()
+        await env.advance("1s")
+        assert await handle.result() == "late"
+
+
+async def test_a_wait_ends_at_its_timeout() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(waits_a_week)
+        with pytest.raises(StillWaiting, match="waits for event 'answered' until 2026-01-08") as caught:
+            await handle.result()
+        assert caught.value.hint == 'await handle.send(answered, ...), or await env.advance("7d")'
+        await env.advance("7d")
+        assert await handle.result() == "gave up at 08 January, 00:00"
+
+
+async def test_a_run_that_is_overdue_fails() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(overdue)
+        await env.advance("1h")
+        with pytest.raises(RunTimedOut):
+            await handle.result()
+
+
+async def test_all_that_is_due_on_the_way_happens_at_its_own_date() -> None:
+    async with TestEnv() as env:
+        began = env.now()
+        handle = await env.enqueue(naps_long)
+        await env.advance(timedelta(days=30))
+        assert await handle.result() == ["02", "03", "04"]
+        assert env.now() == began + timedelta(days=30)
+
+
+async def test_a_wait_with_a_timeout_is_over_as_in_production() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(overdue)
+        with pytest.raises(WaitTimeout, match="has not ended within 60 s"):
+            await handle.result(timeout="1m")
+
+
+# -- what runs in real time
+
+hold = threading.Event()
+
+
+@task
+async def hangs_in_a_coroutine() -> None:
+    await asyncio.Event().wait()  # here
+
+
+@task
+def hangs_in_a_thread() -> None:
+    hold.wait()  # there
+
+
+@workflow
+async def calls_a_coroutine(run: WorkflowRun) -> None:
+    await hangs_in_a_coroutine.run(run)
+
+
+@workflow
+async def calls_a_thread(run: WorkflowRun) -> None:
+    await hangs_in_a_thread.run(run)
+
+
+def line_of(word: str) -> str:
+    lines = Path(__file__).read_text().splitlines()
+    return f"test_time.py:{next(number for number, line in enumerate(lines, 1) if line.endswith(word))}"
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "word"),
+    [(calls_a_coroutine, "hangs_in_a_coroutine", "# here"), (calls_a_thread, "hangs_in_a_thread", "# there")],
+)
+async def test_a_task_that_hangs_ends_the_advance_with_its_name_and_line(of, name, word) -> None:
+    hold.clear()
+    try:
+        async with TestEnv(patience="100ms") as env:
+            handle = await env.enqueue(of)
+            began = env.now()
+            with pytest.raises(
+                StillWaiting, match=rf"task '{name}' of run {handle.run_id} .*test_time.py:\d+ in {name}"
+            ):
+                await env.advance("1h")
+            assert env.now() == began
+            with pytest.raises(StillWaiting, match=name):
+                await handle.result()
+    finally:
+        hold.set()
+
+
+@task
+def works(seconds: float) -> str:
+    time.sleep(seconds)
+    return "done"
+
+
+@task(executor="process", timeout="10ms")
+def computes(seconds: float) -> str:
+    time.sleep(seconds)
+    return "computed"
+
+
+@workflow
+async def two_works(run: WorkflowRun) -> list[str]:
+    return list(await asyncio.gather(works.run(run, 0.05), computes.run(run, 0.05)))
+
+
+async def test_the_clock_stands_while_plain_functions_run_and_process_tasks_run_in_threads() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(two_works)
+        await env.advance("1h")
+        assert await handle.result() == ["done", "computed"]
+
+
+async def test_patience_is_a_time() -> None:
+    with pytest.raises(UsageError, match="longer than nothing"):
+        TestEnv(patience="0s")
