@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from aiki.client.schedule_info import ScheduleInfo, SlotInfo
     from aiki.client.sending import SendOutcome
     from aiki.client.when import When
+    from aiki.definitions.bodies import BodyWarning
     from aiki.definitions.handle import Handle
     from aiki.definitions.status import RunStatus, TaskProgress
     from aiki.definitions.stored import Unreadable
@@ -69,6 +70,7 @@ __all__ = [
     "BlockingClient",
     "BlockingHandle",
     "BlockingSchedule",
+    "BodyWarning",
     "BoundEvent",
     "Call",
     "Child",
@@ -129,6 +131,7 @@ _LATER = {
     "BlockingClient": "aiki.client.blocking",
     "BlockingHandle": "aiki.client.blocking_handle",
     "BlockingSchedule": "aiki.client.blocking_schedules",
+    "BodyWarning": "aiki.definitions.bodies",
     "Client": "aiki.client.client",
     "Handle": "aiki.definitions.handle",
     "NamedCall": "aiki.client.named",

@@ -295,8 +295,9 @@ def workflow(
 
     I/O belongs into tasks. In a body asyncio's is refused. `open()`, sockets, processes and SQLite are told with their
     line, in the worker's log and in the run's history, as a call that is never awaited and a branch whose failure
-    nobody sees are. Python tells nobody of reading and writing what is open already, `os.stat()`, the environment,
-    clocks, random numbers, and drivers in C: nothing of these repeats on replay, and nothing warns of it.
+    nobody sees are. Of clocks, random numbers and the environment, by their usual names, a worker warns when it opens
+    (`BodyWarning`; `# aiki: allow` on the line silences it). Nobody is told of reading and writing what is open
+    already, of `os.stat()`, nor of drivers in C: nothing of these repeats on replay.
 
     A run belongs to the name and version it was enqueued with, until it goes on by another version itself
     (`continue_as_new`); workers serve the versions they have.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiki.client.client import Client
 from aiki.core.duration import Duration
 from aiki.core.errors import Denied, UsageError
+from aiki.definitions import bodies
 from aiki.definitions.registry import Registry
 from aiki.execution import Pools
 from aiki.wire.limits import CLAIM_RUNS
@@ -88,12 +89,14 @@ class Worker:
         return self._options.id
 
     async def __aenter__(self) -> Self:
-        """Open the session and begin to claim.
+        """Open the session and begin to claim. BodyWarnings tell what bodies read that is another on replay.
 
         Raises UsageError without workflows, ConfigError if the lifespan fails, Unavailable without a daemon.
         """
         if not len(self.registry):
             raise UsageError("a worker needs at least one workflow", hint="Worker(client, workflows=[...])")
+        for workflow in self.registry:
+            bodies.warn(workflow.name, workflow.fn)
         await self._shared.enter()
         try:
             await self._open()
@@ -159,6 +162,7 @@ class Worker:
 
     def _on_added(self, workflow: Workflow[..., Any]) -> None:
         if self._serving is not None:
+            bodies.warn(workflow.name, workflow.fn)
             self._serving.serve(workflow)
 
     async def _watch_refusals(self) -> None:
