@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
-from aiki.core.duration import to_seconds
+from aiki.core.duration import to_microseconds, to_seconds
 from aiki.core.errors import UsageError
 from aiki.core.near import nearest
 from aiki.manifest.document import Items, Mapping, Node, Scalar
 from aiki.manifest.variables import Template
+from aiki.payload.typed import Number
 from aiki.wire.subjects import is_token, is_version
 
 T = TypeVar("T")
@@ -63,8 +64,13 @@ def version(node: Node) -> str:
 
 def duration(node: Node) -> float:
     """Return seconds."""
+    return microseconds(node) / 1_000_000
+
+
+def microseconds(node: Node) -> int:
+    """Return a duration in microseconds."""
     try:
-        return to_seconds(text(node))
+        return to_microseconds(text(node))
     except (UsageError, ValueError):
         node.place.refuse(f'{node}, and expected a duration such as "30s", "1h30m" or "250ms"')
 
@@ -150,7 +156,10 @@ class Fields:
 
 
 def json(node: Node) -> object:
-    """Return JSON: plain `null`, `true`, `false` and numbers have YAML 1.2's meaning, all else is text."""
+    """Return JSON: plain `null`, `true`, `false` and numbers have YAML 1.2's meaning, all else is text.
+
+    A fraction keeps its digits.
+    """
     if isinstance(node, Items):
         return [json(item) for item in node.items]
     if isinstance(node, Mapping):
@@ -161,7 +170,7 @@ def json(node: Node) -> object:
         return _WORDS[node.text]
     if _INTEGER.fullmatch(node.text):
         return int(node.text) if len(node.text) <= 4000 else node.text
-    return float(node.text) if _NUMBER.fullmatch(node.text) else node.text
+    return Number(node.text) if _NUMBER.fullmatch(node.text) else node.text
 
 
 def _scalar(node: Node, expected: str) -> Scalar:

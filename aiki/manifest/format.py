@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +16,12 @@ from aiki.core import keyfiles
 from aiki.core.errors import ConfigError
 from aiki.core.near import did_you_mean
 from aiki.core.variables import trimmed
-from aiki.manifest import fields, overrides
+from aiki.manifest import fields, overrides, schedules
 from aiki.manifest.discovery import read
 from aiki.manifest.document import Node, Scalar, read_document
 from aiki.manifest.fields import Fields
 from aiki.manifest.overrides import Overrides
-from aiki.manifest.pending import check_schedules
+from aiki.manifest.schedules import Schedules
 from aiki.manifest.variables import Template
 from aiki.wire.subjects import is_token
 
@@ -57,6 +58,7 @@ class Manifest:
     modules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     path: tuple[Path, ...] = ()
     workflows: Overrides = field(default_factory=dict)
+    schedules: Schedules = field(default_factory=dict)
     worker: WorkerSettings = WorkerSettings()
     client: ClientSettings = ClientSettings()
     profiles: Mapping[str, ClientSettings] = field(default_factory=dict)
@@ -115,13 +117,13 @@ def parse(raw: bytes, file: Path, *, packaged: bool = False) -> Manifest:
     document = read_document(raw, file)
     top = Fields(document, *(_SHARED_KEYS if packaged else _PROJECT_KEYS), what="the manifest")
     top.required("aiki", _format)
-    top.optional("schedules", check_schedules)
     return Manifest(
         file=file,
         project=top.optional("project", fields.token),
         modules=top.optional("modules", fields.table(_module_name, _modules, of="names with their modules")) or {},
         path=() if packaged else _path(top, file),
         workflows=top.optional("workflows", overrides.read) or {},
+        schedules=top.optional("schedules", partial(schedules.read, has_owner="project" in top)) or {},
         worker=top.optional("worker", _worker) or WorkerSettings(),
         client=top.optional("client", _client) or ClientSettings(),
         profiles=top.optional("profiles", fields.table(fields.token, _profile, of="profiles by name")) or {},

@@ -40,7 +40,7 @@ Overrides = Mapping[str, Override]
 
 
 def read(node: Node) -> Overrides:
-    """Return what `workflows` says. Raises ConfigError at a mistake, or where a key is not yet supported."""
+    """Return what `workflows` says. Raises ConfigError at a mistake."""
     return fields.table(fields.token, _override, of="workflows by name")(node)
 
 
@@ -61,7 +61,7 @@ def apply(overrides: Overrides, workflows: Iterable[Workflow[..., Any]], *, file
 
 def _override(node: Node) -> Override:
     override = Fields(node, *_TIMEOUTS, "retry", "retry_from", what="a workflow's settings")
-    given = {name: override.optional(name, _microseconds) for name in _TIMEOUTS}
+    given = {name: override.optional(name, fields.microseconds) for name in _TIMEOUTS}
     return Override(
         {name: value for name, value in given.items() if value is not None},
         override.optional("retry", retry),
@@ -71,7 +71,3 @@ def _override(node: Node) -> Override:
 
 def _retry_from(node: Node) -> RetryFrom:
     return checked_from(fields.choice("failure", "start")(node))
-
-
-def _microseconds(node: Node) -> int:
-    return round(fields.duration(node) * 1_000_000)

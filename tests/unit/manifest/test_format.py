@@ -156,37 +156,6 @@ def test_a_wrong_manifest_is_refused_with_its_place(text, line, column, message)
     assert message in str(caught.value)
 
 
-SCHEDULE = "aiki: 1\nschedules:\n  s: "
-BAD_SCHEDULES = [
-    ("{workflow: w, every: 15m}", "the schedule `s`: schedules are not yet supported"),
-    (
-        '{workflow: w, version: "1.10", cron: 0 2 * * *, timezone: Europe/Berlin, overlap: skip, payload: {a: NO}}',
-        "not yet",
-    ),
-    ("{every: 15m}", "has no `workflow`"),
-    ("{workflow: w}", "both or none of `cron` and `every`"),
-    ('{workflow: w, every: 1m, cron: "* * * * *"}', "both or none of `cron` and `every`"),
-    ("{workflow: w, version: 1.10, every: 1m}", 'expected it in quotes: "1.10"'),
-    ("{workflow: w, every: 1x}", "expected a duration"),
-    ('{workflow: w, cron: "* * *"}', "expected five fields in quotes"),
-    ("{workflow: w, every: 1m, timezone: Europe/Atlantis}", "expected an IANA time zone"),
-    ("{workflow: w, every: 1m, timezone: ../../etc/passwd}", "expected an IANA time zone"),
-    ("{workflow: w, every: 1m, overlap: maybe}", "expected skip, queue, cancel_previous or allow"),
-    ("{workflow: w, every: 1m, catch_up: 2}", "expected none, latest or all"),
-    ("{workflow: w, every: 1m, payload: [1]}", "expected the payload as a map"),
-    ("{workflow: w, every: 1m, priority: 101}", "a whole number from -100 to 100"),
-    ("{workflow: w, every: 1m, queue: q}", "unknown key `queue` in a schedule"),
-]
-
-
-@pytest.mark.parametrize(("text", "message"), BAD_SCHEDULES)
-def test_schedules_are_checked_then_refused(text, message):
-    with pytest.raises(ConfigError) as caught:
-        read(SCHEDULE + text)
-    assert str(caught.value).startswith("/p/aiki.yaml:3:")
-    assert message in str(caught.value)
-
-
 def test_a_cron_without_quotes_is_told_to_use_them():
     with pytest.raises(ConfigError) as caught:
         read("aiki: 1\nschedules:\n  s:\n    workflow: w\n    cron: * * * * *\n")
