@@ -14,10 +14,11 @@ from aiki.client.schedule_orders import SHOWN_SLOTS
 from aiki.client.when import UNCHANGED
 
 if TYPE_CHECKING:
+    from aiki.client.applying import Plan
     from aiki.client.named import NamedCall
     from aiki.client.schedule_info import ScheduleInfo, SlotInfo
     from aiki.client.schedules import Schedules
-    from aiki.client.when import Firing
+    from aiki.client.when import Firing, When
     from aiki.core.duration import Duration
     from aiki.core.errors import AikiError
     from aiki.definitions.call import Call
@@ -209,6 +210,20 @@ class BlockingSchedules:
     def update(self, name: str, call: Call[Any] | NamedCall | None = None, /, **given: Any) -> BlockingSchedule[Any]:
         """Change a schedule; as `Schedules.update`."""
         return self._held(self._portal.call(partial(self._schedules.update, name, call, **given)))
+
+    def apply(
+        self,
+        project: str,
+        declared: Mapping[str, tuple[Call[Any] | NamedCall, When]],
+        /,
+        *,
+        prune: bool = False,
+        dry_run: bool = False,
+        actor: str | None = None,
+    ) -> Plan:
+        """Have the schedules of a project be just these; as `Schedules.apply`."""
+        applied = partial(self._schedules.apply, project, declared, prune=prune)
+        return self._portal.call(partial(applied, dry_run=dry_run, actor=actor))
 
     def get(self, name: str, /, *, result: Result | None = None) -> BlockingSchedule[Any]:
         """Return a schedule by its name; nobody is asked."""

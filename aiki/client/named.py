@@ -22,7 +22,9 @@ from aiki.core.canonical import canonical, digest
 from aiki.core.errors import NotFound, PayloadError, UsageError
 from aiki.core.misfit import Misfit
 from aiki.core.near import nearest
+from aiki.definitions.call import Call
 from aiki.definitions.options import NO_OPTIONS, UNCHANGED, HasOptions, ParentClose, RunOptions, checked_version
+from aiki.definitions.workflow import Workflow
 from aiki.payload import schema
 from aiki.payload.reading import read
 from aiki.wire import declared
@@ -139,6 +141,18 @@ class RouteBook:
         return self._schemas[key]
 
 
+def of_workflow(call: NamedCall, workflow: Workflow[..., Any]) -> Call[Any]:
+    """Return a call by name as one of the workflow, which nobody need have registered: of any version, if it says none.
+
+    Raises PayloadError if its payload does not fit.
+    """
+    what = f"the payload of {workflow.name!r} {workflow.version}"
+    data, _ = encoded(call.payload, parse(msgspec.json.encode(workflow.parameters.schema())), what)
+    workflow.parameters.decode(data)
+    options = _with_timeouts(call.run_options, workflow.declared)
+    return Call(workflow.name, workflow.version, data, result=workflow.result, options=options)
+
+
 def encoded(value: Any, form: Schema, what: str) -> tuple[bytes, str]:
     """Return a value as JSON, read and checked by its schema, and the digest that it has where its type is known.
 
@@ -153,11 +167,11 @@ def encoded(value: Any, form: Schema, what: str) -> tuple[bytes, str]:
     return data, digest(canonical(schema.without_defaults(plain, form, form)))
 
 
-def _with_timeouts(options: RunOptions, route: Route) -> RunOptions:
+def _with_timeouts(options: RunOptions, of_all: Route | RunOptions) -> RunOptions:
     """Return the options, with the timeouts of the workflow if they have none."""
     if options.timeout is not None or options.cancel_timeout is not None:
         return options
-    return structs.replace(options, timeout=route.timeout, cancel_timeout=route.cancel_timeout)
+    return structs.replace(options, timeout=of_all.timeout, cancel_timeout=of_all.cancel_timeout)
 
 
 def _parsed(route: Route) -> Schema:

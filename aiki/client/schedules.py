@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec import structs
 
-from aiki.client import schedule_orders
+from aiki.client import applying, schedule_orders
+from aiki.client.applying import Plan
 from aiki.client.control import person
 from aiki.client.named import NamedCall, RouteBook
 from aiki.client.schedule import Schedule
 from aiki.client.schedule_info import SlotInfo, from_wire
 from aiki.client.schedule_orders import checked_name
-from aiki.client.when import UNCHANGED, WORDS, Firing, changed
+from aiki.client.when import UNCHANGED, WORDS, Firing, When, changed
 from aiki.client.wire import Wire
 from aiki.core.duration import Duration
-from aiki.core.errors import AikiError, Conflict, UsageError
+from aiki.core.errors import AikiError, Conflict, NotFound, UsageError
 from aiki.definitions.call import Call
 from aiki.definitions.handle import Door
 from aiki.definitions.options import NO_OPTIONS
@@ -182,6 +183,25 @@ class Schedules:
             )
         return await self._put(made, is_change=True, result=_result_of(call))
 
+    async def apply(
+        self,
+        project: str,
+        declared: Mapping[str, tuple[Call[Any] | NamedCall, When]],
+        /,
+        *,
+        prune: bool = False,
+        dry_run: bool = False,
+        actor: str | None = None,
+    ) -> Plan:
+        """Have the schedules of a project be just these, by their names; all of it in one commit.
+
+        What has changed fires so from now on; what the project has and does not declare is paused and marked, or with
+        `prune` deleted. With `dry_run` nothing is done: the plan says what would be. Raises Conflict if a name is
+        another project's, or of a schedule that has none; else as `create`, with the name of the schedule.
+        """
+        made = [await self._declared(project, checked_name(name), *one) for name, one in declared.items()]
+        return await applying.apply(self._wire, project, made, prune=prune, dry_run=dry_run, actor=actor)
+
     def get(self, name: str, /, *, result: Result | None = None) -> Schedule[Any]:
         """Return a schedule by its name; nobody is asked. Raises UsageError if that is no name."""
         return Schedule(checked_name(name), self._wire, self._door, result=result)
@@ -226,6 +246,15 @@ class Schedules:
     async def delete_batch(self, names: Iterable[str], *, actor: str | None = None) -> Sequence[AikiError | None]:
         """Delete schedules; of each in order None, or the error of one that does not exist."""
         return await schedule_orders.order(self._wire, names, "delete", actor=actor)
+
+    async def _declared(self, project: str, name: str, call: Call[Any] | NamedCall, when: When) -> NewSchedule:
+        try:
+            spec = changed(Spec(), {word: getattr(when, word) for word in WORDS})
+            run = await self._to_run(call)
+        except (NotFound, UsageError) as error:
+            raise type(error)(f"schedule {name!r}: {error.message}", hint=error.hint, command=error.command) from None
+        made = str(uuid.uuid4())
+        return NewSchedule(made, name, run.workflow, run.version, run.input, spec, run.options, project)
 
     async def _to_run(self, call: Call[Any] | NamedCall) -> NewRun:
         """Return what each slot enqueues, checked. Its id is of no use."""

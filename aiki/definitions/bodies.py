@@ -14,14 +14,11 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, Final
 
-from aiki.definitions.lookups import Lookup, lookups
+from aiki.definitions.lookups import Lookup, is_pythons_own, looked_through
 
-HELPERS: Final = 50
-"""Functions of its module that are looked into for one body."""
 _ALLOWED: Final = re.compile(r"#\s*aiki:\s*allow\b")
 
 _NOW: Final = "use run.now()"
@@ -87,19 +84,7 @@ def warn(workflow: str, fn: Callable[..., Any]) -> None:
 
 def readings(fn: Callable[..., Any]) -> list[Reading]:
     """Return what a workflow's function reads, in the order of its lines, then what the functions that it calls do."""
-    body = inspect.unwrap(fn)
-    if not isinstance(body, FunctionType):
-        return []
-    looked_up = list(lookups(body))
-    helpers = {one.value: None for one in looked_up if _is_helper(one.value, body)}
-    found = _of_function(body, looked_up)
-    for helper in islice(helpers, HELPERS):
-        found += _of_function(helper, lookups(helper))
-    return found
-
-
-def _is_helper(value: Any, body: FunctionType) -> bool:
-    return isinstance(value, FunctionType) and value.__globals__ is body.__globals__ and value is not body
+    return [reading for each, found in looked_through(fn, is_pythons_own) for reading in _of_function(each, found)]
 
 
 def _of_function(fn: FunctionType, looked_up: Iterable[Lookup]) -> list[Reading]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import builtins
 import dis
+import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple
 
 UNKNOWN: Final = object()
+HELPERS: Final = 50
+"""Functions of its module that are looked through for one function."""
+_LEAD_ON: Final = (ModuleType, FunctionType, MethodType, BuiltinMethodType)
 _SILENT: Final = {"CACHE", "EXTENDED_ARG", "NOP", "NOT_TAKEN", "PRECALL", "PUSH_NULL"}
 """Instructions that leave a name alone on its way to what is done with it."""
 _MOVES: Final = {"SWAP", "POP_TOP"}
@@ -34,33 +38,50 @@ class Lookup(NamedTuple):
     """Whether it is called at once, without arguments."""
 
 
-def lookups(fn: FunctionType) -> Iterator[Lookup]:
-    """Yield what the function looks up, and what functions, lambdas and comprehensions inside of it do."""
+Worth = Callable[[Any], bool]
+"""Tells whether it is worth to look where a value is used: each instruction costs ten times what a name does."""
+
+
+def looked_through(fn: Callable[..., Any], worth: Worth) -> Iterator[tuple[FunctionType, list[Lookup]]]:
+    """Yield the function with what it looks up, then so each plain function of its module that it looks up itself."""
+    body = inspect.unwrap(fn)
+    if not isinstance(body, FunctionType):
+        return
+    found = list(lookups(body, worth))
+    yield body, found
+    helpers = {one.value: None for one in found if _is_helper(one.value, body)}
+    yield from ((helper, list(lookups(helper, worth))) for helper in islice(helpers, HELPERS))
+
+
+def lookups(fn: FunctionType, worth: Worth) -> Iterator[Lookup]:
+    """Yield what the function looks up, and what functions, lambdas and comprehensions inside of it do.
+
+    A part of it that uses no value of `worth`, no function and no module, is passed over.
+    """
     closure = zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
-    return _of_code(fn.__code__, fn.__globals__, {name: _content(cell) for name, cell in closure})
+    return _of_code(fn.__code__, fn.__globals__, {name: _content(cell) for name, cell in closure}, worth)
 
 
-def _of_code(code: CodeType, names: Mapping[str, Any], outer: Mapping[str, Any]) -> Iterator[Lookup]:
+def is_pythons_own(value: Any) -> bool:
+    """Tell whether the value, or its class, belongs to Python's own library."""
+    home = getattr(value if isinstance(value, type) else type(value), "__module__", None)
+    return isinstance(home, str) and home in sys.stdlib_module_names and home != "builtins"
+
+
+def _is_helper(value: Any, body: FunctionType) -> bool:
+    return isinstance(value, FunctionType) and value.__globals__ is body.__globals__ and value is not body
+
+
+def _of_code(code: CodeType, names: Mapping[str, Any], outer: Mapping[str, Any], worth: Worth) -> Iterator[Lookup]:
     known = {name: outer.get(name, UNKNOWN) for name in code.co_freevars}
-    if _IMPORT in code.co_code[::2] or any(map(_tells, (*_of_names(code, names), *known.values()))):
+    used = [*(names[name] for name in code.co_names if name in names), *known.values()]
+    if _IMPORT in code.co_code[::2] or any(isinstance(value, _LEAD_ON) or worth(value) for value in used):
         instructions = [one for one in dis.get_instructions(code) if one.opname not in _SILENT]
         known |= _bound(code, instructions)
         yield from _of_instructions(code, instructions, names, known)
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            yield from _of_code(inner, names, known)
-
-
-def _of_names(code: CodeType, names: Mapping[str, Any]) -> Iterator[Any]:
-    return (names[name] for name in code.co_names if name in names)
-
-
-def _tells(value: Any) -> bool:
-    """Tell whether it is worth to look where the value is used: each instruction costs ten times what a name does."""
-    if isinstance(value, (ModuleType, FunctionType, MethodType, BuiltinMethodType)):
-        return True
-    home = getattr(value if isinstance(value, type) else type(value), "__module__", None)
-    return isinstance(home, str) and home in sys.stdlib_module_names and home != "builtins"
+            yield from _of_code(inner, names, known, worth)
 
 
 def _of_instructions(
