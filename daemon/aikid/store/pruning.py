@@ -1,7 +1,7 @@
-"""Delete what no run needs any more: arrivals that it has consumed, and what its earlier generations have left.
+"""Delete what no run needs any more: arrivals that it has consumed, what its earlier generations have left, old slots.
 
-Of these the journals go, and the story but for the line that each of the last has ended with: whoever reads of a run
-that has gone on ten thousand times reads of the last few, and of all that has happened since.
+Of generations the journals go, and the story but for the line that each of the last has ended with: whoever reads of a
+run that has gone on ten thousand times reads of the last few, and of all that has happened since.
 
 Each statement looks at a batch and deletes what may go of it. Whatever says so is final (a run that has ended stays
 ended, a generation that was left is never entered again), so it is read without a lock; rows that another holds are
@@ -23,6 +23,10 @@ KEPT_SECONDS: Final = 24 * 60 * 60
 """For how long a consumed arrival is kept at least: a send that is repeated until then is taken once."""
 KEPT_GENERATIONS: Final = 20
 """So many of those that a run has left last are told of, a line each."""
+KEPT_SLOTS: Final = 1_000
+"""So many slots of a schedule are told of however old they are; others for KEPT_SLOT_DAYS."""
+KEPT_SLOT_DAYS: Final = 90
+_OLD: Final = f"(aiki.now() - {KEPT_SLOT_DAYS} * interval '1 day')"
 _REPEATED_SECONDS: Final = 60
 """For how long the last lines stay whole: by them the repeat of what ended a claim is known."""
 Cursor: TypeAlias = tuple[int | str, ...]
@@ -99,6 +103,35 @@ FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen OFFSET {BATCH} - 1) AS las
 """
 
 
+# The primary key of `slots`, from one schedule to the next, and of each that has any so old `slots_at` from the left.
+_SLOTS: Final = f"""
+WITH RECURSIVE next AS (
+  (SELECT s.schedule_id AS id, 1 AS n FROM aiki.slots s WHERE s.schedule_id > %s::uuid ORDER BY s.schedule_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT s.schedule_id FROM aiki.slots s WHERE s.schedule_id > x.id ORDER BY s.schedule_id LIMIT 1), x.n + 1
+  FROM next x WHERE x.id IS NOT NULL AND x.n < {BATCH}
+), seen AS MATERIALIZED (
+  SELECT x.id, x.n, NOT EXISTS (SELECT FROM aiki.schedules c WHERE c.id = x.id) AS is_gone
+  FROM next x WHERE x.id IS NOT NULL
+), old AS MATERIALIZED (
+  SELECT o.* FROM seen s CROSS JOIN LATERAL (SELECT CASE
+      WHEN s.is_gone THEN 'infinity'
+      WHEN EXISTS (SELECT FROM aiki.slots x WHERE x.schedule_id = s.id AND x.at < {_OLD}) THEN least({_OLD},
+        (SELECT x.at FROM aiki.slots x WHERE x.schedule_id = s.id ORDER BY x.at DESC OFFSET {KEPT_SLOTS} - 1 LIMIT 1))
+    END AS at) AS kept CROSS JOIN LATERAL (
+    SELECT x.schedule_id, x.kind, x.slot_us FROM aiki.slots x
+    WHERE x.schedule_id = s.id AND x.at < kept.at AND (s.is_gone OR NOT x.is_open AND x.result <> 'queued')
+    LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+  ) AS o LIMIT {BATCH}
+), gone AS (
+  DELETE FROM aiki.slots x USING old o
+  WHERE x.schedule_id = o.schedule_id AND x.kind = o.kind AND x.slot_us = o.slot_us RETURNING x.kind
+)
+SELECT (SELECT count(*) FROM gone), last.id::text
+FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen WHERE n = {BATCH}) AS last ON true
+"""
+
+
 class Kind(Enum):
     """What is pruned."""
 
@@ -107,6 +140,7 @@ class Kind(Enum):
     ATTEMPTS = _left("attempts", "run_id", "generation", "key", "attempt")
     TASK_COUNTS = _left("task_counts", "run_id", "generation", "seq")
     STORIES = _STORIES
+    SLOTS = _SLOTS
 
     @property
     def beginning(self) -> Cursor:

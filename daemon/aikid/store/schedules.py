@@ -161,8 +161,8 @@ _KNOWN: Final = "SELECT s.id::text FROM aiki.schedules s WHERE s.id = ANY(%b)"
 _UPDATE: Final = f"""
 UPDATE aiki.schedules s SET project = t.project, workflow = t.workflow, version = t.version, input = t.input,
   spec = t.spec, options = t.options, zones = t.zones, decided_us = t.decided,
-  due_at = CASE WHEN NOT t.paused THEN {_DUE.format("t.look_at")} END, paused = t.paused, note = CASE WHEN t.paused THEN s.note END, vanished = false, updated_at = aiki.now(),
-  revision = s.revision + 1
+  due_at = CASE WHEN NOT t.paused THEN {_DUE.format("t.look_at")} END, paused = t.paused,
+  note = CASE WHEN t.paused THEN s.note END, vanished = false, updated_at = aiki.now(), revision = s.revision + 1
 FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
   AS t(namespace, id, name, project, workflow, version, input, spec, options, zones, decided, look_at, paused)
 WHERE s.id = t.id

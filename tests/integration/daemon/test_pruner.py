@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
+
 import psycopg
 import pytest
 
 from aiki.wire.messages import History
 from aikid.engine import journal
 from aikid.loops.pruner import Pruner
-from aikid.store.pruning import BATCH, KEPT_GENERATIONS, KEPT_SECONDS, Kind
+from aikid.store.pruning import BATCH, KEPT_GENERATIONS, KEPT_SECONDS, KEPT_SLOT_DAYS, KEPT_SLOTS, Kind
 from tests.integration.daemon.asking import running_app
 from tests.integration.daemon.engine import Engine, completed, entry, locked, new_id, onward, unit
+from tests.integration.daemon.firing import declared, put
 from tests.servers import Nats
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
+WAYS = {Kind.CONSUMED: "inbox_taken", Kind.SLOTS: "slots_at"}
 OLD, FRESH = KEPT_SECONDS + 60, KEPT_SECONDS - 60
 ARRIVALS = """
 INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, value, taken_generation, taken_seq)
@@ -158,6 +162,38 @@ async def test_rows_that_another_holds_are_not_waited_for(engine: Engine) -> Non
     assert await prune(engine) == [2]
 
 
+async def slots_of(engine: Engine, count: int, *, days: int, **columns: str) -> str:
+    """Store so many slots of a schedule that is there, the last so many days ago; return its id."""
+    schedule = declared(f"s-{uuid.uuid4().hex}")
+    await put(engine, schedule)
+    given = {"result": "'started'", "is_open": "false"} | columns
+    await engine.execute(
+        f"INSERT INTO aiki.slots (schedule_id, kind, slot_us, at, {', '.join(given)})"
+        f" SELECT %s, 'slot', n, now() - (%s + n) * interval '1 day', {', '.join(given.values())}"
+        " FROM generate_series(0, %s - 1) AS n",
+        schedule.id,
+        days,
+        count,
+    )
+    return schedule.id
+
+
+async def test_old_slots_go_but_for_the_last_of_each_schedule(engine: Engine) -> None:
+    cases = [
+        (await slots_of(engine, KEPT_SLOTS + 20, days=0), KEPT_SLOTS),
+        (await slots_of(engine, KEPT_SLOTS, days=2 * KEPT_SLOT_DAYS), KEPT_SLOTS),
+        (await slots_of(engine, KEPT_SLOTS + 5, days=0, is_open="true"), KEPT_SLOTS + 5),
+        (await slots_of(engine, KEPT_SLOTS + 5, days=0, result="'queued'"), KEPT_SLOTS + 5),
+    ]
+    gone = await slots_of(engine, 7, days=0, is_open="true")
+    await engine.execute("DELETE FROM aiki.schedules WHERE id = %s", gone)
+    assert sum(await prune(engine)) == 27
+    rows = dict(await engine.execute("SELECT schedule_id::text, count(*) FROM aiki.slots GROUP BY 1"))
+    assert rows == dict(cases)
+    await engine.execute("UPDATE aiki.slots SET at = now() - interval '1 day' WHERE schedule_id = %s", cases[0][0])
+    assert await prune(engine) == []
+
+
 async def test_a_daemon_prunes_by_itself(engine: Engine, nats: Nats) -> None:
     """The batch after the first, too, long before its minute of rest is over."""
     run_id = await stored(engine, generation=1)
@@ -177,5 +213,5 @@ async def test_the_ways_to_what_is_pruned_are_indexes(engine: Engine) -> None:
         for kind in Kind:
             cursor = await connection.execute(f"EXPLAIN {kind.value}".encode(), kind.beginning)
             plan = "\n".join([line async for (line,) in cursor])
-            assert ("inbox_taken" if kind is Kind.CONSUMED else "runs_continued") in plan
+            assert WAYS.get(kind, "runs_continued") in plan
             assert "Seq Scan" not in plan
