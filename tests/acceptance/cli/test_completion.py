@@ -97,6 +97,18 @@ def test_tab_offers_runs_then_declared_events_then_what_they_carry(asked, aiki, 
     assert asked("aiki", "event", "send", run_id, "voted", "by=x", "") == ["weight:="]
 
 
+def test_tab_offers_schedules_that_are_not_named_yet_and_the_words_of_their_flags(tab, asked, aiki, worker, flows):
+    for name in ("nightly", "pulse"):
+        aiki("schedule", "create", name, "hello", "--every", "1h")
+    assert asked("aiki", "schedule", "show", "n") == ["nightly"]
+    assert asked("aiki", "schedule", "pause", "pulse", "") == ["nightly"]
+    assert asked("aiki", "schedule", "create", "x", "hello", "n") == ["name="]
+    assert tab("aiki", "schedule", "create", "x", "hello", "--overlap", "c") == ["cancel_previous"]
+    (remembered,) = (flows / "cache" / "aiki").glob("schedules-*.json")
+    remembered.write_text('[["$(touch evil)", "x"], ["night", "x"]]')
+    assert asked("aiki", "schedule", "show", "") == ["night"]
+
+
 def test_tab_offers_what_can_be_served(tab, flows):
     (flows / "reports").mkdir()
     (flows / "reports" / "__init__.py").touch()

@@ -89,6 +89,26 @@ SCHEDULES = [schedule_of({"every": 1_000_000}), schedule_of({"cron": EVIL}), sch
 SLOTS = [{"slot": NOW, "at": NOW, "result": result, "reason": EVIL, "run_id": EVIL} for result in ("started", "failed")]
 
 
+def answer_of_schedules(op: str, request: dict[str, Any]) -> dict[str, Any]:
+    match op:
+        case "schedule_put":
+            result = "exists" if request["schedule"]["name"] == "taken" else "created"
+            return {"result": result, "info": SCHEDULES[1], "reason": EVIL}
+        case "schedule_list":
+            return {"schedules": SCHEDULES}
+        case "schedule_show":
+            return {"info": SCHEDULES[1], "slots": SLOTS}
+        case "schedule_order":
+            return {"outcomes": [{"result": "unknown" if n % 2 else "done"} for n, _ in enumerate(request["names"])]}
+        case "schedule_trigger":
+            return {"slots": SLOTS[:1] if request["name"] == "nightly" else SLOTS[1:]}
+        case "schedule_backfill":
+            return {"slots": SLOTS}
+        case "schedule_next":
+            return {"slots": [[2**62, 2**62]]}
+    raise AssertionError(op)
+
+
 def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
     """Return what a daemon might answer that means harm."""
     item = {"at": NOW, "move": EVIL, "state": state, "reason": EVIL, "actor": EVIL, "key": EVIL, "ok": False}
@@ -120,22 +140,7 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
                     for run in request["runs"]
                 ]
             }
-        case "schedule_put":
-            result = "exists" if request["schedule"]["name"] == "taken" else "created"
-            return {"result": result, "info": SCHEDULES[1], "reason": EVIL}
-        case "schedule_list":
-            return {"schedules": SCHEDULES}
-        case "schedule_show":
-            return {"info": SCHEDULES[1], "slots": SLOTS}
-        case "schedule_order":
-            return {"outcomes": [{"result": "unknown" if n % 2 else "done"} for n, _ in enumerate(request["names"])]}
-        case "schedule_trigger":
-            return {"slots": SLOTS[:1] if request["name"] == "nightly" else SLOTS[1:]}
-        case "schedule_backfill":
-            return {"slots": SLOTS}
-        case "schedule_next":
-            return {"slots": [[2**62, 2**62]]}
-    raise AssertionError(op)
+    return answer_of_schedules(op, request)
 
 
 class HostileDaemon:
