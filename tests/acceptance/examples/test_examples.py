@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from examples.agent import assist, stopped
 from examples.approval import Decision, approve_expense, decided
 from examples.keys import pay_invoice
 from examples.morning import morning_routine
+from examples.nightly import nightly_report
 from examples.onboarding import onboard_user
 from examples.polling import stopped as stopped_watching
 from examples.polling import watch
@@ -181,3 +183,27 @@ def test_the_commands_in_an_example_work(examples_worker: Program, name: str) ->
     for words, says in commands:
         done = aiki(*shlex.split(words), env=examples_worker.env)
         assert done.returncode == {"refused": 6, "fails": 1}.get(says, 0), done.stderr
+
+
+async def test_each_night_is_reported_once_also_one_that_is_made_up_for(client: Client) -> None:
+    call = nightly_report.bind("Berlin")
+    nightly = await client.schedules.create("berlin", call, cron="0 2 * * *", timezone="Europe/Berlin")
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC)
+    nights = await nightly.backfill(start, end)
+    assert [await night.result(timeout=ENOUGH) for night in nights] == [
+        f"Berlin: 72 sales until 2026-01-{day:02} 01:00" for day in (1, 2, 3)
+    ]
+    again = await nightly.backfill(start, end)
+    assert [night.run_id for night in again] == [night.run_id for night in nights]
+    now = await (await nightly.trigger()).result(timeout=ENOUGH)
+    assert now.startswith("Berlin: ")
+    assert [slot.state for slot in (await nightly.info()).slots] == [State.COMPLETED] * 4
+
+
+async def test_what_the_text_of_the_nightly_report_says_can_be_typed(examples_worker: Program) -> None:
+    assert examples_worker.env is not None
+    lines = re.findall(r"^    aiki (schedule .*)$", (EXAMPLES / "nightly.py").read_text(), re.MULTILINE)
+    for line in lines:
+        done = await asyncio.to_thread(aiki, *shlex.split(line), env=examples_worker.env)
+        assert done.returncode == 0, done.stderr
+    assert len(lines) == 5
