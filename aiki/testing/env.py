@@ -15,6 +15,7 @@ from aiki.core.moments import to_datetime
 from aiki.definitions.handle import Handle
 from aiki.definitions.task import Task
 from aiki.definitions.workflow import Workflow
+from aiki.testing.host import LEAVING, STAYING, Ways
 from aiki.testing.leftovers import leftovers
 from aiki.testing.mocks import Mock
 from aiki.testing.stage import Stage
@@ -66,9 +67,8 @@ class TestEnv:
         if self._stage is not None:
             raise UsageError("this TestEnv was entered before: each test makes its own", hint="TestEnv()")
         _check_asyncio()
-        self._stage = Stage(
-            self._workflows, self._work, self._stand_in, always_replay=self._always_replay, patience=self._patience
-        )
+        ways = Ways(LEAVING if self._always_replay else STAYING, self._stand_in, replays=self._always_replay)
+        self._stage = Stage(self._workflows, ways, self._work, patience=self._patience)
         self._wire = MemoryWire(self._stage)
         self._client = Client(self._wire)
         await self._client.open()
@@ -87,7 +87,7 @@ class TestEnv:
         finally:
             await self._client.close()
             self._wire.close()
-            self._stage.close()
+            await self._stage.close()
 
     @property
     def client(self) -> Client:

@@ -17,7 +17,7 @@ from uuid import UUID
 from aiki.definitions.routes import route_of
 from aiki.execution import Bench, Execution, Lease, Limits, Pools
 from aiki.wire.limits import CLAIM_RUNS, MESSAGE_BYTES
-from aiki.wire.messages import Claim, Inbox, OpenSession, Record
+from aiki.wire.messages import Claim, CloseSession, Inbox, OpenSession, Record
 
 if TYPE_CHECKING:
     from aiki.definitions.task import Task
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aiki.wire.messages import Claimed, Page, Told, Unit
 
 _WORKER: Final = "test"
+_SLOTS: Final = 1_000_000
 _FOREVER_SECONDS: Final = 1e9
 STAYING: Final = Limits(linger_seconds=_FOREVER_SECONDS, inline_retry_seconds=_FOREVER_SECONDS)
 """Runs stay in memory while they wait: to read a journal again costs time, and shows nothing."""
@@ -45,6 +46,8 @@ class Ways:
     """Returns what is tried in the place of a task."""
     replays: bool = False
     """Whether a run begins again after each outcome that it has recorded."""
+    slots: int = _SLOTS
+    """How many runs may move at once."""
 
 
 class Host:
@@ -59,12 +62,15 @@ class Host:
         self._served = served
         self._ways = ways
         self._held: dict[str, Execution] = {}
+        self._lingering: set[str] = set()
+        self.recorded = 0
+        """How many units were written."""
         self._pools = Pools()
         self._claims = count(1)
         self._sessions = count(1)
         self._is_claiming = False
         self._bench: Bench
-        self._open()
+        self.open()
 
     @property
     def trying(self) -> int:
@@ -98,11 +104,34 @@ class Host:
         for run in list(self._held.values()):
             run.suspend()
 
+    def open(self) -> None:
+        """Serve all workflows that are known, under a session of its own."""
+        lease = Lease(str(UUID(int=next(self._sessions))), certain_until=math.inf)
+        ways = self._ways
+        self._bench = Bench(
+            *(lease,), now=self.now, room=self.room, pools=self._pools, loop=self._loop, stand_in=ways.stand_in
+        )
+        self._routes = {(one.name, one.version): None for one in self._served.registry}
+        routes = [route_of(one, MESSAGE_BYTES) for one in self._served.registry]
+        self._engine.answer(OpenSession(lease.session, _WORKER, routes))
+        self.claim_soon()
+
+    def drain(self) -> None:
+        """Have all runs be given back, as soon as their tasks that run have ended, and claim nothing more."""
+        self._routes.clear()
+        for run in list(self._held.values()):
+            run.drain()
+
+    def leave(self) -> None:
+        """End the session of a worker that has drained."""
+        self._engine.answer(CloseSession(self._bench.lease.session))
+        self._bench.close()
+
     def crash(self) -> None:
         """Lose all that is not recorded, without a word; another worker takes its place."""
         self._drop()
         self._engine.lose(self._bench.lease.session)
-        self._open()
+        self.open()
 
     def close(self) -> None:
         """Drop all runs, and end the threads."""
@@ -136,29 +165,23 @@ class Host:
         self._soon(run, lambda: run.on_ends(self._engine.answer(Inbox(run.fence.run_id, after, ends=True))))
 
     def lingering(self, run: ClaimedRun) -> None:
-        """Do nothing: there are slots for all."""
+        """Take its slot back."""
+        self._lingering.add(run.fence.run_id)
+        self.claim_soon()
 
     def wants_slot(self, run: ClaimedRun) -> None:
-        """Answer with `run.on_slot()` in the loop's next turn."""
+        """Answer with `run.on_slot()` in the loop's next turn: what has begun goes on, whoever has its slot now."""
+        self._lingering.discard(run.fence.run_id)
         self._soon(run, run.on_slot)
 
     def ended(self, run: ClaimedRun) -> None:
         """Forget a run whose claim is over."""
         if self._held.get(run.fence.run_id) is run:
             del self._held[run.fence.run_id]
+            self._lingering.discard(run.fence.run_id)
+            self.claim_soon()
 
     # -- private
-
-    def _open(self) -> None:
-        lease = Lease(str(UUID(int=next(self._sessions))), certain_until=math.inf)
-        ways = self._ways
-        self._bench = Bench(
-            *(lease,), now=self.now, room=self.room, pools=self._pools, loop=self._loop, stand_in=ways.stand_in
-        )
-        self._routes = {(one.name, one.version): None for one in self._served.registry}
-        routes = [route_of(one, MESSAGE_BYTES) for one in self._served.registry]
-        self._engine.answer(OpenSession(lease.session, _WORKER, routes))
-        self.claim_soon()
 
     def _drop(self) -> None:
         for run in list(self._held.values()):
@@ -174,10 +197,11 @@ class Host:
 
     def _claim(self) -> None:
         self._is_claiming = False
-        if not self._routes:
+        free = self._ways.slots - len(self._held) + len(self._lingering)
+        if not self._routes or free <= 0 or not self._engine.store.queued:
             return
         claim_id = f"claim-{next(self._claims)}"
-        request = Claim(self._bench.lease.session, claim_id, list(self._routes), CLAIM_RUNS)
+        request = Claim(self._bench.lease.session, claim_id, list(self._routes), min(free, CLAIM_RUNS))
         reply = self._engine.answer(request)
         for claimed in reply.runs:
             self._begin(claimed)
@@ -198,6 +222,7 @@ class Host:
             self._meet(start.workflow, start.version)
         if unit.end is not None and unit.end.version is not None:
             self._meet(run.claimed.workflow, unit.end.version)
+        self.recorded += 1
         recorded = self._engine.answer(Record([unit])).units[0]
         if self._ways.replays and unit.entries and unit.end is None:
             run.drain()

@@ -6,46 +6,40 @@ Two stages know nothing of each other. The clock goes on only while nothing move
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 from aiki.core.states import SETTLED
-from aiki.definitions.task import Task
 from aiki.definitions.workflow import Workflow
 from aiki.testing import resting
 from aiki.testing.clock import Clock, ClockLoop
 from aiki.testing.engine import Engine
 from aiki.testing.finding import Served
-from aiki.testing.host import LEAVING, STAYING, Host, Ways
+from aiki.testing.host import Host, Ways
 from aiki.testing.stillness import Stillness, StillWaiting
 from aiki.testing.work import Work
 from aiki.wire.messages import RunStatus, Status
+
+_TURNS: Final = 3
 
 
 class Stage:
     """Made on the loop of its test."""
 
-    def __init__(
-        self,
-        workflows: Iterable[Workflow[..., Any]],
-        work: Work,
-        stand_in: Callable[[Task[..., Any]], Task[..., Any]],
-        *,
-        always_replay: bool,
-        patience: float,
-    ) -> None:
-        """`stand_in` returns what is tried in the place of a task; `patience` is in seconds of real time."""
+    def __init__(self, workflows: Iterable[Workflow[..., Any]], ways: Ways, work: Work, *, patience: float) -> None:
+        """`work` is told of the tasks that run; `patience` is in seconds of real time."""
         self.clock = Clock()
         self.running = asyncio.get_running_loop()
         self.loop = ClockLoop(self.clock, self.running)  # type: ignore[abstract]  # it is no loop to run
         self.engine = Engine(lambda: self.clock.now)
         self.served = Served(workflows)
-        ways = Ways(LEAVING if always_replay else STAYING, stand_in, replays=always_replay)
         self.host = Host(self.engine, self.clock, self.loop, self.served, ways)
         self.stillness = Stillness(self.loop, self.host, work, patience)
         self.engine.on_queued = self.host.claim_soon
         self.engine.on_told = self.host.told
         self._moving = asyncio.Lock()
+        self._asked = 0
         self._work = work
 
     @property
@@ -53,9 +47,11 @@ class Stage:
         """Whether nobody lets the clock go on, and no task runs in real time."""
         return not self._moving.locked() and self.host.trying <= self._work.asleep
 
-    def close(self) -> None:
-        """Drop what still runs."""
+    async def close(self) -> None:
+        """Drop what still runs; coroutines that are cut off have a turn to end in."""
         self.host.close()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
 
     def serve(self, name: str, version: str) -> None:
         """Have runs of a workflow be run. Raises UsageError if nothing that is known or that calls this names it."""
@@ -76,13 +72,22 @@ class Stage:
         """Let the clock go on, from date to date, each when nothing moves any more. Raises StillWaiting."""
         async with self._moving:
             target = self.clock.now + microseconds
-            await self.stillness.still()
+            await self._settle()
             while (due_at := self.due_at()) is not None and due_at <= target:
                 self.clock.now = max(self.clock.now, due_at)
                 self.engine.pass_time()
                 self.loop.ring()
-                await self.stillness.still()
+                await self._settle()
             self.clock.now = target
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Let the clock not go on before a call has its answer, that is on its way to the engine."""
+        self._asked += 1
+        try:
+            yield
+        finally:
+            self._asked -= 1
 
     async def rest(self) -> None:
         """Return when nothing is to run soon, and what only waits has left memory. Tasks may run."""
@@ -94,6 +99,17 @@ class Stage:
         """Lose the worker, as it is while its tasks run; runs that only wait have left it long before."""
         await self.rest()
         self.host.crash()
+        await self.stillness.calm()
+
+    async def stop_worker(self) -> None:
+        """Let the worker drain and go: nobody serves until one starts."""
+        self.host.drain()
+        await self.stillness.still()
+        self.host.leave()
+
+    async def start_worker(self) -> None:
+        """Have a worker serve again."""
+        self.host.open()
         await self.stillness.calm()
 
     async def end(self, run_id: str) -> RunStatus | None:
@@ -129,6 +145,12 @@ class Stage:
             " and the test's clock stands still",
             hint=resting.remedy(run, self.clock.now, due_at=self.due_at()),
         )
+
+    async def _settle(self) -> None:
+        await self.stillness.still()
+        while self._asked:
+            await asyncio.sleep(0)
+            await self.stillness.still()
 
 
 def _end(over: asyncio.Future[None]) -> None:

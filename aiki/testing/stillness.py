@@ -17,6 +17,8 @@ from aiki.testing.work import Work
 
 _TURNS: Final = 4
 """Turns of the loop in which nothing may happen: a task that begins takes one, what a test does meanwhile others."""
+_ROUND_SECONDS: Final = 1.0
+"""How long at least bodies may go on with nothing to record."""
 _LOOK_SECONDS: Final = 0.05
 """How often to look at the tasks that run, while nothing else happens."""
 
@@ -37,17 +39,22 @@ class Stillness:
 
     async def calm(self) -> None:
         """Return when nothing is to run soon. Raises StillWaiting if a body goes round without rest."""
-        loop, began = self._loop, time.monotonic()
-        turns = 0
+        loop, host = self._loop, self._host
+        turns, recorded, since = 0, host.recorded, time.monotonic()
         while turns < _TURNS:
             seen = loop.moves
             await asyncio.sleep(0)
             turns = turns + 1 if loop.moves == seen and not loop.pending else 0
-            if turns == 0 and time.monotonic() - began > self.patience and not self._host.trying:
+            if host.recorded != recorded:
+                recorded, since = host.recorded, time.monotonic()
+            elif turns == 0 and time.monotonic() - since > max(self.patience, _ROUND_SECONDS):
                 raise StillWaiting(
-                    f"runs have gone on for {self.patience:g} s of real time, without a rest and without a task",
-                    hint="await run.sleep(...) or a task in each round of a loop; or TestEnv(patience=...)",
+                    "a body goes round without a rest, a task or anything else to record: the test's clock stands still"
+                    " meanwhile",
+                    hint="await run.sleep(...), or a task, in each round of its loop",
                 )
+        if loop.broken is not None:
+            raise loop.broken
 
     async def still(self) -> None:
         """Return when no task runs either. Raises StillWaiting if one has run for too long."""

@@ -81,19 +81,10 @@ class MemoryWire:
     async def call(self, request: Request[R], *, seconds: float = 0.0) -> R:
         """Return the engine's answer. Raises the error that it answers with, and StillWaiting."""
         self.check_loop()
-        stage = self._stage
         if isinstance(request, Watch):
             return await self._watch(request)  # type: ignore[return-value]  # the reply of a Watch
-        if type(request) in _READS:
-            await stage.rest()
-            self.seen.update(request.ids if isinstance(request, Status) else ())
-            return stage.engine.answer(request)
-        self._meet(request)
-        reply = stage.engine.answer(request)
-        if type(request) is Enqueue:
-            self._forget_births()
-        await stage.stillness.calm()
-        return reply
+        with self._stage.asked():
+            return await self._answer(request)
 
     def unserved(self, error: AikiError) -> None:
         """Do nothing: an engine in memory is always there."""
@@ -104,6 +95,19 @@ class MemoryWire:
         return _INBOX
 
     # -- private
+
+    async def _answer(self, request: Request[R]) -> R:
+        stage = self._stage
+        if type(request) in _READS:
+            await stage.rest()
+            self.seen.update(request.ids if isinstance(request, Status) else ())
+            return stage.engine.answer(request)
+        self._meet(request)
+        reply = stage.engine.answer(request)
+        if type(request) is Enqueue:
+            self._forget_births()
+        await stage.stillness.calm()
+        return reply
 
     def _meet(self, request: Request[Any]) -> None:
         """Serve the workflows that a request names. Raises UsageError for one that is not found."""
@@ -131,8 +135,9 @@ class MemoryWire:
         if request.ends_only:
             run = await self._stage.end(run_id)
             return StatusReply([] if run is None else [run], rest)
-        await self._stage.rest()
-        reply = self._stage.engine.answer(Watch([run_id], request.inbox, request.seconds, ends_only=False))
+        with self._stage.asked():
+            await self._stage.rest()
+            reply = self._stage.engine.answer(Watch([run_id], request.inbox, request.seconds, ends_only=False))
         for run in reply.runs:
             self._check_moves(run)
         return StatusReply(reply.runs, rest)

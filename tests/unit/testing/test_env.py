@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import timedelta
 
 import pytest
 
-from aiki import Event, Retry, WorkflowRun, task, workflow
+from aiki import Event, Retry, RunBlocked, RunCancelled, State, WorkflowRun, task, workflow
 from aiki.testing import StillWaiting, TestEnv
+from aiki.wire.messages import Watch
 
 pytestmark = pytest.mark.anyio
 approved = Event("approved", type=str)
@@ -121,3 +124,73 @@ async def several(run: WorkflowRun, count: int) -> int:
         total += await double.run(run, number)
         await run.sleep("1m")
     return total
+
+
+async def test_events_that_come_together_are_there_before_the_run_moves() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(approval, "o-1")
+        await asyncio.gather(handle.send(approved, "bob"), handle.send(approved, "alice"))
+        assert await handle.result() == "bob: True"
+        assert (await handle.status()).unread == 1
+
+
+async def test_changes_of_a_run_are_watched_while_the_clock_goes_on() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(naps, 4)
+
+        async def watch() -> list[str]:
+            return [str(change.state) async for change in handle.watch()]
+
+        watching = asyncio.create_task(watch())
+        await env.advance("10m")
+        assert await watching == ["sleeping", "queued", "running", "completed"]
+
+
+async def test_whoever_watches_a_run_that_rests_hears_of_it_when_his_patience_is_over() -> None:
+    async with TestEnv(patience="1ms") as env:
+        handle = await env.enqueue(naps, 4)
+        request = Watch([handle.run_id], "inbox", 60.0, ends_only=False)
+        first = await env.client._wire.call(request)
+        assert [run.state for run in first.runs] == [State.SLEEPING]
+        await asyncio.to_thread(time.sleep, 0.002)
+        with pytest.raises(StillWaiting, match="sleeps until"):
+            await env.client._wire.call(request)
+
+
+async def test_a_body_that_goes_round_is_told_of() -> None:
+    async with TestEnv(patience="1ms") as env:
+        with pytest.raises(StillWaiting, match="goes round without a rest"):
+            await env.enqueue(spins)
+
+
+@workflow
+async def spins(run: WorkflowRun) -> None:
+    while True:  # noqa: ASYNC110 - a mistake of a user
+        await asyncio.sleep(0)
+
+
+async def test_a_person_pauses_resumes_cancels_and_retries() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(naps, 4)
+        assert (await handle.pause()).state is State.PAUSED
+        await env.advance("1h")
+        assert (await handle.status()).state is State.PAUSED
+        with pytest.raises(RunBlocked):
+            await handle.result()
+        await handle.resume()
+        assert await handle.result() == 9
+        lost = await env.enqueue(naps, 4)
+        await lost.cancel(reason="not needed")
+        with pytest.raises(RunCancelled, match="not needed"):
+            await lost.result()
+        again = await lost.retry()
+        await env.advance("10m")
+        assert await again.result() == 9
+
+
+async def test_several_parts_of_a_test_may_wait_while_one_lets_the_clock_go_on() -> None:
+    async with TestEnv() as env:
+        handles = [await env.enqueue(naps, number) for number in range(3)]
+        results = asyncio.gather(*(handle.result() for handle in handles))
+        await env.advance("10m")
+        assert await results == [1, 3, 5]
