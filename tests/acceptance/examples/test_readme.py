@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,10 @@ from tests.servers import Program
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-SHOP, EXPENSES = (next(block for block in BLOCKS if block.startswith(f"# {name}.py")) for name in ("shop", "expenses"))
+SHOP, EXPENSES, TEST = (
+    next(block for block in BLOCKS if block.startswith(f"# {name}.py"))
+    for name in ("shop", "expenses", "test_expenses")
+)
 
 
 def command(beginning: str) -> list[str]:
@@ -63,6 +67,13 @@ def test_the_readmes_run_waits_for_its_event(project: Path, aiki_env: dict[str, 
         assert told.returncode == 0, told.stderr
     paid = aiki("wait", "pay-expense@o-1", "--timeout", "1m", env=aiki_env, cwd=project)
     assert re.fullmatch(r'"receipt-[0-9a-f]{8}, approved by Grace"', paid.stdout.strip()), paid.stderr
+
+
+def test_the_readmes_test_passes(tmp_path: Path) -> None:
+    for name, text in (("shop", SHOP), ("expenses", EXPENSES), ("test_expenses", TEST)):
+        (tmp_path / f"{name}.py").write_text(text)
+    run = "import asyncio, test_expenses as t; asyncio.run(t.test_an_expense_is_paid_when_somebody_approves())"
+    subprocess.run([sys.executable, "-c", run], cwd=tmp_path, check=True)
 
 
 def test_the_readmes_example_has_twenty_lines_and_its_other_code_parses() -> None:
