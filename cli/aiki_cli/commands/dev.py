@@ -7,23 +7,14 @@ from typing import Annotated
 import typer
 
 from aiki_cli import options
+from aiki_cli.commands.modules import Modules
 from aiki_cli.session import Session
-from aiki_cli.words import suggestions
 
 
 @options.command
 def dev(
     session: Session,
-    modules: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-m",
-            "--module",
-            metavar="NAME",
-            help="A name of the manifest, or a module. May repeat.",
-            autocompletion=suggestions.modules,
-        ),
-    ] = None,
+    modules: Modules = None,
     example: Annotated[
         str | None, typer.Option("--example", metavar="hello", help="Write an example and run it.")
     ] = None,

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from aiki_cli import options
+from aiki_cli.commands.modules import Modules
 from aiki_cli.session import Session
-from aiki_cli.words import suggestions
 
 DEFAULT_DRAIN = "30s"
 DEFAULT_LEASE = "30s"
@@ -26,16 +26,7 @@ app.callback(invoke_without_command=True)(options.group)
 @options.command
 def start(
     session: Session,
-    modules: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-m",
-            "--module",
-            metavar="NAME",
-            help="A name of the manifest, or a module. May repeat.",
-            autocompletion=suggestions.modules,
-        ),
-    ] = None,
+    modules: Modules = None,
     max_concurrent_runs: Annotated[
         int | None, typer.Option("--max-concurrent-runs", min=1, help="Runs that move at a time; 100 by default.")
     ] = None,

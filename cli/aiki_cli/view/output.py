@@ -94,7 +94,7 @@ class Output:
         """Ask a person, who may also press Ctrl-C. Who is not at a terminal, to read and to type, agrees to nothing."""
         import asyncio
 
-        if not (is_terminal(sys.stdin) and self.talkative):
+        if not self.can_ask:
             return False
         sys.stderr.write(question)
         sys.stderr.flush()
@@ -113,6 +113,11 @@ class Output:
             label = f"{name:6} │" if plain else f"\033[2m{name:6} │\033[0m"
             sys.stderr.write(f"{label} {coloured(line)}\n")
             sys.stderr.flush()
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person is there who may be asked."""
+        return is_terminal(sys.stdin) and self.talkative
 
     @property
     def talkative(self) -> bool:

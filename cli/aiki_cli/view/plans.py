@@ -1,0 +1,61 @@
+"""Own how it is shown what an apply does, or would do, to schedules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from aiki.client.applying import conflict
+from aiki_cli import exits
+from aiki_cli.view.found import Drawing, End, Line, Rows
+
+if TYPE_CHECKING:
+    from aiki.client.applying import Change, Plan
+
+_DONE: Final = {"create": "created", "update": "updated", "pause": "paused", "delete": "deleted"}
+_SIGNS: Final = {"create": "+", "update": "~", "pause": "‖", "delete": "-", "refused": "!"}
+
+
+def rows(plan: Plan, *, code: int = exits.OK) -> Rows:
+    """Return the plan, done or not; `code` is the exit code, unless a change is refused."""
+    refused = plan.having("refused")
+    return Rows(
+        [_line(change, is_done=plan.is_done) for change in plan.changes],
+        page=lambda: _page(plan),
+        document=lambda changes: {"project": plan.project, "is_done": plan.is_done, "changes": changes},
+        end=End(code, error=conflict(refused)) if refused else End(code),
+    )
+
+
+def lines(plan: Plan) -> list[str]:
+    """Return the plan for people, a line for each change: what it is called, what is done, and to what of it."""
+    return [_told(change, is_done=plan.is_done) for change in plan.pending]
+
+
+def counted(changes: Sequence[Change]) -> str:
+    """Return how many schedules would be created, updated, paused or deleted, in words."""
+    counts = Counter(_DONE[change.action] for change in changes)
+    many = " and ".join(f"{count:,} {word}" for word, count in counts.items())
+    return f"{many.replace(' ', ' schedules would be ' if len(changes) > 1 else ' schedule would be ', 1)}"
+
+
+def _line(change: Change, *, is_done: bool) -> Line:
+    value = {"name": change.name, "action": change.action, "fields": list(change.fields), "reason": change.reason}
+    cells = [change.name, _word(change, is_done=is_done), ",".join(change.fields), change.reason]
+    return Line(value, cells, change.name)
+
+
+def _page(plan: Plan) -> Sequence[Drawing]:
+    same = len(plan.changes) - len(plan.pending)
+    told = [f"{same:,} {'schedule is' if same == 1 else 'schedules are'} as declared"] if same else []
+    return [*lines(plan), *(told or ([] if plan.pending else ["no schedule is declared, and there is none"]))]
+
+
+def _told(change: Change, *, is_done: bool) -> str:
+    why = f"  ({', '.join(filter(None, [*change.fields, change.reason]))})" if change.fields or change.reason else ""
+    return f"{_SIGNS[change.action]} {_word(change, is_done=is_done):8} {change.name}{why}"
+
+
+def _word(change: Change, *, is_done: bool) -> str:
+    return _DONE.get(change.action, change.action) if is_done else change.action
