@@ -7,6 +7,8 @@ from typing import Final
 
 OK: Final = 0
 RUN_FAILED: Final = 1
+WARNED: Final = 1
+"""A check that was to be strict has warned."""
 USAGE: Final = 2
 RUN_CANCELLED: Final = 3
 RUN_TIMED_OUT: Final = 4

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Final, NoReturn
 
-_RUN_USER_CODE: Final = frozenset({"worker", "dev", "apply"})
+_RUN_USER_CODE: Final = frozenset({"worker", "dev", "apply", "check"})
 _INTERRUPTED: Final = 130
 _UNWRITABLE: Final = 74
 

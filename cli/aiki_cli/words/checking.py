@@ -1,0 +1,106 @@
+"""Own what a check of the manifest and of the user's modules finds, where there is no server to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from aiki import AikiError, When
+from aiki.client.when import from_spec, next_firings
+from aiki.core.near import nearest
+from aiki.definitions.bodies import readings
+from aiki.definitions.catalogue import Entry, entry_of
+from aiki_cli.words.declared import call_of
+
+if TYPE_CHECKING:
+    from aiki import Workflow
+    from aiki.definitions.registry import Registry
+    from aiki.manifest import Manifest
+    from aiki.manifest.schedules import Declared
+
+FIRINGS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What works, and may not be meant so."""
+
+    place: str
+    """`file:line`."""
+    what: str
+    instead: str | None = None
+    """What to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSchedule:
+    """A schedule of the manifest, with when it fires next."""
+
+    name: str
+    workflow: str
+    version: str | None
+    when: When
+    next: Sequence[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """All that was found."""
+
+    file: Path | None
+    """The manifest."""
+    project: str | None
+    workflows: Sequence[Entry]
+    schedules: Sequence[CheckedSchedule]
+    warnings: Sequence[Warned]
+    problems: Sequence[AikiError]
+    """What would be refused."""
+
+
+def check(manifest: Manifest | None, registry: Registry) -> Checked:
+    """Return what is found of the manifest, whose format was checked when it was read, and of the workflows."""
+    warnings = [one for workflow in registry for one in _of_body(workflow)]
+    entries, schedules, problems = [], [], []
+    for workflow in registry:
+        try:
+            entries.append(entry_of(workflow))
+        except AikiError as error:
+            problems.append(error)
+    for name, declared in (manifest.schedules if manifest else {}).items():
+        schedules.append(made := _schedule(name, declared))
+        warnings += _of_schedule(made, declared, registry)
+        try:
+            call_of(name, declared, registry)
+        except AikiError as error:
+            problems.append(error)
+    file, project = (manifest.file, manifest.project) if manifest else (None, None)
+    return Checked(file, project, entries, schedules, warnings, problems)
+
+
+def _schedule(name: str, declared: Declared) -> CheckedSchedule:
+    when = from_spec(declared.spec)
+    words = dict(zip((field.name for field in fields(when)), astuple(when), strict=True))
+    return CheckedSchedule(name, declared.workflow, declared.version, when, next_firings(FIRINGS, **words))
+
+
+def _of_body(workflow: Workflow[..., Any]) -> list[Warned]:
+    told = ((one, f"{one.file}:{one.line}") for one in readings(workflow.fn))
+    return [Warned(place, one.told_of(workflow.name), one.instead) for one, place in told]
+
+
+def _of_schedule(schedule: CheckedSchedule, declared: Declared, registry: Registry) -> list[Warned]:
+    place, found = str(declared.place), []
+    if not schedule.next:
+        found.append(Warned(place, f"schedule {schedule.name!r} fires no more"))
+    names = {workflow.name for workflow in registry}
+    versions = {workflow.version for workflow in registry if workflow.name == schedule.workflow}
+    if not versions or (schedule.version or next(iter(versions))) not in versions:
+        route = f"{schedule.workflow!r}" + (f" {schedule.version}" if schedule.version else "")
+        meant = nearest(schedule.workflow, names - {schedule.workflow}) if not versions else None
+        what = f"schedule {schedule.name!r}: no module here holds workflow {route}, so its payload is not checked"
+        asked = f" (did you mean {meant!r}?)" if meant else ""
+        found.append(Warned(place, what + asked, meant and f"workflow: {meant}"))
+    return found
