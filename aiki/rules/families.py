@@ -16,6 +16,7 @@ from aiki.rules.checking import check_run, is_derived, is_uuid
 from aiki.rules.enqueueing import Stored
 from aiki.wire.limits import FAMILY_DEPTH
 from aiki.wire.messages import NewRun, Outcome, Recorded, Started, StartOp, Unit
+from aiki.wire.messages.options import ParentClose
 
 TOO_DEEP: Final = Recorded(
     "refused",
@@ -112,3 +113,19 @@ def stopped(state: State | None, *, is_owned: bool) -> Outcome:
     if not is_owned:
         return Outcome("refused", message="another run has started it, or nobody: it is not this run's to cancel")
     return Outcome("taken")
+
+
+def hears(state: State, generation: int, *, asked_in: int) -> bool:
+    """Tell whether a run that stands so hears of the end of another, for which a generation of it has asked."""
+    return state not in TERMINAL and generation == asked_in
+
+
+def closes(parent: State, parent_close: ParentClose, child: State, *, is_told: bool, is_child_told: bool) -> bool:
+    """Tell whether a child is cancelled with what its parent has come to: an end, or a cancel that it has taken in.
+
+    `is_told` and `is_child_told` say whether they were told to end. `wait` leaves to the parent's body how its children
+    end, and counts no more when that is cancelled.
+    """
+    if child in TERMINAL or is_child_told:
+        return False
+    return parent_close == "cancel" or (parent_close == "wait" and (is_told or parent is State.CANCELLED))

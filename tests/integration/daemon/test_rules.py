@@ -39,6 +39,7 @@ from aiki.wire.messages import (
     Sent,
     TimerAsk,
     Unit,
+    Wake,
 )
 from aikid.engine import control
 from aikid.store import claims, rescue
@@ -381,3 +382,17 @@ async def test_a_cancel_is_what_the_rule_says(engine: Engine, force: bool) -> No
             assert now.standing == standing, case
             told = obeyed is Obeyed.REQUESTED
             assert now.moves == (1 + again if told else standing.state is not case.standing.state), case
+
+
+async def test_a_wake_is_what_the_rule_says(engine: Engine) -> None:
+    cases = list(order_cases())
+    for words in (frozenset({controlling.WAKE}), frozenset({controlling.WAKE, "op"}), frozenset({"op"})):
+        cases += [Case(Standing(State.WAITING, 1, CLAIM, news=3, waits=words), End(Move.WAIT)) for _ in range(2)]
+    await put(engine, cases)
+    request = Wake([case.id for case in cases], id=next_id(), actor="alice")
+    (reply,) = (await control.wake(engine.pool, engine.namespace, request)).replies
+    for case, ordered, now in zip(cases, reply.outcomes, await found(engine, cases), strict=True):
+        obeyed, standing = controlling.wake(case.standing)
+        assert (ordered.result, ordered.state, now.standing) == (obeyed.value, standing.state, standing), case
+        assert now.moves == (standing.state is not case.standing.state), case
+    assert {one.result for one in reply.outcomes} == {"done", "requested", "refused", "too_late"}
