@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from aiki.core.errors import AikiError, Conflict, Overloaded, RunEnded, Unavailable, UsageError
-from aiki.core.states import State
+from aiki.core.states import TERMINAL, State
 from aiki.rules.standing import Standing
 from aiki.wire.limits import UNREAD_EVENTS
 from aiki.wire.messages import Enqueued, NewRun, Outcome, Refusal
@@ -54,6 +54,11 @@ def is_retried(run: NewRun, same_key: Stored) -> bool:
     """Tell whether the run that has the key of an enqueue is to be retried by it: it has failed, by its timeout too."""
     is_same = same_key.digest == run.digest
     return is_same and run.options.on_conflict == "retry_failed" and same_key.state is State.FAILED
+
+
+def frees(run: NewRun, holder: State) -> bool:
+    """Tell whether the run that has the key of a new one gives it up to that: it has ended, as it may be."""
+    return run.options.on_conflict == "restart" and holder in TERMINAL
 
 
 def told(run: NewRun, answer: Enqueued, outcome: Outcome) -> Enqueued:

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, product
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
 import pytest
 from msgspec import Raw
 
 from aiki.core.states import TRANSITIONS, Move, State
-from aiki.rules import arriving, claiming, controlling, crashing, recording
+from aiki.rules import arriving, claiming, controlling, crashing, enqueueing, recording
 from aiki.rules.arriving import Fired, Known
 from aiki.rules.claiming import Queued
 from aiki.rules.controlling import Obeyed
@@ -41,10 +41,11 @@ from aiki.wire.messages import (
     Unit,
     Wake,
 )
+from aiki.wire.messages.options import OnConflict
 from aikid.engine import control
 from aikid.store import claims, rescue
 from aikid.store.rescue import Lost
-from tests.integration.daemon.engine import VERSION, Engine, entry, event, op
+from tests.integration.daemon.engine import VERSION, Engine, entry, event, new_run, op
 from tests.integration.daemon.standings import Case, found, next_id, put
 
 pytestmark = pytest.mark.anyio
@@ -396,3 +397,18 @@ async def test_a_wake_is_what_the_rule_says(engine: Engine) -> None:
         assert (ordered.result, ordered.state, now.standing) == (obeyed.value, standing.state, standing), case
         assert now.moves == (standing.state is not case.standing.state), case
     assert {one.result for one in reply.outcomes} == {"done", "requested", "refused", "too_late"}
+
+
+@pytest.mark.parametrize("on_conflict", get_args(OnConflict))
+async def test_who_has_a_key_gives_it_up_as_the_rule_says(engine: Engine, on_conflict: OnConflict) -> None:
+    cases = [Case(Standing(state, 1, CLAIM)) for state in State]
+    await put(engine, cases)
+    async with await psycopg.AsyncConnection.connect(engine.database) as connection, connection.cursor() as cursor:
+        rows = [("default", "flow", case.id, case.id) for case in cases]
+        await cursor.executemany(
+            "INSERT INTO aiki.keys (namespace, workflow, key, run_id) VALUES (%s, %s, %s, %s)", rows
+        )
+    runs = [new_run(key=case.id, on_conflict=on_conflict, digest="0" * 32) for case in cases]
+    answers = await engine.enqueue(*runs)
+    for case, run, answer in zip(cases, runs, answers, strict=True):
+        assert (answer.created and answer.id == run.id) == enqueueing.frees(run, case.standing.state), case
