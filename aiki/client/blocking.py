@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 from typing_extensions import TypeVar
 
 from aiki.client.blocking_handle import AsyncClient, BlockingHandle, walk
-from aiki.client.blocking_schedules import BlockingSchedules
 from aiki.client.portal import Connect, Portal
 from aiki.definitions.handle import Handle
 
 if TYPE_CHECKING:
+    from aiki.client.blocking_schedules import BlockingSchedules
     from aiki.client.matching import RunCount, RunFilter
     from aiki.client.named import NamedCall
     from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
@@ -235,7 +235,6 @@ class BlockingClient(Generic[Client_co]):
 
     def __init__(self, portal: Portal[Client_co]) -> None:
         self.runs = BlockingRuns(portal)
-        self.schedules = BlockingSchedules(portal)
         self.workflows = BlockingWorkflows(portal)
         self._portal = portal
 
@@ -243,6 +242,13 @@ class BlockingClient(Generic[Client_co]):
     def aio(self) -> Client_co:
         """The async client of this process, for code on the portal's loop."""
         return self._portal.client
+
+    @property
+    def schedules(self) -> BlockingSchedules:
+        """The schedules of the namespace."""
+        from aiki.client.blocking_schedules import BlockingSchedules
+
+        return BlockingSchedules(self._portal)
 
     @overload
     def enqueue(self, call: Call[R], /) -> BlockingHandle[R]: ...

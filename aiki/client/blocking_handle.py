@@ -34,8 +34,12 @@ class AsyncClient(Protocol):
     """A client whose methods are awaited."""
 
     runs: Runs
-    schedules: Schedules
     workflows: RegisteredWorkflows
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of the namespace."""
+        ...
 
     async def enqueue(self, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Enqueue one run."""

@@ -18,7 +18,6 @@ from aiki.client.door import ClientDoor
 from aiki.client.enqueueing import AnyCall, Enqueueing, refusal
 from aiki.client.named import NamedCall, RouteBook
 from aiki.client.runs import Runs
-from aiki.client.schedules import Schedules
 from aiki.client.sending import Sending
 from aiki.client.waits import Waits
 from aiki.client.wire import Wire
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from aiki.client.blocking import BlockingClient
+    from aiki.client.schedules import Schedules
     from aiki.core.duration import Duration
     from aiki.definitions.call import Call
     from aiki.definitions.options import OnConflict
@@ -51,13 +51,12 @@ class Client:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        routes, sending = RouteBook(wire), Sending(wire)
-        self.runs = Runs(wire, routes, sending)
+        self._routes, sending = RouteBook(wire), Sending(wire)
+        self.runs = Runs(wire, self._routes, sending)
         self.workflows = RegisteredWorkflows(wire)
         self._waits = Waits(wire)
-        self._door = ClientDoor(wire, self._waits, sending, routes)
-        self.schedules = Schedules(wire, self._door, routes)
-        self._enqueueing = Enqueueing(wire, self._waits, routes)
+        self._door = ClientDoor(wire, self._waits, sending, self._routes)
+        self._enqueueing = Enqueueing(wire, self._waits, self._routes)
 
     @property
     def transport(self) -> Transport:
@@ -139,6 +138,13 @@ class Client:
 
         keys = {"creds": creds, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
         return connect(partial(cls.connect, url, namespace=namespace, timeout=timeout, **keys))
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of the namespace."""
+        from aiki.client.schedules import Schedules  # few programs have to do with them
+
+        return Schedules(self._wire, self._door, self._routes)
 
     # -- enqueue
 

@@ -305,4 +305,4 @@ def _check(options: RunOptions) -> None:
 def _taken(name: str, reply: PutReply) -> Conflict:
     hint = f'await client.schedules.update("{name}", ...)'
     what = reply.reason or f"schedule {name!r} is there already, and differs"
-    return Conflict(what, hint=hint, command=f"aiki schedule update {name} ...")
+    return Conflict(what, hint=hint, command=f"aiki schedule show {name}")

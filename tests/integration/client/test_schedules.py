@@ -136,7 +136,7 @@ async def test_a_name_that_is_taken_is_refused_and_a_repeat_changes_nothing(clie
     assert first == again
     with pytest.raises(Conflict, match="'nightly' is there already, and differs") as caught:
         await create("nightly", report.bind(Scope("other")), every="1h")
-    assert caught.value.command == "aiki schedule update nightly ..."
+    assert caught.value.command == "aiki schedule show nightly"
 
 
 async def test_many_are_listed_by_name_and_ordered_at_once(client: Client) -> None:
