@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aiki import UsageError
 from aiki_cli import options
 from aiki_cli.commands import schedule_options as flags
 from aiki_cli.session import Session
@@ -131,17 +132,31 @@ def update(
         window=window,
     )
     told = _options(label, priority, run_timeout, cancel_timeout)
-    if workflow is None and version is None and given is None and not pairs and not told:
-        return partial(_update, session, name, None, when, has_pairs=False)
+    change = _CallChange(workflow, version, given, pairs or (), told)
+    return partial(_update, session, name, change, when)
 
-    def changed(call: NamedCall) -> NamedCall:
-        """Return what it enqueues, with what was typed in the place of what was before."""
-        before = dict(call.payload) if given is None and workflow is None else given or {}
-        made = payload.with_pairs(before, pairs or ())
-        route = (call.workflow, version or call.version) if workflow is None else (workflow, version)
-        return replace(call, workflow=route[0], version=route[1], payload=made).options(**told)
 
-    return partial(_update, session, name, changed, when, has_pairs=bool(pairs))
+@dataclass(frozen=True)
+class _CallChange:
+    """What was typed of the call that a schedule enqueues."""
+
+    workflow: str | None
+    version: str | None
+    payload: Mapping[str, Any] | None
+    pairs: Sequence[str]
+    options: Mapping[str, Any]
+
+    def __bool__(self) -> bool:
+        return any((self.workflow, self.version, self.payload is not None, self.pairs, self.options))
+
+    def of(self, call: NamedCall) -> NamedCall:
+        """Return the call with that in the place of what was before. Raises UsageError, PayloadError."""
+        before = call.payload if self.payload is None and self.workflow is None else self.payload or {}
+        if not isinstance(before, Mapping):
+            raise UsageError("its payload cannot be read, so no member of it can be changed", hint="-p JSON: all of it")
+        made = payload.with_pairs(dict(before), self.pairs)
+        workflow, version = self.workflow or call.workflow, self.version or (None if self.workflow else call.version)
+        return replace(call, workflow=workflow, version=version, payload=made).options(**self.options)
 
 
 def _options(
@@ -160,10 +175,10 @@ async def _create(session: Session, name: str, call: NamedCall, when: Mapping[st
     return _declared(session, made, "created")
 
 
-async def _update(session: Session, name: str, changed: Any, when: Mapping[str, Any], *, has_pairs: bool) -> Line:
+async def _update(session: Session, name: str, change: _CallChange, when: Mapping[str, Any]) -> Line:
     client = await session.client()
-    call = None if changed is None else changed((await client.schedules.get(name).info(slots=0)).call)
-    with in_flags(), explaining_pairs(has_pairs=has_pairs):
+    call = change.of((await client.schedules.get(name).info(slots=0)).call) if change else None
+    with in_flags(), explaining_pairs(has_pairs=bool(change.pairs)):
         made = await client.schedules.update(name, call, **when)
     return _declared(session, made, "updated")
 

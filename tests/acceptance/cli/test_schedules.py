@@ -70,7 +70,18 @@ def test_an_interval_fires_by_itself_and_each_run_sees_its_own_slot(ours):
     slots = wait_until_sync(fired, 30)
     runs = ours("status", *[slot["run"] for slot in slots], "-o", "jsonl").lines
     assert {json.loads(run)["schedule"]["slot"] for run in runs} == {slot["slot"] for slot in slots}
-    assert ours("schedule", "pause", "pulse").code == 0
+
+
+def test_slots_that_pass_while_it_is_paused_are_missed_and_shown_as_one_with_the_reason(ours):
+    ours("schedule", "create", "pulse", "hello", "--every", "1s")
+    ours("schedule", "pause", "pulse")
+    (due,) = ours("schedule", "next", "pulse", "-n", "1", "-o", "ids").lines
+    wait_until_sync(lambda: ours("schedule", "next", "pulse", "-n", "1", "-o", "ids").lines[0] > due, 30)
+    assert ours("schedule", "resume", "pulse").code == 0
+    slots = ours("schedule", "show", "pulse", "-o", "json").json["slots"]
+    (missed,) = [slot for slot in slots if slot["result"] == "missed"]
+    assert (missed["reason"], missed["count"] >= 1, missed["run"]) == ("paused", True, None)
+    assert f"{missed['count']:,} missed".removeprefix("1 ") in ours("schedule", "show", "pulse", "-o", "table").out
 
 
 def test_what_is_said_can_be_tried_without_a_server(aiki):

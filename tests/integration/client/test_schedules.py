@@ -139,6 +139,17 @@ async def test_a_name_that_is_taken_is_refused_and_a_repeat_changes_nothing(clie
     assert caught.value.command == "aiki schedule show nightly"
 
 
+async def test_a_name_that_a_project_owns_is_refused_and_an_update_leaves_it_to_its_project(client: Client) -> None:
+    call = report.bind(Scope("all"))
+    await client.schedules.apply("shop", {"nightly": (call, When(every=HOUR))})
+    with pytest.raises(Conflict, match="schedule 'nightly' belongs to project 'shop'"):
+        await client.schedules.create("nightly", call, every="1h")
+    since = (await client.schedules.update("nightly", every="2h")).seen
+    assert since is not None
+    assert (since.project, since.when.every) == ("shop", 2 * HOUR)
+    assert [one.name for one in await client.schedules.list(project="shop")] == ["nightly"]
+
+
 async def test_many_are_listed_by_name_and_ordered_at_once(client: Client) -> None:
     names = [f"s-{number:03}" for number in range(250)]
     for name in names:

@@ -146,3 +146,10 @@ def test_a_preview_counts_the_slots_and_names_the_first_and_the_last() -> None:
     assert "2 slots of nightly would be fired" in slots.preview("nightly", [first, last])
     assert slots.counted([first, last, replace(last, result="skipped")]) == "2 started, 1 skipped"
     assert slots.rows([replace(first, result="failed", reason="too big")], said=None).end.code == 65
+
+
+def test_who_changes_what_a_manifest_declares_is_told_and_what_comes_next_is_said_to_people_alone() -> None:
+    served, talk = replace(NIGHTLY, served=True), "it is declared in the manifest of shop"
+    assert [said.partition(":")[0] for said in schedules.remarks(served, "updated", is_talkative=False)] == [talk]
+    (said,) = schedules.remarks(replace(served, project=None, next=None), "created", is_talkative=True)
+    assert said == "✓ created nightly; it fires no more: aiki schedule show nightly"
