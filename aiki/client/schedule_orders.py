@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from aiki.client.control import person
+from aiki.client.run_ids import RunIds
 from aiki.client.schedule_info import ScheduleInfo, SlotInfo, from_wire, slot_from_wire
 from aiki.client.when import Firing, checked_count, checked_overlap
 from aiki.client.wire import Wire
@@ -72,7 +72,8 @@ async def firings(wire: Wire, name: str, count: int) -> list[Firing]:
 
 async def trigger(wire: Wire, name: str, actor: str | None = None) -> str:
     """Fire a schedule now, and return the run's id. Raises NotFound, or PayloadError if its enqueue is refused."""
-    reply = await wire.call(TriggerSchedule(checked_name(name), str(uuid.uuid4()), actor or person()))
+    run_id = RunIds().next()  # a repeat finds the run by it
+    reply = await wire.call(TriggerSchedule(checked_name(name), run_id, actor or person()))
     (fired,) = await _fired(wire, name, reply)
     if fired.run_id is None:
         raise PayloadError(f"schedule {name!r} could not be fired: {fired.reason or fired.result}", hint=_look(name))
