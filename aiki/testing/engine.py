@@ -11,15 +11,18 @@ from typing import Any, Final, TypeVar
 
 from aiki.core.errors import Unsupported
 from aiki.rules.checking import check_request
+from aiki.rules.declaring import check_request as check_schedules
 from aiki.testing.memory import (
     claims,
     control,
     enqueue,
     errands,
+    firing,
     listing,
     reads,
     record,
     retries,
+    schedules,
     sends,
     sessions,
     status,
@@ -28,6 +31,8 @@ from aiki.testing.memory import (
 from aiki.testing.memory.store import Store
 from aiki.testing.memory.watching import Watching
 from aiki.wire.messages import (
+    ApplySchedules,
+    BackfillSchedule,
     Cancel,
     Claim,
     CloseSession,
@@ -37,9 +42,13 @@ from aiki.wire.messages import (
     Inbox,
     Input,
     ListRuns,
+    ListSchedules,
+    NextSlots,
     OpenSession,
+    OrderSchedules,
     Page,
     Pause,
+    PutSchedule,
     Record,
     RenewSession,
     Request,
@@ -47,9 +56,11 @@ from aiki.wire.messages import (
     Retry,
     RunNews,
     Send,
+    ShowSchedule,
     Status,
     Summary,
     Told,
+    TriggerSchedule,
     Wake,
     Watch,
     Workflows,
@@ -80,6 +91,14 @@ TABLE: Final[dict[type[Request[Any]], Callable[[Store, Any], Any]]] = {
     Input: reads.input_of,
     Summary: reads.summary,
     Workflows: reads.workflows,
+    PutSchedule: schedules.put,
+    ApplySchedules: schedules.apply,
+    OrderSchedules: schedules.order,
+    ListSchedules: schedules.list_schedules,
+    ShowSchedule: schedules.show,
+    NextSlots: schedules.next_slots,
+    TriggerSchedule: firing.trigger,
+    BackfillSchedule: firing.backfill,
 }
 """What carries out each operation."""
 
@@ -100,6 +119,7 @@ class Engine:
     def answer(self, request: Request[R]) -> R:
         """Carry out a request, and all that is due by it. Raises what aikid answers with."""
         check_request(request)
+        check_schedules(request)
         if (carry_out := TABLE.get(type(request))) is None:
             raise Unsupported(f"this engine does not know {request.op!r}")
         self._watching.note(request)
@@ -113,13 +133,15 @@ class Engine:
         self._settle()
 
     def due_at(self) -> int | None:
-        """Return when something is due next: a run, its deadline; None if nothing ever is by itself."""
-        return self.store.due_at()
+        """Return when something is due next: a run, its deadline, a schedule; None if nothing ever is by itself."""
+        dates = [one.look_at for one in self.store.schedules.values()]
+        return min((date for date in (self.store.due_at(), *dates) if date is not None), default=None)
 
     def pass_time(self) -> None:
         """Do all that is due."""
         for run in self.store.pop_due():
             control.pass_due(self.store, run)
+        firing.fire_due(self.store)
         self._settle()
 
     def _settle(self) -> None:

@@ -28,8 +28,19 @@ def claim(store: Store, request: Claim) -> ClaimReply:
         return ClaimReply(store.now(), alive=False)
     queued = [_queued(run) for route in dict.fromkeys(request.routes) for run in _of(store, route)]
     picked, more = pick(queued, limit=request.limit, limit_bytes=_INPUT_BYTES, holds_suspect=_holds_suspect(session))
-    runs = [_claimed(store, store.runs[one.id], session, request.claim_id) for one in picked]
+    runs = [take(store, store.runs[one.id], session, request.claim_id) for one in picked]
     return ClaimReply(store.now(), runs=runs, more=more)
+
+
+def take(store: Store, run: Run, session: Session, claim_id: str) -> Claimed:
+    """Claim a queued run for a session, and say what it needs to go on."""
+    now = store.now()
+    run.started_at = now if run.started_at is None else run.started_at
+    if run.generation and run.began_at is None:
+        run.began_at = now
+    store.move(run, claimed(run.standing, claim_id), Move.CLAIM, actor=session.worker)
+    session.hold(run)
+    return _described(run)
 
 
 def page(store: Store, request: Page) -> PageReply:
@@ -38,8 +49,7 @@ def page(store: Store, request: Page) -> PageReply:
     if request.tried_after is not None:
         tries = [one for one in life.last_tries() if one.key > request.tried_after]
         return PageReply(attempts=page_of(tries, weights.of_attempt, MESSAGE_BYTES))
-    entries = life.journal[request.after : request.after + _PAGE_ENTRIES]
-    return PageReply(page_of(entries, weights.of_entry, PAGE_BYTES))
+    return PageReply(page_of(life.told(request.after, _PAGE_ENTRIES), weights.of_entry, PAGE_BYTES))
 
 
 def _of(store: Store, route: tuple[str, str]) -> list[Run]:
@@ -53,16 +63,6 @@ def _queued(run: Run) -> Queued:
 
 def _holds_suspect(session: Session) -> bool:
     return any(is_suspect(run.standing.crash_count) for run in session.runs.values())
-
-
-def _claimed(store: Store, run: Run, session: Session, claim_id: str) -> Claimed:
-    now = store.now()
-    run.started_at = now if run.started_at is None else run.started_at
-    if run.generation and run.began_at is None:
-        run.began_at = now
-    store.move(run, claimed(run.standing, claim_id), Move.CLAIM, actor=session.worker)
-    session.hold(run)
-    return _described(run)
 
 
 def _described(run: Run) -> Claimed:
@@ -81,7 +81,7 @@ def _described(run: Run) -> Claimed:
         started_at=began_at,
         key=run.options.key,
         labels=dict(run.labels),
-        entries=list(run.life.journal),
+        entries=run.life.told(),
         length=len(run.life.journal),
         attempts=tries,
         tries=len(tries),

@@ -13,7 +13,7 @@ from aiki.testing.memory.run import Deadline, Run
 from aiki.testing.memory.sends import declared_of, send_one
 from aiki.testing.memory.store import NAMESPACE, Store
 from aiki.wire import declared
-from aiki.wire.limits import BATCH_RUNS, MESSAGE_BYTES
+from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Enqueue, Enqueued, EnqueueReply, NewRun, Sent
 
 
@@ -27,7 +27,7 @@ def enqueue(store: Store, request: Enqueue) -> EnqueueReply:
 def put(store: Store, run: NewRun) -> Enqueued:
     """Store a run if it is new, and send it what it is sent with that."""
     try:
-        check_run(run, room=MESSAGE_BYTES)
+        check_run(run, room=store.room)
         _check_first(store, run)
     except AikiError as error:
         return refused(run.id, error)

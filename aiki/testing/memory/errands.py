@@ -21,7 +21,7 @@ def do(store: Store) -> None:
     """Do all errands, and those that they leave. Children first: one that ends at once leaves an errand itself."""
     while store.closing or store.telling:
         if store.closing:
-            _close(store, store.closing.popleft())
+            close(store, store.closing.popleft())
         else:
             tell(store, store.telling.popleft())
 
@@ -36,7 +36,9 @@ def tell(store: Store, telling: Telling) -> None:
     store.reach(hearer, [arriving.CHILD])
 
 
-def _close(store: Store, closing: Closing) -> None:
+def close(store: Store, closing: Closing) -> None:
+    """Cancel the children that shall not outlive what their parent has come to."""
+    closing.run.closing -= 1
     for link in closing.links:
         if _closes(closing.run, link) and not link.child.is_over and link.child.cancel_seq is None:
             cancels.cancel(store, link.child, _BY_PARENT)

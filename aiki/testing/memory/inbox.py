@@ -158,11 +158,11 @@ class RunInbox:
             return InboxReply(rows, self.news)
         return InboxReply(fit, fit[-1].number, more=True)
 
-    def ends(self, after: int, generation: int) -> InboxReply:
+    def ends(self, after: int, generation: int, most: int = LIST_ITEMS) -> InboxReply:
         """Return the ends of children beyond a number that entries of a generation have taken, as many as fit."""
         taken = (number for number, (in_which, _) in self.taken.items() if in_which == generation)
         rows = [self.rows[number] for number in sorted(taken) if number > after and self.rows[number].kind == "child"]
-        fit = page_of(rows[:LIST_ITEMS], weights.of_arrival, MESSAGE_BYTES)
+        fit = page_of(rows[:most], weights.of_arrival, MESSAGE_BYTES)
         if len(fit) == len(rows):
             return InboxReply(rows, self.news)
         return InboxReply(fit, fit[-1].number, more=True)

@@ -39,6 +39,7 @@ def past_of(run: Run, unit: Unit | None = None) -> Past:
             if (place := asked.get(link.start_id, 0)) is not None
         ],
         frozenset(key for (key, _), one in run.life.tries.items() if is_start(one)),
+        is_closing=run.closing > 0,
     )
 
 

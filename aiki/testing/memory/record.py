@@ -16,7 +16,6 @@ from aiki.testing.memory import families, onward
 from aiki.testing.memory.run import Run
 from aiki.testing.memory.sends import send_op
 from aiki.testing.memory.store import Store
-from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import End, Record, Recorded, RecordReply, Unit
 
 
@@ -28,9 +27,9 @@ def record(store: Store, request: Record) -> RecordReply:
 def write(store: Store, unit: Unit) -> Recorded:
     """Write a unit if it holds."""
     try:
-        check_unit(unit, room=MESSAGE_BYTES)
+        check_unit(unit, room=store.room)
         if unit.starts or unit.stops:
-            check_family(unit, room=MESSAGE_BYTES)
+            check_family(unit, room=store.room)
     except PayloadError as error:
         return Recorded("refused", error.message)
     run = store.runs.get(unit.fence.run_id)

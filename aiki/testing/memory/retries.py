@@ -21,7 +21,7 @@ from aiki.rules.standing import Standing
 from aiki.testing.memory import pasts
 from aiki.testing.memory.run import Deadline, Life, Link, Run
 from aiki.testing.memory.store import Store, Telling
-from aiki.wire.limits import FAMILY_ENTRIES, FAMILY_RUNS, MESSAGE_BYTES
+from aiki.wire.limits import FAMILY_ENTRIES, FAMILY_RUNS
 from aiki.wire.messages import Redone, Retry, RetryReply
 
 AS_IT_FAILED = Retry([])
@@ -30,7 +30,7 @@ AS_IT_FAILED = Retry([])
 def retry(store: Store, request: Retry) -> RetryReply:
     """Retry the runs, and say of each what has come of it. Raises PayloadError for an input that is none."""
     if request.input:
-        check_payload(bytes(request.input), what="the input", room=MESSAGE_BYTES)
+        check_payload(bytes(request.input), what="the input", room=store.room)
         request = replace(request, start=True)
     return RetryReply([renew(store, run_id, request) for run_id in request.ids])
 
@@ -168,6 +168,7 @@ def _stand(store: Store, renewal: _Renewal, new: Run) -> None:
     new.count_unread()
     old.count_unread()
     store.add(new)
+    store.reopen_slot(new)
     key = (old.workflow, old.options.key or "")
     if store.keys.get(key) is old:
         store.keys[key] = new

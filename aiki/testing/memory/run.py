@@ -59,9 +59,14 @@ class Life:
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Add entries to the journal."""
-        for entry in entries:  # what one takes is marked in the inbox
-            self.journal.append(replace(entry, takes=()) if entry.takes else entry)
+        for entry in entries:
+            self.journal.append(entry)
             self.tasks += is_task(entry.key)
+
+    def told(self, after: int = 0, most: int | None = None) -> list[Entry]:
+        """Return entries as a worker is told of them: what they have taken the inbox alone says."""
+        entries = self.journal[after : None if most is None else after + most]
+        return [replace(entry, takes=()) if entry.takes else entry for entry in entries]
 
     def note(self, unit: Unit, now: int) -> None:
         """Take in the tries of a unit: what went wrong stands, and of what was said the last."""
@@ -154,6 +159,8 @@ class Run:
     depth: int = 0
     children: dict[str, Link] = field(default_factory=dict)
     """By the ids of their starts."""
+    closing: int = 0
+    """How often its children are still to be told to end."""
     hearers: list[Link] = field(default_factory=list)
     """Starts of others that have found it, and who hear of its end."""
 

@@ -10,7 +10,7 @@ from aiki.rules.checking import check_send
 from aiki.testing.memory.run import RouteKey, Run
 from aiki.testing.memory.store import Store, no_run
 from aiki.wire import declared
-from aiki.wire.limits import MESSAGE_BYTES, UNREAD_EVENTS
+from aiki.wire.limits import UNREAD_EVENTS
 from aiki.wire.messages import Inbox, InboxReply, Outcome, Send, SendOp, SendReply, Sent
 
 _WHY: Final = {
@@ -26,7 +26,7 @@ def send(store: Store, request: Send) -> SendReply:
 
 def _checked(store: Store, event: Sent) -> Outcome:
     try:
-        check_send(event, room=MESSAGE_BYTES)
+        check_send(event, room=store.room)
     except PayloadError as error:
         return Outcome("refused", message=error.message)
     return send_one(store, event)

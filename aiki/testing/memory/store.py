@@ -16,6 +16,8 @@ from aiki.core.states import Move, State, sources
 from aiki.rules import arriving
 from aiki.rules.standing import Standing
 from aiki.testing.memory.run import Deadline, Link, RouteKey, Run
+from aiki.testing.memory.schedule import Schedule
+from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import Arrival, Route, Told
 
 NAMESPACE: Final = "default"
@@ -58,16 +60,22 @@ class Closing(NamedTuple):
 
 
 class Store:
-    """The runs of one engine, in one namespace. `now` is its clock: microseconds since 1970."""
+    """The runs of one engine, in one namespace. `now` is its clock: microseconds since 1970.
 
-    def __init__(self, now: Callable[[], int]) -> None:
+    `room` is how many bytes a message may have.
+    """
+
+    def __init__(self, now: Callable[[], int], *, room: int = MESSAGE_BYTES) -> None:
         self.now = now
+        self.room = room
         self.runs: dict[str, Run] = {}
         self.keys: dict[tuple[str, str], Run] = {}
         """Who holds the idempotency key of a workflow: the newest of its origin."""
         self.routes: dict[RouteKey, Route | None] = {}
         """Those that were ever enqueued to, with what a worker has said of them."""
         self.sessions: dict[str, Session] = {}
+        self.schedules: dict[str, Schedule] = {}
+        """By name."""
         self.queued: dict[RouteKey, dict[str, Run]] = {}
         self.telling: deque[Telling] = deque()
         self.closing: deque[Closing] = deque()
@@ -102,6 +110,15 @@ class Store:
         """Return when a run is stored now: each later than the one before, which lists and claims go by."""
         self._created_at = max(self.now(), self._created_at + 1)
         return self._created_at
+
+    def reopen_slot(self, run: Run) -> None:
+        """Have the slot of a run that is retried be open again."""
+        fired = run.options.fired
+        schedule = None if fired is None else self.schedules.get(fired.schedule)
+        if fired is not None and schedule is not None:
+            row = schedule.slots.get((fired.kind, fired.slot))
+            if row is not None and row.run_id == run.origin_id:
+                row.is_open = True
 
     # -- how they stand
 
@@ -153,6 +170,7 @@ class Store:
         # Whom it starts from here on is none of those: it may be what takes back what the others did.
         links = [link for link in run.children.values() if link.owned]
         if links:
+            run.closing += 1
             self.closing.append(Closing(run, links))
 
     def _placed(self, run: Run) -> None:
