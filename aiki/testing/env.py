@@ -115,6 +115,11 @@ class TestEnv:
         Raises as `Workflow.enqueue`.
         """
         stage = self._inside()
+        if not isinstance(workflow, Workflow):
+            raise UsageError(
+                f"env.enqueue() takes a workflow and its arguments, not {workflow!r}",
+                hint="env.client.enqueue(...) takes a name with its payload, and what workflow.bind(...) returns",
+            )
         stage.served.registry.add(workflow)
         return await workflow.enqueue(self.client, *args, **kwargs)
 

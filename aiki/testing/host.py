@@ -5,6 +5,7 @@ It must never decide what a run does next, nor when the clock goes on.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from aiki.core.keys import task_of
+from aiki.definitions import stored
 from aiki.definitions.routes import route_of
 from aiki.execution import Bench, Execution, Lease, Limits, Pools
 from aiki.wire.limits import CLAIM_RUNS, MESSAGE_BYTES
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from aiki.testing.engine import Engine
     from aiki.testing.finding import Served
     from aiki.wire.messages import Claimed, Page, Told, Unit
+
+log = logging.getLogger("aiki.testing")
 
 _WORKER: Final = "test"
 _SLOTS: Final = 1_000_000
@@ -222,6 +227,7 @@ class Host:
             self._meet(start.workflow, start.version)
         if unit.end is not None and unit.end.version is not None:
             self._meet(run.claimed.workflow, unit.end.version)
+        _log_failures(run, unit)
         self.recorded += 1
         recorded = self._engine.answer(Record([unit])).units[0]
         if self._ways.replays and unit.entries and unit.end is None:
@@ -232,3 +238,13 @@ class Host:
         """Serve a workflow that a run names; one that is not found is queued, as without a worker for it."""
         if (workflow := self._served.find(name, version)) is not None:
             self.serve(workflow)
+
+
+def _log_failures(run: ClaimedRun, unit: Unit) -> None:
+    """Log where a body, or the last try of a task, has failed: who runs tests shows that beside what they assert."""
+    failed = [(f"task {task_of(one.key)!r}", one.value) for one in unit.entries if not one.ok and task_of(one.key)]
+    if unit.end is not None:
+        failed.append((f"workflow {run.claimed.workflow!r}", unit.end.error))
+    for what, error in failed:
+        if (failure := stored.read_failure(error)) is not None:
+            log.warning("run %s: %s failed:\n%s", unit.fence.run_id, what, failure.traceback)

@@ -34,6 +34,8 @@ class Mock(Generic[R]):
     A call for which nothing is left is one of the real task. Each word returns the mock: `mock.fails(...).returns(1)`.
     """
 
+    __slots__ = ("_sleep", "_steps", "_takes", "calls", "task")  # so that nothing else can be set by mistake
+
     def __init__(self, task: Task[..., R], sleep: Callable[[float], Awaitable[None]]) -> None:
         """`sleep` returns when the test's clock has gone on by so many seconds."""
         self.task = task

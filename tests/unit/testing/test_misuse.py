@@ -220,3 +220,35 @@ asyncio.run(main())
 
 def test_nothing_of_a_server_is_needed() -> None:
     subprocess.run([sys.executable, "-c", PROGRAM], check=True)
+
+
+@pytest.mark.anyio
+async def test_what_is_no_workflow_is_refused_where_it_is_enqueued() -> None:
+    async with TestEnv() as env:
+        for wrong in ("greeting", greeting.bind("bob")):
+            with pytest.raises(UsageError, match="takes a workflow and its arguments"):
+                await env.enqueue(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_a_mock_takes_no_other_words() -> None:
+    async with TestEnv() as env:
+        with pytest.raises(AttributeError, match="return_value"):
+            env.mock(greet).return_value = "hello"  # type: ignore[attr-defined]
+
+
+@pytest.mark.anyio
+async def test_where_a_task_and_a_body_failed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with TestEnv() as env:
+        env.mock(greet).runs(bad_greeting)
+        handle = await env.enqueue(greeting, "bob")
+        await env.advance("1m")
+        with pytest.raises(RunFailed):
+            await handle.result()
+    body, _ = [record.getMessage() for record in caplog.records]
+    assert "in bad_greeting" in body
+    assert "task 'greet' failed" in body
+
+
+def bad_greeting(name: str) -> str:
+    raise LookupError(name)
