@@ -67,7 +67,8 @@ class TestEnv:
         if self._stage is not None:
             raise UsageError("this TestEnv was entered before: each test makes its own", hint="TestEnv()")
         _check_asyncio()
-        ways = Ways(LEAVING if self._always_replay else STAYING, self._stand_in, replays=self._always_replay)
+        limits = LEAVING if self._always_replay else STAYING
+        ways = Ways(limits, self._stand_in, self._body, replays=self._always_replay)
         self._stage = Stage(self._workflows, ways, self._work, patience=self._patience)
         self._wire = MemoryWire(self._stage)
         self._client = Client(self._wire)
@@ -100,14 +101,16 @@ class TestEnv:
         """Return the time of the test's clock, which begins on 1 January 2026."""
         return to_datetime(self._inside().clock.now)
 
-    def mock(self, task: Task[P, R], /) -> Mock[R]:
-        """Return the mock of a task, which is told what its calls come to. The same task has the same mock each time.
+    def mock(self, of: Task[P, R] | Workflow[P, R], /) -> Mock[R]:
+        """Return the mock of a task, or of a child workflow, which is told what its calls come to; the same each time.
 
-        It is known by its function: a task with other options is the same.
+        It is known by its function: a task with other options is the same. Tell it before the run calls the task.
         """
-        if not isinstance(task, Task):
-            raise UsageError(f"env.mock() takes a task, not {task!r}", hint="env.mock(my_task).returns(...)")
-        return self._mocks.setdefault(task.fn, Mock(task, self._sleep))
+        if not isinstance(of, Task | Workflow):
+            raise UsageError(
+                f"env.mock() takes a task or a workflow, not {of!r}", hint="env.mock(my_task).returns(...)"
+            )
+        return self._mocks.setdefault(of.fn, Mock(of, self._sleep))
 
     async def enqueue(self, workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Enqueue a run, and return its handle when it has gone as far as it goes at once.
@@ -156,6 +159,10 @@ class TestEnv:
         watched = self._work.watched(task)
         mock = self._mocks.get(task.fn)
         return watched if mock is None else mock.stand_in(watched)
+
+    def _body(self, workflow: Workflow[..., Any]) -> Workflow[..., Any]:
+        mock = self._mocks.get(workflow.fn)
+        return workflow if mock is None else mock.body_of(workflow)
 
 
 def _check_asyncio() -> None:

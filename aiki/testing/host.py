@@ -49,6 +49,8 @@ class Ways:
     limits: Limits
     stand_in: Callable[[Task[..., Any]], Task[..., Any]]
     """Returns what is tried in the place of a task."""
+    body: Callable[[Workflow[..., Any]], Workflow[..., Any]]
+    """Returns what is run in the place of a workflow."""
     replays: bool = False
     """Whether a run begins again after each outcome that it has recorded."""
     slots: int = _SLOTS
@@ -215,7 +217,7 @@ class Host:
 
     def _begin(self, claimed: Claimed) -> None:
         workflow = self._served.require(claimed.workflow, claimed.version)
-        run = Execution(claimed, workflow, self, bench=self._bench, limits=self._ways.limits)
+        run = Execution(claimed, self._ways.body(workflow), self, bench=self._bench, limits=self._ways.limits)
         self._held[claimed.fence.run_id] = run
         if claimed.wanted is None:
             run.start()

@@ -1,4 +1,4 @@
-"""Own what stands in for a task: what it answers, one call after the other, and what it was called with."""
+"""Own what stands in for a task, or for the body of a workflow: what it answers, and what it was called with."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import PayloadError, UsageError
 from aiki.definitions.task import Task
+from aiki.definitions.workflow import Workflow
+from aiki.inside.workflow_run import WorkflowRun
 from aiki.testing.work import like
 
 R = TypeVar("R")
@@ -29,24 +32,27 @@ class _Step:
 
 
 class Mock(Generic[R]):
-    """What is tried in the place of a task. What it is told comes to pass in that order, each at a call of its own.
+    """What is tried in the place of a task, or run as a workflow. What it is told comes to pass in that order.
 
-    A call for which nothing is left is one of the real task. Each word returns the mock: `mock.fails(...).returns(1)`.
+    Each comes at a call of its own, of a workflow at a run. If nothing is left for one, the task itself is tried. Each
+    word returns the mock: `mock.fails(...).returns(1)`.
     """
 
-    __slots__ = ("_sleep", "_steps", "_takes", "calls", "task")  # so that nothing else can be set by mistake
+    __slots__ = ("_of", "_runs", "_sleep", "_steps", "_takes", "calls")  # so that nothing else can be set by mistake
 
-    def __init__(self, task: Task[..., R], sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(self, of: Task[..., R] | Workflow[..., R], sleep: Callable[[float], Awaitable[None]]) -> None:
         """`sleep` returns when the test's clock has gone on by so many seconds."""
-        self.task = task
+        self._of = of
         self.calls: list[dict[str, Any]] = []
         """The arguments of each call by name, those that were left out with their defaults; of each try, in order."""
         self._sleep = sleep
         self._steps: list[_Step] = []
+        self._runs: dict[tuple[str, int, int], _Step | None] = {}
+        """What runs came to, of a workflow: a body that begins again goes the same way."""
         self._takes = 0.0
 
     def __repr__(self) -> str:
-        return f"<mock of task {self.task.name}>"
+        return f"<mock of {'task' if isinstance(self._of, Task) else 'workflow'} {self._of.name}>"
 
     def returns(self, *values: R) -> Self:
         """Answer each call with the next of these; the last one again and again if nothing follows.
@@ -100,6 +106,22 @@ class Mock(Generic[R]):
         made.is_async = True
         return made
 
+    def body_of(self, workflow: Workflow[..., Any]) -> Workflow[..., Any]:
+        """Return what is run in the place of a workflow."""
+
+        async def body(run: WorkflowRun, *args: Any, **kwargs: Any) -> Any:
+            life = (run.run_id, run.generation, run.attempt)
+            if life not in self._runs:
+                self.calls.append(self._named((run, *args), kwargs))
+                self._runs[life] = self._next()
+            if self._takes:
+                await run.sleep(timedelta(seconds=self._takes))
+            step = self._runs[life]
+            answer = workflow.fn(run, *args, **kwargs) if step is None else step.do(*args, **kwargs)
+            return await answer if inspect.isawaitable(answer) else answer
+
+        return like(workflow, body)
+
     # -- private
 
     def _tried(self, real: Task[..., Any]) -> Callable[..., Awaitable[Any]]:
@@ -116,9 +138,12 @@ class Mock(Generic[R]):
         return tried
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        bound = inspect.signature(self.task.fn).bind(*args, **kwargs)
+        bound = inspect.signature(self._of.fn).bind(*args, **kwargs)
         bound.apply_defaults()
-        return dict(bound.arguments)
+        named = dict(bound.arguments)
+        if isinstance(self._of, Workflow):
+            del named[next(iter(named))]  # the run
+        return named
 
     def _next(self) -> _Step | None:
         while self._steps and self._steps[0].left == 0:
@@ -137,7 +162,7 @@ class Mock(Generic[R]):
 
     def _check(self, value: R) -> None:
         try:
-            self.task.result.encode(value)
+            self._of.result.encode(value)
         except PayloadError as error:
             raise UsageError(f"{self!r} cannot return {value!r}: {error.message}") from None
 

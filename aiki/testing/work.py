@@ -12,12 +12,14 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiki.core.frames import is_users, users_lines, written_at
 from aiki.definitions.task import Task
+from aiki.definitions.workflow import Workflow
 from aiki.inside.task_run import task_run
 
+Declared = TypeVar("Declared", Task[..., Any], Workflow[..., Any])
 _OUTERMOST: Final = __file__
 
 
@@ -82,10 +84,10 @@ class Work:
         return tried
 
 
-def like(task: Task[..., Any], fn: Callable[..., Any]) -> Task[..., Any]:
-    """Return a task that is the same but for its function."""
-    made: Task[..., Any] = object.__new__(type(task))
-    made.__dict__.update(task.__dict__)
+def like(of: Declared, fn: Callable[..., Any]) -> Declared:
+    """Return a task or workflow that is the same but for its function."""
+    made = object.__new__(type(of))
+    made.__dict__.update(of.__dict__)
     made.fn = fn
     return made
 

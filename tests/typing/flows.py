@@ -28,6 +28,7 @@ from aiki.inside.event import BoundEvent, Event, Message
 from aiki.inside.fired import FiredSlot
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
+from aiki.testing import Mock, TestEnv
 from aiki.worker import Worker
 
 
@@ -276,3 +277,18 @@ def script(client: BlockingClient) -> None:
     assert_type(client.runs.history(handle.run_id), Iterator[HistoryEntry])
     assert_type(handle.resume().origin_id, str)
     assert_type(client.runs.status([handle.run_id])[0].claims, int)
+
+
+async def tests(order: Order) -> None:
+    async with TestEnv(always_replay=True, strict=True, patience="5s", workflows=[process]) as env:
+        assert_type(env, TestEnv)
+        assert_type(env.mock(ship), Mock[bool])
+        assert_type(env.mock(ship).fails(TimeoutError(), times=2).returns(True, False).takes("30s"), Mock[bool])
+        assert_type(env.mock(count), Mock[list[int]])
+        assert_type(env.mock(charge).calls, list[dict[str, Any]])
+        assert_type(await env.enqueue(process, order), Handle[dict[str, str]])
+        assert_type(await env.enqueue(process.options(priority=3), order), Handle[dict[str, str]])
+        await env.advance(timedelta(days=30))
+        await env.crash_worker()
+        assert_type(env.now(), datetime)
+        assert_type(env.client, Client)

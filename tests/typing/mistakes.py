@@ -11,6 +11,7 @@ from aiki.inside.child import Child
 from aiki.inside.event import BoundEvent, Event, Message
 from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
+from aiki.testing import TestEnv
 from aiki.worker import Worker
 from tests.typing.flows import Order, approved, charge, choice, comment, count, ping, poll, process, rejected, ship
 
@@ -258,3 +259,25 @@ def script(client: BlockingClient, order: Order) -> None:
     number: int = task_run().shared(Order)  # E
     client.enqueue(process.bind(order)).result(timeout=5)  # E
     print(number)
+
+
+async def tests(env: TestEnv, order: Order) -> None:
+    env.mock(ship).returns("yes")  # E
+    env.mock(ship).returns(True, 7)  # E
+    env.mock(count).returns(["a"])  # E
+    env.mock(ship).fails(TimeoutError)  # E
+    env.mock(ship).fails("no")  # E
+    env.mock(ship).fails(TimeoutError(), 2)  # E
+    env.mock(ship).takes(30)  # E
+    env.mock(ship).return_value = True  # E
+    env.mock("ship")  # E
+    await env.enqueue(process)  # E
+    await env.enqueue(process, "a")  # E
+    await env.enqueue("process", order)  # E
+    await env.enqueue(process.bind(order))  # E
+    await env.advance(5)  # E
+    TestEnv(patience=5)  # E
+    TestEnv(True)  # E
+    number: int = await (await env.enqueue(process, order)).result()  # E
+    with env:  # E
+        print(number)

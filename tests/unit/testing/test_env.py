@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from aiki import Event, Retry, RunBlocked, RunCancelled, State, WorkflowRun, task, workflow
+from aiki import ChildFailed, Event, Retry, RunBlocked, RunCancelled, State, WorkflowRun, task, workflow
 from aiki.testing import StillWaiting, TestEnv
 from aiki.wire.messages import Watch
 
@@ -194,3 +194,27 @@ async def test_several_parts_of_a_test_may_wait_while_one_lets_the_clock_go_on()
         results = asyncio.gather(*(handle.result() for handle in handles))
         await env.advance("10m")
         assert await results == [1, 3, 5]
+
+
+@workflow
+async def family(run: WorkflowRun) -> list[str]:
+    outcomes = []
+    for number in range(3):
+        try:
+            outcomes.append(str(await naps.run(run, number)))
+        except ChildFailed as error:
+            outcomes.append(error.type)
+    return outcomes
+
+
+@pytest.mark.parametrize("always_replay", [False, True])
+async def test_a_child_workflow_may_be_mocked(always_replay: bool) -> None:
+    async with TestEnv(always_replay=always_replay) as env:
+        mock = env.mock(naps).takes("1m").returns(70).fails(ValueError("no"), times=1)
+        handle = await env.enqueue(family)
+        await env.advance("2m")
+        with pytest.raises(StillWaiting):
+            await handle.result()
+        await env.advance("11m")
+        assert await handle.result() == ["70", "ValueError", "5"]
+        assert mock.calls == [{"number": 0}, {"number": 1}, {"number": 2}]

@@ -156,8 +156,8 @@ async def test_a_mock_is_checked_when_it_is_told() -> None:
         assert caught.value.hint == "fails(TimeoutError())"
         with pytest.raises(UsageError, match="how many calls fail"):
             mock.fails(TimeoutError(), times=0)
-        with pytest.raises(UsageError, match="takes a task"):
-            env.mock(greeting)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="takes a task or a workflow"):
+            env.mock(bad_greeting)  # type: ignore[arg-type]
         mock.fails(TimeoutError())
         with pytest.raises(UsageError, match="nothing comes after that"):
             mock.returns("x")
