@@ -37,7 +37,8 @@ class TestEnv:
     at each wait, and after each outcome, and begins again from its journal: so a body that would not go the same way is
     found. With `strict` the end of the block raises UsageError if something was forgotten: an event that nobody has
     taken, a run that has not ended, a failure that nobody has seen, a mock that was not called. `patience` is how long
-    a task may run in real time before whoever waits for it is told its line.
+    a task may run in real time before whoever waits for it is told its line. `shared` is what `task_run().shared(Type)`
+    gives: in production a worker's `lifespan` makes it.
     """
 
     __test__ = False  # for pytest: it collects no tests from here
@@ -49,10 +50,12 @@ class TestEnv:
         always_replay: bool = False,
         strict: bool = False,
         patience: Duration = "5s",
+        shared: Any = None,
     ) -> None:
         self._workflows = list(workflows)
         self._always_replay = always_replay
         self._strict = strict
+        self._shared = shared
         self._patience = to_seconds(patience)
         if self._patience <= 0:
             raise UsageError(f"patience={patience!r}: it must be longer than nothing", hint='TestEnv(patience="30s")')
@@ -68,7 +71,7 @@ class TestEnv:
             raise UsageError("this TestEnv was entered before: each test makes its own", hint="TestEnv()")
         _check_asyncio()
         limits = LEAVING if self._always_replay else STAYING
-        ways = Ways(limits, self._stand_in, self._body, replays=self._always_replay)
+        ways = Ways(limits, self._stand_in, self._body, replays=self._always_replay, shared=self._shared)
         self._stage = Stage(self._workflows, ways, self._work, patience=self._patience)
         self._wire = MemoryWire(self._stage)
         self._client = Client(self._wire)

@@ -53,6 +53,8 @@ class Ways:
     """Returns what is run in the place of a workflow."""
     replays: bool = False
     """Whether a run begins again after each outcome that it has recorded."""
+    shared: Any = None
+    """What tasks share."""
     slots: int = _SLOTS
     """How many runs may move at once."""
 
@@ -116,7 +118,13 @@ class Host:
         lease = Lease(str(UUID(int=next(self._sessions))), certain_until=math.inf)
         ways = self._ways
         self._bench = Bench(
-            *(lease,), now=self.now, room=self.room, pools=self._pools, loop=self._loop, stand_in=ways.stand_in
+            lease,
+            now=self.now,
+            room=self.room,
+            pools=self._pools,
+            shared=ways.shared,
+            loop=self._loop,
+            stand_in=ways.stand_in,
         )
         self._routes = {(one.name, one.version): None for one in self._served.registry}
         routes = [route_of(one, MESSAGE_BYTES) for one in self._served.registry]

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from aiki import ChildFailed, Event, Retry, RunBlocked, RunCancelled, State, WorkflowRun, task, workflow
+from aiki import ChildFailed, Event, Retry, RunBlocked, RunCancelled, State, WorkflowRun, task, task_run, workflow
 from aiki.testing import StillWaiting, TestEnv
 from aiki.wire.messages import Watch
 
@@ -218,3 +218,18 @@ async def test_a_child_workflow_may_be_mocked(always_replay: bool) -> None:
         await env.advance("11m")
         assert await handle.result() == ["70", "ValueError", "5"]
         assert mock.calls == [{"number": 0}, {"number": 1}, {"number": 2}]
+
+
+@task
+def reads_shared() -> list[str]:
+    return task_run().shared(list)
+
+
+@workflow
+async def shares(run: WorkflowRun) -> list[str]:
+    return await reads_shared.run(run)
+
+
+async def test_tasks_share_what_the_test_gives_them() -> None:
+    async with TestEnv(shared=["a pool"]) as env:
+        assert await (await env.enqueue(shares)).result() == ["a pool"]
