@@ -8,20 +8,26 @@ known, and in those of the code that asks for it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, Final
+from weakref import WeakSet
 
 from aiki.core.errors import UsageError
+from aiki.definitions import bodies
 from aiki.definitions.registry import Registry
 from aiki.definitions.workflow import Workflow
+
+_looked_through: Final[WeakSet[Callable[..., Any]]] = WeakSet()
 
 
 class Served:
     """The workflows that are known, by route."""
 
     def __init__(self, workflows: Iterable[Workflow[..., Any]]) -> None:
-        self.registry = Registry(workflows)
+        self.registry = Registry(on_new=_look_through)
+        for workflow in workflows:
+            self.registry.add(workflow)
 
     def find(self, name: str, version: str) -> Workflow[..., Any] | None:
         """Return the workflow of a route; None if it is named neither by those that are known nor by who calls this."""
@@ -55,13 +61,21 @@ class Served:
             frame = frame.f_back
 
 
+def _look_through(workflow: Workflow[..., Any]) -> None:
+    """Warn, once in a process, of what a body reads that is another on replay: as a worker does."""
+    if workflow.fn not in _looked_through:
+        bodies.warn(workflow.name, workflow.fn)
+        _looked_through.add(workflow.fn)
+
+
 def _in_scope(names: Mapping[str, Any]) -> Iterator[Workflow[..., Any]]:
     """Yield the workflows that are named there, and in the modules that are named there."""
     for value in list(names.values()):
-        if isinstance(value, Workflow):
+        # By its type: `isinstance` asks an object for its class, and what stands for another may raise there.
+        if issubclass(type(value), Workflow):
             yield value
-        elif isinstance(value, ModuleType):
-            yield from (one for one in list(vars(value).values()) if isinstance(one, Workflow))
+        elif issubclass(type(value), ModuleType):
+            yield from (one for one in list(vars(value).values()) if issubclass(type(one), Workflow))
 
 
 def _closure(workflow: Workflow[..., Any]) -> dict[str, Any]:

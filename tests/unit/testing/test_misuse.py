@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 
 import pytest
 
-from aiki import RunFailed, UsageError, Worker, WorkflowRun, task, workflow
+from aiki import BodyWarning, RunFailed, UsageError, Worker, WorkflowRun, task, workflow
 from aiki.testing import TestEnv
 
 
@@ -195,6 +196,7 @@ async def test_a_task_that_is_mocked_to_fail_gives_up_as_in_production() -> None
 PROGRAM = """
 import importlib.abc
 import sys
+import time
 
 class Refusing(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -252,3 +254,15 @@ async def test_where_a_task_and_a_body_failed_is_logged(caplog: pytest.LogCaptur
 
 def bad_greeting(name: str) -> str:
     raise LookupError(name)
+
+
+@workflow
+async def reads_the_clock(run: WorkflowRun) -> float:
+    return time.time()
+
+
+@pytest.mark.anyio
+async def test_a_body_that_reads_the_clock_is_warned_of() -> None:
+    async with TestEnv() as env:
+        with pytest.warns(BodyWarning, match=r"time.time\(\) in reads_the_clock"):
+            await env.enqueue(reads_the_clock)
