@@ -17,13 +17,13 @@ from aiki.core.moments import SECOND
 Ts = TypeVarTuple("Ts")
 
 BEGIN: Final = 1_767_225_600_000_000
-"""2026-01-01T00:00:00Z: each test begins then, so that what it sees is the same each time."""
+"""2026-01-01T00:00:00Z: a test begins then if it says nothing else, so that what it sees is the same each time."""
 
 
 class Clock:
     """Microseconds since the epoch, and the timers that wait for them."""
 
-    def __init__(self, begin: int = BEGIN) -> None:
+    def __init__(self, begin: int) -> None:
         self.now = begin
         self._timers: list[tuple[int, int, asyncio.TimerHandle]] = []
         self._numbers = count()

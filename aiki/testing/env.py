@@ -11,14 +11,15 @@ from typing import Any, ParamSpec, Self, TypeVar
 from aiki.client.client import Client
 from aiki.core.duration import Duration, to_microseconds, to_seconds
 from aiki.core.errors import UsageError
-from aiki.core.moments import to_datetime
+from aiki.core.moments import to_datetime, to_wire
 from aiki.definitions.handle import Handle
 from aiki.definitions.task import Task
 from aiki.definitions.workflow import Workflow
-from aiki.testing.host import LEAVING, STAYING, Ways
+from aiki.testing.clock import BEGIN, Clock
 from aiki.testing.leftovers import leftovers
 from aiki.testing.mocks import Mock
 from aiki.testing.stage import Stage
+from aiki.testing.ways import LEAVING, STAYING, Ways
 from aiki.testing.wire import MemoryWire
 from aiki.testing.work import Work
 
@@ -38,7 +39,8 @@ class TestEnv:
     found. With `strict` the end of the block raises UsageError if something was forgotten: an event that nobody has
     taken, a run that has not ended, a failure that nobody has seen, a mock that was not called. `patience` is how long
     a task may run in real time before whoever waits for it is told its line. `shared` is what `task_run().shared(Type)`
-    gives: in production a worker's `lifespan` makes it.
+    gives: in production a worker's `lifespan` makes it. `start` is what the clock shows first, 1 January 2026 if none
+    is given.
     """
 
     __test__ = False  # for pytest: it collects no tests from here
@@ -51,6 +53,7 @@ class TestEnv:
         strict: bool = False,
         patience: Duration = "5s",
         shared: Any = None,
+        start: datetime | None = None,
     ) -> None:
         self._workflows = list(workflows)
         self._always_replay = always_replay
@@ -59,6 +62,7 @@ class TestEnv:
         self._patience = to_seconds(patience)
         if self._patience <= 0:
             raise UsageError(f"patience={patience!r}: it must be longer than nothing", hint='TestEnv(patience="30s")')
+        self._begin = BEGIN if start is None else to_wire(start, what="start=")
         self._mocks: dict[Any, Mock[Any]] = {}
         self._work = Work()
         self._stage: Stage | None = None
@@ -72,7 +76,8 @@ class TestEnv:
         _check_asyncio()
         limits = LEAVING if self._always_replay else STAYING
         ways = Ways(limits, self._stand_in, self._body, replays=self._always_replay, shared=self._shared)
-        self._stage = Stage(self._workflows, ways, self._work, patience=self._patience)
+        clock = Clock(self._begin)
+        self._stage = Stage(clock, self._workflows, ways, self._work, patience=self._patience)
         self._wire = MemoryWire(self._stage)
         self._client = Client(self._wire)
         await self._client.open()
@@ -101,7 +106,7 @@ class TestEnv:
         return self._client
 
     def now(self) -> datetime:
-        """Return the time of the test's clock, which begins on 1 January 2026."""
+        """Return the time of the test's clock."""
         return to_datetime(self._inside().clock.now)
 
     def mock(self, of: Task[P, R] | Workflow[P, R], /) -> Mock[R]:
@@ -113,7 +118,7 @@ class TestEnv:
             raise UsageError(
                 f"env.mock() takes a task or a workflow, not {of!r}", hint="env.mock(my_task).returns(...)"
             )
-        return self._mocks.setdefault(of.fn, Mock(of, self._sleep))
+        return self._mocks.setdefault(of.fn, Mock(of, self._work, self._sleep))
 
     async def enqueue(self, workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Enqueue a run, and return its handle when it has gone as far as it goes at once.

@@ -9,54 +9,32 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
+from aiki.core.errors import NotFound, PayloadError
 from aiki.core.keys import task_of
 from aiki.definitions import stored
 from aiki.definitions.routes import route_of
-from aiki.execution import Bench, Execution, Lease, Limits, Pools
+from aiki.execution import Bench, Execution, Lease, Pools
 from aiki.wire.limits import CLAIM_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import Claim, CloseSession, Inbox, OpenSession, Record
 
 if TYPE_CHECKING:
-    from aiki.definitions.task import Task
     from aiki.definitions.workflow import Workflow
     from aiki.execution import ClaimedRun
     from aiki.testing.clock import Clock, ClockLoop
     from aiki.testing.engine import Engine
     from aiki.testing.finding import Served
-    from aiki.wire.messages import Claimed, Page, Told, Unit
+    from aiki.testing.ways import Ways
+    from aiki.wire.messages import Claimed, Page, Request, Told, Unit
 
+R = TypeVar("R")
 log = logging.getLogger("aiki.testing")
 
 _WORKER: Final = "test"
-_SLOTS: Final = 1_000_000
-_FOREVER_SECONDS: Final = 1e9
-STAYING: Final = Limits(linger_seconds=_FOREVER_SECONDS, inline_retry_seconds=_FOREVER_SECONDS)
-"""Runs stay in memory while they wait: to read a journal again costs time, and shows nothing."""
-LEAVING: Final = Limits(linger_seconds=0.0, inline_retry_seconds=0.0)
-"""Whatever waits leaves memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """How the runs of a test are executed."""
-
-    limits: Limits
-    stand_in: Callable[[Task[..., Any]], Task[..., Any]]
-    """Returns what is tried in the place of a task."""
-    body: Callable[[Workflow[..., Any]], Workflow[..., Any]]
-    """Returns what is run in the place of a workflow."""
-    replays: bool = False
-    """Whether a run begins again after each outcome that it has recorded."""
-    shared: Any = None
-    """What tasks share."""
-    slots: int = _SLOTS
-    """How many runs may move at once."""
 
 
 class Host:
@@ -169,15 +147,15 @@ class Host:
 
     def fetch_page(self, run: ClaimedRun, request: Page) -> None:
         """Read the next page of the journal; `run.on_page` gets it."""
-        self._soon(run, lambda: run.on_page(self._engine.answer(request)))
+        self._soon(run, lambda: self._read(run, request, run.on_page))
 
     def read_inbox(self, run: ClaimedRun, after: int) -> None:
         """Read what has come to the run; `run.on_inbox` gets it."""
-        self._soon(run, lambda: run.on_inbox(self._engine.answer(Inbox(run.fence.run_id, after))))
+        self._soon(run, lambda: self._read(run, Inbox(run.fence.run_id, after), run.on_inbox))
 
     def read_ends(self, run: ClaimedRun, after: int) -> None:
         """Read ends of children that its entries have taken; `run.on_ends` gets them."""
-        self._soon(run, lambda: run.on_ends(self._engine.answer(Inbox(run.fence.run_id, after, ends=True))))
+        self._soon(run, lambda: self._read(run, Inbox(run.fence.run_id, after, ends=True), run.on_ends))
 
     def lingering(self, run: ClaimedRun) -> None:
         """Take its slot back."""
@@ -209,6 +187,15 @@ class Host:
     def _if_held(self, run: ClaimedRun, do: Callable[[], None]) -> None:
         if self._held.get(run.fence.run_id) is run:
             do()
+
+    def _read(self, run: ClaimedRun, request: Request[R], take: Callable[[R], None]) -> None:
+        """Let the run have what the engine answers; one that has ended without its worker is dropped."""
+        try:
+            take(self._engine.answer(request))
+        except NotFound:
+            run.drop()
+        except PayloadError as error:
+            run.on_page_refused(error)
 
     def _claim(self) -> None:
         self._is_claiming = False

@@ -15,7 +15,7 @@ from aiki.core.errors import PayloadError, UsageError
 from aiki.definitions.task import Task
 from aiki.definitions.workflow import Workflow
 from aiki.inside.workflow_run import WorkflowRun
-from aiki.testing.work import like
+from aiki.testing.work import Work, like
 
 R = TypeVar("R")
 
@@ -38,11 +38,22 @@ class Mock(Generic[R]):
     word returns the mock: `mock.fails(...).returns(1)`.
     """
 
-    __slots__ = ("_of", "_runs", "_sleep", "_steps", "_takes", "calls")  # so that nothing else can be set by mistake
+    __slots__ = (
+        "_of",
+        "_runs",
+        "_sleep",
+        "_steps",
+        "_takes",
+        "_work",
+        "calls",
+    )  # so that nothing else can be set by mistake
 
-    def __init__(self, of: Task[..., R] | Workflow[..., R], sleep: Callable[[float], Awaitable[None]]) -> None:
-        """`sleep` returns when the test's clock has gone on by so many seconds."""
+    def __init__(
+        self, of: Task[..., R] | Workflow[..., R], work: Work, sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        """`work` is told what runs in real time; `sleep` returns when the clock has gone on by so many seconds."""
         self._of = of
+        self._work = work
         self.calls: list[dict[str, Any]] = []
         """The arguments of each call by name, those that were left out with their defaults; of each try, in order."""
         self._sleep = sleep
@@ -133,7 +144,7 @@ class Mock(Generic[R]):
             if step is None and not real.is_async:
                 return await asyncio.to_thread(real.fn, *args, **kwargs)
             answer = (real.fn if step is None else step.do)(*args, **kwargs)
-            return await answer if inspect.isawaitable(answer) else answer
+            return await self._work.watching(real, answer) if inspect.iscoroutine(answer) else answer
 
         return tried
 

@@ -16,8 +16,9 @@ from aiki.testing import resting
 from aiki.testing.clock import Clock, ClockLoop
 from aiki.testing.engine import Engine
 from aiki.testing.finding import Served
-from aiki.testing.host import Host, Ways
+from aiki.testing.host import Host
 from aiki.testing.stillness import Stillness, StillWaiting
+from aiki.testing.ways import Ways
 from aiki.testing.work import Work
 from aiki.wire.messages import RunStatus, Status
 
@@ -27,9 +28,11 @@ _TURNS: Final = 3
 class Stage:
     """Made on the loop of its test."""
 
-    def __init__(self, workflows: Iterable[Workflow[..., Any]], ways: Ways, work: Work, *, patience: float) -> None:
+    def __init__(
+        self, clock: Clock, workflows: Iterable[Workflow[..., Any]], ways: Ways, work: Work, *, patience: float
+    ) -> None:
         """`work` is told of the tasks that run; `patience` is in seconds of real time."""
-        self.clock = Clock()
+        self.clock = clock
         self.running = asyncio.get_running_loop()
         self.loop = ClockLoop(self.clock, self.running)  # type: ignore[abstract]  # it is no loop to run
         self.engine = Engine(lambda: self.clock.now)

@@ -59,8 +59,9 @@ class Stillness:
     async def still(self) -> None:
         """Return when no task runs either. Raises StillWaiting if one has run for too long."""
         await self.calm()
+        began = time.monotonic()
         while self._host.trying > self._work.asleep:
-            self._check()
+            self._check(began)
             await self._moved()
             await self.calm()
 
@@ -73,11 +74,13 @@ class Stillness:
         finally:
             self._loop.on_move = None
 
-    def _check(self) -> None:
-        longest = self._work.longest()
-        if longest is not None and (seconds := time.monotonic() - longest.since) > self.patience:
+    def _check(self, began: float) -> None:
+        now, longest = time.monotonic(), self._work.longest()
+        if longest is None and now - began > self.patience:
+            raise StillWaiting(f"a task has not begun for {self.patience:g} s of real time: all threads are taken")
+        if longest is not None and (seconds := now - longest.since) > self.patience:
             raise StillWaiting(
-                f"task {longest.task.name!r} of run {longest.run_id} has run for {seconds:.1f} s of real time, at"
+                f"task {longest.task.name!r} of run {longest.run.run_id} has run for {seconds:.1f} s of real time, at"
                 f" {longest.where()}: the test's clock stands still meanwhile",
                 hint=f'env.mock({longest.task.name}).returns(...), or TestEnv(patience="30s")',
             )

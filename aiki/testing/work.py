@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from aiki.core.frames import is_users, users_lines, written_at
 from aiki.definitions.task import Task
 from aiki.definitions.workflow import Workflow
-from aiki.inside.task_run import task_run
+from aiki.inside.task_run import TaskRun, task_run
 
 Declared = TypeVar("Declared", Task[..., Any], Workflow[..., Any])
 _OUTERMOST: Final = __file__
@@ -28,7 +28,7 @@ class Try:
     """A task that runs now."""
 
     task: Task[..., Any]
-    run_id: str
+    run: TaskRun
     since: float
     """By `time.monotonic`."""
     frame: Callable[[], FrameType | None]
@@ -49,8 +49,12 @@ class Work:
         """Tries that wait for the test's clock: mocks that take their time."""
 
     def longest(self) -> Try | None:
-        """Return the one that has run for longest; None if none runs in real time."""
-        return next(iter(self._tries.copy()), None)
+        """Return the one that has run for longest; None if none runs in real time.
+
+        One that was told to end comes last: a thread that was given up goes on, and nobody waits for it.
+        """
+        tries = list(self._tries.copy())
+        return next((one for one in tries if not one.run.cancelled), tries[0] if tries else None)
 
     def watched(self, task: Task[..., Any]) -> Task[..., Any]:
         """Return what does the same as a task, and is watched: a plain function in a thread, whatever it says."""
@@ -58,9 +62,14 @@ class Work:
         made.executor = "thread"
         return made
 
+    async def watching(self, task: Task[..., Any], work: Coroutine[Any, Any, Any]) -> Any:
+        """Await what is tried as a task."""
+        with self._trying(task, lambda: _innermost(work)):
+            return await work
+
     @contextmanager
-    def _watching(self, task: Task[..., Any], frame: Callable[[], FrameType | None]) -> Iterator[None]:
-        trying = Try(task, task_run().run_id, time.monotonic(), frame)
+    def _trying(self, task: Task[..., Any], frame: Callable[[], FrameType | None]) -> Iterator[None]:
+        trying = Try(task, task_run(), time.monotonic(), frame)
         self._tries[trying] = None
         try:
             yield
@@ -69,16 +78,14 @@ class Work:
 
     def _coroutine(self, task: Task[..., Any]) -> Callable[..., Any]:
         async def tried(*args: Any, **kwargs: Any) -> Any:
-            work = task.fn(*args, **kwargs)
-            with self._watching(task, lambda: _innermost(work)):
-                return await work
+            return await self.watching(task, task.fn(*args, **kwargs))
 
         return tried
 
     def _function(self, task: Task[..., Any]) -> Callable[..., Any]:
         def tried(*args: Any, **kwargs: Any) -> Any:
             thread = threading.get_ident()
-            with self._watching(task, lambda: sys._current_frames().get(thread)):  # noqa: SLF001 - documented for this
+            with self._trying(task, lambda: sys._current_frames().get(thread)):  # noqa: SLF001 - documented for this
                 return task.fn(*args, **kwargs)
 
         return tried

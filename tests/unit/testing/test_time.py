@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -193,3 +193,38 @@ async def test_the_clock_stands_while_plain_functions_run_and_process_tasks_run_
 async def test_patience_is_a_time() -> None:
     with pytest.raises(UsageError, match="longer than nothing"):
         TestEnv(patience="0s")
+
+
+async def test_the_clock_begins_where_the_test_wants_it() -> None:
+    start = datetime(2026, 10, 24, 12, tzinfo=UTC)
+    async with TestEnv(start=start) as env:
+        await env.advance("1d")
+        assert env.now() == start + timedelta(days=1)
+    with pytest.raises(UsageError, match="start= needs a datetime with a time zone"):
+        TestEnv(start=datetime(2026, 10, 24))  # noqa: DTZ001 - refused for that
+
+
+async def test_a_function_of_a_mock_that_hangs_is_named_with_its_line() -> None:
+    async def hangs() -> str:
+        await asyncio.Event().wait()  # in a mock
+        return ""
+
+    async with TestEnv(patience="100ms") as env:
+        env.mock(calls).runs(hangs)
+        handle = await env.enqueue(one_call)
+        with pytest.raises(StillWaiting, match=f"task 'calls' .*{line_of('# in a mock')} in hangs"):
+            await handle.result()
+
+
+async def test_a_thread_that_was_given_up_is_nobodys_hang() -> None:
+    hold.clear()
+    try:
+        async with TestEnv(patience="100ms") as env:
+            given_up = await env.enqueue(calls_a_thread)
+            await given_up.cancel(force=True)
+            await env.advance("1m")
+            await asyncio.to_thread(time.sleep, 0.15)
+            handle = await env.enqueue(two_works)
+            assert await handle.result() == ["done", "computed"]
+    finally:
+        hold.set()
