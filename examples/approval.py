@@ -2,7 +2,7 @@
 
 A run that waits for an event holds no worker, be it for seconds or for weeks. A decision may come before the run has
 got to its wait: it is kept. One that came in time is never overtaken by the timeout, and one that comes too late is
-refused, with how the run ended.
+refused, with how the run ended. `tests/acceptance/examples/test_approval.py` tests 30 days of it in milliseconds.
 
     aiki worker start -f examples/aiki.yaml -m approval
     aiki enqueue approve-expense employee=Ada cents:=4200 --key trip-7

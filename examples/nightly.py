@@ -2,7 +2,8 @@
 
 The run is told by its schedule which night it is of, and which was the last that has completed: it reports what came
 since. So what a night that failed or was missed would have reported is in the report of the next one; one that is made
-up for when later ones have completed, by `backfill`, reports its own day. `aiki.yaml` declares the schedule; by hand:
+up for when later ones have completed, by `backfill`, reports its own day. A month of nights is tested in
+`tests/acceptance/examples/test_nightly.py`. `aiki.yaml` declares the schedule; by hand:
 
     aiki worker start -f examples/aiki.yaml -m nightly
     aiki schedule create nightly nightly-report city=Berlin --cron "0 2 * * *" --timezone Europe/Berlin
