@@ -28,7 +28,7 @@ class Standing:
         return EPOCH * 1000
 
     @staticmethod
-    def monotonic_ns() -> int:
+    def clock_gettime_ns(_: int) -> int:
         return 0
 
 
