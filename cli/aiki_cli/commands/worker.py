@@ -52,6 +52,7 @@ def start(
     ] = DEFAULT_START_TIMEOUT,
     worker_id: Annotated[str | None, typer.Option("--id", metavar="NAME", help="How people see this worker.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Follow changes of the code.")] = False,
+    applies: Annotated[bool, typer.Option("--apply", hidden=True, help="Apply the manifest's schedules.")] = False,
 ) -> int:
     """Serve the workflows of modules until stopped.
 
@@ -67,7 +68,7 @@ def start(
     runs = max_concurrent_runs or (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
     if reload or processes > 1:
         times = ["--lease", lease, "--start-timeout", start_timeout]
-        command = worker_command(session, names, runs=runs, drain_seconds=drain_seconds, times=times)
+        command = worker_command(session, names, runs=runs, drain_seconds=drain_seconds, further=times)
         return _run_fleet(session, command, processes, drain_seconds, folders if reload else None)
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
@@ -76,7 +77,8 @@ def start(
     from aiki_cli.processes.serving import WorkerOptions, serve
 
     lifespan = session.manifest.worker.lifespan if session.manifest else None
-    return serve(session, names, WorkerOptions(folders, runs, drain_seconds, lease, start_timeout, lifespan, worker_id))
+    given = WorkerOptions(folders, runs, drain_seconds, lease, start_timeout, lifespan, worker_id, applies)
+    return serve(session, names, given)
 
 
 def _run_fleet(

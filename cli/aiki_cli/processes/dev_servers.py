@@ -73,7 +73,8 @@ def _fleet(
 ) -> Fleet:
     runs = (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
     ours = Session(session.common.at_our_own())
-    command = worker_command(ours, modules, runs=runs, drain_seconds=DRAIN_SECONDS)
+    command = worker_command(ours, modules, runs=runs, drain_seconds=DRAIN_SECONDS, further=["--apply"])
+    manifest = [session.manifest.file] if session.manifest else []
     # Not as a flag: every user of the machine can read those.
     environment = {**worker_environment(), "AIKI_URL": url}
 
@@ -89,7 +90,7 @@ def _fleet(
         size=1 if modules else 0,
         say=session.out.say,
         drain_seconds=DRAIN_SECONDS,
-        sources=Sources(folders) if modules else None,
+        sources=Sources(folders, manifest) if modules else None,
         on_ready=greet,
         without=daemon.exit_code,
     )

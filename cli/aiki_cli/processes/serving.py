@@ -6,14 +6,14 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from signal import Signals
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from aiki import Worker
 from aiki.manifest import overrides
@@ -26,6 +26,7 @@ from aiki.process.stdout import leave_to_user_code
 from aiki_cli import exits
 from aiki_cli.processes.child import say_ready
 from aiki_cli.processes.logs import log_to_stderr
+from aiki_cli.processes.reconciling import reconcile
 from aiki_cli.running import in_loop, uvloop_factory
 from aiki_cli.session import Session
 
@@ -45,6 +46,8 @@ class WorkerOptions:
     start_timeout: str
     lifespan: str | None = None
     id: str | None = None
+    applies: bool = False
+    """Whether it makes the manifest's schedules what it declares, and does not only tell what differs."""
 
 
 def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> int:
@@ -84,10 +87,18 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
                 signals.enter_context(_draining(session, worker, options.drain_seconds))
                 async with worker:
                     say_ready()
-                    await worker.run()
+                    await _run(worker, reconcile(session.manifest, client, registry, applies=options.applies))
         return exits.OK
 
     return in_loop(run, fast=True)
+
+
+async def _run(worker: Worker, aside: Coroutine[Any, Any, None]) -> None:
+    """Serve until stopped, and do something beside it that no stop waits for."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(aside)
+        await worker.run()
+        task.cancel()
 
 
 def _draining(session: Session, worker: Worker, drain_seconds: float) -> AbstractContextManager[None]:

@@ -13,10 +13,11 @@ _NOT_SOURCE: Final = {"__pycache__", "node_modules", "site-packages", "build", "
 
 
 class Sources:
-    """The source files below some folders, as they were when asked last."""
+    """The source files below some folders, and some files beside them, as they were when asked last."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], files: Sequence[Path] = ()) -> None:
         self._folders = folders
+        self._files = [file.resolve() for file in files]
         self._seen = self._scan()
 
     def changed(self) -> list[Path]:
@@ -26,7 +27,7 @@ class Sources:
         return [Path(name) for name in before.keys() | now.keys() if before.get(name) != now.get(name)]
 
     def _scan(self) -> dict[str, tuple[int, int]]:
-        found: dict[str, tuple[int, int]] = {}
+        found = {str(file): _stamp(file) for file in self._files}
         for folder in self._folders:
             for entry in _files(str(folder)):
                 found[entry.path] = _stamp(entry)
@@ -49,7 +50,7 @@ def _files(folder: str) -> Iterator[os.DirEntry[str]]:
         return  # it vanished, or is none of our business
 
 
-def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
+def _stamp(entry: os.DirEntry[str] | Path) -> tuple[int, int]:
     try:
         stat = entry.stat()
     except OSError:

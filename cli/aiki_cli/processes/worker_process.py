@@ -15,13 +15,13 @@ SAFE_PATH: Final = "-P"
 
 
 def worker_command(
-    session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, times: Sequence[str] = ()
+    session: Session, modules: Sequence[str], *, runs: int, drain_seconds: float, further: Sequence[str] = ()
 ) -> list[str]:
-    """Return the command of one worker process that serves `modules` as this session would, with further `times`."""
+    """Return the command of one worker process that serves `modules` as this session would, with `further` options."""
     command = [sys.executable, SAFE_PATH, "-m", "aiki_cli", "worker", "start"]
     for module in modules:
         command += ["-m", module]
-    command += ["--max-concurrent-runs", str(runs), "--drain", f"{round(drain_seconds * 1000)}ms", *times]
+    command += ["--max-concurrent-runs", str(runs), "--drain", f"{round(drain_seconds * 1000)}ms", *further]
     common = session.common
     for flag, value in (
         ("--url", common.url),

@@ -13,7 +13,13 @@ from aiki_cli.view.found import Drawing, End, Line, Rows
 if TYPE_CHECKING:
     from aiki.client.applying import Change, Plan
 
-_DONE: Final = {"create": "created", "update": "updated", "pause": "paused", "delete": "deleted"}
+_DONE: Final = {
+    "create": "created",
+    "update": "updated",
+    "pause": "paused",
+    "delete": "deleted",
+    "refused": "refused",
+}
 _SIGNS: Final = {"create": "+", "update": "~", "pause": "‖", "delete": "-", "refused": "!"}
 
 
@@ -35,9 +41,9 @@ def lines(plan: Plan) -> list[str]:
 
 def counted(changes: Sequence[Change]) -> str:
     """Return how many schedules would be created, updated, paused or deleted, in words."""
-    counts = Counter(_DONE[change.action] for change in changes)
-    many = " and ".join(f"{count:,} {word}" for word, count in counts.items())
-    return f"{many.replace(' ', ' schedules would be ' if len(changes) > 1 else ' schedule would be ', 1)}"
+    (first, count), *others = Counter(_DONE[change.action] for change in changes).items()
+    schedules = f"{count:,} schedule{'' if count == 1 else 's'}"
+    return " and ".join([f"{schedules} would be {first}", *(f"{more:,} {word}" for word, more in others)])
 
 
 def _line(change: Change, *, is_done: bool) -> Line:

@@ -145,3 +145,29 @@ def test_a_person_at_a_terminal_sees_the_plan_and_is_asked(apply, environment, f
     assert "1 schedule would be created. Go on? [y/N]" in "".join(seen)
     assert (process.returncode, out.decode().split()) == (code, names)
     assert apply(HOURLY, then="schedule list -o ids").lines == names
+
+
+def test_a_worker_tells_in_one_line_that_schedules_differ_and_changes_nothing(apply, start, namespace) -> None:
+    apply(HOURLY)
+    apply(HOURLY.replace("1h", "2h"), NIGHTLY, then="apply --dry-run")
+    worker = start("worker", "start", env={"AIKI_NAMESPACE": namespace})
+    worker.wait_for_log("by `aiki apply`")
+    (told,) = [line for line in worker.logged().splitlines() if "aiki apply" in line]
+    assert "warning: project 'shop' has other schedules than " in told
+    assert told.endswith("aiki.yaml: 1 schedule would be updated and 1 created by `aiki apply`")
+    assert apply(HOURLY, then="apply --exit-code").code == 0
+    assert worker.terminate() == 0
+
+
+def test_a_worker_that_applies_tells_each_change_and_why_it_cannot(apply, start, namespace) -> None:
+    apply(HOURLY, NIGHTLY, then="apply --dry-run")
+    worker = start("worker", "start", "--apply", env={"AIKI_NAMESPACE": namespace})
+    worker.wait_for_log("schedules: + created  nightly")
+    assert "schedules: + created  hourly" in worker.logged()
+    assert worker.terminate() == 0
+    apply("hourly: {workflow: hello, every: 1h, payload: {times: many}}", then="apply --dry-run")
+    worker = start("worker", "start", "--apply", env={"AIKI_NAMESPACE": namespace})
+    worker.wait_for_log("error: schedules are not applied: ")
+    assert "schedule 'hourly': $.times: must be integer, not 'many'" in worker.logged()
+    assert apply(HOURLY, then="schedule list -o ids").lines == ["hourly", "nightly"]
+    assert worker.terminate() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -46,7 +47,12 @@ def address(program: Program) -> str:
     return found[1]
 
 
-def test_the_example_has_a_result_and_ctrl_c_ends_all(dev, folder):
+def declare(folder: Path, *, every: str) -> None:
+    schedule = f"hourly: {{workflow: hello, every: {every}, payload: {{name: Ada}}}}"
+    (folder / "aiki.yaml").write_text(f"aiki: 1\nproject: shop\nschedules:\n  {schedule}\n")
+
+
+def test_the_example_has_a_result_schedules_follow_their_manifest_and_ctrl_c_ends_all(dev, folder):
     first = dev()
     first.wait_for_log('→ "Hello, Ada!"', 60)
     assert (folder / "hello.py").is_file()
@@ -66,6 +72,7 @@ def test_the_example_has_a_result_and_ctrl_c_ends_all(dev, folder):
     assert len(everyone) >= 4
     assert not any(is_alive(pid) for pid in everyone)
 
+    declare(folder, every="1h")
     # What opens a server elsewhere is not for this one.
     second = dev(AIKI_URL=address(first), AIKI_CREDS="elsewhere.creds", AIKI_TLS_CA="elsewhere.pem")
     second.wait_for_log('→ "Hello, Ada!"', 60)
@@ -82,6 +89,9 @@ def test_the_example_has_a_result_and_ctrl_c_ends_all(dev, folder):
         check=True,
     )
     assert len(listed.stdout.splitlines()) == 3, "the data survives"
+    second.wait_for_log("schedules: + created  hourly")
+    declare(folder, every="2h")
+    second.wait_for_log("schedules: ~ updated  hourly  (every)")
     everyone = descendants(second.pid)
     second.kill9()
     wait_until_sync(lambda: not any(is_alive(pid) for pid in everyone), 30, what="the end of all that it started")

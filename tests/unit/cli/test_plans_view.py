@@ -32,6 +32,7 @@ def test_each_change_is_a_line_and_what_stays_is_counted():
 
 def test_what_would_be_done_is_counted_in_a_sentence():
     assert plans.counted(CHANGES[:1]) == "1 schedule would be created"
+    assert plans.counted([CHANGES[0], CHANGES[4]]) == "1 schedule would be created and 1 deleted"
     assert plans.counted([CHANGES[0], CHANGES[0], CHANGES[3]]) == "2 schedules would be created and 1 paused"
 
 

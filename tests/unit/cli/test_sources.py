@@ -26,3 +26,17 @@ def test_sources_notice_what_appears_changes_and_vanishes(tmp_path):
     module.unlink()
     assert sources.changed() == [module]
     assert sources.changed() == []
+
+
+def test_a_file_beside_the_folders_is_followed_too(tmp_path):
+    (tmp_path / "src").mkdir()
+    manifest = tmp_path / "aiki.yaml"
+    manifest.write_text("aiki: 1")
+    (tmp_path / "other.yaml").write_text("")
+    sources = Sources([tmp_path / "src"], [manifest])
+    (tmp_path / "other.yaml").write_text("x")
+    assert sources.changed() == []
+    os.utime(manifest, ns=(1, 1))
+    assert sources.changed() == [manifest]
+    manifest.unlink()
+    assert sources.changed() == [manifest]
