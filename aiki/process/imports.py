@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,17 @@ def look_first_in(folders: Sequence[str]) -> None:
     place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
     sys.meta_path.insert(place, _First(folders))
     importlib.invalidate_caches()
+
+
+@contextmanager
+def looking_first_in(folders: Sequence[str]) -> Iterator[None]:
+    """Look for modules in `folders` first as long as this goes on: what we import ourselves afterwards is ours."""
+    path, finders = sys.path[:], sys.meta_path[:]
+    look_first_in(folders)
+    try:
+        yield
+    finally:
+        sys.path[:], sys.meta_path[:] = path, finders
 
 
 def first_folders() -> list[str]:

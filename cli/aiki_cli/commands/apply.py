@@ -77,8 +77,9 @@ def _at_hand(session: Session, names: Sequence[str]) -> Registry:
     except ConfigError as error:
         if names:
             raise
-        why = error.message.splitlines()[0]
-        session.out.say(f"{why}: payloads are checked against what workers have registered")
+        first, *trace = error.message.splitlines()
+        why = f" ({trace[-1].strip()})" if trace else ""
+        session.out.say(f"{first}{why}: payloads are checked against what workers have registered")
         return Registry()
 
 

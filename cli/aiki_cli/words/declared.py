@@ -1,7 +1,4 @@
-"""Own what the manifest declares, in the terms of the SDK: its schedules as calls, of the workflows that are at hand.
-
-The modules of users are imported last of all: what we import ourselves afterwards comes from their folders, too.
-"""
+"""Own what the manifest declares, in the terms of the SDK: schedules as calls, of the workflows that are at hand."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from aiki.client.when import from_spec
 from aiki.definitions.registry import Registry
 from aiki.manifest import module_folders, overrides, resolve
 from aiki.manifest.collecting import collect
-from aiki.process.imports import look_first_in
+from aiki.process.imports import looking_first_in
 
 if TYPE_CHECKING:
     from aiki.manifest import Manifest
@@ -35,8 +32,7 @@ def at_hand(session: Session, names: Sequence[str]) -> Registry:
     """
     folders = module_folders(session.manifest, Path.cwd())
     modules = resolve(names, session.manifest, folders)
-    look_first_in([str(folder) for folder in folders])
-    with redirect_stdout(sys.stderr):
+    with looking_first_in([str(folder) for folder in folders]), redirect_stdout(sys.stderr):
         registry = collect(modules)
     if session.manifest:
         overrides.apply(session.manifest.workflows, registry, file=session.manifest.file)

@@ -14,6 +14,14 @@ from tests.waiting import patient, wait_until_sync
 NIGHTLY = 'nightly: {workflow: hello, cron: "0 2 * * *", timezone: Europe/Berlin, payload: {name: Ada}}'
 HOURLY = "hourly: {workflow: hello, every: 1h, labels: {team: ops}}"
 
+TIMED = """
+from decimal import Decimal
+
+@workflow(name="timed", version="1", timeout="2h")
+async def timed(run: WorkflowRun, amount: Decimal, share: float, note: str = "") -> None:
+    return None
+"""
+
 
 @pytest.fixture
 def apply(aiki: Aiki, flows: Path, namespace: str):
@@ -98,17 +106,27 @@ def test_a_payload_is_checked_by_the_code_that_is_there_before_anything_is_sent(
     assert apply(HOURLY, then="schedule list -o ids").lines == []
 
 
-def test_without_the_code_a_payload_is_checked_by_what_workers_have_registered(apply, start, namespace) -> None:
+def test_without_the_code_a_payload_is_checked_by_what_workers_have_registered(apply, start, flows, namespace):
     unknown = apply(HOURLY, modules="")
     assert unknown.code == 5
     assert "schedule 'hourly': workflow 'hello' is not registered" in unknown.err
+    with (flows / "flows.py").open("a") as code:
+        code.write(TIMED)
     start("worker", "start", "-m", "flows", env={"AIKI_NAMESPACE": namespace}).wait_for_log("serves")
     bad = apply("bad: {workflow: hello, every: 1h, payload: {times: many}}", modules="not_here")
     assert bad.code == 65
     assert bad.err.startswith("no module named 'not_here'")
     assert "payloads are checked against what workers have registered" in bad.err
     assert "schedule 'bad': $.times: must be integer" in bad.err
-    assert apply(HOURLY, modules="").code == 0
+    (flows / "broken.py").write_text("raise RuntimeError('no database here')\n")
+    broken = apply(HOURLY, modules="broken", then="apply --dry-run")
+    assert broken.err.startswith("cannot import 'broken' (RuntimeError: no database here): payloads are checked")
+    timed = "timed: {workflow: timed, every: 1d, payload: {amount: 12.10, share: 0.50}, priority: 3}"
+    assert apply(HOURLY, NIGHTLY, timed, modules="").code == 0
+    same = apply(HOURLY, NIGHTLY, timed, then="apply --exit-code")
+    assert (same.code, {change for _, change, _ in changes(same)}) == (0, {"unchanged"}), "by code it is the same"
+    shown = apply(HOURLY, NIGHTLY, timed, then="schedule show timed -o json").json
+    assert (shown["payload"], shown["priority"], shown["timeout"]) == ({"amount": "12.10", "share": 0.5}, 3, "2h")
 
 
 def test_code_that_was_named_has_to_be_there(apply) -> None:

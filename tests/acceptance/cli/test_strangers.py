@@ -68,7 +68,11 @@ def assert_untouched(folder: Path, stranger: socket.socket) -> None:
 
 @pytest.mark.parametrize("below", [".", "below"])
 @pytest.mark.parametrize(
-    "arguments", [["status"], ["enqueue", "x"], ["run", "list"], ["worker", "start"], ["worker", "start", "-m", "all"]]
+    "arguments",
+    [
+        *(["status"], ["enqueue", "x"], ["run", "list"], ["worker", "start"], ["worker", "start", "-m", "all"]),
+        *(["apply"], ["check"], ["check", "-m", "flows"]),
+    ],
 )
 def test_a_manifest_that_others_may_write_is_refused_by_every_command(
     planted: Path, stranger: socket.socket, arguments: list[str], below: str
@@ -89,6 +93,19 @@ def test_a_module_that_is_named_is_run(planted: Path) -> None:
     done = run([*AIKI, "worker", "start", "-m", "flows"], planted, AIKI_MANIFEST=str(planted / "aiki.yaml"))
     assert "holds no workflow" in done.err
     assert (planted / "was-run").read_text().splitlines()[-1] == "flows"
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["check"], 0), (["check", "-o", "json"], 0), (["apply"], 69)])
+def test_what_imports_the_modules_that_are_named_imports_nothing_else_of_their_folder(
+    planted: Path, arguments: list[str], code: int
+) -> None:
+    body = "from aiki import workflow\n@workflow\nasync def empty(run) -> None:\n    return None\n"
+    (planted / "flows.py").write_text((planted / "flows.py").read_text() + body)
+    with (planted / "aiki.yaml").open("a") as manifest:
+        manifest.write("project: shop\nschedules: {s: {workflow: empty, every: 1h}}\n")
+    done = run([str(AIKI_SCRIPT), *arguments], planted, AIKI_MANIFEST=str(planted / "aiki.yaml"))
+    assert done.code == code, done.err
+    assert (planted / "was-run").read_text().splitlines() == ["flows"]
 
 
 @pytest.mark.parametrize("command", [[str(AIKI_SCRIPT)], [sys.executable, "-P", "-m", "aiki_cli"]])
