@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from types import BuiltinMethodType, FunctionType, MethodType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from aiki.definitions.lookups import Lookup, is_pythons_own, looked_through
+from aiki.definitions.lookups import Lookup, looked_through
 
 _ALLOWED: Final = re.compile(r"#\s*aiki:\s*allow\b")
 
@@ -52,6 +52,8 @@ _NAMES: Final = (
 )
 _OF_DATES: Final = ("now", "utcnow", "today")
 
+Words: TypeAlias = dict[int, tuple[str, str]]
+
 
 class BodyWarning(UserWarning):
     """A workflow's body reads what is another on replay, or would hold up its worker."""
@@ -84,18 +86,20 @@ def warn(workflow: str, fn: Callable[..., Any]) -> None:
 
 def readings(fn: Callable[..., Any]) -> list[Reading]:
     """Return what a workflow's function reads, in the order of its lines, then what the functions that it calls do."""
-    return [reading for each, found in looked_through(fn, is_pythons_own) for reading in _of_function(each, found)]
+    words = _words()
+    looked = looked_through(fn, lambda value: id(value) in words or _has_members(value))
+    return [reading for each, found in looked for reading in _of_function(each, found, words)]
 
 
-def _of_function(fn: FunctionType, looked_up: Iterable[Lookup]) -> list[Reading]:
-    file, words, found = fn.__code__.co_filename, _words(), set[Reading]()
+def _of_function(fn: FunctionType, looked_up: Iterable[Lookup], words: Words) -> list[Reading]:
+    file, found = fn.__code__.co_filename, set[Reading]()
     for one in looked_up:
         if (known := words.get(id(one.value)) or _of_class(one)) and not _is_allowed(file, one.line):
             found.add(Reading(file, one.line, f"{fn.__name__}()", *known))
     return sorted(found, key=lambda one: (one.line, one.what))
 
 
-def _words() -> dict[int, tuple[str, str]]:
+def _words() -> Words:
     """Return what is looked for, by its identity, with its name and what to do instead; of modules that are loaded."""
     found: dict[int, tuple[str, str]] = {}
     for module, names, instead in _NAMES:
@@ -107,16 +111,27 @@ def _words() -> dict[int, tuple[str, str]]:
     return found
 
 
+def _has_members(value: Any) -> bool:
+    """Tell whether `_of_class` may know the value, or something of it."""
+    if isinstance(value, type):
+        return issubclass(value, date) or value is _unseeded()
+    return isinstance(value, (BuiltinMethodType, MethodType))
+
+
 def _of_class(one: Lookup) -> tuple[str, str] | None:
     """Return the same for what belongs to a class: `datetime.now()`, a `Random()` that nobody seeds."""
     if isinstance(one.value, (BuiltinMethodType, MethodType)):
         owner = one.value.__self__
         if isinstance(owner, type) and issubclass(owner, date) and one.value.__name__ in _OF_DATES:
             return f"{owner.__name__}.{one.value.__name__}()", _NOW
-    chance = sys.modules.get("random")
-    if chance is not None and one.value is vars(chance).get("Random") and one.is_called_bare:
+    if one.is_called_bare and one.value is _unseeded():
         return "random.Random()", "seed it: random.Random(run.random())"
     return None
+
+
+def _unseeded() -> type | None:
+    """Return the class of generators, if anybody has it."""
+    return getattr(sys.modules.get("random"), "Random", None)
 
 
 def _is_allowed(file: str, line: int) -> bool:

@@ -14,13 +14,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import islice, zip_longest
-from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
 UNKNOWN: Final = object()
 HELPERS: Final = 50
 """Functions of its module that are looked through for one function."""
-_LEAD_ON: Final = (ModuleType, FunctionType, MethodType, BuiltinMethodType)
 _SILENT: Final = {"CACHE", "EXTENDED_ARG", "NOP", "NOT_TAKEN", "PRECALL", "PUSH_NULL"}
 """Instructions that leave a name alone on its way to what is done with it."""
 _MOVES: Final = {"SWAP", "POP_TOP"}
@@ -49,39 +48,43 @@ def looked_through(fn: Callable[..., Any], worth: Worth) -> Iterator[tuple[Funct
         return
     found = list(lookups(body, worth))
     yield body, found
-    helpers = {one.value: None for one in found if _is_helper(one.value, body)}
+    helpers = {one.value: None for one in found if _is_of(body.__globals__, one.value) and one.value is not body}
     yield from ((helper, list(lookups(helper, worth))) for helper in islice(helpers, HELPERS))
 
 
 def lookups(fn: FunctionType, worth: Worth) -> Iterator[Lookup]:
     """Yield what the function looks up, and what functions, lambdas and comprehensions inside of it do.
 
-    A part of it that uses no value of `worth`, no function and no module, is passed over.
+    A part of it that names nothing of `worth`, no function of its module, and imports nothing, is passed over.
     """
     closure = zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
     return _of_code(fn.__code__, fn.__globals__, {name: _content(cell) for name, cell in closure}, worth)
 
 
-def is_pythons_own(value: Any) -> bool:
-    """Tell whether the value, or its class, belongs to Python's own library."""
-    home = getattr(value if isinstance(value, type) else type(value), "__module__", None)
-    return isinstance(home, str) and home in sys.stdlib_module_names and home != "builtins"
-
-
-def _is_helper(value: Any, body: FunctionType) -> bool:
-    return isinstance(value, FunctionType) and value.__globals__ is body.__globals__ and value is not body
-
-
 def _of_code(code: CodeType, names: Mapping[str, Any], outer: Mapping[str, Any], worth: Worth) -> Iterator[Lookup]:
     known = {name: outer.get(name, UNKNOWN) for name in code.co_freevars}
-    used = [*(names[name] for name in code.co_names if name in names), *known.values()]
-    if _IMPORT in code.co_code[::2] or any(isinstance(value, _LEAD_ON) or worth(value) for value in used):
+    if _is_worth_it(code, names, known, worth):
         instructions = [one for one in dis.get_instructions(code) if one.opname not in _SILENT]
         known |= _bound(code, instructions)
         yield from _of_instructions(code, instructions, names, known)
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             yield from _of_code(inner, names, known, worth)
+
+
+def _is_worth_it(code: CodeType, names: Mapping[str, Any], known: Mapping[str, Any], worth: Worth) -> bool:
+    if _IMPORT in code.co_code[::2]:
+        return True
+    used = [*(names[name] for name in code.co_names if name in names), *known.values()]
+    inside = [vars(one).get(name) for one in used if isinstance(one, ModuleType) for name in code.co_names]
+    return any(worth(value) or _is_of(names, value) for value in used) or any(
+        worth(value) or isinstance(value, ModuleType) for value in inside
+    )
+
+
+def _is_of(module: Mapping[str, Any], value: Any) -> bool:
+    """Tell whether the value is a plain function of the module that has these names."""
+    return isinstance(value, FunctionType) and value.__globals__ is module
 
 
 def _of_instructions(
