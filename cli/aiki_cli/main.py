@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Final, NoReturn
 
-_RUN_USER_CODE: Final = frozenset({"worker", "dev", "apply", "check"})
+_RUN_USER_CODE: Final = frozenset({"worker", "dev"})
 _INTERRUPTED: Final = 130
 _UNWRITABLE: Final = 74
 
@@ -89,7 +89,8 @@ def _speak_utf8() -> None:
 def _leave(code: int) -> NoReturn:
     """End the process without the interpreter's clean-up, which is an eighth of a short command's time.
 
-    Nothing waits for it: the connection is closed, no code of users' ran, and no thread of ours is left.
+    Nothing waits for it: the connection is closed, and no thread of ours is left. Of users' code at most modules were
+    imported: a thread that one of them began would hold us up for ever.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from aiki_cli.running import Later
     from aiki_cli.view.found import Rows
     from aiki_cli.words.declared import Declarations
+
+SHOWN: Final = 50
+"""Changes that are shown to whoever is asked."""
 
 
 @options.command
@@ -109,6 +112,9 @@ async def _agree(session: Session, plan: Plan, *, yes: bool) -> None:
     ends = plan.having("pause", "delete")
     if yes or not (ends or session.out.can_ask):
         return
-    for line in plans.lines(plan):
+    lines = plans.lines(plan)
+    for line in lines[:SHOWN]:
         session.out.say(line)
+    if len(lines) > SHOWN:
+        session.out.say(f"… and {len(lines) - SHOWN:,} more: aiki apply --dry-run")
     await agree(session, plans.counted(plan.pending if session.out.can_ask else ends), yes=False)

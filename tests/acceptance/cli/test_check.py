@@ -179,3 +179,8 @@ def test_a_manifest_without_modules_is_checked_alone(aiki: Aiki, tmp_path: Path)
     (tmp_path / "aiki.yaml").write_text(MANIFEST.replace("modules: {code: [code_of_mine]}\n", ""))
     done = aiki("check")
     assert (done.code, [line.split("\t")[0] for line in done.lines]) == (0, ["schedule", "warning"])
+
+
+def test_a_thread_that_a_module_begins_does_not_hold_it_up(aiki: Aiki, tmp_path: Path) -> None:
+    add(tmp_path, code="\nimport threading\nthreading.Thread(target=threading.Event().wait).start()\n")
+    assert aiki("check", "-o", "ids").lines == ["report", "nightly"]
