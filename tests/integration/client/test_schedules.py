@@ -14,14 +14,18 @@ from aiki import (
     Client,
     Conflict,
     Event,
+    FiredSlot,
     NamedCall,
     NotFound,
     PayloadError,
+    Retry,
+    RunFailed,
     Schedule,
     UsageError,
     When,
     Worker,
     WorkflowRun,
+    task,
     workflow,
 )
 from tests.waiting import ENOUGH, wait_until
@@ -113,6 +117,31 @@ async def test_a_run_is_of_its_slot_in_each_generation_and_its_children_are_of_n
     made = await client.schedules.create("onward", reports.bind(Scope("all")), every="1d")
     async with Worker(client, workflows=[report, reports]):
         assert await (await made.trigger()).result(timeout=ENOUGH) == "all by nobody by nobody, onward"
+
+
+async def test_a_run_is_of_its_slot_in_its_own_retries_and_in_those_of_a_person(client: Client) -> None:
+    seen: list[FiredSlot | None] = []
+
+    @task(retry=Retry.none())
+    async def mend() -> str:
+        if len(seen) < 3:
+            raise ValueError("not yet")
+        return "done"
+
+    @workflow(name="fragile", version="1", retry=Retry.fixed(2, "1ms"))
+    async def fragile(run: WorkflowRun) -> str:
+        seen.append(run.schedule)
+        return await mend.run(run)
+
+    made = await client.schedules.create("fragile", fragile.bind(), every="1h", anchor=begun(0))
+    (handle,) = await made.backfill(begun(2), begun(1))
+    async with Worker(client, workflows=[fragile]):
+        with pytest.raises(RunFailed):
+            await handle.result(timeout=ENOUGH)
+        assert await (await handle.retry()).result(timeout=ENOUGH) == "done"
+    assert seen == [FiredSlot("fragile", begun(2))] * 3
+    (slot,) = (await made.info()).slots
+    assert (slot.run_id, slot.state) == (handle.run_id, "completed"), "that of the newest of its retries"
 
 
 async def test_an_update_changes_what_it_names_and_nothing_else(client: Client) -> None:
