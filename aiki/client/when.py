@@ -33,7 +33,7 @@ class When:
     timezone: str = "UTC"
     """The zone of which `cron` names the hours."""
     anchor: datetime | None = None
-    """A slot of `every`: the others are whole intervals from it."""
+    """A slot of `every`: the others are whole intervals from it. None is the first of January 1970."""
     start: datetime | None = None
     """No slot lies before."""
     end: datetime | None = None
@@ -68,7 +68,7 @@ def from_spec(spec: Spec) -> When:
         every=None if spec.every is None else _length(spec.every),
         at=moment(spec.at),
         timezone=spec.timezone,
-        anchor=None if spec.every is None else to_datetime(spec.anchor),
+        anchor=to_datetime(spec.anchor) if spec.anchor else None,
         start=moment(spec.start),
         end=moment(spec.end),
         jitter=_length(spec.jitter),

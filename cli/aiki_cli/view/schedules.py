@@ -153,7 +153,7 @@ def _table(infos: Sequence[ScheduleInfo]) -> RenderableType:
     return columns(rows, titles, last_is_cut=is_terminal(sys.stdout))
 
 
-def _page(info: ScheduleInfo, upcoming: Sequence[tuple[datetime, datetime]]) -> list[RenderableType]:
+def _page(info: ScheduleInfo, upcoming: Sequence[tuple[datetime, datetime]]) -> list[RenderableType | str]:
     from rich.table import Table
     from rich.text import Text
 
@@ -165,11 +165,11 @@ def _page(info: ScheduleInfo, upcoming: Sequence[tuple[datetime, datetime]]) -> 
         if value:
             facts.add_row(name, lines(value))
     title = Text(one_line(f"{_state_text(info)}  {info.name}  {info.call.workflow} {info.call.version}"))
-    below: list[RenderableType] = []
+    below: list[RenderableType | str] = []
     if upcoming:
-        below.append(firings.table(upcoming, info.when.timezone, now))
+        below += ["", firings.table(upcoming, info.when.timezone, now)]
     if info.slots:
-        below.append(slots.table(info.slots))
+        below += ["", slots.table(info.slots)]
     return [title, facts, *below]
 
 
@@ -204,7 +204,7 @@ def _standing(info: ScheduleInfo, now: datetime) -> list[tuple[str, str | None]]
 def _told(when: When) -> str:
     """Return in words when it fires."""
     if when.cron is None:
-        anchor = f", counted from {utc(when.anchor)}" if when.every is not None else ""
+        anchor = f", counted from {utc(when.anchor)}" if when.anchor is not None else ""
         return rule(when) + anchor
     from aiki.client.when import in_words
 
