@@ -16,7 +16,7 @@ import aiki_cli
 from aiki_cli.commands.completion import Shell, script
 
 ROOT = Path(__file__).parents[3]
-HEAVY = {"rich", "yaml", "sqlalchemy", "psycopg", "fastjsonschema", "pydantic", "uvloop", "ssl", "aikid"}
+HEAVY = {"rich", "yaml", "sqlalchemy", "psycopg", "fastjsonschema", "pydantic", "uvloop", "ssl", "aikid", "cronsim"}
 
 PROBE = """
 import json, sys
@@ -48,7 +48,10 @@ def test_the_version_is_answered_before_anything_is_imported(tmp_path):
     assert not modules & {*HEAVY, "typer", "aiki", "asyncio", "msgspec", "importlib_metadata"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["enqueue", "--help"], ["completion", "bash"], ["statos"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["enqueue", "--help"], ["schedule", "create", "--help"], ["completion", "bash"], ["statos"]],
+)
 def test_help_needs_no_connection(arguments, tmp_path):
     code, modules = loaded_by(*arguments, cwd=tmp_path)
     assert code in {0, 2}
