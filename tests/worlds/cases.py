@@ -15,7 +15,6 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from aiki.core.ids import uuid7
 from aiki.core.keys import DETAILS, is_task, kind_of
 from aiki.core.states import TERMINAL, Move, State, target
 from aiki.definitions.workflow import workflow
@@ -27,13 +26,15 @@ from aiki.execution.timers import Timer
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.rules.controlling import Obeyed
 from aiki.rules.histories import read
+from aiki.testing.memory import retries
+from aiki.testing.memory.run import Run
 from aiki.wire.codec import decoder
-from aiki.wire.messages import Entry, Outcome, Retry, Said, StartOp
+from aiki.wire.messages import Entry, Outcome, Retry, Said
 from tests.worlds.interpreter import HEARD, PEER
+from tests.worlds.ledger import outcome_of
 from tests.worlds.outside import OUTSIDES, Outside
 from tests.worlds.parents import Parent
 from tests.worlds.programs import KEYED_IDS, Node, found, keyed
-from tests.worlds.retries import refusal, retry
 from tests.worlds.world import World
 from tests.worlds.writing import answered
 
@@ -72,8 +73,9 @@ class Case:
         peer: str = PEER,
         runs: dict[str, World] | None = None,
         group: asyncio.TaskGroup | None = None,
+        run: Run | None = None,
     ) -> None:
-        """`group` is what its children live in; without one it has none."""
+        """`group` is what its children live in; without one it has none. `run` is one that is there."""
         self.draw = random.Random(seed)
         self.tree = tree
         self.group = group
@@ -89,7 +91,7 @@ class Case:
         self.known: list[tuple[str, int, int]] = []
         self.faults: list[str] = []
         """What the body has seen that must not be."""
-        self.world = self.make_world(seed, run_id, {} if runs is None else runs)
+        self.world = self.make_world(seed, run_id, {} if runs is None else runs, run)
         self.world.bear = self.bear
         self.world.succeed = self.succeed
         self.retries = 0
@@ -108,7 +110,7 @@ class Case:
         """Return the case of a run."""
         return CASES[world.run_id]
 
-    def make_world(self, seed: int, run_id: str, runs: dict[str, World]) -> World:
+    def make_world(self, seed: int, run_id: str, runs: dict[str, World], run: Run | None) -> World:
         return World(
             fuzz,
             pools=POOLS,
@@ -117,26 +119,25 @@ class Case:
             latency=(0.001, 0.01, 0.3),
             page_length=self.draw.choice([1, 3, 10, 1_000_000]),
             runs=runs,
+            run=run,
         )
 
-    def bear(self, op: StartOp) -> World:
-        """Make the run of a child that this one starts, and live it beside this one."""
-        id = decoder(dict[str, int]).decode(op.input)["program"]
+    def bear(self, run: Run) -> World:
+        """Live the run of a child that this one has started beside this one."""
+        id = decoder(dict[str, int]).decode(run.input)["program"]
         tree = found(self.tree, id) or keyed(id // KEYED_IDS - 1)
         seed, group = self.draw.randrange(2**32), self.group
         assert group is not None
-        child = Case(seed, tree, run_id=op.id, peer=self.world.run_id, runs=self.world.runs, group=group)
+        child = Case(seed, tree, run_id=run.id, peer=self.world.run_id, runs=self.world.runs, group=group, run=run)
         child.generations = self.draw.choice(GENERATIONS)
-        child.world.family.begin(op, self.world)
         group.create_task(run_to_its_end(child))
         return child.world
 
-    def succeed(self) -> World:
-        """Make the run that goes on in the place of this one, and live it beside the others."""
-        seed, group, world = self.draw.randrange(2**32), self.group, self.world
-        id = str(uuid7(milliseconds=world.clock() // 1_000, random_bits=self.draw.getrandbits(74)))
+    def succeed(self, run: Run) -> World:
+        """Live the run that goes on in the place of this one beside the others."""
+        seed, group = self.draw.randrange(2**32), self.group
         assert group is not None
-        new = Case(seed, self.tree, run_id=id, peer=self.peer, runs=world.runs, group=group)
+        new = Case(seed, self.tree, run_id=run.id, peer=self.peer, runs=self.world.runs, group=group, run=run)
         new.retries, new.generations = self.retries - 1, self.generations
         new.known, new.generation = list(self.known), self.generation
         group.create_task(run_to_its_end(new))
@@ -145,11 +146,7 @@ class Case:
     def retry(self) -> str:
         """Have the run be retried as a person would; return what came of that."""
         order = Retry([], start=self.draw.random() < 0.15)
-        refused = refusal(self.world, order)
-        if refused is not None:
-            return refused.result
-        retry(self.world, order)
-        return "retried"
+        return self.world.house.do(lambda: retries.renew(self.world.store, self.world.run_id, order)).result
 
     async def live(self, cut: str | None) -> None:
         """Claim the run once; end the claim by `cut` at some moment, or let it come to its own end."""
@@ -219,10 +216,10 @@ class Case:
         takes = [number for entry in entries for number in entry.takes if number in events]
         assert sorted(takes) == sorted(events & world.inbox.taken.keys())
         for op in (op for unit in world.units for op in unit.ops):
-            (outcome,) = [arrival for arrival in world.inbox.arrivals if (arrival.kind, arrival.name) == ("op", op.id)]
+            outcome = outcome_of(world, op.id)
             target = world.runs.get(op.run_id)
             reached = [] if target is None else [one for one in target.newest.inbox.arrivals if one.id == op.id]
-            assert len(reached) == (msgspec.json.decode(outcome.value, type=Outcome).result == "taken")
+            assert len(reached) == (msgspec.json.decode(outcome, type=Outcome).result == "taken")
 
     def check_conduct(self) -> None:
         """It has ended once, what was recorded was not started again, and nothing while it was held."""

@@ -1,7 +1,6 @@
-"""Own a worker and a daemon in memory, with a clock of their own, for tests of the execution core.
+"""Own a worker in memory, with a clock of its own, for tests of the execution core: one run of the engine in memory.
 
-`World` keeps one run's journal and inbox and decides by `aiki.rules`, as the daemon does; `World.crash` loses what is
-not in the journal. Runs that send to one another are worlds with one dict of `runs`.
+`World.crash` loses what is not in the journal. Runs that send to one another are worlds with one dict of `runs`.
 """
 
 from __future__ import annotations
@@ -12,50 +11,52 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Raw
 
 from aiki.core.errors import AikiError
-from aiki.core.states import TERMINAL, Move
+from aiki.core.states import TERMINAL, Move, target
 from aiki.core.states import State as RunState
 from aiki.definitions.workflow import Workflow
 from aiki.execution import Bench, ClaimedRun, Execution, Lease, Limits, Pools
 from aiki.inside.event import BoundEvent
-from aiki.rules import arriving, controlling, crashing
-from aiki.rules.claiming import claimed
+from aiki.rules import controlling
 from aiki.rules.controlling import Obeyed
-from aiki.rules.standing import Standing, resumed, woken
+from aiki.rules.standing import Standing, woken
+from aiki.testing.memory import cancels, control, sends, sessions
+from aiki.testing.memory.run import Run
+from aiki.testing.memory.store import Store
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
-    Attempt,
+    Arrival,
     CancelNote,
     End,
     Entry,
+    NewRun,
     Outcome,
     Page,
     PageReply,
+    Pause,
     Recorded,
-    SendOp,
+    Resume,
     Sent,
-    StartOp,
     Unit,
+    Wake,
 )
-from aiki.wire.messages.options import NO_OPTIONS
 from tests.worlds import writing
-from tests.worlds.claims import claim_of, last_tries
-from tests.worlds.families import Family
-from tests.worlds.inbox import WorldInbox
+from tests.worlds.claims import SESSION, claimed
+from tests.worlds.families import Family, live_again, live_beside
+from tests.worlds.house import House
+from tests.worlds.view import EPOCH, PARKED, View
 from tests.worlds.virtual_loop import VirtualLoop
 
-EPOCH = 1_700_000_000_000_000
-PARKED = (RunState.WAITING, RunState.SLEEPING, RunState.RETRYING)
 DATED = (*PARKED, RunState.SCHEDULED)
 
 
-class World:
-    """The daemon and the worker of one run."""
+class World(View):
+    """The worker of one run, and what the daemon does to it."""
 
     def __init__(
         self,
@@ -71,10 +72,10 @@ class World:
         message_bytes: int = MESSAGE_BYTES,
         runs: dict[str, World] | None = None,
         children: Sequence[Workflow[Any, Any]] = (),
+        run: Run | None = None,
     ) -> None:
-        """`children` are the workflows, beside its own, that runs of its family are of."""
+        """`children` are the workflows, beside its own, that runs of its family are of; `run` is one that is there."""
         self.workflow = workflow
-        self.input = input
         self.limits = limits or Limits()
         self.pools = pools or Pools()
         self.random = random.Random(seed)
@@ -82,13 +83,12 @@ class World:
         self.latency = latency
         self.page_length = page_length
         self.message_bytes = message_bytes
-        self.standing = Standing(RunState.QUEUED)
-        self.journal: list[Entry] = []
+        self.runs = {} if runs is None else runs
+        """All runs that can be sent to, by id."""
         self.left: list[tuple[bytes, list[Entry]]] = []
         """The inputs and journals of the generations that are over."""
         self.given_back: set[int] = set()
         """Those of them after which it has begun anew, with all that they had taken."""
-        self.attempts: list[Attempt] = []
         self.end: End | None = None
         self.ends: list[Move] = []
         self.units: list[Unit] = []
@@ -99,27 +99,18 @@ class World:
         self.refuse_page: AikiError | None = None
         self.held: Execution | None = None
         """The claim whose worker has heard that its run is to be paused."""
-        self.inbox = WorldInbox(self.clock)
-        self.runs = {} if runs is None else runs
-        """All runs that can be sent to, by id."""
-        self.runs[run_id] = self
         self.workflows = [workflow, *children]
-        self.family = Family(self)
-        self.bear: Callable[[StartOp], World] = self.family.live_beside
-        """What makes the run of a child that this one starts."""
-        self.succeed: Callable[[], World] = self.family.live_again
-        """What makes the run that goes on in the place of this one."""
-        self.origin_id = run_id
-        self.retried_by: World | None = None
-        self.options = NO_OPTIONS
-        self.digest: str | None = None
-        self.priority = 0
-        self.labels: dict[str, str] = {}
+        self.bear: Callable[[Run], World] = partial(live_beside, self)
+        """What lives the run of a child that this one has started."""
+        self.succeed: Callable[[Run], World] = partial(live_again, self)
+        """What lives the run that goes on in the place of this one."""
         self.ended_at = self.told_at = self.closed_at = math.inf
         """When it has ended, when its parents had been told of that, and when its children had been."""
-        self.attempt = 1
-        self.began: int | None = EPOCH
-        """When its generation was claimed first."""
+        self.is_reopened = False
+        self.log: dict[int, Arrival] = {}
+        """All that its entries have ever taken."""
+        self.heard: set[str] = set()
+        """Starts of which it has heard that what they stand for has ended."""
         self.lives: list[asyncio.Task[End]] = []
         """Those of its children, which are lived beside it."""
         self.skew = 0
@@ -146,6 +137,36 @@ class World:
         self._loop = asyncio.get_running_loop()
         self.seconds = self._loop.clock if isinstance(self._loop, VirtualLoop) else self._loop.time
         self.started = self.now()
+        others = iter(self.runs.values())
+        self.house: House = next(others).house if self.runs else House(self.runs, self.clock, room=message_bytes)
+        super().__init__(run or _new_run(self.house.store, run_id, workflow, input), self.house.store)
+        self.runs[run_id] = self
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        """Have its deadline tell it to end; nobody looks at it again."""
+        timeout, self.run.deadline = self.run.options.timeout, None
+        if timeout is not None:
+            self._loop.call_later(timeout / 1_000_000, self.cancel, "timeout")
+
+    @property
+    def family(self) -> Family:
+        return Family(self)
+
+    @property
+    def retried_by(self) -> World | None:
+        new = self.run.retried_by
+        return None if new is None else self.runs[new.id]
+
+    @property
+    def newest(self) -> World:
+        """Return the run that goes on in the place of this one, or itself."""
+        return self.runs[self.run.newest.id]
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether a claim goes on whose worker has heard of a pause."""
+        return self.held is not None and self.held is self.execution
 
     # -- Host
 
@@ -163,10 +184,10 @@ class World:
 
     def fetch_page(self, run: ClaimedRun, request: Page) -> None:
         if request.tried_after is None:
-            page = PageReply(self.journal[request.after : request.after + self.page_length])
+            page = PageReply(self.run.life.told(request.after, self.page_length))
         else:
-            tries = sorted(last_tries(self.attempts), key=lambda row: row.key)
-            page = PageReply(attempts=[row for row in tries if row.key > request.tried_after][: self.page_length])
+            tries = [row for row in self.run.life.last_tries() if row.key > request.tried_after]
+            page = PageReply(attempts=tries[: self.page_length])
         answer = ("on_page", page) if self.refuse_page is None else ("on_page_refused", self.refuse_page)
         self._loop.call_later(self.random.choice(self.latency), self._alive, run, *answer)
 
@@ -176,7 +197,7 @@ class World:
 
     def read_ends(self, run: ClaimedRun, after: int) -> None:
         self.ends_read += 1
-        reply = self.inbox.ends(after, self.page_length)
+        reply = self.run.inbox.ends(after, self.generation, self.page_length)
         self._loop.call_later(self.random.choice(self.latency), self._alive, run, "on_ends", reply)
 
     def lingering(self, run: ClaimedRun) -> None:
@@ -201,68 +222,56 @@ class World:
         """Send the run an event from outside."""
         self._sends += 1
         value, digest = Raw(event.encoded), event.digest if key else None
-        sent = Sent(self.run_id, id or f"send-{self._sends}", event.event.name, value, key, digest)
-        return self.receive(sent)
+        sent = Sent(self.run_id, id or f"send-{self.run_id}-{self._sends}", event.event.name, value, key, digest)
+        return self.house.do(lambda: sends.send_one(self.store, sent))
 
     def end_sleep(self) -> Obeyed:
         """Send the run a wake."""
-        obeyed, after = controlling.wake(self.standing)
-        if after.news > self.standing.news:
-            self.inbox.add("wake")
-        self.standing = after
-        self.tell()
-        return obeyed
+        self._sends += 1
+        order = Wake([self.run_id], id=f"wake-{self._sends}")
+        (ordered,) = self.house.do(lambda: control.wake(self.store, order)).outcomes
+        return Obeyed(ordered.result)
 
     def pause(self) -> Obeyed:
         """Hold the run: at once if it rests, else when its claim ends."""
-        obeyed, after = controlling.pause(self.standing)
-        if after.news > self.standing.news:
-            self.inbox.next_number()
-        self.standing = after
-        self.tell()
-        return obeyed
+        (ordered,) = self.house.do(lambda: control.pause(self.store, Pause([self.run_id]))).outcomes
+        return Obeyed(ordered.result)
 
     def resume(self) -> Obeyed:
         """Let the run go on, or take back a pause that its worker has not carried out."""
-        obeyed, self.standing = controlling.resume(self.standing, now=self.clock())
-        self._changed.set()
-        return obeyed
-
-    def receive(self, event: Sent | SendOp) -> Outcome:
-        """Take in an event, wake the run if it waits for it, and tell its worker; the newest retry hears of it."""
-        if self.retried_by is not None:
-            return self.retried_by.receive(event)
-        outcome = self.inbox.send(self.standing, event)
-        if outcome == arriving.TAKEN:
-            self.reach([arriving.word("event", event.name)])
-        return outcome
+        (ordered,) = self.house.do(lambda: control.resume(self.store, Resume([self.run_id]))).outcomes
+        return Obeyed(ordered.result)
 
     def cancel(self, reason: Literal["requested", "timeout"] = "requested") -> None:
         """Have the run end, whatever it waits for; only the first time is there anything to tell."""
-        obeyed, after = controlling.cancel(self.standing, is_told=self.is_told)
-        if obeyed is Obeyed.DONE and self.state not in TERMINAL:
-            self._end_at_once(after, reason)
-        elif after.news > self.standing.news:
-            self.inbox.add("cancel", value=Raw(msgspec.json.encode(CancelNote(reason))))
-            self.reach([arriving.CANCEL])
+        self.house.do(lambda: self._cancel(reason))
 
-    @property
-    def is_told(self) -> bool:
-        """Tell whether it has heard that it is to end."""
-        return any(arrival.kind == "cancel" for arrival in self.inbox.arrivals)
+    def _cancel(self, reason: Literal["requested", "timeout"]) -> None:
+        run = self.run
+        if reason == "timeout" and not run.is_over and controlling.ends_at_once(run.standing):
+            _, after = controlling.cancel(run.standing, is_told=False)
+            self.store.move(run, replace(after, state=RunState.FAILED), Move.TIME_OUT)
+        else:
+            cancels.cancel(self.store, run, CancelNote(reason))
 
-    def _end_at_once(self, after: Standing, reason: str) -> None:
-        late = reason == "timeout"
-        self.end = End(Move.TIME_OUT if late else Move.CANCEL)
-        self.ends.append(self.end.move)
-        self.standing = replace(after, state=RunState.FAILED) if late else after
-        self.family.ended()
+    def moved(self) -> None:
+        """Take note that the run goes on otherwise, or has ended without a word of its worker."""
+        if self.state in TERMINAL:
+            self.ended_at = min(self.ended_at, self.clock())
+            if not any(target(move) in TERMINAL for move in self.ends):
+                self.end = End(Move.TIME_OUT if self.state is RunState.FAILED else Move.CANCEL)
+                self.ends.append(self.end.move)
         self._changed.set()
 
-    def reach(self, words: Sequence[str]) -> None:
-        """Let what has been put into its inbox move the run, and tell its worker."""
-        self.standing = arriving.reached(self.standing, words)
-        self.tell()
+    def succeeded_by(self, run: Run) -> World:
+        """Return the run that goes on in the place of this one."""
+        new = self.succeed(run)
+        new.left, new.given_back, new.log = list(self.left), set(self.given_back), dict(self.log)
+        new.heard = {row.name for row in new.inbox.arrivals if row.kind == "child"}
+        if run.generation > self.generation:
+            new.left.append((self.input, self.journal))
+            new.given_back.add(self.generation)
+        return new
 
     def later(self, do: Callable[[], None]) -> None:
         """Do what a commit has made due."""
@@ -283,48 +292,22 @@ class World:
     def tell(self) -> None:
         """Tell the worker of what has come, if it is not deaf."""
         if self.execution is not None and self.random.random() >= self.deafness:
-            came = self.inbox.arrivals[max(0, len(self.inbox.arrivals) - self.random.choice(self.along)) :]
+            arrivals = self.inbox.arrivals
+            came = arrivals[max(0, len(arrivals) - self.random.choice(self.along)) :]
             self._loop.call_later(
                 self.random.choice(self.latency), self._alive, self.execution, "on_news", self.inbox.news, came
             )
         self._changed.set()
 
     def _read_inbox(self, run: ClaimedRun, after: int) -> None:
-        reply = self.inbox.page(after, self.page_length)
+        reply = self.run.inbox.page(after, self.page_length)
         reply.wanted = self.standing.wanted
         self._loop.call_later(self.random.choice(self.latency), self._alive, run, "on_inbox", reply)
-
-    @property
-    def is_parked(self) -> bool:
-        """Tell whether it rests until something comes."""
-        return self.state in PARKED
-
-    @property
-    def is_held(self) -> bool:
-        """Tell whether a claim goes on whose worker has heard of a pause."""
-        return self.held is not None and self.held is self.execution
-
-    @property
-    def state(self) -> RunState:
-        return self.standing.state
-
-    @property
-    def epoch(self) -> int:
-        return self.standing.epoch
-
-    @property
-    def newest(self) -> World:
-        """Return the run that goes on in the place of this one, or itself."""
-        return self if self.retried_by is None else self.retried_by.newest
-
-    @property
-    def generation(self) -> int:
-        return self.standing.generation
 
     def wake(self) -> None:
         """Queue the run if it waits for a time."""
         if self.state in (RunState.SLEEPING, RunState.RETRYING) or self.is_due():
-            self.standing = woken(self.standing)
+            self.house.do(lambda: self.store.move(self.run, woken(self.standing), Move.DUE))
 
     def is_due(self) -> bool:
         """Tell whether the run waits for a date that has come."""
@@ -333,15 +316,19 @@ class World:
 
     def reopen(self) -> None:
         """Queue the run whatever it has come to, which no daemon does: its journal is to be replayed whole."""
+        self.is_reopened = True
+        for seq, entry in enumerate(self.journal, 1):  # who goes on in its place has them now
+            for number in self.log.keys() & set(entry.takes):
+                self.run.inbox.rows[number] = self.log[number]
+                self.run.inbox.taken[number] = (self.generation, seq)
         self.standing = replace(self.standing, state=RunState.QUEUED, due_at=None)
 
     def claim(self) -> Execution:
         """Claim the run and start it."""
         assert self.execution is None
         self.wake()
-        self.standing = claimed(replace(self.standing, length=len(self.journal)), f"claim-{self.epoch + 1}")
-        self.began = self.began or self.clock()
-        claim = claim_of(self, began_at=self.began, first_at=EPOCH)
+        self.standing = replace(self.standing, length=len(self.journal))
+        claim = self.house.do(lambda: claimed(self))
         if self._bench is None or self._bench.lease is not self.lease:
             self._bench = Bench(self.lease, now=self.now, room=self.room, pools=self.pools)
         execution = self.execution = Execution(claim, self.workflow, self, bench=self._bench, limits=self.limits)
@@ -361,9 +348,9 @@ class World:
         elif unit is not None:
             self.later(lambda: writing.refuse(self, unit))
         execution.drop()
-        if self.state is RunState.RUNNING:
-            _, lost = crashing.lose(self.standing, is_left=False, now=self.now())
-            self.standing = resumed(lost) if lost.state is RunState.BLOCKED else lost
+        self.house.do(lambda: sessions.lose(self.store, SESSION.format(self.run_id)))
+        if self.state is RunState.BLOCKED:
+            self.resume()
 
     async def claimable(self) -> None:
         """Wait until the run is queued, or its date has come, or it is over: who is paused has none."""
@@ -416,7 +403,7 @@ class World:
 
     def write(self, unit: Unit) -> Recorded:
         """Do what the daemon does with a unit."""
-        return writing.write(self, unit)
+        return self.house.do(lambda: writing.write(self, unit))
 
     def _alive(self, execution: ClaimedRun, method: str, *args: Any) -> None:
         if execution is self.execution:
@@ -424,3 +411,11 @@ class World:
             self._changed.set()
             if method == "on_inbox" and args[0].wanted is not None:
                 self.held = self.execution
+
+
+def _new_run(store: Store, run_id: str, workflow: Workflow[Any, Any], input: bytes) -> Run:
+    new = NewRun(run_id, workflow.name, workflow.version, Raw(input))
+    run = Run.new(new, Standing(RunState.QUEUED), now=store.created_at())
+    run.started_at = EPOCH
+    store.add(run)
+    return run

@@ -1,71 +1,52 @@
-"""Own what a unit does to a run in memory, as the daemon does it, and what no unit may do."""
+"""Own what must hold of a unit that a worker writes of a run in memory, before and behind that."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aiki.core.errors import PayloadError
-from aiki.core.keys import DETAILS
-from aiki.core.states import Move
+from aiki.core.keys import CANCEL, INTERRUPT, beginning
+from aiki.core.states import TERMINAL, Move, State
 from aiki.inside.asks import Wait
-from aiki.rules import arriving, recording
-from aiki.rules.checking import check_unit
+from aiki.rules import recording
+from aiki.rules.again import IS_TO_END, given_up, is_again
 from aiki.rules.histories import read
-from aiki.rules.recording import Tries
-from aiki.wire.messages import Attempt, End, Recorded, SendOp, Unit
-from tests.worlds.again import go_on, judged
+from aiki.testing.memory import record
+from aiki.wire.messages import End, Recorded, Unit
 
 if TYPE_CHECKING:
     from tests.worlds.world import World
 
+NOT_AGAIN = "not tried again"
+
 
 def write(world: World, unit: Unit) -> Recorded:
-    """Do what the daemon does with a unit: children are started first, and stopped last."""
-    try:
-        check_unit(unit, room=world.room())
-    except PayloadError as error:
-        return Recorded("refused", error.message)
+    """Do what the daemon does with a unit; it is not heard of yet."""
     _check(world, unit)
-    unit = judged(world, unit)
-    coming = world.family.start(unit.starts)
-    fired = None if unit.timer is None else world.inbox.fires(unit.timer)
-    consumed = world.inbox.consume(unit.entries)
-    coming += [word for op in unit.ops for word in _send(world, op)]
-    tries = _tries(world)
-    recorded, standing = recording.record(world.standing, unit, world.journal, tries, fired=fired, coming=coming)
+    if world.is_reopened and is_again(unit):  # what has forbidden it may be over since
+        unit = given_up(unit, IS_TO_END)
+    rows = world.run.inbox.rows
+    world.log |= {number: rows[number] for entry in unit.entries for number in entry.takes}
+    generation, input = world.generation, world.input
+    recorded = record.write(world.store, unit)
+    if recorded.result == "refused":
+        return recorded
     assert recorded.result == "done", recorded
     world.units.append(unit)
-    world.journal += recording.told(unit, recorded).entries
-    world.attempts = _tried(tries, unit)
-    world.labels = dict(world.labels if unit.labels is None else unit.labels)
-    world.standing = replace(standing, unread=standing.unread - consumed)
-    if fired is not None:
-        world.timers.append(fired)
+    world.timers += [] if recorded.timer is None else [recorded.timer]
     world.refused_parks += not recorded.parked
-    if unit.end is not None and recorded.parked:
-        _end(world, unit.end)
-    _repeat(world, unit, recorded)
-    if coming:
-        world.tell()
-    world.family.stop(unit.stops)
-    world.family.recorded(unit)
-    go_on(world, unit)
+    end = unit.end if recorded.parked else None
+    if end is not None:
+        _ended(world, end, generation, input)
+    if world.end is None or not (world.end.why or "").startswith(NOT_AGAIN):
+        _repeat(world, unit, recorded)
     return recorded
 
 
 def refuse(world: World, unit: Unit) -> None:
     """See that a unit does nothing that comes when its claim is lost."""
-    recorded, standing = recording.record(world.standing, unit, world.journal, _tries(world))
-    assert (recorded.result, standing) == ("fenced", world.standing), recorded
-
-
-def _repeat(world: World, unit: Unit, answer: Recorded) -> None:
-    """See that a unit whose answer is lost is answered as before, and done once."""
-    recorded, standing = recording.record(world.standing, unit, world.journal, _tries(world))
-    assert standing == world.standing
-    assert (recorded.result, recorded.parked) == ("done", answer.parked), recorded
-    assert (recorded.timer == "done") == (answer.timer == "done"), recorded
+    before = world.standing
+    recorded = record.write(world.store, unit)
+    assert (recorded.result, world.standing) == ("fenced", before), recorded
 
 
 def _check(world: World, unit: Unit) -> None:
@@ -73,56 +54,48 @@ def _check(world: World, unit: Unit) -> None:
     has_ops = unit.ops or unit.starts or unit.stops or unit.labels is not None
     assert unit.entries or unit.attempts or unit.end or has_ops or unit.timer, "an empty unit"
     assert unit.timer is None or unit.end is None, "a claim that ends asks a timer"
+    for number, one in recording.tries_of(unit).items():
+        # Only a start may be on record already, or what was said: then this is what came of it.
+        before = world.run.life.tries.get(number)
+        assert before is None or recording.is_under_way(before) or recording.is_start(before) > recording.is_start(one)
+    _check_takes(world, unit)
 
 
-def _end(world: World, end: End) -> None:
+def _check_takes(world: World, unit: Unit) -> None:
+    """What comes in is taken once, and first in, first out."""
+    unread, taken = dict(world.run.inbox.unread), world.run.inbox.taken
+    for entry in unit.entries:
+        for number in entry.takes:
+            assert number in unread, f"{entry.key} takes {number} again, after {taken.get(number)}"
+            row = unread.pop(number)
+            older = [one for one in unread.values() if (one.kind, one.name) == (row.kind, row.name)]
+            assert not older or older[0].number > number, f"{entry.key} takes {number} before {older[0].number}"
+
+
+def _ended(world: World, end: End, generation: int, input: bytes) -> None:
+    """Take note of how a claim has ended; it is never parked beside what it waits for."""
+    is_given_up = end.move is Move.AGAIN and world.state is State.FAILED
+    if is_given_up:
+        end = End(Move.FAIL, error=end.error, why=world.run.why, parent=end.parent)
+    if world.state in TERMINAL:  # of one that is given up, its parent is told by an errand alone
+        assert end.parent == (world.run.parent is not None) or is_given_up, f"{end.move}: does it have a parent?"
     is_parked = world.is_parked and end.move is not Move.AGAIN  # who has failed waits for nothing any more
     assert not is_parked or not answered(world), "it is parked beside what it waits for"
     world.end = end
     world.ends.append(end.move)
-    if end.move is Move.CONTINUE:
-        _go_on(world, end)
+    if world.generation > generation:
+        world.left.append((input, world.run.past[-1].journal))
+        if end.anew:
+            world.given_back.add(generation)
 
 
-def _go_on(world: World, end: End) -> None:
-    """Begin the next generation: nothing of the last one is left but what it shows of itself."""
-    world.left.append((world.input, world.journal))
-    world.journal = []
-    world.attempts = [one for one in world.attempts if one.key == DETAILS]
-    world.input = bytes(end.input)
-    world.attempt, world.began = 1, None
-    world.inbox.leave_generation()
-
-
-def _tries(world: World) -> Tries:
-    return {(one.key, one.attempt): one for one in world.attempts}
-
-
-def _tried(known: Tries, unit: Unit) -> list[Attempt]:
-    tries = dict(known)
-    for number, one in recording.tries_of(unit).items():
-        # Only a start may be on record already, or what was said: then this is what came of it.
-        before = tries.get(number)
-        assert before is None or recording.is_under_way(before) or recording.is_start(before) > recording.is_start(one)
-        tries[number] = recording.tried(before, one)
-    return list(tries.values())
-
-
-def _send(world: World, op: SendOp) -> list[str]:
-    """Send for the run; return the words of what reaches it by that itself."""
-    if world.inbox.has_outcome(op.id):
-        return []
-    words = []
-    target = world.runs.get(op.run_id)
-    target = target and target.newest
-    if target is world:
-        outcome = world.inbox.send(world.standing, op)
-        if outcome == arriving.TAKEN:
-            words.append(arriving.word("event", op.name))
-    else:
-        outcome = arriving.UNKNOWN if target is None else target.receive(op)
-    world.inbox.add_outcome(op.id, outcome)
-    return [*words, arriving.OP]
+def _repeat(world: World, unit: Unit, answer: Recorded) -> None:
+    """See that a unit whose answer is lost is answered as before, and done once."""
+    before = world.standing
+    recorded = record.write(world.store, unit)
+    assert world.standing == before
+    assert (recorded.result, recorded.parked) == ("done", answer.parked), recorded
+    assert (recorded.timer == "done") == (answer.timer == "done"), recorded
 
 
 def answered(world: World, until: int | None = None) -> list[str]:
@@ -134,7 +107,8 @@ def answered(world: World, until: int | None = None) -> list[str]:
     if execution is None or execution._body is None or _is_under_way(world):
         return []
     queued = {row.number for queue in execution._arrivals._events.values() for row in queue}
-    left = [row for row in world.inbox.arrivals if row.number in queued or row.number > execution._arrivals.seen]
+    rows = world.run.inbox.rows.values()
+    left = [row for row in rows if row.number in queued or row.number > execution._arrivals.seen]
     found = []
     for call, _ in execution._body._calls.waiting.values():
         if isinstance(call.ask, Wait):
@@ -148,4 +122,5 @@ def answered(world: World, until: int | None = None) -> list[str]:
 def _is_under_way(world: World) -> bool:
     """Tell whether a cancel holds back all but ends of children."""
     keys = [entry.key for entry in read(world.journal).entries]
-    return any(key.startswith("cancel:") for key in keys) and not any(key.startswith("interrupt:") for key in keys)
+    is_interrupted = any(key.startswith(beginning(INTERRUPT)) for key in keys)
+    return any(key.startswith(beginning(CANCEL)) for key in keys) and not is_interrupted

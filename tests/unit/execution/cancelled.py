@@ -12,8 +12,9 @@ from aiki.definitions.workflow import workflow
 from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.replays import calls
+from tests.worlds.view import EPOCH
 from tests.worlds.virtual_loop import simulate
-from tests.worlds.world import EPOCH, World
+from tests.worlds.world import World
 
 SECOND = 1_000_000
 approved = Event("approved", type=str)

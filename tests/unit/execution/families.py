@@ -10,8 +10,9 @@ from aiki.definitions.workflow import Workflow, workflow
 from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.replays import again, calls, output
+from tests.worlds.view import EPOCH
 from tests.worlds.virtual_loop import simulate
-from tests.worlds.world import EPOCH, World
+from tests.worlds.world import World
 
 Body = Callable[[WorkflowRun], Coroutine[Any, Any, Any]]
 At = tuple[float, Callable[[World], object]]

@@ -18,8 +18,9 @@ from aiki.inside.task_run import task_run
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.rules.histories import read
 from aiki.wire.messages import Entry, Failure, Retried
+from tests.worlds.view import EPOCH
 from tests.worlds.virtual_loop import simulate
-from tests.worlds.world import EPOCH, World
+from tests.worlds.world import World
 
 SECOND = 1_000_000
 DAY = 86_400

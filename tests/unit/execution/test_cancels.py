@@ -12,8 +12,9 @@ from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.cancelled import SECOND, approved, at, ended, keys, lived, stubborn
 from tests.unit.execution.replays import again, calls, double, error_of, slow
+from tests.worlds.view import EPOCH
 from tests.worlds.virtual_loop import simulate
-from tests.worlds.world import EPOCH, World
+from tests.worlds.world import World
 
 
 @pytest.fixture(autouse=True)

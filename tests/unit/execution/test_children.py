@@ -254,7 +254,7 @@ def test_a_replay_whose_ends_are_gone_is_blocked_and_says_so() -> None:
         return await square.run(run, 7)
 
     world = raised(body)
-    world.inbox.arrivals.clear()
+    world.inbox.clear()
     repeated = again(world)
     assert repeated.state is State.BLOCKED
     assert repeated.end is not None

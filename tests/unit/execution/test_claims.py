@@ -15,8 +15,9 @@ from aiki.definitions.workflow import Workflow, workflow
 from aiki.execution import ClaimedRun, Limits
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.wire.messages import InboxReply, Recorded, Unit
+from tests.worlds.view import EPOCH
 from tests.worlds.virtual_loop import simulate
-from tests.worlds.world import EPOCH, World
+from tests.worlds.world import World
 
 SECOND = 1_000_000
 events: list[str] = []

@@ -11,7 +11,8 @@ from aiki.core.errors import EventTimeout
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.replays import double, output, slow
 from tests.unit.execution.telling import SECOND, approved, at, says, told, voted
-from tests.worlds.world import EPOCH, World
+from tests.worlds.view import EPOCH
+from tests.worlds.world import World
 
 
 def test_a_wait_that_times_out_is_recorded_under_its_own_key_and_takes_nothing() -> None:

@@ -18,7 +18,8 @@ from aiki.wire.packing import MAX_PAYLOAD_LEAST
 from tests.unit.execution.bodies import failure_of
 from tests.unit.execution.replays import double, output
 from tests.unit.execution.telling import SECOND, approved, at, says, told, unread, voted, votes
-from tests.worlds.world import EPOCH, World
+from tests.worlds.view import EPOCH
+from tests.worlds.world import World
 
 ping = Event("ping")
 

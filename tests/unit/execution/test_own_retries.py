@@ -24,8 +24,9 @@ from aiki.wire.messages import Recorded, Unit
 from aiki.wire.messages.own_retry import OwnRetry
 from tests.unit.execution.replays import output
 from tests.unit.execution.retrying import approved, retried
+from tests.worlds.view import EPOCH
 from tests.worlds.virtual_loop import simulate
-from tests.worlds.world import EPOCH, World
+from tests.worlds.world import World
 
 SECOND = 1_000_000
 Body = Callable[[WorkflowRun], Coroutine[Any, Any, Any]]

@@ -30,7 +30,8 @@ from tests.unit.execution.retrying import (
     tried,
     work,
 )
-from tests.worlds.world import EPOCH, World
+from tests.worlds.view import EPOCH
+from tests.worlds.world import World
 
 
 @pytest.fixture(autouse=True)

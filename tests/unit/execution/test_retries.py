@@ -13,8 +13,9 @@ from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.calling import Flaky, calling, finish
+from tests.worlds.view import EPOCH
 from tests.worlds.virtual_loop import simulate
-from tests.worlds.world import EPOCH, World
+from tests.worlds.world import World
 
 SECOND = 1_000_000
 

@@ -13,7 +13,7 @@ from aiki.execution import Pools
 from aiki.execution.tasks.threads import Threads
 from aiki.inside.task_run import task_run
 from tests.unit.execution.calling import calling, finish, finish_outside
-from tests.worlds.world import EPOCH
+from tests.worlds.view import EPOCH
 
 SECOND = 1_000_000
 

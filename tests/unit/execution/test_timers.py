@@ -16,8 +16,9 @@ from aiki.execution.timers import LAST_DATE
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.bodies import failure_of
 from tests.unit.execution.replays import again, output, run, slow
+from tests.worlds.view import EPOCH
 from tests.worlds.virtual_loop import simulate
-from tests.worlds.world import EPOCH, World
+from tests.worlds.world import World
 
 
 def test_sleep_timeout_and_wait_for_are_durable_timers() -> None:

@@ -17,7 +17,8 @@ from aiki.inside.event import Event
 from aiki.inside.workflow_run import WorkflowRun
 from tests.unit.execution.replays import output
 from tests.unit.execution.telling import at, told
-from tests.worlds.world import EPOCH, World
+from tests.worlds.view import EPOCH
+from tests.worlds.world import World
 
 SECOND = 1_000_000
 approved = Event("approved", type=str)
