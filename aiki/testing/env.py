@@ -36,11 +36,11 @@ class TestEnv:
 
     `workflows` need only be named if nothing that the test calls names them. With `always_replay` a run leaves memory
     at each wait, and after each outcome, and begins again from its journal: so a body that would not go the same way is
-    found. With `strict` the end of the block raises UsageError if something was forgotten: an event that nobody has
-    taken, a run that has not ended, a failure that nobody has seen, a mock that was not called. `patience` is how long
-    a task may run in real time before whoever waits for it is told its line. `shared` is what `task_run().shared(Type)`
-    gives: in production a worker's `lifespan` makes it. `start` is what the clock shows first, 1 January 2026 if none
-    is given.
+    found. That costs the square of the steps: some hundreds of them take seconds. With `strict` the end of the block
+    raises UsageError if something was forgotten: an event that nobody has taken, a run that has not ended, a failure
+    that nobody has seen, a mock that was not called. `patience` is how long a task may run in real time before whoever
+    waits for it is told its line. `shared` is what `task_run().shared(Type)` gives: in production a worker's `lifespan`
+    makes it. `start` is what the clock shows first, 1 January 2026 if none is given.
     """
 
     __test__ = False  # for pytest: it collects no tests from here

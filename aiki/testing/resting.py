@@ -26,9 +26,11 @@ def waits_for(run: RunStatus) -> str:
             what = "sleeps"
         case State.RETRYING:
             what = "is to be tried again"
+        case State.RUNNING:
+            what = "runs a task that takes its time by the test's clock"
         case _ if events:
             what = f"waits for event {' or '.join(map(repr, events))}"
-        case _ if _CHILD in run.waits:
+        case _ if waits_for_child(run):
             what = "waits for a child"
         case _:
             what = "waits"
@@ -36,6 +38,11 @@ def waits_for(run: RunStatus) -> str:
         return what
     until = "at" if run.state in (State.SCHEDULED, State.RETRYING) else "until"
     return f"{what} {until} {to_datetime(run.due_at).isoformat(sep=' ')}" + (f" ({run.why})" if run.why else "")
+
+
+def waits_for_child(run: RunStatus) -> bool:
+    """Tell whether a run rests until a child of it has ended."""
+    return run.state is State.WAITING and _CHILD in run.waits
 
 
 def remedy(run: RunStatus, now: int, *, due_at: int | None) -> str:

@@ -143,11 +143,18 @@ class Stage:
 
     def waiting(self, run: RunStatus) -> StillWaiting:
         """Return the error for whoever waits for a run that does not move."""
+        words, last = resting.waits_for(run), run
+        while resting.waits_for_child(last) and (child := self._unfinished_child(last.id)) is not None:
+            last = child
+            words += f": run {last.id} of workflow {last.workflow!r}, which {resting.waits_for(last)}"
         return StillWaiting(
-            f"run {run.id} of workflow {run.workflow!r} has not ended: it {resting.waits_for(run)},"
-            " and the test's clock stands still",
-            hint=resting.remedy(run, self.clock.now, due_at=self.due_at()),
+            f"run {run.id} of workflow {run.workflow!r} has not ended: it {words}, and the test's clock stands still",
+            hint=resting.remedy(last, self.clock.now, due_at=self.due_at()),
         )
+
+    def _unfinished_child(self, run_id: str) -> RunStatus | None:
+        links = self.engine.store.runs[run_id].children.values()
+        return next((self.read(one.child.id) for one in links if not one.child.is_over), None)
 
     async def _settle(self) -> None:
         await self.stillness.still()

@@ -8,7 +8,19 @@ from datetime import timedelta
 
 import pytest
 
-from aiki import ChildFailed, Event, Retry, RunBlocked, RunCancelled, State, WorkflowRun, task, task_run, workflow
+from aiki import (
+    ChildFailed,
+    Client,
+    Event,
+    Retry,
+    RunBlocked,
+    RunCancelled,
+    State,
+    WorkflowRun,
+    task,
+    task_run,
+    workflow,
+)
 from aiki.testing import StillWaiting, TestEnv
 from aiki.wire.messages import Watch
 
@@ -90,7 +102,8 @@ async def test_a_mock_answers_as_it_was_told_one_call_after_the_other() -> None:
 async def test_children_run_too_without_being_named() -> None:
     async with TestEnv() as env:
         handle = await env.enqueue(parent)
-        with pytest.raises(StillWaiting, match="waits for a child") as caught:
+        words = "waits for a child: run .* of workflow 'naps', which sleeps until 2026-01-01 00:10"
+        with pytest.raises(StillWaiting, match=words) as caught:
             await handle.result()
         assert caught.value.hint == 'await env.advance("10m")'
         await env.advance("10m")
@@ -233,3 +246,45 @@ async def shares(run: WorkflowRun) -> list[str]:
 async def test_tasks_share_what_the_test_gives_them() -> None:
     async with TestEnv(shared=["a pool"]) as env:
         assert await (await env.enqueue(shares)).result() == ["a pool"]
+
+
+clients: list[Client] = []
+
+
+@task
+async def tells(run_id: str) -> None:
+    await clients[-1].handle(run_id).send(approved, "a task")
+
+
+@workflow
+async def teller(run: WorkflowRun, run_id: str) -> None:
+    await tells.run(run, run_id)
+
+
+async def test_a_task_may_use_the_client() -> None:
+    async with TestEnv() as env:
+        clients.append(env.client)
+        handle = await env.enqueue(approval, "o-1")
+        await env.enqueue(teller, handle.run_id)
+        assert await handle.result() == "a task: True"
+
+
+async def test_a_child_whose_workflow_is_nowhere_to_be_found_is_named() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(parent_of_nobody)
+        words = "waits for a child: run .* of workflow 'nobody', which is queued, and no workflow 'nobody' version '1'"
+        with pytest.raises(StillWaiting, match=words) as caught:
+            await handle.result()
+        assert caught.value.hint == "TestEnv(workflows=[nobody, ...])"
+
+
+@workflow
+async def parent_of_nobody(run: WorkflowRun) -> None:
+    await make_nobody().run(run)
+
+
+def make_nobody():
+    @workflow
+    async def nobody(run: WorkflowRun) -> None: ...
+
+    return nobody
