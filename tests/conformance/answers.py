@@ -31,7 +31,7 @@ async def state(handle: Handle[Any]) -> State:
 async def moves(client: Client, run_id: str) -> list[str]:
     """Return the moves of a run's story, with the kind of each entry."""
     story = [entry async for entry in client.runs.history(run_id)]
-    return [entry.move if entry.key is None else f"{entry.move} {kind_of(entry.key)}" for entry in story]
+    return [str(entry.move) if entry.key is None else f"{entry.move} {kind_of(entry.key)}" for entry in story]
 
 
 async def entries(client: Client, run_id: str) -> list[str]:

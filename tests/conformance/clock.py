@@ -25,6 +25,9 @@ SELECT {_MICROSECONDS.format("min(at)")} FROM (
   UNION ALL SELECT look_at FROM aiki.deadlines UNION ALL SELECT due_at FROM aiki.schedules
 ) AS due WHERE at > aiki.now()
 """
+_TABLES: Final = """
+SELECT tablename FROM pg_tables WHERE schemaname = 'aiki' AND tablename NOT IN ('sessions', 'sweeps', 'alembic_version')
+"""
 
 
 class Clock:
@@ -40,6 +43,12 @@ class Clock:
             await connection.execute(f"CREATE TABLE public.moment AS SELECT {_MOMENT} AS at".encode(), [self.now])
             for name, volatility in (("now", "STABLE"), ("clock", "VOLATILE")):
                 await connection.execute(_FUNCTION.format(name=name, volatility=volatility).encode())
+
+    async def begin(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Go back to the beginning, where nothing has been: no two plays see anything of each other."""
+        tables = [name for (name,) in await (await connection.execute(_TABLES.encode())).fetchall()]
+        await connection.execute("; ".join(f"DELETE FROM aiki.{name}" for name in tables).encode())
+        await self.move(connection, EPOCH)
 
     async def move(self, connection: psycopg.AsyncConnection[Any], to: int) -> None:
         """Go on to this moment, and with it all leases."""

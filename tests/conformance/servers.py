@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 import psycopg
 
 from aiki import Client, Worker, Workflow
 from aiki.core.duration import Duration, to_microseconds
 from aiki.execution.phases import Phase
+from aiki.testing.ways import LEAVING
+from aiki.wire.messages import Request
 from aikid.app import App
 from tests.conformance.clock import Clock
 from tests.integration.daemon.asking import running_app
 from tests.parts import parts
 from tests.waiting import wait_until
+
+R = TypeVar("R")
 
 # Whatever moves by itself without its worker. Errands and what is due are everybody's: one stage plays at a time.
 _MOVING: Final = """
@@ -40,13 +44,12 @@ class House:
     clock: Clock
 
     @asynccontextmanager
-    async def stage(
-        self, namespace: str, workflows: Sequence[Workflow[..., Any]], *, slots: int = 100
-    ) -> AsyncIterator[ServerStage]:
+    async def stage(self, namespace: str, workflows: Sequence[Workflow[..., Any]]) -> AsyncIterator[ServerStage]:
         """Open a namespace in it for one scenario."""
         connecting = psycopg.AsyncConnection.connect(self.database, autocommit=True)
         async with Client.connect(self.nats_url, namespace=namespace) as client, await connecting as connection:
-            made = ServerStage(self, client, connection, workflows, slots=slots)
+            made = ServerStage(self, client, connection, workflows)
+            await self.clock.begin(connection)
             await made.start_worker()
             try:
                 yield made
@@ -72,13 +75,10 @@ class ServerStage:
         client: Client,
         connection: psycopg.AsyncConnection[Any],
         workflows: Sequence[Workflow[..., Any]],
-        *,
-        slots: int,
     ) -> None:
         self._house = house
         self._connection = connection
         self._workflows = workflows
-        self._slots = slots
         self._worker: Worker | None = None
         self.client = client
 
@@ -107,6 +107,10 @@ class ServerStage:
         await crashed.__aexit__(None, None, None)
         await self.start_worker()
 
+    async def call(self, request: Request[R]) -> R:
+        """Return what the engine answers to somebody else than its client and its worker."""
+        return await self.client.transport.call(request)
+
     async def stop_worker(self) -> None:
         """Let the worker drain and go: nobody serves."""
         worker, self._worker = self._worker, None
@@ -116,8 +120,9 @@ class ServerStage:
     async def start_worker(self) -> None:
         """Have a worker serve again."""
         # What looks after a second for hints that got lost goes by the clock that stands: the worker asks by itself.
-        options: dict[str, Any] = {"id": "worker-1", "linger": "0s", "idle_poll": "100ms"}
-        worker = Worker(self.client, workflows=self._workflows, max_concurrent_runs=self._slots, **options)
+        options: dict[str, Any] = {"id": "test", "linger": "0s", "idle_poll": "100ms"}
+        worker = Worker(self.client, workflows=self._workflows, **options)
+        worker._options = replace(worker._options, limits=LEAVING)
         self._worker = await worker.__aenter__()
 
     async def _move(self, to: int) -> None:

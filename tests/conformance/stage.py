@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from aiki import Client, Workflow
 from aiki.core.duration import Duration
+from aiki.wire.messages import Request
 
+R = TypeVar("R")
 Play = Callable[["Stage"], Awaitable[Any]]
 
 
@@ -40,6 +42,10 @@ class Stage(Protocol):
         """Have a worker serve again."""
         ...
 
+    async def call(self, request: Request[R]) -> R:
+        """Return what the engine answers to somebody else than its client and its worker."""
+        ...
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -49,17 +55,16 @@ class Scenario:
     play: Play
     workflows: Sequence[Workflow[..., Any]]
     shows: tuple[str, ...] = ()
-    slots: int = 100
 
 
 SCENARIOS: Final[list[Scenario]] = []
 
 
-def scenario(*workflows: Workflow[..., Any], shows: Sequence[str] = (), slots: int = 100) -> Callable[[Play], Play]:
+def scenario(*workflows: Workflow[..., Any], shows: Sequence[str] = ()) -> Callable[[Play], Play]:
     """Have both engines play it with a worker that serves these workflows."""
 
     def take(play: Play) -> Play:
-        SCENARIOS.append(Scenario(play.__name__, play, workflows, tuple(shows), slots))
+        SCENARIOS.append(Scenario(play.__name__, play, workflows, tuple(shows)))
         return play
 
     return take

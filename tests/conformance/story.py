@@ -1,48 +1,120 @@
-"""Own what a run's life comes to for those who compare two of them: its status and its story, as clients read them.
+"""Own what a play comes to for those who compare two of them: what it was answered, and the life of each run.
 
-Ids, moments and keys are those that were given: a test has both engines make the same ones.
+Both are as clients see them. Ids, moments and keys are those that were given, since a test has both engines make the
+same ones; only a person's retry has an id by chance, and is called after its origin.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from difflib import unified_diff
+from typing import Any, Final
 
-from aiki import Client
+from aiki import Client, RunStatus
 from aiki.client.runs import HistoryEntry
-from aiki.definitions.status import RunStatus
+from aiki.core.states import ENQUEUED, TOLD, Move
 
-Story = list[str]
-_WORKER = re.compile(r"\bworker \S+")
+_RESTS: Final = (Move.WAIT, Move.SLEEP)
+_WAKES: Final = (Move.ARRIVE, Move.DUE)
+_COMES: Final = ("event:", "child", "op", "wake")
+"""What a run that is woken by an arrival says of it; whatever else wakes it has words of its own."""
+_NAMESPACE: Final = re.compile(r"\bin namespace '[^']+'")
+_WORKER: Final = re.compile(r"\bworker \S+")
 
 
-async def stories(client: Client) -> dict[str, Story]:
-    """Return the stories of all runs of the client's namespace, by id."""
-    runs: list[RunStatus] = []
+@dataclass(frozen=True)
+class Told:
+    """A play as text, line by line."""
+
+    answers: str
+    runs: Mapping[str, list[str]]
+    """By what each is called."""
+
+    def lines(self) -> list[str]:
+        """Return all of it."""
+        return [self.answers, *(line for name in sorted(self.runs) for line in self.runs[name])]
+
+
+def difference(one: Told, other: Told, *, names: tuple[str, str]) -> str:
+    """Return where two plays differ, or nothing."""
+    return "\n".join(unified_diff(one.lines(), other.lines(), *names, lineterm="", n=4))
+
+
+async def told(client: Client, answers: Any) -> Told:
+    """Return what a play that was answered so has come to."""
+    runs = await _runs(client)
+    names = {run.run_id: _name(run) for run in runs if run.origin_id != run.run_id}
+    return Told(
+        _called(str(answers), names),
+        {
+            names.get(run.run_id, run.run_id): [_called(line, names) for line in await _story(client, run)]
+            for run in runs
+        },
+    )
+
+
+async def _runs(client: Client) -> list[RunStatus]:
+    ids: list[str] = []
     cursor: str | None = None
     while True:
         page = await client.runs.list(limit=100, cursor=cursor)
-        runs += page.runs
+        ids += [run.run_id for run in page.runs]
         if (cursor := page.cursor) is None:
-            break
-    return {run.run_id: await _story(client, run.run_id) for run in sorted(runs, key=lambda run: run.run_id)}
+            return list(await client.runs.status(ids, follow=False)) if ids else []
 
 
-async def _story(client: Client, run_id: str) -> Story:
-    (status,) = await client.runs.status([run_id], follow=False)
-    return [_told(status), *[_line(entry) async for entry in client.runs.history(run_id)]]
+async def _story(client: Client, status: RunStatus) -> list[str]:
+    members = asdict(status) | {"worker": None, "result_bytes": None, "claims": None}
+    members["created_at"] = _born(status.created_at)
+    head = f"{status.workflow} is {status.state}: {_words(members)}"
+    story = [entry async for entry in client.runs.history(status.run_id)]
+    return [head, *map(_line, without_returns(story))]
 
 
-def _told(status: RunStatus) -> str:
-    members = asdict(status) | {"worker": None}
-    return f"{status.workflow} is {status.state}: {_words(members)}"
+def without_returns(story: Sequence[HistoryEntry]) -> list[HistoryEntry]:
+    """Leave out each rest that ended at the moment in which it began.
+
+    Whether what comes at one moment finds a run at rest already, or still at work, is nobody's affair.
+    """
+    kept: list[HistoryEntry] = []
+    for entry in story:
+        if not (entry.move == Move.CLAIM and _have_returned(kept[-2:], entry.at)):
+            kept.append(entry)
+            continue
+        word = kept[-1]
+        del kept[-2:]
+        if word.reason is not None and not word.reason.startswith(_COMES):
+            kept.append(replace(word, move=TOLD, state=None))
+    return kept
+
+
+def _have_returned(last: Sequence[HistoryEntry], at: datetime) -> bool:
+    return [entry.at for entry in last] == [at, at] and last[0].move in _RESTS and last[1].move in _WAKES
 
 
 def _line(entry: HistoryEntry) -> str:
-    return f"{entry.move}: {_words(asdict(entry) | {'move': None})}"
+    at = _born(entry.at) if entry.move == ENQUEUED else entry.at
+    return f"    {entry.move}: {_words(asdict(entry) | {'move': None, 'at': at})}"
+
+
+def _born(at: datetime) -> datetime:
+    """Leave out the microseconds by which runs that were made in one commit are in order."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def _name(run: RunStatus) -> str:
+    return f"{run.origin_id} at attempt {run.attempt} of generation {run.generation}"
 
 
 def _words(members: dict[str, Any]) -> str:
-    told = {name: str(value) for name, value in members.items() if value is not None and value != [] and value != {}}
-    return _WORKER.sub("worker W", ", ".join(f"{name}={value}" for name, value in told.items()))
+    found = {name: str(value) for name, value in members.items() if value is not None and value not in ([], {}, ())}
+    return _WORKER.sub("worker W", ", ".join(f"{name}={value}" for name, value in found.items()))
+
+
+def _called(line: str, names: Mapping[str, str]) -> str:
+    for id, name in names.items():
+        line = line.replace(id, name)
+    return _NAMESPACE.sub("in namespace N", line)

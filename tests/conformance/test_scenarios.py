@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from aiki.client import run_ids
 from tests.conformance.conftest import Sown
+from tests.conformance.memory import memory_stage
 from tests.conformance.scenarios import (  # noqa: F401 - they are scenarios
     cancels,
     control,
@@ -22,7 +21,7 @@ from tests.conformance.scenarios import (  # noqa: F401 - they are scenarios
 )
 from tests.conformance.servers import House
 from tests.conformance.stage import SCENARIOS, Scenario, Stage
-from tests.conformance.story import Story, stories
+from tests.conformance.story import Told, difference, told
 
 pytestmark = pytest.mark.anyio
 
@@ -32,17 +31,21 @@ async def test_both_engines_tell_one_story(
     one: Scenario, servers: House, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_ids, "secrets", Sown(one.name))
-    async with servers.stage(namespace, one.workflows, slots=one.slots) as stage:
-        await played(one, stage)
+    async with servers.stage(namespace, one.workflows) as stage:
+        real = await played(one, stage)
+    monkeypatch.setattr(run_ids, "secrets", Sown(one.name))
+    async with memory_stage(one.workflows) as stage:
+        memory = await played(one, stage)
+    if differs := difference(real, memory, names=("aikid", "in memory")):
+        pytest.fail(f"the engines tell two stories\n{differs}", pytrace=False)
 
 
-async def played(one: Scenario, stage: Stage) -> tuple[Any, dict[str, Story]]:
-    """Return what a scenario's play was answered, and what its runs have come to."""
+async def played(one: Scenario, stage: Stage) -> Told:
+    """Return what a scenario has come to. What has come until then is shown where it fails."""
     try:
         answers = await one.play(stage)
         await stage.settle()
     except BaseException:
-        for story in (await stories(stage.client)).values():
-            print(*story, sep="\n    ")  # what pytest shows of a failure
+        print(*(await told(stage.client, None)).lines(), sep="\n")
         raise
-    return answers, await stories(stage.client)
+    return await told(stage.client, answers)

@@ -129,8 +129,7 @@ async def what_cannot_be_done_is_refused(stage: Stage) -> list[str]:
     said = [await answer(handle.resume())]
     await handle.cancel()
     await stage.settle()
-    for order in (handle.pause, handle.resume, handle.wake):
-        said.append(await refusal(order()))
+    said += [await refusal(order()) for order in (handle.pause, handle.resume, handle.wake)]
     return [str(word) for word in said]
 
 

@@ -29,8 +29,10 @@ async def events_wake_who_waits_for_them_and_are_taken_in_their_order(stage: Sta
     await handle.send(approved, "a")
     await stage.settle()
     assert (await handle.status()).waits == ["approved"]
+    await stage.stop_worker()
     await handle.send(approved, "b")
     await handle.send(approved, "c")
+    await stage.start_worker()
     await stage.settle()
     assert await handle.result() == ["a", "b"]
     assert (await handle.status()).unread == 1

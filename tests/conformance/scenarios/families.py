@@ -204,7 +204,7 @@ async def a_pause_does_not_run_down_a_family(stage: Stage) -> None:
     leaves = [run for run in (await stage.client.runs.list()).runs if run.workflow == "hears"]
     for leaf in leaves:
         await hears.handle(stage.client, leaf.run_id).send(go, "on")
-    await stage.settle()
+        await stage.settle()
     assert await state(handle) is State.PAUSED
     await handle.resume()
     await stage.settle()
