@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, assert_type
 
+from aiki.client.applying import Plan
 from aiki.client.blocking import BlockingClient
 from aiki.client.blocking_handle import BlockingHandle
 from aiki.client.blocking_schedules import BlockingSchedule
 from aiki.client.client import Client
+from aiki.client.named import NamedCall
 from aiki.client.runs import HistoryEntry, RunPage
 from aiki.client.schedule import Schedule
 from aiki.client.schedule_info import ScheduleInfo, SlotInfo
 from aiki.client.sending import SendOutcome
+from aiki.client.when import When
 from aiki.core.errors import AikiError, ChildFailed
 from aiki.core.retry import Retry
 from aiki.definitions.call import Call
@@ -250,6 +253,10 @@ async def schedules(client: Client, blocking: BlockingClient, order: Order, then
     assert_type(await made.get("nightly").trigger(), Handle[Any])
     assert_type([one.seen for one in await made.list()], list[ScheduleInfo | None])
     await nightly.pause(note="holidays")
+    pulsing = (count.bind(), When(every=timedelta(minutes=15)))
+    plan = await made.apply("shop", {"nightly": (call, When(cron="@daily")), "pulse": pulsing}, prune=True)
+    assert_type(plan, Plan)
+    assert_type(blocking.schedules.apply("shop", {"named": (NamedCall("count"), When(at=then))}), Plan)
     pulse = blocking.schedules.create("pulse", count.bind(), every=timedelta(minutes=15))
     assert_type(pulse, BlockingSchedule[list[int]])
     assert_type(pulse.trigger(), BlockingHandle[list[int]])

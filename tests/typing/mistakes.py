@@ -4,6 +4,7 @@ from datetime import UTC
 
 from aiki.client.blocking import BlockingClient
 from aiki.client.client import Client
+from aiki.client.when import When
 from aiki.definitions.handle import Handle
 from aiki.definitions.task import task
 from aiki.definitions.workflow import workflow
@@ -241,6 +242,10 @@ async def schedules(client: Client, blocking: BlockingClient, order: Order) -> N
     await made.create("nightly", process.bind(order), {}, cron="0 2 * * *")  # E
     await made.update("nightly", process, cron="0 2 * * *")  # E
     await made.update("nightly", every=15)  # E
+    await made.apply("shop", {"nightly": process.bind(order)})  # E
+    await made.apply("shop", {"nightly": (process, When(cron="@daily"))})  # E
+    await made.apply("shop", {"nightly": (process.bind(order), "@daily")})  # E
+    await blocking.schedules.apply("shop", {})  # E
     nightly = await made.create("nightly", process.bind(order), cron="0 2 * * *")
     wrong: Handle[int] = await nightly.trigger()  # E
     await nightly.pause("holidays")  # E

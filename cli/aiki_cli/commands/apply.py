@@ -102,7 +102,9 @@ async def _apply(session: Session, project: str, declared: Declarations, *, prun
     if plan.having("refused") or not plan.pending:
         return plans.rows(plan)
     await _agree(session, plan, yes=yes)
-    return plans.rows(await client.schedules.apply(project, declared, prune=prune))
+    done = await client.schedules.apply(project, declared, prune=prune)
+    schedules = await client.schedules.list(project=project)
+    return plans.rows(done, unserved=[one.seen for one in schedules if one.seen and not one.seen.served])
 
 
 async def _agree(session: Session, plan: Plan, *, yes: bool) -> None:

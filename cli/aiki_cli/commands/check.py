@@ -35,5 +35,5 @@ def check(
     if not modules and session.manifest is None:
         raise ConfigError("no module was named and no aiki.yaml was found", hint="aiki check -m myflows")
     is_only_manifest = not modules and session.manifest is not None and not session.manifest.modules
-    registry = Registry() if is_only_manifest else at_hand(session, modules or ())
-    return checked.rows(checked_all(session.manifest, registry), is_strict=strict)
+    registry = Registry() if is_only_manifest else at_hand(session, modules or (), as_served=True)
+    return checked.rows(checked_all(session.manifest, registry, is_whole=not modules), is_strict=strict)

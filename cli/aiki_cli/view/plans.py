@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiki.client.applying import conflict
 from aiki_cli import exits
+from aiki_cli.view import schedules
 from aiki_cli.view.found import Drawing, End, Line, Rows
 
 if TYPE_CHECKING:
+    from aiki import ScheduleInfo
     from aiki.client.applying import Change, Plan
 
 _DONE: Final = {
@@ -23,14 +25,18 @@ _DONE: Final = {
 _SIGNS: Final = {"create": "+", "update": "~", "pause": "‖", "delete": "-", "refused": "!"}
 
 
-def rows(plan: Plan, *, code: int = exits.OK) -> Rows:
-    """Return the plan, done or not; `code` is the exit code, unless a change is refused."""
+def rows(plan: Plan, *, code: int = exits.OK, unserved: Sequence[ScheduleInfo] = ()) -> Rows:
+    """Return the plan, done or not; `code` is the exit code, unless a change is refused.
+
+    Of what is `unserved` people are told that no worker serves its workflow.
+    """
     refused = plan.having("refused")
+    said = schedules.unserved(unserved[0], others=len(unserved) - 1) if unserved else None
     return Rows(
         [_line(change, is_done=plan.is_done) for change in plan.changes],
         page=lambda: _page(plan),
         document=lambda changes: {"project": plan.project, "is_done": plan.is_done, "changes": changes},
-        end=End(code, error=conflict(refused)) if refused else End(code),
+        end=End(code, error=conflict(refused) if refused else None, said=said),
     )
 
 
@@ -42,8 +48,8 @@ def lines(plan: Plan) -> list[str]:
 def counted(changes: Sequence[Change]) -> str:
     """Return how many schedules would be created, updated, paused or deleted, in words."""
     (first, count), *others = Counter(_DONE[change.action] for change in changes).items()
-    schedules = f"{count:,} schedule{'' if count == 1 else 's'}"
-    return " and ".join([f"{schedules} would be {first}", *(f"{more:,} {word}" for word, more in others)])
+    many = f"{count:,} schedule{'' if count == 1 else 's'}"
+    return " and ".join([f"{many} would be {first}", *(f"{more:,} {word}" for word, more in others)])
 
 
 def _line(change: Change, *, is_done: bool) -> Line:

@@ -72,7 +72,7 @@ def declared(info: ScheduleInfo) -> Line:
 
 def remarks(info: ScheduleInfo, done: str, *, is_talkative: bool) -> list[str]:
     """Return what to say of a schedule that was made or changed: what a person should know, and what comes next."""
-    said = [] if info.served else [_unserved(info)]
+    said = [] if info.served else [unserved(info)]
     if info.project is not None:
         said.append(f"it is declared in the manifest of {info.project}: the next `aiki apply` changes it back")
     if is_talkative:
@@ -83,12 +83,12 @@ def remarks(info: ScheduleInfo, done: str, *, is_talkative: bool) -> list[str]:
 
 def listed(infos: Sequence[ScheduleInfo]) -> Rows:
     """Return a list of schedules; those that no worker serves are named beside it."""
-    unserved = [_unserved(info) for info in infos if not info.served]
+    asides = [unserved(info) for info in infos if not info.served]
     return Rows(
         map(line, infos),
         page=lambda: [_table(infos)] if infos else [],
         document=lambda values: {"schedules": values},
-        asides=unserved if infos else ["no schedules"],
+        asides=asides if infos else ["no schedules"],
     )
 
 
@@ -98,7 +98,7 @@ def whole(info: ScheduleInfo, upcoming: Sequence[tuple[datetime, datetime]]) -> 
         "slots": [slots.to_object(slot) for slot in info.slots],
         "upcoming": [firings.to_object(slot, at) for slot, at in upcoming],
     }
-    said = None if info.served else _unserved(info)
+    said = None if info.served else unserved(info)
     return Rows([line(info, **value)], page=lambda: _page(info, upcoming), end=End(said=said))
 
 
@@ -129,9 +129,10 @@ def _length(microseconds: int | None) -> str | None:
     return None if microseconds is None else length(timedelta(microseconds=microseconds))
 
 
-def _unserved(info: ScheduleInfo) -> str:
-    route = f"{info.call.workflow} {info.call.version}"
-    return f"no worker serves {route}, which {info.name} enqueues: aiki worker start -m MODULE"
+def unserved(info: ScheduleInfo, *, others: int = 0) -> str:
+    """Return that no worker serves what a schedule enqueues, and perhaps so many others."""
+    route, more = f"{info.call.workflow} {info.call.version}", f", and {others:,} more" if others else ""
+    return f"no worker serves {route}, which {info.name} enqueues{more}: aiki worker start -m MODULE"
 
 
 def _table(infos: Sequence[ScheduleInfo]) -> RenderableType:

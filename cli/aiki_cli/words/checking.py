@@ -60,8 +60,11 @@ class Checked:
     """What would be refused."""
 
 
-def check(manifest: Manifest | None, registry: Registry) -> Checked:
-    """Return what is found of the manifest, whose format was checked when it was read, and of the workflows."""
+def check(manifest: Manifest | None, registry: Registry, *, is_whole: bool) -> Checked:
+    """Return what is found of the manifest, whose format was checked when it was read, and of the workflows.
+
+    `is_whole` tells that these are all that the manifest's modules hold.
+    """
     warnings = [one for workflow in registry for one in _of_body(workflow)]
     entries, schedules, problems = [], [], []
     for workflow in registry:
@@ -76,6 +79,8 @@ def check(manifest: Manifest | None, registry: Registry) -> Checked:
             call_of(name, declared, registry)
         except AikiError as error:
             problems.append(error)
+    if manifest and manifest.modules and is_whole:
+        warnings += _of_settings(manifest, registry)
     file, project = (manifest.file, manifest.project) if manifest else (None, None)
     return Checked(file, project, entries, schedules, warnings, problems)
 
@@ -89,6 +94,16 @@ def _schedule(name: str, declared: Declared) -> CheckedSchedule:
 def _of_body(workflow: Workflow[..., Any]) -> list[Warned]:
     told = ((one, f"{one.file}:{one.line}") for one in readings(workflow.fn))
     return [Warned(place, one.told_of(workflow.name), one.instead) for one, place in told]
+
+
+def _of_settings(manifest: Manifest, registry: Registry) -> list[Warned]:
+    names = {workflow.name for workflow in registry}
+    unknown = ((name, nearest(name, names)) for name in manifest.workflows if name not in names)
+    what = "no module of the manifest holds workflow {!r}, for which it has settings{}"
+    return [
+        Warned(str(manifest.file), what.format(name, f" (did you mean {meant!r}?)" if meant else ""), meant)
+        for name, meant in unknown
+    ]
 
 
 def _of_schedule(schedule: CheckedSchedule, declared: Declared, registry: Registry) -> list[Warned]:

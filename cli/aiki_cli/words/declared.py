@@ -13,7 +13,7 @@ from aiki.client import named
 from aiki.client.when import from_spec
 from aiki.definitions.registry import Registry
 from aiki.manifest import module_folders, overrides, resolve
-from aiki.manifest.collecting import collect
+from aiki.manifest.collecting import collect, load_lifespan
 from aiki.process.imports import looking_first_in
 
 if TYPE_CHECKING:
@@ -25,15 +25,18 @@ Declarations: TypeAlias = Mapping[str, tuple[Call[Any] | NamedCall, When]]
 """What each schedule enqueues, and when, by its name."""
 
 
-def at_hand(session: Session, names: Sequence[str]) -> Registry:
+def at_hand(session: Session, names: Sequence[str], *, as_served: bool = False) -> Registry:
     """Import the modules of these names, or without names all of the manifest, and return their workflows.
 
-    What they print goes to stderr. Raises ConfigError with the user's traceback, UsageError for what is no module.
+    With `as_served` what the manifest has tasks share is imported, too. What they print goes to stderr. Raises
+    ConfigError with the user's traceback, UsageError for what is no module.
     """
     folders = module_folders(session.manifest, Path.cwd())
     modules = resolve(names, session.manifest, folders)
     with looking_first_in([str(folder) for folder in folders]), redirect_stdout(sys.stderr):
         registry = collect(modules)
+        if as_served and session.manifest and session.manifest.worker.lifespan:
+            load_lifespan(session.manifest.worker.lifespan)
     if session.manifest:
         overrides.apply(session.manifest.workflows, registry, file=session.manifest.file)
     return registry

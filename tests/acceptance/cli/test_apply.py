@@ -53,6 +53,7 @@ def test_what_is_declared_is_created_changed_and_left_alone(apply) -> None:
     assert apply(HOURLY, NIGHTLY, then="apply --exit-code").code == 8
     made = apply(HOURLY, NIGHTLY)
     assert (made.code, changes(made)) == (0, [["hourly", "created", ""], ["nightly", "created", ""]]), made.err
+    assert made.err == "no worker serves hello 1, which hourly enqueues, and 1 more: aiki worker start -m MODULE\n"
     again = apply(HOURLY, NIGHTLY, then="apply --exit-code")
     assert (again.code, changes(again)) == (0, [["hourly", "unchanged", ""], ["nightly", "unchanged", ""]])
     other = HOURLY.replace("1h", "2h, catch_up_window: 3h").replace("ops", "it")

@@ -184,3 +184,15 @@ def test_a_manifest_without_modules_is_checked_alone(aiki: Aiki, tmp_path: Path)
 def test_a_thread_that_a_module_begins_does_not_hold_it_up(aiki: Aiki, tmp_path: Path) -> None:
     add(tmp_path, code="\nimport threading\nthreading.Thread(target=threading.Event().wait).start()\n")
     assert aiki("check", "-o", "ids").lines == ["report", "nightly"]
+
+
+def test_what_tasks_share_and_settings_of_workflows_are_looked_for(aiki: Aiki, tmp_path: Path) -> None:
+    add(tmp_path, manifest="workflows: {reprot: {timeout: 1h}, report: {timeout: 2h}}\n")
+    (warned,) = aiki("check", "-o", "json").json["warnings"]
+    assert warned["message"] == (
+        "no module of the manifest holds workflow 'reprot', for which it has settings (did you mean 'report'?)"
+    )
+    assert aiki("check", "-m", "code", "-o", "json").json["warnings"] == []
+    add(tmp_path, manifest="worker: {lifespan: 'code_of_mine:pools'}\n")
+    done = aiki("check")
+    assert (done.code, "code_of_mine has no function 'pools'" in done.err) == (78, True)
