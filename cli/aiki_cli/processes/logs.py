@@ -18,6 +18,7 @@ def log_to_stderr(*, quiet: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Lines())
     logging.basicConfig(level=getattr(logging, level, logging.INFO), handlers=[handler])
+    logging.captureWarnings(capture=True)
 
 
 class Lines(logging.Formatter):

@@ -284,3 +284,18 @@ def test_credentials_that_expire_end_a_running_worker_with_77_and_it_says_so(sta
     nats.restart_with(**operator.sentinel(seconds=patient(2)))
     assert worker.wait() == 77
     assert "has refused us for 2 s: User Authentication Expired, and now Authorization" in worker.logged()
+
+
+def test_a_worker_warns_of_what_a_body_reads_unless_it_is_to_be_quiet(aiki, start, flows, own):
+    code = (
+        "import time\nfrom aiki import WorkflowRun, workflow\n@workflow\nasync def late(run: WorkflowRun) -> float:\n"
+    )
+    (flows / "late.py").write_text(f"{code}    return time.time()\n")
+    worker = start("worker", "start", "-m", "late", env=own)
+    worker.wait_for_log("serves")
+    told = f"warning: {flows}/late.py:5: BodyWarning: workflow 'late': time.time() in late() is another on replay"
+    assert f"{told}: use run.now()\n" in worker.logged()
+    assert worker.terminate() == 0
+    quiet = start("worker", "start", "-m", "late", "-q", env=own)
+    assert aiki("enqueue", "late", "--wait", env=own).code == 0
+    assert quiet.logged() == ""
