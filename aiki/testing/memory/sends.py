@@ -47,7 +47,12 @@ def send_one(store: Store, event: Sent) -> Outcome:
 
 
 def send_op(store: Store, sender: Run, op: SendOp) -> list[str]:
-    """Send an event for a run; return the words of what reaches that run itself by this."""
+    """Send an event for a run; return the words of what reaches that run itself by this.
+
+    What has an outcome is not sent again, though a retry asks for it: its run was told that, and is again.
+    """
+    if sender.inbox.is_answered(op.id):
+        return []
     run = target_of(store, op)
     outcome = arriving.UNKNOWN if run is None else put(store, run, op)
     words = []
@@ -57,10 +62,8 @@ def send_op(store: Store, sender: Run, op: SendOp) -> list[str]:
             words.append(word)
         else:
             store.reach(run, [word])
-    if not sender.inbox.is_answered(op.id):
-        sender.inbox.answer(op.id, outcome, clock=store.now())
-        words.append(arriving.OP)
-    return words
+    sender.inbox.answer(op.id, outcome, clock=store.now())
+    return [*words, arriving.OP]
 
 
 def target_of(store: Store, event: Sent | SendOp) -> Run | None:

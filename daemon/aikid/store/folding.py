@@ -183,11 +183,13 @@ _SENDING: Final = f"""
 send AS MATERIALIZED (
   {sending(_SENT)}
 ), """
+# What has been answered is not sent again, though a retry asks for it: its run was told that, and is again.
 _JUDGING: Final = f"""
 asked AS MATERIALIZED (
   SELECT s.*, f.id AS sender, f.origin_id AS sender_origin_id, l.id, l.state, l.origin_id, l.unread, l.retried_by
   FROM send s FULL JOIN fit f ON f.n = s.unit FULL JOIN locked l ON l.id = s.target AND l.namespace = s.namespace
-  WHERE coalesce(s.n, 0) > 0 AND coalesce(f.n, 0) > 0
+  WHERE coalesce(s.n, 0) > 0 AND coalesce(f.n, 0) > 0 AND (
+    SELECT i.number FROM aiki.inbox i WHERE i.origin_id = f.origin_id AND i.send_id = s.answer_id) IS NULL
 ), {JUDGED}, """
 _NOTHING: Final = """
 reached AS (

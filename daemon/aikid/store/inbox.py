@@ -70,13 +70,11 @@ OF_EVENTS: Final = f"""
 SELECT j.id, j.n, 0, '{EVENT}', j.name, j.send_id, j.key, j.digest, j.value, j.origin_id, '{EVENT}:' || j.name
 FROM judged j WHERE j.result = 'taken'
 """
-# An op that is repeated has been answered.
 OF_OUTCOMES: Final = f"""
 SELECT j.sender, j.n, 1, '{OP}', j.send_id::text, j.answer_id, NULL, NULL,
   convert_to(CASE j.result WHEN 'ended' THEN json_build_object('result', j.result, 'state', j.state)
     ELSE json_build_object('result', j.result) END::text, 'UTF8'), j.sender_origin_id, '{OP}'
 FROM judged j
-WHERE NOT EXISTS (SELECT FROM aiki.inbox i WHERE i.origin_id = j.sender_origin_id AND i.send_id = j.answer_id)
 """
 _COMING: Final = """
 numbered AS MATERIALIZED (

@@ -97,6 +97,8 @@ def test_a_name_that_is_another_projects_is_refused_and_nothing_is_done(apply) -
     done = apply(HOURLY, NIGHTLY, project="bank")
     assert (done.code, changes(done)) == (6, [["hourly", "refused", ""], ["nightly", "create", ""]])
     assert "error: schedule 'hourly' belongs to project 'shop'; nothing was applied" in done.err
+    told = apply(HOURLY, then="apply -o json", project="bank")
+    assert (told.code, told.json["is_done"], told.json["changes"][0]["action"]) == (6, False, "refused")
     assert apply(HOURLY, then="schedule list -o ids").lines == ["hourly"]
 
 

@@ -77,6 +77,20 @@ async def test_a_body_that_sends_to_a_run_that_was_retried_reaches_the_newest(en
     assert b"taken" in bytes(answer.value)
 
 
+async def test_a_send_of_which_its_run_has_heard_is_not_sent_again_by_its_retry(engine: Engine) -> None:
+    other = (await ended(engine, BAD)).fence.run_id
+    sender = await held(engine)
+    once = op(other)
+    assert await engine.results(Unit(sender.fence, 0, [], [], None, [once])) == ["done"]
+    assert await engine.results(unit(sender.fence, end=failed())) == ["done"]
+    new = (await taken_up(engine, other)).fence.run_id
+    again = await taken_up(engine, sender.fence.run_id)
+    assert await engine.results(Unit(again.fence, again.length, [], [], None, [once])) == ["done"]
+    (answer,) = (await engine.inbox(again.fence.run_id)).arrivals
+    assert b"ended" in bytes(answer.value)
+    assert (await engine.inbox(new)).arrivals == [], "its run was told that it was not taken"
+
+
 async def test_a_repeated_send_is_known_though_its_run_was_retried_since(engine: Engine) -> None:
     run = await held(engine)
     once = event(run.fence.run_id)
