@@ -183,7 +183,7 @@ def fired_run_id(schedule_id: str, kind: Kind, slot: int) -> RunId:
 
 def _due(look: Look, decided: int) -> Iterator[int]:
     for slot in slots(look.spec, decided):
-        if slot > look.now or fires_at(look.spec, look.id, slot) > look.now:
+        if fires_at(look.spec, look.id, slot) > look.now:
             return
         yield slot
 

@@ -85,6 +85,8 @@ def test_crons_fire_when_a_walk_over_the_clock_finds_them_to(name: str, year: in
             ours = (slot // MINUTE for slot in found if slot >= (known.start + 600) * MINUTE)
             assert list(islice(ours, len(expected))) == expected, (cron, begin)
             assert next(ours, known.end) >= known.end, (cron, begin)
+            for early, late in islice(pairwise(expected), 0, None, len(expected) // 40 + 1):
+                assert next(slots(spec, early * MINUTE)) == late * MINUTE, (cron, early)
 
 
 def test_no_zone_goes_back_by_more_than_the_walk_begins_early() -> None:

@@ -21,11 +21,13 @@ from aiki.rules.scheduling import (
     LATE,
     MOVED,
     OLD,
+    ON_TIME,
     OPEN,
     PAUSED,
     REPLACED,
     Decided,
     Decision,
+    Kind,
     Look,
     Waiting,
     backfill,
@@ -85,6 +87,18 @@ def test_with_jitter_it_starts_at_its_firing_time() -> None:
 def test_a_daemon_that_is_a_minute_behind_loses_nothing(catch_up: CatchUp) -> None:
     spec = Spec(every=SECOND, overlap="allow", catch_up=catch_up, window=0)
     assert counts(decide(look(spec, after=60 * SECOND))) == [("started", 1)] * 60
+
+
+def test_what_is_on_time_is_fired_whatever_is_late_and_however_narrow_the_window() -> None:
+    spec = Spec(every=SECOND, overlap="allow", window=0)
+    assert counts(decide(look(spec, after=90 * SECOND))) == [("missed", 29), *[("started", 1)] * 61]
+
+
+def test_a_slot_is_late_by_its_firing_time() -> None:
+    spec = Spec(every=10 * MINUTE, jitter=5 * MINUTE, catch_up="none")
+    fires = fires_at(spec, "s", BEGIN + 10 * MINUTE)
+    assert told(decide(look(spec, after=fires - BEGIN + ON_TIME))) == [("started", 1, "")]
+    assert told(decide(look(spec, after=fires - BEGIN + ON_TIME + 1))) == [("missed", 1, LATE_NONE)]
 
 
 def test_a_schedule_without_another_slot_is_not_looked_at_again() -> None:
@@ -177,6 +191,11 @@ def test_a_clock_that_went_back_fires_nothing_twice() -> None:
     assert (decision.rows, decision.decided, decision.look_at) == ((), BEGIN, BEGIN + 10 * MINUTE)
 
 
+def test_a_clock_that_went_back_before_a_resume_or_change_fires_nothing_twice_either() -> None:
+    for decision in (restart(look(after=-HOUR, paused=True)), restart(look(after=-HOUR), Spec(every=MINUTE))):
+        assert (decision.rows, decision.decided) == ((), BEGIN)
+
+
 def test_a_clock_that_jumped_ahead_is_an_outage() -> None:
     assert counts(decide(look(after=HOUR))) == [("missed", 5), ("started", 1)]
 
@@ -191,6 +210,8 @@ def test_zone_data_that_changed_fires_no_time_of_a_day_twice() -> None:
     assert decision.look_at == fired + 25 * HOUR
     assert decision.zones == shown(spec, decision.decided)
     assert decide(replace(now, decided=decision.decided, zones=decision.zones)).rows == ()
+    resumed = restart(replace(now, now=fired, paused=True))
+    assert (resumed.rows, resumed.decided) == ((), fired + HOUR)
 
 
 # -- overlap
@@ -255,6 +276,11 @@ def test_what_waits_starts_one_at_a_time_when_nothing_is_open(overlap: Overlap) 
     assert [(row.result, row.waited) for row in free.rows] == [("started", True)]
     assert free.look_at == BEGIN + MINUTE + SECOND
     assert decide(look(spec, after=MINUTE, queued=1)).look_at == BEGIN + 10 * MINUTE
+
+
+def test_one_that_took_the_place_of_what_waited_leaves_nothing_to_look_for() -> None:
+    decision = decide(look(Spec(every=10 * MINUTE, overlap="cancel_previous"), queued=1))
+    assert decision.look_at == BEGIN + 20 * MINUTE
 
 
 def test_what_waits_is_looked_for_no_later_than_the_next_slot() -> None:
@@ -343,6 +369,12 @@ def test_a_backfill_has_an_overlap_of_its_own() -> None:
         assert [row.result for row in decision.rows] == results
 
 
+def test_a_backfill_of_what_is_paused_overtakes_nothing_that_waits() -> None:
+    now = look(queued=1, paused=True)
+    decision = backfill(now, BEGIN, BEGIN + 1, overlap="queue", taken=frozenset())
+    assert told(decision) == [("queued", 0, "")]
+
+
 def test_a_backfill_is_bounded() -> None:
     spec = Spec(every=SECOND)
     most = backfill(look(spec), BEGIN - (SLOTS - 1) * SECOND, BEGIN + 1, overlap="allow", taken=frozenset())
@@ -368,7 +400,7 @@ def test_a_slot_is_open_while_any_run_of_it_may_go_on() -> None:
 
 
 def test_a_slot_has_one_run_whoever_fires_it() -> None:
-    kinds = ("slot", "trigger", "backfill")
+    kinds: list[Kind] = ["slot", "trigger", "backfill"]
     ids = {fired_run_id(schedule, kind, BEGIN + slot) for schedule in "ab" for kind in kinds for slot in (0, 1)}
     assert len(ids) == 12
     first = uuid.UUID(fired_run_id("a", "slot", BEGIN))
