@@ -25,7 +25,19 @@ from aiki.core.moments import EPOCH, SECOND, to_wire
 from aiki.rules.zones import HOUR, each, first, steady, wall, zone, zones
 from aiki.wire.messages.schedules import Spec
 
-__all__ = ["Span", "check_spec", "fires_at", "moved", "shown", "slots", "spanned", "told", "upcoming", "zones"]
+__all__ = [
+    "Span",
+    "check_spec",
+    "fires_at",
+    "firings",
+    "moved",
+    "shown",
+    "slots",
+    "spanned",
+    "told",
+    "upcoming",
+    "zones",
+]
 
 MINUTE: Final = 60 * SECOND
 END: Final = to_wire(datetime(9999, 12, 31, tzinfo=EPOCH.tzinfo), what="the end")
@@ -34,6 +46,7 @@ _GAP_YEARS: Final = 50
 """A cron that has no day for so long has none: the calendar's longest gap is 40 years, for a 29th of February."""
 _CYCLE_YEARS: Final = 28
 """After so many years weekdays fall on the same dates, within 1901 to 2099."""
+_MICROSECOND: Final = timedelta(microseconds=1)
 _BACK: Final = 8 * HOUR
 """By so much no zone's clocks have gone back at once since 1970: Vostok's by 7 hours, in 1994."""
 _WORDS: Final = {
@@ -105,21 +118,27 @@ def spanned(spec: Spec, after: int, until: int) -> Span | None:
     return None if head is None or last is None else Span(head, last, count)
 
 
-def fires_at(spec: Spec, schedule_id: str, slot: int) -> int:
-    """Return when the slot's run is enqueued: later by less than its jitter, and before the next slot.
+def firings(spec: Spec, schedule_id: str, after: int) -> Iterator[tuple[int, int]]:
+    """Yield the slots behind `after`, and when each is fired: later by less than its jitter, and before the next slot.
 
     By how much follows from schedule and slot, evenly spread, and is the same whoever asks.
     """
-    if not spec.jitter:
-        return slot
-    following = next(slots(spec, slot), slot + spec.jitter)
-    state = blake2b(f"{schedule_id}/{slot}".encode(), digest_size=8, person=b"aiki.jitter")
-    return slot + int.from_bytes(state.digest(), "big") % min(spec.jitter, following - slot)
+    found = slots(spec, after)
+    slot = next(found, None)
+    while slot is not None:
+        following = next(found, None) if spec.jitter else None
+        yield slot, slot + _lag(spec, schedule_id, slot, following)
+        slot = following if spec.jitter else next(found, None)
+
+
+def fires_at(spec: Spec, schedule_id: str, slot: int) -> int:
+    """Return when a slot is fired."""
+    return next(fires for _, fires in firings(spec, schedule_id, slot - 1)) if spec.jitter else slot
 
 
 def upcoming(spec: Spec, schedule_id: str, after: int, count: int) -> list[tuple[int, int]]:
     """Return so many slots behind `after`, and when each fires."""
-    return [(slot, fires_at(spec, schedule_id, slot)) for slot in islice(slots(spec, after), count)]
+    return list(islice(firings(spec, schedule_id, after), count))
 
 
 def told(cron: str) -> str:
@@ -142,6 +161,14 @@ def moved(spec: Spec, decided: int, by: str) -> int:
     if spec.cron is None or not _cron(spec.cron).is_fixed or data == zones() or not showed:
         return decided
     return max(decided, first(zone(spec.timezone), datetime.fromisoformat(showed)))
+
+
+def _lag(spec: Spec, schedule_id: str, slot: int, following: int | None) -> int:
+    if not spec.jitter:
+        return 0
+    room = spec.jitter if following is None else min(spec.jitter, following - slot)
+    state = blake2b(f"{schedule_id}/{slot}".encode(), digest_size=8, person=b"aiki.jitter")
+    return int.from_bytes(state.digest(), "big") % room
 
 
 # -- intervals
@@ -180,7 +207,7 @@ def _cron(text: str) -> _Cron:
 
 def _cron_slots(cron: _Cron, there: ZoneInfo, after: int, end: int) -> Iterator[int]:
     held: list[int] = []
-    for hour in _hours(cron, wall(there, after) - _BACK):
+    for hour in _hours(cron, _begin(there, after)):
         begins = steady(there, hour)
         if begins is None:
             begins = first(there, hour)
@@ -192,6 +219,13 @@ def _cron_slots(cron: _Cron, there: ZoneInfo, after: int, end: int) -> Iterator[
             return
         held = sorted({slot for slot in held if slot >= begins} | set(_moments(cron, there, hour)))
     yield from (slot for slot in held if after < slot)
+
+
+def _begin(there: ZoneInfo, after: int) -> datetime:
+    """Return a time that clocks there have shown before they come to show anything behind `after`."""
+    begin = wall(there, after)
+    is_steady = wall(there, after + _BACK // _MICROSECOND) - begin == _BACK
+    return begin if is_steady else begin - _BACK
 
 
 def _moments(cron: _Cron, there: ZoneInfo, hour: datetime) -> list[int]:
@@ -259,8 +293,8 @@ def _reads(parts: list[str]) -> bool:
 def _check_lengths(spec: Spec) -> None:
     if spec.every is not None and spec.every < SECOND:
         raise UsageError("every is at least a second", hint='every="1s"')
-    if spec.jitter < 0 or spec.window < 0:
-        raise UsageError("jitter and window are lengths of time, and cannot be negative", hint='jitter="5m"')
+    if not (0 <= spec.jitter < END and 0 <= spec.window < END):
+        raise UsageError("jitter and window are lengths of time, not negative or endless", hint='jitter="5m"')
 
 
 def _check_times(spec: Spec) -> None:

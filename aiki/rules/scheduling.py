@@ -9,18 +9,18 @@ Who carries out a decision holds the schedule's row, and writes its rows, runs a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from aiki.core.errors import UsageError
 from aiki.core.ids import RunId, uuid7
 from aiki.core.moments import SECOND
 from aiki.core.states import TERMINAL, State
-from aiki.rules.calendar import Span, fires_at, moved, shown, slots, spanned, upcoming
+from aiki.rules.calendar import Span, fires_at, firings, moved, shown, slots, spanned, upcoming
 from aiki.wire.limits import QUEUED_SLOTS, SLOTS
 from aiki.wire.messages.schedules import Overlap, SlotResult, Spec
 
@@ -105,11 +105,13 @@ def decide(look: Look) -> Decision:
     turn = _Turn(look, look.spec.overlap)
     decided = moved(look.spec, look.decided, look.zones)
     turn.pass_over(spanned(look.spec, look.decided, decided), MOVED)
-    decided = _pass_over_late(look, turn, decided)
-    due = list(islice(_due(look, decided), STARTED))
+    due, next_at = _due(look, decided)
+    if due and due[0].fires_at < look.now - ON_TIME:
+        decided = _pass_over_late(look, turn, decided)
+        due, next_at = _due(look, decided)
     turn.start_waiting(due)
-    turn.meet([Waiting("slot", slot) for slot in due])
-    return _decision(look, turn, due[-1] if due else decided)
+    turn.meet([Waiting("slot", one.slot) for one in due])
+    return _decision(look, turn, due[-1].slot if due else decided, next_at)
 
 
 def restart(look: Look, spec: Spec | None = None, *, paused: bool = False) -> Decision:
@@ -124,7 +126,8 @@ def restart(look: Look, spec: Spec | None = None, *, paused: bool = False) -> De
     turn.pass_over(spanned(look.spec, look.decided, decided), PAUSED if look.paused else CHANGED)
     if spec == look.spec:
         decided = max(decided, moved(spec, look.decided, look.zones))
-    return _decision(replace(look, spec=spec, paused=paused), turn, decided)
+    after = replace(look, spec=spec, paused=paused)
+    return _decision(after, turn, decided, _next_at(after, decided))
 
 
 def check_begin(spec: Spec, now: int) -> None:
@@ -155,7 +158,7 @@ def backfill(look: Look, start: int, end: int, *, overlap: Overlap, taken: Abstr
         raise UsageError(f"a backfill fires at most {SLOTS:,} slots", hint="ask for a shorter range")
     turn = _Turn(look, overlap)
     turn.meet([Waiting("backfill", slot) for slot in chosen if slot not in taken])
-    return replace(_decision(look, turn, look.decided), zones=look.zones)
+    return replace(_decision(look, turn, look.decided, _next_at(look, look.decided)), zones=look.zones)
 
 
 def next_slots(look: Look, count: int) -> list[tuple[int, int]]:
@@ -181,11 +184,23 @@ def fired_run_id(schedule_id: str, kind: Kind, slot: int) -> RunId:
 # -- which slots are due
 
 
-def _due(look: Look, decided: int) -> Iterator[int]:
-    for slot in slots(look.spec, decided):
-        if fires_at(look.spec, look.id, slot) > look.now:
-            return
-        yield slot
+class _Due(NamedTuple):
+    slot: int
+    fires_at: int
+
+
+def _due(look: Look, decided: int) -> tuple[list[_Due], int | None]:
+    """Return the slots that are due, at most STARTED, and when the next behind these fires."""
+    due: list[_Due] = []
+    for one in map(_Due._make, firings(look.spec, look.id, decided)):
+        if one.fires_at > look.now or len(due) == STARTED:
+            return due, one.fires_at
+        due.append(one)
+    return due, None
+
+
+def _next_at(look: Look, decided: int) -> int | None:
+    return next((moment for _, moment in firings(look.spec, look.id, decided)), None)
 
 
 def _fired_before(look: Look, after: int, moment: int) -> Span | None:
@@ -201,15 +216,14 @@ def _pass_over_late(look: Look, turn: _Turn, decided: int) -> int:
     """Pass over what is late and not caught up with; return up to where is decided then."""
     spec = look.spec
     late = _fired_before(look, decided, look.now - ON_TIME)
-    if late is None:
-        return decided
+    assert late is not None, "nothing is late"
     old = _fired_before(look, decided, look.now - max(spec.window, ON_TIME))
     turn.pass_over(old, OLD)
     decided = decided if old is None else old.last
     if spec.catch_up == "all":
         return decided
     until = late.last
-    if spec.catch_up == "latest" and next(_due(look, late.last), None) is None:
+    if spec.catch_up == "latest" and not _due(look, late.last)[0]:
         until -= 1
     turn.pass_over(spanned(spec, decided, until), LATE.format(spec.catch_up))
     return max(decided, until)
@@ -247,7 +261,7 @@ class _Turn:
             until = span.last if span.count > 1 else None
             self.rows.append(Decided("slot", span.first, "missed", reason, until, span.count))
 
-    def start_waiting(self, due: Sequence[int]) -> None:
+    def start_waiting(self, due: Sequence[object]) -> None:
         """Start the first that waits if nothing is open: they go on one at a time, whatever the schedule says now."""
         is_replaced = bool(due) and self.overlap == "cancel_previous"
         if self.queued and not self.is_busy and not is_replaced:
@@ -294,19 +308,13 @@ class _Turn:
         self.rows.append(Decided(one.kind, one.slot, "skipped", reason, waited=waited))
 
 
-def _decision(look: Look, turn: _Turn, decided: int) -> Decision:
+def _decision(look: Look, turn: _Turn, decided: int, next_at: int | None) -> Decision:
+    again = [look.now + AGAIN] if turn.queued else []
+    fires = [] if next_at is None else [next_at]
     return Decision(
         rows=tuple(turn.rows),
         cancels=turn.cancels,
         decided=decided,
         zones=shown(look.spec, decided),
-        look_at=_look_at(look, turn, decided),
+        look_at=None if look.paused else min([*fires, *again], default=None),
     )
-
-
-def _look_at(look: Look, turn: _Turn, decided: int) -> int | None:
-    if look.paused:
-        return None
-    following = next(slots(look.spec, decided), None)
-    fires = [] if following is None else [fires_at(look.spec, look.id, following)]
-    return min([*fires, look.now + AGAIN] if turn.queued else fires, default=None)

@@ -18,6 +18,8 @@ from aiki.core.errors import UsageError
 from aiki.core.moments import EPOCH, SECOND, to_datetime
 from aiki.core.near import nearest
 
+_VERSIONED: Final = ("tzdata.zi", "+VERSION")
+"""Files that begin with the version of the data beside them: Debian's, macOS's."""
 HOUR: Final = timedelta(hours=1)
 _EPOCH: Final = EPOCH.replace(tzinfo=None)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -40,13 +42,8 @@ def zone(name: str) -> ZoneInfo:
 @cache
 def zones() -> str:
     """Return the version of the zone data that this process goes by: what `zoneinfo` finds first."""
-    for folder in map(Path, zoneinfo.TZPATH):
-        try:
-            with (folder / "tzdata.zi").open(encoding="utf-8") as lines:
-                return next(lines).split()[-1]
-        except (OSError, StopIteration, IndexError, UnicodeDecodeError):
-            continue
-    return str(IANA_VERSION)
+    files = (Path(folder, name) for folder in zoneinfo.TZPATH for name in _VERSIONED)
+    return next(filter(None, map(_version, files)), str(IANA_VERSION))
 
 
 def wall(there: ZoneInfo, moment: int) -> datetime:
@@ -80,6 +77,14 @@ def steady(there: ZoneInfo, hour: datetime) -> int | None:
     if early != late or _offsets(there, hour + _END_OF_HOUR) != (early, late):
         return None
     return _at(hour, early)
+
+
+def _version(file: Path) -> str | None:
+    try:
+        with file.open(encoding="utf-8") as lines:
+            return next(lines).split()[-1]
+    except (OSError, StopIteration, IndexError, UnicodeDecodeError):
+        return None
 
 
 def _offsets(there: ZoneInfo, shown: datetime) -> tuple[timedelta, timedelta]:
