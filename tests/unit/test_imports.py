@@ -74,7 +74,7 @@ RULES_OF_ALL = (
 OWNERS = {
     # third party -> the only places of ours that may import it
     "nats": ("aiki.nats.entry", "aiki.nats.link"),
-    "cronsim": ("aiki.rules.calendar",),
+    "cronsim": ("aiki.rules.crons",),
     "nkeys": ("aiki.nats.keyring",),
     "sqlalchemy": ("aikid.store",),
     "psycopg": ("aikid.store",),
