@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -36,6 +37,7 @@ SEED = int(os.environ.get("SCHEDULED_SEED", "0"))
 BEGIN = datetime(2024 if DAYS > 365 else 2026, 3, 5, 12, tzinfo=UTC)
 STEP_DAYS = 5
 MINUTE = 60 * SECOND
+Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
 ZONES = (
     *("Africa/Cairo", "Africa/Casablanca", "America/Asuncion", "America/Havana", "America/Los_Angeles"),
@@ -53,18 +55,42 @@ async def test_every_slot_has_one_run_through_all_changes_of_clocks_whoever_dies
     clock.now = to_wire(BEGIN, what="the beginning")
     await clock.stop()
     mortals = _Mortals(cluster, draw)
-    async with cluster.client() as client, await psycopg.AsyncConnection.connect(cluster.database_url) as connection:
+    async with cluster.client() as client, connected(cluster) as connection:
         await declare(client)
         for moment in steps(clock.now, draw):
             await clock.move(connection, moment)
             if draw.random() < 0.3:
                 mortals.kill()
-            await wait_until(lambda: mortals.revived() and not is_due(cluster), 60.0, what="all that is due has fired")
+            await all_fired(connection, mortals.revived)
     found = fired(cluster)
     assert found == expected()
     assert cluster.query("SELECT DISTINCT kind, result, count FROM aiki.slots") == [("slot", "started", 1)]
     assert mortals.deaths
     print(f"{len(found):,} slots, {mortals.deaths} daemons killed")
+
+
+async def test_an_outage_of_two_hours_is_caught_up_with_as_each_schedule_says(cluster: Cluster) -> None:
+    clock = Clock(cluster.database_url)
+    await clock.stop()
+    daemon = cluster.aikid()
+    every: dict[str, Any] = {"every": "10m", "overlap": "allow"}
+    async with cluster.client() as client, connected(cluster) as connection:
+        for catch_up in ("none", "latest", "all"):
+            await client.schedules.create(catch_up, nap.bind(0), **every, catch_up=catch_up)
+        await client.schedules.create("narrow", nap.bind(0), **every, catch_up="all", window="45m")
+        daemon.kill9()
+        await clock.move(connection, clock.now + 125 * MINUTE)
+        daemon.start()
+        await all_fired(connection)
+    rows = cluster.query(
+        "SELECT s.name, t.result, sum(t.count)::int FROM aiki.slots t JOIN aiki.schedules s ON s.id = t.schedule_id"
+        " GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    assert rows == [
+        *(("all", "started", 12), ("latest", "missed", 11), ("latest", "started", 1)),
+        *(("narrow", "missed", 7), ("narrow", "started", 5), ("none", "missed", 12)),
+    ]
+    assert len(fired(cluster)) == 18
 
 
 async def declare(client: Client) -> None:
@@ -111,8 +137,20 @@ def fired(cluster: Cluster) -> list[tuple[str, datetime]]:
     return sorted((slot.schedule, to_datetime(slot.slot)) for slot in slots)
 
 
-def is_due(cluster: Cluster) -> bool:
-    return cluster.query("SELECT EXISTS (SELECT FROM aiki.schedules WHERE due_at <= aiki.now())") == [(True,)]
+@asynccontextmanager
+async def connected(cluster: Cluster) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(cluster.database_url, autocommit=True) as connection:
+        yield connection
+
+
+async def all_fired(connection: Connection, alive: Callable[[], bool] = lambda: True) -> None:
+    """Wait until nothing is due, and all daemons have lived that long."""
+
+    async def nothing_is_due() -> bool:
+        cursor = await connection.execute("SELECT EXISTS (SELECT FROM aiki.schedules WHERE due_at <= aiki.now())")
+        return alive() and await cursor.fetchone() == (False,)
+
+    await wait_until(nothing_is_due, 60.0, what="all that is due has fired")
 
 
 class _Mortals:

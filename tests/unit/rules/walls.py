@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 DAY = 1440
+HOUR = timedelta(hours=1)
 LOWEST = (0, 0, 1, 1, 0)
 HIGHEST = (59, 23, 31, 12, 7)
 
@@ -27,9 +28,16 @@ class Clock:
 
 
 def clock(there: ZoneInfo, start: datetime, days: int) -> Clock:
-    moments = (start + timedelta(minutes=minute) for minute in range(days * DAY))
     first = int(start.timestamp()) // 60
-    return Clock(first, [first + minute + _offset(there, moment) for minute, moment in enumerate(moments)])
+    walls: list[int] = []
+    for hour in range(days * 24):
+        begin = start + timedelta(hours=hour)
+        offset = _offset(there, begin)
+        if offset == _offset(there, begin + HOUR):  # nowhere are clocks changed twice in an hour
+            walls.extend(range(first + hour * 60 + offset, first + hour * 60 + 60 + offset))
+        else:
+            walls.extend(first + hour * 60 + n + _offset(there, begin + timedelta(minutes=n)) for n in range(60))
+    return Clock(first, walls)
 
 
 def changes(there: ZoneInfo, year: int, years: int) -> list[datetime]:
@@ -48,7 +56,8 @@ def walk(cron: str, clock: Clock) -> list[int]:
     found: list[int] = []
     highest = clock.walls[0] - 1
     for minute, wall in enumerate(clock.walls):
-        if any(fires.at(passed) for passed in range(highest + 1, wall + 1)):
+        is_next = wall == highest + 1  # as mostly
+        if fires.at(wall) if is_next else any(map(fires.at, range(highest + 1, wall + 1))):
             found.append(clock.start + minute)
         highest = max(highest, wall)
     return found
