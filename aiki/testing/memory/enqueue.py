@@ -7,7 +7,7 @@ from hashlib import sha256
 from aiki.core.errors import AikiError, Conflict, NotFound, UsageError
 from aiki.core.states import ENQUEUED, State
 from aiki.rules.checking import check_run
-from aiki.rules.enqueueing import Stored, born, is_retried, meet, refused, told
+from aiki.rules.enqueueing import Stored, born, frees, is_retried, meet, refused, told
 from aiki.testing.memory import retries
 from aiki.testing.memory.run import Deadline, Run
 from aiki.testing.memory.sends import declared_of, send_one
@@ -62,7 +62,7 @@ def held(store: Store, run: NewRun) -> Run | None:
     if key is None:
         return None
     holder = store.keys.get((run.workflow, key))
-    if holder is not None and holder.is_over and run.options.on_conflict == "restart" and run.id not in store.runs:
+    if holder is not None and frees(run, holder.state) and run.id not in store.runs:
         del store.keys[run.workflow, key]
         return None
     return holder

@@ -6,8 +6,7 @@ from typing import Final
 
 from msgspec import Raw
 
-from aiki.core.states import State
-from aiki.rules import arriving
+from aiki.rules import arriving, families
 from aiki.testing.memory import cancels
 from aiki.testing.memory.run import Link, Run
 from aiki.testing.memory.store import Closing, Store, Telling
@@ -29,7 +28,7 @@ def do(store: Store) -> None:
 def tell(store: Store, telling: Telling) -> None:
     """Let a run hear that another one has ended; who has ended itself hears nothing, nor does another generation."""
     hearer, child = telling.hearer, telling.child
-    if hearer.is_over or hearer.generation != telling.generation:
+    if not families.hears(hearer.state, hearer.generation, asked_in=telling.generation):
         return
     value = ChildEnd(child.id, child.state, child.output, child.error)
     hearer.inbox.add("child", telling.start_id, Raw(encode(value)), clock=store.now())
@@ -40,11 +39,12 @@ def close(store: Store, closing: Closing) -> None:
     """Cancel the children that shall not outlive what their parent has come to."""
     closing.run.closing -= 1
     for link in closing.links:
-        if _closes(closing.run, link) and not link.child.is_over and link.child.cancel_seq is None:
+        if _closes(closing.run, link):
             cancels.cancel(store, link.child, _BY_PARENT)
 
 
 def _closes(run: Run, link: Link) -> bool:
     """Tell whether a child shall not outlive what its parent has come to."""
-    is_cancelled = run.cancel_seq is not None or run.state is State.CANCELLED
-    return link.parent_close == "cancel" or (link.parent_close == "wait" and is_cancelled)
+    child, is_told = link.child, run.cancel_seq is not None
+    is_child_told = child.cancel_seq is not None
+    return families.closes(run.state, link.parent_close, child.state, is_told=is_told, is_child_told=is_child_told)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
-from aiki.rules import arriving
+from aiki.rules import arriving, moving
 from aiki.rules.arriving import Known
 from aiki.rules.checking import answer_id
+from aiki.rules.moving import Came, Lot
 from aiki.rules.standing import Standing
 from aiki.wire import weights
 from aiki.wire.codec import encode
@@ -20,6 +21,9 @@ from aiki.wire.packing import page as page_of
 Kind: TypeAlias = Literal["event", "op", "child", "cancel", "wake"]
 Taken: TypeAlias = tuple[int, int]
 """The generation and the number of the entry that took an arrival; 0 if its generation was left without that."""
+
+Stretches: TypeAlias = Sequence[tuple[int, int]]
+"""Entries that stay in force, from the first to the last of each stretch."""
 
 
 class RunInbox:
@@ -93,41 +97,53 @@ class RunInbox:
     def leave(self, generation: int) -> None:
         """Let nobody hear any more of what the generation that is over has asked for."""
         for number, one in [*self.unread.items()]:
-            if one.kind in ("op", "child"):
+            if moving.onward(Came(one.kind)) is Lot.SETTLED:
                 del self.unread[number]
                 self.taken[number] = (generation, 0)
 
-    def give_back(self, numbers: Collection[int]) -> int:
-        """Have what was taken be unread again; return how many events that is."""
-        for number in numbers:
-            del self.taken[number]
-            self.unread[number] = self.rows[number]
-        self.unread = dict(sorted(self.unread.items()))
-        return sum(self.rows[number].kind == "event" for number in numbers)
+    def begin_anew(self, generation: int) -> int:
+        """Have what is left of a generation be read by the next; return how many events are unread again."""
+        lots = {number: moving.anew(self._came(number), generation=generation) for number in self.taken}
+        return self._give_back(lots)
 
-    def forget_ends(self, starts: Set[str]) -> None:
-        """Have the ends of these children never have come."""
-        for number in [number for number, one in self.rows.items() if one.kind == "child" and one.name in starts]:
-            self._drop(number)
+    def go_on(self, generation: int, kept: Stretches, awaited: Set[str]) -> int:
+        """Have all be read again that none of the entries that stay has taken; return how many events that is.
 
-    def moved(self, stays: Set[int], *, goes_on: bool) -> RunInbox:
-        """Return the inbox of a run that goes on in the place of this one's; all is unread that does not stay taken.
-
-        The end of a child that does not stay is told anew. In a new generation only events are of any use.
+        The ends of children whose starts are `awaited` have never come.
         """
+        lots = {
+            number: moving.again(self._came(number), generation=generation, kept=kept, is_awaited=one.name in awaited)
+            for number, one in self.rows.items()
+        }
+        for number in [number for number, lot in lots.items() if lot is Lot.GONE]:
+            self._drop(number)
+        return self._give_back(lots)
+
+    def succeed(self, generation: int, kept: Stretches, *, anew: bool) -> RunInbox:
+        """Return the inbox of a run that goes on in the place of this one's."""
         new = RunInbox()
         new.news, new.last_at, new._ids, new._digests = self.news, self.last_at, self._ids, self._digests
         for number, one in [*self.rows.items()]:
-            if one.kind == "event" or (goes_on and (one.kind == "op" or (one.kind == "child" and number in stays))):
-                new.rows[number] = one
-                if number in stays:
-                    new.taken[number] = self.taken[number]
-                else:
-                    new.unread[number] = one
-                self._drop(number)
-            elif goes_on and one.kind == "child":
+            lot = moving.succeeded(self._came(number), generation=generation, kept=kept, anew=anew)
+            if lot is Lot.STAYS:
+                new.rows[number], new.taken[number] = one, self.taken[number]
+            elif lot is Lot.UNREAD:
+                new.rows[number] = new.unread[number] = one
+            if lot is not Lot.LEFT:
                 self._drop(number)
         return new
+
+    def _came(self, number: int) -> Came:
+        return Came(self.rows[number].kind, self.taken.get(number))
+
+    def _give_back(self, lots: Mapping[int, Lot]) -> int:
+        """Have what was taken be unread again, where it is to be; return how many events that is."""
+        back = [number for number, lot in lots.items() if lot is Lot.UNREAD]
+        for number in back:
+            del self.taken[number]
+            self.unread[number] = self.rows[number]
+        self.unread = dict(sorted(self.unread.items()))
+        return sum(self.rows[number].kind == "event" for number in back)
 
     def _drop(self, number: int) -> None:
         del self.rows[number]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from aiki.core.keys import is_task
-from aiki.rules import again
+from aiki.rules import again, retrying
 from aiki.rules.retrying import Past
 from aiki.testing.memory import cancels, pasts, retries
 from aiki.testing.memory.run import Run
@@ -65,9 +65,7 @@ def go_on(store: Store, run: Run, unit: Unit, past: Past | None) -> None:
 
 def _begin_anew(store: Store, run: Run) -> None:
     """Give back the events that the life before has taken, and have its children end."""
-    rows, last = run.inbox.rows, run.generation - 1
-    back = [n for n, (generation, _) in run.inbox.taken.items() if generation == last and rows[n].kind == "event"]
-    _give_back(store, run, back)
+    _count(store, run, run.inbox.begin_anew(run.generation - 1))
     store.close_children(run)
 
 
@@ -75,10 +73,9 @@ def _go_on(store: Store, run: Run, past: Past, at: int) -> None:
     """Give back what was taken behind the cut, and retry with the run the children that have failed it."""
     run.attempt += 1
     run.life.tasks = sum(is_task(entry.key) for entry in past.history.entries[:at])
-    kept = pasts.kept(run, past, at)
-    _give_back(store, run, [n for n in run.inbox.taken if n not in kept and run.inbox.rows[n].kind != "child"])
     renewed, others = again.to_renew(past, at), again.to_attach(past, at)
-    run.inbox.forget_ends({child.start_id for child in (*renewed, *others)})
+    awaited = {child.start_id for child in (*renewed, *others)}
+    _count(store, run, run.inbox.go_on(run.generation, retrying.kept(past, at), awaited))
     news = retries.renew_children(store, run, renewed)
     for child in renewed:
         run.children[child.start_id].child = news[child.run_id]
@@ -90,6 +87,6 @@ def _go_on(store: Store, run: Run, past: Past, at: int) -> None:
         cancels.cancel(store, store.runs[run_id], _BY_PARENT)
 
 
-def _give_back(store: Store, run: Run, numbers: list[int]) -> None:
-    events = run.inbox.give_back(numbers)
+def _count(store: Store, run: Run, events: int) -> None:
+    """Take note that so many events are unread again."""
     store.stand(run, replace(run.standing, unread=run.standing.unread + events))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import DecodeError
 
@@ -70,13 +70,3 @@ def _failed_place(run: Run) -> int | None:
     except DecodeError:  # whatever a client has written there
         return None
     return failure.cut
-
-
-def kept(run: Run, past: Past, at: int) -> set[int]:
-    """Return the arrivals that stay consumed behind a cut: by what counts before it, or by an earlier generation."""
-    stretches = retrying.kept(past, at)
-    return {number for number, taken in run.inbox.taken.items() if _stays(run, *taken, stretches)}
-
-
-def _stays(run: Run, generation: int, seq: int, stretches: Iterable[tuple[int, int]]) -> bool:
-    return generation != run.generation or any(first <= seq <= last for first, last in stretches)

@@ -83,6 +83,11 @@ class _Renewal:
         """How many entries stay."""
         return retrying.cut(self.past, self.order) or 0
 
+    @property
+    def kept(self) -> list[tuple[int, int]]:
+        """The stretches of entries that stay in force."""
+        return [] if self.order.start else retrying.kept(self.past, self.at)
+
 
 _Plan: TypeAlias = list[_Renewal]
 
@@ -142,7 +147,7 @@ def _succeed(store: Store, renewal: _Renewal) -> Run:
         old.digest,
         store.created_at(),
         Standing(State.QUEUED, generation=old.generation + order.start, length=len(life.journal)),
-        old.inbox.moved(_stays(renewal), goes_on=not order.start),
+        old.inbox.succeed(old.generation, renewal.kept, anew=order.start),
         old.origin_id,
         priority=old.priority,
         labels=dict(old.labels),
@@ -195,10 +200,6 @@ def _copied(renewal: _Renewal, new_id: str, now: int) -> Life:
         made={number: old.made[number]._replace(epoch=0) for number in tries},
         tasks=sum(is_task(entry.key) for entry in past.history.entries[: renewal.at]),
     )
-
-
-def _stays(renewal: _Renewal) -> set[int]:
-    return pasts.kept(renewal.run, renewal.past, 0 if renewal.order.start else renewal.at)
 
 
 def _adopt(store: Store, renewal: _Renewal, made: dict[str, Run]) -> None:
