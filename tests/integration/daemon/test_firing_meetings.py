@@ -1,4 +1,4 @@
-"""A firing meets another, a change of its schedule, a retry or an end of the run before: each interleaving is forced."""
+"""A firing meets another, a change of its schedule, a retry or an end of the run before: each is forced."""
 
 from __future__ import annotations
 
