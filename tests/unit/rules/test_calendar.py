@@ -7,7 +7,7 @@ import os
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
-from time import perf_counter
+from time import process_time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -156,10 +156,10 @@ def test_days_may_be_the_last_or_the_nth_of_a_month() -> None:
 
 
 def test_leap_days_are_found_far_off_and_at_once() -> None:
-    began = perf_counter()
+    began = process_time()
     assert first_slots(Spec(cron="0 0 29 2 *"), at(2096, 3, 1), 1) == ["2104-02-29T00:00+00:00"]
     assert first_slots(Spec(cron="0 0 29 2 */7"), at(2088, 3, 1), 1) == ["2128-02-29T00:00+00:00"]
-    assert perf_counter() - began < 0.5
+    assert process_time() - began < 0.5
 
 
 def test_time_ends_with_the_year_9999() -> None:
