@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from aiki.rules.scheduling import Decided, Decision, Kind
 from aiki.wire.messages import NewSchedule
 from aiki.wire.messages.schedules import SlotResult
+
+Key: TypeAlias = tuple[Kind, int]
 
 
 @dataclass(eq=False, slots=True)
@@ -40,7 +43,9 @@ class Schedule:
     vanished: bool = False
     note: str = ""
     last_completed: int | None = None
-    slots: dict[tuple[Kind, int], SlotRow] = field(default_factory=dict)
+    slots: dict[Key, SlotRow] = field(default_factory=dict)
+    _going: dict[Key, SlotRow] = field(default_factory=dict)
+    """All that wait, or of whose runs something may go on; others among them are left out at the next look."""
 
     def place(self, decision: Decision) -> None:
         """Take note of up to where it is decided, and when to look at it again."""
@@ -48,8 +53,15 @@ class Schedule:
 
     def unfinished(self) -> list[SlotRow]:
         """Return the slots that wait, or of whose runs something may go on, in order."""
-        rows = [row for row in self.slots.values() if row.is_open or row.result == "queued"]
-        return sorted(rows, key=lambda row: (row.slot, row.kind))
+        self._going = {key: row for key, row in self._going.items() if row.is_open or row.result == "queued"}
+        return sorted(self._going.values(), key=lambda row: (row.slot, row.kind))
+
+    def reopen(self, kind: Kind, slot: int, run_id: str) -> None:
+        """Take note that the run of a slot goes on again, if it is the slot's."""
+        row = self.slots.get((kind, slot))
+        if row is not None and row.run_id == run_id:
+            row.is_open = True
+            self._going[kind, slot] = row
 
     def last(self, kind: Kind) -> int:
         """Return the last slot of a kind, 0 if there is none."""
@@ -61,7 +73,7 @@ class Schedule:
         if (known := self.slots.get(key)) is not None and not decided.waited and not _gives_way(known):
             return None
         row = SlotRow(*key, at, decided.result, decided.reason, until=decided.until, count=decided.count)
-        self.slots[key] = row
+        self.slots[key] = self._going[key] = row
         return row
 
 

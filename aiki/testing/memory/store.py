@@ -116,9 +116,7 @@ class Store:
         fired = run.options.fired
         schedule = None if fired is None else self.schedules.get(fired.schedule)
         if fired is not None and schedule is not None:
-            row = schedule.slots.get((fired.kind, fired.slot))
-            if row is not None and row.run_id == run.origin_id:
-                row.is_open = True
+            schedule.reopen(fired.kind, fired.slot, run.origin_id)
 
     # -- how they stand
 
