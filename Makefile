@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # The programs of the oldest Postgres that is there: Debian's packages, or OLD=folder of `postgres` and `initdb`.
 OLD ?= $(firstword $(wildcard $(foreach major,14 15 16 17,/usr/lib/postgresql/$(major)/bin)))
 
-.PHONY: demo test test-old check chaos fuzz bench large waiting onward clean format lock
+.PHONY: demo test test-old check chaos fuzz bench large waiting schedules onward clean format lock
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
@@ -56,6 +56,9 @@ large: $(VENV)/ready  ## each reader, W1 and W2 with RUNS (5,000,000) finished r
 
 waiting: $(VENV)/ready  ## aikid's memory and idle CPU while RUNS (100,000) runs wait for an event
 	@$(BIN)/python -m bench.waiting --runs $(or $(RUNS),100000)
+
+schedules: $(VENV)/ready  ## how soon DUE (10,000) schedules fire that are due at once, and what IDLE (100,000) others cost
+	@$(BIN)/python -m bench.schedules --due $(or $(DUE),10000) --idle $(or $(IDLE),100000) --daemons $(or $(DAEMONS),1)
 
 onward: $(VENV)/ready  ## one run that goes on as new GENERATIONS (10,000) times: time for each, memory, what is left
 	@$(BIN)/python -m bench.onward --generations $(or $(GENERATIONS),10000)

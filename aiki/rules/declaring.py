@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiki.core.errors import UsageError
-from aiki.rules.calendar import check_spec
+from aiki.rules.calendar import check_spec, shown, upcoming
 from aiki.rules.checking import check_run, is_text, is_uuid
+from aiki.rules.scheduling import Decision, check_begin
 from aiki.wire.limits import KEY_CHARS
 from aiki.wire.messages import (
     ApplySchedules,
@@ -114,6 +115,17 @@ def _check_apply(request: ApplySchedules) -> None:
             raise UsageError(f"schedule {name[:80]!r} is declared twice")
     if any(schedule.project != request.project for schedule in request.schedules):
         raise UsageError(f"all schedules of an apply belong to its project, {request.project!r}")
+
+
+def begin(schedule: NewSchedule, *, now: int) -> Decision:
+    """Return what it means to make a schedule now. Raises UsageError if it would never fire.
+
+    It is what `restart` says of one that is decided up to now, by one walk through its calendar.
+    """
+    following = upcoming(schedule.spec, schedule.id, now, 1)
+    if not following:
+        check_begin(schedule.spec, now)
+    return Decision(decided=now, zones=shown(schedule.spec, now), look_at=following[0][1])
 
 
 # -- what a declaration changes

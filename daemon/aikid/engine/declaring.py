@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiki.core.moments import SECOND
-from aiki.rules import scheduling
-from aiki.rules.scheduling import Decision, Look
+from aiki.rules import declaring, scheduling
+from aiki.rules.scheduling import Decision
 from aiki.wire.messages import NewSchedule, ScheduleChange, Spec
 from aikid.engine import standing
 from aikid.engine.changes import Changes
 from aikid.engine.firing import Firing, place_of
+from aikid.engine.turns import in_turns
 from aikid.store import schedules
 from aikid.store.pool import Connection
 from aikid.store.schedules import Held, Place, Row
@@ -48,7 +49,7 @@ class Changing:
     async def resume(self, names: Sequence[str]) -> None:
         """Let schedules go on that are held."""
         rows = [row for row in map(self.rows.__getitem__, names) if row.paused]
-        places = await self._restart(rows, lambda row: row.schedule.spec)
+        places = await self._restart(rows, lambda row: row.schedule.spec, are_kept=False)
         held = [Held(row.schedule.id, False, None, place) for row, place in zip(rows, places, strict=True)]
         await schedules.move(self.connection, held)
 
@@ -65,28 +66,26 @@ class Changing:
     async def _create(self, new: Sequence[NewSchedule]) -> None:
         if not new:
             return
-        for one in new:
-            scheduling.check_begin(one.spec, self.now)
-        looks = [Look(id=one.id, spec=one.spec, now=self.now, decided=self.now) for one in new]
-        places = [self._placed(scheduling.restart(look)) for look in looks]
+        places = [self._placed(declaring.begin(one, now=self.now)) async for one in in_turns(new)]
         await schedules.insert(self.connection, self.namespace, new, places)
 
     async def _update(self, new: Sequence[NewSchedule]) -> None:
-        for one in new:
+        async for one in in_turns(new):
             scheduling.check_begin(one.spec, self.now)
         specs = {one.name: one.spec for one in new}
         rows = [self.rows[one.name] for one in new]
-        places = await self._restart(rows, lambda row: specs[row.schedule.name])
+        places = await self._restart(rows, lambda row: specs[row.schedule.name], are_kept=True)
         await schedules.update(self.connection, rows, new, places)
 
-    async def _restart(self, rows: Sequence[Row], spec: Callable[[Row], Spec]) -> list[Place]:
-        """Have the slots of schedules be counted from now; return where they stand then."""
+    async def _restart(self, rows: Sequence[Row], spec: Callable[[Row], Spec], *, are_kept: bool) -> list[Place]:
+        """Have the slots of schedules be counted from now; return where they stand then, paused or not."""
         if not rows:
             return []
         firing = Firing(room=0)
         decisions = []
-        for stand in await standing.read(self.connection, rows):
-            decision = scheduling.restart(stand.look, spec(stand.row))
+        async for stand in in_turns(await standing.read(self.connection, rows)):
+            paused = are_kept and stand.row.stays_paused
+            decision = scheduling.restart(stand.look, spec(stand.row), paused=paused)
             firing.add(stand, decision)
             decisions.append(decision)
         await firing.write(self.connection)

@@ -6,7 +6,6 @@ whichever daemon fires it, and however often it is begun again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from aikid.engine import standing
 from aikid.engine.changes import Changes
 from aikid.engine.control import note_cancelled
 from aikid.engine.standing import Stand
+from aikid.engine.turns import in_turns
 from aikid.store import cancels, due, enqueue, prepared, schedules, slots
 from aikid.store.pool import BadData, Connection, Pool
 from aikid.store.schedules import Place
@@ -37,8 +37,6 @@ log = logging.getLogger("aikid.schedules")
 _BATCH: Final = 250
 BYTES: Final = 8 * 1024 * 1024
 """Inputs of one batch."""
-_HELD_FOR: Final = 50
-"""Schedules that are decided in one turn of the loop."""
 _ALREADY_TAKEN_SECONDS: Final = 0.02
 """Due schedules that another daemon is firing: look again after this."""
 _LATER: Final = 60 * SECOND
@@ -96,12 +94,9 @@ class _Batch:
             if not rows:
                 return Changes()
             firing = Firing(self.room, refused=refused)
-            for place, stand in enumerate(await standing.read(connection, rows)):
-                if firing.is_full:
-                    break
-                firing.add(stand, _decide(stand))
-                if place % _HELD_FOR == _HELD_FOR - 1:
-                    await asyncio.sleep(0)
+            async for stand in in_turns(await standing.read(connection, rows)):
+                if not firing.is_full:
+                    firing.add(stand, _decide(stand))
             self.is_full = firing.is_full or len(rows) == _BATCH
             await firing.write(connection)
             await firing.place(connection)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, assert_never
+from typing import assert_never
 
 from msgspec.structs import replace
 
 from aiki.core.errors import AikiError
 from aiki.rules import scheduling
+from aiki.rules.zones import zone
 from aiki.wire.codec import encode
 from aiki.wire.limits import LIST_ITEMS
 from aiki.wire.messages import (
@@ -25,11 +26,9 @@ from aiki.wire.messages import (
 from aiki.wire.packing import fitting, reply_room
 from aikid.engine import standing
 from aikid.engine.standing import Stand
+from aikid.engine.turns import in_turns
 from aikid.store import routes, schedules, slots
 from aikid.store.pool import Connection, Pool
-
-_HELD_FOR: Final = 50
-"""Schedules that are told of in one turn of the loop."""
 
 
 async def answer(
@@ -92,11 +91,9 @@ async def infos(connection: Connection, stands: Sequence[Stand]) -> list[Schedul
     wanted = {(one.row.namespace, one.row.schedule.workflow, one.row.schedule.version) for one in stands}
     served = await routes.served(connection, wanted)
     made = []
-    for place, one in enumerate(stands):
+    async for one in in_turns(stands):
         route = (one.row.namespace, one.row.schedule.workflow, one.row.schedule.version)
         made.append(replace(info(one), served=route in served))
-        if place % _HELD_FOR == _HELD_FOR - 1:
-            await asyncio.sleep(0)
     return made
 
 
@@ -120,9 +117,13 @@ def info(stand: Stand) -> ScheduleInfo:
 
 def _next(stand: Stand) -> int | None:
     """Return its next slot, None if it has none or its zone is unknown here: the data of another daemon is newer."""
-    if stand.row.paused:
+    row = stand.row
+    if row.paused:
         return None
     try:
+        is_plain = not row.schedule.spec.jitter and not stand.queued and zone(row.schedule.spec.timezone)
+        if is_plain and row.look_at is not None and row.look_at > row.now:
+            return row.look_at  # which takes no walk through its calendar
         return next((slot for slot, _ in scheduling.next_slots(stand.look, 1)), None)
     except AikiError:
         return None

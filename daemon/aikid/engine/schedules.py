@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -26,6 +25,7 @@ from aikid.engine.changes import Done
 from aikid.engine.declaring import Changing
 from aikid.engine.routes import Routes
 from aikid.engine.schedule_reads import infos
+from aikid.engine.turns import in_turns
 from aikid.store import prepared, schedules
 from aikid.store.pool import Connection, Pool
 from aikid.store.schedules import Row
@@ -36,8 +36,6 @@ _RESULTS: Final[Mapping[str, Literal["created", "updated", "unchanged", "exists"
     "unchanged": "unchanged",
     "refused": "exists",
 }
-_HELD_FOR: Final = 20
-"""Declarations that are looked at in one turn of the loop."""
 
 
 async def put(
@@ -111,14 +109,12 @@ async def order(pool: Pool, namespace: str, request: OrderSchedules) -> Done[Sch
 
 async def _check(routes: Routes, namespace: str, declared: Sequence[NewSchedule], room: int) -> None:
     """Raise UsageError or PayloadError for what can never fire. Routes are known before anything fires there."""
-    for place, one in enumerate(declared):
+    async for one in in_turns(declared):
         declaring.check_name(one.name)
         try:
             declaring.check_schedule(one, room=room)
         except AikiError as error:
             raise type(error)(f"schedule {one.name!r}: {error.message}", hint=error.hint) from error
-        if place % _HELD_FOR == _HELD_FOR - 1:
-            await asyncio.sleep(0)
     await routes.learn({(namespace, one.workflow, one.version) for one in declared})
 
 

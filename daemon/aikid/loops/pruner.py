@@ -18,7 +18,7 @@ _STEP: Final = 1.0
 
 
 class Pruner:
-    """Deletes consumed arrivals, and the journals, tries and stories of earlier generations."""
+    """Deletes consumed arrivals, the journals, tries and stories of earlier generations, and old slots."""
 
     every_seconds = 60.0
     suffers = "what no run needs any more stays"

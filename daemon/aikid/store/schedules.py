@@ -35,6 +35,7 @@ class Row:
     """All its slots up to this one are decided."""
     zones: str
     last_completed: int | None
+    look_at: int | None
     created_at: int
     updated_at: int
     revision: int
@@ -55,7 +56,7 @@ class Place:
     look_at: int | None
 
 
-_TIMES: Final = ", ".join(MICROSECONDS.format(time) for time in ("s.created_at", "s.updated_at"))
+_TIMES: Final = ", ".join(MICROSECONDS.format(f"s.{name}") for name in ("due_at", "created_at", "updated_at"))
 COLUMNS: Final = f"""
 s.namespace, s.id::text, s.name, s.workflow, s.version, s.input, s.spec, s.options, s.project, s.paused, s.vanished,
 s.note, s.decided_us, s.zones, s.last_completed_us, {_TIMES}, s.revision, {MICROSECONDS.format("aiki.now()")}
@@ -84,9 +85,13 @@ _LOCK_NAMED: Final = f"""
 SELECT {COLUMNS} FROM aiki.schedules s WHERE s.namespace = (%b)[1] AND s.name = ANY(%b)
 ORDER BY s.id FOR NO KEY UPDATE
 """
+# That, and `schedules_owned`; then primary keys.
 _LOCK_OWNED: Final = f"""
-SELECT {COLUMNS} FROM aiki.schedules s
-WHERE s.namespace = (%b)[1] AND (s.name = ANY(%b) OR s.project = (%b)[1]) ORDER BY s.id FOR NO KEY UPDATE
+WITH found AS MATERIALIZED (
+  SELECT s.id FROM aiki.schedules s WHERE s.namespace = (%b)[1] AND s.name = ANY(%b)
+  UNION SELECT s.id FROM aiki.schedules s WHERE s.namespace = (%b)[1] AND s.project = (%b)[1]
+)
+SELECT {COLUMNS} FROM aiki.schedules s WHERE s.id IN (SELECT f.id FROM found f) ORDER BY s.id FOR NO KEY UPDATE
 """
 _NOW: Final = f"SELECT {MICROSECONDS.format('aiki.now()')}"
 
@@ -105,7 +110,7 @@ async def lock(connection: Connection, namespace: str, names: Sequence[str]) -> 
 
 async def lock_owned(connection: Connection, namespace: str, names: Sequence[str], project: str) -> dict[str, Row]:
     """Lock the schedules of these names, and all that a project owns."""
-    parameters = [Texts([namespace]), Texts(names), Texts([project])]
+    parameters = [Texts([namespace]), Texts(names), Texts([namespace]), Texts([project])]
     return _by_name(await prepared.rows(connection, _LOCK_OWNED, parameters))
 
 
@@ -113,17 +118,19 @@ def _by_name(rows: Iterable[Sequence[Any]]) -> dict[str, Row]:
     return {row.schedule.name: row for row in map(to_row, rows)}
 
 
-# The unique index of names, from the left. Inputs are read as far as there is room for them, which their lengths say,
-# and one more, so that it is known whether there are others.
+# The unique index of names, from the left, or `schedules_owned`. Inputs are read as far as there is room for them,
+# which their lengths say, and one more, so that it is known whether there are others.
 _PAGE: Final = f"""
 SELECT {COLUMNS} FROM (
   SELECT x.*, sum(octet_length(x.input)) OVER (ORDER BY x.name) - octet_length(x.input) AS before FROM (
     SELECT * FROM aiki.schedules x
-    WHERE x.namespace = (%b)[1] AND x.name > (%b)[1] AND ((%b)[1] IS NULL OR x.project = (%b)[1])
+    WHERE x.namespace = (%b)[1] AND x.name > (%b)[1] {{owned}}
     ORDER BY x.name LIMIT (%b)[1]
   ) AS x
 ) AS s WHERE s.before <= (%b)[1] ORDER BY s.name
 """
+_ALL: Final = _PAGE.format(owned="")
+_OWNED: Final = _PAGE.format(owned="AND x.project = (%b)[1]")
 _NAMED: Final = f"SELECT {COLUMNS} FROM aiki.schedules s WHERE s.namespace = (%b)[1] AND s.name = ANY(%b)"
 
 
@@ -134,9 +141,9 @@ async def page(
 
     As many as have `limit_bytes` of inputs together, and one more if there is one.
     """
-    owner = Texts([project])
-    parameters = [Texts([namespace]), Texts([after]), owner, owner, Ints([limit]), Ints([limit_bytes])]
-    return [to_row(row) for row in await prepared.rows(connection, _PAGE, parameters)]
+    owner: list[Array] = [] if project is None else [Texts([project])]
+    parameters = [Texts([namespace]), Texts([after]), *owner, Ints([limit]), Ints([limit_bytes])]
+    return [to_row(row) for row in await prepared.rows(connection, _OWNED if owner else _ALL, parameters)]
 
 
 async def named(connection: Connection, namespace: str, name: str) -> Row | None:
@@ -161,7 +168,7 @@ _KNOWN: Final = "SELECT s.id::text FROM aiki.schedules s WHERE s.id = ANY(%b)"
 _UPDATE: Final = f"""
 UPDATE aiki.schedules s SET project = t.project, workflow = t.workflow, version = t.version, input = t.input,
   spec = t.spec, options = t.options, zones = t.zones, decided_us = t.decided,
-  due_at = CASE WHEN NOT t.paused THEN {_DUE.format("t.look_at")} END, paused = t.paused,
+  due_at = {_DUE.format("t.look_at")}, paused = t.paused,
   note = CASE WHEN t.paused THEN s.note END, vanished = false, updated_at = aiki.now(), revision = s.revision + 1
 FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
   AS t(namespace, id, name, project, workflow, version, input, spec, options, zones, decided, look_at, paused)

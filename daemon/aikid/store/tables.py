@@ -300,6 +300,13 @@ schedules = sa.Table(
     comment="What enqueues runs by itself. Who changes one holds its row.",
     postgresql_with={"fillfactor": "80"},
 )
+sa.Index(
+    "schedules_owned",
+    schedules.c.namespace,
+    schedules.c.project,
+    schedules.c.name,
+    postgresql_where=sa.text("project IS NOT NULL"),
+)
 sa.Index("schedules_due", schedules.c.due_at, postgresql_where=sa.text("due_at IS NOT NULL"))
 
 slots = sa.Table(

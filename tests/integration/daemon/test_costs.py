@@ -30,6 +30,8 @@ from aiki.wire.limits import (
     MESSAGE_BYTES,
     RETRIED_RUNS,
     ROUTES,
+    SCHEDULES,
+    SLOTS,
     UNIT_ITEMS,
     UNREAD_EVENTS,
 )
@@ -138,6 +140,18 @@ def sent(run_id: str, **more: Any) -> dict[str, Any]:
     return {"run_id": run_id, "id": new_id(), "name": "e", **more}
 
 
+def schedule(name: str, spec: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    made = {"id": str(uuid.uuid4()), "name": name, "workflow": "w", "version": "1", "input": {}}
+    return made | {"spec": spec or CRON} | more
+
+
+def of_shop(number: int, **more: Any) -> dict[str, Any]:
+    return schedule(f"s{number}", {"cron": f"{number % 60} 2 1 1 *"}, project="shop", **more)
+
+
+CRON = {"cron": "0 0 29 2 MON#5", "timezone": "Australia/Lord_Howe"}
+"""Which has the fewest slots of all, far from one another."""
+EACH_SECOND = {"every": 1_000_000}
 BRACKETS = msgspec.Raw(b"[" + b"[]," * 80_000 + b"[]]")
 """A payload of as many values as one can hold."""
 LABELS = {f"l{number}": "x" * 256 for number in range(20)}
@@ -196,6 +210,28 @@ SHAPES: dict[str, Shapes] = {
     "wake": lambda large: [{"ids": large.ids, "id": new_id()}],
     "resume": lambda large: [{"ids": large.ids, "actor": "x" * 256}, {"ids": large.ids[:1] * BATCH_RUNS}],
     "retry": lambda large: [{"ids": large.ids[:RETRIED_RUNS], "actor": "x" * 256}] * 2,
+    "schedule_put": lambda _: [
+        {"schedule": schedule("a", EACH_SECOND, options={"labels": LABELS})},
+        {"schedule": schedule("b", {"cron": "0 0 1 1 *", "timezone": "x" * 200})},
+        {"schedule": schedule("b")},
+        {"schedule": schedule("c", input=BRACKETS)},
+    ],
+    "schedule_apply": lambda _: [
+        filled({"project": "shop"}, "schedules", of_shop, SCHEDULES),
+        filled({"project": "shop"}, "schedules", lambda n: of_shop(n, input=1), SCHEDULES),
+        {"project": "shop", "schedules": []},
+    ],
+    "schedule_list": lambda _: [{}],
+    "schedule_show": lambda _: [{"name": "a", "slots": SLOTS}],
+    "schedule_next": lambda _: [{"name": "a", "count": SLOTS}, {"name": "s1", "count": SLOTS}],
+    "schedule_backfill": lambda _: [
+        {"name": "a", "start": 0, "end": SLOTS * 1_000_000, "overlap": overlap, "dry_run": overlap == "skip"}
+        for overlap in ("skip", "queue", "allow")
+    ],
+    "schedule_trigger": lambda _: [{"name": "a", "id": new_id()}],
+    "schedule_order": lambda _: [
+        filled({"order": order}, "names", lambda n: f"s{n}", LIST_ITEMS) for order in ("resume", "pause", "delete")
+    ],
     "summary": lambda _: [{}],
     "workflows": lambda _: [{}],
     "session_close": lambda large: [{"id": large.session}],

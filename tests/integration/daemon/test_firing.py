@@ -10,6 +10,7 @@ from aiki.core.states import State
 from aiki.rules.scheduling import FULL, LATE, OLD, OPEN, REPLACED
 from aiki.wire.limits import BATCH_RUNS, QUEUED_SLOTS
 from aiki.wire.messages import Claimed, RunOptions
+from aikid.engine import firing
 from aikid.store.slots import JUDGED
 from tests.integration.daemon.engine import Engine, completed, parked, unit
 from tests.integration.daemon.family import CHILD, start, starting
@@ -339,6 +340,24 @@ async def test_the_clock_goes_back_and_nothing_fires_twice(engine: Engine, clock
     assert await fired(engine) == [STARTED]
     await clock.go_on(HOUR_SECONDS)
     assert await fired(engine) == [STARTED, STARTED]
+
+
+async def test_what_was_decided_by_other_zone_data_is_looked_at_anew_when_a_daemon_starts(
+    engine: Engine, clock: Standing
+) -> None:
+    """By the data of before its clocks were an hour ahead, so that the date of the next look is an hour late."""
+    await put(engine, declared(cron="0 2 * * *", timezone="Europe/Berlin"))
+    await put(engine, declared("other", cron="0 2 * * *", timezone="Europe/Berlin"))
+    await engine.execute(
+        "UPDATE aiki.schedules SET zones = '1999z ' || split_part(zones, ' ', 2), due_at = due_at + interval '1 h'"
+        " WHERE name = 'nightly'"
+    )
+    await firing.renew_zones(engine.pool)
+    assert await fired(engine) == []
+    rows = await engine.execute("SELECT zones, due_at FROM aiki.schedules")
+    assert len(set(rows)) == 1, "all are as this daemon's data says"
+    await next_slot(clock)
+    assert await fired(engine) == [STARTED]
 
 
 async def test_jitter_fires_a_slot_later_and_it_stays_that_slot(engine: Engine, clock: Standing) -> None:

@@ -37,6 +37,7 @@ _STATEMENTS = (
     "COMMENT ON COLUMN aiki.schedules.zones IS 'The zone data by which due_at was found.'",
     "COMMENT ON COLUMN aiki.schedules.decided_us IS 'All slots up to this one are decided.'",
     "COMMENT ON COLUMN aiki.schedules.due_at IS 'When to look at it next; null if there is nothing to look for.'",
+    "CREATE INDEX schedules_owned ON aiki.schedules (namespace, project, name) WHERE project IS NOT NULL",
     "CREATE INDEX schedules_due ON aiki.schedules (due_at) WHERE due_at IS NOT NULL",
     """
     CREATE TABLE aiki.slots (
