@@ -48,7 +48,7 @@ _LATER: Final = 60 * SECOND
 
 async def fire_due(pool: Pool, *, room: int) -> AsyncIterator[Changes]:
     """Fire all schedules that are due by the database's clock; yield what each commit changed. Raises Unavailable."""
-    more = True
+    more = await _is_due(pool)  # mostly none is, and no more is asked then
     while more:
         batch = _Batch(room)
         for changes in await batch.fire(pool):
@@ -60,6 +60,11 @@ async def seconds_to_next(pool: Pool) -> float | None:
     """Return in how many seconds to look for the next schedule; None if there is none. Raises Unavailable."""
     seconds = await pool.run(due.seconds_to_next)
     return seconds if seconds is None or seconds > 0 else _ALREADY_TAKEN_SECONDS
+
+
+async def _is_due(pool: Pool) -> bool:
+    seconds = await pool.run(due.seconds_to_next)
+    return seconds is not None and seconds <= 0
 
 
 async def renew_zones(pool: Pool) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 import pytest
 from msgspec import Raw, to_builtins
@@ -17,7 +17,9 @@ from aiki.core.states import Move, State
 from aiki.rules.recording import FENCED
 from aiki.wire.messages import (
     NULL,
+    ApplySchedules,
     Attempt,
+    BackfillSchedule,
     Cancel,
     Claim,
     Claimed,
@@ -30,10 +32,15 @@ from aiki.wire.messages import (
     Inbox,
     Input,
     ListRuns,
+    ListSchedules,
     NewRun,
+    NewSchedule,
+    NextSlots,
     OpenSession,
+    OrderSchedules,
     Page,
     Pause,
+    PutSchedule,
     Record,
     RenewSession,
     Request,
@@ -42,9 +49,11 @@ from aiki.wire.messages import (
     Route,
     Send,
     Sent,
+    ShowSchedule,
     Status,
     StopOp,
     Summary,
+    TriggerSchedule,
     Wake,
     Watch,
     Workflows,
@@ -57,6 +66,7 @@ from aikid.tell.offerer import _in_turn
 from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.engine import Engine, completed, entry, new_id, new_run, running_engine, unit
 from tests.integration.daemon.family import start
+from tests.integration.daemon.firing import declared, put, trigger
 from tests.servers import Nats
 from tests.waiting import wait_until
 
@@ -81,6 +91,7 @@ class Ours:
     blocked: str
     completed: str
     stranger: str
+    schedule: NewSchedule
 
     @property
     def ids(self) -> list[str]:
@@ -94,9 +105,13 @@ class Ours:
         ]
         own = [
             f"SELECT x::text FROM aiki.{table} x WHERE namespace = %s ORDER BY 1"
-            for table in ("runs", "sessions", "routes")
+            for table in ("runs", "sessions", "routes", "schedules")
         ]
-        return [await self.engine.execute(query, OURS) for query in (*of_runs, *own)]
+        slots = (
+            "SELECT x::text FROM aiki.slots x JOIN aiki.schedules s ON s.id = x.schedule_id WHERE s.namespace = %s"
+            " ORDER BY 1"
+        )
+        return [await self.engine.execute(query, OURS) for query in (*of_runs, *own, slots)]
 
 
 def secret_run() -> NewRun:
@@ -129,12 +144,18 @@ async def ours(database: str) -> AsyncIterator[Ours]:
         # So long ago that a renewal which does not list it is told of it.
         await engine.execute("UPDATE aiki.runs SET last_claimed_at = now() - interval '1 hour'")
         ids = blocked.fence.run_id, ended.fence.run_id
-        yield Ours(engine, session, claim_id, running, queued, *ids, await stranger.session())
+        schedule = declared(FLOW, workflow=FLOW, input=Raw(b'{"text":"secret-input"}'), project=f"{SECRET}-project")
+        await put(engine, schedule)
+        await trigger(engine, FLOW)
+        yield Ours(engine, session, claim_id, running, queued, *ids, await stranger.session(), schedule)
 
 
 NOTHING: dict[str, Any] = {"runs": []}
 NOT_FOUND, CONFLICT = "not_found", "conflict"
 UNKNOWN = [{"result": "unknown"}] * 4
+UNKNOWN_SCHEDULE = {"result": "unknown", "reason": f"there is no schedule '{FLOW}'"}
+ORDERS: Final[Sequence[Literal["pause", "resume", "delete"]]] = ("pause", "resume", "delete")
+SHOW = ShowSchedule(FLOW)
 LATER = 4_000_000_000_000_000
 """A time after all of these runs, in microseconds."""
 Row = tuple[Request[Any], Request[Any], object]
@@ -163,6 +184,20 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
         (Pause(o.ids), Retry(o.ids), {"outcomes": [{"result": "unknown", "run_id": run_id} for run_id in o.ids]})
     ],
     "pause": lambda o: [(Pause(o.ids), Pause(o.ids), {"outcomes": UNKNOWN})],
+    "schedule_put": lambda o: [
+        (SHOW, PutSchedule(o.schedule, update=True), UNKNOWN_SCHEDULE),
+        (SHOW, PutSchedule(o.schedule), CONFLICT),
+    ],
+    "schedule_apply": lambda o: [
+        (SHOW, ApplySchedules(o.schedule.project or "", [], prune=True), {"changes": [], "is_done": True}),
+        (SHOW, ApplySchedules(o.schedule.project or "", [o.schedule]), CONFLICT),
+    ],
+    "schedule_order": lambda _: [(SHOW, OrderSchedules([FLOW], order), {"outcomes": UNKNOWN[:1]}) for order in ORDERS],
+    "schedule_trigger": lambda _: [(SHOW, TriggerSchedule(FLOW, new_id()), {"known": False})],
+    "schedule_backfill": lambda _: [(SHOW, BackfillSchedule(FLOW, 0, 1), {"known": False})],
+    "schedule_list": lambda o: [(SHOW, ListSchedules(project=o.schedule.project), {"schedules": [], "more": False})],
+    "schedule_show": lambda _: [(SHOW, SHOW, {})],
+    "schedule_next": lambda _: [(SHOW, NextSlots(FLOW), {"known": False})],
     "summary": lambda _: [(Summary(), Summary(), {"rows": [], "workers": 1})],
     "workflows": lambda _: [(Workflows(), Workflows(FLOW), {"routes": []})],
     "session_open": lambda o: [(OpenSession(o.session, "w", []), OpenSession(o.session, "w", []), {"alive": False})],
