@@ -88,6 +88,7 @@ def changed(spec: Spec, given: Mapping[str, Any]) -> Spec:
     if named and getattr(spec, named[0]) is None:
         spec = replace(spec, cron=None, every=None, at=None, timezone="UTC", anchor=0)
     made = replace(spec, **said)
+    _check_company(made)
     from aiki.rules.calendar import check_spec
 
     check_spec(made)
@@ -128,6 +129,14 @@ def checked_overlap(overlap: Any) -> Overlap:
     """Return what becomes of a slot while a run goes on. Raises UsageError for another word."""
     made: Overlap = _word(overlap, "overlap", get_args(Overlap))
     return made
+
+
+def _check_company(spec: Spec) -> None:
+    """Raise UsageError for a word that would count for nothing."""
+    if spec.cron is None and spec.timezone != "UTC":
+        raise UsageError("a timezone is for a cron: it says of which zone the hours are", hint='cron="0 2 * * *"')
+    if spec.every is None and spec.anchor:
+        raise UsageError("an anchor is for every: it says from where intervals are counted", hint='every="15m"')
 
 
 def _as_stored(name: str, value: Any) -> Any:

@@ -53,6 +53,10 @@ def test_one_that_fires_by_something_else_keeps_nothing_of_what_it_fired_by() ->
         ({"every": 15}, "15 is not a duration"),
         ({"at": datetime(2026, 1, 1)}, "at needs a datetime with a time zone"),  # noqa: DTZ001 - the mistake
         ({"every": "15m", "colour": "red"}, "no colour="),
+        ({"every": "15m", "timezone": "Europe/Berlin"}, "a timezone is for a cron"),
+        ({"cron": "@daily", "anchor": NOON}, "an anchor is for every"),
+        ({"every": "0s"}, "every is at least a second"),
+        ({"every": "15m", "start": NOON, "end": NOON}, "the end of a schedule lies behind its start"),
     ],
 )
 def test_what_fires_nothing_is_refused_in_words(given: dict[str, Any], what: str) -> None:
