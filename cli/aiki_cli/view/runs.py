@@ -147,7 +147,7 @@ def table(runs: Sequence[RunStatus]) -> RenderableType:
     width = console().width
     rows = [
         [
-            name_on(width, run),
+            name_on(width, run.run_id),
             state_text(run.state),
             f"{run.workflow} {run.version}",
             span(now - run.created_at),
@@ -179,9 +179,9 @@ def page(run: RunStatus, *, payload: object = ...) -> RenderableType:
     return Group(title, facts)
 
 
-def name_on(width: int, run: RunStatus) -> str:
+def name_on(width: int, run_id: str) -> str:
     """Return the id of a run, or where the screen is narrow its end, which names it too."""
-    return run.run_id if width >= _WIDE else run.run_id.rpartition("-")[2]
+    return run_id if width >= _WIDE else run_id.rpartition("-")[2]
 
 
 def state_text(state: str) -> str:

@@ -10,7 +10,7 @@ from aiki_cli import exits
 from aiki_cli.view.found import End, Line, Rows
 from aiki_cli.view.moments import local, utc
 from aiki_cli.view.output import is_terminal
-from aiki_cli.view.runs import state_text
+from aiki_cli.view.runs import name_on, state_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,9 +63,10 @@ def counted(slots: Sequence[SlotInfo]) -> str:
 
 def table(slots: Sequence[SlotInfo]) -> RenderableType:
     """Return slots for people, each with its run, or the reason why it has none."""
-    from aiki_cli.view.drawing import columns
+    from aiki_cli.view.drawing import columns, console
 
-    rows = [[_when(slot), _what(slot), slot.run_id or "", _how(slot)] for slot in slots]
+    width = console().width
+    rows = [[_when(slot), _what(slot), name_on(width, slot.run_id or ""), _how(slot)] for slot in slots]
     return columns(rows, ["SLOT", "", "RUN", ""], last_is_cut=is_terminal(sys.stdout))
 
 
@@ -76,7 +77,14 @@ def _line(slot: SlotInfo) -> Line:
 
 def _when(slot: SlotInfo) -> str:
     first = f"{local(slot.slot):%Y-%m-%d %H:%M:%S}"
-    return first if slot.until is None else f"{first} to {local(slot.until):%Y-%m-%d %H:%M:%S}"
+    if slot.until is None:
+        return first
+    last = local(slot.until)
+    return (
+        f"{first} to {last:%H:%M:%S}"
+        if last.date() == local(slot.slot).date()
+        else f"{first} to {last:%Y-%m-%d %H:%M:%S}"
+    )
 
 
 def _what(slot: SlotInfo) -> str:

@@ -85,7 +85,7 @@ def _label(member: Member, width: int, now: datetime) -> str:
     parts = [
         state_text(run.state),
         f"{run.workflow} {run.version}",
-        name_on(width, run),
+        name_on(width, run.run_id),
         "" if member.is_own else "(child of another run)",
         f"({run.children:,} children, not shown)" if is_left_out else "",
         summary(run, now),
