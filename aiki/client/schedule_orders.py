@@ -76,7 +76,8 @@ async def trigger(wire: Wire, name: str, actor: str | None = None) -> str:
     reply = await wire.call(TriggerSchedule(checked_name(name), run_id, actor or person()))
     (fired,) = await _fired(wire, name, reply)
     if fired.run_id is None:
-        raise PayloadError(f"schedule {name!r} could not be fired: {fired.reason or fired.result}", hint=_look(name))
+        what = f"schedule {name!r} could not be fired: {fired.reason or fired.result}"
+        raise PayloadError(what, hint=_look(name), command=f"aiki schedule show {name}")
     return fired.run_id
 
 
