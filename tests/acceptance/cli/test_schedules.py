@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +60,37 @@ def test_a_script_declares_fires_looks_and_deletes(ours):
     assert (deleted.code, deleted.lines) == (0, ["nightly\tdeleted\t"])
     assert ours("schedule", "show", "nightly").code == 5
     assert ours("status", run_id).code == 0, "its runs stay"
+
+
+PIPELINE = """
+set -euo pipefail
+echo '{"name": "Eve", "times": 2}' | aiki schedule create pulse hello -p - --every 1h --anchor 2026-01-01T00:00Z
+aiki schedule list -o ids | xargs aiki schedule pause --note deploy
+aiki schedule backfill pulse --from 2026-01-01T00:00Z --to 2026-01-01T02:00Z --yes -o ids | xargs aiki wait | cut -f 2,3
+if aiki schedule show nobody -q; then exit 1; else echo "code $?"; fi
+"""
+PRINTED = """
+pulse
+pulse|paused|
+completed|HELLO EVE HELLO EVE
+completed|HELLO EVE HELLO EVE
+code 5
+"""
+
+
+def test_commands_make_a_pipeline(environment, own, flows):
+    path = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", PIPELINE],
+        env={**environment, **own, "PATH": path},
+        cwd=flows,
+        capture_output=True,
+        text=True,
+        timeout=patient(120),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.replace("\t", "|") == PRINTED.lstrip()
 
 
 def test_an_interval_fires_by_itself_and_each_run_sees_its_own_slot(ours):
