@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from aiki import UsageError, When
-from aiki.client.when import changed, from_spec, next_firings
+from aiki.client.when import WORDS, changed, from_spec, next_firings
+from aiki.core.moments import to_wire
 from aiki.wire.messages import Spec
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -24,6 +27,28 @@ def test_what_is_said_is_told_back_in_utc() -> None:
         overlap="queue",
         window=timedelta(hours=2),
     )
+
+
+TIMES = st.integers(0, to_wire(datetime(9000, 1, 1, tzinfo=UTC), what="the last"))
+LENGTHS = st.integers(0, 10**15)
+KINDS = st.one_of(
+    st.fixed_dictionaries({"cron": st.sampled_from(["0 2 * * *", "@daily"]), "timezone": st.just("Europe/Berlin")}),
+    st.fixed_dictionaries({"every": st.integers(10**6, 10**12), "anchor": TIMES}),
+    st.fixed_dictionaries({"at": TIMES}),
+)
+OTHERS = st.fixed_dictionaries(
+    {"jitter": LENGTHS, "window": LENGTHS},
+    optional={"overlap": st.sampled_from(["queue", "allow"]), "catch_up": st.sampled_from(["none", "all"])},
+)
+
+
+@drawn(KINDS, OTHERS)
+def test_what_is_told_and_said_again_is_the_same_to_the_microsecond(
+    kind: dict[str, Any], others: dict[str, Any]
+) -> None:
+    spec = Spec(**kind, **others)
+    when = from_spec(spec)
+    assert changed(Spec(), {word: getattr(when, word) for word in WORDS}) == spec
 
 
 def test_what_is_not_said_stays_and_none_is_the_default() -> None:
