@@ -172,7 +172,8 @@ class Schedules:
     async def update(self, name: str, call: Call[Any] | NamedCall | None = None, /, **given: Any) -> Schedule[Any]:
         """Change a schedule: what is not said stays as it is, and None is the default. It fires so from now on.
 
-        `call` takes the place of all that it enqueues. Raises NotFound, and else as `create` does.
+        `call` takes the place of all that it enqueues. Of two changes at once the later one stands. Raises NotFound,
+        and else as `create` does.
         """
         before = (await schedule_orders.read(self._wire, name)).schedule
         made = structs.replace(before, spec=changed(before.spec, given))
