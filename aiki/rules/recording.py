@@ -41,7 +41,8 @@ def record(
     the unit's own ops among it: that comes before a park, and after a timer.
     """
     if fits(standing, unit):
-        standing = reached(after(standing, unit, fired), coming)
+        standing = after(standing, unit, fired)
+        standing = reached(standing, coming) if coming else standing
         held = unit.end is None or holds(standing, unit.end)
         recorded = Recorded("done", timer=fired, parked=held, news=standing.news) if is_folded(unit) else DONE
         return recorded, standing if unit.end is None or not held else judge(standing, unit.end)

@@ -200,7 +200,7 @@ class Host:
     def _claim(self) -> None:
         self._is_claiming = False
         free = self._ways.slots - len(self._held) + len(self._lingering)
-        if not self._routes or free <= 0 or not any(self._engine.store.queued.values()):
+        if not self._routes or free <= 0 or not self._engine.store.queued:
             return
         claim_id = f"claim-{next(self._claims)}"
         request = Claim(self._bench.lease.session, claim_id, list(self._routes), min(free, CLAIM_RUNS))

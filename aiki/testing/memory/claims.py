@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Raw
 
 from aiki.core.states import Move
-from aiki.rules.claiming import Queued, claimed, pick
+from aiki.rules.claiming import claimed, pick
 from aiki.rules.crashing import is_suspect
 from aiki.testing.memory.run import Run
 from aiki.testing.memory.store import Session, Store
@@ -26,7 +26,7 @@ def claim(store: Store, request: Claim) -> ClaimReply:
     session = store.sessions.get(request.session)
     if session is None or not session.is_alive:
         return ClaimReply(store.now(), alive=False)
-    queued = [_queued(run) for route in dict.fromkeys(request.routes) for run in _of(store, route)]
+    queued = store.queued.first(request.routes, request.limit)
     picked, more = pick(queued, limit=request.limit, limit_bytes=_INPUT_BYTES, holds_suspect=_holds_suspect(session))
     runs = [take(store, store.runs[one.id], session, request.claim_id) for one in picked]
     return ClaimReply(store.now(), runs=runs, more=more)
@@ -50,15 +50,6 @@ def page(store: Store, request: Page) -> PageReply:
         tries = [one for one in life.last_tries() if one.key > request.tried_after]
         return PageReply(attempts=page_of(tries, weights.of_attempt, MESSAGE_BYTES))
     return PageReply(page_of(life.told(request.after, _PAGE_ENTRIES), weights.of_entry, PAGE_BYTES))
-
-
-def _of(store: Store, route: tuple[str, str]) -> list[Run]:
-    return [*store.queued.get(route, {}).values()]
-
-
-def _queued(run: Run) -> Queued:
-    has_started, crashes = run.started_at is not None, run.standing.crash_count
-    return Queued(run.id, has_started, run.priority, run.created_at, crashes, len(run.input))
 
 
 def _holds_suspect(session: Session) -> bool:

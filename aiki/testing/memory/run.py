@@ -70,7 +70,7 @@ class Life:
 
     def note(self, unit: Unit, now: int) -> None:
         """Take in the tries of a unit: what went wrong stands, and of what was said the last."""
-        for number, one in tries_of(unit).items():
+        for number, one in tries_of(unit).items() if unit.attempts else ():
             known = self.tries.get(number)
             self.tries[number] = tried(known, one)
             if known is None or is_under_way(known):  # a start keeps its place in the story

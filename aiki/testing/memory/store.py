@@ -15,6 +15,7 @@ from aiki.core.errors import NotFound
 from aiki.core.states import Move, State, sources
 from aiki.rules import arriving
 from aiki.rules.standing import Standing
+from aiki.testing.memory.queues import Queues
 from aiki.testing.memory.run import Deadline, Link, RouteKey, Run
 from aiki.testing.memory.schedule import Schedule
 from aiki.wire.limits import MESSAGE_BYTES
@@ -76,7 +77,7 @@ class Store:
         self.sessions: dict[str, Session] = {}
         self.schedules: dict[str, Schedule] = {}
         """By name."""
-        self.queued: dict[RouteKey, dict[str, Run]] = {}
+        self.queued = Queues()
         self.telling: deque[Telling] = deque()
         self.closing: deque[Closing] = deque()
         self.changed: dict[str, Run] = {}
@@ -148,7 +149,7 @@ class Store:
     def _left(self, run: Run, before: State) -> None:
         self.changed[run.id] = run
         if before is State.QUEUED:
-            del self.queued[run.route][run.id]
+            self.queued.drop(run)
         elif run.session is not None:
             del self.sessions[run.session].runs[run.id]
             run.session = None
@@ -173,7 +174,7 @@ class Store:
 
     def _placed(self, run: Run) -> None:
         if run.state is State.QUEUED:
-            self.queued.setdefault(run.route, {})[run.id] = run
+            self.queued.put(run)
             self.has_queued = True
         elif run.state in _DATED and run.standing.due_at is not None:
             self._date(run.standing.due_at, run)
