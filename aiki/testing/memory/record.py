@@ -76,7 +76,7 @@ def _end(store: Store, run: Run, unit: Unit, end: End, after: Standing) -> None:
     is_paused = after.state is State.PAUSED
     run.tell(now, end.move, reason=end.why, length=length)
     run.why = run.why if is_paused else end.why
-    run.output, run.error = end.output, end.error
+    run.output, run.error, run.waits = end.output, end.error, end.waits
     if begins_generation(end):
         onward.begin_generation(store, run, end)
     store.stand(run, after)

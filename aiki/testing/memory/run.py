@@ -148,6 +148,8 @@ class Run:
     output: Raw = field(default_factory=lambda: NONE)
     error: Raw = field(default_factory=lambda: NONE)
     why: str | None = None
+    waits: list[str] = field(default_factory=list)
+    """What its last claim has rested for, in its own order: as far as it still does, its standing says so."""
     session: str | None = None
     """That holds it."""
     cancel_seq: int | None = None

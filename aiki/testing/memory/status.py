@@ -80,7 +80,7 @@ def status_of(store: Store, run: Run) -> RunStatus:
         attempt=run.attempt,
         deadline=None if run.deadline is None else run.deadline.at or run.deadline.look_at,
         unread=standing.unread,
-        waits=sorted(standing.waits),
+        waits=[word for word in run.waits if word in standing.waits],
         details=_details(run),
         cancel=_cancel(run),
         parent_id=None if run.parent is None else run.parent.id,
