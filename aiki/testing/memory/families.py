@@ -19,10 +19,16 @@ def refusal(store: Store, run: Run, unit: Unit) -> Recorded | None:
     """Return why a unit cannot start what it does; None if it can."""
     if not unit.starts:
         return None
-    if families.is_too_deep(run.depth) and any(not run.inbox.is_answered(op.id) for op in unit.starts):
+    if families.is_too_deep(run.depth):
         return families.TOO_DEEP
-    foreign = (op.id for op in unit.starts if op.id not in run.children and op.id in store.runs)
+    foreign = (op.id for op in unit.starts if _is_foreign(store, run, op))
     return next((Recorded("refused", families.FOREIGN.format(id)) for id in foreign), None)
+
+
+def _is_foreign(store: Store, run: Run, op: StartOp) -> bool:
+    """Tell whether the id of a start is another run's: one with a key may stand for whoever has that."""
+    key = (op.workflow, op.options.key or "")
+    return op.id in store.runs and op.id not in run.children and key not in store.keys
 
 
 def start(store: Store, run: Run, ops: Sequence[StartOp]) -> list[str]:
