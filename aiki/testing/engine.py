@@ -134,7 +134,7 @@ class Engine:
 
     def due_at(self) -> int | None:
         """Return when something is due next: a run, its deadline, a schedule; None if nothing ever is by itself."""
-        dates = [one.look_at for one in self.store.schedules.values()]
+        dates = [firing.look_at(self.store, one) for one in self.store.schedules.values()]
         return min((date for date in (self.store.due_at(), *dates) if date is not None), default=None)
 
     def pass_time(self) -> None:

@@ -10,10 +10,11 @@ from msgspec.structs import replace as replaced
 from aiki.core.errors import AikiError
 from aiki.core.moments import SECOND
 from aiki.rules import scheduling
+from aiki.rules.calendar import fires_at, slots
 from aiki.rules.checking import check_run
-from aiki.rules.scheduling import Decided, Decision
+from aiki.rules.scheduling import AGAIN, Decided, Decision
 from aiki.testing.memory import cancels, enqueue
-from aiki.testing.memory.schedule import Schedule, SlotRow
+from aiki.testing.memory.schedule import Idle, Schedule, SlotRow
 from aiki.testing.memory.slots import Stand, stand, told
 from aiki.testing.memory.store import Store
 from aiki.wire.messages import (
@@ -33,11 +34,35 @@ _LATER: Final = 60 * SECOND
 def fire_due(store: Store) -> None:
     """Fire all schedules that are due."""
     for schedule in [*store.schedules.values()]:
-        while schedule.look_at is not None and schedule.look_at <= store.now():
-            here = stand(store, schedule)
+        while (at := look_at(store, schedule)) is not None and at <= store.now():
+            here, ends = stand(store, schedule), store.ends
             decision = _decide(here)
             carry_out(store, here, decision)
             schedule.place(decision)
+            schedule.idle = _idle(schedule, ends)
+
+
+def look_at(store: Store, schedule: Schedule) -> int | None:
+    """Return when a schedule is looked at again.
+
+    While a slot of it waits that is each second, as in aikid; but seconds in which nothing can be found are passed
+    over, for a test lets days go by.
+    """
+    idle, at = schedule.idle, schedule.look_at
+    if idle is None or at is None:
+        return at
+    if store.ends == idle.ends:
+        return idle.fires_at
+    at += max(0, -(-(store.now() - at) // AGAIN)) * AGAIN
+    return at if idle.fires_at is None else min(at, idle.fires_at)
+
+
+def _idle(schedule: Schedule, ends: int) -> Idle | None:
+    if not any(row.result == "queued" for row in schedule.unfinished()):
+        return None
+    spec = schedule.declared.spec
+    following = next(slots(spec, schedule.decided), None)
+    return Idle(ends, None if following is None else fires_at(spec, schedule.declared.id, following))
 
 
 def _decide(here: Stand) -> Decision:

@@ -27,6 +27,16 @@ class SlotRow:
     is_open: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What must come before another look at a schedule with a slot that waits can find anything."""
+
+    ends: int
+    """How many runs had ended before its last look: one more must."""
+    fires_at: int | None
+    """Or the time of its next slot."""
+
+
 @dataclass(eq=False, slots=True)
 class Schedule:
     """A schedule. Times in microseconds since 1970."""
@@ -38,6 +48,8 @@ class Schedule:
     """All its slots up to this one are decided."""
     zones: str = ""
     look_at: int | None = None
+    idle: Idle | None = None
+    """Since its last look, if that left a slot waiting."""
     revision: int = 1
     paused: bool = False
     vanished: bool = False
@@ -50,6 +62,7 @@ class Schedule:
     def place(self, decision: Decision) -> None:
         """Take note of up to where it is decided, and when to look at it again."""
         self.decided, self.zones, self.look_at = decision.decided, decision.zones, decision.look_at
+        self.idle = None
 
     def unfinished(self) -> list[SlotRow]:
         """Return the slots that wait, or of whose runs something may go on, in order."""

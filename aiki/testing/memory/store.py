@@ -76,6 +76,8 @@ class Store:
         """Those that were ever enqueued to, with what a worker has said of them."""
         self.sessions: dict[str, Session] = {}
         self.schedules: dict[str, Schedule] = {}
+        self.ends = 0
+        """How many runs have ended."""
         """By name."""
         self.queued = Queues()
         self.telling: deque[Telling] = deque()
@@ -154,6 +156,7 @@ class Store:
             del self.sessions[run.session].runs[run.id]
             run.session = None
         if run.is_over:
+            self.ends += 1
             run.finished_at = self.now()
             self._leave_errands(run)
 

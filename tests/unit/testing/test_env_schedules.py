@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -65,3 +65,36 @@ def unknown():
     async def nobody(run: WorkflowRun) -> None: ...
 
     return nobody.bind()
+
+
+async def test_days_with_a_slot_that_waits_cost_no_look_each_second() -> None:
+    async with TestEnv() as env:
+        noted = env.mock(note).returns(None)
+        await env.client.schedules.create("pulse", long_report.bind(), every="12h", overlap="queue")
+        passed = counting_looks(env)
+        await env.advance("10d")
+        assert [call["slot"] for call in noted.calls] == [at(12) + number * timedelta(hours=12) for number in range(5)]
+        assert passed[0] < 60
+        told = await env.client.schedules.get("pulse").info(slots=100)
+        starts = sorted(slot.at for slot in told.slots if slot.result == "started")
+        assert starts[1] - starts[0] == timedelta(days=2, seconds=1)
+
+
+@workflow
+async def long_report(run: WorkflowRun) -> None:
+    await note.run(run, run.schedule.slot if run.schedule else None)
+    await run.sleep("2d")
+
+
+def counting_looks(env: TestEnv) -> list[int]:
+    """Count how often the clock of a test stops from now on."""
+    stage, count = env._stage, [0]
+    assert stage is not None
+    pass_time = stage.engine.pass_time
+
+    def counted() -> None:
+        count[0] += 1
+        pass_time()
+
+    stage.engine.pass_time = counted  # type: ignore[method-assign]
+    return count
