@@ -31,7 +31,8 @@ def bound(store: Store, run: Run) -> None:
 def resumed(store: Store, run: Run) -> None:
     """Look at the deadline of a run that goes on: what it would have done meanwhile waited for that."""
     deadline = run.deadline
-    if deadline is not None and deadline.look_at is None:
+    # One without a date, of which nobody has been told, only says how long a cancel will leave: none has come.
+    if deadline is not None and deadline.look_at is None and (deadline.at or deadline.told) is not None:
         deadline.look_at = store.now() + (0 if deadline.told is None else _grace(deadline))
         store.watch(run, deadline)
 

@@ -33,12 +33,13 @@ SET: Final = """
 """A common table expression beside `made`, which returns the id and date of each run that is new."""
 EARLIEST: Final = ", (SELECT min(look_at) FROM deadlined)"
 _GRACE: Final = f"coalesce(d.grace, interval '{GRACE_SECONDS} seconds')"
-# Not by what the row says: the waker may have written that after this statement's snapshot, and before its lock.
+# Not by what the row says: the waker may have written that after this statement's snapshot, and before its lock. But
+# one without a date, of which nobody has been told, only says how long a cancel will leave: none has come.
 RESUMED: Final = f"""
 awaited AS (
   UPDATE aiki.deadlines d SET look_at = coalesce(
     d.look_at, aiki.now() + CASE WHEN d.told_seq IS NULL THEN interval '0' ELSE {_GRACE} END)
-  FROM freed WHERE d.run_id = freed.id
+  FROM freed WHERE d.run_id = freed.id AND (d.at IS NOT NULL OR d.told_seq IS NOT NULL)
 )
 """
 """A common table expression beside `freed`, which returns the ids of runs that go on: what waited for that."""

@@ -177,6 +177,17 @@ async def test_a_cancelled_run_ends_when_its_cancel_timeout_is_over(
     assert await engine.pass_deadlines() == {}
 
 
+async def test_a_run_that_is_resumed_has_no_bound_before_it_is_cancelled(engine: Engine) -> None:
+    run_id = await engine.queued_run(cancel_timeout=HOUR)
+    await engine.record(unit((await engine.claim_one()).fence, end=End(Move.SLEEP, due_at=LATER)))
+    await pause(engine, run_id)
+    await control.resume(engine.pool, engine.namespace, Resume([run_id]))
+    await engine.execute(PASSED)
+    assert await engine.pass_deadlines() == {}
+    assert (await engine.status(run_id)).deadline is None
+    assert await engine.state(run_id) is State.QUEUED
+
+
 async def test_who_holds_what_ends_by_its_bound_is_told(engine: Engine) -> None:
     run_id = await engine.queued_run(cancel_timeout=0)
     session = await engine.session()
