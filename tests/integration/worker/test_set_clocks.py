@@ -140,6 +140,18 @@ async def test_what_sleeps_when_the_clock_is_set_back_sleeps_until_its_date(
         assert await sleeper.result(timeout=ENOUGH) == "slept"
 
 
+async def test_a_run_under_way_is_late_once_when_the_clock_is_set_back(client_of_app: Client, database: str) -> None:
+    """Its own time never goes back, so what it waits for next is due by that."""
+    async with Worker(client_of_app, workflows=FLOWS, drain="1s"):
+        handle = await working_and_sleeping.enqueue(client_of_app, "work")
+        await wait_until(lambda: begun == ["work"], what="the task")
+        await set_database_clock(database, ahead_seconds=-HOUR)
+        open_gate("work")
+        await until_state(handle, State.SLEEPING)
+        await set_database_clock(database, ahead_seconds=0)
+        assert await handle.result(timeout=ENOUGH) == "slept"
+
+
 async def test_a_machine_that_slept_with_all_that_it_ran_goes_on_where_it_was(
     client_of_app: Client, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
