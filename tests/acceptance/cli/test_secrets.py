@@ -18,6 +18,7 @@ from tests.waiting import patient, wait_until_sync
 
 SECRET = "s3cr3t-Pa55"
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
+MANIFEST = "aiki: 1\nproject: shop\nmodules: {all: [flows]}\nschedules: {nightly: {workflow: hello, every: 1d}}\n"
 CLIENTS = {
     "enqueue": ["hello", "--wait", "--timeout", f"{patient(30):g}s"],
     "status": [],
@@ -31,6 +32,14 @@ CLIENTS = {
     "run cancel": [UNKNOWN],
     "run retry": [UNKNOWN],
     "event send": [UNKNOWN, "go"],
+    "schedule list": [],
+    "schedule create": ["hourly", "hello", "--every", "1h"],
+    "schedule update": ["unknown", "--every", "2h"],
+    "schedule backfill": ["unknown", "--from", "2026-01-01", "--to", "2026-01-02", "--yes"],
+    "schedule delete": ["unknown", "--yes"],
+    **{f"schedule {word}": ["unknown"] for word in ("show", "next", "trigger", "pause", "resume")},
+    "apply": ["--yes"],
+    "check": [],
     "completion": ["bash"],
 }
 """Commands that end by themselves, with what they need."""
@@ -83,6 +92,7 @@ def assert_clear(program: Program) -> None:
 @pytest.fixture
 def commands(tmp_path: Path) -> Iterator[Commands]:
     (tmp_path / "flows.py").write_text(FLOWS)
+    (tmp_path / "aiki.yaml").write_text(MANIFEST)
     with ExitStack() as stack:
         yield Commands(tmp_path, stack)
 
