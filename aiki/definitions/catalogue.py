@@ -30,16 +30,22 @@ class Entry:
 
 def entry_of(workflow: Workflow[..., Any]) -> Entry:
     """Return what is known of a workflow. Raises UsageError if its annotations cannot be read."""
-    code = inspect.unwrap(workflow.fn).__code__
+    file, line = place_of(workflow)
     return Entry(
         workflow.name,
         workflow.version,
         workflow.parameters.schema(),
         _tasks(workflow),
         None if workflow.events is None else tuple(event.name for event in workflow.events),
-        code.co_filename,
-        code.co_firstlineno,
+        file,
+        line,
     )
+
+
+def place_of(workflow: Workflow[..., Any]) -> tuple[str, int]:
+    """Return the file and the line at which the workflow's function begins."""
+    code = inspect.unwrap(workflow.fn).__code__
+    return code.co_filename, code.co_firstlineno
 
 
 def _tasks(workflow: Workflow[..., Any]) -> tuple[str, ...]:

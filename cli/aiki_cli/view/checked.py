@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aiki import AikiError
     from aiki.definitions.catalogue import Entry
-    from aiki_cli.words.checking import Checked, CheckedSchedule, Warned
+    from aiki_cli.words.checking import Checked, CheckedSchedule, Problem, Warned, Where
 
 
 def rows(checked: Checked, *, is_strict: bool) -> Rows:
@@ -28,7 +28,7 @@ def rows(checked: Checked, *, is_strict: bool) -> Rows:
         list(_lines(checked)),
         page=lambda: _page(checked),
         document=lambda _: to_object(checked),
-        end=End(warned, error=_problem(checked.problems)),
+        end=End(warned, error=_error(checked.problems)),
     )
 
 
@@ -41,7 +41,7 @@ def to_object(checked: Checked) -> dict[str, Any]:
         "workflows": [_workflow(entry) for entry in checked.workflows],
         "schedules": [_schedule(schedule) for schedule in checked.schedules],
         "warnings": [_warned(warned) for warned in checked.warnings],
-        "problems": [_refused(error) for error in checked.problems],
+        "problems": [_refused(problem) for problem in checked.problems],
     }
 
 
@@ -65,22 +65,29 @@ def _schedule(schedule: CheckedSchedule) -> dict[str, Any]:
         "when": rule(schedule.when),
         "timezone": schedule.when.timezone,
         "next": [utc(slot) for slot in schedule.next],
+        **_where(schedule.where),
     }
 
 
 def _warned(warned: Warned) -> dict[str, Any]:
-    return {"place": warned.place, "message": warned.what, "hint": warned.instead}
+    return {"message": warned.what, "hint": warned.instead, **_where(warned.where)}
 
 
-def _refused(error: AikiError) -> dict[str, Any]:
-    return {"code": error.code, "message": error.message, "hint": error.command or error.hint}
+def _refused(problem: Problem) -> dict[str, Any]:
+    error = problem.error
+    hint = error.command or error.hint
+    return {"code": error.code, "message": error.message, "hint": hint, **_where(problem.where)}
 
 
-def _problem(problems: Sequence[AikiError]) -> AikiError | None:
+def _where(where: Where) -> dict[str, Any]:
+    return {"file": where.file, "line": where.line}
+
+
+def _error(problems: Sequence[Problem]) -> AikiError | None:
     """Return the first problem, which tells of the others. The payload's come last: a manifest is repaired first."""
     if not problems:
         return None
-    first, *others = sorted(problems, key=lambda error: isinstance(error, PayloadError))
+    first, *others = sorted((one.error for one in problems), key=lambda error: isinstance(error, PayloadError))
     for other in others:
         first.add_note(other.message)
     return first
@@ -97,9 +104,9 @@ def _lines(checked: Checked) -> Iterator[Line]:
         cells = ["schedule", schedule.name, *route, _rule(schedule), slots]
         yield Line({"kind": "schedule", **_schedule(schedule)}, cells, schedule.name)
     for warned in checked.warnings:
-        yield Line({"kind": "warning", **_warned(warned)}, ["warning", warned.place, warned.what])
-    for error in checked.problems:
-        yield Line({"kind": "problem", **_refused(error)}, ["problem", error.code, error.message])
+        yield Line({"kind": "warning", **_warned(warned)}, ["warning", str(warned.where), warned.what])
+    for one in checked.problems:
+        yield Line({"kind": "problem", **_refused(one)}, ["problem", str(one.where), one.error.message])
 
 
 def _page(checked: Checked) -> Sequence[Drawing]:
@@ -108,7 +115,7 @@ def _page(checked: Checked) -> Sequence[Drawing]:
         found.append(_workflows(checked.workflows))
     if checked.schedules:
         found.append(_schedules(checked.schedules))
-    found += [f"warning: {warned.place}: {warned.what}" for warned in checked.warnings]
+    found += [f"warning: {warned.where}: {warned.what}" for warned in checked.warnings]
     if not checked.problems:
         counted = f"{_counted(checked.workflows, 'workflow')}, {_counted(checked.schedules, 'schedule')}"
         found.append(f"✓ {checked.file or 'no manifest'}: {counted}, {_counted(checked.warnings, 'warning')}")

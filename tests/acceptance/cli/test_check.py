@@ -84,7 +84,8 @@ def test_a_manifest_and_its_modules_are_listed(aiki: Aiki, tmp_path: Path) -> No
     hours = {(after - before).total_seconds() / 3600 for before, after in pairwise(slots)}
     assert (len(slots), hours <= {23, 24, 25}) == (3, True)
     named = {"name": "nightly", "workflow": "report", "version": None}
-    assert schedule == {**named, "when": "0 2 * * *", "timezone": "Europe/Berlin"}
+    place = {"file": str(tmp_path / "aiki.yaml"), "line": 5}
+    assert schedule == {**named, "when": "0 2 * * *", "timezone": "Europe/Berlin", **place}
 
 
 def test_off_a_terminal_each_thing_is_a_line(aiki: Aiki, tmp_path: Path) -> None:
@@ -114,9 +115,12 @@ def test_a_payload_that_does_not_fit_its_workflow_is_told_at_its_place(aiki: Aik
     assert done.code == 65
     assert f"error: {tmp_path}/aiki.yaml:6:11: schedule 'hourly': $.scope: must be string, not 3" in done.err
     assert f"{tmp_path}/aiki.yaml:7:11: schedule 'weekly': $" in done.err
-    assert [line.split("\t")[:2] for line in done.lines[-2:]] == [["problem", "payload"]] * 2
+    first, second = (line.split("\t")[:2] for line in done.lines[-2:])
+    assert (first, second) == (["problem", f"{tmp_path}/aiki.yaml:6"], ["problem", f"{tmp_path}/aiki.yaml:7"])
     as_json = aiki("check", "-o", "json")
-    assert (as_json.code, as_json.json["is_ok"], len(as_json.json["problems"])) == (65, False, 2)
+    assert (as_json.code, as_json.json["is_ok"]) == (65, False)
+    told = [(problem["code"], problem["line"]) for problem in as_json.json["problems"]]
+    assert told == [("payload", 6), ("payload", 7)]
 
 
 def test_options_that_no_run_can_have_are_told_at_their_place(aiki: Aiki, tmp_path: Path) -> None:
@@ -136,7 +140,7 @@ def test_a_workflow_that_no_module_holds_is_warned_of_with_the_one_that_was_mean
     assert done.code == 0
     first, second = done.json["warnings"]
     assert first["message"].endswith("so its payload is not checked (did you mean 'report'?)")
-    assert first["hint"] == "workflow: report"
+    assert (first["hint"], first["file"], first["line"]) == ("workflow: report", str(tmp_path / "aiki.yaml"), 6)
     assert second["message"] == "schedule 'past' fires no more"
 
 
