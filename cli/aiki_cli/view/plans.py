@@ -36,7 +36,7 @@ def rows(plan: Plan, *, code: int = exits.OK, unserved: Sequence[ScheduleInfo] =
         [_line(change, is_done=plan.is_done) for change in plan.changes],
         page=lambda: _page(plan),
         document=lambda changes: {"project": plan.project, "is_done": plan.is_done, "changes": changes},
-        end=End(code, error=conflict(refused) if refused else None, said=said),
+        end=End(exits.CONFLICT, error=conflict(refused)) if refused else End(code, said=said),
     )
 
 
