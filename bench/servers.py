@@ -75,7 +75,11 @@ class Cluster:
 
     def start_worker(self, *options: str, flows: str = "bench.flows") -> "subprocess.Popen[bytes]":
         """Start a worker process on the measured workflows, of one module."""
-        worker = self._start([BIN / "aiki", "worker", "start", "-m", flows, *options])
+        return self.start_program(BIN / "aiki", "worker", "start", "-m", flows, *options)
+
+    def start_program(self, *command: Path | str) -> "subprocess.Popen[bytes]":
+        """Start a program of our own that serves; it ends with the workers."""
+        worker = self._start([*command])
         self.workers.append(worker)
         return worker
 
