@@ -27,8 +27,9 @@ async def until_date(run: WorkflowRun, at: datetime) -> float:
 
 @workflow(name="nap", version="1")
 async def nap(run: WorkflowRun, milliseconds: int) -> float:
-    """Return how many seconds a sleep took, from the task before it to the task after it."""
-    began = await now.run(run)
+    """Return how many seconds a sleep took, up to the task after it."""
+    await now.run(run)
+    began = run.now().timestamp()
     await run.sleep(timedelta(milliseconds=milliseconds))
     return await now.run(run) - began
 

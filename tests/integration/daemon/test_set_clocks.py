@@ -45,6 +45,19 @@ async def test_a_clock_that_is_set_forward_ends_no_lease_and_counts_no_crash(eng
     assert await engine.history(run_id) == ["enqueued", "claim", "complete"]
 
 
+async def test_between_the_step_and_the_next_sweep_nothing_is_claimed_and_nothing_is_lost(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    session = await engine.session()
+    await engine.sweep()
+    engine.park(session, 4)
+    await set_clock(engine, HOUR)
+    assert await engine.claim(session) == []
+    other = await engine.queued_run()
+    assert await engine.state(other) is State.QUEUED, "its leave has no time left by this clock"
+    assert (await engine.sweep()).spared == 1
+    assert {run.fence.run_id for run in await engine.claim(session)} == {run_id, other}
+
+
 async def test_a_clock_that_is_set_back_keeps_no_dead_worker_alive(engine: Engine) -> None:
     run_id = await engine.queued_run()
     session = await engine.session(ttl=1.0)
