@@ -138,9 +138,9 @@ def check_begin(spec: Spec, now: int) -> None:
         )
 
 
-def trigger(look: Look) -> Decided:
-    """Return the row of a slot that is fired now, whatever overlap says, paused or not."""
-    return Decided("trigger", look.now, "started")
+def trigger(look: Look, last: int) -> Decided:
+    """Return the row of a slot that is fired now, whatever overlap says, paused or not. It is behind the `last` one."""
+    return Decided("trigger", max(look.now, last + 1), "started")
 
 
 def backfill(look: Look, start: int, end: int, *, overlap: Overlap, taken: AbstractSet[int]) -> Decision:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
-from msgspec.structs import replace as replaced
+from msgspec.structs import replace
 
 from aiki.core.errors import AikiError
 from aiki.core.moments import SECOND
@@ -82,7 +81,7 @@ def trigger(store: Store, request: TriggerSchedule) -> FiredReply:
     row = next((row for row in rows if row.kind == "trigger" and row.run_id == request.id), None)
     if row is None:
         here = stand(store, schedule)
-        decided = replace(scheduling.trigger(here.look), slot=max(store.now(), schedule.last("trigger") + 1))
+        decided = scheduling.trigger(here.look, schedule.last("trigger"))
         row = _carry_out(store, here, decided, run_id=request.id)
     return FiredReply([] if row is None else [told(store, row)])
 
@@ -143,5 +142,5 @@ def _enqueue(store: Store, schedule: Schedule, row: SlotRow, run_id: str) -> str
     if run_id in store.runs:
         return f"run id {run_id} is in use"
     fired = Fired(schedule=one.name, slot=row.slot, last_completed=schedule.last_completed, kind=row.kind)
-    enqueue.bear(store, replaced(run, options=replaced(one.options, fired=fired)))
+    enqueue.bear(store, replace(run, options=replace(one.options, fired=fired)))
     return None

@@ -29,8 +29,8 @@ async def trigger(pool: Pool, namespace: str, request: TriggerSchedule, *, room:
             schedule_id, firing = stand.row.schedule.id, Firing(room)
             slot = await slots.triggered(connection, schedule_id, request.id)
             if slot is None:
-                slot = max(stand.row.now, await slots.last(connection, schedule_id, "trigger") + 1)
-                row = replace(scheduling.trigger(stand.look), slot=slot)
+                row = scheduling.trigger(stand.look, await slots.last(connection, schedule_id, "trigger"))
+                slot = row.slot
                 decision = Decision(rows=(row,), decided=stand.row.decided, zones=stand.row.zones, look_at=None)
                 firing.add(stand, decision, run_id=request.id)
                 await firing.write(connection)

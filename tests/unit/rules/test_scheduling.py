@@ -341,8 +341,9 @@ def test_a_schedule_whose_slots_all_lie_behind_it_is_refused() -> None:
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_trigger_starts_whatever_is_open_or_paused(paused: bool) -> None:
-    row = trigger(look(Spec(every=HOUR, overlap="skip"), after=5, open=1, paused=paused))
-    assert row == Decided("trigger", BEGIN + 5, "started")
+    now = look(Spec(every=HOUR, overlap="skip"), after=5, open=1, paused=paused)
+    assert trigger(now, 0) == Decided("trigger", BEGIN + 5, "started")
+    assert trigger(now, BEGIN + 5).slot == BEGIN + 6, "two at once are two slots"
 
 
 def test_a_backfill_starts_the_slots_of_its_range_that_are_decided_and_have_no_run() -> None:
