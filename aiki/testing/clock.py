@@ -96,7 +96,7 @@ class ClockLoop(asyncio.AbstractEventLoop):
     def ring(self) -> None:
         """Have all timers go off whose time has come, in the loop's next turn."""
         for timer in self._clock.take_due():
-            self.call_soon(timer._run)  # noqa: SLF001 - asyncio's own loops do the same with their timers
+            self.call_soon(_ring, timer)
 
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future of the test's loop."""
@@ -136,3 +136,9 @@ class ClockLoop(asyncio.AbstractEventLoop):
             callback(*args)
         except Exception as error:  # noqa: BLE001 - it is raised where the test waits
             self.broken = self.broken or error
+
+
+def _ring(timer: asyncio.TimerHandle) -> None:
+    """Let a timer go off, unless one that went off in the same turn has cancelled it."""
+    if not timer.cancelled():
+        timer._run()  # noqa: SLF001 - asyncio's own loops do the same with their timers

@@ -49,7 +49,6 @@ class Host:
         self._served = served
         self._ways = ways
         self._held: dict[str, Execution] = {}
-        self._lingering: set[str] = set()
         self.recorded = 0
         """How many units were written."""
         self._pools = Pools()
@@ -158,21 +157,16 @@ class Host:
         self._soon(run, lambda: self._read(run, Inbox(run.fence.run_id, after, ends=True), run.on_ends))
 
     def lingering(self, run: ClaimedRun) -> None:
-        """Take its slot back."""
-        self._lingering.add(run.fence.run_id)
-        self.claim_soon()
+        """Do nothing: there are slots for all."""
 
     def wants_slot(self, run: ClaimedRun) -> None:
-        """Answer with `run.on_slot()` in the loop's next turn: what has begun goes on, whoever has its slot now."""
-        self._lingering.discard(run.fence.run_id)
+        """Answer with `run.on_slot()` in the loop's next turn."""
         self._soon(run, run.on_slot)
 
     def ended(self, run: ClaimedRun) -> None:
         """Forget a run whose claim is over."""
         if self._held.get(run.fence.run_id) is run:
             del self._held[run.fence.run_id]
-            self._lingering.discard(run.fence.run_id)
-            self.claim_soon()
 
     # -- private
 
@@ -199,11 +193,10 @@ class Host:
 
     def _claim(self) -> None:
         self._is_claiming = False
-        free = self._ways.slots - len(self._held) + len(self._lingering)
-        if not self._routes or free <= 0 or not self._engine.store.queued:
+        if not self._routes or not self._engine.store.queued:
             return
         claim_id = f"claim-{next(self._claims)}"
-        request = Claim(self._bench.lease.session, claim_id, list(self._routes), min(free, CLAIM_RUNS))
+        request = Claim(self._bench.lease.session, claim_id, list(self._routes), CLAIM_RUNS)
         reply = self._engine.answer(request)
         for claimed in reply.runs:
             self._begin(claimed)

@@ -10,7 +10,6 @@ from aiki.definitions.task import Task
 from aiki.definitions.workflow import Workflow
 from aiki.execution import Limits
 
-_SLOTS: Final = 1_000_000
 _FOREVER_SECONDS: Final = 1e9
 STAYING: Final = Limits(linger_seconds=_FOREVER_SECONDS, inline_retry_seconds=_FOREVER_SECONDS)
 """Runs stay in memory while they wait: to read a journal again costs time, and shows nothing."""
@@ -31,5 +30,3 @@ class Ways:
     """Whether a run begins again after each outcome that it has recorded."""
     shared: Any = None
     """What tasks share."""
-    slots: int = _SLOTS
-    """How many runs may move at once."""

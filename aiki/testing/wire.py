@@ -1,8 +1,8 @@
 """Own the way of a test's client to the engine: what it is answered, and when.
 
-What is asked for changes at once all that it can: a call returns when nothing is to run soon. Whoever reads finds runs
-that only wait at rest, as they would be found after a while in production. Whoever waits for an end has it, or hears at
-once that nothing moves: nobody else will let the clock go on.
+What is asked for changes at once all that it can: a call returns when nothing is to run soon. Whoever reads or gives an
+order finds runs that only wait at rest, as they would be found after a while in production. Whoever waits for an end
+has it, or hears at once that nothing moves: nobody else will let the clock go on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from aiki.wire import codec
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
     ApplySchedules,
+    Cancel,
     Enqueue,
     Find,
     History,
@@ -25,14 +26,18 @@ from aiki.wire.messages import (
     ListRuns,
     ListSchedules,
     NextSlots,
+    Pause,
     PutSchedule,
     Request,
+    Resume,
+    Retry,
     RunNews,
     RunStatus,
     ShowSchedule,
     Status,
     StatusReply,
     Summary,
+    Wake,
     Watch,
     Workflows,
 )
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 _READS: Final = (Find, History, Input, ListRuns, ListSchedules, NextSlots, ShowSchedule, Status, Summary, Workflows)
+_ORDERS: Final = (Cancel, Pause, Resume, Retry, Wake)
 _INBOX: Final = "inbox"
 
 
@@ -102,6 +108,8 @@ class MemoryWire:
             await stage.rest()
             self.seen.update(request.ids if isinstance(request, Status) else ())
             return stage.engine.answer(request)
+        if type(request) in _ORDERS:
+            await stage.rest()
         self._meet(request)
         reply = stage.engine.answer(request)
         if type(request) is Enqueue:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from aiki import Client, Workflow
 from aiki.core.duration import Duration, to_microseconds
+from aiki.execution import Limits
 from aiki.testing.clock import Clock
 from aiki.testing.stage import Stage
 from aiki.testing.ways import LEAVING, Ways
@@ -21,10 +22,13 @@ R = TypeVar("R")
 
 
 @asynccontextmanager
-async def memory_stage(workflows: Sequence[Workflow[..., Any]]) -> AsyncIterator[MemoryStage]:
+async def memory_stage(
+    workflows: Sequence[Workflow[..., Any]], *, limits: Limits = LEAVING, replays: bool = False
+) -> AsyncIterator[MemoryStage]:
     """Open an engine of its own for one scenario."""
     work = Work()
-    inside = Stage(Clock(EPOCH), workflows, Ways(LEAVING, work.watched, _itself), work, patience=patient(5))
+    ways = Ways(limits, work.watched, _itself, replays=replays)
+    inside = Stage(Clock(EPOCH), workflows, ways, work, patience=patient(5))
     client = Client(MemoryWire(inside))
     await client.open()
     try:

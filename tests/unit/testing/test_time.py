@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aiki import (
+    Conflict,
     Event,
     EventTimeout,
     Retry,
@@ -23,6 +24,7 @@ from aiki import (
     workflow,
 )
 from aiki.testing import StillWaiting, TestEnv
+from aiki.testing.clock import Clock, ClockLoop
 
 pytestmark = pytest.mark.anyio
 answered = Event("answered", type=int)
@@ -228,3 +230,24 @@ async def test_a_thread_that_was_given_up_is_nobodys_hang() -> None:
             assert await handle.result() == ["done", "computed"]
     finally:
         hold.set()
+
+
+async def test_a_timer_that_another_one_of_the_same_moment_has_cancelled_does_not_go_off() -> None:
+    clock = Clock(0)
+    loop = ClockLoop(clock, asyncio.get_running_loop())  # type: ignore[abstract]
+    gone_off: list[str] = []
+    later: list[asyncio.TimerHandle] = []
+    loop.call_later(1, lambda: later[0].cancel())
+    later.append(loop.call_later(1, gone_off.append, "cancelled"))
+    loop.call_later(1, gone_off.append, "kept")
+    clock.now = 1_000_000
+    loop.ring()
+    await asyncio.sleep(0)
+    assert (gone_off, loop.broken) == (["kept"], None)
+
+
+async def test_a_wake_ends_no_wait_for_an_event() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(waits_a_week)
+        with pytest.raises(Conflict, match="nothing in it sleeps"):
+            await handle.wake()
