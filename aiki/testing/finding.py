@@ -34,11 +34,15 @@ class Served:
         known = self.registry.get(name, version)
         if known is not None:
             return known
-        for workflow in self._named():
-            if (workflow.name, workflow.version) == (name, version):
+        for workflow in self.find_all(name):
+            if workflow.version == version:
                 self.registry.add(workflow)
                 return workflow
         return None
+
+    def find_all(self, name: str) -> list[Workflow[..., Any]]:
+        """Return the workflows of a name that are named there, of whatever version."""
+        return [workflow for workflow in self._named() if workflow.name == name]
 
     def require(self, name: str, version: str) -> Workflow[..., Any]:
         """Return the workflow of a route. Raises UsageError if it is not found."""

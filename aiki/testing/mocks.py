@@ -38,15 +38,8 @@ class Mock(Generic[R]):
     word returns the mock: `mock.fails(...).returns(1)`.
     """
 
-    __slots__ = (
-        "_of",
-        "_runs",
-        "_sleep",
-        "_steps",
-        "_takes",
-        "_work",
-        "calls",
-    )  # so that nothing else can be set by mistake
+    # So that nothing else can be set on it by mistake.
+    __slots__ = (*("_of", "_runs", "_sleep", "_steps", "_takes", "_work"), "calls")
 
     def __init__(
         self, of: Task[..., R] | Workflow[..., R], work: Work, sleep: Callable[[float], Awaitable[None]]

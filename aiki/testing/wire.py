@@ -104,13 +104,13 @@ class MemoryWire:
 
     async def _answer(self, request: Request[R]) -> R:
         stage = self._stage
+        self._meet(request)
         if type(request) in _READS:
             await stage.rest()
             self.seen.update(request.ids if isinstance(request, Status) else ())
             return stage.engine.answer(request)
         if type(request) in _ORDERS:
             await stage.rest()
-        self._meet(request)
         reply = stage.engine.answer(request)
         if type(request) is Enqueue:
             self._forget_births()
@@ -126,6 +126,8 @@ class MemoryWire:
                 routes = {(request.schedule.workflow, request.schedule.version)}
             case ApplySchedules():
                 routes = {(one.workflow, one.version) for one in request.schedules}
+            case Workflows(workflow=str(name)):
+                routes = {(one.name, one.version) for one in self._stage.served.find_all(name)}
             case _:
                 return
         for route in routes:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from aiki import BodyWarning, RunFailed, UsageError, Worker, WorkflowRun, task, workflow
+from aiki import BodyWarning, NotFound, PayloadError, RunFailed, UsageError, Worker, WorkflowRun, task, workflow
 from aiki.testing import TestEnv
 
 
@@ -121,6 +121,16 @@ def made_elsewhere():
     async def hidden(run: WorkflowRun) -> None: ...
 
     return hidden.bind()
+
+
+@pytest.mark.anyio
+async def test_a_call_by_name_is_checked_by_the_workflow_that_the_test_names() -> None:
+    async with TestEnv() as env:
+        assert await (await env.client.enqueue("greeting", {"name": "bob"})).result() == "hello bob"
+        with pytest.raises(PayloadError, match="name"):
+            await env.client.enqueue("greeting", {"nam": "bob"})
+        with pytest.raises(NotFound, match=r"'greating' is not registered .*did you mean 'greeting'"):
+            await env.client.enqueue("greating", {"name": "bob"})
 
 
 @pytest.mark.anyio
