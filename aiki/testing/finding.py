@@ -7,6 +7,7 @@ known, and in those of the code that asks for it.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType, ModuleType
@@ -58,11 +59,9 @@ class Served:
         for workflow in list(self.registry):
             yield from _in_scope(workflow.fn.__globals__)
             yield from _in_scope(_closure(workflow))
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see who asks
-        while frame is not None:
+        for frame in _frames():
             yield from _in_scope(frame.f_locals)
             yield from _in_scope(frame.f_globals)
-            frame = frame.f_back
 
 
 def _look_through(workflow: Workflow[..., Any]) -> None:
@@ -70,6 +69,19 @@ def _look_through(workflow: Workflow[..., Any]) -> None:
     if workflow.fn not in _looked_through:
         bodies.warn(workflow.name, workflow.fn)
         _looked_through.add(workflow.fn)
+
+
+def _frames() -> Iterator[FrameType]:
+    """Yield the frames of who asks, and those of all tasks of the loop: who asks may wait for another to do so."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, and the only way to see who asks
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+    for task in asyncio.all_tasks():
+        here: Any = task.get_coro()
+        while isinstance(inside := getattr(here, "cr_frame", None), FrameType):
+            yield inside
+            here = here.cr_await
 
 
 def _in_scope(names: Mapping[str, Any]) -> Iterator[Workflow[..., Any]]:

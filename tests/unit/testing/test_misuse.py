@@ -24,6 +24,11 @@ async def greeting(run: WorkflowRun, name: str) -> str:
 
 
 @workflow
+async def only_in_bulk(run: WorkflowRun, number: int) -> int:
+    return number
+
+
+@workflow
 async def calls_directly(run: WorkflowRun) -> str:
     return await greet("bob")
 
@@ -149,6 +154,13 @@ async def test_what_goes_through_the_client_is_found_where_the_test_names_it() -
             "hello bound",
             "hello named",
         ]
+
+
+@pytest.mark.anyio
+async def test_what_is_enqueued_in_bulk_is_found_where_the_test_names_it() -> None:
+    async with TestEnv() as env:
+        many = await env.client.enqueue_many(only_in_bulk.bind(number) for number in range(3))
+        assert [await handle.result() for handle in many] == [0, 1, 2]
 
 
 # -- mocks
