@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import count
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from aiki.client.client import Client
 from aiki.core.duration import Duration, to_microseconds, to_seconds
 from aiki.core.errors import UsageError
+from aiki.core.ids import uuid7
 from aiki.core.moments import to_datetime, to_wire
 from aiki.definitions.handle import Handle
 from aiki.definitions.task import Task
@@ -31,8 +33,9 @@ class TestEnv:
     """Aiki in memory, for one test: `async with TestEnv() as env: handle = await env.enqueue(my_workflow, ...)`.
 
     Bodies run as in production, and tasks on the test's own loop, plain functions in threads. No server is needed. The
-    clock stands still, while tasks run too, until the test lets it go on by `advance`. Two environments know nothing of
-    each other.
+    clock stands still, while tasks run too, until the test lets it go on by `advance`. Ids of runs, and with them what
+    a body gets of `run.random()` and `run.uuid()`, are the same each time that a test runs. Two environments know
+    nothing of each other.
 
     `workflows` need only be named if nothing that the test calls names them. With `always_replay` a run leaves memory
     at each wait, and after each outcome, and begins again from its journal: so a body that would not go the same way is
@@ -78,7 +81,8 @@ class TestEnv:
         ways = Ways(limits, self._stand_in, self._body, replays=self._always_replay, shared=self._shared)
         clock = Clock(self._begin)
         self._stage = Stage(clock, self._workflows, ways, self._work, patience=self._patience)
-        self._wire = MemoryWire(self._stage)
+        numbers = count(1)
+        self._wire = MemoryWire(self._stage, new_id=lambda: _run_id(clock.now, next(numbers)))
         self._client = Client(self._wire)
         await self._client.open()
         return self
@@ -171,6 +175,11 @@ class TestEnv:
     def _body(self, workflow: Workflow[..., Any]) -> Workflow[..., Any]:
         mock = self._mocks.get(workflow.fn)
         return workflow if mock is None else mock.body_of(workflow)
+
+
+def _run_id(now: int, number: int) -> str:
+    """Return a run's id, the same each time that a test runs, and so is the chance that its body is given."""
+    return str(uuid7(milliseconds=now // 1_000, random_bits=number))
 
 
 def _check_asyncio() -> None:

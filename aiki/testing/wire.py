@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiki.core.errors import AikiError, UsageError
@@ -25,6 +25,8 @@ from aiki.wire.messages import (
     Input,
     ListRuns,
     ListSchedules,
+    NewRun,
+    NewSchedule,
     NextSlots,
     Pause,
     PutSchedule,
@@ -57,9 +59,11 @@ class MemoryWire:
     namespace = "default"
     room = MESSAGE_BYTES
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, new_id: Callable[[], str] | None = None) -> None:
+        """`new_id` gives the ids of new runs and schedules; without it they have those that the client makes."""
         self.on_return: list[Callable[[], None]] = []
         self._stage = stage
+        self._new_id = new_id
         self._is_open = True
         self._push: Callable[[bytes], None] = _nobody
         self._watched: dict[str, tuple[int, float]] = {}
@@ -121,10 +125,13 @@ class MemoryWire:
         """Serve the workflows that a request names. Raises UsageError for one that is not found."""
         match request:
             case Enqueue():
+                self._name(request.runs)
                 routes = {(run.workflow, run.version) for run in request.runs}
             case PutSchedule():
+                self._name([request.schedule])
                 routes = {(request.schedule.workflow, request.schedule.version)}
             case ApplySchedules():
+                self._name(request.schedules)
                 routes = {(one.workflow, one.version) for one in request.schedules}
             case Workflows(workflow=str(name)):
                 routes = {(one.name, one.version) for one in self._stage.served.find_all(name)}
@@ -132,6 +139,11 @@ class MemoryWire:
                 return
         for route in routes:
             self._stage.serve(*route)
+
+    def _name(self, new: Iterable[NewRun | NewSchedule]) -> None:
+        if self._new_id is not None:
+            for one in new:
+                one.id = self._new_id()
 
     def _forget_births(self) -> None:
         """Have the client ask about a run when it waits for it, and not trust that its end will be pushed."""

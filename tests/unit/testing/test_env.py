@@ -288,3 +288,19 @@ def make_nobody():
     async def nobody(run: WorkflowRun) -> None: ...
 
     return nobody
+
+
+@workflow
+async def plays_dice(run: WorkflowRun) -> str:
+    return f"{run.random()} {run.uuid()}"
+
+
+async def test_what_is_left_to_chance_is_the_same_each_time_a_test_runs() -> None:
+    async def play() -> list[str]:
+        async with TestEnv() as env:
+            handles = [await env.enqueue(plays_dice) for _ in range(2)]
+            return [handle.run_id for handle in handles] + [await handle.result() for handle in handles]
+
+    first = await play()
+    assert first == await play()
+    assert len(set(first)) == 4

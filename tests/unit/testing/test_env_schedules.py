@@ -98,3 +98,13 @@ def counting_looks(env: TestEnv) -> list[int]:
 
     stage.engine.pass_time = counted  # type: ignore[method-assign]
     return count
+
+
+async def test_runs_of_a_schedule_have_the_same_ids_each_time_a_test_runs() -> None:
+    async def play() -> list[str]:
+        async with TestEnv() as env:
+            await env.client.schedules.create("pulse", report.bind("all"), every="1h", overlap="allow")
+            await env.advance("2h")
+            return [run.run_id for run in (await env.client.runs.list()).runs]
+
+    assert await play() == await play()
