@@ -11,9 +11,13 @@ from aiki.definitions.workflow import Workflow
 from aiki.execution import Limits
 
 _FOREVER_SECONDS: Final = 1e9
-STAYING: Final = Limits(linger_seconds=_FOREVER_SECONDS, inline_retry_seconds=_FOREVER_SECONDS)
+_SLOW_SECONDS: Final = 1.0
+"""A body that holds up a test's loop is nobody's loss, and machines of tests are busy."""
+STAYING: Final = Limits(
+    linger_seconds=_FOREVER_SECONDS, inline_retry_seconds=_FOREVER_SECONDS, slow_step_seconds=_SLOW_SECONDS
+)
 """Runs stay in memory while they wait: to read a journal again costs time, and shows nothing."""
-LEAVING: Final = Limits(linger_seconds=0.0, inline_retry_seconds=0.0)
+LEAVING: Final = Limits(linger_seconds=0.0, inline_retry_seconds=0.0, slow_step_seconds=_SLOW_SECONDS)
 """Whatever waits leaves memory."""
 
 

@@ -116,7 +116,7 @@ class MemoryWire:
         if type(request) in _ORDERS:
             await stage.rest()
         reply = stage.engine.answer(request)
-        if type(request) is Enqueue:
+        if type(request) is Enqueue and self._new_id is None:
             self._forget_births()
         await stage.stillness.calm()
         return reply
@@ -146,7 +146,10 @@ class MemoryWire:
                 one.id = self._new_id()
 
     def _forget_births(self) -> None:
-        """Have the client ask about a run when it waits for it, and not trust that its end will be pushed."""
+        """Have the client ask about a run when it waits for it, and not trust that its end will be pushed.
+
+        It does so by itself about a run that has another id than it made.
+        """
         for call_back in self.on_return:
             call_back()
 
