@@ -118,10 +118,9 @@ class Stage:
     async def end(self, run_id: str) -> RunStatus | None:
         """Return a run that has ended or needs a person; None if there is none. Raises StillWaiting if it only waits.
 
-        While another part of the test lets the clock go on, that is waited for first.
+        While another part of the test lets the clock go on, or has a call on its way, that is waited for first.
         """
-        async with self._moving:
-            await self.stillness.still()
+        await self._quiet()
         run = self.read(run_id)
         if run is None or run.state in SETTLED:
             return run
@@ -155,6 +154,15 @@ class Stage:
     def _unfinished_child(self, run_id: str) -> RunStatus | None:
         links = self.engine.store.runs[run_id].children.values()
         return next((self.read(one.child.id) for one in links if not one.child.is_over), None)
+
+    async def _quiet(self) -> None:
+        """Return when no part of the test moves anything, and has had some turns to begin with that."""
+        moves = -1
+        while self._moving.locked() or self._asked or self.loop.moves != moves:
+            async with self._moving:
+                await self._settle()
+            moves = self.loop.moves
+            await self.stillness.calm()
 
     async def _settle(self) -> None:
         await self.stillness.still()

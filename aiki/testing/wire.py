@@ -7,8 +7,8 @@ has it, or hears at once that nothing moves: nobody else will let the clock go o
 
 from __future__ import annotations
 
-import asyncio
 import time
+from asyncio import _get_running_loop
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -82,7 +82,7 @@ class MemoryWire:
             raise UsageError(
                 "this TestEnv has left its `async with` block, and its runs are gone", hint="do it inside the block"
             )
-        if asyncio.get_running_loop() is not self._stage.running:
+        if _get_running_loop() is not self._stage.running:
             raise UsageError(
                 "this TestEnv was entered on another event loop",
                 hint="enter it in the test itself, or in a fixture of the same loop: async with TestEnv() as env: ...",

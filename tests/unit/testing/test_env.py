@@ -201,6 +201,35 @@ async def test_a_person_pauses_resumes_cancels_and_retries() -> None:
         assert await again.result() == 9
 
 
+async def test_who_waits_in_the_background_waits_for_what_the_test_does_next() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(approval, "o-1")
+        result = asyncio.create_task(handle.result())
+        other = await env.enqueue(naps, 4)
+        await env.advance("10m")
+        assert await other.result() == 9
+        await handle.send(approved, "bob")
+        with pytest.raises(StillWaiting):  # nothing was done for it in the line before, so it was told
+            await result
+
+
+async def test_a_group_may_wait_send_and_let_the_clock_go_on_at_once() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(waits_and_naps)
+        async with asyncio.TaskGroup() as group:
+            result = group.create_task(handle.result())
+            group.create_task(handle.send(approved, "bob"))
+            group.create_task(env.advance("10m"))
+        assert result.result() == "bob"
+
+
+@workflow
+async def waits_and_naps(run: WorkflowRun) -> str:
+    who = await run.wait_for(approved)
+    await run.sleep("10m")
+    return who
+
+
 async def test_several_parts_of_a_test_may_wait_while_one_lets_the_clock_go_on() -> None:
     async with TestEnv() as env:
         handles = [await env.enqueue(naps, number) for number in range(3)]

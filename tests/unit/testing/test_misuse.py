@@ -62,6 +62,13 @@ def test_an_environment_belongs_to_one_loop() -> None:
         asyncio.run(_use(env))
 
 
+@pytest.mark.anyio
+async def test_a_thread_of_its_own_cannot_use_it() -> None:
+    async with TestEnv() as env:
+        with pytest.raises(UsageError, match="entered on another event loop"):
+            await asyncio.to_thread(lambda: env.client)
+
+
 async def _enter(env: TestEnv) -> None:
     await env.__aenter__()
 
