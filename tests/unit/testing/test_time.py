@@ -25,6 +25,7 @@ from aiki import (
 )
 from aiki.testing import StillWaiting, TestEnv
 from aiki.testing.clock import Clock, ClockLoop
+from tests.waiting import patient
 
 pytestmark = pytest.mark.anyio
 answered = Event("answered", type=int)
@@ -221,11 +222,11 @@ async def test_a_function_of_a_mock_that_hangs_is_named_with_its_line() -> None:
 async def test_a_thread_that_was_given_up_is_nobodys_hang() -> None:
     hold.clear()
     try:
-        async with TestEnv(patience="100ms") as env:
+        async with TestEnv(patience=timedelta(seconds=patient(0.3))) as env:
             given_up = await env.enqueue(calls_a_thread)
             await given_up.cancel(force=True)
             await env.advance("1m")
-            await asyncio.to_thread(time.sleep, 0.15)
+            await asyncio.to_thread(time.sleep, patient(0.35))
             handle = await env.enqueue(two_works)
             assert await handle.result() == ["done", "computed"]
     finally:
