@@ -78,7 +78,7 @@ def status_of(store: Store, run: Run) -> RunStatus:
         worker=None if run.session is None else store.sessions[run.session].worker,
         origin_id=None if run.origin_id == run.id else run.origin_id,
         attempt=run.attempt,
-        deadline=None if run.deadline is None else run.deadline.at or run.deadline.look_at,
+        deadline=_deadline(run, store.now()),
         unread=standing.unread,
         waits=[word for word in run.waits if word in standing.waits],
         details=_details(run),
@@ -88,7 +88,16 @@ def status_of(store: Store, run: Run) -> RunStatus:
         children=len(run.children),
         retried_by=None if run.retried_by is None else run.newest.id,
         generation=standing.generation,
+        fired=run.options.fired,
     )
+
+
+def _deadline(run: Run, now: int) -> int | None:
+    """Return by when it must have ended, or must have: that a cancel leaves it so long is over with that time."""
+    deadline = run.deadline
+    if deadline is None or (deadline.at is None and run.is_over and (deadline.look_at or 0) <= now):
+        return None
+    return deadline.at or deadline.look_at
 
 
 def explained(store: Store, run: Run) -> RunStatus:
