@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
 
 import pytest
 
-from aiki.client import run_ids
 from aiki.worker import clock as worker_clock
 from tests.conformance.clock import EPOCH
 from tests.conformance.servers import House, house
@@ -32,18 +30,10 @@ class Standing:
         return 0
 
 
-class Sown:
-    """Chance that comes again: the ids that clients make in a scenario are the same on each engine."""
-
-    def __init__(self, seed: str) -> None:
-        self.randbits = random.Random(seed).getrandbits
-
-
 @pytest.fixture(autouse=True)
 def standing_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a worker know the database's time alone, as of its last reply."""
     monkeypatch.setattr(worker_clock, "time", Standing)
-    monkeypatch.setattr(run_ids, "time", Standing)
 
 
 @pytest.fixture(scope="module")

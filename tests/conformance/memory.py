@@ -60,6 +60,14 @@ class MemoryStage:
         """Let so much time pass, and all that is due meanwhile happen in its order."""
         await self._inside.advance(to_microseconds(by))
 
+    async def miss(self, by: Duration) -> None:
+        """Let so much time pass at once, as while no daemon runs: what was due meanwhile is late."""
+        inside = self._inside
+        inside.clock.now += to_microseconds(by)
+        inside.engine.pass_time()
+        inside.loop.ring()
+        await self.settle()
+
     async def call(self, request: Request[R]) -> R:
         """Return what the engine answers to somebody else than its client and its worker."""
         return self._inside.engine.answer(request)

@@ -95,6 +95,10 @@ class ServerStage:
             await self._move(due)
         await self._move(end)
 
+    async def miss(self, by: Duration) -> None:
+        """Let so much time pass at once, as while no daemon runs: what was due meanwhile is late."""
+        await self._move(self._house.clock.now + to_microseconds(by))
+
     async def crash_worker(self) -> None:
         """Kill the worker: what it has not recorded is lost. Another one takes its place at once."""
         assert self._worker is not None
@@ -138,6 +142,7 @@ class ServerStage:
 
     async def _look(self) -> None:
         await self._house.app.waker.run_once()
+        await self._house.app.scheduler.run_once()
 
     async def _next_due(self) -> int | None:
         due = [await self._house.clock.next_due(self._connection), *self._alarms()]

@@ -30,6 +30,10 @@ class Stage(Protocol):
         """Let so much time pass, and all that is due meanwhile happen in its order."""
         ...
 
+    async def miss(self, by: Duration) -> None:
+        """Let so much time pass at once, as while no daemon runs: what was due meanwhile is late."""
+        ...
+
     async def crash_worker(self) -> None:
         """Kill the worker: what it has not recorded is lost. Another one takes its place at once."""
         ...

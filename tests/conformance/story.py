@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from difflib import unified_diff
 from typing import Any, Final
@@ -21,7 +21,9 @@ _RESTS: Final = (Move.WAIT, Move.SLEEP)
 _WAKES: Final = (Move.ARRIVE, Move.DUE)
 _COMES: Final = ("event:", "child", "op", "wake")
 """What a run that is woken by an arrival says of it; whatever else wakes it has words of its own."""
+_NEXT: Final = "\n  "
 _NAMESPACE: Final = re.compile(r"\bin namespace '[^']+'")
+_IDLE: Final = re.compile(r"('idle': \d+)\d{3}\b")
 _WORKER: Final = re.compile(r"\bworker \S+")
 
 
@@ -29,31 +31,40 @@ _WORKER: Final = re.compile(r"\bworker \S+")
 class Told:
     """A play as text, line by line."""
 
-    answers: str
+    answers: Sequence[str]
     runs: Mapping[str, list[str]]
     """By what each is called."""
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
+    """Those of its root."""
 
     def lines(self) -> list[str]:
         """Return all of it."""
-        return [self.answers, *(line for name in sorted(self.runs) for line in self.runs[name])]
+        stories = (line for name in sorted(self.runs) for line in self.runs[name])
+        return [line for text in (*self.answers, *stories) for line in text.splitlines()]
 
 
 def difference(one: Told, other: Told, *, names: tuple[str, str]) -> str:
     """Return where two plays differ, or nothing."""
-    return "\n".join(unified_diff(one.lines(), other.lines(), *names, lineterm="", n=4))
+    return "\n".join(unified_diff(one.lines(), other.lines(), *names, lineterm="", n=16))
 
 
 async def told(client: Client, answers: Any) -> Told:
     """Return what a play that was answered so has come to."""
     runs = await _runs(client)
+    by_id = {run.run_id: run for run in runs}
     names = {run.run_id: _name(run) for run in runs if run.origin_id != run.run_id}
     return Told(
-        _called(str(answers), names),
+        [_called(str(one), names) for one in (answers if isinstance(answers, list) else [answers])],
         {
             names.get(run.run_id, run.run_id): [_called(line, names) for line in await _story(client, run)]
             for run in runs
         },
+        {names.get(run.run_id, run.run_id): _root(run, by_id).labels for run in runs},
     )
+
+
+def _root(run: RunStatus, by_id: Mapping[str, RunStatus]) -> RunStatus:
+    return run if run.parent_id is None else _root(by_id[run.parent_id], by_id)
 
 
 async def _runs(client: Client) -> list[RunStatus]:
@@ -68,8 +79,8 @@ async def _runs(client: Client) -> list[RunStatus]:
 
 async def _story(client: Client, status: RunStatus) -> list[str]:
     members = asdict(status) | {"worker": None, "result_bytes": None, "claims": None}
-    members["created_at"] = _born(status.created_at)
-    head = f"{status.workflow} is {status.state}: {_words(members)}"
+    members |= {"created_at": _born(status.created_at), "labels": dict(sorted(status.labels.items()))}
+    head = f"{status.workflow} is {status.state}:\n  {_words(members, between=_NEXT)}".replace("\\n", _NEXT)
     story = [entry async for entry in client.runs.history(status.run_id)]
     return [head, *map(_line, without_returns(story))]
 
@@ -109,12 +120,12 @@ def _name(run: RunStatus) -> str:
     return f"{run.origin_id} at attempt {run.attempt} of generation {run.generation}"
 
 
-def _words(members: dict[str, Any]) -> str:
+def _words(members: dict[str, Any], *, between: str = ", ") -> str:
     found = {name: str(value) for name, value in members.items() if value is not None and value not in ([], {}, ())}
-    return _WORKER.sub("worker W", ", ".join(f"{name}={value}" for name, value in found.items()))
+    return _WORKER.sub("worker W", between.join(f"{name}={value}" for name, value in found.items()))
 
 
 def _called(line: str, names: Mapping[str, str]) -> str:
     for id, name in names.items():
         line = line.replace(id, name)
-    return _NAMESPACE.sub("in namespace N", line)
+    return _IDLE.sub(r"\1", _NAMESPACE.sub("in namespace N", line))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiki.client import run_ids
-from tests.conformance.conftest import Sown
+from tests.conformance.ids import made_by
 from tests.conformance.memory import memory_stage
 from tests.conformance.scenarios import (  # noqa: F401 - they are scenarios
     cancels,
@@ -16,6 +15,7 @@ from tests.conformance.scenarios import (  # noqa: F401 - they are scenarios
     keys,
     onward,
     retrying,
+    schedules,
     tasks,
     timers,
 )
@@ -27,15 +27,13 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("one", SCENARIOS, ids=lambda one: one.name)
-async def test_both_engines_tell_one_story(
-    one: Scenario, servers: House, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_ids, "secrets", Sown(one.name))
-    async with servers.stage(namespace, one.workflows) as stage:
-        real = await played(one, stage)
-    monkeypatch.setattr(run_ids, "secrets", Sown(one.name))
-    async with memory_stage(one.workflows) as stage:
-        memory = await played(one, stage)
+async def test_both_engines_tell_one_story(one: Scenario, servers: House, namespace: str) -> None:
+    with made_by(one.name):
+        async with servers.stage(namespace, one.workflows) as stage:
+            real = await played(one, stage)
+    with made_by(one.name):
+        async with memory_stage(one.workflows) as stage:
+            memory = await played(one, stage)
     if differs := difference(real, memory, names=("aikid", "in memory")):
         pytest.fail(f"the engines tell two stories\n{differs}", pytrace=False)
 
