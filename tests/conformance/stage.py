@@ -59,16 +59,20 @@ class Scenario:
     play: Play
     workflows: Sequence[Workflow[..., Any]]
     shows: tuple[str, ...] = ()
+    is_timed: bool = True
+    """Whether all of it happens at the same moments on each engine; else only the answers are compared."""
 
 
 SCENARIOS: Final[list[Scenario]] = []
 
 
-def scenario(*workflows: Workflow[..., Any], shows: Sequence[str] = ()) -> Callable[[Play], Play]:
+def scenario(
+    *workflows: Workflow[..., Any], shows: Sequence[str] = (), is_timed: bool = True
+) -> Callable[[Play], Play]:
     """Have both engines play it with a worker that serves these workflows."""
 
     def take(play: Play) -> Play:
-        SCENARIOS.append(Scenario(play.__name__, play, workflows, tuple(shows)))
+        SCENARIOS.append(Scenario(play.__name__, play, workflows, tuple(shows), is_timed))
         return play
 
     return take

@@ -86,12 +86,15 @@ async def _story(client: Client, status: RunStatus) -> list[str]:
 
 
 def without_returns(story: Sequence[HistoryEntry]) -> list[HistoryEntry]:
-    """Leave out each rest that ended at the moment in which it began.
+    """Leave out each rest that ended at the moment in which it began, and each claim that was given back at once.
 
     Whether what comes at one moment finds a run at rest already, or still at work, is nobody's affair.
     """
     kept: list[HistoryEntry] = []
     for entry in story:
+        if entry.move == Move.CLAIM and _was_given_back(kept[-2:], entry.at):
+            del kept[-1]
+            continue
         if not (entry.move == Move.CLAIM and _have_returned(kept[-2:], entry.at)):
             kept.append(entry)
             continue
@@ -100,6 +103,10 @@ def without_returns(story: Sequence[HistoryEntry]) -> list[HistoryEntry]:
         if word.reason is not None and not word.reason.startswith(_COMES):
             kept.append(replace(word, move=TOLD, state=None))
     return kept
+
+
+def _was_given_back(last: Sequence[HistoryEntry], at: datetime) -> bool:
+    return [(entry.move, entry.at) for entry in last] == [(Move.CLAIM, at), (Move.RELEASE, at)]
 
 
 def _have_returned(last: Sequence[HistoryEntry], at: datetime) -> bool:
