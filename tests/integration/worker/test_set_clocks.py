@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from aiki import Client, Event, EventTimeout, Handle, State, Worker, Workflow, WorkflowRun, task, workflow
+from aikid.app import App
 from tests.clocks import HOUR, set_database_clock, sleep_machine
 from tests.parts import parts
 from tests.waiting import ENOUGH, patient, wait_until
@@ -188,6 +189,35 @@ async def test_a_worker_that_slept_alone_begins_nothing_of_what_is_anothers_by_n
             assert await held.result(timeout=ENOUGH) == "held, again"
     assert await moves(client_of_app, held) == ["enqueued", "claim", "rescue", "claim", "complete"]
     assert begun.count("held, again") == 1
+
+
+async def test_schedules_take_a_clock_set_forward_for_an_outage_and_fire_nothing_twice_when_it_is_set_back(
+    app: App, client_of_app: Client, database: str
+) -> None:
+    async def fired() -> dict[str, int]:
+        async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
+            await connection.execute("UPDATE aiki.schedules SET due_at = aiki.now()")
+            await app.scheduler.run_once()
+            rows = await connection.execute(
+                "SELECT s.name, count(*) FROM aiki.slots f JOIN aiki.schedules s ON s.id = f.schedule_id"
+                " WHERE f.result = 'started' GROUP BY s.name"
+            )
+            return dict(await rows.fetchall())
+
+    anchor = datetime.now(UTC) - timedelta(minutes=30)
+    for policy in ("none", "latest", "all"):
+        await client_of_app.schedules.create(
+            policy, sleeping.bind(0), every="1h", anchor=anchor, overlap="allow", catch_up=policy, window="3h"
+        )
+    await set_database_clock(database, ahead_seconds=2 * HOUR)
+    once = await fired()
+    assert once == {"latest": 1, "all": 2}
+    await set_database_clock(database, ahead_seconds=0)
+    assert await fired() == once
+    await set_database_clock(database, ahead_seconds=2 * HOUR)
+    assert await fired() == once
+    await set_database_clock(database, ahead_seconds=3 * HOUR)
+    assert await fired() == {"latest": 2, "all": 3}
 
 
 async def test_a_process_whose_date_is_a_day_off_changes_nothing(
