@@ -200,3 +200,9 @@ def test_what_tasks_share_and_settings_of_workflows_are_looked_for(aiki: Aiki, t
     add(tmp_path, manifest="worker: {lifespan: 'code_of_mine:pools'}\n")
     done = aiki("check")
     assert (done.code, "code_of_mine has no function 'pools'" in done.err) == (78, True)
+
+
+def test_the_examples_hold_what_a_strict_check_asks(aiki: Aiki) -> None:
+    done = aiki("check", "--strict", "-f", str(Path(__file__).parents[3] / "examples" / "aiki.yaml"), "-o", "json")
+    assert (done.code, done.err) == (0, "")
+    assert [schedule["name"] for schedule in done.json["schedules"]] == ["nightly"]
