@@ -17,7 +17,7 @@ from datetime import date
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, Final, TypeAlias
 
-from aiki.definitions.lookups import Lookup, looked_through
+from aiki.definitions.lookups import Lookup, is_a, looked_through
 
 _ALLOWED: Final = re.compile(r"#\s*aiki:\s*allow\b")
 
@@ -113,16 +113,16 @@ def _words() -> Words:
 
 def _has_members(value: Any) -> bool:
     """Tell whether `_of_class` may know the value, or something of it."""
-    if isinstance(value, type):
+    if is_a(type, value):
         return issubclass(value, date) or value is _unseeded()
-    return isinstance(value, (BuiltinMethodType, MethodType))
+    return is_a((BuiltinMethodType, MethodType), value)
 
 
 def _of_class(one: Lookup) -> tuple[str, str] | None:
     """Return the same for what belongs to a class: `datetime.now()`, a `Random()` that nobody seeds."""
-    if isinstance(one.value, (BuiltinMethodType, MethodType)):
+    if is_a((BuiltinMethodType, MethodType), one.value):
         owner = one.value.__self__
-        if isinstance(owner, type) and issubclass(owner, date) and one.value.__name__ in _OF_DATES:
+        if is_a(type, owner) and issubclass(owner, date) and one.value.__name__ in _OF_DATES:
             return f"{owner.__name__}.{one.value.__name__}()", _NOW
     if one.is_called_bare and one.value is _unseeded():
         return "random.Random()", "seed it: random.Random(run.random())"

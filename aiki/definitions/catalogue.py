@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiki.definitions.lookups import looked_through
+from aiki.definitions.lookups import is_a, looked_through
 from aiki.definitions.task import Task
 from aiki.definitions.workflow import Workflow
 
@@ -54,4 +54,4 @@ def _tasks(workflow: Workflow[..., Any]) -> tuple[str, ...]:
 
 
 def _is_task(value: Any) -> bool:
-    return isinstance(value, Task)
+    return is_a(Task, value)

@@ -61,6 +61,11 @@ def lookups(fn: FunctionType, worth: Worth) -> Iterator[Lookup]:
     return _of_code(fn.__code__, fn.__globals__, {name: _content(cell) for name, cell in closure}, worth)
 
 
+def is_a(kind: type | tuple[type, ...], value: Any) -> bool:
+    """Tell whether the value is of a class, without asking the value: a proxy would have to find what it stands for."""
+    return issubclass(type(value), kind)
+
+
 def _of_code(code: CodeType, names: Mapping[str, Any], outer: Mapping[str, Any], worth: Worth) -> Iterator[Lookup]:
     known = {name: outer.get(name, UNKNOWN) for name in code.co_freevars}
     if _is_worth_it(code, names, known, worth):
@@ -76,15 +81,15 @@ def _is_worth_it(code: CodeType, names: Mapping[str, Any], known: Mapping[str, A
     if _IMPORT in code.co_code[::2]:
         return True
     used = [*(names[name] for name in code.co_names if name in names), *known.values()]
-    inside = [vars(one).get(name) for one in used if isinstance(one, ModuleType) for name in code.co_names]
+    inside = [vars(one).get(name) for one in used if is_a(ModuleType, one) for name in code.co_names]
     return any(worth(value) or _is_of(names, value) for value in used) or any(
-        worth(value) or isinstance(value, ModuleType) for value in inside
+        worth(value) or is_a(ModuleType, value) for value in inside
     )
 
 
 def _is_of(module: Mapping[str, Any], value: Any) -> bool:
     """Tell whether the value is a plain function of the module that has these names."""
-    return isinstance(value, FunctionType) and value.__globals__ is module
+    return is_a(FunctionType, value) and value.__globals__ is module
 
 
 def _of_instructions(
@@ -114,9 +119,9 @@ def _values(one: dis.Instruction, before: Any, names: Mapping[str, Any], known: 
 
 
 def _member(owner: Any, name: str) -> Any:
-    if isinstance(owner, ModuleType):
+    if is_a(ModuleType, owner):
         return vars(owner).get(name, UNKNOWN)
-    return getattr(owner, name, UNKNOWN) if isinstance(owner, type) and issubclass(owner, date) else UNKNOWN
+    return getattr(owner, name, UNKNOWN) if is_a(type, owner) and issubclass(owner, date) else UNKNOWN
 
 
 def _bound(code: CodeType, instructions: Sequence[dis.Instruction]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def collect(modules: Sequence[str]) -> Registry:
 
 def workflows_of(module: ModuleType) -> list[Workflow[..., Any]]:
     """Return the workflow objects at module level, in order of definition; names for one object count once."""
-    found = {id(value): value for value in vars(module).values() if isinstance(value, Workflow)}
+    # By its type: a proxy that was asked for its class would have to find what it stands for, and may find none here.
+    found = {id(value): value for value in vars(module).values() if issubclass(type(value), Workflow)}
     return list(found.values())
 
 

@@ -39,6 +39,20 @@ class Clock:
 clock = Clock()
 
 
+class Lazy:
+    """A proxy for what it cannot find here."""
+
+    @property  # type: ignore[misc]
+    def __class__(self):
+        raise RuntimeError("there is no application")
+
+    def __getattr__(self, name):
+        raise RuntimeError("there is no application")
+
+
+settings: Any = Lazy()
+
+
 async def reads_clocks(run):
     time.time()
     t()
@@ -231,6 +245,14 @@ def test_each_line_is_warned_of_once_with_the_word_to_use():
         warn("twice", reads_the_environment)
         warn("twice", reads_the_environment)
     assert len(again) == 4
+
+
+async def asks_a_proxy(run):
+    return settings.time(), time.time()
+
+
+def test_a_proxy_is_not_asked_what_it_stands_for():
+    assert [one.what for one in readings(asks_a_proxy)] == ["time.time()"]
 
 
 def test_a_body_that_is_wrapped_is_looked_into():

@@ -52,6 +52,11 @@ def test_module_level_workflows_are_collected_once(module):
     assert registry.get("two", "2") is None
 
 
+def test_a_proxy_beside_workflows_is_not_asked_what_it_stands_for(module):
+    lazy = "class Lazy:\n    __class__ = property(lambda self: {}['no application'])\nsettings = Lazy()\n"
+    assert len(collect([module("flows_proxy", FLOW.format(name="proxy", version="1") + lazy)])) == 1
+
+
 def test_versions_of_one_name_stand_beside_each_other(module):
     names = [module(f"flows_v{n}", FLOW.format(name="same", version=str(n))) for n in (1, 2)]
     assert len(collect(names)) == 2
