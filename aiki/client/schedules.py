@@ -253,7 +253,9 @@ class Schedules:
             spec = changed(Spec(), {word: getattr(when, word) for word in WORDS})
             run = await self._to_run(call)
         except (NotFound, UsageError) as error:
-            raise type(error)(f"schedule {name!r}: {error.message}", hint=error.hint, command=error.command) from None
+            # Options of a command are no help to whoever declares.
+            command = error.command if isinstance(error, NotFound) else None
+            raise type(error)(f"schedule {name!r}: {error.message}", hint=error.hint, command=command) from None
         made = str(uuid.uuid4())
         return NewSchedule(made, name, run.workflow, run.version, run.input, spec, run.options, project)
 

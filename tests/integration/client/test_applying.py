@@ -17,6 +17,11 @@ async def report(run: WorkflowRun, scope: str, depth: int = 1) -> str:
     return scope
 
 
+@workflow(name="report", version="2.0")
+async def report_again(run: WorkflowRun, scope: str) -> str:
+    return scope
+
+
 async def names(client: Client) -> list[str]:
     return [schedule.name for schedule in await client.schedules.list()]
 
@@ -82,3 +87,12 @@ async def test_what_cannot_be_is_refused_with_the_name_of_its_schedule(client: C
     with pytest.raises(UsageError, match=r"^schedule 'b': what a schedule enqueues has no idempotency_key="):
         await client.schedules.apply("shop", {"b": (keyed, HOURLY)})
     assert await names(client) == []
+
+
+async def test_one_of_several_versions_has_to_be_declared(client: Client) -> None:
+    async with Worker(client, workflows=[report, report_again]):
+        with pytest.raises(UsageError, match=r"^schedule 'a': workflow 'report' has several versions") as caught:
+            await client.schedules.apply("shop", {"a": (NamedCall("report", {"scope": "a"}), HOURLY)})
+        assert (caught.value.hint, caught.value.command) == ('version="1.0"', None)
+        await client.schedules.apply("shop", {"a": (NamedCall("report", {"scope": "a"}, "2.0"), HOURLY)})
+    assert (await client.schedules.get("a").info()).call.version == "2.0"
