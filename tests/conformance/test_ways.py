@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aiki.client import run_ids
 from aiki.execution import Limits
 from aiki.testing.ways import LEAVING, STAYING
-from tests.conformance.conftest import Sown
+from tests.conformance.ids import made_by
 from tests.conformance.memory import memory_stage
 from tests.conformance.stage import SCENARIOS, Scenario
 from tests.conformance.test_scenarios import played
@@ -23,8 +22,8 @@ async def a_loop(anyio_backend: str) -> None:
 @pytest.mark.parametrize(("limits", "replays"), [(STAYING, False), (LEAVING, True)], ids=["staying", "replaying"])
 @pytest.mark.parametrize("one", SCENARIOS, ids=lambda one: one.name)
 async def test_a_scenario_ends_alike_however_its_runs_are_executed(
-    one: Scenario, limits: Limits, replays: bool, a_loop: None, monkeypatch: pytest.MonkeyPatch
+    one: Scenario, limits: Limits, replays: bool, a_loop: None
 ) -> None:
-    monkeypatch.setattr(run_ids, "secrets", Sown(one.name))
-    async with memory_stage(one.workflows, limits=limits, replays=replays) as stage:
-        await played(one, stage)
+    with made_by(one.name):
+        async with memory_stage(one.workflows, limits=limits, replays=replays) as stage:
+            await played(one, stage)
