@@ -124,8 +124,8 @@ WITH pair AS MATERIALIZED (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, actor, journal_length)
   SELECT p.new, 0, '{ENQUEUED}', p.reason, (%b)[1], p.length FROM pair p
 ), timed AS (
-  INSERT INTO aiki.deadlines (run_id, at, grace, look_at)
-  SELECT p.new, t.at, d.grace, t.at FROM pair p JOIN aiki.deadlines d ON d.run_id = p.old
+  INSERT INTO aiki.deadlines (run_id, at, grace, look_at, timeout)
+  SELECT p.new, t.at, d.grace, t.at, d.timeout FROM pair p JOIN aiki.deadlines d ON d.run_id = p.old
   CROSS JOIN LATERAL (SELECT aiki.now() + d.timeout AS at) AS t
   RETURNING look_at
 )
