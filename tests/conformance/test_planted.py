@@ -112,8 +112,3 @@ async def test_a_changed_rule_is_found(
         except Exception:  # noqa: BLE001 - however it fails
             return  # the scenario itself has found it
     assert difference(real, told, names=("aikid", "in memory")), f"{change.__name__} is not found"
-
-
-def test_each_scenario_is_called_otherwise() -> None:
-    names = [scenario.name for scenario in SCENARIOS]
-    assert len(names) == len(set(names))

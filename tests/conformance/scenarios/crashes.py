@@ -142,3 +142,38 @@ async def a_worker_that_drains_gives_its_runs_back(stage: Stage) -> None:
     await stage.advance("1h")
     assert await handle.result() == ["a", "x", "b", "c"]
     assert begun == ["a", "b", "c"]
+
+
+@workflow
+async def changed(run: WorkflowRun) -> str:
+    first = await act.run(run, "z" if "another way" in gates else "a")
+    return f"{first} {await run.wait_for(go)}"
+
+
+@scenario(changed, shows=("crash.blocked",))
+async def a_body_that_goes_another_way_is_blocked_and_goes_on_when_it_is_mended(stage: Stage) -> str | None:
+    gated()
+    handle = await stage.client.enqueue(changed.bind())
+    await stage.settle()
+    gated("another way")
+    await handle.send(go, "x")
+    await stage.settle()
+    blocked = await handle.status()
+    assert blocked.state is State.BLOCKED
+    gated()
+    await handle.resume()
+    await stage.settle()
+    assert await handle.result() == "a x"
+    assert begun == []
+    return blocked.why
+
+
+@scenario(changed, shows=("cancel.at-once",))
+async def a_blocked_run_is_cancelled_at_once(stage: Stage) -> None:
+    gated()
+    handle = await stage.client.enqueue(changed.bind())
+    await stage.settle()
+    gated("another way")
+    await handle.send(go, "x")
+    await stage.settle()
+    assert (await handle.cancel()).state is State.CANCELLED
