@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from aiki.core.states import Move, State
 from aiki.wire.messages import End
+from aiki.worker.session import CERTAIN
 from tests.clocks import HOUR, set_database_clock
+from tests.conformance.clock import Clock
 from tests.integration.daemon.engine import Engine, completed, event, unit
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +80,33 @@ async def test_a_lease_is_left_alone_by_what_a_time_server_corrects(engine: Engi
         await set_clock(engine, ahead)
         assert (await engine.sweep()).spared == 0
     assert 25 < await lease_seconds(engine, session) < 30.5
+
+
+@pytest.mark.parametrize("step", [0.2, -0.2, 5.0, -5.0, 8.0, -8.0, HOUR, -HOUR])
+async def test_no_lease_ends_while_its_worker_trusts_it_nor_lasts_for_long_after_that(
+    engine: Engine, step: float
+) -> None:
+    """Workers come one after the other and are heard of no more; daemons sweep each second, and the clock is set."""
+    ttl, set_at, second = 30.0, 30, 0
+    await Clock(engine.database).stop()
+    await engine.sweep()
+    heard_at: dict[str, int] = {}
+    buried_at: dict[str, int] = {}
+    async with await psycopg.AsyncConnection.connect(engine.database, autocommit=True) as connection:
+        while len(buried_at) < len(heard_at) or second < set_at:
+            if second < set_at and second % 3 == 0:
+                heard_at[await engine.session(ttl=ttl)] = second
+            second += 1
+            by = 1.0 + (step if second == set_at else 0.0)
+            await connection.execute("UPDATE public.moment SET at = at + %s * interval '1 second'", [by])
+            await engine.sweep()
+            ended = await connection.execute("SELECT id::text FROM aiki.sessions WHERE closed_at IS NOT NULL")
+            for (session,) in await ended.fetchall():
+                buried_at.setdefault(session, second)
+            assert second < set_at + 2 * ttl, "a session lasts"
+    for session, heard in heard_at.items():
+        assert buried_at[session] - heard >= CERTAIN * ttl
+        assert buried_at[session] - max(heard, set_at) <= ttl + ttl / 5
 
 
 async def test_a_claim_whose_reply_was_lost_is_found_though_the_clock_was_set_back(engine: Engine) -> None:
