@@ -11,6 +11,7 @@ import aikid
 DATES = re.compile(r"\btime\.time(_ns)?\(|\b(datetime|date)\.(now|today|utcnow)\(|CLOCK_REALTIME")
 READS = {
     "aiki/client/run_ids.py": "ids begin with it, so that they stand in lists near runs of their time: order, no more",
+    "aiki/client/when.py": "which slots come next, where no server is asked: for people",
     "aiki/nats/entry.py": "whether a login is over, in words for people: the server decides",
     "aiki/worker/clock.py": "before the first reply, when there is no run",
 }
