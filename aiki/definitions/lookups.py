@@ -25,6 +25,7 @@ _SILENT: Final = {"CACHE", "EXTENDED_ARG", "NOP", "NOT_TAKEN", "PRECALL", "PUSH_
 _MOVES: Final = {"SWAP", "POP_TOP"}
 """What stands between an import and the name that it is given: `import a.b as c`."""
 _IMPORT: Final = dis.opmap["IMPORT_NAME"]
+_LOADS: Final = ("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 _STORES_THEN_LOADS: Final = "STORE_FAST_LOAD_FAST"
 
 
@@ -110,7 +111,7 @@ def _values(one: dis.Instruction, before: Any, names: Mapping[str, Any], known: 
     """Yield the values that an instruction looks up, `before` being what lies on top; the last is on top then."""
     if one.opname in {"LOAD_ATTR", "LOAD_METHOD"}:
         yield _member(before, one.argval)
-    elif one.opname in {"LOAD_GLOBAL", "LOAD_NAME"}:
+    elif one.opname in {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}:
         yield names[one.argval] if one.argval in names else vars(builtins).get(one.argval, UNKNOWN)
     elif loaded := _loaded(one):
         yield from (known.get(name, UNKNOWN) for name in loaded)
@@ -149,7 +150,7 @@ def _module(name: str, level: int, members: Sequence[str] | None) -> Any:
 def _loaded(one: dis.Instruction) -> Sequence[str]:
     if one.opname == _STORES_THEN_LOADS:
         return one.argval[1:]  # type: ignore[no-any-return]
-    return _names(one) if one.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF")) else ()
+    return _names(one) if one.opname.startswith(_LOADS) else ()
 
 
 def _stored(one: dis.Instruction) -> Sequence[str]:

@@ -110,6 +110,19 @@ async def is_nested(run):
     return inside, further, lambda: uuid.uuid4(), {one: random.random() for one in range(2)}
 
 
+async def nests_what_it_imports(run):
+    import time as clock_of_mine
+    from os import environ as around
+
+    def inside():
+        return clock_of_mine.time()
+
+    class Local:
+        home = around
+
+    return inside, Local, [clock_of_mine.sleep(1) for _ in range(2)]
+
+
 async def passes_it_on(run):
     return sorted([2, 1], key=lambda one: (one, time.time()))
 
@@ -129,6 +142,7 @@ ALL = [
     (holds_up, "time.sleep"),
     (imports_inside, "time.time datetime.now os.getenv"),
     (is_nested, "time.time datetime.now random.random uuid.uuid4"),
+    (nests_what_it_imports, "time.time os.environ time.sleep"),
     (passes_it_on, "time.time"),
 ]
 
