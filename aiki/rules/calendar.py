@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -60,8 +61,7 @@ def check_spec(spec: Spec) -> None:
 
 def slots(spec: Spec, after: int) -> Iterator[int]:
     """Yield the slots behind `after`, ascending."""
-    after = min(max(after, (spec.start or 0) - 1), END)
-    end = END if spec.end is None else min(spec.end, END)
+    after, end = _within(spec, after)
     if spec.cron is not None:
         found = crons.moments(crons.read(spec.cron), zone(spec.timezone), after, end)
     elif spec.every is not None:
@@ -72,14 +72,14 @@ def slots(spec: Spec, after: int) -> Iterator[int]:
 
 
 def spanned(spec: Spec, after: int, until: int) -> Span | None:
-    """Return the slots behind `after`, up to and with `until`; None if there is none. An interval is not walked."""
-    if spec.every is not None:
-        row = _row(spec, after, until)
-        return Span(row[0], row[-1], len(row)) if row else None
+    """Return the slots behind `after`, up to and with `until`; None if there is none.
+
+    An interval is not walked, and a cron hour by hour.
+    """
     head = last = None
     count = 0
-    for slot in takewhile(lambda slot: slot <= until, slots(spec, after)):
-        head, last, count = slot if head is None else head, slot, count + 1
+    for some in _rows(spec, after, until + 1):
+        head, last, count = some[0] if head is None else head, some[-1], count + len(some)
     return None if head is None or last is None else Span(head, last, count)
 
 
@@ -136,18 +136,29 @@ def _lag(spec: Spec, schedule_id: str, slot: int, following: int | None) -> int:
     return int.from_bytes(state.digest(), "big") % room
 
 
-# -- intervals
+def _within(spec: Spec, after: int) -> tuple[int, int]:
+    """Return behind which moment slots lie, and before which."""
+    return min(max(after, (spec.start or 0) - 1), END), END if spec.end is None else min(spec.end, END)
+
+
+def _rows(spec: Spec, after: int, end: int) -> Iterator[Sequence[int]]:
+    """Yield the slots behind `after` and before `end` in rows, none of which is empty."""
+    after, last = _within(spec, after)
+    end = min(end, last)
+    if spec.cron is not None:
+        for some in crons.rows(crons.read(spec.cron), zone(spec.timezone), after, end):
+            if within := some[: bisect_left(some, end)]:
+                yield within
+    elif spec.every is not None:
+        if row := range(_interval_behind(spec, after), end, spec.every):
+            yield row
+    elif spec.at is not None and after < spec.at < end:
+        yield [spec.at]
 
 
 def _interval_behind(spec: Spec, after: int) -> int:
     assert spec.every is not None
     return spec.anchor + ((after - spec.anchor) // spec.every + 1) * spec.every
-
-
-def _row(spec: Spec, after: int, until: int) -> range:
-    assert spec.every is not None
-    end = END if spec.end is None else min(spec.end, END)
-    return range(_interval_behind(spec, max(after, (spec.start or 0) - 1)), min(until + 1, end), spec.every)
 
 
 # -- checks

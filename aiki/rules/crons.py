@@ -8,6 +8,7 @@ they mean; the walk through a day is ours, since its own loses slots where clock
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -93,19 +94,31 @@ def explained(text: str) -> str:
 
 def moments(cron: Cron, there: ZoneInfo, after: int, end: int) -> Iterator[int]:
     """Yield when it fires behind `after`, ascending, at least up to `end`."""
+    for some in rows(cron, there, after, end):
+        yield from some
+
+
+def rows(cron: Cron, there: ZoneInfo, after: int, end: int) -> Iterator[list[int]]:
+    """Yield these moments in rows, none of which is empty: mostly an hour's, so that years of them are soon counted."""
     held: list[int] = []
     for hour in _hours(cron, _begin(there, after)):
         begins = steady(there, hour)
+        is_steady = begins is not None
         if begins is None:
             begins = first(there, hour)
         elif begins + 60 * MINUTE <= after:
             continue
         # An hour that comes later on the wall may have moments before those of this one, but none before it begins.
-        yield from (slot for slot in held if after < slot < begins)
+        place = bisect_left(held, begins)
+        if some := held[bisect_right(held, after) : place]:
+            yield some
         if begins >= end:
             return
-        held = sorted({slot for slot in held if slot >= begins} | set(_moments(cron, there, hour)))
-    yield from (slot for slot in held if after < slot)
+        left, held = held[place:], _moments(cron, there, hour)
+        if left or not is_steady:
+            held = sorted({*left, *held})
+    if some := held[bisect_right(held, after) :]:
+        yield some
 
 
 def _begin(there: ZoneInfo, after: int) -> datetime:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from aiki.core.errors import UsageError
@@ -152,8 +152,9 @@ def backfill(look: Look, start: int, end: int, *, overlap: Overlap, taken: Abstr
     if end <= start:
         raise UsageError("a backfill's end lies behind its start")
     until = max(look.decided, look.now) if look.paused else look.decided
-    found = list(islice(slots(look.spec, start - 1), SLOTS + 1))
-    chosen = [slot for slot in found if slot < end and slot <= until]
+    until = min(until, end - 1)
+    found = takewhile(lambda slot: slot <= until, slots(look.spec, start - 1))
+    chosen = list(islice(found, SLOTS + 1))
     if len(chosen) > SLOTS:
         raise UsageError(f"a backfill fires at most {SLOTS:,} slots", hint="ask for a shorter range")
     turn = _Turn(look, overlap)
@@ -215,12 +216,13 @@ def _fired_before(look: Look, after: int, moment: int) -> Span | None:
 def _pass_over_late(look: Look, turn: _Turn, decided: int) -> int:
     """Pass over what is late and not caught up with; return up to where is decided then."""
     spec = look.spec
-    late = _fired_before(look, decided, look.now - ON_TIME)
-    assert late is not None, "nothing is late"
     old = _fired_before(look, decided, look.now - max(spec.window, ON_TIME))
     turn.pass_over(old, OLD)
     decided = decided if old is None else old.last
     if spec.catch_up == "all":
+        return decided  # nothing else is passed over: how much is late is not counted at each hundred
+    late = _fired_before(look, decided, look.now - ON_TIME)
+    if late is None:
         return decided
     until = late.last
     if spec.catch_up == "latest" and not _due(look, late.last)[0]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from aiki.core.errors import UsageError
 from aiki.core.moments import SECOND, to_wire
+from aiki.rules import crons
 from aiki.rules.calendar import END, Span, check_spec, fires_at, moved, shown, slots, spanned, upcoming, zones
 from aiki.rules.zones import zone
 from aiki.wire.messages.schedules import Spec
@@ -180,6 +181,16 @@ def test_a_thousand_years_of_seconds_are_counted_at_once() -> None:
     span = spanned(Spec(every=SECOND), at(2026, 1, 1), at(3026, 1, 1))
     assert span is not None
     assert span.count == (at(3026, 1, 1) - at(2026, 1, 1)) // SECOND
+
+
+def test_minutes_are_counted_by_the_hour() -> None:
+    cron = crons.read("* * * * *")
+    for name in ("UTC", "Europe/Berlin", "Australia/Lord_Howe"):
+        found = [*crons.rows(cron, zone(name), at(2026, 6, 1) - 1, at(2026, 6, 2))]
+        assert len(found) <= 25
+        assert [slot for row in found for slot in row if slot < at(2026, 6, 2)] == [
+            *range(at(2026, 6, 1), at(2026, 6, 2), MINUTE)
+        ]
 
 
 def test_one_time_is_one_slot() -> None:

@@ -1,5 +1,6 @@
 """What a look at a schedule decides: overlap, catching up, pauses and clocks that jump; each slot is decided once."""
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -181,6 +182,14 @@ def test_a_year_of_seconds_is_passed_over_at_once() -> None:
     decision = decide(look(Spec(every=SECOND), after=365 * 24 * HOUR + SECOND // 2))
     assert [row.result for row in decision.rows].count("missed") == 2
     assert sum(row.count for row in decision.rows) == 365 * 24 * 3600
+
+
+def test_ten_years_of_minutes_are_caught_up_with_by_no_walk_through_all_of_them() -> None:
+    spec = Spec(cron="* * * * *", overlap="allow", catch_up="all", window=20 * 365 * 24 * HOUR)
+    began = time.process_time()
+    decision = decide(look(spec, after=10 * 365 * 24 * HOUR))
+    assert counts(decision) == [("started", 1)] * 100
+    assert time.process_time() - began < 0.5
 
 
 # -- clocks that jump
@@ -384,6 +393,13 @@ def test_a_backfill_is_bounded() -> None:
         backfill(look(spec), BEGIN - SLOTS * SECOND, BEGIN + 1, overlap="allow", taken=frozenset())
     with pytest.raises(UsageError, match="behind its start"):
         backfill(look(spec), BEGIN, BEGIN, overlap="allow", taken=frozenset())
+
+
+def test_a_backfill_walks_through_no_more_than_its_range() -> None:
+    spec = Spec(cron="0 0 29 2 *", timezone="Europe/Berlin")
+    began = time.process_time()
+    assert backfill(look(spec), BEGIN - 365 * 24 * HOUR, BEGIN, overlap="allow", taken=frozenset()).rows == ()
+    assert time.process_time() - began < 0.05
 
 
 def test_the_next_slots_of_what_is_paused_are_told_too() -> None:
