@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from aiki.core.errors import PayloadError, UsageError
 from aiki.definitions.task import Task
 from aiki.definitions.workflow import Workflow
 from aiki.inside.workflow_run import WorkflowRun
-from aiki.testing.work import Work, like
+from aiki.testing.work import Work, in_thread, like
 
 R = TypeVar("R")
 
@@ -135,7 +134,7 @@ class Mock(Generic[R]):
             if self._takes:
                 await self._sleep(self._takes)
             if step is None and not real.is_async:
-                return await asyncio.to_thread(real.fn, *args, **kwargs)
+                return await in_thread(real.fn, *args, **kwargs)
             answer = (real.fn if step is None else step.do)(*args, **kwargs)
             return await self._work.watching(real, answer) if inspect.iscoroutine(answer) else answer
 

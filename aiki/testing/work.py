@@ -5,11 +5,13 @@ The clock of a test stands still while a task runs, so one that hangs would hang
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final, TypeVar
@@ -89,6 +91,32 @@ class Work:
                 return task.fn(*args, **kwargs)
 
         return tried
+
+
+async def in_thread(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function in a thread of its own, which nobody waits for at the end: it may hang."""
+    loop, context = asyncio.get_running_loop(), copy_context()
+    over: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+
+    def call() -> None:
+        outcome: tuple[Any, BaseException | None]
+        try:
+            outcome = context.run(fn, *args, **kwargs), None
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call is awaited
+            outcome = None, error
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            loop.call_soon_threadsafe(_settle, over, outcome)
+
+    threading.Thread(target=call, name="aiki-mocked", daemon=True).start()
+    result, error = await over
+    if error is not None:
+        raise error
+    return result
+
+
+def _settle(over: asyncio.Future[Any], outcome: Any) -> None:
+    if not over.done():
+        over.set_result(outcome)
 
 
 def like(of: Declared, fn: Callable[..., Any]) -> Declared:

@@ -252,3 +252,19 @@ async def test_a_wake_ends_no_wait_for_an_event() -> None:
         handle = await env.enqueue(waits_a_week)
         with pytest.raises(Conflict, match="nothing in it sleeps"):
             await handle.wake()
+
+
+def test_a_plain_function_that_hangs_behind_a_mock_keeps_no_loop_from_ending() -> None:
+    hold.clear()
+
+    async def play() -> None:
+        async with TestEnv(patience="100ms") as env:
+            env.mock(hangs_in_a_thread)  # only to see its calls
+            handle = await env.enqueue(calls_a_thread)
+            with pytest.raises(StillWaiting, match=rf"{line_of('# there')} in hangs_in_a_thread"):
+                await handle.result()
+
+    try:
+        asyncio.run(play())
+    finally:
+        hold.set()
