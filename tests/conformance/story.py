@@ -21,6 +21,7 @@ _RESTS: Final = (Move.WAIT, Move.SLEEP)
 _WAKES: Final = (Move.ARRIVE, Move.DUE)
 _COMES: Final = ("event:", "child", "op", "wake")
 """What a run that is woken by an arrival says of it; whatever else wakes it has words of its own."""
+_DEADLINE: Final = "its deadline passed"
 _NEXT: Final = "\n  "
 _NAMESPACE: Final = re.compile(r"\bin namespace '[^']+'")
 _IDLE: Final = re.compile(r"('idle': \d+)\d{3}\b")
@@ -88,21 +89,25 @@ async def _story(client: Client, status: RunStatus) -> list[str]:
 def without_returns(story: Sequence[HistoryEntry]) -> list[HistoryEntry]:
     """Leave out each rest that ended at the moment in which it began, and each claim that was given back at once.
 
-    Whether what comes at one moment finds a run at rest already, or still at work, is nobody's affair.
+    Whether what comes at one moment finds a run at rest already, or still at work, is nobody's affair; nor is whether a
+    claim or the word of a deadline, which has an entry, is first.
     """
     kept: list[HistoryEntry] = []
     for entry in story:
-        if entry.move == Move.CLAIM and _was_given_back(kept[-2:], entry.at):
+        last = kept[-2:]
+        if entry.move == TOLD and (entry.reason or "").startswith(_DEADLINE):
+            continue
+        if entry.move == Move.CLAIM and _was_given_back(last, entry.at):
             del kept[-1]
-            continue
-        if not (entry.move == Move.CLAIM and _have_returned(kept[-2:], entry.at)):
+        elif entry.move == Move.CLAIM and _have_returned(last, entry.at):
+            kept[-2:] = [replace(word, move=TOLD, state=None) for word in last[1:] if _has_own_words(word)]
+        else:
             kept.append(entry)
-            continue
-        word = kept[-1]
-        del kept[-2:]
-        if word.reason is not None and not word.reason.startswith(_COMES):
-            kept.append(replace(word, move=TOLD, state=None))
     return kept
+
+
+def _has_own_words(word: HistoryEntry) -> bool:
+    return word.reason is not None and not word.reason.startswith((*_COMES, _DEADLINE))
 
 
 def _was_given_back(last: Sequence[HistoryEntry], at: datetime) -> bool:

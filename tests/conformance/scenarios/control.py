@@ -11,7 +11,14 @@ from tests.waiting import wait_until
 
 go = Event("go", type=str)
 begun: list[str] = []
-gate = asyncio.Event()
+gates: list[asyncio.Event] = []
+"""One, of the loop that plays."""
+
+
+def gated_anew() -> asyncio.Event:
+    begun.clear()
+    gates[:] = [asyncio.Event()]
+    return gates[0]
 
 
 @task
@@ -22,7 +29,7 @@ async def note(what: str) -> str:
 @task
 async def gated(what: str) -> str:
     begun.append(what)
-    await gate.wait()
+    await gates[0].wait()
     return what
 
 
@@ -91,8 +98,7 @@ async def two_gated(run: WorkflowRun) -> list[str]:
 
 @scenario(two_gated, shows=("pause.rests",))
 async def a_pause_lets_a_running_task_end_and_starts_no_other(stage: Stage) -> None:
-    begun.clear()
-    gate.clear()
+    gate = gated_anew()
     handle = await stage.client.enqueue(two_gated.bind())
     await wait_until(lambda: begun == ["a"])
     assert (await handle.pause()).state is State.RUNNING
@@ -108,8 +114,7 @@ async def a_pause_lets_a_running_task_end_and_starts_no_other(stage: Stage) -> N
 
 @scenario(two_gated, shows=("pause.rests",))
 async def a_pause_outlives_the_claim_that_it_came_in(stage: Stage) -> None:
-    begun.clear()
-    gate.clear()
+    gate = gated_anew()
     handle = await stage.client.enqueue(two_gated.bind())
     await wait_until(lambda: begun == ["a"])
     await handle.pause()

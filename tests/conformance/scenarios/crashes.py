@@ -156,6 +156,7 @@ async def a_body_that_goes_another_way_is_blocked_and_goes_on_when_it_is_mended(
     handle = await stage.client.enqueue(changed.bind())
     await stage.settle()
     gated("another way")
+    await stage.crash_worker()
     await handle.send(go, "x")
     await stage.settle()
     blocked = await handle.status()
@@ -174,6 +175,7 @@ async def a_blocked_run_is_cancelled_at_once(stage: Stage) -> None:
     handle = await stage.client.enqueue(changed.bind())
     await stage.settle()
     gated("another way")
+    await stage.crash_worker()
     await handle.send(go, "x")
     await stage.settle()
     assert (await handle.cancel()).state is State.CANCELLED

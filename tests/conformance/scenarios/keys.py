@@ -198,12 +198,12 @@ async def a_run_stays_with_its_version(stage: Stage) -> None:
     assert [await handle.result() for handle in (old, new, given)] == ["1 old", "2 new", "1 old"]
 
 
-@scenario(first_version)
+@scenario(rises)
 async def what_nobody_has_registered_is_refused(stage: Stage) -> list[str]:
     return [
         await refusal(stage.client.enqueue("nothing", {})),
-        await refusal(stage.client.enqueue("sums", {}, version="9")),
-        await refusal(stage.client.enqueue("sums", {"what": 1})),
+        await refusal(stage.client.enqueue("rises", {}, version="9")),
+        await refusal(stage.client.enqueue("rises", {"what": 1})),
     ]
 
 
