@@ -5,12 +5,18 @@ Other daemons' schedules are theirs; if one dies, they are found within a second
 
 from __future__ import annotations
 
+import itertools
+from typing import Final
+
 from aiki.core.failpoints import failpoint
 from aikid.bus import Bus
 from aikid.engine import firing
 from aikid.store.pool import Pool
 from aikid.tell.alarm import Alarm
 from aikid.tell.teller import Teller
+
+_WAITING_EVERY: Final = 60
+"""Looks, of which one comes each second at least."""
 
 
 class Scheduler:
@@ -24,6 +30,7 @@ class Scheduler:
         self._bus = bus
         self._teller = teller
         self._goes_by_own_zones = False
+        self._turns = itertools.count()
         self.alarm = alarm
 
     async def run_once(self) -> None:
@@ -31,6 +38,8 @@ class Scheduler:
         if not self._goes_by_own_zones:
             await firing.renew_zones(self._pool)
             self._goes_by_own_zones = True
+        if next(self._turns) % _WAITING_EVERY == 0:
+            await firing.look_at_waiting(self._pool)
         async for changes in firing.fire_due(self._pool, room=self._bus.room):
             failpoint("scheduler.before_tell")
             await self._teller.tell_all(changes)

@@ -39,6 +39,17 @@ WITH old AS MATERIALIZED (
 )
 SELECT count(*) FROM due
 """
+# `slots_open`, and of their schedules the primary key. What waits is looked at within a second: by a clock that has not
+# been set back since. Rows that another holds are being decided.
+_HURRY: Final = """
+WITH late AS MATERIALIZED (
+  SELECT s.id FROM aiki.schedules s
+  WHERE s.id IN (SELECT w.schedule_id FROM aiki.slots w WHERE w.result = 'queued')
+    AND s.due_at > aiki.now() + %s * interval '1 microsecond'
+  FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE aiki.schedules s SET due_at = aiki.now() FROM late WHERE s.id = late.id
+"""
 
 
 async def lock(connection: Connection, *, limit: int, limit_bytes: int, ids: Sequence[str] | None = None) -> list[Row]:
@@ -62,3 +73,8 @@ async def renew(connection: Connection, zones: str, *, limit: int) -> int:
     """Have schedules be looked at that were decided by other zone data; return how many, `limit` at most."""
     ((count,),) = await prepared.rows(connection, _RENEW, [Texts([zones]), Ints([limit])])
     return int(count)
+
+
+async def hurry(connection: Connection, *, within: int) -> None:
+    """Have schedules be looked at whose slots wait for a run, if they are to be looked at only later than `within`."""
+    await connection.execute(_HURRY, [within], prepare=True)

@@ -360,6 +360,21 @@ async def test_what_was_decided_by_other_zone_data_is_looked_at_anew_when_a_daem
     assert await fired(engine) == [STARTED]
 
 
+async def test_a_slot_that_waits_goes_on_though_the_clock_was_set_back(engine: Engine, clock: Standing) -> None:
+    await put(engine, declared(overlap="queue"))
+    await next_slot(clock)
+    await fire(engine)
+    run = await claimed(engine)
+    await next_slot(clock)
+    assert await fired(engine) == [STARTED, QUEUED]
+    await clock.go_on(-HOUR_SECONDS)
+    await engine.record(unit(run.fence, end=completed()))
+    await firing.look_at_waiting(engine.pool)
+    assert await fired(engine) == [STARTED, STARTED]
+    await firing.look_at_waiting(engine.pool)
+    assert await fired(engine) == [STARTED, STARTED]
+
+
 async def test_jitter_fires_a_slot_later_and_it_stays_that_slot(engine: Engine, clock: Standing) -> None:
     await put(engine, declared(jitter=HOUR // 2))
     slot = await next_slot(clock)
