@@ -11,7 +11,7 @@ import builtins
 import dis
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import date
 from itertools import islice, zip_longest
 from types import CodeType, FunctionType, ModuleType
@@ -70,7 +70,8 @@ def is_a(kind: type | tuple[type, ...], value: Any) -> bool:
 def _of_code(code: CodeType, names: Mapping[str, Any], outer: Mapping[str, Any], worth: Worth) -> Iterator[Lookup]:
     known = {name: outer.get(name, UNKNOWN) for name in code.co_freevars}
     if _is_worth_it(code, names, known, worth):
-        instructions = [one for one in dis.get_instructions(code) if one.opname not in _SILENT]
+        shared = {*code.co_cellvars, *code.co_freevars}
+        instructions = [one for one in dis.get_instructions(code) if not _is_silent(one, shared)]
         known |= _bound(code, instructions)
         yield from _of_instructions(code, instructions, names, known)
     for inner in code.co_consts:
@@ -86,6 +87,11 @@ def _is_worth_it(code: CodeType, names: Mapping[str, Any], known: Mapping[str, A
     return any(worth(value) or _is_of(names, value) for value in used) or any(
         worth(value) or is_a(ModuleType, value) for value in inside
     )
+
+
+def _is_silent(one: dis.Instruction, shared: Set[str]) -> bool:
+    """Tell whether an instruction says nothing of what is used: so does one that hands a cell to a function inside."""
+    return one.opname in _SILENT or (one.opname.startswith("LOAD_FAST") and _names(one)[-1] in shared)
 
 
 def _is_of(module: Mapping[str, Any], value: Any) -> bool:
