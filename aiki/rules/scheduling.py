@@ -29,7 +29,7 @@ Kind: TypeAlias = Literal["slot", "trigger", "backfill"]
 ON_TIME: Final = 60 * SECOND
 """A slot that is fired within this is not late."""
 STARTED: Final = 100
-"""Slots that one commit decides one by one."""
+"""Slots that one commit decides one by one, at most."""
 AGAIN: Final = SECOND
 """After this a schedule is looked at again whose slots wait for a run to end."""
 ACTOR: Final = "schedule {}"
@@ -69,6 +69,8 @@ class Look:
     """Its runs, of whatever kind, that are open (see `is_open`)."""
     queued: Sequence[Waiting] = ()
     """In the order in which they start."""
+    most: int = STARTED
+    """Slots that are decided one by one: fewer if their inputs are large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +193,10 @@ class _Due(NamedTuple):
 
 
 def _due(look: Look, decided: int) -> tuple[list[_Due], int | None]:
-    """Return the slots that are due, at most STARTED, and when the next behind these fires."""
+    """Return the slots that are due, at most as many as are decided at once, and when the next behind these fires."""
     due: list[_Due] = []
     for one in map(_Due._make, firings(look.spec, look.id, decided)):
-        if one.fires_at > look.now or len(due) == STARTED:
+        if one.fires_at > look.now or len(due) == look.most:
             return due, one.fires_at
         due.append(one)
     return due, None

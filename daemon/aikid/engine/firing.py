@@ -25,7 +25,7 @@ from aiki.wire.messages import CancelNote, Fired, NewRun
 from aikid.engine import standing
 from aikid.engine.changes import Changes
 from aikid.engine.control import note_cancelled
-from aikid.engine.standing import Stand
+from aikid.engine.standing import BYTES, Stand
 from aikid.engine.turns import in_turns
 from aikid.store import cancels, due, enqueue, prepared, schedules, slots
 from aikid.store.pool import BadData, Connection, Pool
@@ -35,8 +35,6 @@ from aikid.store.slots import Key, Row
 log = logging.getLogger("aikid.schedules")
 
 _BATCH: Final = 250
-BYTES: Final = 8 * 1024 * 1024
-"""Inputs of one batch."""
 _ALREADY_TAKEN_SECONDS: Final = 0.02
 """Due schedules that another daemon is firing: look again after this."""
 _LATER: Final = 60 * SECOND

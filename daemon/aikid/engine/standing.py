@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from aiki.core.states import State
-from aiki.rules.scheduling import Look, Waiting
+from aiki.rules.scheduling import STARTED, Look, Waiting
 from aikid.store import slots
 from aikid.store.pool import Connection
 from aikid.store.schedules import Row
 from aikid.store.slots import JUDGED, Fate, Key, Unfinished
+
+BYTES: Final = 8 * 1024 * 1024
+"""Inputs of one batch: of the schedules that it is of, and of the runs that each of them starts."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Stand:
             paused=row.paused,
             open=self.open,
             queued=self.queued,
+            most=max(1, min(STARTED, BYTES // max(1, len(row.schedule.input)))),
         )
 
 

@@ -12,8 +12,8 @@ from aiki.rules.scheduling import Decided, Decision
 from aiki.wire.messages import BackfillSchedule, FiredReply, Slot, TriggerSchedule
 from aikid.engine import standing
 from aikid.engine.changes import Done
-from aikid.engine.firing import BYTES, Firing
-from aikid.engine.standing import Stand
+from aikid.engine.firing import Firing
+from aikid.engine.standing import BYTES, Stand
 from aikid.store import prepared, schedules, slots
 from aikid.store.pool import Connection, Pool
 

@@ -11,6 +11,7 @@ from aiki.rules.scheduling import FULL, LATE, OLD, OPEN, REPLACED
 from aiki.wire.limits import BATCH_RUNS, QUEUED_SLOTS
 from aiki.wire.messages import Claimed, RunOptions
 from aikid.engine import firing
+from aikid.engine.standing import BYTES
 from aikid.store.slots import JUDGED
 from tests.integration.daemon.engine import Engine, completed, parked, unit
 from tests.integration.daemon.family import CHILD, start, starting
@@ -327,6 +328,17 @@ async def test_one_commit_enqueues_as_many_runs_as_one_request_may(engine: Engin
     made = await engine.execute("SELECT count(*) FROM aiki.runs GROUP BY xmin::text")
     assert max(count for (count,) in made) <= BATCH_RUNS
     assert sum(count for (count,) in made) == 1_100
+
+
+async def test_one_commit_enqueues_no_more_bytes_than_a_batch_of_schedules_has(engine: Engine, clock: Standing) -> None:
+    large = Raw(b'"' + b"x" * 250_000 + b'"')
+    await put(engine, declared(every=60 * SECOND, catch_up="all", overlap="allow", input=large))
+    await clock.go_on(HOUR_SECONDS)
+    for _ in range(2):
+        await fire(engine)
+    made = await engine.execute("SELECT count(*), sum(octet_length(input)) FROM aiki.runs GROUP BY xmin::text")
+    assert max(size for _, size in made) <= BYTES
+    assert sum(count for count, _ in made) == 60
 
 
 async def test_the_clock_goes_back_and_nothing_fires_twice(engine: Engine, clock: Standing) -> None:
