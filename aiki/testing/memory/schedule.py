@@ -53,11 +53,17 @@ class Schedule:
     revision: int = 1
     paused: bool = False
     vanished: bool = False
-    note: str = ""
+    note: str | None = None
+    """What somebody has said who has paused it, empty for nothing; None if nobody has."""
     last_completed: int | None = None
     slots: dict[Key, SlotRow] = field(default_factory=dict)
     _going: dict[Key, SlotRow] = field(default_factory=dict)
     """All that wait, or of whose runs something may go on; others among them are left out at the next look."""
+
+    @property
+    def stays_paused(self) -> bool:
+        """Whether it is paused by somebody, and not only since its manifest named it no longer."""
+        return self.paused and self.note is not None
 
     def place(self, decision: Decision) -> None:
         """Take note of up to where it is decided, and when to look at it again."""

@@ -112,13 +112,12 @@ def _create(store: Store, new: NewSchedule) -> None:
 
 def _update(store: Store, schedule: Schedule, new: NewSchedule) -> None:
     """Change a schedule. One that was paused since it had vanished goes on."""
-    here = stand(store, schedule)
-    paused = schedule.paused and not schedule.vanished
+    here, paused = stand(store, schedule), schedule.stays_paused
     decision = scheduling.restart(here.look, new.spec, paused=paused)
     carry_out(store, here, decision)
     schedule.place(decision)
     schedule.declared, schedule.paused = replace(new, id=schedule.declared.id), paused
-    schedule.note = schedule.note if schedule.paused else ""
+    schedule.note = schedule.note if paused else None
     schedule.vanished = False
     store.routes.setdefault((new.workflow, new.version), None)
     _touch(store, schedule)
@@ -141,7 +140,7 @@ def order(store: Store, request: OrderSchedules) -> ScheduleOrderReply:
     return ScheduleOrderReply([ScheduleOrdered("done" if name in known else "unknown") for name in request.names])
 
 
-def _pause(store: Store, schedule: Schedule, *, note: str, vanished: bool = False) -> None:
+def _pause(store: Store, schedule: Schedule, *, note: str | None, vanished: bool = False) -> None:
     schedule.paused, schedule.note, schedule.look_at = True, note, None
     schedule.vanished = schedule.vanished or vanished
     _touch(store, schedule)
@@ -154,7 +153,7 @@ def _resume(store: Store, schedule: Schedule) -> None:
     decision = scheduling.restart(here.look)
     carry_out(store, here, decision)
     schedule.place(decision)
-    schedule.paused, schedule.vanished, schedule.note = False, False, ""
+    schedule.paused, schedule.vanished, schedule.note = False, False, None
     _touch(store, schedule)
 
 
@@ -202,7 +201,7 @@ def _info(store: Store, schedule: Schedule) -> ScheduleInfo:
         updated_at=schedule.updated_at,
         revision=schedule.revision,
         paused=schedule.paused,
-        note=schedule.note,
+        note=schedule.note or "",
         vanished=schedule.vanished,
         next=_next(here),
         last_completed=schedule.last_completed,

@@ -185,6 +185,17 @@ def test_an_apply_is_a_plan_and_is_done_whole() -> None:
     assert (foreign.is_done, foreign.changes[0].action) == (False, "refused")
 
 
+def test_what_a_person_has_paused_stays_so_though_it_vanishes_and_comes_back() -> None:
+    engine, one = Engine(Clock()), schedule("one", "shop")
+    engine.answer(ApplySchedules("shop", [one]))
+    engine.answer(OrderSchedules(["one"], "pause", "by hand"))
+    for declared in ([], [one]):
+        assert engine.answer(ApplySchedules("shop", declared)).is_done
+    told = engine.answer(ShowSchedule("one")).info
+    assert told is not None
+    assert (told.paused, told.vanished, told.note) == (True, False, "by hand")
+
+
 def test_what_never_fires_or_is_there_already_is_refused() -> None:
     house = House()
     with pytest.raises(UsageError, match="past"):
