@@ -89,6 +89,8 @@ class _Batch:
         try:
             return [await pool.run(lambda c: self._fire(c, ids, refused))]
         except (BadData, ValueError) as error:
+            if refused:
+                raise  # it is no run's: with none enqueued it fails, too
             locked = list(self.locked)
             if len(locked) < 2:
                 return await self.fire(pool, locked, refused=str(error))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+from unittest.mock import patch
+
 import pytest
 
 from aiki.core.errors import UsageError
 from aiki.wire.messages import Fired, ListReply, ListRuns
 from aikid.engine import reads
-from aikid.store import enqueue
+from aikid.store import enqueue, prepared
+from aikid.store.arrays import Array
+from aikid.store.pool import Connection
 from tests.integration.daemon.engine import Engine, new_run, onward, unit
 from tests.integration.daemon.retrying import failed, retried
 
@@ -49,3 +55,22 @@ async def test_no_client_says_of_which_slot_its_run_is(engine: Engine) -> None:
     (answer,) = await engine.enqueue(new_run(fired=FIRED))
     assert answer.error is not None
     assert answer.error.code == UsageError.code
+
+
+async def test_a_batch_without_a_slot_is_inserted_by_the_statement_of_before(engine: Engine) -> None:
+    """Which knows nothing of slots: no run pays for what others are of."""
+    told: list[str] = []
+
+    async def listening(connection: Connection) -> None:
+        rows = prepared.rows
+
+        async def heard(to: Connection, statement: str, parameters: Sequence[Array]) -> list[tuple[Any, ...]]:
+            told.append(statement)
+            return await rows(to, statement, parameters)
+
+        with patch.object(prepared, "rows", heard):
+            await enqueue.insert(connection, [(engine.namespace, new_run())])
+            await enqueue.insert(connection, [(engine.namespace, new_run(fired=FIRED))])
+
+    await engine.pool.run(listening)
+    assert ["fired" in statement for statement in told] == [False, True]

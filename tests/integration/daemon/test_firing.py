@@ -12,6 +12,7 @@ from aiki.wire.limits import BATCH_RUNS, QUEUED_SLOTS
 from aiki.wire.messages import Claimed, RunOptions
 from aikid.engine import firing
 from aikid.engine.standing import BYTES
+from aikid.store.pool import BadData
 from aikid.store.slots import JUDGED
 from tests.integration.daemon.engine import Engine, completed, parked, unit
 from tests.integration.daemon.family import CHILD, start, starting
@@ -308,6 +309,14 @@ async def test_a_value_that_postgres_refuses_fails_its_own_slot_alone(engine: En
     await fire(engine)
     found = {name: [slot.result for slot in await latest(engine, name)] for name in ("a", "b", "c")}
     assert found == {"a": ["started"], "b": ["failed"], "c": ["started"]}
+
+
+async def test_what_no_run_is_to_blame_for_is_not_tried_for_ever(engine: Engine, clock: Standing) -> None:
+    await put(engine, declared())
+    await engine.execute("ALTER TABLE aiki.slots ADD CHECK (slot_us < 0)")
+    await next_slot(clock)
+    with pytest.raises(BadData):
+        await fire(engine)
 
 
 async def test_a_run_that_has_a_slots_id_already_is_not_taken_for_its_own(engine: Engine, clock: Standing) -> None:
