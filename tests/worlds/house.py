@@ -65,6 +65,8 @@ class House:
         world = self.worlds[closing.run.id]
         if closing.run.is_over:
             world.closed_at = min(world.closed_at, world.clock())
+        else:
+            world.cancels_at = min(world.cancels_at, world.clock())
         self.do(lambda: errands.close(self.store, closing))
 
     def _tell(self, telling: Telling) -> None:

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from aiki.core.states import TERMINAL, State
+from aiki.rules.recording import is_cancelled
 from aiki.wire.codec import decoder
-from aiki.wire.messages import ChildEnd, Started, StartOp
+from aiki.wire.messages import ChildEnd, Outcome, Started, StartOp
 
 if TYPE_CHECKING:
     from tests.worlds.cases import Case
     from tests.worlds.families import Link
     from tests.worlds.world import World
 
+SPUN_SECONDS = 1
+"""By so much what is due may come later, while a body spins."""
+
 
 def check_family(case: Case) -> None:
     """Look at the run as a parent: at what it has started, what it has heard, and what its body has made of that."""
     _check_starts(case.world)
+    _check_stops(case.world)
+    _check_cancelled(case.world)
     for link in case.world.family.children.values():
         _check_end(link)
         _check_close(link)
@@ -41,6 +47,33 @@ def _check_starts(world: World) -> None:
     listed = {id for journal in journals for entry in journal for _, id, _ in _listed(entry.key, entry.value)}
     unkeyed = {op.id for one in same for unit in one.units for op in unit.starts if op.options.key is None}
     assert listed == unkeyed, "the journals list other children than were started"
+
+
+def _check_stops(world: World) -> None:
+    """Whom its units have cancelled was told, or has ended so, in whichever of its retries."""
+    for op in (op for unit in world.units for op in unit.stops):
+        outcome = decoder(Outcome).decode(outcome_of(world, op.id))
+        if outcome.result == "taken":
+            origin_id = world.runs[op.run_id].origin_id
+            same = [one for one in world.runs.values() if one.origin_id == origin_id]
+            assert any(one.is_told or one.state is State.CANCELLED for one in same), f"{op.run_id} goes on"
+
+
+def _check_cancelled(world: World) -> None:
+    """Who takes in that it is cancelled takes those along whom it has started by then."""
+    begun: list[StartOp] = []
+    for unit in world.units:
+        begun += unit.starts
+        if is_cancelled(unit):
+            break
+    else:
+        return
+    closed_at = world.cancelled_at + (max(world.latency) + SPUN_SECONDS) * 1_000_000
+    for link in (link for op in begun if (link := world.family.children.get(op.id)) is not None):
+        child = link.child
+        if link.owned and link.parent_close != "abandon" and child.ended_at > closed_at:
+            assert min(world.cancels_at, world.closed_at) <= closed_at, f"{world.run_id} tells nobody of its cancel"
+            assert child.is_told or child.state is State.CANCELLED, f"{child.run_id} goes on beside its parent's cancel"
 
 
 def _listed(key: str, value: bytes) -> list[tuple[str, str, int]]:

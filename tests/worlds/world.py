@@ -106,6 +106,8 @@ class World(View):
         """What lives the run that goes on in the place of this one."""
         self.ended_at = self.told_at = self.closed_at = math.inf
         """When it has ended, when its parents had been told of that, and when its children had been."""
+        self.cancelled_at = self.cancels_at = math.inf
+        """When it took in that it is cancelled, and when its children had been told of that."""
         self.is_reopened = False
         self.log: dict[int, Arrival] = {}
         """All that its entries have ever taken."""

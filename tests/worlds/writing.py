@@ -32,6 +32,8 @@ def write(world: World, unit: Unit) -> Recorded:
         return recorded
     assert recorded.result == "done", recorded
     world.units.append(unit)
+    if recording.is_cancelled(unit):
+        world.cancelled_at = min(world.cancelled_at, world.clock())
     world.timers += [] if recorded.timer is None else [recorded.timer]
     world.refused_parks += not recorded.parked
     end = unit.end if recorded.parked else None
