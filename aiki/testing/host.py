@@ -35,6 +35,8 @@ R = TypeVar("R")
 log = logging.getLogger("aiki.testing")
 
 _WORKER: Final = "test"
+_LINE: Final = '  File "'
+"""What a line of a traceback begins with that names a place."""
 
 
 class Host:
@@ -231,10 +233,13 @@ class Host:
 
 
 def _log_failures(run: ClaimedRun, unit: Unit) -> None:
-    """Log where a body, or the last try of a task, has failed: who runs tests shows that beside what they assert."""
+    """Log where a body, or the last try of a task, has failed: who runs tests shows that beside what they assert.
+
+    Of an error that went through no line of the user's, as one of a mock, there is nothing to show.
+    """
     failed = [(f"task {task_of(one.key)!r}", one.value) for one in unit.entries if not one.ok and task_of(one.key)]
     if unit.end is not None:
         failed.append((f"workflow {run.claimed.workflow!r}", unit.end.error))
     for what, error in failed:
-        if (failure := stored.read_failure(error)) is not None:
+        if (failure := stored.read_failure(error)) is not None and _LINE in failure.traceback:
             log.warning("run %s: %s failed:\n%s", unit.fence.run_id, what, failure.traceback)

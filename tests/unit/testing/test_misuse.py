@@ -276,9 +276,25 @@ async def test_where_a_task_and_a_body_failed_is_logged(caplog: pytest.LogCaptur
         await env.advance("1m")
         with pytest.raises(RunFailed):
             await handle.result()
-    body, _ = [record.getMessage() for record in caplog.records]
+        env.mock(other_greet).fails(OSError("no network"))
+        await env.enqueue(other_greeting)
+        await env.advance("1m")
+    body, *others = [record.getMessage() for record in caplog.records]
+    assert [text.partition(":")[2].split(" failed")[0] for text in others] == [
+        " workflow 'greeting'",
+        " workflow 'other_greeting'",
+    ]
     assert "in bad_greeting" in body
     assert "task 'greet' failed" in body
+
+
+@task
+async def other_greet() -> None: ...
+
+
+@workflow
+async def other_greeting(run: WorkflowRun) -> None:
+    await other_greet.run(run)
 
 
 def bad_greeting(name: str) -> str:
