@@ -141,8 +141,8 @@ class TestEnv:
     async def advance(self, by: Duration, /) -> None:
         """Let the clock go on by so much, from one date to the next, with all that happens then.
 
-        It waits first until no task runs, and again at each date. At the end the clock shows exactly so much more.
-        Raises StillWaiting if a task runs for longer than the patience.
+        It waits first until no task runs, and again at each date; with "0s" it does no more. At the end the clock shows
+        exactly so much more. Raises StillWaiting if a task runs for longer than the patience.
         """
         await self._inside().advance(to_microseconds(by))
 

@@ -17,6 +17,7 @@ from aiki import (
     Retry,
     RunFailed,
     RunTimedOut,
+    State,
     UsageError,
     WaitTimeout,
     WorkflowRun,
@@ -268,3 +269,12 @@ def test_a_plain_function_that_hangs_behind_a_mock_keeps_no_loop_from_ending() -
         asyncio.run(play())
     finally:
         hold.set()
+
+
+async def test_no_time_at_all_is_enough_for_tasks_to_end() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(two_works)
+        began = env.now()
+        await env.advance("0s")
+        assert (await handle.status()).state is State.COMPLETED
+        assert env.now() == began
