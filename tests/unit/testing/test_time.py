@@ -227,7 +227,7 @@ async def test_a_thread_that_was_given_up_is_nobodys_hang() -> None:
             given_up = await env.enqueue(calls_a_thread)
             await given_up.cancel(force=True)
             await env.advance("1m")
-            await asyncio.to_thread(time.sleep, patient(0.35))
+            await asyncio.to_thread(time.sleep, patient(0.35))  # longer than the patience with a task
             handle = await env.enqueue(two_works)
             assert await handle.result() == ["done", "computed"]
     finally:
