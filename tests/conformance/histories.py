@@ -64,14 +64,14 @@ def _of(kind: str, *rest: st.SearchStrategy[Any]) -> st.SearchStrategy[Order]:
 
 _ENQUEUE: Final = _of("enqueue", PROGRAMS, _OPTIONS)
 _ORDERS: Final = st.one_of(
-    _ENQUEUE,
-    _of("nothing"),
     _of("send", _RUNS, st.sampled_from(sorted(EVENTS)), st.sampled_from(["x", "y"]), st.sampled_from([None, "k"])),
     _of("cancel", _RUNS, st.booleans()),
     _of("pause", _RUNS),
     _of("resume", _RUNS),
     _of("wake", _RUNS),
     _of("retry", _RUNS, st.sampled_from([{}, {"from_start": True}, {"force": True}, {"from_task": "act"}])),
+    _of("nothing"),
+    _ENQUEUE,
 )
 _PASSING: Final = st.sampled_from(["0s", "0s", "1s", "10s", "1m", "1h", CRASH, AWAY])
 

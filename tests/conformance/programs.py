@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Final, Literal, cast
 
 from hypothesis import strategies as st
@@ -180,9 +179,12 @@ def _steps(step: st.SearchStrategy[Step], most: int) -> st.SearchStrategy[list[S
 
 
 _INNER: Final = _steps(_SIMPLE, 3)
-PROGRAMS: Final = _steps(
-    st.one_of(_SIMPLE, _deeper(_INNER), _deeper(_steps(st.one_of(_SIMPLE, _deeper(_INNER)), 2))), 4
+_OUTER: Final = _steps(st.one_of(_SIMPLE, _deeper(_INNER), _deeper(_steps(st.one_of(_SIMPLE, _deeper(_INNER)), 2))), 3)
+_FIRST: Final = st.one_of(
+    _of("wait", _NAMES, st.just(1), st.sampled_from([0, 60])),
+    _of("sleep", _SECONDS),
+    _of("start", st.sampled_from(["cancel", "abandon", "wait"]), _INNER),
+    _of("act", st.just("x")),
 )
-"""Inputs of `story`."""
-
-Draw = Callable[[st.SearchStrategy[Any]], Any]
+PROGRAMS: Final = st.builds(lambda first, rest: [first, *rest], _FIRST, _OUTER)
+"""Inputs of `story`: most do not end at once, so that something can be ordered of their runs."""
