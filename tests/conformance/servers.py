@@ -146,7 +146,7 @@ class ServerStage:
 
     async def _next_due(self) -> int | None:
         due = [await self._house.clock.next_due(self._connection), *self._alarms()]
-        return min((at for at in due if at is not None), default=None)
+        return min((at for at in due if at is not None and at > self._house.clock.now), default=None)
 
     def _alarms(self) -> list[int]:
         """Return when runs that wait in memory go on."""
