@@ -3,7 +3,7 @@
 Amnesty: when no daemon could sweep for more than a fifth of a lease (Postgres was away, all daemons were, or this one
 was cut off from NATS and did not sweep), nobody could renew either; or the database's clock was set forward, and no
 lease has run out. Then the sessions that lived at the start of the gap get one lease more instead of being taken for
-dead.
+dead; and all of them do when the clock was set back by so much.
 """
 
 from __future__ import annotations

@@ -51,9 +51,9 @@ class Rescued:
 # One sweeper at a time: who finds the row locked leaves the sessions to the other, which is about to commit. (Nobody
 # is buried by a daemon that did not look at the gap in the very same statement: while it was frozen in between, all
 # of them may have been, and the leases with them.) A session that lived when a gap began could not renew: it gets one
-# lease more; its row is waited for. So does one with more than a lease left: the clock was set back, and it would be
-# trusted for longer. One that is locked otherwise (`FOR UPDATE` conflicts with a claim's `FOR KEY SHARE`) is left to
-# the next sweep. Walks the sessions, of which there are as many as workers of the last hour.
+# lease more; its row is waited for. So do all when the clock was set back: no date of before says anything by it, and a
+# lease would last for as long. One that is locked otherwise (`FOR UPDATE` conflicts with a claim's `FOR KEY SHARE`) is
+# left to the next sweep. Walks the sessions, of which there are as many as workers of the last hour.
 _SWEEP: Final = f"""
 WITH last AS MATERIALIZED (
   SELECT swept_at, aiki.now() - swept_at AS gap FROM aiki.sweeps FOR NO KEY UPDATE SKIP LOCKED
@@ -62,12 +62,12 @@ WITH last AS MATERIALIZED (
 ), spared AS (
   UPDATE aiki.sessions s SET expires_at = aiki.now() + s.ttl FROM last l
   WHERE s.closed_at IS NULL
-    AND ((s.expires_at > l.swept_at AND {_GAP} < l.gap) OR s.expires_at > aiki.now() + s.ttl + {_GAP})
+    AND (l.gap < -{_GAP} OR (l.gap > {_GAP} AND s.expires_at > l.swept_at))
   RETURNING s.id
 ), dead AS MATERIALIZED (
   SELECT s.id FROM aiki.sessions s, last l
   WHERE s.closed_at IS NULL AND s.expires_at <= aiki.now()
-    AND (s.expires_at <= l.swept_at OR {_GAP} >= l.gap)
+    AND (l.gap BETWEEN -{_GAP} AND {_GAP} OR (l.gap > {_GAP} AND s.expires_at <= l.swept_at))
   ORDER BY s.id LIMIT 100 FOR UPDATE OF s SKIP LOCKED
 ), buried AS (
   UPDATE aiki.sessions s SET closed_at = aiki.now() FROM dead d WHERE s.id = d.id RETURNING s.id
