@@ -76,9 +76,9 @@ class Store:
         """Those that were ever enqueued to, with what a worker has said of them."""
         self.sessions: dict[str, Session] = {}
         self.schedules: dict[str, Schedule] = {}
+        """By name."""
         self.ends = 0
         """How many runs have ended."""
-        """By name."""
         self.queued = Queues()
         self.telling: deque[Telling] = deque()
         self.closing: deque[Closing] = deque()

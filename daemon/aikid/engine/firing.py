@@ -89,18 +89,25 @@ class _Batch:
         try:
             return [await pool.run(lambda c: self._fire(c, ids, refused))]
         except (BadData, ValueError) as error:
-            if refused:
-                raise  # it is no run's: with none enqueued it fails, too
             locked = list(self.locked)
+            if refused:  # it is no run's: with none enqueued it fails, too
+                return await self._put_off(pool, locked, error)
             if len(locked) < 2:
                 return await self.fire(pool, locked, refused=str(error))
             half = len(locked) // 2
             return [*await self.fire(pool, locked[:half]), *await self.fire(pool, locked[half:])]
 
+    async def _put_off(self, pool: Pool, ids: Sequence[str], error: Exception) -> list[Changes]:
+        """Leave to another daemon, or for later, what cannot even be said to have failed: others fire meanwhile."""
+        log.error("schedules %s cannot be fired here: %s", ", ".join(ids), error)
+        await pool.run(lambda c: due.put_off(c, ids, by=_LATER))
+        return []
+
     async def _fire(self, connection: Connection, ids: Sequence[str] | None, refused: str) -> Changes:
         async with prepared.transaction(connection):
-            rows = await due.lock(connection, limit=_BATCH, limit_bytes=BYTES, ids=ids)
-            self.locked = [row.schedule.id for row in rows]
+            found = await due.lock(connection, limit=_BATCH, limit_bytes=BYTES, ids=ids)
+            self.locked = list(map(schedules.id_of, found))
+            rows = list(map(schedules.to_row, found))
             if not rows:
                 return Changes()
             firing = Firing(self.room, refused=refused)

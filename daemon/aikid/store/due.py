@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from aikid.store import prepared
 from aikid.store.arrays import Ints, Texts, Uuids
 from aikid.store.pool import Connection
-from aikid.store.schedules import COLUMNS, Row, to_row
+from aikid.store.schedules import COLUMNS
 
 # `schedules_due` from the left; SKIP LOCKED: several daemons share the rows and none waits. Inputs are read as far as
 # there is room for them, which their lengths say.
@@ -27,6 +27,12 @@ _THESE: Final = _DUE.format(which="s.id = ANY(%b)")
 # The first row of `schedules_due`.
 _NEXT: Final = """
 SELECT extract(epoch FROM min(s.due_at) - aiki.now())::float8 FROM aiki.schedules s WHERE s.due_at IS NOT NULL
+"""
+# Primary keys. Rows that another holds are being decided.
+_PUT_OFF: Final = """
+WITH here AS MATERIALIZED (SELECT s.id FROM aiki.schedules s WHERE s.id = ANY(%b) FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE aiki.schedules s SET due_at = aiki.now() + (%b)[1] * interval '1 microsecond' FROM here
+WHERE s.id = here.id AND s.due_at <= aiki.now()
 """
 # Once in the life of a daemon. Rows that another holds are being decided.
 _RENEW: Final = """
@@ -52,15 +58,21 @@ UPDATE aiki.schedules s SET due_at = aiki.now() FROM late WHERE s.id = late.id
 """
 
 
-async def lock(connection: Connection, *, limit: int, limit_bytes: int, ids: Sequence[str] | None = None) -> list[Row]:
-    """Lock due schedules that nobody else holds, and return them as many as have `limit_bytes` of inputs together.
+async def lock(
+    connection: Connection, *, limit: int, limit_bytes: int, ids: Sequence[str] | None = None
+) -> Sequence[Sequence[Any]]:
+    """Lock due schedules that nobody else holds; return their rows, as many as have `limit_bytes` of inputs together.
 
     One always comes. With `ids` only those of these.
     """
     most = [Ints([limit]), Ints([limit_bytes])]
     given = [] if ids is None else [Uuids(ids)]
-    rows = await prepared.rows(connection, _ALL if ids is None else _THESE, [*given, *most])
-    return [to_row(row) for row in rows]
+    return await prepared.rows(connection, _ALL if ids is None else _THESE, [*given, *most])
+
+
+async def put_off(connection: Connection, ids: Sequence[str], *, by: int) -> None:
+    """Have due schedules be looked at later."""
+    await prepared.rows(connection, _PUT_OFF, [Uuids(ids), Ints([by])])
 
 
 async def seconds_to_next(connection: Connection) -> float | None:

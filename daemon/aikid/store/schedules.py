@@ -63,8 +63,13 @@ s.note, s.decided_us, s.zones, s.last_completed_us, {_TIMES}, s.revision, {MICRO
 """
 
 
+def id_of(row: Sequence[Any]) -> str:
+    """Return the id of a row of COLUMNS."""
+    return str(row[1])
+
+
 def to_row(row: Sequence[Any]) -> Row:
-    """Return a row of COLUMNS."""
+    """Return a row of COLUMNS. Raises ValueError if a newer daemon has declared what this one does not know."""
     namespace, schedule_id, name, workflow, version, input, spec, options, project, *rest = row
     schedule = NewSchedule(
         schedule_id,

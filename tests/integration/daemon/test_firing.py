@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec import Raw
 
@@ -12,7 +14,6 @@ from aiki.wire.limits import BATCH_RUNS, QUEUED_SLOTS
 from aiki.wire.messages import Claimed, RunOptions
 from aikid.engine import firing
 from aikid.engine.standing import BYTES
-from aikid.store.pool import BadData
 from aikid.store.slots import JUDGED
 from tests.integration.daemon.engine import Engine, completed, parked, unit
 from tests.integration.daemon.family import CHILD, start, starting
@@ -311,12 +312,29 @@ async def test_a_value_that_postgres_refuses_fails_its_own_slot_alone(engine: En
     assert found == {"a": ["started"], "b": ["failed"], "c": ["started"]}
 
 
-async def test_what_no_run_is_to_blame_for_is_not_tried_for_ever(engine: Engine, clock: Standing) -> None:
-    await put(engine, declared())
-    await engine.execute("ALTER TABLE aiki.slots ADD CHECK (slot_us < 0)")
-    await next_slot(clock)
-    with pytest.raises(BadData):
-        await fire(engine)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        """UPDATE aiki.schedules SET spec = '{"every":1000000,"overlap":"newer"}'::bytea WHERE name = 'b'""",
+        "ALTER TABLE aiki.slots ADD CHECK (mod(slot_us, 2) = 0)",
+    ],
+    ids=["its declaration", "its slot"],
+)
+async def test_what_cannot_even_be_said_to_have_failed_holds_no_other_up_and_is_looked_at_later(
+    engine: Engine, clock: Standing, caplog: pytest.LogCaptureFixture, spoil: str
+) -> None:
+    even = clock.now // 2 * 2
+    for name, anchor in (("a", even), ("b", even + 1), ("c", even)):
+        await put(engine, declared(name, anchor=anchor))
+    await engine.execute(spoil)
+    await clock.go_on(HOUR_SECONDS + 1)
+    await asyncio.wait_for(fire(engine), 10)
+    assert await engine.execute("SELECT count(*) FROM aiki.slots WHERE result = 'started'") == [(2,)]
+    assert "cannot be fired here" in caplog.text
+    ((seconds,),) = await engine.execute(
+        "SELECT extract(epoch FROM due_at - aiki.now())::int FROM aiki.schedules WHERE name = 'b'"
+    )
+    assert seconds == 60
 
 
 async def test_a_run_that_has_a_slots_id_already_is_not_taken_for_its_own(engine: Engine, clock: Standing) -> None:
