@@ -6,6 +6,7 @@ Moments are microseconds since 1970; a *wall* time is a naive datetime.
 from __future__ import annotations
 
 import zoneinfo
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
@@ -20,6 +21,8 @@ from aiki.core.near import nearest
 
 _VERSIONED: Final = ("tzdata.zi", "+VERSION")
 """Files that begin with the version of the data beside them: Debian's, macOS's."""
+_CHARS: Final = 100
+"""No zone has a longer name. One of hundreds of folders would have Python look through them until its stack ends."""
 HOUR: Final = timedelta(hours=1)
 _EPOCH: Final = EPOCH.replace(tzinfo=None)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -29,14 +32,14 @@ _END_OF_HOUR: Final = HOUR - _MICROSECOND
 @cache
 def zone(name: str) -> ZoneInfo:
     """Return the zone of that name. Raises UsageError if the data of this process has none."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        near = nearest(name, sorted(zoneinfo.available_timezones()))
-        raise UsageError(
-            f"timezone {name[:80]!r} is none that this machine knows (zone data {zones()})",
-            hint=f'timezone="{near or "Europe/Berlin"}"',
-        ) from None
+    if len(name) <= _CHARS:
+        with suppress(ZoneInfoNotFoundError, ValueError, OSError):
+            return ZoneInfo(name)
+    near = nearest(name, sorted(zoneinfo.available_timezones()))
+    raise UsageError(
+        f"timezone {name[:80]!r} is none that this machine knows (zone data {zones()})",
+        hint=f'timezone="{near or "Europe/Berlin"}"',
+    )
 
 
 @cache

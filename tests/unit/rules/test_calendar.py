@@ -235,6 +235,7 @@ def test_jitter_is_spread_evenly_and_ends_before_the_next_slot() -> None:
         (Spec(every=-1), "at least a second"),
         (Spec(cron="@daily", timezone="Europe/Berlim"), "'Europe/Berlim'"),
         (Spec(cron="@daily", timezone="../../etc/passwd"), "none that this machine knows"),
+        (Spec(cron="@daily", timezone="a/" * 500), "none that this machine knows"),
         (Spec(cron="@daily", timezone="Europe"), "none that this machine knows"),
         (Spec(cron="@daily", timezone="a\0b"), "none that this machine knows"),
         (Spec(cron="@daily", timezone=""), "none that this machine knows"),
