@@ -165,8 +165,12 @@ def backfill(look: Look, start: int, end: int, *, overlap: Overlap, taken: Abstr
 
 
 def next_slots(look: Look, count: int) -> list[tuple[int, int]]:
-    """Return the next slots, and when each is fired, as if it were not paused."""
-    return upcoming(look.spec, look.id, max(look.decided, look.now), count)
+    """Return the next slots, and when each is fired, as if it were not paused.
+
+    That is also one whose time has come, but for its jitter.
+    """
+    since = replace(look, decided=max(look.decided, look.now - look.spec.jitter))
+    return upcoming(look.spec, look.id, _decided_now(since, look.spec), count)
 
 
 def is_open(states: Iterable[State]) -> bool:

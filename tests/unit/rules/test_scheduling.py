@@ -406,6 +406,17 @@ def test_the_next_slots_of_what_is_paused_are_told_too() -> None:
     assert next_slots(look(after=25 * MINUTE, paused=True), 2) == [(BEGIN + slot * MINUTE,) * 2 for slot in (30, 40)]
 
 
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_slot_whose_jitter_is_not_over_is_told_as_the_next(paused: bool) -> None:
+    spec = Spec(every=10 * MINUTE, jitter=20 * MINUTE)
+    slot = BEGIN + 10 * MINUTE
+    fires = fires_at(spec, "s", slot)
+    assert fires > slot
+    for now in (slot - 1, slot, fires - 1):
+        assert next_slots(look(spec, after=now - BEGIN, paused=paused), 1) == [(slot, fires)]
+    assert next_slots(look(spec, after=fires - BEGIN, paused=paused), 1)[0][0] == slot + 10 * MINUTE
+
+
 # -- runs
 
 
