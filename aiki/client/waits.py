@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from aiki.client.wire import Wire
-from aiki.core.errors import FINAL, AikiError, NotFound
+from aiki.core.errors import FINAL, AikiError, NotFound, UsageError
 from aiki.core.states import SETTLED, TERMINAL, State
 from aiki.wire import codec
 from aiki.wire.limits import BATCH_RUNS, WATCH_SECONDS
@@ -62,12 +62,15 @@ class Waits:
         self._wire.on_return.append(self._on_return)
 
     async def close(self) -> None:
-        """Stop; whoever still waits is cancelled with its own task."""
+        """Stop, and tell whoever still waits: nothing will come any more."""
         for task in (self._asking, self._polling):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        for run_id in dict.fromkeys([*self._ends, *self._queues]):
+            what = f"run {run_id} was still waited for when its client was closed"
+            self._tell(run_id, UsageError(what, hint="await it inside of the client's `async with` block"))
 
     def expect(self, run_ids: list[str]) -> str:
         """Return the inbox to enqueue these runs with: their ends are pushed there, and kept until someone waits."""

@@ -9,7 +9,18 @@ import time
 
 import pytest
 
-from aiki import BodyWarning, NotFound, PayloadError, RunFailed, UsageError, Worker, WorkflowRun, task, workflow
+from aiki import (
+    BodyWarning,
+    NotFound,
+    PayloadError,
+    RunFailed,
+    State,
+    UsageError,
+    Worker,
+    WorkflowRun,
+    task,
+    workflow,
+)
 from aiki.testing import TestEnv
 
 
@@ -20,6 +31,12 @@ async def greet(name: str) -> str:
 
 @workflow
 async def greeting(run: WorkflowRun, name: str) -> str:
+    return await greet.run(run, name)
+
+
+@workflow
+async def greeting_tomorrow(run: WorkflowRun, name: str) -> str:
+    await run.sleep("1d")
     return await greet.run(run, name)
 
 
@@ -53,6 +70,20 @@ async def test_an_environment_is_used_in_its_block_alone() -> None:
             await late
     with pytest.raises(UsageError, match="entered before"):
         await env.__aenter__()
+
+
+@pytest.mark.anyio
+async def test_who_still_waits_behind_the_block_is_told() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(greeting_tomorrow, "bob")
+
+        async def watch() -> list[State]:
+            return [change.state async for change in handle.watch()]
+
+        watching = asyncio.create_task(watch())
+        await env.advance("1m")
+    with pytest.raises(UsageError, match=f"run {handle.run_id} was still waited for when its client was closed"):
+        await asyncio.wait_for(watching, 5)
 
 
 def test_an_environment_belongs_to_one_loop() -> None:
