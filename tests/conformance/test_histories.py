@@ -24,8 +24,10 @@ pytestmark = pytest.mark.anyio
 PLAYS: Final = 3
 """On servers what happens at one moment may happen in several orders: one of them is that in memory."""
 COUNT: Final = int(os.environ.get("AIKI_HISTORIES") or 20)
-SIZE: Final = min(COUNT, 100)
-"""Of a batch: what takes its time on servers is that nothing moves any more, whoever waits for that."""
+SIZE: Final = min(COUNT, 25)
+"""Of a batch: what takes its time on servers is that nothing moves any more, whoever waits for that. Of many more
+Hypothesis draws none: it bounds how much it draws for one example.
+"""
 
 
 @pytest.mark.timeout(0)
