@@ -7,6 +7,7 @@ whichever daemon fires it, and however often it is begun again.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -35,6 +36,8 @@ from aikid.store.slots import Key, Row
 log = logging.getLogger("aikid.schedules")
 
 _BATCH: Final = 250
+_DECIDING_SECONDS: Final = 1.0
+"""For how long a commit takes in more: after an outage of months a look walks over all that was missed."""
 _ALREADY_TAKEN_SECONDS: Final = 0.02
 """Due schedules that another daemon is firing: look again after this."""
 _LATER: Final = 60 * SECOND
@@ -111,10 +114,14 @@ class _Batch:
             if not rows:
                 return Changes()
             firing = Firing(self.room, refused=refused)
+            until = time.monotonic() + _DECIDING_SECONDS
+            is_cut = False
             async for stand in in_turns(await standing.read(connection, rows)):
-                if not firing.is_full:
+                if not is_cut:
                     firing.add(stand, _decide(stand))
-            self.is_full = firing.is_full or len(rows) == _BATCH
+                    # Those that are left stay due. One is always decided: else none would be, over and over.
+                    is_cut = firing.is_full or time.monotonic() > until
+            self.is_full = is_cut or len(rows) == _BATCH
             await firing.write(connection)
             await firing.place(connection)
             failpoint("scheduler.before_commit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, Literal
 
 from aiki.core.errors import AikiError, Conflict, UsageError
@@ -21,7 +22,7 @@ from aiki.wire.messages import (
     ScheduleOrderReply,
 )
 from aikid.engine import standing
-from aikid.engine.changes import Done
+from aikid.engine.changes import Changes, Done
 from aikid.engine.declaring import Changing
 from aikid.engine.routes import Routes
 from aikid.engine.schedule_reads import infos
@@ -30,6 +31,8 @@ from aikid.store import prepared, schedules
 from aikid.store.pool import Connection, Pool
 from aikid.store.schedules import Row
 
+_ORDERED: Final = 20
+"""Schedules in one commit: who goes on walks over all that it has missed."""
 _RESULTS: Final[Mapping[str, Literal["created", "updated", "unchanged", "exists"]]] = {
     "create": "created",
     "update": "updated",
@@ -87,24 +90,35 @@ async def apply(
 
 
 async def order(pool: Pool, namespace: str, request: OrderSchedules) -> Done[ScheduleOrderReply]:
-    """Hold schedules, let them go on, or delete them. Raises Unavailable."""
+    """Hold schedules, let them go on, or delete them, a few in a commit. Raises Unavailable."""
+    names = list(dict.fromkeys(request.names))
+    found: set[str] = set()
+    changes = Changes()
+    for place in range(0, len(names), _ORDERED):
+        some = names[place : place + _ORDERED]
+        known, changed = await pool.run(partial(_order, namespace=namespace, request=request, names=some))
+        found |= known
+        changes.add(changed)
+    outcomes = [ScheduleOrdered("done" if name in found else "unknown") for name in request.names]
+    return Done([ScheduleOrderReply(outcomes)], changes)
 
-    async def work(connection: Connection) -> Done[ScheduleOrderReply]:
-        async with prepared.transaction(connection):
-            rows = await schedules.lock(connection, namespace, list(dict.fromkeys(request.names)))
-            changing = Changing(connection, namespace, await schedules.now(connection), rows)
-            match request.order:
-                case "pause":
-                    await changing.pause(list(rows), note=request.note)
-                case "resume":
-                    await changing.resume(list(rows))
-                case "delete":
-                    await changing.delete(list(rows))
-            failpoint("schedule.before_commit")
-            outcomes = [ScheduleOrdered("done" if name in rows else "unknown") for name in request.names]
-            return Done([ScheduleOrderReply(outcomes)], changing.changes)
 
-    return await pool.run(work)
+async def _order(
+    connection: Connection, *, namespace: str, request: OrderSchedules, names: Sequence[str]
+) -> tuple[set[str], Changes]:
+    """Carry out the order for these; return which of them there are."""
+    async with prepared.transaction(connection):
+        rows = await schedules.lock(connection, namespace, names)
+        changing = Changing(connection, namespace, await schedules.now(connection), rows)
+        match request.order:
+            case "pause":
+                await changing.pause(list(rows), note=request.note)
+            case "resume":
+                await changing.resume(list(rows))
+            case "delete":
+                await changing.delete(list(rows))
+        failpoint("schedule.before_commit")
+        return set(rows), changing.changes
 
 
 async def _check(routes: Routes, namespace: str, declared: Sequence[NewSchedule], room: int) -> None:

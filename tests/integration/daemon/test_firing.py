@@ -246,6 +246,17 @@ async def test_a_long_outage_is_caught_up_with_some_at_a_time(engine: Engine, cl
     assert (await engine.execute("SELECT count(*) FROM aiki.runs")) == [(240,)]
 
 
+async def test_what_takes_long_to_decide_is_decided_in_several_commits(
+    engine: Engine, clock: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firing, "_DECIDING_SECONDS", 0.0)
+    for name in "abc":
+        await put(engine, declared(name=name))
+    await clock.go_on(HOUR_SECONDS)
+    commits = [changes async for changes in firing.fire_due(engine.pool, room=engine.room)]
+    assert [sum(changes.queued.values()) for changes in commits if changes.queued] == [1, 1, 1]
+
+
 async def test_as_many_slots_wait_as_may(engine: Engine, clock: Standing) -> None:
     await put(engine, declared(every=60 * SECOND, catch_up="all", overlap="queue"))
     await clock.go_on(60)
