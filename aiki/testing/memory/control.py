@@ -41,11 +41,11 @@ def wake(store: Store, request: Wake) -> OrderReply:
 
 
 def pass_due(store: Store, run: Run) -> None:
-    """Do what is due of a run: its deadline first, and queue it if its date has come."""
-    deadlines.pass_due(store, run)
+    """Queue a run if its date has come, and then have its deadline do what it does, if it has passed."""
     due_at = run.standing.due_at
     if (run.state, Move.DUE) in TRANSITIONS and due_at is not None and due_at <= store.now():
         store.move(run, woken(run.standing), Move.DUE)
+    deadlines.pass_due(store, run)
 
 
 def _each(store: Store, ids: Iterable[str], order: Order) -> OrderReply:
@@ -82,7 +82,7 @@ def _resume(store: Store, run: Run, actor: str | None) -> Ordered:
     run.life.begin_early(store.now())
     store.stand(run, after)
     deadlines.resumed(store, run)
-    return Ordered(obeyed.value, run.state)
+    return Ordered(obeyed.value, after.state)
 
 
 def _cancel(store: Store, run: Run, note: CancelNote, *, force: bool) -> Ordered:

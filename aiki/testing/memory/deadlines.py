@@ -29,12 +29,13 @@ def bound(store: Store, run: Run) -> None:
 
 
 def resumed(store: Store, run: Run) -> None:
-    """Look at the deadline of a run that goes on: what it would have done meanwhile waited for that."""
+    """Have the deadline of a run that goes on do what it would have done meanwhile, before anybody claims the run."""
     deadline = run.deadline
     # One without a date, of which nobody has been told, only says how long a cancel will leave: none has come.
     if deadline is not None and deadline.look_at is None and (deadline.at or deadline.told) is not None:
         deadline.look_at = store.now() + (0 if deadline.told is None else _grace(deadline))
         store.watch(run, deadline)
+    pass_due(store, run)
 
 
 def pass_due(store: Store, run: Run) -> None:

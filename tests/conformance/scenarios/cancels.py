@@ -256,6 +256,45 @@ async def a_paused_run_stays_paused_over_its_deadline_and_hears_of_it_when_it_is
     assert "interrupt" in await entries(stage.client, handle.run_id)
 
 
+@workflow
+async def naps(run: WorkflowRun) -> str:
+    await run.sleep("1h")
+    return await note.run(run, "awake")
+
+
+@scenario(naps)
+async def a_run_is_woken_before_its_deadline_at_the_same_moment_tells_it_to_end(stage: Stage) -> list[str]:
+    handle = await stage.client.enqueue(naps.options(timeout="1h").bind())
+    await stage.settle()
+    await stage.stop_worker()
+    await stage.advance("1h")
+    story = [entry async for entry in stage.client.runs.history(handle.run_id)]
+    assert [(entry.move, entry.reason) for entry in story[-2:-1]] == [("due", None)]
+    assert story[-1].reason is not None
+    return [str(entry.move) for entry in story]
+
+
+@scenario(orders, shows=("deadline.paused",))
+async def a_deadline_that_passed_in_a_pause_counts_once_the_run_is_resumed(stage: Stage) -> list[str]:
+    await stage.stop_worker()
+    unbegun = await stage.client.enqueue(orders.options(timeout="1h").bind())
+    await unbegun.pause()
+    await stage.start_worker()
+    begun = await stage.client.enqueue(orders.options(timeout="1h").bind())
+    await stage.settle()
+    await begun.pause()
+    await stage.stop_worker()
+    await stage.advance("3h")
+    await unbegun.resume()
+    await begun.resume()
+    await stage.settle()
+    assert [await state(one) for one in (unbegun, begun)] == [State.FAILED, State.QUEUED]
+    await stage.start_worker()
+    await stage.settle()
+    assert (await entries(stage.client, begun.run_id))[:3] == ["task:note", "cancel", "interrupt"]
+    return await moves(stage.client, unbegun.run_id)
+
+
 @scenario(orders, shows=("cancel.second",))
 async def a_deadline_behind_a_cancel_is_history_only(stage: Stage) -> None:
     handle = await stage.client.enqueue(orders.options(timeout="10s").bind())

@@ -8,7 +8,7 @@ from aiki.core.moments import SECOND
 from aiki.core.states import Move, State
 from aiki.rules.deadlines import GRACE_SECONDS
 from aiki.testing.engine import Engine
-from aiki.wire.messages import Cancel, End, Entry, Pause, Resume, Unit
+from aiki.wire.messages import Cancel, End, Entry, Ordered, Pause, Resume, Unit
 from tests.unit.testing.asking import NOW, Clock, claimed, enqueued, entry, recorded, session, status
 
 TIMEOUT = 10 * SECOND
@@ -70,8 +70,17 @@ def test_a_paused_run_stays_paused_until_it_is_resumed() -> None:
     assert house.wait(TIMEOUT) is State.PAUSED
     assert house.engine.due_at() is None
     house.engine.answer(Resume([house.run_id]))
-    house.wait(0)
     assert status(house.engine, house.run_id).cancel is not None
+
+
+def test_a_resume_is_answered_before_the_deadline_that_has_passed_meanwhile_ends_the_run() -> None:
+    clock = Clock()
+    engine = Engine(clock)
+    run_id = enqueued(engine, timeout=TIMEOUT)
+    engine.answer(Pause([run_id]))
+    clock.now += TIMEOUT
+    assert engine.answer(Resume([run_id])).outcomes == [Ordered("done", State.QUEUED)]
+    assert status(engine, run_id).state is State.FAILED
 
 
 @pytest.mark.parametrize("is_bounded", [True, False])
