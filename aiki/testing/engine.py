@@ -149,7 +149,7 @@ class Engine:
         store = self.store
         errands.do(store)
         told, news, has_queued = store.take_told(), self._watching.take(), store.has_queued
-        store.has_queued = False
+        store.has_queued, store.born = False, 0
         for session, one in told.items():
             self.on_told(session, one)
         for inbox, changed in news.items():

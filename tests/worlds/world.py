@@ -417,7 +417,7 @@ class World(View):
 
 def _new_run(store: Store, run_id: str, workflow: Workflow[Any, Any], input: bytes) -> Run:
     new = NewRun(run_id, workflow.name, workflow.version, Raw(input))
-    run = Run.new(new, Standing(RunState.QUEUED), now=store.created_at())
+    run = Run.new(new, Standing(RunState.QUEUED), created_at=store.created_at(), born_at=store.born_at())
     run.started_at = EPOCH
     store.add(run)
     return run

@@ -71,7 +71,7 @@ def held(store: Store, run: NewRun) -> Run | None:
 def bear(store: Store, new: NewRun) -> Run:
     """Store a run that is new."""
     now = store.now()
-    run = Run.new(new, born(new, now=now), now=store.created_at())
+    run = Run.new(new, born(new, now=now), created_at=store.created_at(), born_at=store.born_at())
     run.tell(run.created_at, ENQUEUED)
     store.add(run)
     if new.options.key is not None:

@@ -31,7 +31,7 @@ def past_of(run: Run, unit: Unit | None = None) -> Past:
         run.attempt,
         history,
         len(journal),
-        run.began_at or run.started_at or run.created_at,
+        run.began_at or run.started_at or run.born_at,
         _failed_place(run),
         [
             _child(link, place, ends.get(link.start_id))

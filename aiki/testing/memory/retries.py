@@ -146,6 +146,7 @@ def _succeed(store: Store, renewal: _Renewal) -> Run:
         old.options,
         old.digest,
         store.created_at(),
+        store.born_at(),
         Standing(State.QUEUED, generation=old.generation + order.start, length=len(life.journal)),
         old.inbox.succeed(old.generation, renewal.kept, anew=order.start),
         old.origin_id,

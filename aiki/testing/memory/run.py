@@ -130,6 +130,8 @@ class Run:
     options: RunOptions
     digest: str | None
     created_at: int
+    born_at: int
+    """What a retry counts from; `created_at` says which is older, of all that come to be at one moment too."""
     standing: Standing
     inbox: RunInbox
     origin_id: str
@@ -167,7 +169,7 @@ class Run:
     """Starts of others that have found it, and who hear of its end."""
 
     @classmethod
-    def new(cls, run: NewRun, standing: Standing, *, now: int) -> Run:
+    def new(cls, run: NewRun, standing: Standing, *, created_at: int, born_at: int) -> Run:
         """Return the run that an enqueue or a start asks for."""
         options = run.options
         return cls(
@@ -177,7 +179,8 @@ class Run:
             run.input,
             options,
             run.digest,
-            now,
+            created_at,
+            born_at,
             standing,
             RunInbox(),
             run.id,

@@ -88,6 +88,8 @@ class Store:
         """By session and run: the number up to which something has reached a run that a worker holds."""
         self.came: dict[str, list[Arrival]] = {}
         """What has reached these, where that is little."""
+        self.born = 0
+        """How many runs were made since the engine told of anything last."""
         self.has_queued = False
         """Whether any run was queued since the engine told of that last."""
         self._dates: list[tuple[int, int, Run]] = []
@@ -113,6 +115,11 @@ class Store:
         """Return when a run is stored now: each later than the one before, which lists and claims go by."""
         self._created_at = max(self.now(), self._created_at + 1)
         return self._created_at
+
+    def born_at(self) -> int:
+        """Return when a run comes to be that is made now: each of one commit a microsecond behind the one before."""
+        self.born += 1
+        return self.now() + self.born - 1
 
     def reopen_slot(self, run: Run) -> None:
         """Have the slot of a run that is retried be open again."""

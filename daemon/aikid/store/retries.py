@@ -111,7 +111,7 @@ WITH pair AS MATERIALIZED (
     id, origin_id, created_at, parent_id, parent_generation, depth, namespace, workflow, version, state, priority, key,
     labels, digest, input, attempt, retry, fired, generation, started_at, began_at, news_seq, news_at, unread, children)
   SELECT
-    p.new, r.origin_id, aiki.now() + p.n * interval '1 microsecond', p.parent::uuid, p.parent_generation, r.depth,
+    p.new, r.origin_id, aiki.now() + (p.n - 1) * interval '1 microsecond', p.parent::uuid, p.parent_generation, r.depth,
     r.namespace, r.workflow, r.version, '{State.QUEUED}', r.priority, r.key, r.labels,
     r.digest, coalesce(p.input, r.input), r.attempt + 1, r.retry, r.fired, p.generation,
     CASE WHEN p.generation = r.generation THEN r.started_at END,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from msgspec import Raw
 
+from aiki.core.moments import SECOND
 from aiki.core.states import Move, State
 from aiki.testing.engine import Engine
-from aiki.wire.codec import encode
-from aiki.wire.messages import End, Failure, Unit
+from aiki.wire.codec import decoder, encode
+from aiki.wire.messages import Cancel, End, Failure, Retried, Retry, Unit
 from tests.unit.testing.asking import NOW, Clock, claimed, enqueued, entry, recorded, session, status
 
 
@@ -63,3 +64,15 @@ def test_a_delayed_run_is_queued_when_time_has_passed() -> None:
     clock.now += 5_000_000
     engine.pass_time()
     assert (heard, engine.due_at()) == ([clock.now], None)
+
+
+def test_a_retry_goes_on_to_the_microsecond_however_many_runs_came_before_it_at_the_same_moment() -> None:
+    clock = Clock()
+    engine = Engine(clock)
+    *_, run_id = [enqueued(engine, number) for number in range(1, 10)]
+    engine.answer(Cancel([run_id]))
+    clock.now += 10 * SECOND
+    (redone,) = engine.answer(Retry([run_id])).outcomes
+    *_, new = claimed(engine, session(engine), limit=10)
+    assert new.fence.run_id == redone.run_id
+    assert decoder(Retried).decode(new.entries[0].value).idle == 10 * SECOND
