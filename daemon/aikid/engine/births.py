@@ -55,7 +55,8 @@ class Births:
         for op in unit.starts:
             if op.id not in but:
                 self.rows.append((namespace, child(op, priority=parent.priority)))
-                self.births.append(Birth(run_id, parent.generation, parent.depth + 1, op.parent_close))
+                birth = Birth(run_id, parent.generation, parent.depth + 1, op.parent_close, parent.children)
+                self.births.append(birth)
                 self.places.append(place)
 
     async def insert(self, connection: Connection) -> None:

@@ -18,20 +18,24 @@ from aikid.store.listing import LABELLED, LISTED
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """Who starts a run: the parent, its generation, how deep its children stand, and what its end means to this one."""
+    """Who starts a run: the parent, its generation, how deep its children stand, and what its end means to this one.
+
+    And how many it had `before`, counted under its lock.
+    """
 
     parent_id: str
     generation: int
     depth: int
     parent_close: ParentClose
+    before: int
 
 
 # A full join is hashed however the sizes are guessed; what is inner about it is said in words that the planner does not
 # see through. The parents are locked: their counts are changed by nobody else.
 _BORN: Final = f"""
 {LISTED.format(column=", is_child", value=", true")}, {LABELLED}, born AS (
-  INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at)
-  SELECT n.parent_id, m.id, m.id, n.parent_generation, true, n.parent_close, m.created_at
+  INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, before, created_at)
+  SELECT n.parent_id, m.id, m.id, n.parent_generation, true, n.parent_close, n.before, m.created_at
   FROM made m FULL JOIN new n ON n.id = m.id
   WHERE coalesce(m.created_at, 'epoch') > 'epoch' AND coalesce(n.place, -1) >= 0
   RETURNING parent_id
@@ -41,8 +45,8 @@ _BORN: Final = f"""
 )
 """
 PARENTED: Final[Mapping[str, str]] = {
-    "slots": ", %b, %b, %b, %b",
-    "columns": ", parent_id, parent_generation, depth, parent_close",
+    "slots": ", %b, %b, %b, %b, %b",
+    "columns": ", parent_id, parent_generation, depth, parent_close, before",
     "are_unknown": """
   WHERE NOT EXISTS (SELECT FROM aiki.children c WHERE c.parent_id = t.parent_id AND c.start_id = t.id)""",
     "kept": ", parent_id, parent_generation, depth",
@@ -65,4 +69,5 @@ def arrays(births: Sequence[Birth]) -> list[Array]:
         Ints([one.generation for one in births]),
         Ints([one.depth for one in births]),
         Texts([one.parent_close for one in births]),
+        Ints([one.before for one in births]),
     ]

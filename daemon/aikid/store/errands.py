@@ -34,11 +34,11 @@ _TERMINAL: Final = quoted(TERMINAL)
 # writes that under the run's lock, so its end sees it, whenever the lists of who waits are read.
 #
 # A later word renews an errand. It waits for whoever is doing that, and does not see what is new; or he sees it.
-AGAIN: Final = "ON CONFLICT (run_id, kind) DO UPDATE SET at = excluded.at"
+AGAIN: Final = "ON CONFLICT (run_id, kind) DO UPDATE SET upto = excluded.upto"
 LEFT: Final = f"""
 errand AS (
-  INSERT INTO aiki.errands (run_id, kind, at)
-  SELECT e.id, k.kind, aiki.clock() FROM ended e CROSS JOIN (VALUES ('{END}'), ('{WATCHED}'), ('{CLOSE}')) AS k(kind)
+  INSERT INTO aiki.errands (run_id, kind, upto)
+  SELECT e.id, k.kind, e.children FROM ended e CROSS JOIN (VALUES ('{END}'), ('{WATCHED}'), ('{CLOSE}')) AS k(kind)
   WHERE (e.parent_id IS NOT NULL OR e.children IS NOT NULL) AND e.state IN ({_TERMINAL}) AND CASE k.kind
     WHEN '{END}' THEN e.parent_id IS NOT NULL WHEN '{WATCHED}' THEN e.children IS NOT NULL ELSE e.children > 0 END
   {AGAIN} RETURNING kind
@@ -46,16 +46,12 @@ errand AS (
 """
 """A common table expression beside `ended`, which returns these columns of runs that have left a state: `parent_id` is
 null if there is no parent, or it has heard in this very statement."""
-# What a run has started is to end although the clock was set back since. `children_created` from the right.
-UPTO: Final = """
-greatest(aiki.clock(), (SELECT max(c.created_at) FROM aiki.children c WHERE c.parent_id = {}))
-"""
-"""The time of an errand that closes a run which goes on: none of its children of now is younger."""
-# One statement cannot renew an errand that it has left itself.
+# Which of its children a run had before its cancel their count says, under its lock: clocks are set back. One statement
+# cannot renew an errand that it has left itself.
 CLOSING: Final = f"""
 , closing AS (
-  INSERT INTO aiki.errands (run_id, kind, at)
-  SELECT f.id, '{CLOSE}', {UPTO.format("f.id")} FROM fit f
+  INSERT INTO aiki.errands (run_id, kind, upto)
+  SELECT f.id, '{CLOSE}', f.children FROM fit f
   WHERE f.n = ANY(%b) AND f.children > 0 AND coalesce(f.target, '') NOT IN ({_TERMINAL})
   {AGAIN} RETURNING kind
 )
@@ -139,16 +135,16 @@ async def tell(connection: Connection) -> tuple[Reached, bool]:
 # run that goes on only what it has started before it was cancelled is to end: what it takes back may need children.
 _OPEN: Final = f"""
 WITH errand AS MATERIALIZED (
-  SELECT e.run_id, e.at FROM aiki.errands e WHERE e.kind = '{CLOSE}' ORDER BY e.run_id LIMIT 100
+  SELECT e.run_id, e.upto FROM aiki.errands e WHERE e.kind = '{CLOSE}' ORDER BY e.run_id LIMIT 100
   FOR UPDATE SKIP LOCKED
 ), parent AS MATERIALIZED (
-  SELECT e.run_id, e.at, r.namespace, r.state IN ({_TERMINAL}) AS is_over,
+  SELECT e.run_id, e.upto, r.namespace, r.state IN ({_TERMINAL}) AS is_over,
     r.state = '{State.CANCELLED}' OR r.cancel_seq IS NOT NULL AS is_cancelled
   FROM errand e LEFT JOIN aiki.runs r ON r.id = e.run_id
 ), open AS MATERIALIZED (
   SELECT p.run_id AS parent_id, c.run_id FROM parent p CROSS JOIN LATERAL (
     SELECT c.run_id FROM aiki.children c JOIN aiki.runs r ON r.id = c.run_id
-    WHERE c.parent_id = p.run_id AND c.owned AND (p.is_over OR c.created_at <= p.at)
+    WHERE c.parent_id = p.run_id AND c.owned AND (p.is_over OR c.before < p.upto)
       AND (c.parent_close = 'cancel' OR (c.parent_close = 'wait' AND p.is_cancelled))
       AND r.cancel_seq IS NULL AND r.state NOT IN ({_TERMINAL})
     LIMIT {BATCH} + 1

@@ -23,7 +23,8 @@ _LOCK: Final = f"""
 WITH unit AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b, %b, %b) WITH ORDINALITY AS u({", ".join(FENCED)}, n)
 ), locked AS MATERIALIZED (
-  SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.origin_id, r.generation, r.depth, r.priority
+  SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.origin_id, r.generation, r.depth, r.priority,
+    r.children
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u
@@ -35,7 +36,7 @@ WITH unit AS MATERIALIZED (
       FROM unnest(%b, %b, %b) AS k(namespace, workflow, key))
   ORDER BY r.id FOR NO KEY UPDATE
 )
-SELECT u.n, l.origin_id::text, l.generation, coalesce(l.depth, 0), l.priority
+SELECT u.n, l.origin_id::text, l.generation, coalesce(l.depth, 0), l.priority, coalesce(l.children, 0)
 FROM unit u JOIN locked l ON l.id = u.run_id
 WHERE l.namespace = u.namespace AND l.state = '{State.RUNNING}' AND l.epoch = u.epoch AND l.claim_id = u.claim_id
   AND (u.base IS NULL OR u.base = {LENGTH.format("l")})
@@ -50,6 +51,8 @@ class Parent:
     generation: int
     depth: int
     priority: int
+    children: int
+    """How many it has started so far."""
 
 
 async def lock(connection: Connection, namespaces: Sequence[str], units: Sequence[Unit]) -> dict[int, Parent]:

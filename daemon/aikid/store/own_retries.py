@@ -102,8 +102,8 @@ WITH back AS (
   WHERE r.id = ANY(%b) AND i.run_id = r.id AND i.taken_generation = r.generation - 1 AND i.kind = 'event'
   RETURNING i.run_id
 ), closing AS (
-  INSERT INTO aiki.errands (run_id, kind, at)
-  SELECT r.id, '{errands.CLOSE}', {errands.UPTO.format("r.id")} FROM aiki.runs r WHERE r.id = ANY(%b) AND r.children > 0
+  INSERT INTO aiki.errands (run_id, kind, upto)
+  SELECT r.id, '{errands.CLOSE}', r.children FROM aiki.runs r WHERE r.id = ANY(%b) AND r.children > 0
   {errands.AGAIN} RETURNING run_id
 ), moved AS (
   UPDATE aiki.runs r SET unread = r.unread + (SELECT count(*) FROM back b WHERE b.run_id = r.id)

@@ -164,8 +164,8 @@ WITH child AS MATERIALIZED (
     children = CASE WHEN c.owned THEN r.children ELSE coalesce(r.children, 0) END
   FROM child c WHERE r.id = c.run_id
 ), errand AS (
-  INSERT INTO aiki.errands (run_id, kind, at)
-  SELECT DISTINCT r.id, CASE WHEN c.owned THEN '{END}' ELSE '{WATCHED}' END, aiki.clock()
+  INSERT INTO aiki.errands (run_id, kind)
+  SELECT DISTINCT r.id, CASE WHEN c.owned THEN '{END}' ELSE '{WATCHED}' END
   FROM child c JOIN aiki.runs r ON r.id = c.run_id
   WHERE r.state IN ({quoted(TERMINAL)})
   {AGAIN} RETURNING kind

@@ -185,6 +185,9 @@ children = sa.Table(
     sa.Column("owned", sa.Boolean(), nullable=False, comment="Whether the start has made the run."),
     sa.Column("parent_close", sa.Text(), nullable=False, comment="cancel, abandon or wait."),
     sa.Column("created_at", _Time, nullable=False),
+    sa.Column(
+        "before", sa.Integer(), nullable=False, server_default=_zero, comment="How many its parent had started before."
+    ),
     comment="A row for each start of a child: the run that it made, or the one with its key that it found.",
 )
 sa.Index("children_created", children.c.parent_id, children.c.created_at)
@@ -219,7 +222,7 @@ errands = sa.Table(
         primary_key=True,
         comment="end: its parent is to hear of it; watched: so are others who wait; close: its children are to end.",
     ),
-    sa.Column("at", _Time, nullable=False, server_default=_now),
+    sa.Column("upto", sa.Integer(), comment="How many it had started: if it goes on, only these are to end."),
     comment="What is still to be told after a commit: of a run that has ended to whom it concerns, or to its children.",
 )
 

@@ -66,8 +66,8 @@ WITH watch AS MATERIALIZED (
 ), counted AS (
   UPDATE aiki.runs r SET children = coalesce(r.children, 0) + t.count FROM touched t WHERE r.id = t.id
 )
-INSERT INTO aiki.errands (run_id, kind, at)
-SELECT l.id, '{errands.WATCHED}', aiki.clock() FROM locked l WHERE l.state IN ({quoted(TERMINAL)})
+INSERT INTO aiki.errands (run_id, kind)
+SELECT l.id, '{errands.WATCHED}' FROM locked l WHERE l.state IN ({quoted(TERMINAL)})
 {errands.AGAIN} RETURNING kind
 """
 

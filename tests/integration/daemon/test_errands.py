@@ -13,6 +13,7 @@ from aiki.wire.messages import Cancel, Claimed, End, Entry, Record, Unit
 from aikid.app import App
 from aikid.engine import control
 from aikid.loops.families import Families
+from tests.clocks import HOUR, set_database_clock
 from tests.integration.daemon.asking import ask_together
 from tests.integration.daemon.engine import Engine, completed, parked, unit
 from tests.integration.daemon.family import CHILD, done, ends, over, parent_of, start, starting
@@ -118,6 +119,20 @@ async def test_what_a_cancelled_run_starts_afterwards_is_not_cancelled_with_it(e
     late = start()
     assert await engine.results(starting(run, late, base=2)) == ["done"]
     await done(engine)
+    assert await engine.state(late.id) is State.QUEUED
+
+
+async def test_what_a_cancelled_run_starts_afterwards_goes_on_although_the_clock_was_set_back_since_the_cancel(
+    engine: Engine,
+) -> None:
+    early, late = start(), start()
+    run = await parent_of(engine, early)
+    await cancel(engine, run.fence.run_id)
+    assert await engine.results(cancelled(run, 1, 1)) == ["done"]
+    await set_database_clock(engine.database, ahead_seconds=-HOUR)
+    assert await engine.results(starting(run, late, base=2)) == ["done"]
+    await done(engine)
+    assert await engine.state(early.id) is State.CANCELLED
     assert await engine.state(late.id) is State.QUEUED
 
 

@@ -144,7 +144,7 @@ _CHILD: Final = """
 INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at)
 VALUES (%s, gen_random_uuid(), %s, 0, true, %s, aiki.now())
 """
-_ERRAND: Final = "INSERT INTO aiki.errands (run_id, kind, at) VALUES (%s, %s, aiki.clock())"
+_ERRAND: Final = "INSERT INTO aiki.errands (run_id, kind, upto) VALUES (%s, %s, 1)"
 _TOLD: Final = "UPDATE aiki.runs SET cancel_seq = 1 WHERE id = %s"
 
 

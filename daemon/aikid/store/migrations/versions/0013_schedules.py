@@ -1,4 +1,7 @@
-"""Schedules: when each fires, what became of its slots, and which of them a run is of."""
+"""Schedules: when each fires, what became of its slots, and which of them a run is of.
+
+And children are counted, so that no clock says which of them a cancelled run had started before.
+"""
 
 from alembic import op
 
@@ -61,6 +64,11 @@ _STATEMENTS = (
     "COMMENT ON COLUMN aiki.slots.until_us IS 'Up to where slots in a row were missed for one reason.'",
     "CREATE INDEX slots_at ON aiki.slots (schedule_id, at)",
     "CREATE INDEX slots_open ON aiki.slots (schedule_id, slot_us) WHERE is_open OR result = 'queued'",
+    "ALTER TABLE aiki.children ADD before integer NOT NULL DEFAULT 0",
+    "COMMENT ON COLUMN aiki.children.before IS 'How many its parent had started before.'",
+    "ALTER TABLE aiki.errands DROP at, ADD upto integer",
+    "COMMENT ON COLUMN aiki.errands.upto IS 'How many it had started: if it goes on, only these are to end.'",
+    "UPDATE aiki.errands e SET upto = r.children FROM aiki.runs r WHERE r.id = e.run_id",
 )
 
 
