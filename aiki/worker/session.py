@@ -141,8 +141,10 @@ class Session:
             asyncio.run(self._keep())
         except asyncio.CancelledError:
             pass
-        except BaseException:
+        except BaseException as error:
             log.exception("the lease thread ended; this worker starts nothing more")
+            with contextlib.suppress(RuntimeError):  # the worker's loop is closed
+                self._tell_opened(error)
 
     async def _keep(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -307,11 +309,11 @@ class Session:
         assert self._main is not None
         self._main.call_soon_threadsafe(self._callbacks.on_denied, error)
 
-    def _tell_opened(self, error: AikiError | None) -> None:
+    def _tell_opened(self, error: BaseException | None) -> None:
         assert self._main is not None
         self._main.call_soon_threadsafe(self._set_opened, error)
 
-    def _set_opened(self, error: AikiError | None) -> None:
+    def _set_opened(self, error: BaseException | None) -> None:
         if self._opened is None or self._opened.done():
             return
         if error is None:

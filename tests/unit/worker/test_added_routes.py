@@ -11,34 +11,10 @@ from aiki.core.errors import Unavailable
 from aiki.execution.lease import Lease
 from aiki.wire.messages import OpenSession, Route
 from aiki.worker import session as sessions
-from aiki.worker.inventory import Inventory
-from aiki.worker.session import Session, SessionCallbacks
+from tests.unit.worker.sessions import Nowhere, unopened
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
-
-
-class Nowhere:
-    """What a session asks of its transport before it is open, and when nobody serves it."""
-
-    url = "nats://127.0.0.1:1"
-    keys = None
-    namespace = "default"
-
-    def unserved(self, error: Exception) -> None: ...
-
-
-def unopened() -> Session:
-    callbacks = SessionCallbacks(
-        on_lost=lambda _: None,
-        on_reply=lambda _: None,
-        on_news=lambda _: None,
-        on_short=lambda _: None,
-        on_denied=lambda _: None,
-    )
-    opening = OpenSession("first", "worker", [Route("a", "1")])
-    transport: Any = Nowhere()
-    return Session(transport, opening, inventory=Inventory(), callbacks=callbacks, denied_seconds=1.0)
 
 
 async def test_a_session_that_was_opened_meanwhile_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
