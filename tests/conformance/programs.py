@@ -28,6 +28,8 @@ EVENTS: Final = {name: Event(name, type=str) for name in ("a", "b")}
 CAUGHT: Final = (TaskFailed, ChildFailed, EventTimeout, SendFailed, TaskOutcomeUnknown, TimeoutError)
 LATER: Final = "100ms"
 """When children begin: not at a moment at which their parents do anything, for who is first then is nobody's affair."""
+TAKEN: Final = "37ms"
+"""How long a parent leaves a child that it cancels: whether its end or what the parent does next is first, as well."""
 _GENERATIONS: Final = 2
 
 
@@ -123,6 +125,7 @@ class _Teller:
     async def _stop(self) -> str:
         for child in self._children[-1:]:
             await child.cancel()
+            await self._run.sleep(TAKEN)
         return "stopped"
 
     async def _onward(self, steps: list[Step]) -> str:

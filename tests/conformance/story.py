@@ -17,7 +17,7 @@ from aiki import Client, RunStatus
 from aiki.client.runs import HistoryEntry
 from aiki.core.states import ENQUEUED, TOLD, Move
 
-_RESTS: Final = (Move.WAIT, Move.SLEEP)
+_RESTS: Final = (Move.WAIT, Move.SLEEP, Move.RETRY)
 _WAKES: Final = (Move.ARRIVE, Move.DUE)
 _COMES: Final = ("event:", "child", "op", "wake")
 """What a run that is woken by an arrival says of it; whatever else wakes it has words of its own."""
