@@ -30,7 +30,7 @@ MOST_PERCENT = 2.0
 """For each aikid."""
 DECLARED_EACH_SECOND = 500
 """As many at least, so that all are there before they are due."""
-REST_SECONDS, IDLE_SECONDS = 15.0, 20.0
+REST_SECONDS, IDLE_SECONDS = 15.0, 60.0
 _LAST = "SELECT count(*), extract(epoch FROM max(created_at) - %s)::float8 FROM aiki.runs WHERE fired IS NOT NULL"
 
 
