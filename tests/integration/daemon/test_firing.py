@@ -10,10 +10,9 @@ from msgspec import Raw
 from aiki.core.moments import SECOND
 from aiki.core.states import State
 from aiki.rules.scheduling import FULL, LATE, OLD, OPEN, REPLACED
-from aiki.wire.limits import BATCH_RUNS, QUEUED_SLOTS
+from aiki.wire.limits import QUEUED_SLOTS
 from aiki.wire.messages import Claimed, RunOptions
 from aikid.engine import firing
-from aikid.engine.standing import BYTES
 from aikid.store.slots import JUDGED
 from tests.integration.daemon.engine import Engine, completed, parked, unit
 from tests.integration.daemon.family import CHILD, start, starting
@@ -237,26 +236,6 @@ async def test_what_is_older_than_the_window_is_missed(engine: Engine, clock: St
     assert await fired(engine) == [("missed", OLD), STARTED]
 
 
-async def test_a_long_outage_is_caught_up_with_some_at_a_time(engine: Engine, clock: Standing) -> None:
-    await put(engine, declared(every=60 * SECOND, catch_up="all", overlap="allow"))
-    await clock.go_on(4 * HOUR_SECONDS)
-    for _ in range(3):
-        await fire(engine)
-    assert (await engine.execute("SELECT count(*), count(DISTINCT run_id) FROM aiki.slots")) == [(240, 240)]
-    assert (await engine.execute("SELECT count(*) FROM aiki.runs")) == [(240,)]
-
-
-async def test_what_takes_long_to_decide_is_decided_in_several_commits(
-    engine: Engine, clock: Standing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(firing, "_DECIDING_SECONDS", 0.0)
-    for name in "abc":
-        await put(engine, declared(name=name))
-    await clock.go_on(HOUR_SECONDS)
-    commits = [changes async for changes in firing.fire_due(engine.pool, room=engine.room)]
-    assert [sum(changes.queued.values()) for changes in commits if changes.queued] == [1, 1, 1]
-
-
 async def test_as_many_slots_wait_as_may(engine: Engine, clock: Standing) -> None:
     await put(engine, declared(every=60 * SECOND, catch_up="all", overlap="queue"))
     await clock.go_on(60)
@@ -356,27 +335,6 @@ async def test_a_run_that_has_a_slots_id_already_is_not_taken_for_its_own(engine
     await engine.execute("DELETE FROM aiki.slots")
     await engine.execute("UPDATE aiki.schedules SET decided_us = decided_us - 1, due_at = aiki.now()")
     assert await fired(engine) == [("failed", f"run id {slot.run_id} is in use")]
-
-
-async def test_one_commit_enqueues_as_many_runs_as_one_request_may(engine: Engine, clock: Standing) -> None:
-    for number in range(11):
-        await put(engine, declared(f"s-{number}", every=36 * SECOND, catch_up="all", overlap="allow"))
-    await clock.go_on(HOUR_SECONDS)
-    await fire(engine)
-    made = await engine.execute("SELECT count(*) FROM aiki.runs GROUP BY xmin::text")
-    assert max(count for (count,) in made) <= BATCH_RUNS
-    assert sum(count for (count,) in made) == 1_100
-
-
-async def test_one_commit_enqueues_no_more_bytes_than_a_batch_of_schedules_has(engine: Engine, clock: Standing) -> None:
-    large = Raw(b'"' + b"x" * 250_000 + b'"')
-    await put(engine, declared(every=60 * SECOND, catch_up="all", overlap="allow", input=large))
-    await clock.go_on(HOUR_SECONDS)
-    for _ in range(2):
-        await fire(engine)
-    made = await engine.execute("SELECT count(*), sum(octet_length(input)) FROM aiki.runs GROUP BY xmin::text")
-    assert max(size for _, size in made) <= BYTES
-    assert sum(count for count, _ in made) == 60
 
 
 async def test_the_clock_goes_back_and_nothing_fires_twice(engine: Engine, clock: Standing) -> None:

@@ -218,14 +218,6 @@ async def test_who_pauses_again_says_why_it_is_paused_now(engine: Engine, clock:
     assert (await info(engine)).note == "second"
 
 
-async def test_an_order_to_many_is_carried_out_a_few_in_a_commit(engine: Engine, clock: Standing) -> None:
-    names = [f"s{number:02}" for number in range(25)]
-    await apply(engine, *(declared(name=name) for name in names))
-    assert await order(engine, "pause", *names, "nobody", names[0]) == [*["done"] * 25, "unknown", "done"]
-    commits = await engine.execute("SELECT count(DISTINCT xmin::text) FROM aiki.schedules WHERE paused")
-    assert commits == [(2,)]
-
-
 async def test_to_resume_what_goes_on_misses_nothing(engine: Engine, clock: Standing) -> None:
     await put(engine, declared())
     await clock.go_on(HOUR_SECONDS)
