@@ -66,3 +66,18 @@ async def test_an_order_to_many_is_carried_out_a_few_in_a_commit(engine: Engine,
     assert [one.result for one in reply.outcomes] == [*["done"] * 25, "unknown", "done"]
     commits = await engine.execute("SELECT count(DISTINCT xmin::text) FROM aiki.schedules WHERE paused")
     assert commits == [(2,)]
+
+
+async def test_a_delete_of_many_is_carried_out_whole_or_not_at_all(engine: Engine, clock: Standing) -> None:
+    names = [f"s{number:02}" for number in range(25)]
+    for name in names:
+        await put(engine, declared(name=name))
+    refuse = "CREATE FUNCTION aiki.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$"
+    await engine.execute(refuse)
+    await engine.execute(
+        "CREATE TRIGGER refuse BEFORE DELETE ON aiki.schedules FOR EACH ROW WHEN (OLD.name = 's24')"
+        " EXECUTE FUNCTION aiki.refuse()"
+    )
+    with pytest.raises(Exception, match="no"):
+        await schedules.order(engine.pool, engine.namespace, OrderSchedules(names, "delete"))
+    assert await engine.execute("SELECT count(*) FROM aiki.schedules") == [(25,)]
