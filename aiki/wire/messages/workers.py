@@ -22,6 +22,7 @@ from aiki.wire.messages.arrivals import Arrival, SendOp, StartOp, StopOp
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.options import Fired
 from aiki.wire.messages.runs import Route
+from aiki.wire.messages.task_keys import KeyAnswer, KeyAsk
 
 
 class SessionReply(Struct, omit_defaults=True):
@@ -239,7 +240,8 @@ class Unit(Struct, array_like=True):
 
     `base` is the number of entries that the run's journal holds before these; `end` gives the claim up. An asked
     `timer` follows the entries, and a unit that has one has no end. Children are started before anything is sent.
-    `labels` are all that the run has from now on, if they have changed.
+    `labels` are all that the run has from now on, if they have changed. `keys` are of tasks, and other runs may have
+    them.
     """
 
     fence: Fence
@@ -252,6 +254,7 @@ class Unit(Struct, array_like=True):
     starts: Annotated[list[StartOp], Meta(max_length=UNIT_ITEMS)] = []
     stops: Annotated[list[StopOp], Meta(max_length=UNIT_ITEMS)] = []
     labels: Annotated[dict[Text, Text], Meta(max_length=LABELS)] | None = None
+    keys: Annotated[list[KeyAsk], Meta(max_length=UNIT_ITEMS)] = []
 
 
 class Recorded(Struct, array_like=True):
@@ -269,6 +272,8 @@ class Recorded(Struct, array_like=True):
     """False if its end was a park, and there was news: the rest of the unit stands, and the claim goes on."""
     news: int = 0
     """The number of the run's last arrival, where one was looked for."""
+    keys: list[KeyAnswer] = []
+    """Of each of its `keys`, in order, what became of it; none if the unit was not written."""
 
 
 class RecordReply(Struct):

@@ -22,7 +22,7 @@ from aikid.store.address import parameters
 from aikid.store.options import MIGRATION, as_words
 from aikid.store.pool import Connection
 from aikid.store.refusals import of_failure
-from aikid.store.tables import SCHEMA
+from aikid.store.schema import SCHEMA
 
 _LOCK: Final = 0x41696B69
 """The advisory lock's number: "Aiki" in ASCII."""

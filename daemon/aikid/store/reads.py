@@ -15,7 +15,8 @@ from aiki.wire.messages import NONE, Route, SummaryRow
 from aikid.store.listing import RESTING
 from aikid.store.pool import Pool
 from aikid.store.sql import quoted
-from aikid.store.tables import keys, routes, runs, sessions
+from aikid.store.standing_tables import keys, routes, sessions
+from aikid.store.tables import runs
 
 _OF_ROUTE: Final = "x.namespace = :namespace AND x.workflow = t.workflow AND x.version = t.version"
 # `ended_state`, no further than is told; `runs_resting`, `runs_queued` and `runs_running`, which hold live runs alone.

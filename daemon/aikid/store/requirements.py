@@ -10,7 +10,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from aiki.core.errors import ConfigError, Denied
-from aikid.store.tables import FUNCTIONS, SCHEMA, metadata
+from aikid.store.schema import FUNCTIONS, SCHEMA
+from aikid.store.standing_tables import metadata
 
 OLDEST_MAJOR: Final = 14
 """The oldest Postgres that our statements run on; the newest that is tried is 18."""

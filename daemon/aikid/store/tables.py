@@ -1,41 +1,14 @@
-"""Own the tables of schema `aiki` as SQLAlchemy Core; the migrations must arrive at exactly these.
+"""Own the tables of runs as SQLAlchemy Core; the migrations must arrive at exactly these, and at those of `standing`.
 
 Times are the database's clock. Payloads are `bytea`: `text` and `jsonb` refuse NUL and lone surrogates and reorder
 members. The `runs` row changes state three times in a plain life, so it is narrow, has few and partial indexes and
 leaves room on its pages. Every hot write addresses rows by run id, so that the tables can be spread by it later.
 """
 
-from typing import Final
-
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-SCHEMA: Final = "aiki"
-
-metadata = sa.MetaData(schema=SCHEMA)
-
-# Whatever asks for the time asks these, which Postgres puts into the statement itself, and tests put theirs in their
-# place: the transaction's time, and the clock's for who has waited for a lock. `again` undoes a statement that has seen
-# that what it read is older than its locks: whoever sent it repeats it whole.
-FUNCTIONS: Final = {
-    "now": "CREATE FUNCTION aiki.now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE RETURN pg_catalog.now()",
-    "clock": """
-    CREATE FUNCTION aiki.clock() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE
-      RETURN pg_catalog.clock_timestamp()
-    """,
-    "again": """
-    CREATE FUNCTION aiki.again() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
-    BEGIN
-      RAISE EXCEPTION 'what this statement read is older than its locks' USING ERRCODE = 'serialization_failure';
-    END $$
-    """,
-}
-for _function in FUNCTIONS.values():
-    sa.event.listen(metadata, "before_create", sa.DDL(_function))  # type: ignore[no-untyped-call]
-
-_Time = sa.DateTime(timezone=True)
-_now = sa.text("aiki.now()")
-_zero = sa.text("0")
+from aikid.store.schema import NOW, ZERO, Time, metadata
 
 # What is written once stands first, and what changes behind it: Postgres logs of a row that is changed on its page no
 # more than from the first byte that differs to the last. A number behind a text would be moved by its alignment.
@@ -44,10 +17,10 @@ runs = sa.Table(
     metadata,
     sa.Column("id", UUID(), primary_key=True),
     sa.Column("origin_id", UUID(), nullable=False),
-    sa.Column("created_at", _Time, nullable=False, server_default=_now),
+    sa.Column("created_at", Time, nullable=False, server_default=NOW),
     sa.Column("parent_id", UUID()),
     sa.Column("parent_generation", sa.Integer()),
-    sa.Column("priority", sa.SmallInteger(), nullable=False, server_default=_zero),
+    sa.Column("priority", sa.SmallInteger(), nullable=False, server_default=ZERO),
     sa.Column("namespace", sa.Text(), nullable=False),
     sa.Column("workflow", sa.Text(), nullable=False),
     sa.Column("version", sa.Text(), nullable=False),
@@ -62,31 +35,31 @@ runs = sa.Table(
         server_default=sa.text("1"),
         comment="Which try of the workflow this is; its claims are counted by epoch.",
     ),
-    sa.Column("crash_count", sa.SmallInteger(), nullable=False, server_default=_zero),
-    sa.Column("crash_length", sa.Integer(), nullable=False, server_default=_zero),
-    sa.Column("generation", sa.Integer(), nullable=False, server_default=_zero),
-    sa.Column("epoch", sa.Integer(), nullable=False, server_default=_zero),
-    sa.Column("history_seq", sa.Integer(), nullable=False, server_default=_zero),
+    sa.Column("crash_count", sa.SmallInteger(), nullable=False, server_default=ZERO),
+    sa.Column("crash_length", sa.Integer(), nullable=False, server_default=ZERO),
+    sa.Column("generation", sa.Integer(), nullable=False, server_default=ZERO),
+    sa.Column("epoch", sa.Integer(), nullable=False, server_default=ZERO),
+    sa.Column("history_seq", sa.Integer(), nullable=False, server_default=ZERO),
     sa.Column(
         "news_seq",
         sa.Integer(),
         nullable=False,
-        server_default=_zero,
+        server_default=ZERO,
         comment="The number of its last arrival.",
     ),
     sa.Column(
         "unread",
         sa.Integer(),
         nullable=False,
-        server_default=_zero,
+        server_default=ZERO,
         comment="Events that came and were not taken.",
     ),
     sa.Column("children", sa.Integer(), comment="How many runs it has started, if any; 0 if others wait for it alone."),
-    sa.Column("started_at", _Time),
-    sa.Column("last_claimed_at", _Time),
-    sa.Column("finished_at", _Time),
-    sa.Column("due_at", _Time),
-    sa.Column("news_at", _Time, comment="When its last arrival came; the next is later, whatever the clock says."),
+    sa.Column("started_at", Time),
+    sa.Column("last_claimed_at", Time),
+    sa.Column("finished_at", Time),
+    sa.Column("due_at", Time),
+    sa.Column("news_at", Time, comment="When its last arrival came; the next is later, whatever the clock says."),
     sa.Column("cancel_seq", sa.Integer(), comment="The number of the arrival that cancels it."),
     sa.Column("session_id", UUID()),
     sa.Column("state", sa.Text(), nullable=False),
@@ -108,8 +81,11 @@ runs = sa.Table(
         sa.Integer(),
         comment="The number of the arrival that wakes it at the latest, if it waits for several ends.",
     ),
-    sa.Column("began_at", _Time, comment="The first claim of its generation; of its first that is started_at."),
+    sa.Column("began_at", Time, comment="The first claim of its generation; of its first that is started_at."),
     sa.Column("fired", sa.LargeBinary(), comment="The slot of the schedule that it is of, if it is of one."),
+    sa.Column(
+        "imported", sa.LargeBinary(), comment="Where it was exported from, if it was imported: it is never claimed."
+    ),
     postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"},
 )
 # A claim walks this index from the left for each of its routes and stops after `limit` rows.
@@ -157,7 +133,7 @@ listing = sa.Table(
     "listing",
     metadata,
     sa.Column("namespace", sa.Text(), nullable=False),
-    sa.Column("created_at", _Time, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
     sa.Column("run_id", UUID(), nullable=False),
     sa.Column("number", sa.BigInteger(), sa.Identity(always=True), nullable=False),
     sa.Column("tail", sa.Integer(), nullable=False, comment="The last 8 digits of the id."),
@@ -184,9 +160,9 @@ children = sa.Table(
     sa.Column("generation", sa.Integer(), nullable=False, comment="Of the parent: an end is told to no other."),
     sa.Column("owned", sa.Boolean(), nullable=False, comment="Whether the start has made the run."),
     sa.Column("parent_close", sa.Text(), nullable=False, comment="cancel, abandon or wait."),
-    sa.Column("created_at", _Time, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
     sa.Column(
-        "before", sa.Integer(), nullable=False, server_default=_zero, comment="How many its parent had started before."
+        "before", sa.Integer(), nullable=False, server_default=ZERO, comment="How many its parent had started before."
     ),
     comment="A row for each start of a child: the run that it made, or the one with its key that it found.",
 )
@@ -232,7 +208,7 @@ labels = sa.Table(
     sa.Column("namespace", sa.Text(), nullable=False),
     sa.Column("name", sa.Text(), nullable=False),
     sa.Column("value", sa.Text(), nullable=False),
-    sa.Column("created_at", _Time, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
     sa.Column("run_id", UUID(), nullable=False),
     comment="A row for each label of a run, inserted with it.",
 )
@@ -245,91 +221,24 @@ ended = sa.Table(
     sa.Column("workflow", sa.Text(), nullable=False),
     sa.Column("version", sa.Text(), nullable=False),
     sa.Column("state", sa.Text(), nullable=False),
-    sa.Column("created_at", _Time, nullable=False, comment="The run's, since lists are in that order."),
+    sa.Column("created_at", Time, nullable=False, comment="The run's, since lists are in that order."),
     sa.Column("run_id", UUID(), nullable=False),
     comment="Runs in a terminal state, inserted with their end: lists and counts by state.",
 )
 sa.Index("ended_state", ended.c.namespace, ended.c.workflow, ended.c.version, ended.c.state, ended.c.created_at)
 
-keys = sa.Table(
-    "keys",
-    metadata,
-    sa.Column("namespace", sa.Text(), primary_key=True),
-    sa.Column("workflow", sa.Text(), primary_key=True),
-    sa.Column("key", sa.Text(), primary_key=True),
-    sa.Column("run_id", UUID(), nullable=False),
-    sa.Column("digest", sa.Text()),
-    comment="Which run holds an idempotency key.",
-)
-
 deadlines = sa.Table(
     "deadlines",
     metadata,
     sa.Column("run_id", UUID(), primary_key=True),
-    sa.Column(
-        "at", _Time, comment="By when the run must have ended; null if it need not, or a cancel has come before."
-    ),
+    sa.Column("at", Time, comment="By when the run must have ended; null if it need not, or a cancel has come before."),
     sa.Column("grace", sa.Interval(), comment="How long it may take to end when it was told to, if that was said."),
     sa.Column("told_seq", sa.BigInteger(), comment="The number of the arrival that told it so; 0 if it knew before."),
-    sa.Column("look_at", _Time, comment="When to look at the run; null when no more, or not before it is resumed."),
+    sa.Column("look_at", Time, comment="When to look at the run; null when no more, or not before it is resumed."),
     sa.Column("timeout", sa.Interval(), comment="From when it may start: its retry has as long."),
     comment="Of each run with a timeout when that passes, inserted with it.",
 )
 sa.Index("deadlines_look", deadlines.c.look_at, postgresql_where=sa.text("look_at IS NOT NULL"))
-
-schedules = sa.Table(
-    "schedules",
-    metadata,
-    sa.Column("id", UUID(), primary_key=True),
-    sa.Column("namespace", sa.Text(), nullable=False),
-    sa.Column("name", sa.Text(), nullable=False),
-    sa.Column("project", sa.Text(), comment="The manifest that owns it, if one does."),
-    sa.Column("workflow", sa.Text(), nullable=False),
-    sa.Column("version", sa.Text(), nullable=False),
-    sa.Column("input", sa.LargeBinary(), nullable=False),
-    sa.Column("spec", sa.LargeBinary(), nullable=False),
-    sa.Column("options", sa.LargeBinary(), nullable=False),
-    sa.Column("created_at", _Time, nullable=False, server_default=_now),
-    sa.Column("updated_at", _Time, nullable=False, server_default=_now),
-    sa.Column("revision", sa.BigInteger(), nullable=False, server_default=sa.text("1")),
-    sa.Column("paused", sa.Boolean(), nullable=False, server_default=sa.false()),
-    sa.Column("vanished", sa.Boolean(), nullable=False, server_default=sa.false()),
-    sa.Column("note", sa.Text()),
-    sa.Column("zones", sa.Text(), nullable=False, comment="The zone data by which due_at was found."),
-    sa.Column("decided_us", sa.BigInteger(), nullable=False, comment="All slots up to this one are decided."),
-    sa.Column("due_at", _Time, comment="When to look at it next; null if there is nothing to look for."),
-    sa.Column("last_completed_us", sa.BigInteger()),
-    sa.UniqueConstraint("namespace", "name"),
-    comment="What enqueues runs by itself. Who changes one holds its row.",
-    postgresql_with={"fillfactor": "80"},
-)
-sa.Index(
-    "schedules_owned",
-    schedules.c.namespace,
-    schedules.c.project,
-    schedules.c.name,
-    postgresql_where=sa.text("project IS NOT NULL"),
-)
-sa.Index("schedules_due", schedules.c.due_at, postgresql_where=sa.text("due_at IS NOT NULL"))
-
-slots = sa.Table(
-    "slots",
-    metadata,
-    sa.Column("schedule_id", UUID(), primary_key=True),
-    sa.Column("kind", sa.Text(), primary_key=True, comment="slot, trigger or backfill."),
-    sa.Column("slot_us", sa.BigInteger(), primary_key=True, autoincrement=False),
-    sa.Column("result", sa.Text(), nullable=False, comment="started, queued, skipped, missed or failed."),
-    sa.Column("at", _Time, nullable=False, server_default=_now),
-    sa.Column("reason", sa.Text()),
-    sa.Column("run_id", UUID()),
-    sa.Column("is_open", sa.Boolean(), nullable=False, comment="Whether its run, or what came of it, may go on."),
-    sa.Column("until_us", sa.BigInteger(), comment="Up to where slots in a row were missed for one reason."),
-    sa.Column("count", sa.Integer(), nullable=False, server_default=sa.text("1")),
-    comment="A row for each slot that was decided: one run each, whoever fires it.",
-)
-sa.Index("slots_at", slots.c.schedule_id, slots.c.at)
-# Those whose runs go on, and those that wait for these.
-sa.Index("slots_open", slots.c.schedule_id, slots.c.slot_us, postgresql_where=sa.text("is_open OR result = 'queued'"))
 
 inbox = sa.Table(
     "inbox",
@@ -373,7 +282,7 @@ journal = sa.Table(
     "journal",
     metadata,
     sa.Column("run_id", UUID(), primary_key=True),
-    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False, server_default=_zero),
+    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False, server_default=ZERO),
     sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
     sa.Column("ok", sa.Boolean(), nullable=False),
     sa.Column("turns_taken", sa.Integer()),
@@ -395,7 +304,7 @@ task_counts = sa.Table(
     "task_counts",
     metadata,
     sa.Column("run_id", UUID(), primary_key=True),
-    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False, server_default=_zero),
+    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False, server_default=ZERO),
     sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
     sa.Column("tasks", sa.Integer(), nullable=False),
     comment="How many of a journal's first seq entries are tasks': a row now and then, so that few are left to count.",
@@ -405,16 +314,18 @@ attempts = sa.Table(
     "attempts",
     metadata,
     sa.Column("run_id", UUID(), primary_key=True),
-    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False, server_default=_zero),
+    sa.Column("generation", sa.Integer(), primary_key=True, autoincrement=False, server_default=ZERO),
     sa.Column("key", sa.Text(), primary_key=True),
     sa.Column("attempt", sa.Integer(), primary_key=True, autoincrement=False),
-    sa.Column("at", _Time, nullable=False, server_default=_now),
+    sa.Column("at", Time, nullable=False, server_default=NOW),
     sa.Column("next_at_us", sa.BigInteger()),
     sa.Column("error", sa.LargeBinary()),
     sa.Column("epoch", sa.Integer(), nullable=False),
     sa.Column("journal_length", sa.Integer(), nullable=False),
     sa.Column("details", sa.LargeBinary(), comment="What its last heartbeat said."),
     sa.Column("details_at_us", sa.BigInteger()),
+    sa.Column("started_us", sa.BigInteger()),
+    sa.Column("arguments", sa.LargeBinary()),
     comment="Tries of tasks that were not final; error is null for the start of an at_most_once task.",
 )
 
@@ -423,7 +334,7 @@ run_history = sa.Table(
     metadata,
     sa.Column("run_id", UUID(), primary_key=True),
     sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
-    sa.Column("at", _Time, nullable=False, server_default=_now),
+    sa.Column("at", Time, nullable=False, server_default=NOW),
     sa.Column("move", sa.Text(), nullable=False),
     sa.Column("reason", sa.Text()),
     sa.Column("actor", sa.Text()),
@@ -432,55 +343,4 @@ run_history = sa.Table(
         sa.Integer(),
         comment="The journal's length when this happened; null where it is that of the event before.",
     ),
-)
-
-sessions = sa.Table(
-    "sessions",
-    metadata,
-    sa.Column("id", UUID(), primary_key=True),
-    sa.Column("namespace", sa.Text(), nullable=False),
-    sa.Column("worker", sa.Text(), nullable=False),
-    sa.Column("ttl", sa.Interval(), nullable=False),
-    sa.Column("opened_at", _Time, nullable=False, server_default=_now),
-    # No index on it: each renewal changes it, and a heap-only update is then all there is to do.
-    sa.Column("expires_at", _Time, nullable=False),
-    sa.Column("closed_at", _Time),
-    postgresql_with={"fillfactor": "50"},
-)
-
-session_routes = sa.Table(
-    "session_routes",
-    metadata,
-    sa.Column("session_id", UUID(), primary_key=True),
-    sa.Column("workflow", sa.Text(), primary_key=True),
-    sa.Column("version", sa.Text(), primary_key=True),
-    sa.Column("namespace", sa.Text(), nullable=False),
-    comment="What each session serves; only ever added to, while it lives.",
-)
-# Whether a route is served is asked at each status of a queued run, however many sessions there are.
-sa.Index("session_routes_served", session_routes.c.namespace, session_routes.c.workflow, session_routes.c.version)
-
-routes = sa.Table(
-    "routes",
-    metadata,
-    sa.Column("namespace", sa.Text(), primary_key=True),
-    sa.Column("workflow", sa.Text(), primary_key=True),
-    sa.Column("version", sa.Text(), primary_key=True),
-    sa.Column("parameters", sa.LargeBinary()),
-    sa.Column("task_names", JSONB()),
-    sa.Column("timeout_us", sa.BigInteger(), comment="Of its runs, unless their own options have one."),
-    sa.Column("cancel_timeout_us", sa.BigInteger()),
-    sa.Column("events", sa.LargeBinary(), comment="The schemas of those that it declares, by name."),
-    sa.Column("event_names", ARRAY(sa.Text()), comment="All that its runs take; null if they take any."),
-    sa.Column("created_at", _Time, nullable=False, server_default=_now),
-    sa.Column("registered_at", _Time, comment="When a worker last registered it; null if only ever enqueued."),
-)
-
-sweeps = sa.Table(
-    "sweeps",
-    metadata,
-    sa.Column("one", sa.Boolean(), primary_key=True, server_default=sa.true()),
-    sa.Column("swept_at", _Time, nullable=False, server_default=_now),
-    sa.CheckConstraint("one", name="sweeps_one_row"),
-    comment="When any daemon last looked for dead sessions; a gap means that nobody could, see the rescuer.",
 )

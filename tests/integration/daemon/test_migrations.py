@@ -15,7 +15,9 @@ from alembic.migration import MigrationContext
 from aiki.core.errors import ConfigError, Unavailable
 from aikid.store import migrate
 from aikid.store.fates import Fate, of_error
-from aikid.store.tables import SCHEMA, metadata, runs
+from aikid.store.schema import SCHEMA
+from aikid.store.standing_tables import metadata
+from aikid.store.tables import runs
 from tests.servers import Postgres
 
 

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from aikid.store.tables import SCHEMA, metadata
+from aikid.store.schema import SCHEMA
+from aikid.store.standing_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

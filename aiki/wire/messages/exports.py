@@ -1,0 +1,42 @@
+"""Own the messages by which a run leaves the database whole, to be replayed or looked at elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Raw, Struct
+
+from aiki.core.states import State
+from aiki.wire.limits import LIST_ITEMS
+from aiki.wire.messages.base import NONE, Request, Text
+from aiki.wire.messages.workers import Claimed
+
+
+class Exported(Struct, omit_defaults=True):
+    """A run as a claim would bring it, without a claim: `run.fence` has the number of its last one and no claim_id.
+
+    What of journal, tries and ends of children does not come along is read by `Page` and `Inbox`, as a worker does.
+    """
+
+    run: Claimed
+    state: State
+    finished_at: int | None = None
+    output: Raw = NONE
+    error: Raw = NONE
+    why: str | None = None
+
+
+class ExportReply(Struct, omit_defaults=True):
+    """The runs that were found; of the last `rest` ids of the request nothing is said, since it did not fit."""
+
+    runs: list[Exported]
+    now: int
+    rest: int = 0
+
+
+class Export(Request[ExportReply]):
+    """Read runs as their next claims would find them. Nothing changes."""
+
+    op = "export"
+    reply = ExportReply
+    ids: Annotated[list[Text], Meta(max_length=LIST_ITEMS)]

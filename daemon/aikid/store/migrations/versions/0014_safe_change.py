@@ -1,0 +1,80 @@
+"""What was called with what and when, keys of tasks across runs, retention, imported runs, and what routes are made of.
+
+What a run's tasks were called with stands beside what they came to. A key of a task may be one for all runs of a
+workflow, or of a namespace: then its row says who has it, or what it has come to. Of keys of runs that are deleted the
+row stays for its own time.
+"""
+
+from alembic import op
+
+revision = "0014"
+down_revision = "0013"
+
+_STATEMENTS = (
+    "ALTER TABLE aiki.attempts ADD started_us bigint, ADD arguments bytea",
+    "ALTER TABLE aiki.runs ADD imported bytea",
+    "COMMENT ON COLUMN aiki.runs.imported IS 'Where it was exported from, if it was imported: it is never claimed.'",
+    "ALTER TABLE aiki.keys ADD expires_at timestamptz",
+    "COMMENT ON COLUMN aiki.keys.expires_at IS 'Until when it is held though its run is gone; null before that.'",
+    "CREATE INDEX keys_expiring ON aiki.keys (expires_at) WHERE expires_at IS NOT NULL",
+    "ALTER TABLE aiki.routes ADD fingerprint text, ADD fingerprint_at timestamptz, ADD retention bytea",
+    "COMMENT ON COLUMN aiki.routes.fingerprint IS 'Of the code that last registered it.'",
+    "COMMENT ON COLUMN aiki.routes.fingerprint_at IS 'Since when that is its code.'",
+    "COMMENT ON COLUMN aiki.routes.retention IS 'How long its ended runs are kept, if the code says so.'",
+    """
+    CREATE TABLE aiki.retention (
+      namespace text NOT NULL,
+      workflow text NOT NULL,
+      project text,
+      periods bytea NOT NULL,
+      PRIMARY KEY (namespace, workflow)
+    )
+    """,
+    "COMMENT ON TABLE aiki.retention IS 'How long ended runs of a workflow are kept, by state, as manifests say.'",
+    """
+    CREATE TABLE aiki.task_keys (
+      namespace text NOT NULL,
+      scope text NOT NULL,
+      task text NOT NULL,
+      key text NOT NULL,
+      generation integer NOT NULL,
+      is_free boolean NOT NULL DEFAULT false,
+      run_id uuid NOT NULL,
+      session_id uuid,
+      digest text NOT NULL,
+      call text NOT NULL,
+      done_at timestamptz,
+      expires_at timestamptz,
+      value bytea,
+      PRIMARY KEY (namespace, scope, task, key)
+    )
+    """,
+    "COMMENT ON TABLE aiki.task_keys IS 'Idempotency keys of tasks across runs: who has each, or what it has come to.'",
+    "COMMENT ON COLUMN aiki.task_keys.scope IS 'The workflow whose runs share it; empty for all of the namespace.'",
+    "COMMENT ON COLUMN aiki.task_keys.is_free IS 'Whether its owner has given it back.'",
+    "COMMENT ON COLUMN aiki.task_keys.session_id IS 'In which a try may still run that its owner has left.'",
+    "COMMENT ON COLUMN aiki.task_keys.call IS 'The key of the owner''s call in its journal.'",
+    "CREATE INDEX task_keys_expiring ON aiki.task_keys (expires_at) WHERE expires_at IS NOT NULL",
+    "CREATE INDEX task_keys_owned ON aiki.task_keys (run_id) WHERE done_at IS NULL",
+    """
+    CREATE TABLE aiki.task_key_waiters (
+      namespace text NOT NULL,
+      scope text NOT NULL,
+      task text NOT NULL,
+      key text NOT NULL,
+      run_id uuid NOT NULL,
+      call text NOT NULL,
+      at timestamptz NOT NULL DEFAULT aiki.now(),
+      told_at timestamptz,
+      PRIMARY KEY (namespace, scope, task, key, run_id)
+    )
+    """,
+    "COMMENT ON TABLE aiki.task_key_waiters IS 'Runs that wait for a key of a task that another run has.'",
+    "CREATE INDEX task_key_waiters_run ON aiki.task_key_waiters (run_id)",
+)
+
+
+def upgrade() -> None:
+    """Add them."""
+    for statement in _STATEMENTS:
+        op.execute(statement)

@@ -1,0 +1,188 @@
+"""Own the tables of what stands beside runs: keys, retention, schedules, workers and their routes."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+from aikid.store import tables
+from aikid.store.schema import NOW, Time
+
+metadata = tables.runs.metadata
+"""That of all tables: these, and those of runs."""
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("namespace", sa.Text(), primary_key=True),
+    sa.Column("workflow", sa.Text(), primary_key=True),
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("run_id", UUID(), nullable=False),
+    sa.Column("digest", sa.Text()),
+    sa.Column("expires_at", Time, comment="Until when it is held though its run is gone; null before that."),
+    comment="Which run holds an idempotency key.",
+)
+sa.Index("keys_expiring", keys.c.expires_at, postgresql_where=sa.text("expires_at IS NOT NULL"))
+
+retention = sa.Table(
+    "retention",
+    metadata,
+    sa.Column("namespace", sa.Text(), primary_key=True),
+    sa.Column("workflow", sa.Text(), primary_key=True),
+    sa.Column("project", sa.Text()),
+    sa.Column("periods", sa.LargeBinary(), nullable=False),
+    comment="How long ended runs of a workflow are kept, by state, as manifests say.",
+)
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("id", UUID(), primary_key=True),
+    sa.Column("namespace", sa.Text(), nullable=False),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("project", sa.Text(), comment="The manifest that owns it, if one does."),
+    sa.Column("workflow", sa.Text(), nullable=False),
+    sa.Column("version", sa.Text(), nullable=False),
+    sa.Column("input", sa.LargeBinary(), nullable=False),
+    sa.Column("spec", sa.LargeBinary(), nullable=False),
+    sa.Column("options", sa.LargeBinary(), nullable=False),
+    sa.Column("created_at", Time, nullable=False, server_default=NOW),
+    sa.Column("updated_at", Time, nullable=False, server_default=NOW),
+    sa.Column("revision", sa.BigInteger(), nullable=False, server_default=sa.text("1")),
+    sa.Column("paused", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("vanished", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("note", sa.Text()),
+    sa.Column("zones", sa.Text(), nullable=False, comment="The zone data by which due_at was found."),
+    sa.Column("decided_us", sa.BigInteger(), nullable=False, comment="All slots up to this one are decided."),
+    sa.Column("due_at", Time, comment="When to look at it next; null if there is nothing to look for."),
+    sa.Column("last_completed_us", sa.BigInteger()),
+    sa.UniqueConstraint("namespace", "name"),
+    comment="What enqueues runs by itself. Who changes one holds its row.",
+    postgresql_with={"fillfactor": "80"},
+)
+sa.Index(
+    "schedules_owned",
+    schedules.c.namespace,
+    schedules.c.project,
+    schedules.c.name,
+    postgresql_where=sa.text("project IS NOT NULL"),
+)
+sa.Index("schedules_due", schedules.c.due_at, postgresql_where=sa.text("due_at IS NOT NULL"))
+
+slots = sa.Table(
+    "slots",
+    metadata,
+    sa.Column("schedule_id", UUID(), primary_key=True),
+    sa.Column("kind", sa.Text(), primary_key=True, comment="slot, trigger or backfill."),
+    sa.Column("slot_us", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("result", sa.Text(), nullable=False, comment="started, queued, skipped, missed or failed."),
+    sa.Column("at", Time, nullable=False, server_default=NOW),
+    sa.Column("reason", sa.Text()),
+    sa.Column("run_id", UUID()),
+    sa.Column("is_open", sa.Boolean(), nullable=False, comment="Whether its run, or what came of it, may go on."),
+    sa.Column("until_us", sa.BigInteger(), comment="Up to where slots in a row were missed for one reason."),
+    sa.Column("count", sa.Integer(), nullable=False, server_default=sa.text("1")),
+    comment="A row for each slot that was decided: one run each, whoever fires it.",
+)
+sa.Index("slots_at", slots.c.schedule_id, slots.c.at)
+# Those whose runs go on, and those that wait for these.
+sa.Index("slots_open", slots.c.schedule_id, slots.c.slot_us, postgresql_where=sa.text("is_open OR result = 'queued'"))
+
+task_keys = sa.Table(
+    "task_keys",
+    metadata,
+    sa.Column("namespace", sa.Text(), primary_key=True),
+    sa.Column(
+        "scope",
+        sa.Text(),
+        primary_key=True,
+        comment="The workflow whose runs share it; empty for all of the namespace.",
+    ),
+    sa.Column("task", sa.Text(), primary_key=True),
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("generation", sa.Integer(), nullable=False),
+    sa.Column(
+        "is_free",
+        sa.Boolean(),
+        nullable=False,
+        server_default=sa.false(),
+        comment="Whether its owner has given it back.",
+    ),
+    sa.Column("run_id", UUID(), nullable=False),
+    sa.Column("session_id", UUID(), comment="In which a try may still run that its owner has left."),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("call", sa.Text(), nullable=False, comment="The key of the owner's call in its journal."),
+    sa.Column("done_at", Time),
+    sa.Column("expires_at", Time),
+    sa.Column("value", sa.LargeBinary()),
+    comment="Idempotency keys of tasks across runs: who has each, or what it has come to.",
+)
+sa.Index("task_keys_expiring", task_keys.c.expires_at, postgresql_where=sa.text("expires_at IS NOT NULL"))
+sa.Index("task_keys_owned", task_keys.c.run_id, postgresql_where=sa.text("done_at IS NULL"))
+
+task_key_waiters = sa.Table(
+    "task_key_waiters",
+    metadata,
+    sa.Column("namespace", sa.Text(), primary_key=True),
+    sa.Column("scope", sa.Text(), primary_key=True),
+    sa.Column("task", sa.Text(), primary_key=True),
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("call", sa.Text(), nullable=False),
+    sa.Column("at", Time, nullable=False, server_default=NOW),
+    sa.Column("told_at", Time),
+    comment="Runs that wait for a key of a task that another run has.",
+)
+sa.Index("task_key_waiters_run", task_key_waiters.c.run_id)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", UUID(), primary_key=True),
+    sa.Column("namespace", sa.Text(), nullable=False),
+    sa.Column("worker", sa.Text(), nullable=False),
+    sa.Column("ttl", sa.Interval(), nullable=False),
+    sa.Column("opened_at", Time, nullable=False, server_default=NOW),
+    # No index on it: each renewal changes it, and a heap-only update is then all there is to do.
+    sa.Column("expires_at", Time, nullable=False),
+    sa.Column("closed_at", Time),
+    postgresql_with={"fillfactor": "50"},
+)
+
+session_routes = sa.Table(
+    "session_routes",
+    metadata,
+    sa.Column("session_id", UUID(), primary_key=True),
+    sa.Column("workflow", sa.Text(), primary_key=True),
+    sa.Column("version", sa.Text(), primary_key=True),
+    sa.Column("namespace", sa.Text(), nullable=False),
+    comment="What each session serves; only ever added to, while it lives.",
+)
+# Whether a route is served is asked at each status of a queued run, however many sessions there are.
+sa.Index("session_routes_served", session_routes.c.namespace, session_routes.c.workflow, session_routes.c.version)
+
+routes = sa.Table(
+    "routes",
+    metadata,
+    sa.Column("namespace", sa.Text(), primary_key=True),
+    sa.Column("workflow", sa.Text(), primary_key=True),
+    sa.Column("version", sa.Text(), primary_key=True),
+    sa.Column("parameters", sa.LargeBinary()),
+    sa.Column("task_names", JSONB()),
+    sa.Column("timeout_us", sa.BigInteger(), comment="Of its runs, unless their own options have one."),
+    sa.Column("cancel_timeout_us", sa.BigInteger()),
+    sa.Column("events", sa.LargeBinary(), comment="The schemas of those that it declares, by name."),
+    sa.Column("event_names", ARRAY(sa.Text()), comment="All that its runs take; null if they take any."),
+    sa.Column("created_at", Time, nullable=False, server_default=NOW),
+    sa.Column("registered_at", Time, comment="When a worker last registered it; null if only ever enqueued."),
+    sa.Column("fingerprint", sa.Text(), comment="Of the code that last registered it."),
+    sa.Column("fingerprint_at", Time, comment="Since when that is its code."),
+    sa.Column("retention", sa.LargeBinary(), comment="How long its ended runs are kept, if the code says so."),
+)
+
+sweeps = sa.Table(
+    "sweeps",
+    metadata,
+    sa.Column("one", sa.Boolean(), primary_key=True, server_default=sa.true()),
+    sa.Column("swept_at", Time, nullable=False, server_default=NOW),
+    sa.CheckConstraint("one", name="sweeps_one_row"),
+    comment="When any daemon last looked for dead sessions; a gap means that nobody could, see the rescuer.",
+)
