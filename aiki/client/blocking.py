@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aiki.client.named import NamedCall
     from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
     from aiki.client.sending import SendOutcome
+    from aiki.client.storage import StorageUse
     from aiki.client.workflows import RegisteredWorkflows, WorkflowInfo
     from aiki.core.errors import AikiError
     from aiki.core.states import State
@@ -209,6 +210,10 @@ class BlockingRuns:
     def find(self, reference: str) -> str:
         """Return the id of the run that is meant; as `Runs.find`."""
         return self._portal.call(self._runs.find, reference)
+
+    def storage(self) -> StorageUse:
+        """Return how much the tables take up, and which workflows' runs; as `Runs.storage`."""
+        return self._portal.call(self._runs.storage)
 
     def summary(self) -> NamespaceSummary:
         """Return how many runs are in which state, and how many workers are alive."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec.structs import replace
 
@@ -28,6 +28,9 @@ from aiki.definitions.status import RunStatus
 from aiki.inside.event import Event
 from aiki.wire import messages
 from aiki.wire.messages import Find, History, HistoryItem, Input, Pause, Resume, Summary, Wake
+
+if TYPE_CHECKING:
+    from aiki.client.storage import StorageUse
 
 V = TypeVar("V")
 
@@ -398,6 +401,12 @@ class Runs:
         if len(ids) > 1:
             raise UsageError(f"{reference!r} matches several runs: {', '.join(ids)}")
         return ids[0]
+
+    async def storage(self) -> StorageUse:
+        """Return how much the tables take up, and which workflows' runs: by a sample, where there are many."""
+        from aiki.client.storage import storage  # few programs look at it
+
+        return await storage(self._wire)
 
     async def summary(self) -> NamespaceSummary:
         """Return how many runs are in which state, by workflow and version, and how many workers are alive."""

@@ -42,6 +42,8 @@ UNIT_BYTES: Final = 400
 """A unit beside its entries and tries."""
 SUMMARY_ROW_BYTES: Final = 256
 """One count; names and versions are tokens, so all weigh alike."""
+SIZE_BYTES: Final = 320
+"""What a table, or the runs of a workflow, take up."""
 _TEXT_BYTES: Final = 6
 """A character at most: `\\u0000`."""
 _RUN_BYTES: Final = 768

@@ -43,6 +43,7 @@ from aiki.wire.messages import (
     ShowSchedule,
     Status,
     StatusReply,
+    Storage,
     Summary,
     TriggerSchedule,
     Wake,
@@ -63,6 +64,7 @@ from aikid.engine import (
     schedule_reads,
     schedules,
     sessions,
+    sizes,
     status,
     triggers,
 )
@@ -260,6 +262,11 @@ async def _read(s: Services, calls: Calls) -> Done[Any]:
     return Done([await reads.answer(s.pool, namespace, request, room=s.bus.room)])
 
 
+async def _storage(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await sizes.storage(s.pool, namespace, request, room=s.bus.room)])
+
+
 def _check_watch(request: Watch) -> None:
     check_request(request)
     if not may_reply(request.inbox):
@@ -315,6 +322,7 @@ TABLE: Final = (
     Op(History, _READ, _history),
     Op(Input, _READ, _read),
     Op(Summary, _READ, _read),
+    Op(Storage, _READ, _storage),
     Op(Workflows, _READ, _read),
     Op(ListSchedules, _READ, _read_schedules, check=check_schedules),
     Op(ShowSchedule, _READ, _read_schedules, check=check_schedules),

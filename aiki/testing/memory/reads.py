@@ -18,10 +18,13 @@ from aiki.wire.messages import (
     FindReply,
     Input,
     InputReply,
+    Storage,
+    StorageReply,
     Summary,
     SummaryReply,
     SummaryRow,
     Workflows,
+    WorkflowSize,
     WorkflowsReply,
 )
 
@@ -70,6 +73,19 @@ def summary(store: Store, request: Summary) -> SummaryReply:
     rows = [_row(*counted) for counted in sorted(counts.items()) if counted[0][:2] in routes]
     workers = sum(session.is_alive for session in store.sessions.values())
     return SummaryReply(rows, workers, cursor)
+
+
+def storage(store: Store, request: Storage) -> StorageReply:
+    """Say how many runs there are of each workflow, and what their payloads take up: there are no tables."""
+    found: dict[str, WorkflowSize] = {}
+    for run in store.runs.values():
+        one = found.setdefault(run.workflow, WorkflowSize(run.workflow, 0, 0))
+        one.runs += 1
+        one.ended += run.state in TERMINAL
+        one.bytes += len(run.input) + len(run.output)
+    largest = sorted(found.values(), key=lambda one: (-one.bytes, one.workflow))
+    count = len(store.runs)
+    return StorageReply([], largest[: request.most], count, count, is_whole=True)
 
 
 def _row(of: tuple[str, str, State], count: int) -> SummaryRow:

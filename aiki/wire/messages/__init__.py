@@ -80,6 +80,7 @@ from aiki.wire.messages.schedules import (
     Spec,
     TriggerSchedule,
 )
+from aiki.wire.messages.storage import Storage, StorageReply, TableSize, WorkflowSize
 from aiki.wire.messages.workers import (
     Claim,
     Claimed,
@@ -193,9 +194,12 @@ __all__ = [
     "Status",
     "StatusReply",
     "StopOp",
+    "Storage",
+    "StorageReply",
     "Summary",
     "SummaryReply",
     "SummaryRow",
+    "TableSize",
     "TaskProgress",
     "TimerAsk",
     "Told",
@@ -203,6 +207,7 @@ __all__ = [
     "Unit",
     "Wake",
     "Watch",
+    "WorkflowSize",
     "Workflows",
     "WorkflowsReply",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from aiki import UsageError
 from aiki_cli import exits, options
 from aiki_cli.session import Session
 from aiki_cli.words import suggestions
@@ -33,13 +34,24 @@ async def status(
     exit_status: Annotated[
         bool, typer.Option("--exit-status", help="Exit by the runs' states: as `aiki wait`, 8 if still going.")
     ] = False,
+    storage: Annotated[
+        bool, typer.Option("--storage", help="Show what the runs take up, by table and by workflow.")
+    ] = False,
 ) -> Found:
     """Show runs, or a summary of all.
 
     TSV columns: id, state, workflow, version, created_at, started_at, finished_at, due_at, attempt, claims, tasks, key,
     why (or how far a task is). Of the summary: workflow, version, state, runs (10000+ for more that have ended).
+    Of --storage: table or workflow, name, runs or rows, bytes, index bytes, ended, and what retention would free: runs,
+    bytes.
     """
     client = await session.client()
+    if storage:
+        from aiki_cli.view import storage as shown
+
+        if references or watch or exit_status:
+            raise UsageError("it is of all runs, as they are now: name no RUN, --watch or --exit-status with it")
+        return shown.rows(await client.runs.storage())
     if not references:
         from aiki_cli.view import summary
         from aiki_cli.view.found import Pages

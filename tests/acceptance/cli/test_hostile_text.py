@@ -140,7 +140,17 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
                     for run in request["runs"]
                 ]
             }
-    return answer_of_schedules(op, request)
+    return answer_of_insight(op) or answer_of_schedules(op, request)
+
+
+def answer_of_insight(op: str) -> dict[str, Any] | None:
+    """Return the same of what people look into, None of other operations."""
+    match op:
+        case "storage":
+            size = {"workflow": EVIL, "runs": 1, "bytes": 1, "ended": 1, "free_runs": 1, "free_bytes": 1}
+            table = {"name": EVIL, "rows": 1, "bytes": 1, "index_bytes": 1}
+            return {"tables": [table], "workflows": [size], "sampled": 1, "population": 1}
+    return None
 
 
 class HostileDaemon:
@@ -207,6 +217,7 @@ READING = [
     ["status", RUN_ID, "--watch"],
     ["status", RUN_ID, RUN_ID[::-1], "--watch"],
     ["status", "several"],
+    ["status", "--storage"],
     ["wait", RUN_ID],
     ["wait", RUN_ID, "workflow@key"],
     ["run", "list"],

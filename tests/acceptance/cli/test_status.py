@@ -138,6 +138,22 @@ def test_the_summary_counts_runs_and_workers(aiki, own):
     assert sorted(aiki("status", env=own).lines) == ["hello\t1\tcompleted\t3", "hello\t1\tscheduled\t1"]
 
 
+def test_what_runs_take_up_is_shown_by_table_and_by_workflow(aiki, own, environment, flows, worker):
+    for _ in range(3):
+        aiki("enqueue", "hello", "--wait", env=own)
+    found = aiki("status", "--storage", "-o", "json", env=own).json
+    (size,) = found["workflows"]
+    assert (size["workflow"], size["runs"], size["ended"], size["free_runs"]) == ("hello", 3, 3, 0)
+    assert found["exact"]
+    assert sum(table["bytes"] + table["index_bytes"] for table in found["tables"]) == found["total_bytes"]
+    kinds = {line.split("\t")[0] for line in aiki("status", "--storage", env=own).lines}
+    assert kinds == {"table", "workflow"}
+    shown = on_a_terminal([*AIKI, "status", "--storage"], {**environment, **own}, str(flows))
+    assert "RETENTION FREES" in shown
+    assert "hello" in shown
+    assert aiki("status", "--storage", "--watch", env=own).code == 2
+
+
 def test_a_terminal_gets_a_table_and_no_colour_if_asked(environment, flows, aiki, worker):
     aiki("enqueue", "hello", "--wait")
     shown = on_a_terminal([*AIKI, "run", "list"], {**environment, "TERM": "xterm-256color"}, str(flows))

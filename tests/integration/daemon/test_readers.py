@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from aiki.core.states import Move, State
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
-from aiki.wire.messages import End, Find, FindReply, ListReply, ListRuns, Request, Route, Summary
-from aikid.engine import reads, status
+from aiki.wire.messages import End, Find, FindReply, ListReply, ListRuns, Request, Route, Storage, Summary
+from aikid.engine import reads, sizes, status
+from aikid.store.sizes import LOOKED_INTO, OF_RUNS, PAGES
 from bench import finished
 from bench.finished import NAMESPACE, OTHER, VERSION, WORKFLOWS
 from tests.integration.daemon.costing import CountingPool
@@ -163,3 +164,19 @@ async def test_a_status_costs_the_same_whether_many_have_ended_or_none(pool: Cou
     assert {run.tasks for run in found.values()} == {1}
     # One level more in each of the two trees, and the entry.
     assert pool.buffers <= few.buffers + 4 * SHOWN
+
+
+async def test_what_runs_take_up_is_told_by_a_sample_of_them(pool: CountingPool) -> None:
+    """However many there are: so many pages of runs, and of some of these runs what else they have."""
+    pool.buffers = 0
+    reply = await sizes.storage(pool, NAMESPACE, Storage(), room=MESSAGE_BYTES)
+    assert pool.buffers <= 2 * PAGES + PER_RUN * LOOKED_INTO * len(OF_RUNS) // 2 + 500, pool.plans
+    assert not reply.is_whole
+    assert reply.sampled < RUNS / 10
+    assert 0.9 * RUNS < reply.population < 1.1 * RUNS
+    assert {one.workflow for one in reply.workflows} == set(WORKFLOWS)
+    assert 0.8 * RUNS * 0.9 < sum(one.runs for one in reply.workflows) < 1.1 * RUNS
+    assert 0.95 <= sum(one.ended for one in reply.workflows) / sum(one.runs for one in reply.workflows) <= 1
+    whole = sum(one.bytes + one.index_bytes for one in reply.tables)
+    assert 0.7 * whole < sum(one.bytes for one in reply.workflows) <= whole
+    assert reply.tables[0].name == "runs"

@@ -33,6 +33,7 @@ from aiki.wire.messages import (
     SendOp,
     Sent,
     Status,
+    Storage,
     Summary,
     Unit,
     Wake,
@@ -70,6 +71,7 @@ GOOD: list[Request[Any]] = [
     Input(ID),
     Find("flow@key"),
     ListRuns(labels={"a": "b"}, since=-5),
+    Storage(),
     Summary(),
     Workflows("flow"),
 ]

@@ -17,6 +17,7 @@ from aiki.wire.messages import (
     RunNews,
     Send,
     Sent,
+    Storage,
     Summary,
     SummaryRow,
     Unit,
@@ -68,6 +69,8 @@ def test_references_inputs_and_counts_are_answered() -> None:
     assert engine.answer(Find("greet@none")).ids == []
     assert bytes(engine.answer(Input(run_id)).input) == b'{"name":"Ada"}'
     assert engine.answer(Summary()).rows == [SummaryRow(*ROUTE, State.QUEUED, 1)]
+    (size,) = engine.answer(Storage()).workflows
+    assert (size.workflow, size.runs, size.ended, size.bytes) == ("greet", 1, 0, len(b'{"name":"Ada"}'))
     assert [(route.workflow, route.live) for route in engine.answer(Workflows()).routes] == [("greet", True)]
 
 
