@@ -17,11 +17,13 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 
 from aiki import Client, State
+from aiki.core.states import TERMINAL
 from bench import finished
 from bench.finished import NAMESPACE, WORKFLOWS
 from bench.flows import nobody
@@ -55,13 +57,28 @@ READERS: dict[str, Reader] = {
     "list --state blocked": lambda client, _: client.runs.list(states=[State.BLOCKED], limit=LIVE),
     "list --state failed": lambda client, _: client.runs.list(states=[State.FAILED], limit=LIVE),
     "list --state completed": lambda client, _: client.runs.list(states=[State.COMPLETED], limit=LIVE),
+    "list --state, three": lambda client, _: client.runs.list(states=list(TERMINAL), limit=LIVE),
+    "list --workflow --state": lambda client, _: client.runs.list(
+        workflow=WORKFLOWS[0], states=[State.FAILED], limit=LIVE
+    ),
     "list --workflow": lambda client, _: client.runs.list(workflow=WORKFLOWS[0], limit=LIVE),
     "list --label": lambda client, _: client.runs.list(labels={"customer": "c10"}, limit=LIVE),
+    "list, both labels": lambda client, _: client.runs.list(labels={"customer": "c10", "env": "prod"}, limit=LIVE),
+    "list --since, an hour": lambda client, _: client.runs.list(since=_ago(hours=1), limit=LIVE),
+    "list --older-than 12h": lambda client, _: client.runs.list(before=_ago(hours=12), limit=LIVE),
     "list --roots": lambda client, _: client.runs.list(roots=True, limit=LIVE),
     "list --parent": lambda client, ids: client.runs.list(parent=ids[-1], limit=LIVE),
     "list --roots --count": lambda client, _: client.runs.count(roots=True),
+    "list --state completed --count": lambda client, _: client.runs.count(states=[State.COMPLETED]),
     "history": lambda client, ids: _all(client.runs.history(ids[0])),
+    "input": lambda client, ids: client.runs.input(ids[0]),
+    "workflow list": lambda client, _: client.workflows.list(),
+    "status --storage": lambda client, _: client.runs.storage(),
 }
+
+
+def _ago(**span: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**span)
 
 
 async def _all(items: object) -> list[object]:
@@ -154,9 +171,9 @@ def _finished_ids(cluster: Cluster) -> list[str]:
 
 
 def _table(seconds: dict[str, tuple[float, float]], runs: int) -> str:
-    lines = [f"{'ms':28} {f'{FEW:,} ended':>16} {f'{runs:,} ended':>18} {'ratio':>7}"]
+    lines = [f"{'ms':30} {f'{FEW:,} ended':>16} {f'{runs:,} ended':>18} {'ratio':>7}"]
     for name, (few, many) in seconds.items():
-        lines.append(f"{name:28} {1e3 * few:16.2f} {1e3 * many:18.2f} {many / few:7.2f}")
+        lines.append(f"{name:30} {1e3 * few:16.2f} {1e3 * many:18.2f} {many / few:7.2f}")
     return "\n".join(lines)
 
 
