@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from aiki.definitions.status import RunStatus
     from aiki.inside.event import Event
     from aiki.payload import Result
+    from aiki.replay.recording import Recording
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -95,6 +96,12 @@ class BlockingRuns:
     def input(self, run_id: str) -> Any:
         """Return the payload of the run's generation. Raises NotFound."""
         return self._portal.call(self._runs.input, run_id)
+
+    def export(
+        self, runs: Iterable[str] | RunFilter, /, *, limit: int | None = None, history: bool = False
+    ) -> Iterator[Recording]:
+        """Yield runs as they are recorded, with all that a replay needs; as `Runs.export`."""
+        return walk(self._portal, self._runs.export(runs, limit=limit, history=history))
 
     def matching(
         self, wanted: RunFilter, /, *, limit: int | None = None, per_second: float | None = None

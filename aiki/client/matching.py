@@ -59,13 +59,14 @@ class RunFilter:
         )
 
 
-async def pages(wire: Wire, wanted: RunFilter) -> AsyncGenerator[Sequence[str], None]:
-    """Yield the ids of the runs that are meant, newest first, some at a time.
+async def pages(wire: Wire, wanted: RunFilter, *, ended: bool = False) -> AsyncGenerator[Sequence[str], None]:
+    """Yield the ids of the runs that are meant, newest first, some at a time; with `ended` also of those that have.
 
     What happens to a run meanwhile does no harm: each is met once at most, and one that no longer fits may be missed.
     """
     request = wanted.request()
-    request.states = request.states or [state for state in State if state not in TERMINAL]
+    if not ended:
+        request.states = request.states or [state for state in State if state not in TERMINAL]
     request.limit = PAGE_RUNS
     while True:
         reply = await wire.call(request)

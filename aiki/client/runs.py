@@ -31,6 +31,7 @@ from aiki.wire.messages import Find, History, HistoryItem, Input, Pause, Resume,
 
 if TYPE_CHECKING:
     from aiki.client.storage import StorageUse
+    from aiki.replay.recording import Recording
 
 V = TypeVar("V")
 
@@ -221,6 +222,24 @@ class Runs:
     async def input(self, run_id: str) -> Any:
         """Return the payload of the run's generation; as `Unreadable` if it cannot be read. Raises NotFound."""
         return stored.read((await self._wire.call(Input(run_id))).input)
+
+    def export(
+        self, runs: Iterable[str] | RunFilter, /, *, limit: int | None = None, history: bool = False
+    ) -> AsyncGenerator[Recording, None]:
+        """Yield runs as they are recorded, with all that a replay needs: inputs, journals, what has come to them.
+
+        They are named, or meant by a filter: the first `limit` of them then, newest first, and without `states` those
+        that have ended, too. With `history` each brings its story. Few of them are in memory at once, and nothing
+        changes on the server. Raises NotFound if one that is named does not exist.
+        """
+        from aiki.replay.reading import recordings  # few programs have to do with them
+
+        if isinstance(runs, RunFilter):
+            found, is_named = matching.pages(self._wire, runs, ended=True), False
+        else:
+            found, is_named = matching.named([*runs]), True
+        some = matching.paced(found, limit=limit, per_second=None)
+        return recordings(self._wire, some, named=is_named, history=history)
 
     def matching(
         self, wanted: RunFilter, /, *, limit: int | None = None, per_second: float | None = None

@@ -27,6 +27,7 @@ from aiki.wire.messages import (
     End,
     Enqueue,
     Entry,
+    Export,
     Find,
     History,
     Inbox,
@@ -124,7 +125,7 @@ def check_request(request: Request[Any]) -> None:
                 raise UsageError("a request records at most one unit of each run: send the next after its answer")
         case Claim():
             _check_claim(request)
-        case Status() | Watch():
+        case Status() | Watch() | Export():
             for run_id in request.ids:
                 _check_id(run_id)
         case OpenSession():

@@ -20,14 +20,17 @@ from aiki.wire.messages import (
     ApplySchedules,
     Cancel,
     Enqueue,
+    Export,
     Find,
     History,
+    Inbox,
     Input,
     ListRuns,
     ListSchedules,
     NewRun,
     NewSchedule,
     NextSlots,
+    Page,
     Pause,
     PutSchedule,
     Request,
@@ -48,7 +51,10 @@ if TYPE_CHECKING:
     from aiki.testing.stage import Stage
 
 R = TypeVar("R")
-_READS: Final = (Find, History, Input, ListRuns, ListSchedules, NextSlots, ShowSchedule, Status, Summary, Workflows)
+_READS: Final = (
+    *(Export, Find, History, Inbox, Input, ListRuns, ListSchedules, NextSlots, Page, ShowSchedule, Status, Summary),
+    Workflows,
+)
 _ORDERS: Final = (Cancel, Pause, Resume, Retry, Wake)
 _INBOX: Final = "inbox"
 

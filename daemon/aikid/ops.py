@@ -22,6 +22,7 @@ from aiki.wire.messages import (
     Claim,
     CloseSession,
     Enqueue,
+    Export,
     Find,
     History,
     Inbox,
@@ -57,6 +58,7 @@ from aikid.engine import (
     claims,
     control,
     enqueue,
+    exports,
     journal,
     reads,
     record,
@@ -159,6 +161,11 @@ async def _send(s: Services, calls: Calls) -> Done[Any]:
 async def _history(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
     return Done([await journal.story(s.pool, namespace, request, room=s.bus.room)])
+
+
+async def _export(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await exports.export(s.pool, namespace, request, room=s.bus.room)])
 
 
 async def _record(s: Services, calls: Calls) -> Done[Any]:
@@ -320,6 +327,7 @@ TABLE: Final = (
     Op(Find, _READ, _read),
     Op(ListRuns, _READ, _read),
     Op(History, _READ, _history),
+    Op(Export, _READ, _export),
     Op(Input, _READ, _read),
     Op(Summary, _READ, _read),
     Op(Storage, _READ, _storage),

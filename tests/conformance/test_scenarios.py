@@ -11,6 +11,7 @@ from tests.conformance.scenarios import (  # noqa: F401 - they are scenarios
     control,
     crashes,
     events,
+    exports,
     families,
     keys,
     onward,

@@ -13,6 +13,8 @@ _VALUES = ("aiki.core", "aiki.wire", "aiki.payload")
 _DECLARED = (*_VALUES, "aiki.inside", "aiki.definitions")
 _CALENDAR = ("aiki.rules.calendar",)
 """When a schedule fires is said before there is one, too."""
+_RECORDED = ("aiki.replay.reading", "aiki.replay.recording", "aiki.replay.files")
+"""Who has a client can read what a replay needs."""
 
 FLOORS = (
     # (the importing package, what of ours it may import); the longest matching prefix counts
@@ -27,7 +29,11 @@ FLOORS = (
     ("aiki.execution", (*_DECLARED, "aiki.process", "aiki.rules.histories", "aiki.execution")),
     ("aiki.transport", ("aiki.core", "aiki.wire", "aiki.process", "aiki.nats", "aiki.transport")),
     ("aiki.manifest", (*_DECLARED, *_CALENDAR, "aiki.process", "aiki.manifest")),
-    ("aiki.client", (*_DECLARED, *_CALENDAR, "aiki.process", "aiki.transport", "aiki.client")),
+    (
+        "aiki.client",
+        (*_DECLARED, *_CALENDAR, "aiki.process", "aiki.transport", "aiki.client", *_RECORDED),
+    ),
+    ("aiki.replay.reading", ("aiki.core", "aiki.wire", "aiki.client.wire", "aiki.replay.recording")),
     (
         "aiki.testing",
         (

@@ -40,7 +40,8 @@ def take(store: Store, run: Run, session: Session, claim_id: str) -> Claimed:
         run.began_at = now
     store.move(run, claimed(run.standing, claim_id), Move.CLAIM, actor=session.worker)
     session.hold(run)
-    return _described(run)
+    assert run.standing.claim_id is not None, "a claim without an id"
+    return described(run, run.standing.claim_id, now)
 
 
 def page(store: Store, request: Page) -> PageReply:
@@ -52,24 +53,19 @@ def page(store: Store, request: Page) -> PageReply:
     return PageReply(page_of(life.told(request.after, _PAGE_ENTRIES), weights.of_entry, PAGE_BYTES))
 
 
-def _holds_suspect(session: Session) -> bool:
-    return any(is_suspect(run.standing.crash_count) for run in session.runs.values())
-
-
-def _described(run: Run) -> Claimed:
+def described(run: Run, claim_id: str, now: int) -> Claimed:
+    """Return what a claim brings of a run; one that never began does so now."""
     standing, retry, unread = run.standing, run.options.retry, run.inbox.first_page()
-    began_at = run.started_at if run.began_at is None else run.began_at
-    assert standing.claim_id is not None, "a claim without an id"
-    assert began_at is not None, "a claim of a run that never began"
+    began_at = run.began_at if run.generation else run.started_at
     tries = run.life.last_tries()
     return Claimed(
-        fence=Fence(run.id, standing.epoch, standing.claim_id),
+        fence=Fence(run.id, standing.epoch, claim_id),
         origin_id=run.origin_id,
         workflow=run.workflow,
         version=run.version,
         input=run.input,
         claims=standing.epoch,
-        started_at=began_at,
+        started_at=now if began_at is None else began_at,
         key=run.options.key,
         labels=dict(run.labels),
         entries=run.life.told(),
@@ -90,3 +86,7 @@ def _described(run: Run) -> Claimed:
         first_at=run.started_at if standing.generation else None,
         fired=run.options.fired,
     )
+
+
+def _holds_suspect(session: Session) -> bool:
+    return any(is_suspect(run.standing.crash_count) for run in session.runs.values())

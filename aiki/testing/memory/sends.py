@@ -84,9 +84,12 @@ def declared_of(store: Store, route: RouteKey) -> frozenset[str] | None:
 
 
 def inbox(store: Store, request: Inbox) -> InboxReply:
-    """Return what a run has not taken yet, or the ends of children that it has. Raises NotFound if it has ended."""
+    """Return what a run has not taken yet, or the ends of children that it has. Raises NotFound if it has ended.
+
+    But for one of which that is asked as well.
+    """
     run = store.find(request.run_id)
-    if run.is_over:
+    if run.is_over and not request.ended:
         raise no_run(request.run_id)
     reply = run.inbox.ends(request.after, run.generation) if request.ends else run.inbox.page(request.after)
     reply.wanted = run.standing.wanted

@@ -26,6 +26,7 @@ from aiki.wire.messages.arrivals import (
 )
 from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Said
 from aiki.wire.messages.control import Cancel, Ordered, OrderReply, Pause, Resume, Wake
+from aiki.wire.messages.exports import Export, Exported, ExportReply
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.options import NO_OPTIONS, Fired, FirstEvent, RunOptions
 from aiki.wire.messages.retries import Redone, Retried, Retry, RetryReply
@@ -124,6 +125,9 @@ __all__ = [
     "EnqueueReply",
     "Enqueued",
     "Entry",
+    "Export",
+    "ExportReply",
+    "Exported",
     "Failure",
     "Fence",
     "Find",

@@ -170,7 +170,8 @@ class InboxReply(Struct, omit_defaults=True):
 class Inbox(Request[InboxReply]):
     """Read what is unread in a run's inbox beyond number `after` (0 reads from the start).
 
-    With `ends` read the ends of children that entries of its generation have taken, in place of that.
+    With `ends` read the ends of children that entries of its generation have taken, in place of that. A run that has
+    `ended` is not found unless it is asked for.
     """
 
     op = "inbox"
@@ -178,6 +179,7 @@ class Inbox(Request[InboxReply]):
     run_id: Text
     after: int = 0
     ends: bool = False
+    ended: bool = False
 
 
 class Told(Struct, omit_defaults=True):

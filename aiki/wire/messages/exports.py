@@ -15,7 +15,8 @@ from aiki.wire.messages.workers import Claimed
 class Exported(Struct, omit_defaults=True):
     """A run as a claim would bring it, without a claim: `run.fence` has the number of its last one and no claim_id.
 
-    What of journal, tries and ends of children does not come along is read by `Page` and `Inbox`, as a worker does.
+    What of journal, tries and ends of children does not come along is read by `Page` and `Inbox`, as a worker does. An
+    input that fits no message beside the output is null: it is read by `Input`.
     """
 
     run: Claimed

@@ -109,7 +109,8 @@ def note(changes: Changes, reached: Reached) -> None:
 async def inbox(pool: Pool, namespace: str, request: Inbox, *, room: int) -> InboxReply:
     """Return what a run has not taken yet, or the ends of children that it has, as much as fits `room`.
 
-    Raises NotFound, also for one that has ended, Unavailable, and PayloadError if the next arrival fits no message.
+    Raises NotFound, also for one that has ended unless that is asked for, Unavailable, and PayloadError if the next
+    arrival fits no message.
     """
     run_id, after = request.run_id, request.after
 
@@ -123,6 +124,7 @@ async def inbox(pool: Pool, namespace: str, request: Inbox, *, room: int) -> Inb
             limit_bytes=room,
             is_forced=True,
             ends=request.ends,
+            ended=request.ended,
         )
 
     found = (await pool.run(work)).get(run_id)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
 import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
@@ -17,10 +21,10 @@ from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.engine.changes import Changes, Done, Handed
 from aikid.store import claims as store
 from aikid.store import journal
-from aikid.store.claims import ClaimedRow
 from aikid.store.pool import Connection, Pool
 from aikid.store.unread import Unread, unread
 
+T = TypeVar("T")
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
@@ -53,8 +57,8 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
     failpoint("claim.before_commit")
     taken = await pool.run(lambda c: store.claim(c, namespace, request, limit_bytes=inputs), repeatable=False)
     begun = [row.id for row in taken.runs if row.epoch > 1 or row.attempt > 1]  # a retry has a journal before its claim
-    lengths, pages, attempts = await _journals(pool, begun, taken.runs, room=room) if begun else ({}, {}, {})
-    unread = await _unread(pool, namespace, taken.runs, pages, room=room)
+    found = await journals(pool.run, begun, taken.runs, room=room)
+    unread = await unread_of(pool.run, namespace, taken.runs, found.pages, room=room)
     runs = [
         Claimed(
             fence=Fence(row.id, row.epoch, request.claim_id),
@@ -66,10 +70,10 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
             started_at=row.started_at,
             key=row.key,
             labels=_labels.decode(row.labels) if row.labels else {},
-            entries=pages.get(row.id, []),
-            length=lengths.get(row.id, 0),
-            attempts=attempts.get(row.id, []),
-            tries=len(attempts.get(row.id, ())),
+            entries=found.pages.get(row.id, []),
+            length=found.lengths.get(row.id, 0),
+            attempts=found.attempts.get(row.id, []),
+            tries=len(found.attempts.get(row.id, ())),
             suspect=is_suspect(row.crash_count),
             attempt=row.attempt,
             generation=row.generation,
@@ -83,9 +87,9 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
         for row in taken.runs
     ]
     for run in runs:
-        if (found := unread.get(run.fence.run_id)) is not None:
-            run.news, run.arrivals, run.unread = found.news(), found.arrivals, found.count
-            run.wanted = found.wanted
+        if (came := unread.get(run.fence.run_id)) is not None:
+            run.news, run.arrivals, run.unread = came.news(), came.arrivals, came.count
+            run.wanted = came.wanted
     return ClaimReply(now=taken.now, alive=taken.alive, runs=runs, more=taken.more)
 
 
@@ -132,27 +136,70 @@ async def take_back(pool: Pool, handed: Handed) -> Changes:
     return changes
 
 
-async def _journals(
-    pool: Pool, begun: list[str], rows: list[ClaimedRow], *, room: int
-) -> tuple[dict[str, int], dict[str, list[Entry]], dict[str, list[Attempt]]]:
-    lengths, tried = await pool.run(lambda c: journal.lengths(c, begun))
+class Ask(Protocol):
+    """Carries work out on a connection: on any that is free, or on that of a snapshot."""
+
+    def __call__(self, work: Callable[[Connection], Awaitable[T]], /) -> Awaitable[T]:
+        """Return what it returns."""
+        ...
+
+
+class Reached(Protocol):
+    """A run that was read with its input."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def input(self) -> bytes:
+        """Its input."""
+        ...
+
+    @property
+    def news(self) -> int:
+        """The number of its last arrival."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Journals:
+    """What runs have recorded, by run: how long that is, its first pages, and the last try of each task."""
+
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    pages: Mapping[str, list[Entry]] = field(default_factory=dict)
+    attempts: Mapping[str, list[Attempt]] = field(default_factory=dict)
+
+
+async def journals(ask: Ask, begun: Sequence[str], rows: Sequence[Reached], *, room: int) -> Journals:
+    """Return what those of the runs that have `begun` have recorded, as much as fits `room` beside all their inputs."""
+    if not begun:
+        return Journals()
+    lengths, tried = await ask(lambda c: journal.lengths(c, begun))
     written = {run_id: lengths[run_id] for run_id in begun if lengths[run_id]}
-    attempts = await pool.run(lambda c: journal.last_attempts(c, tried)) if tried else {}
+    attempts = await ask(lambda c: journal.last_attempts(c, tried)) if tried else {}
     used = sum(len(row.input) + RUN_BYTES for row in rows)
     used += sum(weights.of_attempt(attempt) for tries in attempts.values() for attempt in tries)
     left = min(PAGE_BYTES, room - used)
     pages: dict[str, list[Entry]] = {}
     if written and left > 0:
-        pages = await pool.run(lambda c: journal.first_pages(c, written, limit_bytes=left))
-    return lengths, pages, attempts
+        pages = await ask(lambda c: journal.first_pages(c, written, limit_bytes=left))
+    return Journals(lengths, pages, attempts)
 
 
-async def _unread(
-    pool: Pool, namespace: str, rows: list[ClaimedRow], pages: dict[str, list[Entry]], *, room: int
+async def unread_of(
+    ask: Ask,
+    namespace: str,
+    rows: Sequence[Reached],
+    pages: Mapping[str, Sequence[Entry]],
+    *,
+    room: int,
+    ended: bool = False,
 ) -> dict[str, Unread]:
-    """Return what is unread of the runs that anything has ever reached.
+    """Return what is unread of the runs that anything has ever reached; of those that have ended only if asked.
 
-    It is read by a statement of its own: the claim's holds the rows in their newest form, but the inbox as it was
+    It is read by a statement of its own: a claim's holds the rows in their newest form, but the inbox as it was
     before.
     """
     reached = [row.id for row in rows if row.news]
@@ -161,4 +208,4 @@ async def _unread(
     used = sum(len(row.input) + RUN_BYTES for row in rows)
     used += sum(weights.of_entry(entry) for page in pages.values() for entry in page)
     limit_bytes = max(0, room - used) // len(reached)
-    return await pool.run(lambda c: unread(c, namespace, reached, limit_bytes=limit_bytes))
+    return await ask(lambda c: unread(c, namespace, reached, limit_bytes=limit_bytes, ended=ended))

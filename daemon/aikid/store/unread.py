@@ -48,7 +48,7 @@ WITH run AS MATERIALIZED (
   SELECT r.id, r.news_seq, r.wanted, r.generation,
     (SELECT count(*) FROM aiki.inbox i WHERE i.run_id = r.id AND {{which}} AND i.number > %(after)s) AS count
   FROM aiki.runs r
-  WHERE r.id = ANY(%(run_ids)b) AND r.namespace = %(namespace)s AND r.state NOT IN ({quoted(TERMINAL)})
+  WHERE r.id = ANY(%(run_ids)b) AND r.namespace = %(namespace)s AND (%(ended)s OR r.state NOT IN ({quoted(TERMINAL)}))
 )
 SELECT r.id::text, r.news_seq, r.wanted, r.count, i.number, i.at_us, i.kind, i.name, i.value, i.send_id::text,
   i.output, i.error
@@ -78,10 +78,12 @@ async def unread(
     most: int = CLAIMED_ARRIVALS,
     is_forced: bool = False,
     ends: bool = False,
+    ended: bool = False,
 ) -> dict[str, Unread]:
     """Return what is unread of those of these runs that have not ended: of each `most` at most, and as many as fit.
 
-    With `is_forced` it is one at least, if there is one; with `ends` it is the ends of children that they have taken.
+    With `ended` also of those that have. With `is_forced` it is one at least, if there is one; with `ends` it is the
+    ends of children that they have taken.
     """
     parameters = {
         "namespace": namespace,
@@ -90,6 +92,7 @@ async def unread(
         "most": most,
         "limit_bytes": limit_bytes,
         "is_forced": is_forced,
+        "ended": ended,
     }
     found: dict[str, Unread] = {}
     cursor = await connection.execute(_ENDS if ends else _UNREAD, parameters, prepare=True, binary=True)

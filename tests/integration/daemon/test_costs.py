@@ -196,6 +196,7 @@ SHAPES: dict[str, Shapes] = {
     "find": lambda _: [{"reference": "f" * 32}, {"reference": "w@" + "x" * 500}],
     "list": lambda _: [{"limit": 1_000_000}, {"states": ["waiting"] * 11, "labels": LABELS, "workflow": "x"}],
     "history": lambda large: [{"id": large.held}],
+    "export": lambda large: [{"ids": large.ids}, {"ids": [large.held] * LIST_ITEMS}],
     "input": lambda large: [{"id": large.held}],
     "send": lambda large: [
         filled({}, "items", lambda n: sent(large.held), BATCH_RUNS),

@@ -1,0 +1,102 @@
+"""Export runs: what the next claim of each would bring, read of one moment, without a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from aiki.core.states import State
+from aiki.rules.crashing import is_suspect
+from aiki.wire.codec import decoder, encode
+from aiki.wire.messages import NONE, NULL, Claimed, Export, Exported, ExportReply, Fence, Fired
+from aiki.wire.packing import fitting, reply_room, too_large
+from aikid.engine.claims import journals, unread_of
+from aikid.store import exports as store
+from aikid.store.exports import ExportedRow
+from aikid.store.pool import Connection, Pool
+
+T = TypeVar("T")
+_labels = msgspec.json.Decoder(dict[str, str])
+
+
+async def export(pool: Pool, namespace: str, request: Export, *, room: int) -> ExportReply:
+    """Return the runs as their next claims would find them, as many as fit `room`; unknown ids are left out.
+
+    Raises Unavailable, and PayloadError for a first run that fits no message.
+    """
+    if not request.ids:
+        return ExportReply([], await pool.run(store.clock))
+
+    async def work(connection: Connection) -> tuple[int, int, list[Exported]]:
+        async with store.snapshot(connection):
+            now, looked, rows = await store.read(connection, namespace, request.ids, limit_bytes=room * 5 // 8)
+            return now, looked, await _filled(connection, namespace, rows, room=room)
+
+    now, looked, runs = await pool.run(work)
+    sizes = [len(encode(run)) + 1 for run in runs]
+    if runs and sizes[0] > reply_room(room):
+        runs, sizes = [_lightened(runs[0], room)], [0]
+        looked = request.ids.index(runs[0].run.fence.run_id) + 1
+    count = fitting(sizes, reply_room(room))
+    if count < len(runs):
+        looked = request.ids.index(runs[count].run.fence.run_id)
+    return ExportReply(runs[:count], now, len(request.ids) - looked)
+
+
+async def _filled(connection: Connection, namespace: str, rows: list[ExportedRow], *, room: int) -> list[Exported]:
+    def ask(work: Callable[[Connection], Awaitable[T]]) -> Awaitable[T]:
+        return work(connection)
+
+    begun = [row.id for row in rows if row.epoch > 0 or row.attempt > 1]
+    found = await journals(ask, begun, rows, room=room)
+    unread = await unread_of(ask, namespace, rows, found.pages, room=room, ended=True)
+    runs = [_exported(row) for row in rows]
+    for one in runs:
+        run_id, run = one.run.fence.run_id, one.run
+        run.entries, run.length = found.pages.get(run_id, []), found.lengths.get(run_id, 0)
+        run.attempts = found.attempts.get(run_id, [])
+        run.tries = len(run.attempts)
+        if (came := unread.get(run_id)) is not None:
+            run.news, run.arrivals, run.unread, run.wanted = came.news(), came.arrivals, came.count, came.wanted
+    return runs
+
+
+def _exported(row: ExportedRow) -> Exported:
+    output, error, retry = (NONE if raw is None else Raw(raw) for raw in (row.output, row.error, row.retry))
+    claimed = Claimed(
+        fence=Fence(row.id, row.epoch, ""),
+        origin_id=row.origin_id,
+        workflow=row.workflow,
+        version=row.version,
+        input=Raw(row.input),
+        claims=row.epoch,
+        started_at=row.started_at,
+        key=row.key,
+        labels=_labels.decode(row.labels) if row.labels else {},
+        suspect=is_suspect(row.crash_count),
+        attempt=row.attempt,
+        generation=row.generation,
+        parent=row.parent_id,
+        depth=row.depth,
+        priority=row.priority,
+        retry=retry,
+        first_at=row.first_at,
+        fired=None if row.fired is None else decoder(Fired).decode(row.fired),
+    )
+    return Exported(claimed, State(row.state), row.finished_at, output, error, row.why)
+
+
+def _lightened(one: Exported, room: int) -> Exported:
+    """Return a run without what is read by Page, Inbox and Input, so that it fits a message of `room` bytes alone."""
+    run = one.run
+    bare = replace(run, entries=[], attempts=[], arrivals=[], news=0 if run.arrivals else run.news)
+    light = replace(one, run=bare)
+    if len(encode(light)) > reply_room(room):
+        light = replace(one, run=replace(bare, input=NULL))
+    if (size := len(encode(light))) > reply_room(room):
+        raise too_large(f"run {run.fence.run_id}", size, room=room)
+    return light
