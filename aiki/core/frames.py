@@ -14,12 +14,23 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiki.core.errors import AikiError
 
 _AIKI: Final = str(Path(__file__).parent.parent) + os.sep
 _STANDARD: Final = str(Path(inspect.__file__).parent) + os.sep
+
+
+class Place(NamedTuple):
+    """A line of a user's code."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} in {self.function}"
 
 
 def is_users(filename: str) -> bool:
@@ -58,8 +69,8 @@ def users_part(error: BaseException) -> TracebackType | None:
 
 def users_last_line(error: BaseException) -> str | None:
     """Return the user's line nearest to where the error was raised; None if it went through none."""
-    theirs = [at for at in traceback.walk_tb(error.__traceback__) if is_users(at[0].f_code.co_filename)]
-    return line_of(*theirs[-1]) if theirs else None
+    found = users_last_place(error)
+    return None if found is None else str(found)
 
 
 def report(error: BaseException) -> traceback.TracebackException:
@@ -86,6 +97,17 @@ def _end_with_the_users_line(found: traceback.TracebackException, error: BaseExc
     if isinstance(error, BaseExceptionGroup):
         for inside, each in zip(found.exceptions or (), error.exceptions, strict=False):
             _end_with_the_users_line(inside, each)
+
+
+def users_last_place(error: BaseException) -> Place | None:
+    """Return the user's place nearest to where the error was raised; None if it went through none."""
+    theirs = [at for at in traceback.walk_tb(error.__traceback__) if is_users(at[0].f_code.co_filename)]
+    return place_of(*theirs[-1]) if theirs else None
+
+
+def place_of(frame: FrameType, line: int | None = None) -> Place:
+    """Return where a frame is, or which of its lines."""
+    return Place(frame.f_code.co_filename, frame.f_lineno if line is None else line, frame.f_code.co_name)
 
 
 def written_at(fn: Callable[..., Any]) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiki.core.errors import AikiError
 from aiki.execution.body import Body
+from aiki.execution.cancelling import Tries
 from aiki.execution.journal import Journal
 from aiki.execution.kinds.labels import since
 from aiki.inside.fired import fired_slot
@@ -17,14 +18,20 @@ from aiki.inside.workflow_run import WorkflowRun
 if TYPE_CHECKING:
     from aiki.definitions.workflow import Workflow
     from aiki.execution.arrivals import Arrivals
-    from aiki.execution.cancelling import Tries
     from aiki.execution.outbox import Outbox
     from aiki.execution.reading import Reading
-    from aiki.execution.tasks.attempts import Attempts
     from aiki.rules.histories import History
-    from aiki.wire.messages import Claimed
+    from aiki.wire.messages import Attempt, Claimed
 
 _logger: Final = logging.getLogger("aiki.execution")
+
+
+class Prior(Tries, Protocol):
+    """The tries of a run's tasks, to which those of earlier claims are made known."""
+
+    def know(self, prior: Mapping[str, Attempt], given_up: Mapping[str, int]) -> None:
+        """Take in the last try of each task by earlier claims, and how many count no more."""
+        ...
 
 
 def begin(
@@ -33,7 +40,7 @@ def begin(
     reading: Reading,
     *,
     arrivals: Arrivals,
-    attempts: Attempts,
+    attempts: Prior,
     outbox: Outbox,
 ) -> Body | BaseException:
     """Return the body of a claim of which all is read, about to take its first step; or what has failed it before."""

@@ -24,6 +24,7 @@ from aiki.execution.deliveries import Deliveries, Diverged, Gone
 from aiki.execution.divergence import explain
 from aiki.execution.family import Family, stay
 from aiki.execution.faults import Faults, mark_as_seen, of_context, tell_unmade, tell_unseen
+from aiki.execution.frontier import Frontier
 from aiki.execution.kinds import KINDS
 from aiki.execution.loop import RunLoop
 from aiki.execution.onward import Onward, check, hears, is_end
@@ -60,7 +61,19 @@ class Body:
 
     __slots__ = (
         *("_arrivals", "_calls", "_cancelling", "_deliveries", "_main", "_on_labels", "_shown"),
-        *("_unwinding", "claimed", "diff", "error", "faults", "history", "loop", "onward", "outcome", "result"),
+        *(
+            "_unwinding",
+            "claimed",
+            "diff",
+            "error",
+            "faults",
+            "history",
+            "lacks",
+            "loop",
+            "onward",
+            "outcome",
+            "result",
+        ),
     )
 
     def __init__(
@@ -87,6 +100,8 @@ class Body:
         self.onward: Next | None = None
         """How its run goes on, once the body has said so: that ends it."""
         self.diff = ""
+        self.lacks = ""
+        """What an entry has taken that cannot be read again, if that has ended it."""
         self.faults = Faults(on_fault)
         """What it did wrong without failing by it."""
         self._on_labels = on_labels
@@ -288,6 +303,11 @@ class Body:
         return None if self._deliveries.journal.remaining else self._shown
 
     @property
+    def is_through(self) -> bool:
+        """Whether all that is recorded was asked for, and it rests, or has gone on for long enough without rest."""
+        return self._deliveries.may_start()
+
+    @property
     def is_asking(self) -> bool:
         """Whether nothing moves until the timer that was asked is answered."""
         return self._deliveries.asked is not None and not self._deliveries.fires
@@ -342,6 +362,18 @@ class Body:
         if self._calls.open or self.loop.ready or self.outcome is not Outcome.RUNNING:
             return False
         return not self._deliveries.can_come()
+
+    def frontier(self) -> Frontier:
+        """Return where it stands; to be asked before it leaves."""
+        calls, deliveries = self._calls, self._deliveries
+        return Frontier(
+            left=[*deliveries.journal.unconsumed()],
+            asked=[call for call in calls.asked() if call.key not in deliveries.journal],
+            given_up=calls.gone,
+            sleeps=self.loop.timers.first() is not None,
+            is_spinning=bool(self.loop.ready),
+            lacks=self.lacks,
+        )
 
     def waiting_lines(self) -> list[str]:
         """Return `file:line in function` of each place where the body waits."""
@@ -410,6 +442,7 @@ class Body:
         if family is not None and not goes_on and (children := family.take_closing()):
             self._main = self.loop.add_task(stay(main, self.ask(all_of(children))), context=copy_context())
             return self._main
+        self.error = None if goes_on else error
         self._deliveries.end()
         tell_unseen(self.loop)
         if goes_on:
@@ -422,14 +455,12 @@ class Body:
             self.result = main.result()
         else:
             self._end(Outcome.RAISED)
-            self.error = error
         return None
 
     def _diverge(self, error: Diverged) -> None:
         asked, where = self._calls.asked(), self.waiting_lines()
-        self.diff = (
-            str(error) if isinstance(error, Gone) else explain(str(error), self._deliveries.journal, asked, where)
-        )
+        self.lacks = str(error) if isinstance(error, Gone) else ""
+        self.diff = self.lacks or explain(str(error), self._deliveries.journal, asked, where)
         self._end(Outcome.DIVERGED)
 
     def _end(self, outcome: Outcome) -> None:

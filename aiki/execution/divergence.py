@@ -30,7 +30,10 @@ def explain(
     recorded = list(journal.unconsumed())
     new = [call for call in asked if call.key not in journal]
     lines = [f"the code no longer fits the journal: {what}"]
-    lines += ["recorded, but not asked for:", *_cut([f"  - {_recorded(index, entry)}" for index, entry in recorded])]
+    lines += [
+        "recorded, but not asked for:",
+        *_cut([f"  - entry {index + 1}: {said(entry)}" for index, entry in recorded]),
+    ]
     asked_for = [f"  + {call.kind.asked(call)}" for call in new]
     lines += ["asked for, but not recorded:", *_cut(asked_for or ["  (nothing)"])]
     if waiting:
@@ -44,10 +47,11 @@ def explain(
     return "\n".join(lines)
 
 
-def _recorded(index: int, entry: Entry) -> str:
+def said(entry: Entry) -> str:
+    """Return what a person is told of an entry: by its kind, or by its key if it is of none."""
     word = kind_of(entry.key)
     kind = KINDS.get(word) or UNASKED.get(word)
-    return f"entry {index + 1}: {entry.key if kind is None else kind.recorded(entry)}"
+    return entry.key if kind is None else kind.recorded(entry)
 
 
 def _advice(recorded: list[Entry], new: list[DurableCall[Any]]) -> str:

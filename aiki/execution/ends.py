@@ -65,7 +65,17 @@ def stuck(body: Body, outbox: Outbox, limits: Limits) -> End:
     """Return the end of a run whose body may not go on, since its journal is too large, or else cannot."""
     if outbox.is_too_large():
         return _broken(body, _too_large(outbox.length, outbox.size, limits))
-    return _deadlocked(body)
+    return deadlocked(body)
+
+
+def deadlocked(body: Body) -> End:
+    """Return the end of a run whose body waits for what cannot come."""
+    tell_unseen(body.loop)
+    error = UsageError(
+        "the workflow body waits for something that can never come: it waits at " + "; ".join(body.waiting_lines()),
+        hint="wait for tasks, timers, or for what another branch of the same body does",
+    )
+    return _broken(body, error)
 
 
 def near(outbox: Outbox, limits: Limits) -> str:
@@ -159,16 +169,6 @@ def _broken(body: Body, error: AikiError) -> End:
     if body.interrupted_by is not None:
         return cancelled(body, body.interrupted_by, error)
     return failed(error, body.faults)
-
-
-def _deadlocked(body: Body) -> End:
-    """Return the end of a run whose body waits for what cannot come."""
-    tell_unseen(body.loop)
-    error = UsageError(
-        "the workflow body waits for something that can never come: it waits at " + "; ".join(body.waiting_lines()),
-        hint="wait for tasks, timers, or for what another branch of the same body does",
-    )
-    return _broken(body, error)
 
 
 def _too_large(entries: int, size: int, limits: Limits) -> UsageError:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from asyncio import Future, Task
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import FrameType
 from typing import Any, Final
 
-from aiki.core.frames import is_users, line_of
+from aiki.core.frames import Place, is_users, place_of
 from aiki.execution.loop import RunLoop
 
 _TRIES: Final = 4
@@ -105,6 +105,14 @@ def waiting_lines(loop: RunLoop) -> list[str]:
     return list(dict.fromkeys(_line_of(task) for task in loop.tasks if not task.done()))
 
 
+def waiting_places(loop: RunLoop, futures: Collection[Future[Any]] = ()) -> list[Place]:
+    """Return where the tasks wait that have not ended, each in the user's innermost line; of one of `futures` alone."""
+    waiting = (task for task in loop.tasks if not task.done())
+    if futures:
+        waiting = (task for task in waiting if any(getattr(task, "_fut_waiter", None) is one for one in futures))
+    return [place for task in waiting if (place := _innermost(task.get_coro())) is not None]
+
+
 def _line_of(task: Task[Any]) -> str:
     return _innermost_line(task.get_coro())
 
@@ -112,12 +120,13 @@ def _line_of(task: Task[Any]) -> str:
 def _innermost_line(coroutine: Any) -> str:
     """Return where the coroutine waits: the innermost frame of the user's."""
     # A branch may be nothing but the library's own, such as `create_task(event.wait())`: then its name must do.
-    best = f"{getattr(coroutine, '__qualname__', 'unknown')}()"
-    for awaited in _chain(coroutine):
-        frame = _frame_of(awaited)
-        if frame is not None and is_users(frame.f_code.co_filename):
-            best = line_of(frame)
-    return best
+    return str(_innermost(coroutine) or f"{getattr(coroutine, '__qualname__', 'unknown')}()")
+
+
+def _innermost(coroutine: Any) -> Place | None:
+    frames = (frame for awaited in _chain(coroutine) if (frame := _frame_of(awaited)) is not None)
+    theirs = [frame for frame in frames if is_users(frame.f_code.co_filename)]
+    return place_of(theirs[-1]) if theirs else None
 
 
 def _frame_of(awaited: Any) -> FrameType | None:
