@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
-from aiki.core.errors import AikiError, Conflict, Overloaded, RunEnded, Unavailable, UsageError
+from aiki.core.errors import AikiError, Conflict, NotFound, Overloaded, RunEnded, Unavailable, UsageError
 from aiki.core.states import TERMINAL, State
 from aiki.rules.standing import Standing
 from aiki.wire.limits import UNREAD_EVENTS
 from aiki.wire.messages import Enqueued, NewRun, Outcome, Refusal
 
+GONE: Final = "which was deleted after its retention; its key is held for a while longer"
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A run that was there before; `input_hash` is the SHA-256 of its input."""
+    """A run that was there before; `input_hash` is the SHA-256 of its input.
+
+    Of one that was deleted, while its key is still held, no state is known.
+    """
 
     id: str
     namespace: str
@@ -23,7 +29,7 @@ class Stored:
     key: str | None
     digest: str | None
     input_hash: bytes
-    state: State
+    state: State | None
 
 
 def born(run: NewRun, *, now: int) -> Standing:
@@ -47,7 +53,7 @@ def meet(namespace: str, run: NewRun, same_id: Stored | None, same_key: Stored |
     if same_key.digest == run.digest or run.options.on_conflict == "existing":
         return Enqueued(same_key.id, created=False)
     message = f"key {run.options.key!r} of workflow {run.workflow!r} was used with another input by run {same_key.id}"
-    return refused(same_key.id, Conflict(message))
+    return refused(same_key.id, Conflict(message if same_key.state else f"{message}, {GONE}"))
 
 
 def is_retried(run: NewRun, same_key: Stored) -> bool:
@@ -56,9 +62,9 @@ def is_retried(run: NewRun, same_key: Stored) -> bool:
     return is_same and run.options.on_conflict == "retry_failed" and same_key.state is State.FAILED
 
 
-def frees(run: NewRun, holder: State) -> bool:
-    """Tell whether the run that has the key of a new one gives it up to that: it has ended, as it may be."""
-    return run.options.on_conflict == "restart" and holder in TERMINAL
+def frees(run: NewRun, holder: State | None) -> bool:
+    """Tell whether the run that has the key of a new one gives it up to that: it has ended, or is gone."""
+    return run.options.on_conflict == "restart" and (holder is None or holder in TERMINAL)
 
 
 def told(run: NewRun, answer: Enqueued, outcome: Outcome) -> Enqueued:
@@ -71,6 +77,8 @@ def told(run: NewRun, answer: Enqueued, outcome: Outcome) -> Enqueued:
         error: AikiError = RunEnded(
             f"{message}: it is {outcome.state}", run_id=answer.id, event=name, result="ended", state=outcome.state
         )
+    elif outcome.result == "unknown":
+        error = NotFound(f"{message}, {GONE}", hint="on_conflict='restart' starts a new run with its key")
     elif outcome.result == "full":
         error = Overloaded(f"{message}: it has {UNREAD_EVENTS:,} that it has not taken yet, and can have no more")
     else:

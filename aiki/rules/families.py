@@ -13,7 +13,7 @@ from msgspec import structs
 from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import TERMINAL, State
 from aiki.rules.checking import check_run, is_derived, is_uuid
-from aiki.rules.enqueueing import Stored
+from aiki.rules.enqueueing import GONE, Stored
 from aiki.wire.limits import FAMILY_DEPTH
 from aiki.wire.messages import NewRun, Outcome, Recorded, Started, StartOp, Unit
 from aiki.wire.messages.options import ParentClose
@@ -24,6 +24,9 @@ TOO_DEEP: Final = Recorded(
 )
 FOREIGN: Final = "the id {} of a child that it starts is in use by another run"
 _CONFLICT: Final = "key {!r} of workflow {!r} was used with another input by run {}"
+_GONE: Final = (
+    "key {!r} of workflow {!r} is that of run {}, {}: start it with another key, or with on_conflict='restart'"
+)
 _CIRCLE: Final = (
     "run {} has key {!r} of workflow {!r} and waits itself, or one that it has started, for this run:"
     " start it with another key, or without one"
@@ -79,10 +82,12 @@ def is_too_deep(depth: int) -> bool:
 def meet(run: NewRun, known: Stored, waiting: Set[str]) -> Started:
     """Return what becomes of the start of a run whose key another holds; `waiting` are all that wait for its parent.
 
-    The parent itself is among these: it would wait for its own end.
+    The parent itself is among these: it would wait for its own end. What one that was deleted had come to nobody knows.
     """
     if known.digest != run.digest and run.options.on_conflict != "existing":
         return Started("conflict", known.id, _CONFLICT.format(run.options.key, run.workflow, known.id))
+    if known.state is None:
+        return Started("conflict", known.id, _GONE.format(run.options.key, run.workflow, known.id, GONE))
     if known.id in waiting:
         return Started("circle", known.id, _CIRCLE.format(known.id, run.options.key, run.workflow))
     return Started("existing", known.id)

@@ -193,16 +193,17 @@ def _beside(options: Sequence[RunOptions]) -> dict[str, Blobs]:
     return {name: Blobs([None if one is None else encode(one) for one in column]) for name, column in columns.items()}
 
 
-_STORED: Final = """
-r.id::text, r.namespace, r.workflow, r.version, {of}.key, {of}.digest, sha256(r.input), r.state
+# Primary keys; plain reads that wait for nobody. A key may be held whose run is gone.
+_BY_ID: Final = """
+SELECT r.id::text, r.namespace, r.workflow, r.version, r.key, r.digest, sha256(r.input), r.state
+FROM aiki.runs r WHERE r.id = ANY(%b)
 """
-# Primary keys; plain reads that wait for nobody.
-_BY_ID: Final = f"SELECT {_STORED.format(of='r')} FROM aiki.runs r WHERE r.id = ANY(%b)"
-_BY_KEY: Final = f"""
-SELECT {_STORED.format(of="k")}
+_BY_KEY: Final = """
+SELECT k.run_id::text, k.namespace, k.workflow, coalesce(r.version, ''), k.key, k.digest,
+  coalesce(sha256(r.input), ''), r.state
 FROM unnest(%b, %b, %b) AS t(namespace, workflow, key)
 JOIN aiki.keys k ON k.namespace = t.namespace AND k.workflow = t.workflow AND k.key = t.key
-JOIN aiki.runs r ON r.id = k.run_id
+LEFT JOIN aiki.runs r ON r.id = k.run_id WHERE r.id IS NOT NULL OR k.expires_at IS NOT NULL
 """
 
 
@@ -223,20 +224,22 @@ async def find_by_key(connection: Connection, rows: Sequence[Row]) -> dict[tuple
 
 def _stored(row: Sequence[Any]) -> Stored:
     run_id, namespace, workflow, version, key, digest, input_hash, state = row
-    return Stored(run_id, namespace, workflow, version, key, digest, input_hash, State(state))
+    return Stored(run_id, namespace, workflow, version, key, digest, input_hash, state and State(state))
 
 
 # Primary keys. Whoever frees or moves the key meanwhile is waited for; what was moved is no longer the row that was
 # looked at. A repeat finds its own run.
 _FREE: Final = f"""
-DELETE FROM aiki.keys k USING unnest(%b, %b, %b, %b) AS t(namespace, workflow, key, id), aiki.runs r
-WHERE k.namespace = t.namespace AND k.workflow = t.workflow AND k.key = t.key AND r.id = k.run_id
-  AND r.state IN ({quoted(TERMINAL)}) AND NOT EXISTS (SELECT FROM aiki.runs x WHERE x.id = t.id)
+DELETE FROM aiki.keys k USING unnest(%b, %b, %b, %b) AS t(namespace, workflow, key, id)
+WHERE k.namespace = t.namespace AND k.workflow = t.workflow AND k.key = t.key
+  AND (k.expires_at IS NOT NULL
+    OR EXISTS (SELECT FROM aiki.runs r WHERE r.id = k.run_id AND r.state IN ({quoted(TERMINAL)})))
+  AND NOT EXISTS (SELECT FROM aiki.runs x WHERE x.id = t.id)
 """
 
 
 async def free_keys(connection: Connection, rows: Sequence[Row]) -> None:
-    """Take the rows' keys from runs that have ended, unless the rows are stored already."""
+    """Take the rows' keys from runs that have ended, or are gone, unless the rows are stored already."""
     parameters = [
         Texts([namespace for namespace, _ in rows]),
         Texts([run.workflow for _, run in rows]),

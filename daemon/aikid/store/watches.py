@@ -49,7 +49,7 @@ class Watch:
 
 # The runs that are waited for are locked in id order, most of them for the second time: an end that was waiting for the
 # row sees the mark, and of one that was there before the errand is left here. What one row gets is folded: a run may
-# wait, and be waited for.
+# wait, and be waited for. Of one that was deleted meanwhile nobody would ever hear: then all is undone and repeated.
 _WATCH: Final = f"""
 WITH watch AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b, %b, %b) AS w(parent_id, generation, parent_close, start_id, run_id)
@@ -58,6 +58,7 @@ WITH watch AS MATERIALIZED (
 ), attached AS (
   INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at)
   SELECT w.parent_id, w.start_id, w.run_id, w.generation, false, w.parent_close, aiki.now() FROM watch w
+  WHERE EXISTS (SELECT FROM locked l WHERE l.id = w.run_id) OR aiki.again()
   ON CONFLICT DO NOTHING RETURNING parent_id
 ), touched AS (
   SELECT t.id, sum(t.count) AS count FROM (

@@ -1,0 +1,142 @@
+"""Delete runs that have ended, each with all that is stored of it, in the transaction of the caller.
+
+Three statements, so that none reads what is older than its locks: the rows of whole origins are locked, as far as
+nobody else has them; then it is asked which may go; then all of those goes. Who attaches to a run, retries it or sends
+it anything holds its row, so behind the locks nothing comes that would hold one. What says that a holder needs a run no
+more is final (it has completed, was deleted, has left the generation), so that it is read without a lock.
+
+Schedules keep the ids of their slots' runs, and parents their starts: what stands there is never started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiki.core.states import State
+from aiki.rules.retaining import Why, stays
+from aikid.store import prepared
+from aikid.store.arrays import Ints, Uuids
+from aikid.store.pool import Connection
+
+BATCH: Final = 200
+"""So many runs are deleted in one commit, and their retries with them."""
+
+# Primary keys: the runs, the first of their origins, and from each to its retry. What another has locked is passed
+# over: nobody is waited for, and its origin stays whole.
+_LOCK: Final = """
+WITH RECURSIVE origin(id, next) AS (
+  SELECT r.id, r.retried_by FROM aiki.runs r WHERE r.id = ANY(%b)
+  UNION
+  SELECT r.id, r.retried_by FROM aiki.runs x JOIN aiki.runs r ON r.id = x.origin_id WHERE x.id = ANY(%b)
+  UNION
+  SELECT r.id, r.retried_by FROM origin o JOIN aiki.runs r ON r.id = o.next
+)
+SELECT r.id::text FROM origin o JOIN aiki.runs r ON r.id = o.id ORDER BY r.id FOR UPDATE OF r SKIP LOCKED
+"""
+# Primary keys, and `children_watched`.
+HOLDER: Final = f"""
+coalesce(
+  (SELECT n.id FROM aiki.runs p LEFT JOIN aiki.origins o ON o.origin_id = p.origin_id
+    JOIN aiki.runs n ON n.id = coalesce(o.run_id, p.id)
+    WHERE p.id = r.parent_id AND n.state <> '{State.COMPLETED}' AND n.generation = r.parent_generation),
+  (SELECT q.id FROM aiki.children c JOIN aiki.runs q ON q.id = c.parent_id
+    WHERE c.run_id = r.id AND NOT c.owned AND q.retried_by IS NULL AND q.state <> '{State.COMPLETED}'
+      AND q.generation = c.generation LIMIT 1))
+"""
+"""A run that holds `r`, null if none does: its parent's newest retry, or one that has attached to it."""
+# The same, and `errands`' primary key from the left.
+_LOOK: Final = f"""
+SELECT r.id::text, r.origin_id::text, r.state,
+  coalesce(r.retried_by <> ALL(%b), false)
+    OR r.origin_id <> ALL(%b) AND EXISTS (SELECT FROM aiki.runs f WHERE f.id = r.origin_id)
+    OR EXISTS (SELECT FROM aiki.errands e WHERE e.run_id = r.id),
+  {HOLDER}::text
+FROM unnest(%b) AS t(id) JOIN aiki.runs r ON r.id = t.id
+"""
+# Primary keys and ranges of them; `listing_created`, `labels_created` and `ended_state`, each at the time of the run.
+_OF_RUN: Final = ("journal", "attempts", "task_counts", "run_history", "inbox", "deadlines", "generations")
+_DELETE: Final = f"""
+WITH gone AS (
+  DELETE FROM aiki.runs r WHERE r.id = ANY(%b)
+  RETURNING r.id, r.origin_id, r.namespace, r.workflow, r.version, r.state, r.created_at, r.labels, r.key
+), {
+    ", ".join(f"of_{table} AS (DELETE FROM aiki.{table} x USING gone g WHERE x.run_id = g.id)" for table in _OF_RUN)
+}, of_children AS (
+  DELETE FROM aiki.children x USING gone g WHERE x.parent_id = g.id
+), of_origins AS (
+  DELETE FROM aiki.origins x USING gone g WHERE x.origin_id = g.origin_id
+), of_listing AS (
+  DELETE FROM aiki.listing x USING gone g CROSS JOIN (VALUES (false), (true)) AS k(is_child)
+  WHERE x.namespace = g.namespace AND x.is_child = k.is_child AND x.created_at = g.created_at AND x.run_id = g.id
+), of_labels AS (
+  DELETE FROM aiki.labels x USING gone g CROSS JOIN LATERAL jsonb_each_text(g.labels) AS l
+  WHERE x.namespace = g.namespace AND x.name = l.key AND x.value = l.value AND x.created_at = g.created_at
+    AND x.run_id = g.id
+), of_ended AS (
+  DELETE FROM aiki.ended x USING gone g
+  WHERE x.namespace = g.namespace AND x.workflow = g.workflow AND x.version = g.version AND x.state = g.state
+    AND x.created_at = g.created_at AND x.run_id = g.id
+), of_task_key_waiters AS (
+  DELETE FROM aiki.task_key_waiters x USING gone g WHERE x.run_id = g.id
+), kept AS (
+  UPDATE aiki.keys x SET expires_at = aiki.now() + (%b)[1] * interval '1 second' FROM gone g
+  WHERE x.namespace = g.namespace AND x.workflow = g.workflow AND x.key = g.key AND x.run_id = g.id AND (%b)[1] > 0
+), freed AS (
+  DELETE FROM aiki.keys x USING gone g
+  WHERE x.namespace = g.namespace AND x.workflow = g.workflow AND x.key = g.key AND x.run_id = g.id AND (%b)[1] <= 0
+)
+SELECT g.id::text FROM gone g
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What has become of runs: the ids of those that are gone, and why others stay."""
+
+    gone: list[str] = field(default_factory=list)
+    """Also those of the same origins that nobody has named."""
+    kept: dict[str, Why] = field(default_factory=dict)
+    """By the ids that were named."""
+    holders: dict[str, str] = field(default_factory=dict)
+    """Who holds those that are held."""
+
+
+async def delete_runs(connection: Connection, run_ids: Sequence[str], *, key_seconds: int) -> Deleted:
+    """Delete those of the runs, of any namespaces, that may go, and all of their origins, in the caller's transaction.
+
+    Idempotency keys are held for `key_seconds` more; with 0 they are free at once. A parent goes before its children:
+    these are held until then, so they are named by the next call, which may be in the same transaction.
+    """
+    named = Uuids(run_ids)
+    locked = [row[0] for row in await prepared.rows(connection, _LOCK, [named, named])]
+    found = _judged(await prepared.rows(connection, _LOOK, [Uuids(locked)] * 3))
+    going = [run_id for run_id, one in found.items() if one.why is None]
+    gone: list[str] = []
+    if going:
+        seconds = Ints([key_seconds])
+        rows = await prepared.rows(connection, _DELETE, [Uuids(going), seconds, seconds, seconds])
+        gone = [row[0] for row in rows]
+    kept = {run_id: found[run_id].why or Why.UNKNOWN if run_id in found else Why.UNKNOWN for run_id in run_ids}
+    kept = {run_id: why for run_id, why in kept.items() if run_id not in set(gone)}
+    return Deleted(gone, kept, {i: found[i].holder for i, why in kept.items() if why is Why.HELD})
+
+
+@dataclass(slots=True)
+class _Origin:
+    """What is known of an origin: why it stays, if it does."""
+
+    why: Why | None = None
+    holder: str = ""
+
+
+def _judged(rows: Sequence[tuple[str, str, str, bool, str | None]]) -> dict[str, _Origin]:
+    """Return by run what is known of its origin: all that are locked of it go, or none."""
+    origins: dict[str, _Origin] = {}
+    for _, origin_id, state, is_busy, holder in rows:
+        one = origins.setdefault(origin_id, _Origin())
+        why = stays(State(state), is_busy=is_busy, is_held=holder is not None)
+        if why is not None and (one.why is None or why is Why.LIVE):
+            one.why, one.holder = why, holder or ""
+    return {run_id: origins[origin_id] for run_id, origin_id, *_ in rows}
