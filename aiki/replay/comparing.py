@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,11 @@ _UNDONE: Final = "without compensation"
 _STOPPED: Final = ("the run's journal has ", "what the run recorded was refused: ", "the workflow body waits for ")
 """How the errors begin that fail a run wherever its body stands, or that tell its lines."""
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]{6,}")
+_READERS: Final = {
+    *((f"aiki.execution.kinds.{kind}", "settle") for kind in ("task", "event", "end")),
+    ("aiki.inside.child", "_read"),
+}
+"""What gives a body a recorded value."""
 _SHOWN_CHARS: Final = 120
 _CAUSES: Final = 20
 
@@ -80,6 +86,12 @@ def missing_module(error: BaseException | None) -> str | None:
     """Return which module an error is about that could not be imported; None if it is about none."""
     found = next((one for one in _causes(error) if isinstance(one, ImportError)), None)
     return None if found is None else str(found)
+
+
+def is_of_record(error: BaseException) -> bool:
+    """Tell whether an error was raised by the reading of what is recorded."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any((frame.f_globals.get("__name__"), frame.f_code.co_name) in _READERS for frame in frames)
 
 
 def _told(state: State, end: End) -> str:

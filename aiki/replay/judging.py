@@ -22,7 +22,7 @@ from aiki.execution.failures import failure_of
 from aiki.execution.outcome import Outcome
 from aiki.execution.unwinding import waiting_places
 from aiki.replay.bringing import END, brought
-from aiki.replay.comparing import difference, end_of, has_ended_without_body, missing_module, told
+from aiki.replay.comparing import difference, end_of, has_ended_without_body, is_of_record, missing_module, told
 from aiki.replay.leftovers import unasked
 from aiki.replay.verdicts import Finding, Verdict
 
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 _ALONE: Final = (keys.TIMER, keys.UNTIL, keys.EVENT)
 """Kinds of entries that may be written before the body goes on from them."""
-_RESTING: Final = (State.SLEEPING, State.WAITING, State.RETRYING)
+_RESTING: Final = (State.SLEEPING, State.WAITING)
+"""States in which the body of a run stands for certain where its record ends: it is retrying after a crash, too."""
 
 
 def replay(
@@ -158,8 +159,6 @@ class _Judged:
         why = difference(run, end)
         if not why:
             return self._tell(Finding.COMPATIBLE)
-        if (missing := missing_module(body.error)) is not None:
-            return self._tell(Finding.UNKNOWN, f"needs a module: {missing}", place=_end_place(body))
         return self._misfit(body) or self._differs(body, frontier, why)
 
     def _of_one_in_flight(self, body: Body, frontier: Frontier, end: End | None) -> Verdict:
@@ -175,19 +174,19 @@ class _Judged:
                 f"{begun}, and would no longer be asked for{'' if asked is None else f'; the code asks for {asked}'}",
                 recorded=begun,
             )
-        if begun is None and self._may_end(body):
-            return self._tell(Finding.COMPATIBLE)
-        if (missing := missing_module(body.error)) is not None:
-            return self._tell(Finding.UNKNOWN, f"needs a module: {missing}", place=_end_place(body))
         if (misfit := self._misfit(body)) is not None:
             return misfit
+        if begun is None and self._may_end(body):
+            return self._tell(Finding.COMPATIBLE)
         also = "" if begun is None else f"{begun}; "
         return self._differs(body, frontier, f"{also}it has not ended, and would now end: {told(end)}", recorded=begun)
 
     def _misfit(self, body: Body) -> Verdict | None:
-        """Return the verdict on a run whose body fails since something recorded no longer fits; None if it does not."""
+        """Return the verdict on a run whose body fails by what is missing here, or by a value that no longer fits."""
         error = body.error
-        if not isinstance(error, PayloadError):
+        if (missing := missing_module(error)) is not None:
+            return self._tell(Finding.UNKNOWN, f"needs a module: {missing}", place=_end_place(body))
+        if not (isinstance(error, PayloadError) and is_of_record(error)):
             return None
         why = f"a value that is recorded no longer fits, and the run would fail: {error.message}"
         return self._tell(Finding.DIVERGES, why, place=_end_place(body))
