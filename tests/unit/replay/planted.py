@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from aiki import Event, EventTimeout, Fatal, Retry, TaskFailed, WorkflowRun, task, workflow
 from aiki.definitions.workflow import Workflow
 
+P = ParamSpec("P")
 approved, renamed_approved = Event("approved", type=str), Event("confirmed", type=str)
 approved_by_number, rejected = Event("approved", type=int), Event("rejected", type=str)
 
@@ -39,10 +41,12 @@ CHANGES: dict[str, tuple[Workflow[..., Any], str]] = {}
 would go on differently `~`, unknown `?`. The last sign is that of the run that has ended."""
 
 
-def change(found: str, *, retry: Retry | None = None) -> Any:
+def change(
+    found: str, *, retry: Retry | None = None
+) -> Callable[[Callable[Concatenate[WorkflowRun, P], Coroutine[Any, Any, str]]], Workflow[P, str]]:
     """Name a body as what became of `order`."""
 
-    def planted(body: Any) -> Any:
+    def planted(body: Callable[Concatenate[WorkflowRun, P], Coroutine[Any, Any, str]]) -> Workflow[P, str]:
         new = workflow(name="order", version="1", retry=retry or Retry.none())(body)
         assert body.__name__ not in CHANGES
         CHANGES[body.__name__] = new, found
@@ -359,7 +363,7 @@ async def raises_behind_the_first(run: WorkflowRun, id: str, cents: int) -> str:
 @change("==xxxx")
 async def never_rests(run: WorkflowRun, id: str, cents: int) -> str:
     await charge.run(run, cents)
-    while True:
+    while True:  # noqa: ASYNC110 - on purpose
         await asyncio.sleep(0)
 
 
@@ -373,6 +377,6 @@ async def imports_what_is_missing(run: WorkflowRun, id: str, cents: int) -> str:
 @change("=?????")
 async def imports_later_what_is_missing(run: WorkflowRun, id: str, cents: int) -> str:
     paid = await charge.run(run, cents)
-    import a_module_that_is_not_here  # type: ignore[import-not-found]
+    import a_module_that_is_not_here
 
     return await rest(run, id, a_module_that_is_not_here.of(paid))
