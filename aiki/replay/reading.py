@@ -41,6 +41,7 @@ async def recordings(
                 if named:
                     _check_known(wire, looked, known)
                 async for recording in _whole(wire, [known[one] for one in looked if one in known], history=history):
+                    recording.namespace, recording.exported_at = wire.namespace, reply.now
                     yield recording
 
 

@@ -24,6 +24,10 @@ class Recording:
     """What has come and was not taken."""
     history: list[HistoryItem] = field(default_factory=list)
     """Its story, for people."""
+    namespace: str = ""
+    """That it was read from."""
+    exported_at: int = 0
+    """When that was, by the clock of that server, in microseconds since 1970."""
 
     @property
     def run_id(self) -> str:

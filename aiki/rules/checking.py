@@ -30,6 +30,7 @@ from aiki.wire.messages import (
     Export,
     Find,
     History,
+    Import,
     Inbox,
     Input,
     ListRuns,
@@ -198,7 +199,7 @@ def _check_read(request: Request[Any]) -> None:
     match request:
         case Page() | Inbox():
             _check_page(request)
-        case History() | Input():
+        case History() | Input() | Import():
             _check_id(request.id)
         case Find():
             if "\0" in request.reference or len(request.reference) > _REFERENCE_CHARS:
@@ -283,6 +284,13 @@ def check_unit(unit: Unit, *, room: int) -> None:
         _check_timer(unit, unit.timer, room)
     if unit.labels is not None:
         _check_labels(unit.labels)
+
+
+def check_recorded(entries: Sequence[Entry], attempts: Sequence[Attempt], *, room: int) -> None:
+    """Raise PayloadError if these could be no part of any unit, or could not be brought to a reader later."""
+    _check_entries(entries, room)
+    for attempt in attempts:
+        _check_attempt(attempt, room)
 
 
 def _check_labels(labels: Mapping[str, str]) -> None:

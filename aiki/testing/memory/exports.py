@@ -16,4 +16,4 @@ def export(store: Store, request: Export) -> ExportReply:
 
 def _exported(store: Store, run: Run) -> Exported:
     claimed = described(run, "", store.now())
-    return Exported(claimed, run.state, run.finished_at, run.output, run.error, run.why)
+    return Exported(claimed, run.state, run.created_at, run.finished_at, run.output, run.error, run.why)

@@ -28,6 +28,15 @@ from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Sai
 from aiki.wire.messages.control import Cancel, Ordered, OrderReply, Pause, Resume, Wake
 from aiki.wire.messages.exports import Export, Exported, ExportReply
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
+from aiki.wire.messages.imports import (
+    Import,
+    ImportedArrival,
+    ImportedFrom,
+    ImportedMove,
+    ImportedRun,
+    ImportedTry,
+    ImportReply,
+)
 from aiki.wire.messages.options import NO_OPTIONS, Fired, FirstEvent, RunOptions
 from aiki.wire.messages.retries import Redone, Retried, Retry, RetryReply
 from aiki.wire.messages.runs import (
@@ -139,6 +148,13 @@ __all__ = [
     "History",
     "HistoryItem",
     "HistoryReply",
+    "Import",
+    "ImportReply",
+    "ImportedArrival",
+    "ImportedFrom",
+    "ImportedMove",
+    "ImportedRun",
+    "ImportedTry",
     "Inbox",
     "InboxReply",
     "Input",

@@ -9,6 +9,7 @@ from msgspec import Meta, Raw, Struct
 from aiki.core.states import State
 from aiki.wire.limits import LIST_ITEMS
 from aiki.wire.messages.base import NONE, Request, Text
+from aiki.wire.messages.imports import ImportedFrom
 from aiki.wire.messages.workers import Claimed
 
 
@@ -21,10 +22,13 @@ class Exported(Struct, omit_defaults=True):
 
     run: Claimed
     state: State
+    created_at: int = 0
     finished_at: int | None = None
     output: Raw = NONE
     error: Raw = NONE
     why: str | None = None
+    imported: ImportedFrom | None = None
+    """Where it was imported from, if it was; the state is then that of there."""
 
 
 class ExportReply(Struct, omit_defaults=True):

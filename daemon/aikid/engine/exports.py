@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from aiki.core.states import State
 from aiki.rules.crashing import is_suspect
 from aiki.wire.codec import decoder, encode
-from aiki.wire.messages import NONE, NULL, Claimed, Export, Exported, ExportReply, Fence, Fired
+from aiki.wire.messages import NONE, NULL, Claimed, Export, Exported, ExportReply, Fence, Fired, ImportedFrom
 from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.engine.claims import journals, unread_of
 from aikid.store import exports as store
@@ -87,7 +87,11 @@ def _exported(row: ExportedRow) -> Exported:
         first_at=row.first_at,
         fired=None if row.fired is None else decoder(Fired).decode(row.fired),
     )
-    return Exported(claimed, State(row.state), row.finished_at, output, error, row.why)
+    one = Exported(claimed, State(row.state), row.created_at, row.finished_at, output, error, row.why)
+    if row.imported is not None:
+        one.imported = decoder(ImportedFrom).decode(row.imported)
+        one.state, one.why = one.imported.state, one.imported.why
+    return one
 
 
 def _lightened(one: Exported, room: int) -> Exported:

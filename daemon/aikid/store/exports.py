@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiki.rules.claiming import RUN_BYTES
+from aikid.store import prepared
 from aikid.store.arrays import Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
@@ -30,7 +31,8 @@ SELECT f.place, {MICROSECONDS.format("aiki.now()")}, r.id::text, r.epoch, r.orig
   r.input, {MICROSECONDS.format(_BEGAN)}, r.key, r.labels::text,
   r.crash_count, r.generation, r.attempt, r.news_seq, r.parent_id::text, coalesce(r.depth, 0), r.priority, r.retry,
   r.fired, {MICROSECONDS.format("CASE WHEN r.generation > 0 THEN r.started_at END")},
-  r.state, {MICROSECONDS.format("r.finished_at")}, r.output, r.error, r.why
+  r.state, {MICROSECONDS.format("r.finished_at")}, r.output, r.error, r.why,
+  {MICROSECONDS.format("r.created_at")}, r.imported
 FROM fit f LEFT JOIN aiki.runs r ON r.id = f.id ORDER BY f.place
 """
 
@@ -63,12 +65,14 @@ class ExportedRow:
     output: bytes | None
     error: bytes | None
     why: str | None
+    created_at: int
+    imported: bytes | None
 
 
 @asynccontextmanager
 async def snapshot(connection: Connection) -> AsyncIterator[None]:
     """Have all statements of the block read of one moment: what a run has taken is in its journal or unread."""
-    async with connection.transaction():
+    async with prepared.transaction(connection):
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield
 
