@@ -25,6 +25,8 @@ EVENT: Final = "event"
 OP: Final = "op"
 CHILD: Final = "child"
 CANCEL: Final = "cancel"
+KEY: Final = "key"
+"""Word that a task's key, which another run had, may be asked for again."""
 Fired: TypeAlias = Literal["done", "early", "news"]
 
 

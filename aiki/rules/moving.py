@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from aiki.rules.arriving import CHILD, EVENT, OP
+from aiki.rules.arriving import CHILD, EVENT, KEY, OP
 
-ANSWERS: Final = frozenset({OP, CHILD})
+ANSWERS: Final = frozenset({OP, CHILD, KEY})
 """What a generation has asked for itself: of no use to the next."""
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
@@ -20,7 +21,7 @@ from aiki.core.errors import ConfigError, PayloadError
 from aiki.core.states import Move
 from aiki.wire import weights
 from aiki.wire.limits import MESSAGE_BYTES, PAYLOAD_BYTES, UNIT_ITEMS
-from aiki.wire.messages import NONE, OpenSession, Route, Unit
+from aiki.wire.messages import NONE, Entry, KeyAsk, OpenSession, Route, Unit
 from aiki.wire.schema import OBJECTS
 
 Item = TypeVar("Item")
@@ -141,9 +142,9 @@ def cut(unit: Unit, room: int) -> list[Unit]:
     """Return the unit in parts that each fit `room`, to be written one after the other: each when the last is durable.
 
     A crash between two of them leaves a part of what came about, as it would between two units: what it starts first,
-    so that none of its entries knows of a run that there is not, then the entries in their order, then the tries, then
-    what it sends and stops, and its labels; its timer is asked, or the claim given up, last. The entry of a retry goes
-    with the end that it belongs to.
+    so that none of its entries knows of a run that there is not, then the entries in their order, each with what
+    becomes of its key by it, then the tries, then what it sends and stops, its labels, and what it wants of other keys;
+    its timer is asked, or the claim given up, last. The entry of a retry goes with the end that it belongs to.
     """
     base, count = unit.base, len(unit.entries)
     if unit.end is not None and unit.end.move is Move.AGAIN and not unit.end.anew:
@@ -153,8 +154,10 @@ def cut(unit: Unit, room: int) -> list[Unit]:
         Unit(unit.fence, base, [], [], starts=list(starts))
         for starts in parts(unit.starts, weights.of_run, room, UNIT_ITEMS)
     ]
-    for entries in parts(unit.entries[:count], weights.of_entry, room, UNIT_ITEMS):
-        found.append(Unit(unit.fence, base, list(entries), [], None))
+    settled = {ask.call: ask for ask in unit.keys if ask.want == "done"}
+    for entries in parts(unit.entries[:count], partial(_of_settled, settled=settled), room, UNIT_ITEMS):
+        keys = [settled.pop(entry.key) for entry in entries if entry.key in settled]
+        found.append(Unit(unit.fence, base, list(entries), [], None, keys=keys))
         base += len(entries)
     found += (
         Unit(unit.fence, base, [], list(attempts), None)
@@ -169,11 +172,21 @@ def cut(unit: Unit, room: int) -> list[Unit]:
     )
     if unit.labels is not None:
         found.append(Unit(unit.fence, base, [], [], None, labels=unit.labels))
+    others = [ask for ask in unit.keys if ask.want != "done"]
+    found += (
+        Unit(unit.fence, base, [], [], keys=list(keys)) for keys in parts(others, weights.of_key, room, UNIT_ITEMS)
+    )
     if unit.timer is not None:
         found.append(Unit(unit.fence, base, [], [], None, [], unit.timer))
     if unit.end is not None:
         found.append(Unit(unit.fence, base, unit.entries[count:], [], unit.end))
     return found
+
+
+def _of_settled(entry: Entry, *, settled: Mapping[str, KeyAsk]) -> int:
+    """Return the weight of an entry with what becomes of its key by it."""
+    ask = settled.get(entry.key) if settled else None
+    return weights.of_entry(entry) + (0 if ask is None else weights.of_key(ask))
 
 
 def openings(request: OpenSession, room: int) -> list[OpenSession]:

@@ -16,6 +16,7 @@ from aiki.wire.messages import (
     End,
     Entry,
     HistoryItem,
+    KeyAsk,
     NewRun,
     Route,
     RunStatus,
@@ -59,6 +60,8 @@ _SEND_BYTES: Final = 320
 _STOP_BYTES: Final = 128
 """A cancel of a child on its way, beside its reason."""
 _TIMER_BYTES: Final = 48
+_KEY_BYTES: Final = 192
+"""What is wanted of a task's key, beside its texts; and what is said of that, beside a result."""
 _ROUTE_BYTES: Final = 320
 
 
@@ -144,6 +147,11 @@ def of_stop(stop: StopOp) -> int:
     return _STOP_BYTES + of_text(stop.reason)
 
 
+def of_key(ask: KeyAsk) -> int:
+    """Return the weight of what is wanted of a task's key."""
+    return _KEY_BYTES + of_text(ask.call) + of_text(ask.scope) + of_text(ask.task) + of_text(ask.key)
+
+
 def of_unit(unit: Unit) -> int:
     """Return the weight of what a claim writes at a time."""
     weight = UNIT_BYTES
@@ -163,6 +171,8 @@ def of_unit(unit: Unit) -> int:
         weight += _TIMER_BYTES + of_entry(unit.timer.entry)
     if unit.labels:
         weight += of_labels(unit.labels)
+    if unit.keys:
+        weight += sum(map(of_key, unit.keys))
     return weight
 
 

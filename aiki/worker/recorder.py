@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from aiki.core.errors import AikiError, Unavailable, UsageError
 from aiki.core.failpoints import failpoint
 from aiki.wire import weights
-from aiki.wire.messages import Record, Recorded, RecordReply, Unit
+from aiki.wire.messages import KeyAnswer, Record, Recorded, RecordReply, Unit
 from aiki.wire.packing import cut, fitting, request_room
 
 if TYPE_CHECKING:
@@ -133,18 +135,20 @@ class Recorder:
 
     def _refused_alone(self, execution: ClaimedRun, unit: Unit, error: AikiError) -> None:
         if len(parts := cut(unit, self._room)) > 1:
-            self._start_lane(self._record_in_parts(execution, parts))
+            self._start_lane(self._record_in_parts(execution, unit, parts))
         else:
             execution.on_recorded(Recorded("refused", error.message))
 
-    async def _record_in_parts(self, execution: ClaimedRun, parts: list[Unit]) -> None:
+    async def _record_in_parts(self, execution: ClaimedRun, unit: Unit, parts: list[Unit]) -> None:
         """Record a unit that fits no message: its next part only when the one before is durable."""
         left = deque(parts)
         recorded = Recorded("done")
+        answers: dict[str, KeyAnswer] = {}
         while left and recorded.result == "done":
             part = left.popleft()
             try:
                 (recorded,) = (await self._reply([part])).units
+                answers.update((ask.call, answer) for ask, answer in zip(part.keys, recorded.keys, strict=False))
                 if self._talk is not None and recorded.result == "done":
                     self._talk.recorded(execution.claimed, part, parked=recorded.parked)
             except UsageError as error:
@@ -156,6 +160,8 @@ class Recorder:
                 log.warning("outcomes of run %s were not recorded, and are sent again: %s", part.fence.run_id, error)
                 left.appendleft(part)
                 await asyncio.sleep(RETRY_SECONDS_MAX)
+        if unit.keys and recorded.result == "done":
+            recorded = replace(recorded, keys=[answers[ask.call] for ask in unit.keys])
         execution.on_recorded(recorded)
 
     @property

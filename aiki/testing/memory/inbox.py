@@ -18,7 +18,7 @@ from aiki.wire.limits import CLAIMED_ARRIVALS, LIST_ITEMS, MESSAGE_BYTES
 from aiki.wire.messages import NULL, Arrival, Entry, InboxReply, Outcome, SendOp, Sent, TimerAsk
 from aiki.wire.packing import page as page_of
 
-Kind: TypeAlias = Literal["event", "op", "child", "cancel", "wake"]
+Kind: TypeAlias = Literal["event", "op", "child", "cancel", "wake", "key"]
 Taken: TypeAlias = tuple[int, int]
 """The generation and the number of the entry that took an arrival; 0 if its generation was left without that."""
 

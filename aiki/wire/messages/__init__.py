@@ -91,6 +91,7 @@ from aiki.wire.messages.schedules import (
     TriggerSchedule,
 )
 from aiki.wire.messages.storage import Storage, StorageReply, TableSize, WorkflowSize
+from aiki.wire.messages.task_keys import KeyAnswer, KeyAsk
 from aiki.wire.messages.workers import (
     Claim,
     Claimed,
@@ -159,6 +160,8 @@ __all__ = [
     "InboxReply",
     "Input",
     "InputReply",
+    "KeyAnswer",
+    "KeyAsk",
     "ListReply",
     "ListRuns",
     "ListSchedules",

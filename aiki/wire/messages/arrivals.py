@@ -18,15 +18,16 @@ REASON_CHARS: Final = 1_000
 
 
 class Arrival(Struct, array_like=True):
-    """What has reached a run: an event, the outcome of an op of its own, a cancel, a wake.
+    """What has reached a run: an event, the outcome of an op of its own, a cancel, a wake, word of a task's key.
 
     `name` is an event's name; of an op's outcome the op's id, and `value` the Outcome; of a child's end the id by which
-    its parent knows it, and `value` the ChildEnd. `id` is that of the send.
+    its parent knows it, and `value` the ChildEnd; of a task's key the call that may ask for it again. `id` is that of
+    the send.
     """
 
     number: int
     at: int
-    kind: Literal["event", "op", "child", "cancel", "wake"]
+    kind: Literal["event", "op", "child", "cancel", "wake", "key"]
     name: str = ""
     value: Raw = NULL
     id: str = ""

@@ -42,3 +42,5 @@ class KeyAnswer(Struct, array_like=True):
     result: Literal["won", "waits", "settled", "conflict", "taken"]
     holder: str | None = None
     value: Raw = NONE
+    since: int = 0
+    """Of `won` and `waits`: since when its owner has it, in microseconds."""

@@ -26,6 +26,8 @@ from aiki.wire.messages import (
     Fence,
     FirstEvent,
     HistoryItem,
+    KeyAnswer,
+    KeyAsk,
     NewRun,
     OpenSession,
     PageReply,
@@ -259,6 +261,12 @@ def test_lines_and_routes_weigh_no_less_than_they_take(a: str, b: str, c: str, v
     assert weighs_enough(row, weights.SUMMARY_ROW_BYTES)
 
 
+def test_what_is_wanted_of_a_key_weighs_enough_with_what_is_said_of_it() -> None:
+    ask = KeyAsk(f"task:{NAME}@{KEY}", NAME, NAME, KEY, "0" * 32, "done", TIME)
+    answer = KeyAnswer("waits", RUN, since=TIME)
+    assert weighs_enough([ask, answer], weights.of_key(ask))
+
+
 def test_an_absent_payload_weighs_nothing() -> None:
     assert weights.of_end(None) == weights.of_end(End(Move.COMPLETE, output=NONE)) == weights.of_text(None) == 0
 
@@ -308,6 +316,20 @@ def test_the_entry_of_a_retry_goes_with_the_end_that_it_belongs_to() -> None:
         unit = Unit(FENCE, 10, [*results, retry], [], End(Move.AGAIN, due_at=TIME, anew=anew))
         *_, last = packing.cut(unit, 1_000)
         assert (last.entries, last.base) == (([], 16) if anew else ([retry], 15))
+
+
+def test_what_becomes_of_a_key_goes_with_the_entry_of_its_call_and_what_is_wanted_of_others_after_all() -> None:
+    results = [Entry(f"task:t@{n}", True, payload(300), TIME) for n in range(5)]
+    done = [KeyAsk(f"task:t@{n}", "", "t", str(n), "0" * 32, "done", TIME) for n in range(5)]
+    own = [KeyAsk(f"task:t@{n}", "", "t", str(n), "0" * 32) for n in range(5, 9)]
+    parts = packing.cut(Unit(FENCE, 10, results, [], keys=[*own, *done]), 1_500)
+    settled, others = [part for part in parts if part.entries], [part for part in parts if not part.entries]
+    assert [ask for part in settled for ask in part.keys] == done
+    assert all([one.key for one in part.entries] == [ask.call for ask in part.keys] for part in settled)
+    assert parts == settled + others
+    assert [ask for part in others for ask in part.keys] == own
+    assert {part.base for part in others} == {15}
+    assert all(weights.of_unit(part) <= 1_500 for part in parts)
 
 
 @given(units, st.integers(500, 3000))
