@@ -53,6 +53,8 @@ class Move(StrEnum):
 
 
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+BEGUN: Final = frozenset(State) - TERMINAL - {State.SCHEDULED}
+"""States of runs in flight: of one that was started, code has gone a part of its way."""
 HELD: Final = frozenset({State.BLOCKED, State.PAUSED})
 """States that only a person, a deploy or the run's own deadline can end."""
 SETTLED: Final = TERMINAL | HELD

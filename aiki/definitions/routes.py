@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aiki.definitions.fingerprints import fingerprint
 from aiki.wire.declared import to_wire
 from aiki.wire.messages import NONE, Route
 from aiki.wire.packing import payload_misfit
@@ -36,4 +37,5 @@ def route_of(workflow: Workflow[..., Any], room: int) -> Route:
         timeout=workflow.declared.timeout,
         cancel_timeout=workflow.declared.cancel_timeout,
         events=events,
+        fingerprint=fingerprint(workflow),
     )

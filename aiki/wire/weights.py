@@ -13,6 +13,7 @@ from aiki.wire.messages import (
     NO_OPTIONS,
     Arrival,
     Attempt,
+    CodeChange,
     End,
     Entry,
     HistoryItem,
@@ -62,7 +63,8 @@ _STOP_BYTES: Final = 128
 _TIMER_BYTES: Final = 48
 _KEY_BYTES: Final = 192
 """What is wanted of a task's key, beside its texts; and what is said of that, beside a result."""
-_ROUTE_BYTES: Final = 320
+_ROUTE_BYTES: Final = 360
+_CODE_CHANGE_BYTES: Final = 320
 
 
 def of_text(text: str | None) -> int:
@@ -181,7 +183,12 @@ def of_item(item: HistoryItem) -> int:
     return _ITEM_BYTES + of_text(item.reason) + of_text(item.actor) + of_text(item.key) + len(item.value)
 
 
+def of_code_change(change: CodeChange) -> int:
+    """Return the weight of what a session is told of a route whose code has changed."""
+    return _CODE_CHANGE_BYTES + of_text(change.worker)
+
+
 def of_route(route: Route) -> int:
     """Return the weight of a registered route."""
     names = sum(of_text(name) + 4 for name in route.task_names)
-    return _ROUTE_BYTES + len(route.parameters) + len(route.events) + names
+    return _ROUTE_BYTES + len(route.parameters) + len(route.events) + names + of_text(route.fingerprint)

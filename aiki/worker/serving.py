@@ -17,6 +17,7 @@ from aiki.execution import Lease, Pools
 from aiki.execution.order import HASH_SEED_VARIES
 from aiki.wire.messages import OpenSession
 from aiki.worker.claims import Claims
+from aiki.worker.code_warnings import CodeWarnings
 from aiki.worker.intake import Intake
 from aiki.worker.parking import Parking
 from aiki.worker.runs import Runs
@@ -66,6 +67,7 @@ class Serving:
                 on_reply=self.runs.clock.told,
                 on_news=self.runs.news.take,
                 on_short=self.runs.doubt,
+                on_changed=CodeWarnings(registry).warn,
                 on_denied=on_denied,
             ),
             denied_seconds=options.start_seconds,

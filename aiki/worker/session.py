@@ -32,7 +32,18 @@ from aiki.process.outages import Outage
 from aiki.transport import Transport
 from aiki.wire import weights
 from aiki.wire.limits import CLAIM_RUNS
-from aiki.wire.messages import CloseSession, End, Fence, OpenSession, Record, RenewSession, Route, SessionReply, Unit
+from aiki.wire.messages import (
+    CloseSession,
+    CodeChange,
+    End,
+    Fence,
+    OpenSession,
+    Record,
+    RenewSession,
+    Route,
+    SessionReply,
+    Unit,
+)
 from aiki.wire.packing import next_ids, openings, request_room, requests
 from aiki.worker.inventory import Inventory
 from aiki.worker.standstill import LOOK_SECONDS, Stall, Standstill
@@ -63,6 +74,8 @@ class SessionCallbacks:
     """Runs of this session with unread arrivals, up to a number. Called on the worker's loop."""
     on_short: Callable[[list[str]], None]
     """Claims of which some run may have ended without this worker. Called on the worker's loop."""
+    on_changed: Callable[[list[CodeChange]], None]
+    """Routes whose code is another than before, while runs are in flight. Called on the worker's loop."""
     on_denied: Callable[[Denied], None]
     """NATS has refused this thread's connection for too long. Called on the worker's loop."""
 
@@ -219,11 +232,11 @@ class Session:
                 self._added.set()
 
     async def _send_openings(self, transport: Transport, request: OpenSession, *, seconds: float) -> SessionReply:
-        first, *others = openings(request, transport.room)
-        reply = await transport.call(first, seconds=seconds)
-        for other in others:
-            reply = await transport.call(other, seconds=seconds)
-        return reply
+        replies = [await transport.call(one, seconds=seconds) for one in openings(request, transport.room)]
+        if changed := [change for reply in replies for change in reply.changed]:
+            assert self._main is not None
+            self._main.call_soon_threadsafe(self._callbacks.on_changed, changed)
+        return replies[-1]
 
     async def _renew(self, transport: Transport, group: asyncio.TaskGroup) -> None:
         """Renew the lease when that is due; a lost session is followed by a new one."""

@@ -175,7 +175,7 @@ async def _record(s: Services, calls: Calls) -> Done[Any]:
 
 async def _open_session(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
-    return Done([await sessions.open_session(s.pool, s.routes, namespace, request)])
+    return Done([await sessions.open_session(s.pool, s.routes, namespace, request, room=s.bus.room)])
 
 
 async def _renew_session(s: Services, calls: Calls) -> Done[Any]:

@@ -9,6 +9,7 @@ from aiki.core.errors import UsageError
 from aiki.core.states import Move, State
 from aiki.rules import crashing
 from aiki.rules.checking import check_routes
+from aiki.testing.memory import codes
 from aiki.testing.memory.run import RouteKey, Run
 from aiki.testing.memory.store import Session, Store
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
@@ -24,9 +25,10 @@ def open_session(store: Store, request: OpenSession) -> SessionReply:
     session = store.sessions.setdefault(request.id, Session(request.id, request.worker, request.ttl))
     for key, route in routes.items():
         store.routes[key] = _known(store.routes.get(key), route)
-    if session.is_alive:
-        session.routes |= routes.keys()
-    return SessionReply(session.is_alive, store.now(), session.ttl)
+    if not session.is_alive:
+        return SessionReply(False, store.now(), session.ttl)
+    session.routes |= routes.keys()
+    return SessionReply(True, store.now(), session.ttl, changed=codes.register(store, session, routes))
 
 
 def renew(store: Store, request: RenewSession) -> SessionReply:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from aiki.core.errors import NotFound
 from aiki.core.states import Move, State, sources
 from aiki.rules import arriving
+from aiki.rules.codes import Code, Registered
 from aiki.rules.standing import Standing
 from aiki.testing.memory.queues import Queues
 from aiki.testing.memory.run import Deadline, Link, RouteKey, Run
@@ -34,6 +35,7 @@ class Session:
     worker: str
     ttl: float
     routes: set[RouteKey] = field(default_factory=set)
+    codes: dict[RouteKey, Code] = field(default_factory=dict)
     is_alive: bool = True
     runs: dict[str, Run] = field(default_factory=dict)
     """Those that it holds."""
@@ -74,6 +76,10 @@ class Store:
         """Who holds the idempotency key of a workflow: the newest of its origin."""
         self.routes: dict[RouteKey, Route | None] = {}
         """Those that were ever enqueued to, with what a worker has said of them."""
+        self.codes: dict[RouteKey, Registered] = {}
+        """The code of each that workers have registered."""
+        self.coded_at: dict[RouteKey, tuple[int, str]] = {}
+        """Since when that is its code, and by which worker."""
         self.sessions: dict[str, Session] = {}
         self.schedules: dict[str, Schedule] = {}
         """By name."""

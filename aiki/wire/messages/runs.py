@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import State
-from aiki.wire.limits import BATCH_RUNS, LABELS, LIST_ITEMS
+from aiki.wire.limits import BATCH_RUNS, FINGERPRINT_CHARS, LABELS, LIST_ITEMS
 from aiki.wire.messages.arrivals import CancelNote
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.options import NO_OPTIONS, Fired, RunOptions
@@ -319,6 +319,8 @@ class Route(Struct, omit_defaults=True):
     cancel_timeout: int | None = None
     events: Raw = NONE
     """What `wire.declared` has of the events that it takes; absent where nothing is said of them."""
+    fingerprint: Annotated[str, Meta(max_length=FINGERPRINT_CHARS)] = ""
+    """Of the code that the worker has (only in requests)."""
 
 
 class WorkflowsReply(Struct, omit_defaults=True):

@@ -25,6 +25,22 @@ from aiki.wire.messages.runs import Route
 from aiki.wire.messages.task_keys import KeyAnswer, KeyAsk
 
 
+class CodeChange(Struct, omit_defaults=True):
+    """A route of which this session has other code than what was registered before, while `runs` of it are in flight.
+
+    Only those count that were started before, and no more than COUNTED_RUNS. `since` is when the other code was
+    registered, `worker` by whom, `python` by which version of it.
+    """
+
+    workflow: str
+    version: str
+    runs: int
+    since: int
+    worker: str
+    python: str = ""
+    capped: bool = False
+
+
 class SessionReply(Struct, omit_defaults=True):
     """The lease after the request. `ttl` is in seconds; `now` is the database's clock.
 
@@ -32,6 +48,7 @@ class SessionReply(Struct, omit_defaults=True):
     though within its bounds; as many as fit. `news` names runs of this session with unread arrivals, or of which
     something is wanted, and up to which number these go: so a lost `Told` costs seconds. `short` names claims that have
     fewer runs than the request says: some run has ended without its worker, or the answer to its end is under way.
+    `changed` answers an opening, and a repeat of it alike.
     """
 
     alive: bool
@@ -40,6 +57,7 @@ class SessionReply(Struct, omit_defaults=True):
     unlisted: list[Fence] = []
     news: list[tuple[str, int]] = []
     short: list[str] = []
+    changed: list[CodeChange] = []
 
 
 class OpenSession(Request[SessionReply]):

@@ -21,6 +21,17 @@ def log_to_stderr(*, quiet: bool) -> None:
     logging.captureWarnings(capture=True)
 
 
+def warn_briefly_of_code() -> None:
+    """Leave of a warning that code has changed what to type: whoever edits it knows the rest, and reads it often."""
+
+    def shorten(record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and record.args:
+            record.msg, record.args = "%s", record.args[:1]
+        return True
+
+    logging.getLogger("aiki.worker.code").addFilter(shorten)
+
+
 class Lines(logging.Formatter):
     """Time of day, level if it is not information, message, and the traceback below if there is one."""
 

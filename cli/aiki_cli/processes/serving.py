@@ -25,7 +25,7 @@ from aiki.process.stderr import detach_stderr
 from aiki.process.stdout import leave_to_user_code
 from aiki_cli import exits
 from aiki_cli.processes.child import say_ready
-from aiki_cli.processes.logs import log_to_stderr
+from aiki_cli.processes.logs import log_to_stderr, warn_briefly_of_code
 from aiki_cli.processes.reconciling import reconcile
 from aiki_cli.running import in_loop, uvloop_factory
 from aiki_cli.session import Session
@@ -59,6 +59,8 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     detach_stderr()
     leave_to_user_code()
     log_to_stderr(quiet=session.common.quiet)
+    if options.applies:
+        warn_briefly_of_code()
     uvloop_factory()  # imported before a module of users may have its name
     look_first_in([str(folder) for folder in options.folders])
     registry = collect(modules)

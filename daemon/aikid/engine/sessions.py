@@ -6,27 +6,39 @@ from collections.abc import Sequence
 
 from aiki.core.errors import UsageError
 from aiki.rules.checking import check_routes
+from aiki.rules.codes import Registered, RouteKey
 from aiki.wire.limits import TOLD_RUNS
 from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
 from aiki.wire.subjects import is_token
 from aiki.wire.weights import FENCE_BYTES, ID_BYTES, NEWS_BYTES
+from aikid.engine import codes
 from aikid.engine.changes import Done
 from aikid.engine.rescue import changes_of
 from aikid.engine.routes import Routes
-from aikid.store import rescue
+from aikid.store import prepared, rescue
 from aikid.store import sessions as store
 from aikid.store.pool import Connection, Pool
 from aikid.store.rescue import Lost, Rescued
-from aikid.store.sessions import Held
+from aikid.store.sessions import Held, Lease
 
 
-async def open_session(pool: Pool, routes: Routes, namespace: str, request: OpenSession) -> SessionReply:
-    """Open a session and register its routes. Raises UsageError, PayloadError and Unavailable."""
+async def open_session(pool: Pool, routes: Routes, namespace: str, request: OpenSession, *, room: int) -> SessionReply:
+    """Open a session and register its routes, and say of which the code has changed while runs are in flight.
+
+    Raises UsageError, PayloadError and Unavailable.
+    """
     check_routes(request.routes)
     known = _folded(request.routes)
     await routes.register(namespace, known.values())
-    lease = await pool.run(lambda c: store.open(c, namespace, request, known))
-    return SessionReply(lease.alive, lease.now, lease.ttl)
+
+    async def work(connection: Connection) -> tuple[Lease, dict[RouteKey, Registered]]:
+        async with prepared.transaction(connection):
+            lease = await store.open(connection, namespace, request, known)
+            return lease, await codes.register(connection, namespace, request, known) if lease.alive else {}
+
+    lease, changed = await pool.run(work)
+    changes = await codes.changes(pool, namespace, changed, room=room)
+    return SessionReply(lease.alive, lease.now, lease.ttl, changed=changes)
 
 
 def _folded(routes: Sequence[Route]) -> dict[tuple[str, str], Route]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiki.core.states import State
-from aiki.wire.messages import Fence, OpenSession
+from aiki.wire.messages import Fence, OpenSession, Route
 from aikid.store.arrays import Array, Ints, Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
@@ -37,9 +37,9 @@ WITH opened AS (
 ), alive AS (
   SELECT id, ttl FROM opened UNION ALL SELECT id, ttl FROM known
 ), served AS (
-  INSERT INTO aiki.session_routes (session_id, namespace, workflow, version)
-  SELECT alive.id, %(namespace)s, t.workflow, t.version
-  FROM alive CROSS JOIN unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
+  INSERT INTO aiki.session_routes (session_id, namespace, workflow, version, fingerprint)
+  SELECT alive.id, %(namespace)s, t.workflow, t.version, nullif(t.fingerprint, '')
+  FROM alive CROSS JOIN unnest(%(workflows)b, %(versions)b, %(fingerprints)b) AS t(workflow, version, fingerprint)
   ON CONFLICT DO NOTHING
 )
 SELECT {_NOW}, (SELECT extract(epoch FROM ttl)::float8 FROM alive)
@@ -47,15 +47,16 @@ SELECT {_NOW}, (SELECT extract(epoch FROM ttl)::float8 FROM alive)
 
 
 async def open(
-    connection: Connection, namespace: str, request: OpenSession, routes: Collection[tuple[str, str]]
+    connection: Connection, namespace: str, request: OpenSession, routes: Mapping[tuple[str, str], Route]
 ) -> Lease:
-    """Open a session, or find it open. `routes` are workflows and versions, each once."""
+    """Open a session, or find it open. `routes` are by workflow and version."""
     parameters = {
         "id": request.id,
         "namespace": namespace,
         "worker": request.worker,
         "workflows": Texts([workflow for workflow, _ in routes]),
         "versions": Texts([version for _, version in routes]),
+        "fingerprints": Texts([route.fingerprint for route in routes.values()]),
         "ttl": request.ttl,
     }
     cursor = await connection.execute(_OPEN, parameters, prepare=True, binary=True)

@@ -154,6 +154,7 @@ session_routes = sa.Table(
     sa.Column("workflow", sa.Text(), primary_key=True),
     sa.Column("version", sa.Text(), primary_key=True),
     sa.Column("namespace", sa.Text(), nullable=False),
+    sa.Column("fingerprint", sa.Text(), comment="Of the code that this session has."),
     comment="What each session serves; only ever added to, while it lives.",
 )
 # Whether a route is served is asked at each status of a queued run, however many sessions there are.
@@ -176,6 +177,11 @@ routes = sa.Table(
     sa.Column("fingerprint", sa.Text(), comment="Of the code that last registered it."),
     sa.Column("fingerprint_at", Time, comment="Since when that is its code."),
     sa.Column("retention", sa.LargeBinary(), comment="How long its ended runs are kept, if the code says so."),
+    sa.Column("fingerprint_by", sa.Text(), comment="The worker that was the first to have it."),
+    sa.Column("fingerprint_session", UUID()),
+    sa.Column("earlier", sa.Text(), comment="The fingerprint before this one."),
+    sa.Column("earlier_at", Time),
+    sa.Column("earlier_by", sa.Text()),
 )
 
 sweeps = sa.Table(

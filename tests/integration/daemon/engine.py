@@ -151,7 +151,7 @@ class Engine:
     async def session(self, *, ttl: float = 30.0, worker: str = "worker-1", routes: Sequence[Route] = ()) -> str:
         session = str(uuid.uuid4())
         request = OpenSession(session, worker, list(routes) or [Route(WORKFLOW, VERSION)], ttl)
-        assert (await sessions.open_session(self.pool, self.routes, self.namespace, request)).alive
+        assert (await sessions.open_session(self.pool, self.routes, self.namespace, request, room=MESSAGE_BYTES)).alive
         return session
 
     def park(self, session: str, upto: int = 0, *, line: str | None = None, **fields: Any) -> Parked:

@@ -11,6 +11,7 @@ from msgspec import Raw
 from aiki.core.errors import PayloadError
 from aiki.core.states import Move, State
 from aiki.wire import codec
+from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import (
     Attempt,
     End,
@@ -208,7 +209,7 @@ async def test_counts_and_routes_are_paged(engine: Engine) -> None:
     names = [f"flow-{n:04}" for n in range(600)]
     routes = [Route(name, "1", schema(LARGEST) if n < 5 else Raw(b"{}")) for n, name in enumerate(names)]
     request = OpenSession(str(uuid.uuid4()), "worker", routes)
-    await sessions.open_session(engine.pool, engine.routes, engine.namespace, request)
+    await sessions.open_session(engine.pool, engine.routes, engine.namespace, request, room=MESSAGE_BYTES)
     await engine.enqueue(*(new_run(workflow=name, version="1") for name in names))
     counts = SummaryReply([], 0, "0")
     counted: list[str] = []
@@ -228,6 +229,6 @@ async def test_counts_and_routes_are_paged(engine: Engine) -> None:
 
 async def test_a_schema_that_fits_no_reply_is_left_out(engine: Engine) -> None:
     request = OpenSession(str(uuid.uuid4()), "worker", [Route("flow", "1", schema(100_000)), Route("other", "1")])
-    await sessions.open_session(engine.pool, engine.routes, engine.namespace, request)
+    await sessions.open_session(engine.pool, engine.routes, engine.namespace, request, room=MESSAGE_BYTES)
     known: WorkflowsReply = await read(engine, Workflows())
     assert [(route.workflow, bytes(route.parameters)) for route in known.routes] == [("flow", b""), ("other", b"")]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from aiki.core.states import Move, State
+from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import End, OpenSession, Route
 from aikid.app import App
 from aikid.engine.sessions import open_session
@@ -248,7 +249,7 @@ async def test_a_sleeping_run_wakes_when_it_is_due(engine: Engine) -> None:
 async def test_a_living_session_serves_what_a_repeat_names_beside_and_an_ended_one_does_not(engine: Engine) -> None:
     async def opened(*workflows: str) -> bool:
         request = OpenSession(session, "worker-1", [Route(workflow, "1") for workflow in workflows])
-        return (await open_session(engine.pool, engine.routes, engine.namespace, request)).alive
+        return (await open_session(engine.pool, engine.routes, engine.namespace, request, room=MESSAGE_BYTES)).alive
 
     async def serves() -> list[tuple[Any, ...]]:
         return await engine.execute("SELECT workflow FROM aiki.session_routes ORDER BY workflow")

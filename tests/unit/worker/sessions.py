@@ -26,6 +26,7 @@ def unopened() -> Session:
         on_reply=lambda _: None,
         on_news=lambda _: None,
         on_short=lambda _: None,
+        on_changed=lambda _: None,
         on_denied=lambda _: None,
     )
     opening = OpenSession("first", "worker", [Route("a", "1")])

@@ -20,6 +20,12 @@ _STATEMENTS = (
     "ALTER TABLE aiki.routes ADD fingerprint text, ADD fingerprint_at timestamptz, ADD retention bytea",
     "COMMENT ON COLUMN aiki.routes.fingerprint IS 'Of the code that last registered it.'",
     "COMMENT ON COLUMN aiki.routes.fingerprint_at IS 'Since when that is its code.'",
+    "ALTER TABLE aiki.routes ADD fingerprint_by text, ADD fingerprint_session uuid",
+    "COMMENT ON COLUMN aiki.routes.fingerprint_by IS 'The worker that was the first to have it.'",
+    "ALTER TABLE aiki.routes ADD earlier text, ADD earlier_at timestamptz, ADD earlier_by text",
+    "COMMENT ON COLUMN aiki.routes.earlier IS 'The fingerprint before this one.'",
+    "ALTER TABLE aiki.session_routes ADD fingerprint text",
+    "COMMENT ON COLUMN aiki.session_routes.fingerprint IS 'Of the code that this session has.'",
     "COMMENT ON COLUMN aiki.routes.retention IS 'How long its ended runs are kept, if the code says so.'",
     """
     CREATE TABLE aiki.retention (
