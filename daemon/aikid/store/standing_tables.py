@@ -1,5 +1,7 @@
 """Own the tables of what stands beside runs: keys, retention, schedules, workers and their routes."""
 
+from typing import Final
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
@@ -98,18 +100,13 @@ task_keys = sa.Table(
     ),
     sa.Column("task", sa.Text(), primary_key=True),
     sa.Column("key", sa.Text(), primary_key=True),
-    sa.Column("generation", sa.Integer(), nullable=False),
-    sa.Column(
-        "is_free",
-        sa.Boolean(),
-        nullable=False,
-        server_default=sa.false(),
-        comment="Whether its owner has given it back.",
-    ),
     sa.Column("run_id", UUID(), nullable=False),
-    sa.Column("session_id", UUID(), comment="In which a try may still run that its owner has left."),
-    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("generation", sa.Integer(), nullable=False),
+    sa.Column("epoch", sa.Integer(), nullable=False, comment="Of the claim in which its owner has asked for it last."),
     sa.Column("call", sa.Text(), nullable=False, comment="The key of the owner's call in its journal."),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("at", Time, nullable=False, server_default=NOW, comment="Since when its owner has it."),
+    sa.Column("session_id", UUID(), comment="In which a try may still run that its owner has left."),
     sa.Column("done_at", Time),
     sa.Column("expires_at", Time),
     sa.Column("value", sa.LargeBinary()),
@@ -126,12 +123,16 @@ task_key_waiters = sa.Table(
     sa.Column("task", sa.Text(), primary_key=True),
     sa.Column("key", sa.Text(), primary_key=True),
     sa.Column("run_id", UUID(), primary_key=True),
+    sa.Column("generation", sa.Integer(), nullable=False),
     sa.Column("call", sa.Text(), nullable=False),
     sa.Column("at", Time, nullable=False, server_default=NOW),
-    sa.Column("told_at", Time),
+    sa.Column("told_at", Time, comment="When it was told to ask again; null since it has."),
     comment="Runs that wait for a key of a task that another run has.",
 )
 sa.Index("task_key_waiters_run", task_key_waiters.c.run_id)
+_KEY: Final = tuple(task_key_waiters.c[name] for name in ("namespace", "scope", "task", "key"))
+sa.Index("task_key_waiters_turn", *_KEY, task_key_waiters.c.at, postgresql_where=sa.text("told_at IS NULL"))
+sa.Index("task_key_waiters_told", *_KEY, task_key_waiters.c.told_at, postgresql_where=sa.text("told_at IS NOT NULL"))
 
 sessions = sa.Table(
     "sessions",

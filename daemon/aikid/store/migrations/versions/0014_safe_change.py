@@ -43,12 +43,13 @@ _STATEMENTS = (
       scope text NOT NULL,
       task text NOT NULL,
       key text NOT NULL,
-      generation integer NOT NULL,
-      is_free boolean NOT NULL DEFAULT false,
       run_id uuid NOT NULL,
-      session_id uuid,
-      digest text NOT NULL,
+      generation integer NOT NULL,
+      epoch integer NOT NULL,
       call text NOT NULL,
+      digest text NOT NULL,
+      at timestamptz NOT NULL DEFAULT aiki.now(),
+      session_id uuid,
       done_at timestamptz,
       expires_at timestamptz,
       value bytea,
@@ -57,7 +58,8 @@ _STATEMENTS = (
     """,
     "COMMENT ON TABLE aiki.task_keys IS 'Idempotency keys of tasks across runs: who has each, or what it has come to.'",
     "COMMENT ON COLUMN aiki.task_keys.scope IS 'The workflow whose runs share it; empty for all of the namespace.'",
-    "COMMENT ON COLUMN aiki.task_keys.is_free IS 'Whether its owner has given it back.'",
+    "COMMENT ON COLUMN aiki.task_keys.epoch IS 'Of the claim in which its owner has asked for it last.'",
+    "COMMENT ON COLUMN aiki.task_keys.at IS 'Since when its owner has it.'",
     "COMMENT ON COLUMN aiki.task_keys.session_id IS 'In which a try may still run that its owner has left.'",
     "COMMENT ON COLUMN aiki.task_keys.call IS 'The key of the owner''s call in its journal.'",
     "CREATE INDEX task_keys_expiring ON aiki.task_keys (expires_at) WHERE expires_at IS NOT NULL",
@@ -69,6 +71,7 @@ _STATEMENTS = (
       task text NOT NULL,
       key text NOT NULL,
       run_id uuid NOT NULL,
+      generation integer NOT NULL,
       call text NOT NULL,
       at timestamptz NOT NULL DEFAULT aiki.now(),
       told_at timestamptz,
@@ -76,6 +79,15 @@ _STATEMENTS = (
     )
     """,
     "COMMENT ON TABLE aiki.task_key_waiters IS 'Runs that wait for a key of a task that another run has.'",
+    "COMMENT ON COLUMN aiki.task_key_waiters.told_at IS 'When it was told to ask again; null since it has.'",
+    """
+    CREATE INDEX task_key_waiters_turn ON aiki.task_key_waiters (namespace, scope, task, key, at)
+      WHERE told_at IS NULL
+    """,
+    """
+    CREATE INDEX task_key_waiters_told ON aiki.task_key_waiters (namespace, scope, task, key, told_at)
+      WHERE told_at IS NOT NULL
+    """,
     "CREATE INDEX task_key_waiters_run ON aiki.task_key_waiters (run_id)",
 )
 
