@@ -105,6 +105,11 @@ def answer_id(id: str) -> str:
     return f"{id[:_VERSION_AT]}{ANSWER_VERSION}{id[_VERSION_AT + 1 :]}"
 
 
+def is_digest(text: str) -> bool:
+    """Tell whether this is a blake2b-128 in hex."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 def is_text(text: str, *, chars: int) -> bool:
     """Tell whether Postgres can store `text` (no NUL) and it is not empty and not longer than `chars`."""
     return 0 < len(text) <= chars and "\0" not in text

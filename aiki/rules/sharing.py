@@ -20,8 +20,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
+from aiki.core.errors import PayloadError
 from aiki.core.states import TERMINAL, State
-from aiki.wire.messages import KeyAsk
+from aiki.rules.checking import is_digest, is_text
+from aiki.wire.limits import KEY_CHARS, KEY_SECONDS, TEXT_CHARS
+from aiki.wire.messages import KeyAsk, Recorded, Unit
+from aiki.wire.subjects import is_token
 
 HOLDING: Final = frozenset({State.RUNNING, State.SLEEPING, State.WAITING, State.RETRYING})
 """States in which a run goes on by itself with what it has begun."""
@@ -29,6 +33,7 @@ ASKING: Final = frozenset(State) - TERMINAL - {State.PAUSED, State.BLOCKED}
 """States in which a run that is told of a key will ask for it."""
 TURN_SECONDS: Final = 5.0
 """So long whoever was told that a key is free has to ask for it, before the next one is told, too."""
+FOREIGN_SCOPE: Final = "a task's key is for the runs of its own workflow, or of all: not for those of workflow {!r}"
 Stand: TypeAlias = Literal["free", "held", "done"]
 
 
@@ -83,6 +88,38 @@ class Verdict:
     def holder(self) -> str | None:
         """The run to name to who has not got the key."""
         return self.row.run_id if self.row and self.result in ("waits", "settled", "conflict") else None
+
+
+def check(unit: Unit) -> None:
+    """Raise PayloadError if what a unit wants of keys cannot be. What `check_unit` looks at is not looked at here."""
+    results = {entry.key for entry in unit.entries if entry.ok}
+    for ask in unit.keys:
+        _check_ask(ask)
+        if ask.want == "own" and unit.end is not None:
+            raise PayloadError("a unit asks for a task's key, and gives up the claim in which that could be used")
+        if ask.want == "done" and ask.call not in results:
+            raise PayloadError(f"a unit ends the task's key {ask.key!r} without the result of its call")
+    if len({(ask.scope, ask.task, ask.key) for ask in unit.keys}) < len(unit.keys):
+        raise PayloadError("a unit wants two things of one key of a task")
+
+
+def _check_ask(ask: KeyAsk) -> None:
+    if not is_token(ask.task) or not (ask.scope == "" or is_token(ask.scope)):
+        raise PayloadError("a task's key names its task, and the workflow whose runs share it or none: tokens")
+    if not is_text(ask.key, chars=KEY_CHARS) or not is_text(ask.call, chars=TEXT_CHARS):
+        raise PayloadError(f"a task's key must be 1 to {KEY_CHARS} characters, and its call one of the journal's keys")
+    if not is_digest(ask.digest):
+        raise PayloadError("a task's key needs the digest of the input: 32 hexadecimal digits")
+    if ask.keep > KEY_SECONDS * 1_000_000:
+        raise PayloadError(f"the result of a task's key is kept for {KEY_SECONDS // 86_400:,} days at most")
+
+
+def in_foreign_scope(unit: Unit, workflow: str) -> Recorded | None:
+    """Return what is said of a unit that wants keys of another workflow than its run's; None if it does not."""
+    for ask in unit.keys:
+        if ask.scope not in ("", workflow):
+            return Recorded("refused", FOREIGN_SCOPE.format(ask.scope))
+    return None
 
 
 def stand(row: KeyRow | None, owner: Owner | None, *, left_lives: bool, now: int) -> Stand:

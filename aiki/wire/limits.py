@@ -85,6 +85,8 @@ JOURNAL_BYTES_HARD: Final = 50 * 1024 * 1024
 LABELS: Final = 20
 KEY_CHARS: Final = 256
 """An idempotency key; a label's value."""
+KEY_SECONDS: Final = 10 * 365 * 86_400
+"""For how long the result of a task's key may stand for runs to come."""
 RETRY_BYTES: Final = 2_000
 """What is said of a run's own retry."""
 SCHEDULES: Final = 1_000

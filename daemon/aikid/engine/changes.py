@@ -15,6 +15,7 @@ from aiki.core.states import State
 from aiki.wire.messages import Arrival, Claimed, Enqueue, Unit
 from aikid.engine.leaves import Line
 from aikid.engine.routes import RouteKey
+from aikid.store.task_keys import KeyId
 
 R = TypeVar("R")
 
@@ -88,6 +89,10 @@ class Changes:
     """Until the first of the schedules that were changed is to be looked at."""
     errands: int = 0
     """How much may be left to be told: of ends, and to children."""
+    keys: list[KeyId] = field(default_factory=list)
+    """Keys of tasks that others wait for, and may ask for again."""
+    waits_for_keys: bool = False
+    """Whether some run waits for such a key since."""
 
     def due_in(self, seconds: float | None) -> None:
         """Take note that a run is due in so many seconds."""
@@ -121,6 +126,8 @@ class Changes:
         if other.fires_seconds is not None:
             self.fires_in(other.fires_seconds)
         self.errands += other.errands
+        self.keys += other.keys
+        self.waits_for_keys |= other.waits_for_keys
 
 
 @dataclass(slots=True)

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
+from msgspec import structs
+
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.rules.again import is_again
 from aiki.rules.checking import check_unit
 from aiki.rules.families import check as check_family
 from aiki.rules.recording import CONFLICT, DONE, is_folded, leaves_generation, repeated, told
+from aiki.rules.sharing import check as check_keys
 from aiki.wire.messages import Record, Recorded, RecordReply, Unit
-from aikid.engine import own_retries
+from aikid.engine import own_retries, task_keys
 from aikid.engine.arrivals import note
 from aikid.engine.changes import Changes, Done, Ended, RunKey
 from aikid.engine.families import Families, has_family, routes_of
@@ -53,11 +56,12 @@ async def record(
     outcomes = batch.outcomes
     rounds, repeats = _in_rounds(units, namespaces, [place for place, known in enumerate(outcomes) if known is None])
     for places in rounds:
-        alone = [place for place in places if not has_family(units[place])]
+        alone = [place for place in places if not has_family(units[place]) and not units[place].keys]
         if alone or not places:
             await batch.write(alone)
-        if len(alone) < len(places):
-            rest = [place for place in places if has_family(units[place])]
+        if keyed := [place for place in places if units[place].keys and not has_family(units[place])]:
+            await batch.write(keyed)
+        if rest := [place for place in places if has_family(units[place])]:
             # Before the runs: a crash between the two must not leave queued runs on a route that no offerer knows.
             await routes.learn(routes_of([namespaces[place] for place in rest], [units[place] for place in rest]))
             await batch.write(rest)
@@ -131,6 +135,11 @@ class _Batch:
                 self.units[place] = own_retries.given_up(self.units[place], refused.whys)
             await self.write(places)
             return
+        except task_keys.Withheld as withheld:
+            for place in places:
+                self.outcomes[place] = withheld.said.get(self.units[place].fence.run_id)
+            await self.write([place for place in places if self.outcomes[place] is None])
+            return
         except BadData as error:
             if len(places) == 1:
                 self.outcomes[places[0]] = Recorded("refused", str(error))
@@ -141,6 +150,9 @@ class _Batch:
             return
         if undone := self._take(places, wrote):
             await self.pool.run(lambda c: self._tell_apart(c, undone))
+            for place in undone:
+                if self.units[place].keys and (said := self.outcomes[place]) and said.result == "done":
+                    await self._answer_again(place, said)
 
     def _take(self, places: Sequence[int], wrote: Wrote) -> list[int]:
         """Take in what was written; return the places of what was not, and of which nothing is known yet."""
@@ -187,20 +199,43 @@ class _Batch:
         try:
             if not any(map(_takes_more, units)):
                 return await write(connection, namespaces, units, counted)
-            return await self._take_more(connection, units, partial(write, connection, namespaces, units, counted))
+            writing = partial(write, connection, namespaces, units, counted)
+            return await self._take_more(connection, namespaces, units, writing)
         except ValueError as error:
             raise BadData(str(error)) from error
 
     async def _take_more(
-        self, connection: Connection, units: Sequence[Unit], write: Callable[[], Awaitable[Wrote]]
+        self,
+        connection: Connection,
+        namespaces: Sequence[str],
+        units: Sequence[Unit],
+        write: Callable[[], Awaitable[Wrote]],
     ) -> Wrote:
         """Write units of which some take more than one statement."""
+        is_keyed = any(unit.keys for unit in units)
         async with prepared.transaction(connection):
+            askers = await task_keys.askers(connection, units) if is_keyed else {}
             wrote = await write()
             await _label(connection, units, wrote)
             wrote = await _go_on(connection, units, wrote)
             self.beside = await own_retries.go_on(connection, units, wrote)
+            if is_keyed:
+                wrote, changes = await task_keys.carry_out(connection, namespaces, units, askers, wrote, room=self.room)
+                self.beside.add(changes)
         return wrote
+
+    async def _answer_again(self, place: int, said: Recorded) -> None:
+        """Say once more what became of the keys that a unit wanted that was written before."""
+        unit = self.units[place]
+        asking, answers = task_keys.repeated(unit)
+        if asking is None:
+            self.outcomes[place] = structs.replace(said, keys=answers)
+            return
+        self.units[place], self.outcomes[place] = asking, None
+        await self.write([place])
+        again = self.outcomes[place]
+        if again is not None and again.result == "done":
+            self.outcomes[place] = structs.replace(said, keys=task_keys.merged(unit, again.keys))
 
     def _note(self, place: int, ended: EndedRow) -> None:
         unit, namespace, changes = self.units[place], self.namespaces[place], self.changes
@@ -236,7 +271,7 @@ class _Batch:
 
 def _takes_more(unit: Unit) -> bool:
     """Tell whether it takes more than one statement to write the unit."""
-    return unit.labels is not None or leaves_generation(unit) or is_again(unit)
+    return bool(unit.keys) or unit.labels is not None or leaves_generation(unit) or is_again(unit)
 
 
 async def _label(connection: Connection, units: Sequence[Unit], wrote: Wrote) -> None:
@@ -262,6 +297,8 @@ def _refusal(unit: Unit, room: int) -> Recorded | None:
         check_unit(unit, room=room)
         if has_family(unit):
             check_family(unit, room=room)
+        if unit.keys:
+            check_keys(unit)
     except PayloadError as error:
         return Recorded("refused", error.message)
     return None
