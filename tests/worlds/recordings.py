@@ -42,7 +42,7 @@ def recorded(run: Run) -> Recording:
         fired=run.options.fired,
     )
     return Recording(
-        Exported(claimed, run.state, run.finished_at, run.output, run.error, run.why),
+        Exported(claimed, run.state, run.created_at, run.finished_at, run.output, run.error, run.why),
         entries=run.life.told(),
         tries=run.life.last_tries(),
         ends=run.inbox.ends(0, run.generation, 1_000_000).arrivals,
