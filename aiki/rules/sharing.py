@@ -31,6 +31,8 @@ HOLDING: Final = frozenset({State.RUNNING, State.SLEEPING, State.WAITING, State.
 """States in which a run goes on by itself with what it has begun."""
 ASKING: Final = frozenset(State) - TERMINAL - {State.PAUSED, State.BLOCKED}
 """States in which a run that is told of a key will ask for it."""
+TOLD: Final = 100
+"""Who is told of keys in one commit, at most."""
 TURN_SECONDS: Final = 5.0
 """So long whoever was told that a key is free has to ask for it, before the next one is told, too."""
 FOREIGN_SCOPE: Final = "a task's key is for the runs of its own workflow, or of all: not for those of workflow {!r}"
@@ -122,6 +124,18 @@ def in_foreign_scope(unit: Unit, workflow: str) -> Recorded | None:
     return None
 
 
+def to_tell(how: Stand, *, told_at: int | None, now: int) -> int:
+    """Return how many of those who wait for a key are to be told of it now; `told_at` is when the last one was told.
+
+    Of one that is done all are, TOLD at a time; of one that is free the first in line, and the next one if that has
+    not asked within TURN_SECONDS. Each is told once, until it has asked.
+    """
+    if how == "done":
+        return TOLD
+    is_due = told_at is None or now - told_at >= TURN_SECONDS * 1_000_000
+    return 1 if how == "free" and is_due else 0
+
+
 def stand(row: KeyRow | None, owner: Owner | None, *, left_lives: bool, now: int) -> Stand:
     """Return how a key stands; `owner` is None if its run is gone, `left_lives` that of the session it was left in."""
     if row is None:
@@ -156,8 +170,10 @@ def judge(row: KeyRow | None, owner: Owner | None, ask: KeyAsk, asker: Asker, *,
 
 
 def _own(row: KeyRow | None, how: Stand, ask: KeyAsk, asker: Asker, now: int) -> Verdict:
-    # It has the key: the reply to its first ask was lost, or it was claimed again.
-    has_it = row is not None and row.done_at is None and _is_of(row, asker) and row.session_id is None
+    # It has the key: the reply to its first ask was lost, or it was claimed again. Of a try that was left that very
+    # claim alone knows when it has ended.
+    is_left = row is not None and row.session_id is not None and row.epoch != asker.epoch
+    has_it = row is not None and row.done_at is None and _is_of(row, asker) and not is_left
     if row is None or how == "free" or has_it:
         at = row.at if row is not None and has_it else now
         return Verdict("won", KeyRow(asker.run_id, asker.generation, asker.epoch, ask.call, ask.digest, at))

@@ -13,6 +13,7 @@ from aikid.bus import Bus
 from aikid.config import Settings
 from aikid.engine.routes import Routes
 from aikid.loops.families import Families
+from aikid.loops.keys import Keys
 from aikid.loops.loop import Looker, keep_looking
 from aikid.loops.pruner import Pruner
 from aikid.loops.reclaimer import Reclaimer
@@ -51,10 +52,11 @@ class App:
         self.waker = Waker(looking, self.teller, alarms.times)
         self.scheduler = Scheduler(looking, self.bus, self.teller, alarms.schedules)
         self.families = Families(looking, self.teller, alarms.errands)
+        self.keys = Keys(looking, self.teller, alarms.lines)
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
         self.reclaimer = Reclaimer(self.pool.at(Priority.CLAIM), self.handoffs, self.teller)
         beside = (Pruner(looking), Successor(looking))
-        for_runs = (self.offerer, self.waker, self.scheduler, self.families, self.rescuer, self.reclaimer)
+        for_runs = (self.offerer, self.waker, self.scheduler, self.families, self.keys, self.rescuer, self.reclaimer)
         self._lookers: tuple[Looker, ...] = (*for_runs, *beside)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
         leaves = self.handoffs.leaves

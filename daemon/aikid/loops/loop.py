@@ -17,9 +17,12 @@ class Looker(Protocol):
 
     alarm: Alarm
     """When it looks next: a look may set it earlier than `every_seconds`, and so may others."""
-    every_seconds: float
     suffers: str
     """What the log says if it fails."""
+
+    @property
+    def every_seconds(self) -> float:
+        """How long it does not look, if its alarm does not ring."""
 
     async def run_once(self) -> object:
         """Look once. Raises Unavailable if storage is away: the next look goes on.

@@ -12,10 +12,12 @@ from typing import Final
 
 from aiki.core.keys import DETAILS
 from aiki.core.states import State
+from aiki.rules.moving import ANSWERS
 from aiki.wire.messages import Unit
 from aikid.store import prepared
 from aikid.store.arrays import Blobs, Ints, Texts, Uuids
 from aikid.store.pool import Connection
+from aikid.store.sql import quoted
 
 # The rows were locked, and have left their claims, by the statement before, in this transaction. Events that are unread
 # stay, and a cancel: outcomes of what the last generation has asked for, and ends of its children, are nobody's any
@@ -39,7 +41,7 @@ WITH swap AS MATERIALIZED (
     ON a.run_id = m.id AND a.generation = m.generation - 1 AND a.key = '{DETAILS}' AND a.attempt = 1
 ), settled AS (
   UPDATE aiki.inbox i SET taken_generation = m.generation - 1, taken_seq = 0
-  FROM moved m WHERE i.run_id = m.id AND i.taken_seq IS NULL AND i.kind IN ('op', 'child')
+  FROM moved m WHERE i.run_id = m.id AND i.taken_seq IS NULL AND i.kind IN ({quoted(ANSWERS)})
 ), known AS (
   INSERT INTO aiki.routes (namespace, workflow, version)
   SELECT DISTINCT m.namespace, m.workflow, m.version FROM moved m JOIN swap s ON s.run_id = m.id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiki.core.states import State
 from aiki.rules.sharing import Asker, KeyRow, Owner
@@ -18,7 +18,7 @@ from aikid.store.arrays import Blobs, Ints, Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
-_KEY: Final = "namespace, scope, task, key"
+KEY: Final = "namespace, scope, task, key"
 _TIME: Final = "'epoch'::timestamptz + {} * interval '1 microsecond'"
 
 
@@ -53,8 +53,9 @@ class Found:
     """Bytes of its result."""
 
 
-def _on(one: str, other: str) -> str:
-    return " AND ".join(f"{one}.{column} = {other}.{column}" for column in _KEY.split(", "))
+def on_key(one: str, other: str) -> str:
+    """Return that two rows are of one key."""
+    return " AND ".join(f"{one}.{column} = {other}.{column}" for column in KEY.split(", "))
 
 
 def key_arrays(keys: Sequence[KeyId]) -> list[Texts]:
@@ -74,29 +75,29 @@ async def askers(connection: Connection, units: Sequence[Unit]) -> dict[int, tup
     """Return by the places of units who asks by each that may hold, and the workflow of its run."""
     fences = [unit.fence for unit in units]
     parameters = [Uuids([fence.run_id for fence in fences]), Texts([fence.claim_id for fence in fences])]
-    found = {}
+    known = {}
     for n, workflow, generation, session_id in await prepared.rows(connection, _ASKERS, parameters):
         fence = fences[n - 1]
-        found[n - 1] = Asker(fence.run_id, generation, fence.epoch, session_id), workflow
-    return found
+        known[n - 1] = Asker(fence.run_id, generation, fence.epoch, session_id), workflow
+    return known
 
 
 # By its primary key, in the order in which they are given. An update that changes nothing locks what is there, and
 # makes no new version of it. The places of a run change under its lock alone: theirs are found by primary key.
 _LOCK: Final = f"""
 WITH made AS (
-  INSERT INTO aiki.task_keys AS k ({_KEY}, run_id, generation, epoch, call, digest)
-  SELECT {_KEY}, run_id, generation, epoch, call, digest FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b)
-    AS a({_KEY}, run_id, generation, epoch, call, digest)
-  ON CONFLICT ({_KEY}) DO UPDATE SET call = k.call WHERE false
-  RETURNING {_KEY}
+  INSERT INTO aiki.task_keys AS k ({KEY}, run_id, generation, epoch, call, digest)
+  SELECT {KEY}, run_id, generation, epoch, call, digest FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b)
+    AS a({KEY}, run_id, generation, epoch, call, digest)
+  ON CONFLICT ({KEY}) DO UPDATE SET call = k.call WHERE false
+  RETURNING {KEY}
 ), left_line AS (
-  DELETE FROM aiki.task_key_waiters w USING unnest(%b, %b, %b, %b, %b) AS o({_KEY}, run_id)
-  WHERE {_on("w", "o")} AND w.run_id = o.run_id
+  DELETE FROM aiki.task_key_waiters w USING unnest(%b, %b, %b, %b, %b) AS o({KEY}, run_id)
+  WHERE {on_key("w", "o")} AND w.run_id = o.run_id
   RETURNING w.namespace, w.scope, w.task, w.key, w.run_id, w.generation, w.at
 )
-SELECT {_KEY}, NULL::text, NULL::integer, NULL::bigint FROM made
-UNION ALL SELECT {_KEY}, run_id::text, generation, {MICROSECONDS.format("at")} FROM left_line
+SELECT {KEY}, NULL::text, NULL::integer, NULL::bigint FROM made
+UNION ALL SELECT {KEY}, run_id::text, generation, {MICROSECONDS.format("at")} FROM left_line
 """
 
 
@@ -131,34 +132,41 @@ async def lock(connection: Connection, wanted: Mapping[KeyId, KeyRow], asks: Seq
     return Locked(made, places)
 
 
-# Primary keys. The rows are locked by the statement before, so their owners are read as they stand since: one that is
-# claimed later waits for the row before it tries anything.
-_READ: Final = f"""
-SELECT a.namespace, a.scope, a.task, a.key, k.run_id::text, k.generation, k.epoch, k.call, k.digest,
-  {MICROSECONDS.format("k.at")}, k.session_id::text, {MICROSECONDS.format("k.done_at")},
-  coalesce({MICROSECONDS.format("k.expires_at")}, 0),
+STANDS: Final = f"""
+k.run_id::text, k.generation, k.epoch, k.call, k.digest, {MICROSECONDS.format("k.at")}, k.session_id::text,
+  {MICROSECONDS.format("k.done_at")}, coalesce({MICROSECONDS.format("k.expires_at")}, 0),
   r.generation, CASE WHEN r.claim_id IS NOT NULL THEN r.epoch END, r.state,
   (SELECT s.closed_at IS NULL FROM aiki.sessions s WHERE s.id = k.session_id) IS TRUE,
   coalesce(octet_length(k.value), 0)
-FROM unnest(%b, %b, %b, %b) AS a({_KEY}) JOIN aiki.task_keys k ON {_on("k", "a")}
+""".strip()
+"""The columns of `found`: what is looked at to judge a key, of its row `k` and its owner's `r`."""
+# Primary keys. The rows are locked by the statement before, so their owners are read as they stand since: one that is
+# claimed later waits for the row before it tries anything.
+_READ: Final = f"""
+SELECT a.namespace, a.scope, a.task, a.key, {STANDS}
+FROM unnest(%b, %b, %b, %b) AS a({KEY}) JOIN aiki.task_keys k ON {on_key("k", "a")}
 LEFT JOIN aiki.runs r ON r.id = k.run_id
 """
 
 
+def found(columns: Sequence[Any]) -> Found:
+    """Return what a row says in the columns of STANDS; all of it is null if nobody has the key."""
+    row = None if columns[0] is None else KeyRow(*columns[:9])
+    generation, epoch, state, left_lives, size = columns[9:]
+    owner = None if state is None else Owner(generation, epoch, State(state))
+    return Found(row, owner, left_lives, size)
+
+
 async def read(connection: Connection, keys: Sequence[KeyId]) -> dict[KeyId, Found]:
     """Return how keys stand whose rows are locked; what there is not is left out."""
-    found = {}
-    for row in await prepared.rows(connection, _READ, key_arrays(keys)):
-        generation, epoch, state, left_lives, size = row[13:]
-        owner = None if state is None else Owner(generation, epoch, State(state))
-        found[KeyId(*row[:4])] = Found(KeyRow(*row[4:13]), owner, left_lives, size)
-    return found
+    rows = await prepared.rows(connection, _READ, key_arrays(keys))
+    return {KeyId(*row[:4]): found(row[4:]) for row in rows}
 
 
 # Primary keys.
 _VALUES: Final = f"""
 SELECT k.namespace, k.scope, k.task, k.key, k.value
-FROM unnest(%b, %b, %b, %b) AS a({_KEY}) JOIN aiki.task_keys k ON {_on("k", "a")} WHERE k.done_at IS NOT NULL
+FROM unnest(%b, %b, %b, %b) AS a({KEY}) JOIN aiki.task_keys k ON {on_key("k", "a")} WHERE k.done_at IS NOT NULL
 """
 
 
@@ -186,17 +194,17 @@ WITH put AS (
     digest = p.digest, at = {_TIME.format("p.at_us")}, session_id = p.session_id::uuid,
     done_at = {_TIME.format("p.done_us")}, expires_at = {_TIME.format("p.expires_us")}, value = p.value
   FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
-    AS p({_KEY}, run_id, generation, epoch, call, digest, at_us, session_id, done_us, expires_us, value)
-  WHERE {_on("k", "p")}
+    AS p({KEY}, run_id, generation, epoch, call, digest, at_us, session_id, done_us, expires_us, value)
+  WHERE {on_key("k", "p")}
 ), gone AS (
-  DELETE FROM aiki.task_keys k USING unnest(%b, %b, %b, %b) AS g({_KEY}) WHERE {_on("k", "g")}
+  DELETE FROM aiki.task_keys k USING unnest(%b, %b, %b, %b) AS g({KEY}) WHERE {on_key("k", "g")}
 ), waits AS (
-  INSERT INTO aiki.task_key_waiters ({_KEY}, run_id, generation, call, at)
-  SELECT {_KEY}, run_id, generation, call, {_TIME.format("at_us")} FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b)
-    AS n({_KEY}, run_id, generation, call, at_us)
+  INSERT INTO aiki.task_key_waiters ({KEY}, run_id, generation, call, at)
+  SELECT {KEY}, run_id, generation, call, {_TIME.format("at_us")} FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b)
+    AS n({KEY}, run_id, generation, call, at_us)
 )
-SELECT t.namespace, t.scope, t.task, t.key FROM unnest(%b, %b, %b, %b) AS t({_KEY})
-WHERE EXISTS (SELECT FROM aiki.task_key_waiters w WHERE {_on("w", "t")})
+SELECT t.namespace, t.scope, t.task, t.key FROM unnest(%b, %b, %b, %b) AS t({KEY})
+WHERE EXISTS (SELECT FROM aiki.task_key_waiters w WHERE {on_key("w", "t")})
 """
 
 

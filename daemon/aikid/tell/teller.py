@@ -12,6 +12,7 @@ from aikid.engine.changes import Born, Changes
 from aikid.tell.alarm import Alarm
 from aikid.tell.handoffs import Handoffs
 from aikid.tell.holders import Holders
+from aikid.tell.lines import Lines
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.watchers import Watchers
@@ -27,6 +28,8 @@ class Alarms:
     """What is due at some time."""
     schedules: Alarm = field(default_factory=Alarm)
     errands: Alarm = field(default_factory=Alarm)
+    lines: Lines = field(default_factory=Lines)
+    """Of who waits for keys of tasks."""
 
 
 class Teller:
@@ -59,6 +62,7 @@ class Teller:
             self._alarms.schedules.due_in(changes.fires_seconds)
         if changes.errands:
             self._alarms.errands.ring()
+        self._tell_lines(changes)
         for telling in (self._tell_workers, self._tell_watchers):
             try:
                 await telling(changes)
@@ -69,6 +73,15 @@ class Teller:
         """Tell of a commit that answers nobody."""
         self.before_replies(changes)
         await self.tell(changes)
+
+    def _tell_lines(self, changes: Changes) -> None:
+        lines = self._alarms.lines
+        if changes.waits_for_keys:
+            lines.begun()
+        if changes.keys:
+            lines.over(changes.keys)
+        elif changes.ended or changes.settled or changes.changed:
+            lines.may_be_free()
 
     async def _tell_workers(self, changes: Changes) -> None:
         if changes.woken:

@@ -7,6 +7,10 @@ from typing import Any
 from msgspec import Raw, structs
 
 from aiki.wire.messages import Claimed, End, Entry, KeyAnswer, KeyAsk, Recorded, Unit
+from aikid.engine import key_lines
+from aikid.engine.changes import Changes
+from aikid.store.key_lines import BEGINNING
+from aikid.store.task_keys import KeyId
 from tests.integration.daemon.engine import Engine, unit
 
 CALL = "task:charge@k"
@@ -76,3 +80,20 @@ async def waiters(engine: Engine) -> list[tuple[str, bool]]:
     return await engine.execute(
         "SELECT run_id::text, told_at IS NOT NULL FROM aiki.task_key_waiters ORDER BY at, run_id"
     )
+
+
+async def told(engine: Engine, *keys: KeyId) -> Changes:
+    """Have all be told who are to be told of these keys, or of any; return what that changed."""
+    changes = Changes()
+    if keys:
+        async for one in key_lines.tell_of(engine.pool, keys):
+            changes.add(one)
+    else:
+        async for looked in key_lines.walk(engine.pool, BEGINNING):
+            changes.add(looked.changes)
+    return changes
+
+
+async def words(engine: Engine, run: Claimed) -> list[tuple[str, str]]:
+    """Return what has come to a run of keys and is unread."""
+    return [(one.kind, one.name) for one in (await engine.inbox(run.fence.run_id)).arrivals]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aiki.core.states import State
-from aiki.rules.sharing import ASKING, HOLDING, Asker, KeyRow, Owner, judge, stand
+from aiki.rules.sharing import ASKING, HOLDING, Asker, KeyRow, Owner, judge, stand, to_tell
 from aiki.wire.messages import KeyAsk
 
 NOW = 1_000
@@ -103,7 +103,8 @@ def test_an_owner_that_asks_again_has_won_in_whatever_claim_it_is_now(epoch: int
     assert (verdict.result, verdict.row) == ("won", replace(ROW, epoch=epoch))
 
 
-def test_an_owner_waits_for_what_it_has_left_itself() -> None:
+def test_an_owner_waits_for_what_an_earlier_claim_of_it_has_left_and_that_claim_knows_when_it_has_ended() -> None:
+    assert judge(LEFT, ITS_OWNER, ask(), ITSELF, left_lives=True, now=NOW).row == ROW
     verdict = judge(LEFT, ITS_OWNER, ask(), replace(ITSELF, epoch=2, session_id="s2"), left_lives=True, now=NOW)
     assert (verdict.result, verdict.row, verdict.holder) == ("waits", LEFT, "a")
 
@@ -168,6 +169,18 @@ def test_nobody_ends_or_leaves_what_it_has_not_asked_for_in_its_claim(
 def test_a_result_is_that_of_the_call_that_has_the_key(other: dict[str, str]) -> None:
     verdict = judge(ROW, ITS_OWNER, ask("done", **other), ITSELF, left_lives=False, now=NOW)
     assert (verdict.result, verdict.row) == ("foreign", ROW)
+
+
+# -- telling
+
+
+def test_all_are_told_of_a_result_and_one_at_a_time_of_a_key_that_is_free() -> None:
+    for told_at in (None, NOW, 0):
+        assert to_tell("done", told_at=told_at, now=NOW) == 100
+        assert to_tell("held", told_at=told_at, now=NOW) == 0
+    assert to_tell("free", told_at=None, now=NOW) == 1
+    assert to_tell("free", told_at=NOW, now=NOW + 4_999_999) == 0
+    assert to_tell("free", told_at=NOW, now=NOW + 5_000_000) == 1
 
 
 # -- no circles
