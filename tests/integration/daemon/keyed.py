@@ -13,6 +13,7 @@ from aikid.store.key_lines import BEGINNING
 from aikid.store.task_keys import KeyId
 from tests.integration.daemon.engine import Engine, unit
 
+KEY = KeyId("default", "", "charge", "k")
 CALL = "task:charge@k"
 DIGEST = "d" * 32
 SECOND = 1_000_000
@@ -72,6 +73,13 @@ async def owner(engine: Engine) -> Claimed:
     """Return a run that has the tests' key."""
     run = await held(engine)
     assert (await asked(engine, run)).result == "won"
+    return run
+
+
+async def waiting(engine: Engine) -> Claimed:
+    """Return a run that waits for the tests' key."""
+    run = await held(engine)
+    assert (await asked(engine, run)).result == "waits"
     return run
 
 

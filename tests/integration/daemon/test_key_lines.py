@@ -12,10 +12,10 @@ from aiki.wire.messages import Cancel, Claimed, End, Pause, Recorded, Resume
 from aikid.engine import control
 from aikid.engine.key_lines import tell_of
 from aikid.store import key_lines
-from aikid.store.task_keys import KeyId
 from tests.integration.daemon.engine import Engine, completed, entry, onward, parked, unit
 from tests.integration.daemon.keyed import (
     CALL,
+    KEY,
     ask,
     asked,
     asking,
@@ -24,20 +24,13 @@ from tests.integration.daemon.keyed import (
     owner,
     told,
     waiters,
+    waiting,
     words,
 )
 
 pytestmark = pytest.mark.anyio
 
-KEY = KeyId("default", "", "charge", "k")
 WORD = [("key", CALL)]
-
-
-async def waiting(engine: Engine, **fields: str) -> Claimed:
-    """Return a run that waits for the tests' key."""
-    run = await held(engine)
-    assert (await asked(engine, run, ask(**fields))).result == "waits"
-    return run
 
 
 async def left_memory(engine: Engine, run: Claimed) -> None:
