@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aikid.store import pruning
+from aikid.store.key_pruning import KeyKind
 from aikid.store.pool import Pool
 from aikid.store.pruning import Kind
 
@@ -10,7 +11,7 @@ from aikid.store.pruning import Kind
 class Walk:
     """The way through the rows of one kind, which begins anew when its end is reached."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind | KeyKind) -> None:
         self._kind = kind
         self._after = kind.beginning
         self.is_over = False
@@ -18,7 +19,7 @@ class Walk:
 
     async def step(self, pool: Pool) -> int:
         """Take the next batch and return how many rows of it were deleted. Raises Unavailable."""
-        count, after = await pool.run(lambda connection: pruning.prune(connection, self._kind, self._after))
+        count, after = await pool.run(lambda connection: pruning.prune(connection, self._kind.value, self._after))
         self.is_over = after is None
         self._after = after or self._kind.beginning
         return count

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from aikid.engine.pruning import Walk
+from aikid.store.key_pruning import KeyKind
 from aikid.store.pool import Pool
 from aikid.store.pruning import Kind
 from aikid.tell.alarm import Alarm
@@ -18,14 +19,14 @@ _STEP: Final = 1.0
 
 
 class Pruner:
-    """Deletes consumed arrivals, the journals, tries and stories of earlier generations, and old slots."""
+    """Deletes consumed arrivals, what earlier generations have left, old slots, and what is over of keys of tasks."""
 
     every_seconds = 60.0
     suffers = "what no run needs any more stays"
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._walks = [Walk(kind) for kind in Kind]
+        self._walks = [Walk(kind) for kind in (*Kind, *KeyKind)]
         self.alarm = Alarm()
 
     @property

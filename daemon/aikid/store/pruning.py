@@ -148,12 +148,12 @@ class Kind(Enum):
         return _BEGINNINGS[self is Kind.CONSUMED]
 
 
-async def prune(connection: Connection, kind: Kind, after: Cursor) -> tuple[int, Cursor | None]:
-    """Delete what may go of the batch after `after`; return how many rows that were and where the next batch begins.
+async def prune(connection: Connection, statement: str, after: Cursor) -> tuple[int, Cursor | None]:
+    """Delete what may go of the batch after `after`, by the `statement` of its kind; return how many rows that were.
 
-    That is None when there is no other.
+    And where the next batch begins: that is None when there is no other.
     """
-    cursor = await connection.execute(kind.value, after, prepare=True, binary=True)
+    cursor = await connection.execute(statement, after, prepare=True, binary=True)
     row = await cursor.fetchone()
     assert row is not None
     count, *last = row
