@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import Raw
 
-from aiki.core.states import State
-from aiki.rules.sharing import ASKING, HOLDING, Asker, KeyRow, Owner, judge, stand, to_tell
-from aiki.wire.messages import KeyAsk
+from aiki.core.errors import PayloadError
+from aiki.core.states import Move, State
+from aiki.rules.sharing import (
+    ASKING,
+    HOLDING,
+    Asker,
+    KeyRow,
+    Owner,
+    check,
+    in_foreign_scope,
+    judge,
+    stand,
+    to_tell,
+)
+from aiki.wire.limits import KEY_SECONDS
+from aiki.wire.messages import End, Entry, Fence, KeyAsk, Unit
 
 NOW = 1_000
 ROW = KeyRow("a", 0, 1, "task:charge@k", "d" * 32, 800)
@@ -222,3 +237,69 @@ def _carry_out(programs: dict[str, list[list[str]]], draw: random.Random) -> Non
                 open_calls[run] = set(programs[run].pop(0))
     assert not any(open_calls.values())
     assert max(tries.values()) <= 1
+
+
+# -- what can be wanted
+
+FENCE = Fence("01890a5d-ac96-774b-bcce-b30209000001", 1, "claim-1")
+ENTRY = Entry(ROW.call, True, Raw(b'"paid"'), 1)
+
+
+def unit(*asks: KeyAsk, entries: Sequence[Entry] = (), end: End | None = None) -> Unit:
+    return Unit(FENCE, 0, list(entries), [], end, keys=list(asks))
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        unit(ask(task="a b")),
+        unit(ask(task="")),
+        unit(ask(scope="a b")),
+        unit(ask(scope="a.b")),
+        unit(ask(key="")),
+        unit(ask(key="\0")),
+        unit(ask(key="x" * 257)),
+        unit(ask(call="")),
+        unit(ask(call="\0")),
+        unit(ask(digest="")),
+        unit(ask(digest="D" * 32)),
+        unit(ask(digest="d" * 32 + "\n")),
+        unit(ask(), end=End(Move.WAIT, seen=0)),
+        unit(ask("done")),
+        unit(ask("done"), entries=[Entry(ROW.call, False, Raw(b"{}"), 1)]),
+        unit(ask("done", call="task:charge@other"), entries=[ENTRY]),
+        unit(ask("done", keep=KEY_SECONDS * 1_000_000 + 1), entries=[ENTRY]),
+        unit(ask("free", keep=1 << 70)),
+        unit(ask(), ask("free")),
+        unit(*(ask(key="same") for _ in range(2))),
+    ],
+)
+def test_what_cannot_be_wanted_of_a_key_is_refused(one: Unit) -> None:
+    with pytest.raises(PayloadError):
+        check(one)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        unit(),
+        unit(ask(), ask(scope="flow"), ask(task="ship"), ask(key="l")),
+        unit(ask(key="Łódź 😀'\"%b"), ask(key="x" * 256)),
+        unit(ask("done", keep=KEY_SECONDS * 1_000_000), entries=[ENTRY]),
+        unit(ask("done"), entries=[ENTRY], end=End(Move.COMPLETE)),
+        unit(ask("left"), end=End(Move.RELEASE)),
+        unit(ask("free"), end=End(Move.FAIL)),
+        unit(*(ask(key=str(n)) for n in range(5_000))),
+    ],
+)
+def test_what_can_be_wanted_of_a_key_is_let_through(one: Unit) -> None:
+    check(one)
+
+
+def test_keys_of_another_workflow_are_refused() -> None:
+    one = unit(ask(), ask(scope="flow"))
+    assert in_foreign_scope(one, "flow") is None
+    refused = in_foreign_scope(one, "other")
+    assert refused is not None
+    assert refused.result == "refused"
+    assert "'flow'" in (refused.reason or "")
