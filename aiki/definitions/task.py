@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, ClassVar, Final, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, ClassVar, Final, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, get_args, overload
 
 from aiki.core.duration import Duration, to_seconds
 from aiki.core.errors import UsageError
@@ -23,9 +23,13 @@ from aiki.wire.subjects import is_token
 P = ParamSpec("P")
 R = TypeVar("R")
 Executor = Literal["thread", "process"]
+IdempotencyScope = Literal["run", "workflow", "namespace"]
+"""Which calls with one idempotency key are one: those of a run, of all runs of a workflow, or of a namespace."""
 CANCEL_GRACE: Final = "10s"
+RETENTION: Final = "30d"
 
 _UNCHANGED: Final[Any] = object()
+_RETENTION_SECONDS_MOST: Final = 10 * 365 * 86_400
 _IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None)})
 
 
@@ -63,6 +67,9 @@ class Task(Generic[P, R]):
         """Where a plain `def` runs; an `async def` runs on the worker's loop."""
         self.at_most_once = at_most_once
         self.idempotency_key: str | None = None
+        self.idempotency_scope: IdempotencyScope = "run"
+        self.idempotency_retention = to_seconds(RETENTION)
+        """Seconds for which a result stands that other runs share."""
         self.parameters = Parameters.of(fn, owner=owner, scope=scope, exact=True)
         self.result = Result.of(fn, owner=owner, scope=scope)
         self.__doc__ = fn.__doc__
@@ -89,6 +96,8 @@ class Task(Generic[P, R]):
         self,
         *,
         idempotency_key: str | None = _UNCHANGED,
+        idempotency_scope: IdempotencyScope = _UNCHANGED,
+        idempotency_retention: Duration = _UNCHANGED,
         retry: Retry = _UNCHANGED,
         timeout: Duration | None = _UNCHANGED,
         total_timeout: Duration | None = _UNCHANGED,
@@ -97,12 +106,17 @@ class Task(Generic[P, R]):
     ) -> Self:
         """Return the same task with options set. Raises UsageError on values that make no sense.
 
-        Calls of one run with the same `idempotency_key` share one execution. The others are those of `@task`.
+        Calls of one run with the same `idempotency_key` share one execution; with a wider `idempotency_scope`, those
+        of other runs, too. The others are those of `@task`.
         """
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
         if idempotency_key is not _UNCHANGED:
             made.idempotency_key = checked_key(idempotency_key)
+        if idempotency_scope is not _UNCHANGED:
+            made.idempotency_scope = _checked_scope(made, idempotency_scope)
+        if idempotency_retention is not _UNCHANGED:
+            made.idempotency_retention = _retention_seconds(idempotency_retention)
         if retry is not _UNCHANGED:
             made.retry = checked_retry(retry)
         if timeout is not _UNCHANGED:
@@ -226,6 +240,8 @@ def task(
     cancel_grace: Duration = CANCEL_GRACE,
     executor: Executor = "thread",
     at_most_once: bool = False,
+    idempotency_scope: IdempotencyScope = "run",
+    idempotency_retention: Duration = RETENTION,
 ) -> TaskDecorator: ...
 def task(
     fn: Any = None,
@@ -239,6 +255,8 @@ def task(
     cancel_grace: Duration = CANCEL_GRACE,
     executor: Executor = "thread",
     at_most_once: bool = False,
+    idempotency_scope: IdempotencyScope = "run",
+    idempotency_retention: Duration = RETENTION,
 ) -> Any:
     """Make a durable task of a function, as `@task` or `@task(...)`.
 
@@ -256,6 +274,12 @@ def task(
     its worker dies or loses its lease from there on, nobody can tell how far it came, or whether it came to begin at
     all: its caller gets TaskOutcomeUnknown. What its worker still knows not to have begun (it drained, or the lease
     was uncertain for a while) is taken back and begun later.
+
+    With `idempotency_scope="workflow"` or `"namespace"` each call needs `.options(idempotency_key=...)`, and all calls
+    of the task with one key and the same input have one result, in whichever runs they are: of that workflow, or of the
+    namespace. One of them is tried, the others wait without a worker. Should its run fail in it, be cancelled, held or
+    lost, the next one goes on, with the same `task_run().idempotency_key`. Another input is a Conflict. The result
+    stands for `idempotency_retention` (10 years at most); after that the key begins anew.
 
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), if the name is not
     made of 1 to 64 letters, digits, `_` and `-`, or if an option makes no sense.
@@ -278,6 +302,8 @@ def task(
             scope=scope,
         )
         made.heartbeat_timeout = _heartbeat_seconds(made, heartbeat_timeout)
+        made.idempotency_scope = _checked_scope(made, idempotency_scope)
+        made.idempotency_retention = _retention_seconds(idempotency_retention)
         return made
 
     scope = local_scope(1)
@@ -314,6 +340,26 @@ def _positive_seconds(option: str, value: Duration | None) -> float | None:
     seconds = to_seconds(value)
     if seconds <= 0:
         raise UsageError(f"{option}={value!r}: it must be longer than nothing (None for no limit)")
+    return seconds
+
+
+def _checked_scope(made: Task[Any, Any], scope: Any) -> IdempotencyScope:
+    if scope not in get_args(IdempotencyScope):
+        raise UsageError(f'idempotency_scope={scope!r}: it must be "run", "workflow" or "namespace"')
+    if scope != "run" and made.at_most_once:
+        raise UsageError(
+            f"task {made.name!r}: at_most_once does not go with idempotency_scope={scope!r}: whoever has the key next"
+            " could not know that it was begun before",
+            hint='idempotency_scope="run", or a task that may begin again under the same task_run().idempotency_key',
+        )
+    checked: IdempotencyScope = scope
+    return checked
+
+
+def _retention_seconds(value: Duration) -> float:
+    seconds = to_seconds(value)
+    if not 0 < seconds <= _RETENTION_SECONDS_MOST:
+        raise UsageError(f"idempotency_retention={value!r}: it must be longer than nothing, and 10 years at most")
     return seconds
 
 

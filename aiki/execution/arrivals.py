@@ -48,7 +48,7 @@ class Arrivals:
 
     __slots__ = (
         *("_asked_for", "_ends", "_events", "_heard", "_ops"),
-        *("cancel", "count", "is_partial", "room", "seen", "wakes"),
+        *("cancel", "count", "is_partial", "room", "seen", "wakes", "words"),
     )
 
     def __init__(self, claimed: Claimed, room: Callable[[], int]) -> None:
@@ -59,6 +59,8 @@ class Arrivals:
         self._ends = _NO_ENDS
         self.wakes: deque[Arrival] = deque()
         """What ends a sleep, each the one that goes on when it comes."""
+        self.words: dict[str, list[int]] = {}
+        """Of each call the numbers of what says that it may ask for its key again."""
         self.count = 0
         """How many of them a call can take."""
         self.seen = 0
@@ -145,6 +147,15 @@ class Arrivals:
         if taken:
             self._own_ends().taken.update(taken)
 
+    def last_word(self, call: str) -> int:
+        """Return the number of the last word that a call may ask for its key again; 0 if there is none."""
+        words = self.words.get(call)
+        return words[-1] if words else 0
+
+    def take_words(self, call: str) -> tuple[int, ...]:
+        """Take out all such words of a call, which needs none any more, and return their numbers."""
+        return tuple(self.words.pop(call, ()))
+
     def take_wakes(self, last: Arrival) -> tuple[int, ...]:
         """Take out the wakes up to `last`, and return their numbers: those before it came when nobody slept."""
         numbers = []
@@ -185,6 +196,9 @@ class Arrivals:
                 self._own_ends().come(arrival)
             elif arrival.kind == "wake":
                 self.wakes.append(arrival)
+                continue
+            elif arrival.kind == "key":
+                self.words.setdefault(arrival.name, []).append(arrival.number)
                 continue
             else:
                 self.cancel = self.cancel or arrival

@@ -326,7 +326,8 @@ class Deliveries:
         while outcomes and (until is None or outcomes[0][0] <= until):
             at, call, ok, value = outcomes.popleft()
             if calls.open.get(call.key) is call:
-                self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
+                takes = self._arrivals.take_words(call.key) if self._arrivals.words else ()
+                self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked, takes))
                 calls.close(call, ok, value)
                 return True
         return False
@@ -353,7 +354,8 @@ class Deliveries:
             self._take(answer, turns)
         elif outcomes:
             at, call, ok, value = outcomes.popleft()
-            self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked))
+            takes = self._arrivals.take_words(call.key) if self._arrivals.words else ()
+            self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked, takes))
             self._settle(call, ok, value)
         elif cancelling.tries.may_be_left(now) and not self._holds_cancel():
             self._record(interrupted(max(now, loop.now_us), turns, loop.delivered))

@@ -17,6 +17,7 @@ from aiki.execution.failures import encode_failure, failure_of
 from aiki.execution.faults import Faults, tell_unseen, unawaited
 from aiki.execution.kinds.cancel import cancel_of
 from aiki.execution.outcome import Outcome
+from aiki.execution.sharing import WORD
 from aiki.wire.limits import WHY_CHARS
 from aiki.wire.messages import NONE, End, Failure
 from aiki.wire.packing import check_payload
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from aiki.execution.bounds import Limits
     from aiki.execution.outbox import Outbox
     from aiki.execution.resting import Wake
+    from aiki.execution.sharing import Sharing
     from aiki.inside.onward import Next
     from aiki.wire.messages import Claimed, Entry, Unit
 
@@ -91,14 +93,18 @@ def stubborn(line: str) -> str:
     return f"its body cannot be unwound, it swallows every exception at {line}"
 
 
-def parked(wake: Wake, body: Body, workflow: Workflow[Any, Any], *, seen: int, why: str | None) -> End:
+def parked(
+    wake: Wake, body: Body, workflow: Workflow[Any, Any], sharing: Sharing, *, seen: int, why: str | None
+) -> End:
     """Return the end of a claim whose run leaves memory. It holds only if nothing has come but what was `seen`.
 
     One for which something is here already, though it had no slot to take it, is given back.
     """
-    if body.is_waiting and body.is_answered():
+    if (body.is_waiting and body.is_answered()) or sharing.is_told:
         return End(Move.RELEASE)
     waits = body.waits()
+    if sharing.is_waiting and not body.is_cancelled:
+        waits.append(WORD)
     if workflow.events is not None:
         known = {event.name for event in workflow.events}
         body.faults.add_undeclared([said_in(word) for word in waits if kind_of(word) == EVENT], known)

@@ -25,6 +25,7 @@ from aiki.execution.outcome import Outcome
 from aiki.execution.phases import Happening, Lifecycle, Phase
 from aiki.execution.reading import Reading
 from aiki.execution.resting import Moving, Rest, Wake, decide
+from aiki.execution.sharing import Sharing
 from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
 from aiki.execution.waiting import alarm_at, awaits_tries_alone, awaits_word, next_wake, what_moves
@@ -52,7 +53,7 @@ class Execution:
 
     __slots__ = (
         *("_arrivals", "_attempts", "_body", "_host", "_life", "_limits", "_outbox", "_outside"),
-        *("_reading", "_turns", "_workflow", "claimed", "fence"),
+        *("_reading", "_sharing", "_turns", "_workflow", "claimed", "fence"),
     )
 
     def __init__(
@@ -71,9 +72,14 @@ class Execution:
         self._outbox = Outbox(claimed.length, limits)
         self._reading: Reading | None = Reading(claimed)
         self._body: Body | None = None
-        self._attempts = Attempts(bench, claimed, outbox=self._outbox, on_outcome=self._on_outcome)
+        attempts = self._attempts = Attempts(
+            bench, claimed, outbox=self._outbox, on_outcome=self._on_outcome, on_last_end=self._on_last_end
+        )
         self._arrivals = Arrivals(claimed, host.room)
-        self._outside = Outside(self._attempts.admit, self._attempts.cancel, self._send, self._arrivals)
+        sharing = self._sharing = Sharing(claimed, attempts, self._outbox, self._arrivals, on_outcome=self._on_outcome)
+        self._outside = Outside(
+            attempts.admit, attempts.cancel, sharing.share, sharing.give_up, self._send, self._arrivals
+        )
 
     def __repr__(self) -> str:
         return f"<Execution of {self.claimed.workflow} {self.fence.run_id}>"
@@ -177,7 +183,7 @@ class Execution:
         life, body = self._life, self._body
         if life.phase is Phase.LIVE:
             self._turns.schedule()
-        elif life.phase is Phase.LINGERING and body is not None and body.is_answered():
+        elif life.phase is Phase.LINGERING and body is not None and (body.is_answered() or self._sharing.is_told):
             life.move(Happening.WAKE)
             self._host.wants_slot(self)
 
@@ -209,10 +215,13 @@ class Execution:
         life, attempts = self._life, self._attempts
         life.draining = True
         if not life.is_open:
+            if life.phase is Phase.ENDING:
+                self._flush()  # for what may still run nobody has time
             return
         attempts.recall()
         wake = self._next_wake()
         is_moving = attempts.running or attempts.waiting or self._turns.is_scheduled or not self._outbox.is_settled
+        is_moving = is_moving or self._sharing.is_ready
         if life.phase is Phase.READING or wake is None or is_moving:
             self._stop_with(End(Move.RELEASE))
         else:
@@ -266,7 +275,7 @@ class Execution:
 
     def _pump(self, body: Body, now: int) -> bool:
         """Step the body; tell whether it wants to go on at once."""
-        step, outbox, outside = self._turns.watched, self._outbox, self._outside
+        step, outbox, outside, sharing = self._turns.watched, self._outbox, self._outside, self._sharing
         watchdog.begin(step)
         try:
             more = body.pump(now, self._host.seconds)
@@ -274,9 +283,13 @@ class Execution:
             watchdog.end()
         if more or step.spinning_from:
             step.paused(body.waiting_lines, more=more)
+        if sharing.has_any:
+            sharing.take_in()
         if take_back(body, outside):  # the interruption has waited for its try, and nothing else may come any more
             self._turns.stirred = self._turns.again = True
         let_go(body, outbox, self._life, outside, now)
+        if sharing.has_any and not (self._life.draining or body.is_cancelled):
+            sharing.ask()
         if not more and (said := body.shown) is not None:  # behind the starts: these do not wait for it
             outbox.show(said, now)
         if body.outcome is not Outcome.RUNNING:
@@ -303,11 +316,20 @@ class Execution:
         else:
             turns.take()
 
+    def _on_last_end(self, key: str) -> None:
+        """Take in that no try of a call runs any more that was given up: its key may be given back."""
+        self._sharing.on_last_end(key)
+        if self._life.phase is Phase.LIVE:
+            self._turns.schedule()
+        else:
+            self._flush()
+
     # -- private: rest and sleep
 
     def _next_wake(self) -> Wake | None:
         return next_wake(
-            self._body, self._attempts, lambda: self._life.resting_since(self._outbox.length, self._host.now)
+            *(self._body, self._attempts, self._sharing),
+            lambda: self._life.resting_since(self._outbox.length, self._host.now),
         )
 
     def _rest(self, now: int, *, more: bool) -> None:
@@ -317,8 +339,8 @@ class Execution:
             return
         if life.draining and not attempts.running:
             attempts.recall()  # those that have come back since: they found the lease uncertain
-        moving = what_moves(attempts, more=more, holds_back=life.holds_back)
-        awaits = awaits_word(body, self._arrivals)
+        moving = what_moves(attempts, self._sharing, more=more, holds_back=life.holds_back)
+        awaits = awaits_word(body, self._arrivals, self._sharing)
         if awaits and moving is Moving.NOTHING:
             return
         wake = self._next_wake()
@@ -357,6 +379,8 @@ class Execution:
             else:
                 life.move(Happening.WAKE)
                 self._host.wants_slot(self)
+        else:
+            self._flush()
 
     def _leave(self, wake: Wake | None) -> None:
         """Suspend the run; what is not yet written goes along."""
@@ -364,7 +388,7 @@ class Execution:
         assert wake is not None, "a run that leaves memory waits for something"
         assert body is not None, "it has begun"
         why = None if wake.at is None else self._attempts.why_due(wake.at)
-        self._end_with(ends.parked(wake, body, self._workflow, seen=self._arrivals.seen, why=why))
+        self._end_with(ends.parked(wake, body, self._workflow, self._sharing, seen=self._arrivals.seen, why=why))
 
     def _catch_up(self, *, is_doubted: bool = False) -> None:
         """Read what is said to have come and was not seen."""
@@ -388,10 +412,20 @@ class Execution:
         self._life.decide(end)
         if end.seen is None:  # else it may go on: tries that are due later are forgotten when the claim is over
             self._attempts.cancel_all()
+            self._sharing.end()
         self._turns.stop_alarm()
 
     def _flush(self) -> None:
-        """Send the next unit, if none is in flight and there is anything to say."""
+        """Send the next unit, if none is in flight and there is anything to say.
+
+        A claim ends only when no try runs for a key that other runs wait for, or the grace of these is over.
+        """
+        life = self._life
+        if life.end is not None and (until := self._sharing.left_until) is not None and not life.draining:
+            now = self._host.now()
+            if now < until:
+                self._turns.set_alarm(until, now)
+                return
         unit = self._outbox.send(self.fence, self._life.end)
         if unit is not None:
             self._host.record(self, unit)
@@ -406,6 +440,9 @@ class Execution:
             self._turns.stirred = True
         if recorded.news:
             self._arrivals.hear(recorded.news)
+        if unit.keys:
+            self._sharing.answered(unit.keys, recorded.keys, self._host.now())
+            self._turns.stirred = True
         if unit.end is not None:
             if recorded.parked:
                 self._finish()
@@ -441,6 +478,7 @@ class Execution:
     def _finish(self) -> None:
         self._life.move(Happening.GONE)
         self._attempts.close()
+        self._sharing.close()
         self._turns.close()
         if self._body is not None:
             for line in self._body.leave():

@@ -159,6 +159,10 @@ class Outside:
     admit: Admit
     cancel: Callable[[TaskCall], None]
     """Forget a call of a task that was admitted."""
+    share: Callable[[TaskCall], None]
+    """Ask for the key of a call that other runs may have, too, and try its task once that is won."""
+    give_up: Callable[[TaskCall], None]
+    """Forget such a call."""
     send: Callable[[SendOp | StartOp | StopOp], None]
     """Send an event, start a child or tell one to end in the next unit."""
     arrivals: Arrivals

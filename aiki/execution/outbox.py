@@ -9,7 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiki.core.keys import DETAILS
-from aiki.wire.messages import UNDER_WAY, Attempt, End, Entry, Fence, SendOp, StartOp, StopOp, TimerAsk, Unit
+from aiki.wire.messages import (
+    UNDER_WAY,
+    Attempt,
+    End,
+    Entry,
+    Fence,
+    KeyAsk,
+    SendOp,
+    StartOp,
+    StopOp,
+    TimerAsk,
+    Unit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +39,9 @@ class Outbox:
     """
 
     __slots__ = (
-        *("_attempts", "_entries", "_is_labelled", "_is_warned_of", "_labels", "_limits", "_ops", "_shown", "_shows"),
-        *("_started", "_timer"),
-        *("added", "base", "durable", "in_flight", "is_large", "length", "sent", "size"),
+        *("_attempts", "_given", "_is_labelled", "_is_warned_of", "_labels", "_limits", "_ops", "_owned", "_shown"),
+        *("_shows", "_started", "_timer"),
+        *("added", "base", "durable", "in_flight", "is_large", "length", "sent", "size", "unsent"),
     )
 
     def __init__(self, base: int, limits: Limits) -> None:
@@ -44,10 +56,14 @@ class Outbox:
         self.sent = 0
         self.durable = 0
         self.in_flight: Unit | None = None
-        self._entries: list[Entry] = []
+        self.unsent: list[Entry] = []
+        """The entries of the next unit."""
         self._attempts: list[Attempt] = []
         self._ops: list[SendOp | StartOp | StopOp] = []
         self._timer: TimerAsk | None = None
+        self._owned: dict[str, KeyAsk] = {}
+        self._given: dict[str, KeyAsk] = {}
+        """What is wanted of keys of tasks, by the calls: to own them, or what becomes of those that it has."""
         self._started = 0
         self._shown: Attempt | None = None
         self._shows = False
@@ -77,7 +93,7 @@ class Outbox:
 
     def add(self, entry: Entry) -> None:
         """Append an entry."""
-        self._entries.append(entry)
+        self.unsent.append(entry)
         self.added += 1
         self.length += 1
         self.size += len(entry.key) + len(entry.value)
@@ -114,6 +130,18 @@ class Outbox:
             self.added += 1
         self._labels = labels
 
+    def want(self, ask: KeyAsk) -> None:
+        """Have this be wanted of a task's key, in the place of what was wanted of it before.
+
+        One that is given back may be asked for in the same unit: that is looked at after all that is given back.
+        """
+        if ask.want == "own":
+            self._owned[ask.call] = ask
+        else:
+            self._owned.pop(ask.call, None)
+            self._given[ask.call] = ask
+        self.added += 1
+
     def ask(self, timer: TimerAsk) -> None:
         """Ask whether a timer fires, after all that was added; nothing is added until it is answered."""
         self._timer = timer
@@ -131,13 +159,13 @@ class Outbox:
     def send(self, fence: Fence, end: End | None) -> Unit | None:
         """Return the next unit, with all that was added and `end`; None if one is in flight, or nothing is to say.
 
-        A claim that ends asks no timer any more.
+        A claim that ends asks no timer any more, and for no key.
         """
         if self.in_flight is not None or (end is None and self.added == self.sent):
             return None
-        unit = self.in_flight = Unit(fence, self.base, self._entries, self._attempts, end)
-        self.base += len(self._entries)
-        self._entries, self._attempts = [], []
+        unit = self.in_flight = Unit(fence, self.base, self.unsent, self._attempts, end)
+        self.base += len(self.unsent)
+        self.unsent, self._attempts = [], []
         if self._shows and self._shown is not None:
             unit.attempts.append(self._shown)
             self._shows = False
@@ -148,6 +176,9 @@ class Outbox:
             unit.stops = [op for op in ops if isinstance(op, StopOp)]
         if self._is_labelled:
             unit.labels, self._is_labelled = dict(self._labels), False
+        if self._owned or self._given:
+            unit.keys = [*self._given.values(), *(self._owned.values() if end is None else ())]
+            self._owned, self._given = {}, {}
         if self._timer is not None:
             unit.timer, self._timer = (None if end is not None else self._timer), None
         self.sent = self.added
@@ -166,7 +197,8 @@ class Outbox:
         """Forget everything from the unit in flight on, which the daemon will never take."""
         refused, self.in_flight = self.in_flight, None
         assert refused is not None
-        self._entries, self._attempts, self._ops, self._timer = [], [], [], None
+        self.unsent, self._attempts, self._ops, self._timer = [], [], [], None
+        self._owned, self._given = {}, {}
         self._shows = self._is_labelled = False
         self.base = refused.base
         self.added = self.sent = self.durable

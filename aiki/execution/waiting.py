@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aiki.execution.arrivals import Arrivals
     from aiki.execution.body import Body
     from aiki.execution.bounds import Limits
+    from aiki.execution.sharing import Sharing
     from aiki.execution.tasks.attempts import Attempts
 
 
@@ -26,14 +27,22 @@ def awaits_tries_alone(body: Body | None, attempts: Attempts) -> bool:
     return body is not None and body.has_tries_alone
 
 
-def awaits_word(body: Body | None, arrivals: Arrivals) -> bool:
-    """Tell whether the daemon has yet to say what comes next: whether a timer fires, what has come, what is durable."""
+def awaits_word(body: Body | None, arrivals: Arrivals, sharing: Sharing) -> bool:
+    """Tell whether the daemon has yet to say what comes next.
+
+    That is whether a timer fires, who has a key, what has come, what is durable.
+    """
     if body is None:
         return False
-    return arrivals.is_partial or body.awaits_commit or (body.is_waiting and (body.is_asking or arrivals.behind))
+    return (
+        sharing.is_asking
+        or arrivals.is_partial
+        or body.awaits_commit
+        or (body.is_waiting and (body.is_asking or arrivals.behind))
+    )
 
 
-def what_moves(attempts: Attempts, *, more: bool, holds_back: bool) -> Moving:
+def what_moves(attempts: Attempts, sharing: Sharing, *, more: bool, holds_back: bool) -> Moving:
     """Return what moves without anything from outside.
 
     With `more` the body wants a turn again; with `holds_back` it has something to send, and may not.
@@ -42,10 +51,10 @@ def what_moves(attempts: Attempts, *, more: bool, holds_back: bool) -> Moving:
         return Moving.BODY_AND_TRIES if attempts.running else Moving.BODY
     if attempts.running:
         return Moving.TRIES
-    return Moving.READY if attempts.waiting or holds_back else Moving.NOTHING
+    return Moving.READY if attempts.waiting or holds_back or sharing.is_ready else Moving.NOTHING
 
 
-def next_wake(body: Body | None, attempts: Attempts, resting_since: Callable[[], int]) -> Wake | None:
+def next_wake(body: Body | None, attempts: Attempts, sharing: Sharing, resting_since: Callable[[], int]) -> Wake | None:
     """Return when the run can move next by itself; None if there is nothing that it waits for."""
     if body is not None and body.is_cancelled and (over_at := attempts.grace_over_at()) is not None:
         return Wake(over_at, Move.SLEEP)
@@ -53,7 +62,7 @@ def next_wake(body: Body | None, attempts: Attempts, resting_since: Callable[[],
     retry = attempts.next_retry_at() if attempts.has_retries else None
     is_timer = timer is not None and (retry is None or timer <= retry)
     at = timer if is_timer else retry
-    if body is not None and body.is_waiting:
+    if (body is not None and body.is_waiting) or sharing.is_waiting:
         return Wake(at, Move.WAIT, resting_since())
     return None if at is None else Wake(at, Move.SLEEP if is_timer else Move.RETRY)
 

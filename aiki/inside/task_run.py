@@ -14,7 +14,7 @@ from aiki.inside.pulse import Pulse
 from aiki.payload.details import OF_HEARTBEAT, decode_details, encode_details
 from aiki.wire.codec import decoder, encode
 from aiki.wire.limits import PROGRESS_CHARS
-from aiki.wire.messages import NULL, Said
+from aiki.wire.messages import NULL, Claimed, Said
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class TaskRun:
     )
 
     def __init__(self, *, run_id: str, life: str, key: str, attempt: int, pulse: Pulse, shared: Any = None) -> None:
-        """`life` names the origin of the run's retries, and the generation: what keys are made of."""
+        """`life` names whose calls with one key are one, as `life_of` does: what keys are made of."""
         self.run_id = run_id
         self.key = key
         self.attempt = attempt
@@ -57,7 +57,8 @@ class TaskRun:
     def idempotency_key(self) -> str:
         """A key for services that refuse doubles: the same over attempts, crashes and retries of the run.
 
-        It is another one in a new generation: where a run goes on in one, or is tried again from its start.
+        It is another one in a new generation: where a run goes on in one, or is tried again from its start. Of a task
+        with a wider `idempotency_scope` it is the same in all runs that share its key.
         """
         return hashlib.blake2b(f"{self._life}:{self.key}".encode(), digest_size=16).hexdigest()
 
@@ -103,6 +104,13 @@ class TaskRun:
 
     def _details_before(self) -> Raw:
         return NULL if self._before is None else decoder(Said).decode(self._before).details
+
+
+def life_of(scope: str, claimed: Claimed, namespace: str) -> str:
+    """Return what tells calls with one key apart that are not one: none of it can be mistaken for another."""
+    if scope == "run":
+        return f"{claimed.origin_id}:{claimed.generation}"
+    return f"workflow:{namespace}:{claimed.workflow}" if scope == "workflow" else f"namespace:{namespace}"
 
 
 _task_run: ContextVar[TaskRun] = ContextVar("aiki_task_run")

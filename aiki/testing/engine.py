@@ -28,6 +28,7 @@ from aiki.testing.memory import (
     sessions,
     status,
     story,
+    task_keys,
 )
 from aiki.testing.memory.store import Store
 from aiki.testing.memory.watching import Watching
@@ -140,6 +141,7 @@ class Engine:
     def due_at(self) -> int | None:
         """Return when something is due next: a run, its deadline, a schedule; None if nothing ever is by itself."""
         dates = [firing.look_at(self.store, one) for one in self.store.schedules.values()]
+        dates.append(task_keys.look_at(self.store))
         return min((date for date in (self.store.due_at(), *dates) if date is not None), default=None)
 
     def pass_time(self) -> None:
@@ -153,6 +155,7 @@ class Engine:
         """Do the errands that a commit has left, and tell of what has changed."""
         store = self.store
         errands.do(store)
+        task_keys.tell(store)
         told, news, has_queued = store.take_told(), self._watching.take(), store.has_queued
         store.has_queued, store.born = False, 0
         for session, one in told.items():

@@ -19,6 +19,7 @@ from aiki.core.keys import task_of
 from aiki.definitions import stored
 from aiki.definitions.routes import route_of
 from aiki.execution import Bench, Execution, Lease, Pools
+from aiki.testing.memory.store import NAMESPACE
 from aiki.wire.limits import CLAIM_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import Claim, CloseSession, Inbox, OpenSession, Record
 
@@ -101,6 +102,7 @@ class Host:
             now=self.now,
             room=self.room,
             pools=self._pools,
+            namespace=NAMESPACE,
             shared=ways.shared,
             loop=self._loop,
             stand_in=ways.stand_in,

@@ -111,5 +111,12 @@ class Intake:
             if self._bench is not None:
                 self._bench.close()
             runs = self._runs
-            self._bench = Bench(lease, now=runs.clock.now, room=runs.room, pools=self._pools, shared=self._shared)
+            self._bench = Bench(
+                lease,
+                now=runs.clock.now,
+                room=runs.room,
+                pools=self._pools,
+                namespace=runs.namespace,
+                shared=self._shared,
+            )
         return self._bench

@@ -43,6 +43,7 @@ class Runs:
         self.inventory = Inventory()
         self.talk = Talk(self.clock.now) if runs_log.isEnabledFor(logging.INFO) else None
         self.news = News(transport, self.by_id)
+        self.namespace = transport.namespace
         self._transport = transport
         self._slots = slots
         self._recorder = Recorder(transport, self.clock, self.talk)

@@ -76,6 +76,8 @@ async def process(run: WorkflowRun, order: Order, *, express: bool = False) -> d
     assert_type(charged, str)
     assert_type(shipped, bool)
     await store.run(run, order)
+    shared = charge.options(idempotency_key="k", idempotency_scope="workflow", idempotency_retention="90d")
+    assert_type(await shared.run(run, order), str)
     async with asyncio.TaskGroup() as group:
         task_in_group = group.create_task(charge.run(run, order))
     assert_type(task_in_group.result(), str)

@@ -50,6 +50,8 @@ async def flow(run: WorkflowRun, order: Order) -> int:
     charge.options(idempotency_key=5)  # E
     charge.options(timeout=20)  # E
     charge.options(priority=3)  # E
+    charge.options(idempotency_scope="all")  # E
+    charge.options(idempotency_retention=30)  # E
     ship.options(retry="often")  # E
     process.options(retry="often")  # E
     process.options(retry_from="middle")  # E

@@ -12,14 +12,16 @@ from aiki.wire.messages import Claimed
 if TYPE_CHECKING:
     from tests.worlds.world import World
 
-SESSION = "of {}"
+SESSION = "of {} {}"
 
 
 def claimed(world: World) -> Claimed:
     """Claim the run, which is queued, for a worker that has no other."""
     store, length = world.store, world.page_length
-    session = store.sessions[SESSION.format(world.run_id)] = Session(SESSION.format(world.run_id), "worker", 30)
-    claim = take(store, world.run, session, f"claim-{world.epoch + 1}")
+    number = world.epoch + 1
+    session = Session(SESSION.format(world.run_id, number), "worker", 30)
+    store.sessions[session.id] = session
+    claim = take(store, world.run, session, f"claim-{number}")
     page = world.run.inbox.page(0, min(length, CLAIMED_ARRIVALS))
     claim.arrivals, claim.news = page.arrivals, page.news
     claim.entries = claim.entries[:length]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from aiki.testing.memory import errands
+from aiki.testing.memory import errands, task_keys
 from aiki.testing.memory.run import Run
 from aiki.testing.memory.store import Closing, Store, Telling
 
@@ -25,6 +25,8 @@ class House:
     def __init__(self, worlds: dict[str, World], clock: Callable[[], int], *, room: int) -> None:
         self.worlds = worlds
         self.store = Store(clock, room=room)
+        self._keys_at: int | None = None
+        """When it is looked at next who is to be told of a task's key."""
 
     def do(self, change: Callable[[], R]) -> R:
         """Change something, and let that be heard of."""
@@ -45,6 +47,20 @@ class House:
             self._close_later(store.closing.popleft())
         while store.telling:
             self._tell(store.telling.popleft())
+        if store.task_keys:
+            self._look_at_keys()
+
+    def _look_at_keys(self) -> None:
+        now = self.store.now()
+        at = now if task_keys.has_to_tell(self.store) else task_keys.look_at(self.store)
+        if at is not None and (self._keys_at is None or at < self._keys_at):
+            self._keys_at = at
+            world = next(iter(self.worlds.values()))
+            world.later(self._tell_of_keys, seconds=(at - now) / 1_000_000)
+
+    def _tell_of_keys(self) -> None:
+        self._keys_at = None
+        self.do(lambda: task_keys.tell(self.store))
 
     def _moved(self, run: Run) -> None:
         world = self.worlds.get(run.id)

@@ -275,9 +275,9 @@ class World(View):
             new.given_back.add(self.generation)
         return new
 
-    def later(self, do: Callable[[], None]) -> None:
-        """Do what a commit has made due."""
-        self._loop.call_later(self.random.choice(self.latency), self._carry_out, do)
+    def later(self, do: Callable[[], None], *, seconds: float = 0.0) -> None:
+        """Do what a commit has made due, or makes due after so many seconds."""
+        self._loop.call_later(seconds + self.random.choice(self.latency), self._carry_out, do)
 
     def _carry_out(self, do: Callable[[], None]) -> None:
         try:
@@ -350,7 +350,7 @@ class World(View):
         elif unit is not None:
             self.later(lambda: writing.refuse(self, unit))
         execution.drop()
-        self.house.do(lambda: sessions.lose(self.store, SESSION.format(self.run_id)))
+        self.house.do(lambda: sessions.lose(self.store, SESSION.format(self.run_id, self.epoch)))
         if self.state is RunState.BLOCKED:
             self.resume()
 

@@ -53,7 +53,7 @@ def refuse(world: World, unit: Unit) -> None:
 
 def _check(world: World, unit: Unit) -> None:
     assert unit.base == len(world.journal), "a gap in the journal, or a repeat"
-    has_ops = unit.ops or unit.starts or unit.stops or unit.labels is not None
+    has_ops = unit.ops or unit.starts or unit.stops or unit.labels is not None or unit.keys
     assert unit.entries or unit.attempts or unit.end or has_ops or unit.timer, "an empty unit"
     assert unit.timer is None or unit.end is None, "a claim that ends asks a timer"
     for number, one in recording.tries_of(unit).items():
@@ -98,6 +98,7 @@ def _repeat(world: World, unit: Unit, answer: Recorded) -> None:
     assert world.standing == before
     assert (recorded.result, recorded.parked) == ("done", answer.parked), recorded
     assert (recorded.timer == "done") == (answer.timer == "done"), recorded
+    assert world.run.session is None or recorded.keys == answer.keys, recorded
 
 
 def answered(world: World, until: int | None = None) -> list[str]:

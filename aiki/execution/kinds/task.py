@@ -1,23 +1,26 @@
 """The kind `task`: let go as tries in this worker, settled by its result or TaskFailed.
 
 Calls of one name and input are counted; those with one idempotency key are one call, which all its callers share.
+If other runs may have that key, too, it is asked for before the first try.
 """
 
 from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Raw
 
 from aiki.core import keys
 from aiki.core.canonical import digest
-from aiki.core.errors import Conflict, TaskFailed, TaskOutcomeUnknown
+from aiki.core.errors import Conflict, TaskFailed, TaskOutcomeUnknown, UsageError
 from aiki.definitions.task import TaskAsk
 from aiki.execution.kind import Asker, Outside, TaskCall, shown
 from aiki.wire.codec import decoder
 from aiki.wire.messages import Entry, Failure
+
+_ONE_INPUT: Final = "use one key for one input"
 
 
 class Tasks:
@@ -41,6 +44,8 @@ class Tasks:
         form = ask.form()
         if task.idempotency_key is not None:
             return keys.shared(keys.TASK, task.name, task.idempotency_key), _conflict, form
+        if task.idempotency_scope != "run":
+            raise _without_key(ask)
         return keys.of_input(keys.TASK, task.name, digest(form)), None, form
 
     def keep(self, call: TaskCall, /) -> None:
@@ -48,12 +53,18 @@ class Tasks:
         call.ask.keep()
 
     def start(self, call: TaskCall, outside: Outside, now: int, *, announce: bool) -> None:
-        """Have the task tried."""
-        outside.admit(call, now, announce=announce)
+        """Have the task tried, or first ask for its key."""
+        if call.ask.task.idempotency_scope == "run":
+            outside.admit(call, now, announce=announce)
+        else:
+            outside.share(call)
 
     def abandon(self, call: TaskCall, outside: Outside) -> None:
-        """Have its try cancelled."""
-        outside.cancel(call)
+        """Have its try cancelled, and its key given back."""
+        if call.ask.task.idempotency_scope == "run":
+            outside.cancel(call)
+        else:
+            outside.give_up(call)
 
     def settle(self, call: TaskCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
         """Resolve with the result, or TaskFailed. A result that does not fit its type raises at the caller."""
@@ -73,17 +84,35 @@ class Tasks:
         return f"task {call.ask.task.name} [{call.key}] with {shown(call.form)}"
 
 
+def in_conflict(call: TaskCall, holder: str) -> Failure:
+    """Return the failure of a call whose key stands for another input, in the run `holder`: none was tried for it."""
+    task = call.ask.task
+    where = "this workflow" if task.idempotency_scope == "workflow" else "this namespace"
+    stands = f"idempotency key {task.idempotency_key!r} of task {task.name!r} stands for another input"
+    return Failure(Conflict.__name__, f"{stands}, in run {holder} of {where}", task=task.name)
+
+
+def _without_key(ask: TaskAsk[Any]) -> UsageError:
+    task = ask.task
+    return UsageError(
+        f"task {task.name!r} has idempotency_scope={task.idempotency_scope!r}, and was called without a key",
+        hint=f'await {getattr(task.fn, "__name__", task.name)}.options(idempotency_key=f"...").run(run, ...)',
+    )
+
+
 def _conflict(ask: TaskAsk[Any]) -> Conflict:
     task = ask.task
     return Conflict(
         f"task {task.name!r} was called with idempotency key {task.idempotency_key!r} and another input",
-        hint="use one key for one input",
+        hint=_ONE_INPUT,
     )
 
 
-def _to_exception(task: str, value: bytes | Raw) -> TaskFailed:
-    """Return what the caller of a task that gave up gets to see."""
+def _to_exception(task: str, value: bytes | Raw) -> TaskFailed | Conflict:
+    """Return what the caller of a task that gave up gets to see, or of one that was never tried."""
     failure: Failure = decoder(Failure).decode(value)
+    if failure.type == Conflict.__name__ and not failure.attempts:
+        return Conflict(failure.message, hint=_ONE_INPUT)
     kind = TaskOutcomeUnknown if failure.unknown else TaskFailed
     return kind(
         failure.message,

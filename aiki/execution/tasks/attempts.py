@@ -31,7 +31,7 @@ from aiki.execution.tasks.retries import Retries
 from aiki.execution.tasks.signs import Signs
 from aiki.execution.tasks.started import Started
 from aiki.execution.tasks.tries import Limit, TotalTimeout, start_try
-from aiki.inside.task_run import TaskRun
+from aiki.inside.task_run import TaskRun, life_of
 from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Claimed, Failure
 from aiki.wire.packing import PAYLOAD_BYTES_LEAST, payload_misfit
 
@@ -49,7 +49,8 @@ class Attempts:
     """The tasks of one claimed run. Implements `started.Tries`, and `aiki.execution.cancelling.Tries`."""
 
     __slots__ = (
-        *("_bench", "_claimed", "_given_up", "_on_outcome", "_outbox", "_prior", "_retries", "_started", "_waiting"),
+        *("_bench", "_claimed", "_given_up", "_lasting", "_on_last_end", "_on_outcome", "_outbox", "_prior"),
+        *("_retries", "_started", "_waiting"),
         *("has_retries", "running", "uncertain"),
     )
 
@@ -60,12 +61,20 @@ class Attempts:
         *,
         outbox: Outbox,
         on_outcome: Callable[[TaskCall | None, bool, bytes], None],
+        on_last_end: Callable[[str], None],
     ) -> None:
-        """`on_outcome` gets (call, ok, value), or (None, ...) when only an attempt failed."""
+        """`on_outcome` gets (call, ok, value), or (None, ...) when only an attempt failed.
+
+        `on_last_end` gets the key of a call whose key other runs may have, when no try that was given up of it runs any
+        more.
+        """
         self._bench = bench
         self._claimed = claimed
         self._outbox = outbox
         self._on_outcome = on_outcome
+        self._on_last_end = on_last_end
+        self._lasting: dict[str, int] = {}
+        """Of calls whose key other runs may have: how many tries run that were given up, or were too late."""
         self._prior: dict[str, Attempt] = {}
         self._given_up: dict[str, int] = {}
         self._started: dict[str, Started] = {}
@@ -138,7 +147,7 @@ class Attempts:
     def close(self) -> None:
         """Forget all calls, and the owner."""
         self.cancel_all()
-        self._on_outcome = _ignore
+        self._on_outcome, self._on_last_end = _ignore, _ignore_end
 
     def recall(self) -> None:
         """Take back all tries that have not begun: none of them will, and it is on record that they did not.
@@ -169,6 +178,14 @@ class Attempts:
         """Return when the grace of the last try is over that was told to end; None if none runs."""
         told = (one.ends_by for one in self._started.values() if one.trying is not None and one.ends_by is not None)
         return max(told, default=None)
+
+    def lasts(self, key: str) -> bool:
+        """Tell whether a try of a shared call may still run that was given up, or was too late."""
+        return key in self._lasting
+
+    def grace_of(self, call: TaskCall) -> int:
+        """Return when the grace of a try of the call is over that is told to end now."""
+        return self._bench.now() + round(call.ask.task.cancel_grace * SECOND)
 
     def is_ready(self, now: int) -> bool:
         """Tell whether there is anything to `launch`; one task after the other waits for a commit first."""
@@ -228,6 +245,8 @@ class Attempts:
 
     def tried(self, started: Started, result: bytes | BaseException) -> None:
         """Take in how a try ended."""
+        if started.trying is not None:
+            self._outlives(started)
         started.trying = None
         started.signs.close()
         self.running -= 1
@@ -246,7 +265,24 @@ class Attempts:
         else:
             self._fail(started, result)
 
+    def outlived(self, started: Started) -> None:
+        """Take in that a try has ended by now that was given up, or reported, before its body had."""
+        key = started.call.key
+        if (count := self._lasting.get(key)) is None:
+            return
+        if count > 1:
+            self._lasting[key] = count - 1
+        else:
+            del self._lasting[key]
+            self._on_last_end(key)
+
     # -- private
+
+    def _outlives(self, started: Started) -> None:
+        """Take note of a try that nobody waits for any more, and whose body may still run."""
+        trying, call = started.trying, started.call
+        if trying is not None and trying.may_run and call.ask.task.idempotency_scope != "run":
+            self._lasting[call.key] = self._lasting.get(call.key, 0) + 1
 
     def _forget(self, started: Started) -> None:
         started.is_over = True
@@ -309,6 +345,7 @@ class Attempts:
         if started.trying is not None:
             started.signs.close()
             started.trying.cancel(grace=grace)
+            self._outlives(started)
             started.trying = None
             self.running -= 1
 
@@ -323,7 +360,8 @@ class Attempts:
                 return
             if limit is None or left < limit.seconds:
                 limit = Limit(left, task.total_timeout)
-        life, bench = f"{self._claimed.origin_id}:{self._claimed.generation}", self._bench
+        bench = self._bench
+        life = life_of(task.idempotency_scope, self._claimed, bench.namespace)
         started.signs = Signs(bench.loop, started.on_said, said=started.said)
         run = TaskRun(
             run_id=self._claimed.fence.run_id,
@@ -393,6 +431,10 @@ class Attempts:
 
 def _ignore(call: TaskCall | None, ok: bool, value: bytes) -> None:
     """Take no outcome: the claim is over."""
+
+
+def _ignore_end(key: str) -> None:
+    """Take no end of a try: the claim is over."""
 
 
 def _next_number(prior: Attempt) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Bench:
     """Made on the worker's loop, in the context that every try gets a copy of."""
 
-    __slots__ = ("context", "hands", "lease", "loop", "now", "pools", "room", "shared", "stand_in")
+    __slots__ = ("context", "hands", "lease", "loop", "namespace", "now", "pools", "room", "shared", "stand_in")
 
     def __init__(
         self,
@@ -30,11 +30,14 @@ class Bench:
         now: Callable[[], int],
         room: Callable[[], int],
         pools: Pools,
+        namespace: str = "default",
         shared: Any = None,
         loop: asyncio.AbstractEventLoop | None = None,
         stand_in: Callable[[Task[..., Any]], Task[..., Any]] | None = None,
     ) -> None:
         """`now` is the database's time, `room` the bytes of a message; `shared` is what the worker's tasks share.
+
+        In `namespace` all its runs are.
 
         On `loop` timers are set (by default the running one, on which coroutines are tried in any case). `stand_in`
         returns what is tried in the place of a task that is called.
@@ -43,6 +46,7 @@ class Bench:
         self.now = now
         self.room = room
         self.pools = pools
+        self.namespace = namespace
         self.shared = shared
         self.stand_in = stand_in
         running = asyncio.get_running_loop()

@@ -30,6 +30,10 @@ class Tries(Protocol):
         """Take in how a try ended."""
         ...
 
+    def outlived(self, started: Started) -> None:
+        """Take in that a try has ended by now that was given up, or reported, before its body had."""
+        ...
+
 
 class Started:
     """A call that was let go, and the attempt that is made or due next."""
@@ -84,6 +88,10 @@ class Started:
     def on_end(self, result: bytes | BaseException) -> None:
         """Take in how a try ended."""
         self._tries.tried(self, result)
+
+    def on_late_end(self) -> None:
+        """Take in that the body of a try has ended by now that was given up, or was too late."""
+        self._tries.outlived(self)
 
     def row(self, error: Raw, next_at: int | None, now: int) -> Attempt:
         """Return its row beside the log, with what was said by `now`."""

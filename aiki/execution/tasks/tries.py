@@ -87,6 +87,10 @@ class Asker(Protocol):
         """Take in how it ended: the encoded result, or the exception."""
         ...
 
+    def on_late_end(self) -> None:
+        """Take in that its body has ended by now, though it was cancelled, or has reported to be too late before."""
+        ...
+
 
 class AsyncTry:
     """A coroutine on the worker's loop. It begins in the loop's next turn, in a context of its own."""
@@ -140,6 +144,11 @@ class AsyncTry:
         if self._silence is not None:
             self._silence.stop()
 
+    @property
+    def may_run(self) -> bool:
+        """Whether its body has begun, and not ended yet."""
+        return self._begun and self._hand is not None
+
     def begin(self, hand: Hand) -> Awaitable[None] | None:
         """Take the first step in `hand`; return the rest, which keeps `hand`, or None if that was all."""
         if self.ended:
@@ -182,9 +191,18 @@ class AsyncTry:
         self._hand = None
         if self._timer is not None or self._silence is not None:
             self._stop_watching()
+        if self.ended:
+            self._asker.on_late_end()
+            return
+        self.ended = True
+        self._asker.on_end(result)
+
+    def _give_up(self, error: TaskTimeout) -> None:
+        """Report that it took too long, though its body may go on."""
+        self._stop_watching()
         if not self.ended:
             self.ended = True
-            self._asker.on_end(result)
+            self._asker.on_end(error)
 
     def _time_out(self, limit: Limit) -> None:
         self._expire(limit.error())
@@ -197,9 +215,9 @@ class AsyncTry:
         self._stop_watching()
         self._signs.cancel(raises=False)
         if self._hand is None:
-            self._end(error)
+            self._give_up(error)
             return
-        self._timer = self._bench.loop.call_later(self._asker.call.ask.task.cancel_grace, self._end, error)
+        self._timer = self._bench.loop.call_later(self._asker.call.ask.task.cancel_grace, self._give_up, error)
         self._hand.cancel()
 
     def _stop_watching(self) -> None:
@@ -215,7 +233,7 @@ class ThreadTry:
 
     __slots__ = (
         *("_asker", "_bench", "_context", "_job", "_limit", "_loop", "_permit", "_process", "_silence", "_start"),
-        *("_threads", "_timer", "_work", "ended"),
+        *("_threads", "_timer", "_work", "ended", "may_run"),
     )
 
     def __init__(
@@ -238,6 +256,8 @@ class ThreadTry:
         """Who locks it, once and for ever, has decided: the thread that the body begins, others that it never does."""
         self.ended = False
         """Whether it has reported, or never will."""
+        self.may_run = True
+        """Whether its body may still run, or yet begin."""
         self._loop = bench.loop
         self._context = bench.context.copy()
         self._limit = limit
@@ -250,6 +270,7 @@ class ThreadTry:
         """Give the thread up, or have its process end within `grace` seconds, and never report."""
         self.ended = True
         may_have_begun = not self._start.acquire(blocking=False)
+        self.may_run &= may_have_begun
         if self._permit is not None:
             self._permit.set()
         if self._process is not None and may_have_begun and grace:
@@ -272,6 +293,7 @@ class ThreadTry:
         """Cancel it if its body has not begun, and tell whether that is so."""
         if not self._start.acquire(blocking=False):
             return False
+        self.may_run = False
         self.cancel()
         return True
 
@@ -286,7 +308,15 @@ class ThreadTry:
             result = self._context.run(self._work, self._ready)
         except BaseException as error:  # noqa: BLE001 - the boundary of user code
             result = error
-        self._tell_loop(self._end, result)
+        self._tell_loop(self._over, result)
+
+    def _over(self, result: bytes | BaseException) -> None:
+        """Take in that the thread is through with it."""
+        could_run, self.may_run = self.may_run, False
+        if not self.ended:
+            self._end(result)
+        elif could_run:
+            self._asker.on_late_end()
 
     def _ready(self) -> None:
         """Return when the body may begin. Raises NotStarted if the try was recalled."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from aiki.core.errors import PayloadError
 from aiki.core.states import Move, State
 from aiki.rules import recording
@@ -12,7 +14,7 @@ from aiki.rules.checking import check_unit
 from aiki.rules.families import check as check_family
 from aiki.rules.judging import begins_generation
 from aiki.rules.standing import Standing
-from aiki.testing.memory import families, onward
+from aiki.testing.memory import families, onward, task_keys
 from aiki.testing.memory.run import Run
 from aiki.testing.memory.sends import send_op
 from aiki.testing.memory.store import Store
@@ -36,14 +38,23 @@ def write(store: Store, unit: Unit) -> Recorded:
     if run is None:
         return recording.FENCED
     if not recording.fits(run.standing, unit) or run.inbox.lacks(unit.entries):
-        return recording.undone(run.standing, unit, run.life.journal, run.life.tries)
+        return _undone(store, run, unit)
+    if unit.keys and task_keys.is_foreign(store, run, unit):
+        return recording.CONFLICT
     return families.refusal(store, run, unit) or onward.refusal(run, unit) or _write(store, run, unit)
+
+
+def _undone(store: Store, run: Run, unit: Unit) -> Recorded:
+    """Say of a unit that is not written what it is; who repeats one is told of its keys once more."""
+    recorded = recording.undone(run.standing, unit, run.life.journal, run.life.tries)
+    is_repeat = unit.keys and recorded.result == "done" and run.session is not None
+    return structs.replace(recorded, keys=task_keys.repeat(store, run, unit)) if is_repeat else recorded
 
 
 def _write(store: Store, run: Run, unit: Unit) -> Recorded:
     """Write a unit that holds. What it has children do goes before all else of it, but for cancels: these come last."""
     unit, past = onward.judged(store, run, unit)
-    life = run.life
+    life, asker = run.life, task_keys.asker_of(run)
     coming = families.start(store, run, unit.starts)
     stopping = families.look(store, run, unit.stops)
     coming += families.answer(store, run, stopping)
@@ -67,7 +78,7 @@ def _write(store: Store, run: Run, unit: Unit) -> Recorded:
     families.stop(store, run, stopping)
     if recording.is_cancelled(unit) and not run.is_over:
         store.close_children(run)
-    return recorded
+    return structs.replace(recorded, keys=task_keys.carry_out(store, asker, run, unit)) if unit.keys else recorded
 
 
 def _end(store: Store, run: Run, unit: Unit, end: End, after: Standing) -> None:

@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from msgspec import Raw
+
 from aiki.core.errors import NotFound
 from aiki.core.states import Move, State, sources
 from aiki.rules import arriving
 from aiki.rules.codes import Code, Registered
+from aiki.rules.sharing import KeyRow
 from aiki.rules.standing import Standing
 from aiki.testing.memory.queues import Queues
 from aiki.testing.memory.run import Deadline, Link, RouteKey, Run
 from aiki.testing.memory.schedule import Schedule
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import Arrival, Route, Told
+from aiki.wire.messages import NONE, Arrival, Route, Told
 
 NAMESPACE: Final = "default"
 """The one that all stands in."""
@@ -62,6 +65,35 @@ class Closing(NamedTuple):
     links: Sequence[Link]
 
 
+class KeyId(NamedTuple):
+    """Which key it is, of all in the namespace."""
+
+    scope: str
+    task: str
+    key: str
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """A call that waits for a key; times in microseconds."""
+
+    run: Run
+    generation: int
+    call: str
+    told_at: int | None = None
+    """When it was told that it may ask again; None if it has not been since it asked."""
+
+
+@dataclass(eq=False, slots=True)
+class TaskKey:
+    """One key."""
+
+    row: KeyRow | None = None
+    value: Raw = field(default_factory=lambda: NONE)
+    waiters: dict[str, Waiter] = field(default_factory=dict)
+    """By the ids of their runs, who waits longest first."""
+
+
 class Store:
     """The runs of one engine, in one namespace. `now` is its clock: microseconds since 1970.
 
@@ -74,6 +106,7 @@ class Store:
         self.runs: dict[str, Run] = {}
         self.keys: dict[tuple[str, str], Run] = {}
         """Who holds the idempotency key of a workflow: the newest of its origin."""
+        self.task_keys: dict[KeyId, TaskKey] = {}
         self.routes: dict[RouteKey, Route | None] = {}
         """Those that were ever enqueued to, with what a worker has said of them."""
         self.codes: dict[RouteKey, Registered] = {}

@@ -229,7 +229,7 @@ class End(Struct, omit_defaults=True):
     due_at: int | None = None
     why: Annotated[str, Meta(max_length=WHY_CHARS)] | None = None
     seen: int | None = None
-    waits: Annotated[list[Text], Meta(max_length=WAITED_WORDS + 1)] = []
+    waits: Annotated[list[Text], Meta(max_length=WAITED_WORDS + 2)] = []
     parent: bool = False
     """Whether the run has a parent, which hears of an end in the same commit."""
     input: Raw = NONE

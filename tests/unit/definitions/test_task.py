@@ -118,6 +118,11 @@ def test_options_make_another_task_and_leave_the_first_alone():
         ({"total_timeout": "soon"}, "'soon' is not a duration"),
         ({"heartbeat_timeout": "0s"}, "longer than nothing"),
         ({"cancel_grace": None}, "None is not a duration"),
+        ({"idempotency_scope": "all"}, '"run", "workflow" or "namespace"'),
+        ({"idempotency_scope": None}, '"run", "workflow" or "namespace"'),
+        ({"idempotency_retention": "0s"}, "10 years at most"),
+        ({"idempotency_retention": "3651d"}, "10 years at most"),
+        ({"idempotency_retention": None}, "None is not a duration"),
         ({"retry": 3}, "must be a Retry"),
         ({"retry": None}, "must be a Retry"),
     ],
@@ -125,6 +130,25 @@ def test_options_make_another_task_and_leave_the_first_alone():
 def test_options_that_make_no_sense_are_refused(options, reason):
     with pytest.raises(UsageError, match=reason):
         double.options(**options)
+
+
+def test_a_key_is_one_in_a_run_unless_it_is_said_to_be_one_in_more_and_a_result_stands_for_a_month():
+    assert (double.idempotency_scope, double.idempotency_retention) == ("run", 30 * 86_400.0)
+    made = double.options(idempotency_scope="namespace", idempotency_retention="1h")
+    assert (made.idempotency_scope, made.idempotency_retention) == ("namespace", 3_600.0)
+    declared = task(idempotency_scope="workflow", idempotency_retention="3650d")(double.fn)
+    assert (declared.idempotency_scope, declared.idempotency_retention) == ("workflow", 3_650 * 86_400.0)
+
+
+def test_what_may_begin_but_once_shares_no_key_with_other_runs():
+    def fn() -> None: ...
+
+    with pytest.raises(UsageError, match="could not know that it was begun before") as caught:
+        task(at_most_once=True, idempotency_scope="workflow")(fn)
+    assert 'idempotency_scope="run"' in str(caught.value.hint)
+    with pytest.raises(UsageError, match="at_most_once does not go with"):
+        ship.options(idempotency_scope="namespace")
+    assert ship.options(idempotency_scope="run").at_most_once is True
 
 
 def test_an_async_task_runs_on_the_loop_and_nowhere_else():
