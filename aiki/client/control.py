@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final
 
 from aiki.client import waits
+from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
 from aiki.core.errors import AikiError, Conflict, NotFound, UsageError
 from aiki.core.states import Move, State, sources
@@ -112,4 +113,4 @@ def _retried(kind: Kind, run_id: str, newest: str) -> Conflict:
 
 
 def _unknown(wire: Wire, run_id: str) -> NotFound:
-    return NotFound(f"run {run_id} does not exist in namespace {wire.namespace!r}")
+    return unknown_run(run_id, wire.namespace)

@@ -9,8 +9,8 @@ from aiki.client import control, retrying, waits
 from aiki.client.control import Order
 from aiki.client.named import RouteBook
 from aiki.client.sending import Parcel, Sending
+from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
-from aiki.core.errors import NotFound
 from aiki.definitions.retrying import RetryOrder
 from aiki.inside.event import BoundEvent
 from aiki.wire.messages import Pause, Resume, RunStatus, Wake
@@ -29,7 +29,7 @@ class ClientDoor:
         """Return the run as it is now, or the newest of its retries. Raises NotFound."""
         found = await retrying.newest(self._wire, await waits.read(self._wire, [run_id]))
         if run_id not in found:
-            raise NotFound(f"run {run_id} does not exist in namespace {self._wire.namespace!r}")
+            raise unknown_run(run_id, self._wire.namespace)
         return found[run_id]
 
     def end(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:

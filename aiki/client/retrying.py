@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from aiki.client import waits
 from aiki.client.control import person
 from aiki.client.named import NamedCall, RouteBook
+from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
 from aiki.core.errors import AikiError, Conflict, NotFound, UsageError
 from aiki.core.states import HELD
@@ -63,7 +64,7 @@ async def _call(wire: Wire, request: Retry) -> list[Successor | AikiError]:
 async def _input(wire: Wire, routes: RouteBook, run_id: str, payload: Mapping[str, Any]) -> Raw:
     run = (await waits.read(wire, [run_id])).get(run_id)
     if run is None:
-        raise NotFound(f"run {run_id} does not exist in namespace {wire.namespace!r}")
+        raise unknown_run(run_id, wire.namespace)
     return (await routes.to_new_run(NamedCall(run.workflow, payload, run.version), run_id)).input
 
 

@@ -16,6 +16,7 @@ from aiki.client.matching import RunCount, RunFilter
 from aiki.client.named import RouteBook
 from aiki.client.retrying import Successor
 from aiki.client.sending import Parcel, Sending, SendOutcome
+from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
 from aiki.core import keys
 from aiki.core.errors import AikiError, NotFound, UsageError
@@ -147,7 +148,7 @@ class Runs:
             found = await retrying.newest(self._wire, found)
         for run_id in wanted:
             if run_id not in found:
-                raise NotFound(f"run {run_id} does not exist in namespace {self._wire.namespace!r}")
+                raise unknown_run(run_id, self._wire.namespace)
         return [status.from_wire(found[run_id]) for run_id in wanted]
 
     async def list(

@@ -19,8 +19,9 @@ from typing import Final
 
 import msgspec
 
+from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
-from aiki.core.errors import FINAL, AikiError, NotFound, UsageError
+from aiki.core.errors import FINAL, AikiError, UsageError
 from aiki.core.states import SETTLED, TERMINAL, State
 from aiki.wire import codec
 from aiki.wire.limits import BATCH_RUNS, WATCH_SECONDS
@@ -180,7 +181,7 @@ class Waits:
             missing.discard(run.id)
             self._tell(run.id, run)
         for run_id in missing:
-            self._tell(run_id, NotFound(f"run {run_id} does not exist in namespace {self._wire.namespace!r}"))
+            self._tell(run_id, unknown_run(run_id, self._wire.namespace))
         for run_id in rest:
             self._wanted[ends_only][run_id] = None
 

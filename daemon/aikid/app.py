@@ -11,12 +11,14 @@ from aiki.wire.packing import payload_bytes
 from aikid.api import Api
 from aikid.bus import Bus
 from aikid.config import Settings
+from aikid.engine.expiring import Terms
 from aikid.engine.routes import Routes
 from aikid.loops.families import Families
 from aikid.loops.keys import Keys
 from aikid.loops.loop import Looker, keep_looking
 from aikid.loops.pruner import Pruner
 from aikid.loops.reclaimer import Reclaimer
+from aikid.loops.remover import Remover
 from aikid.loops.rescuer import Rescuer
 from aikid.loops.scheduler import Scheduler
 from aikid.loops.successor import Successor
@@ -55,7 +57,8 @@ class App:
         self.keys = Keys(looking, self.teller, alarms.lines)
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
         self.reclaimer = Reclaimer(self.pool.at(Priority.CLAIM), self.handoffs, self.teller)
-        beside = (Pruner(looking), Successor(looking))
+        terms = Terms(settings.retention, round(settings.key_retention_seconds))
+        beside = (Pruner(looking), Remover(self.pool, terms), Successor(looking))
         for_runs = (self.offerer, self.waker, self.scheduler, self.families, self.keys, self.rescuer, self.reclaimer)
         self._lookers: tuple[Looker, ...] = (*for_runs, *beside)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)

@@ -24,8 +24,9 @@ from aiki.core.encoding import NotUtf8, decode
 from aiki.core.errors import ConfigError
 from aiki.core.keyfiles import NAMES as KEY_NAMES
 from aiki.core.keyfiles import KeyFiles
+from aiki.core.retention import NOTHING, Periods
 from aiki.core.variables import trimmed, variable
-from aikid.values import boolean, choice, database_url, folder, integer, key_file, nats_url, seconds
+from aikid.values import boolean, choice, database_url, folder, integer, key_file, nats_url, periods, seconds
 
 PREFIX: Final = "AIKI_"
 DEFAULT_NATS_PORT: Final = 4222
@@ -57,6 +58,10 @@ class Settings:
     """How long to wait at start for Postgres and NATS to answer, and how long NATS may refuse us at any time."""
     stop_timeout_seconds: float = 10.0
     """How long a graceful stop may take."""
+    retention: Periods = NOTHING
+    """How long ended runs are kept of which neither a manifest nor their code says it."""
+    key_retention_seconds: float = 30 * 86_400.0
+    """How long idempotency keys are held of runs that were deleted."""
     log_level: str = "info"
     log_format: str = "auto"
 
@@ -123,6 +128,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "how long a graceful stop may take (default 10s)",
         "TIME",
         field="stop_timeout_seconds",
+    ),
+    Option(
+        "retention",
+        periods,
+        "how long ended runs are kept where neither aiki.yaml nor their code says it: 30d, or completed=30d,failed=90d"
+        " (default: for ever)",
+        "PERIODS",
+    ),
+    Option(
+        "key_retention",
+        seconds(0, 36_500 * 86_400),
+        "how long the idempotency key of a run is held that was deleted (default 30d; 0s: as long as the run)",
+        "TIME",
+        field="key_retention_seconds",
     ),
     Option("log_level", choice("debug", "info", "warning", "error"), "default info", "LEVEL"),
     Option("log_format", choice("auto", "text", "json"), "default auto: text on a terminal, else JSON", "FORMAT"),

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from aiki.core import keyfiles, servers
+from aiki.core import keyfiles, retention, servers
 from aiki.core.duration import to_seconds
 from aiki.core.errors import AikiError
+from aiki.core.retention import Periods
 from aiki.core.variables import trimmed
 
 
@@ -57,6 +58,14 @@ def seconds(low: float, high: float) -> Callable[[object], float]:
         return found
 
     return parse
+
+
+def periods(value: object) -> Periods:
+    """Return how long ended runs are kept, by state or all alike."""
+    try:
+        return retention.read(trimmed(text(value)))
+    except AikiError as error:
+        raise ValueError(f'periods, such as "30d" or "completed=30d,failed=90d" ({error.message})') from error
 
 
 def choice(*words: str) -> Callable[[object], str]:

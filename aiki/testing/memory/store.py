@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from msgspec import Raw
 
 from aiki.core.errors import NotFound
+from aiki.core.retention import GONE
 from aiki.core.states import Move, State, sources
 from aiki.rules import arriving
 from aiki.rules.codes import Code, Registered
@@ -290,7 +291,9 @@ class Store:
 
 def no_run(run_id: str) -> NotFound:
     """Return the error for a run that does not exist."""
-    return NotFound(f"there is no run {run_id[:64]!r} in namespace {NAMESPACE!r}", hint="await client.runs.list()")
+    return NotFound(
+        f"there is no run {run_id[:64]!r} in namespace {NAMESPACE!r}: {GONE}", hint="await client.runs.list()"
+    )
 
 
 def _is_date_of(at: int, _count: int, run: Run) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from aiki.core.errors import NotFound
+from aiki.core.retention import GONE
 from aiki.core.states import State
 from aiki.wire import weights
 from aiki.wire.messages import NONE, RunStatus, StatusReply
@@ -78,7 +79,7 @@ def within(run: RunStatus, room: int) -> RunStatus:
 def no_run(run_id: str, namespace: str) -> NotFound:
     """Return the error for a run that does not exist."""
     return NotFound(
-        f"there is no run {run_id[:64]!r} in namespace {namespace!r}",
+        f"there is no run {run_id[:64]!r} in namespace {namespace!r}: {GONE}",
         hint="await client.runs.list()",
         command="aiki run list",
     )

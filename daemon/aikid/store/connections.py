@@ -53,6 +53,8 @@ class Connections:
         self._turn = itertools.count()
         self._refuse_until = 0.0
         self._refusal = ""
+        self.lent = 0
+        """How many times a connection was asked for."""
 
     async def open(self, *, until: float) -> None:
         """Open all connections, so that no request waits for one. Raises Unavailable."""
@@ -67,6 +69,7 @@ class Connections:
 
     async def acquire(self, priority: Priority, *, until: float) -> Connection:
         """Return a connection; give it back by `release`. Raises Unavailable if there is none at `until`."""
+        self.lent += 1
         if self._idle:
             return self._idle.pop()
         try:

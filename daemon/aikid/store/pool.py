@@ -70,6 +70,11 @@ class Pool:
         self.priority = Priority.READ
         """Who gets the next free connection before others."""
 
+    @property
+    def lent(self) -> int:
+        """How many times work has asked for a connection for hot statements."""
+        return self._hot.lent
+
     def at(self, priority: Priority) -> Self:
         """Return this pool, the same connections, as those have it who are to wait by `priority`."""
         made = copy(self)

@@ -1,5 +1,6 @@
 """Delete what no run needs any more: arrivals that it has consumed, what its earlier generations have left, old slots.
 
+And keys of runs that are gone, when their own time is over.
 Of generations the journals go, and the story but for the line that each of the last has ended with: whoever reads of a
 run that has gone on ten thousand times reads of the last few, and of all that has happened since.
 
@@ -31,7 +32,8 @@ _REPEATED_SECONDS: Final = 60
 """For how long the last lines stay whole: by them the repeat of what ended a claim is known."""
 Cursor: TypeAlias = tuple[int | str, ...]
 _FIRST: Final = "00000000-0000-0000-0000-000000000000"
-_BEGINNINGS: Final[dict[bool, Cursor]] = {True: (0, _FIRST, 0), False: (_FIRST,)}
+_BEGINNINGS: Final[dict[str, Cursor]] = {"CONSUMED": (0, _FIRST, 0), "KEYS": (0,)}
+"""Where those do not begin at the first id that walk in another order."""
 
 # `inbox_taken` from where the last batch ended, and primary keys. What a run that can be retried has consumed it may
 # have to consume again; and by the ends of children a journal is read, as long as there is one.
@@ -132,6 +134,25 @@ FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen WHERE n = {BATCH}) AS last
 """
 
 
+# `keys_expiring` from the left. A key that is taken anew meanwhile has no such time any more.
+_KEYS: Final = f"""
+WITH seen AS MATERIALIZED (
+  SELECT k.namespace, k.workflow, k.key, k.expires_at FROM aiki.keys k
+  WHERE k.expires_at < aiki.now() AND k.expires_at > 'epoch'::timestamptz + %s * interval '1 microsecond'
+  ORDER BY k.expires_at LIMIT {BATCH}
+), old AS MATERIALIZED (
+  SELECT k.namespace, k.workflow, k.key FROM seen s
+  JOIN aiki.keys k ON k.namespace = s.namespace AND k.workflow = s.workflow AND k.key = s.key
+  WHERE k.expires_at < aiki.now() FOR UPDATE OF k SKIP LOCKED
+), gone AS (
+  DELETE FROM aiki.keys k USING old o
+  WHERE k.namespace = o.namespace AND k.workflow = o.workflow AND k.key = o.key RETURNING k.key
+)
+SELECT (SELECT count(*) FROM gone), {MICROSECONDS.format("last.expires_at")}
+FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen OFFSET {BATCH} - 1) AS last ON true
+"""
+
+
 class Kind(Enum):
     """What is pruned."""
 
@@ -141,11 +162,12 @@ class Kind(Enum):
     TASK_COUNTS = _left("task_counts", "run_id", "generation", "seq")
     STORIES = _STORIES
     SLOTS = _SLOTS
+    KEYS = _KEYS
 
     @property
     def beginning(self) -> Cursor:
         """Where the first batch begins."""
-        return _BEGINNINGS[self is Kind.CONSUMED]
+        return _BEGINNINGS.get(self.name, (_FIRST,))
 
 
 async def prune(connection: Connection, statement: str, after: Cursor) -> tuple[int, Cursor | None]:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from nats import connect
 from nats.aio.client import Client as Connection
 
+from aiki.core.retention import GONE
 from aiki.core.states import Move, State
 from aiki.rules.recording import FENCED
 from aiki.wire.messages import (
@@ -230,7 +231,7 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     "send": lambda o: [
         (Page(run_id, 0), Send([Sent(run_id, new_id(), "go", NULL)]), {"outcomes": [UNKNOWN[0] | {"message": message}]})
         for run_id in o.ids
-        for message in [f"there is no run '{run_id}' in namespace {THEIRS!r}"]
+        for message in [f"there is no run '{run_id}' in namespace {THEIRS!r}: {GONE}"]
     ],
 }
 

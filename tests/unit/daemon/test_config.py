@@ -9,6 +9,7 @@ import pytest
 
 from aiki.core.errors import ConfigError
 from aiki.core.keyfiles import KeyFiles
+from aiki.core.retention import words
 from aikid.config import OPTIONS, Settings, load
 
 DATABASE = "postgresql://aiki@db/aiki"
@@ -111,6 +112,14 @@ def test_the_files_that_open_nats_have_the_names_that_clients_give_them(tmp_path
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
+        (
+            "AIKI_RETENTION",
+            "completed=30",
+            'periods, such as "30d" or "completed=30d,failed=90d" (\'30\' is not a duration',
+        ),
+        ("AIKI_RETENTION", "done=30d", "runs do not end as 'done'"),
+        ("AIKI_RETENTION", "5s", "less than a minute"),
+        ("AIKI_KEY_RETENTION", "-1d", "a duration from 0 s"),
         ("AIKI_DATABASE_URL", "mysql://db/aiki", "postgresql://"),
         ("AIKI_DATABASE_URL", "db/aiki", "postgresql://"),
         ("AIKI_DATABASE_URL", "postgresql://db:http/aiki", "a URL such as"),
@@ -256,3 +265,11 @@ def test_settings_do_not_show_their_urls() -> None:
 
 def test_every_option_is_a_field_of_the_settings() -> None:
     assert {option.field or option.name for option in OPTIONS} == set(Settings.__dataclass_fields__)
+
+
+def test_ended_runs_are_kept_by_default_and_their_keys_for_a_month_after_them(tmp_path: Path) -> None:
+    settings = load({}, GIVEN).settings
+    assert (words(settings.retention), settings.key_retention_seconds) == ("keep", 30 * 86_400)
+    file = write(tmp_path, 'retention = "90d"\nkey_retention = "0s"')
+    settings = load({"retention": "completed=30d"}, {**GIVEN, "AIKI_CONFIG": file}).settings
+    assert (words(settings.retention), settings.key_retention_seconds) == ("completed=30d", 0)

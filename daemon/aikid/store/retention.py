@@ -1,0 +1,145 @@
+"""Read how long ended runs are kept, route by route, and walk to those whose time is over.
+
+Plain reads that wait for nobody. What is read of a run here is final but for what `deleting` looks at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from msgspec import MsgspecError
+
+from aiki.core.errors import UsageError
+from aiki.core.retention import FOR_EVER, NOTHING, Periods, check
+from aiki.core.states import State
+from aiki.wire.codec import decoder
+from aikid.store import prepared
+from aikid.store.arrays import Array, Ints, Texts, Uuids
+from aikid.store.deleting import HOLDER
+from aikid.store.pool import Connection
+from aikid.store.sql import MICROSECONDS
+
+ALL: Final = ""
+"""Stands for all workflows of a namespace, where a manifest says what holds for those that it does not name."""
+ROUTES: Final = 500
+LOOKED: Final = 1_000
+_FIRST: Final = "00000000-0000-0000-0000-000000000000"
+_KEPT: Final = Periods(FOR_EVER, FOR_EVER, FOR_EVER)
+
+
+class RouteKey(NamedTuple):
+    """A route."""
+
+    namespace: str
+    workflow: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of a route: by the manifest that names it, by its code, and for all workflows by a manifest."""
+
+    route: RouteKey
+    named: Periods
+    declared: Periods
+    of_all: Periods
+
+
+class Mark(NamedTuple):
+    """Where a run stands among those of its route and state: when it was stored, in microseconds, and its id."""
+
+    created: int = 0
+    id: str = _FIRST
+
+
+_BEGINNING: Final = Mark()
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The ended runs of a route and state that have been kept for so many microseconds, from a mark on."""
+
+    route: RouteKey
+    state: State
+    period: int
+    after: Mark = _BEGINNING
+
+
+# The primary keys of both tables, a page of routes from where the last one ended.
+_SAID: Final = f"""
+SELECT r.namespace, r.workflow, r.version, p.periods, r.retention, a.periods
+FROM aiki.routes r
+LEFT JOIN aiki.retention p ON p.namespace = r.namespace AND p.workflow = r.workflow
+LEFT JOIN aiki.retention a ON a.namespace = r.namespace AND a.workflow = '{ALL}'
+WHERE (r.namespace, r.workflow, r.version) > ((%b)[1], (%b)[1], (%b)[1])
+ORDER BY r.namespace, r.workflow, r.version LIMIT {ROUTES}
+"""
+_TOO_OLD: Final = """
+e.namespace = t.namespace AND e.workflow = t.workflow AND e.version = t.version AND e.state = t.state
+AND e.created_at < aiki.now() - t.period * interval '1 microsecond'
+"""
+# `ended_state`, one probe each: a run ends after it was created.
+_HAVE_ANY: Final = f"""
+SELECT t.n FROM unnest(%b, %b, %b, %b, %b) WITH ORDINALITY AS t(namespace, workflow, version, state, period, n)
+WHERE EXISTS (SELECT FROM aiki.ended e WHERE {_TOO_OLD})
+"""
+# `ended_state` from the mark on, oldest first, then the runs by their primary key, and who holds them. Of an origin
+# the newest alone is looked at: it says when all of it goes.
+_LOOK: Final = f"""
+WITH seen AS MATERIALIZED (
+  SELECT e.created_at, e.run_id, t.period
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b) AS t(namespace, workflow, version, state, period, created, id)
+  CROSS JOIN LATERAL (
+    SELECT e.created_at, e.run_id FROM aiki.ended e
+    WHERE {_TOO_OLD} AND (e.created_at, e.run_id) > ('epoch'::timestamptz + t.created * interval '1 microsecond', t.id)
+    ORDER BY e.created_at, e.run_id LIMIT {LOOKED}
+  ) AS e
+)
+SELECT {MICROSECONDS.format("s.created_at")}, s.run_id::text,
+  coalesce(r.retried_by IS NULL AND r.finished_at < aiki.now() - s.period * interval '1 microsecond'
+    AND {HOLDER} IS NULL, false)
+FROM seen s LEFT JOIN aiki.runs r ON r.id = s.run_id ORDER BY s.created_at, s.run_id
+"""
+
+
+async def said(connection: Connection, after: RouteKey) -> list[Said]:
+    """Return what is said of the next ROUTES routes behind one, in their order."""
+    parameters: list[Array] = [Texts([word]) for word in after]
+    return [
+        Said(RouteKey(*row[:3]), *(_periods(stored) for stored in row[3:]))
+        for row in await prepared.rows(connection, _SAID, parameters)
+    ]
+
+
+async def having_any(connection: Connection, stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Return those of the stretches that may hold a run whose time is over."""
+    rows = await prepared.rows(connection, _HAVE_ANY, _arrays(stretches))
+    return [stretches[n - 1] for n in sorted(n for (n,) in rows)]
+
+
+async def look(connection: Connection, stretch: Stretch) -> tuple[list[str], Mark | None]:
+    """Return, of the next LOOKED runs of a stretch, those that are to go, and where the rest begins if there is any."""
+    marks: list[Array] = [Ints([stretch.after.created]), Uuids([stretch.after.id])]
+    rows = await prepared.rows(connection, _LOOK, [*_arrays([stretch]), *marks])
+    end = Mark(*rows[-1][:2]) if len(rows) == LOOKED else None
+    return [run_id for _, run_id, is_over in rows if is_over], end
+
+
+def _arrays(stretches: Sequence[Stretch]) -> list[Array]:
+    return [
+        *(Texts([one.route[column] for one in stretches]) for column in range(3)),
+        Texts([one.state for one in stretches]),
+        Ints([one.period for one in stretches]),
+    ]
+
+
+def _periods(stored: bytes | None) -> Periods:
+    """Return what is stored. What cannot be read, for a newer daemon may have written it, keeps all."""
+    if stored is None:
+        return NOTHING
+    try:
+        return check(decoder(Periods).decode(stored))
+    except (MsgspecError, UsageError):
+        return _KEPT
