@@ -65,6 +65,9 @@ ENQUEUED: Final = "enqueued"
 TOLD: Final = "told"
 """A story's word for what moves no run: it is to end, and somebody runs it, or it was told so before."""
 
+MOVED: Final = "moved"
+"""A story's word for what only changes by which version a run is carried out."""
+
 RETRIED: Final = "retried"
 """A story's word for an end that was not the last: another run goes on in the place of this one."""
 

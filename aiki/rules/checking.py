@@ -34,6 +34,7 @@ from aiki.wire.messages import (
     Inbox,
     Input,
     ListRuns,
+    MoveRuns,
     NewRun,
     OpenSession,
     Page,
@@ -138,7 +139,7 @@ def check_request(request: Request[Any]) -> None:
             _check_open(request)
         case RenewSession() | CloseSession():
             _check_id(request.id, what="session")
-        case Pause() | Resume() | Wake() | Cancel() | Retry():
+        case Pause() | Resume() | Wake() | Cancel() | Retry() | MoveRuns():
             _check_order(request)
         case _:
             _check_read(request)
@@ -167,7 +168,7 @@ def _check_open(request: OpenSession) -> None:
         raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
 
 
-def _check_order(request: Pause | Resume | Wake | Cancel | Retry) -> None:
+def _check_order(request: Pause | Resume | Wake | Cancel | Retry | MoveRuns) -> None:
     if isinstance(request, Wake):
         _check_id(request.id, what="order")
         if _is_ours(request.id):
@@ -176,10 +177,19 @@ def _check_order(request: Pause | Resume | Wake | Cancel | Retry) -> None:
         raise UsageError("`reason` holds NUL")
     if isinstance(request, Retry):
         _check_retry(request)
+    if isinstance(request, MoveRuns):
+        _check_move(request)
     for run_id in request.ids:
         _check_id(run_id)
     if request.actor is not None and not is_text(request.actor, chars=_NAME_CHARS):
         raise UsageError(f"`actor` must be 1 to {_NAME_CHARS} characters without NUL")
+
+
+def _check_move(request: MoveRuns) -> None:
+    if not is_version(request.version):
+        raise UsageError(f"{request.version[:80]!r} is no version: it takes 1 to 32 of A-Z a-z 0-9 _ . + -")
+    if len(request.claims) not in (0, len(request.ids)):
+        raise UsageError(f"`claims` has {len(request.claims)} numbers for {len(request.ids)} runs")
 
 
 def _check_retry(request: Retry) -> None:

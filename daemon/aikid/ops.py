@@ -29,6 +29,7 @@ from aiki.wire.messages import (
     Input,
     ListRuns,
     ListSchedules,
+    MoveRuns,
     NextSlots,
     OpenSession,
     OrderSchedules,
@@ -62,6 +63,7 @@ from aikid.engine import (
     journal,
     reads,
     record,
+    rerouting,
     retries,
     schedule_reads,
     schedules,
@@ -212,6 +214,11 @@ async def _retry(s: Services, calls: Calls) -> Done[Any]:
     return _unless_lost(await retries.retry(s.pool, namespace, request, room=s.bus.room), "retry.before_reply")
 
 
+async def _move(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return _unless_lost(await rerouting.move(s.pool, s.routes, namespace, request), "move.before_reply")
+
+
 async def _look(s: Services, calls: Calls) -> Done[Any]:
     """Read for many Status and Watch calls at once."""
     for namespace, request in calls:
@@ -315,6 +322,7 @@ TABLE: Final = (
     Op(Cancel, _CONTROL, _cancel),
     Op(Wake, _CONTROL, _wake),
     Op(Retry, _CONTROL, _retry),
+    Op(MoveRuns, _CONTROL, _move),
     Op(PutSchedule, _CONTROL, _put_schedule, check=check_schedules),
     Op(ApplySchedules, _CONTROL, _apply_schedules, check=check_schedules),
     Op(OrderSchedules, _CONTROL, _order_schedules, check=check_schedules),

@@ -168,6 +168,18 @@ class Store:
         if fired is not None and schedule is not None:
             schedule.reopen(fired.kind, fired.slot, run.origin_id)
 
+    def reroute(self, run: Run, version: str) -> None:
+        """Have a run be of another version of its workflow, which is known from then on."""
+        is_queued = run.state is State.QUEUED
+        if is_queued:
+            self.queued.drop(run)
+        run.version = version
+        self.routes.setdefault(run.route, None)
+        self.changed[run.id] = run
+        if is_queued:
+            self.queued.put(run)
+            self.has_queued = True
+
     # -- how they stand
 
     def stand(self, run: Run, after: Standing) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from aiki.core.states import State
+from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages.arrivals import REASON_CHARS
 from aiki.wire.messages.base import Request, Text
 from aiki.wire.messages.runs import Ids
@@ -73,3 +74,38 @@ class Wake(Request[OrderReply]):
     ids: Ids
     actor: Text | None = None
     id: Text = ""
+
+
+class Moved(Struct, omit_defaults=True):
+    """What has become of the order that one run be of another version, and the run's state since.
+
+    It is `done`, also if it had been before; `too_late` for one that has ended; `imported`, or `refused` in its state;
+    `changed` if it was claimed since it was looked at; `unregistered` if no worker has ever served the version;
+    `unknown` if there is no such run.
+    """
+
+    result: Literal["done", "too_late", "imported", "refused", "changed", "unregistered", "unknown"]
+    state: State | None = None
+
+
+class MoveReply(Struct):
+    """One Moved per id, in order."""
+
+    outcomes: list[Moved]
+
+
+class MoveRuns(Request[MoveReply]):
+    """Have runs be carried out by another version: those that are queued, scheduled, paused or blocked.
+
+    What is blocked is queued again, unless it is `keep_blocked`. With `claims`, one per id, it is done of those alone
+    that were claimed as often. By `force` no worker need have served the version.
+    """
+
+    op = "move"
+    reply = MoveReply
+    ids: Ids
+    version: Text
+    actor: Text | None = None
+    claims: Annotated[list[Annotated[int, Meta(ge=0, lt=1 << 31)]], Meta(max_length=BATCH_RUNS)] = []
+    keep_blocked: bool = False
+    force: bool = False

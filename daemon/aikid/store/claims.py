@@ -30,13 +30,14 @@ picked AS MATERIALIZED (
 )
 """
 # Several: the best of each are looked at without a lock, more than needed since rivals may take some, and only what
-# is wanted is locked. (A lock inside the lateral would lock routes x limit rows for one claim.) They come in order, so
-# that no more of them are looked up again than are locked.
+# is wanted is locked, and compared as it is by then: it may have gone to another version. (A lock inside the lateral
+# would lock routes x limit rows for one claim.) They come in order, so that no more of them are looked up again than
+# are locked.
 _PICK_MANY: Final = f"""
 candidate AS MATERIALIZED (
   SELECT best.* FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version)
   CROSS JOIN LATERAL (
-    SELECT r.id, r.state, (r.started_at IS NULL) AS is_new, r.priority, r.created_at FROM aiki.runs r
+    SELECT r.id, r.state, r.version, (r.started_at IS NULL) AS is_new, r.priority, r.created_at FROM aiki.runs r
     WHERE r.namespace = %(namespace)s AND r.workflow = t.workflow AND r.version = t.version
       AND r.state = '{State.QUEUED}' AND r.crash_count < {SUSPECT}
     ORDER BY {_ORDER} LIMIT 2 * %(limit)s + 16
@@ -44,7 +45,7 @@ candidate AS MATERIALIZED (
   ORDER BY best.priority DESC, best.is_new, best.created_at LIMIT 4 * %(limit)s + 32
 ), picked AS MATERIALIZED (
   SELECT r.id, octet_length(r.input) AS bytes
-  FROM candidate c JOIN aiki.runs r ON r.id = c.id AND r.state = c.state
+  FROM candidate c JOIN aiki.runs r ON r.id = c.id AND r.state = c.state AND r.version = c.version
   WHERE EXISTS (SELECT FROM live)
   ORDER BY c.priority DESC, c.is_new, c.created_at LIMIT {_LEFT} FOR NO KEY UPDATE OF r SKIP LOCKED
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from aiki.core.states import TERMINAL, TOLD, Move, State, target
+from aiki.core.states import MOVED, TERMINAL, TOLD, Move, State, target
 from aiki.rules.judging import STANDSTILLS
 from aiki.rules.standing import Outcome, Standing
 from aiki.wire.messages import Recorded, Unit
@@ -145,7 +145,7 @@ FROM unnest(%b, %b) AS t(namespace, id) JOIN aiki.runs r ON r.id = t.id AND r.na
 LEFT JOIN LATERAL (
   SELECT h.move, h.reason FROM aiki.run_history h WHERE h.run_id = r.id AND h.seq > (
     SELECT max(c.seq) FROM aiki.run_history c WHERE c.run_id = r.id AND c.move = '{Move.CLAIM}')
-    AND h.move <> '{TOLD}'
+    AND h.move NOT IN ({quoted((TOLD, MOVED))})
   ORDER BY h.seq LIMIT 1
 ) AS h ON true
 """

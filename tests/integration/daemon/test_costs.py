@@ -208,6 +208,7 @@ SHAPES: dict[str, Shapes] = {
     "page": lambda large: [{"run_id": large.held, "after": 0}],
     "pause": lambda large: [{"ids": large.ids, "actor": "x" * 256}],
     "cancel": lambda large: [{"ids": large.ids, "actor": "x" * 256, "reason": "x" * 1_000}],
+    "move": lambda large: [{"ids": large.ids, "version": "2.0", "force": True, "claims": [1] * len(large.ids)}],
     "wake": lambda large: [{"ids": large.ids, "id": new_id()}],
     "resume": lambda large: [{"ids": large.ids, "actor": "x" * 256}, {"ids": large.ids[:1] * BATCH_RUNS}],
     "retry": lambda large: [{"ids": large.ids[:RETRIED_RUNS], "actor": "x" * 256}] * 2,

@@ -35,6 +35,7 @@ from aiki.wire.messages import (
     Input,
     ListRuns,
     ListSchedules,
+    MoveRuns,
     NewRun,
     NewSchedule,
     NextSlots,
@@ -183,6 +184,9 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     "input": lambda o: [(Input(run_id), Input(run_id), NOT_FOUND) for run_id in o.ids],
     "resume": lambda o: [(Resume(o.ids), Resume(o.ids), {"outcomes": UNKNOWN})],
     "cancel": lambda o: [(Cancel(o.ids), Cancel(o.ids), {"outcomes": UNKNOWN})],
+    "move": lambda o: [
+        (MoveRuns(o.ids, "1.0"), MoveRuns(o.ids, "2.0", force=True), {"outcomes": [{"result": "unknown"}] * len(o.ids)})
+    ],
     "wake": lambda o: [(Wake(o.ids, id=new_id()), Wake(o.ids, id=new_id()), {"outcomes": UNKNOWN})],
     "retry": lambda o: [
         (Pause(o.ids), Retry(o.ids), {"outcomes": [{"result": "unknown", "run_id": run_id} for run_id in o.ids]})
