@@ -150,6 +150,28 @@ class BlockingRuns:
         """Let a run go on; as `Runs.resume`."""
         return self._portal.call(partial(self._runs.resume, run_id, actor=actor))
 
+    def move(
+        self, run_id: str, version: str, *, keep_blocked: bool = False, force: bool = False, actor: str | None = None
+    ) -> RunStatus:
+        """Have another version carry out a run; as `Runs.move`."""
+        move = partial(self._runs.move, run_id, version, keep_blocked=keep_blocked, force=force, actor=actor)
+        return self._portal.call(move)
+
+    def move_batch(
+        self,
+        runs: Iterable[str] | RunFilter,
+        version: str,
+        *,
+        claims: Mapping[str, int] | None = None,
+        keep_blocked: bool = False,
+        force: bool = False,
+        limit: int | None = None,
+        actor: str | None = None,
+    ) -> Sequence[RunStatus | AikiError]:
+        """Have another version carry out many runs; as `Runs.move_batch`."""
+        move = partial(self._runs.move_batch, runs, version, claims=claims, keep_blocked=keep_blocked, force=force)
+        return self._portal.call(partial(move, limit=limit, actor=actor))
+
     def retry(
         self,
         run_id: str,

@@ -120,6 +120,10 @@ class BlockingHandle(Generic[R]):
         """Let the run go on; as `Handle.resume`."""
         return self._portal.call(self._handle.resume)
 
+    def move(self, version: str, *, keep_blocked: bool = False, force: bool = False) -> RunStatus:
+        """Have another version carry out the run; as `Handle.move`."""
+        return self._portal.call(partial(self._handle.move, version, keep_blocked=keep_blocked, force=force))
+
     @overload
     def retry(
         self,

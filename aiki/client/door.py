@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from aiki.client import control, retrying, waits
+from aiki.client import control, rerouting, retrying, waits
 from aiki.client.control import Order
 from aiki.client.named import RouteBook
+from aiki.client.rerouting import Reroute
 from aiki.client.sending import Parcel, Sending
 from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
@@ -61,6 +62,11 @@ class ClientDoor:
     def resume(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
         """Let the run go on. Raises NotFound, or Conflict if its state forbids it."""
         return control.obey(self._wire, Order(Resume), run_id)
+
+    def move(self, run_id: str, version: str, *, keep_blocked: bool, force: bool) -> Coroutine[Any, Any, RunStatus]:
+        """Have another version carry out the run. Raises NotFound, PayloadError, Conflict if its state forbids it."""
+        order = Reroute(version, keep_blocked=keep_blocked, force=force)
+        return rerouting.move(self._wire, self._routes, order, run_id)
 
     async def retry(self, run_id: str, order: RetryOrder) -> tuple[str, bool]:
         """Have another run go on in the run's place. Raises NotFound, or Conflict if it cannot be retried so."""

@@ -89,6 +89,15 @@ class RouteBook:
                     return declared.from_wire(route.events)
         return None
 
+    async def check_input(self, workflow: str, version: str, stored: Raw) -> None:
+        """Raise PayloadError unless a run's input is one that this version takes, NotFound if nobody registered it."""
+        route = await self._resolve(workflow, version)
+        try:
+            schema.check(msgspec.json.decode(stored), self._schema(route))
+        except Misfit as misfit:
+            what = f"the run's input for {workflow!r} {version}"
+            raise PayloadError(f"${misfit.path[:PATH_CHARS]}: {misfit.reason}, in {what}") from None
+
     async def _resolve(self, workflow: str, version: str | None) -> Route:
         if not is_token(workflow):
             raise UsageError(f"{workflow[:80]!r} is no workflow's name: names have 1 to 64 of A-Z a-z 0-9 _ -")

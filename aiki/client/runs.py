@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec.structs import replace
 
-from aiki.client import control, matching, named_events, retrying, waits
+from aiki.client import control, matching, named_events, rerouting, retrying, waits
 from aiki.client.children import ChildNote, Children
 from aiki.client.control import Order
 from aiki.client.matching import RunCount, RunFilter
 from aiki.client.named import RouteBook
+from aiki.client.rerouting import Reroute
 from aiki.client.retrying import Successor
 from aiki.client.sending import Parcel, Sending, SendOutcome
 from aiki.client.unknown import unknown_run
@@ -301,6 +302,36 @@ class Runs:
     ) -> Sequence[RunStatus | AikiError]:
         """Let many runs go on, and return of each in order how it is since, or the error of one that does not obey."""
         return await self._obeyed(Order(Resume, actor), runs)
+
+    async def move(
+        self, run_id: str, version: str, *, keep_blocked: bool = False, force: bool = False, actor: str | None = None
+    ) -> RunStatus:
+        """Have another version of its workflow carry out a run; as `Handle.move`. Raises NotFound, too."""
+        order = Reroute(version, actor, keep_blocked=keep_blocked, force=force)
+        return status.from_wire(await rerouting.move(self._wire, self._routes, order, run_id))
+
+    async def move_batch(
+        self,
+        runs: Iterable[str] | RunFilter,
+        version: str,
+        *,
+        claims: Mapping[str, int] | None = None,
+        keep_blocked: bool = False,
+        force: bool = False,
+        limit: int | None = None,
+        actor: str | None = None,
+    ) -> Sequence[RunStatus | AikiError]:
+        """Have another version carry out many runs, and return of each in order how it is since, or why it stays.
+
+        `claims` are how often each had been claimed when it was replayed (`Recording.exported.run.claims`): one that
+        was claimed since stays. Of a filter without states that is all that is queued, scheduled, paused or blocked.
+        """
+        order = Reroute(version, actor, keep_blocked=keep_blocked, force=force)
+        found = self.matching(rerouting.movable(runs)) if isinstance(runs, RunFilter) else matching.named([*runs])
+        outcomes: list[messages.RunStatus | AikiError] = []
+        async for ids in matching.paced(found, limit=limit, per_second=None):
+            outcomes += await rerouting.move_all(self._wire, self._routes, order, ids, claims=claims)
+        return [one if isinstance(one, AikiError) else status.from_wire(one) for one in outcomes]
 
     async def retry(
         self,

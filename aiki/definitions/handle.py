@@ -59,6 +59,10 @@ class Door(Protocol):
         """Let the run go on, and return it. Raises Conflict if its state forbids it."""
         ...
 
+    async def move(self, run_id: str, version: str, *, keep_blocked: bool, force: bool) -> messages.RunStatus:
+        """Have another version carry out the run, and return it. Raises PayloadError, or Conflict if it cannot be."""
+        ...
+
     async def retry(self, run_id: str, order: RetryOrder) -> tuple[str, bool]:
         """Have another run go on in the run's place; return its id, and whether it is new. Raises Conflict."""
         ...
@@ -159,6 +163,18 @@ class Handle(Generic[R_co]):
         What came meanwhile reaches it in the order in which it came.
         """
         return status.from_wire(await self._door.resume(self.run_id))
+
+    async def move(self, version: str, *, keep_blocked: bool = False, force: bool = False) -> RunStatus:
+        """Have another version of its workflow carry out the run: one that is queued, scheduled, paused or blocked.
+
+        What is blocked is queued again, unless it is to be `keep_blocked`. Whether the code of that version asks for
+        what the run has recorded is not looked at: `aiki run move` replays it first. By `force` the version need not be
+        registered, and its schema is not asked whether it takes the input.
+
+        Raises NotFound if no worker has ever served the version, PayloadError if it takes no input like the run's,
+        Conflict if the run's state forbids it.
+        """
+        return status.from_wire(await self._door.move(self.run_id, version, keep_blocked=keep_blocked, force=force))
 
     # `self: Handle[R]`: another input is a call of the same result type, although the handle is covariant.
     @overload

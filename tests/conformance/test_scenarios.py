@@ -15,6 +15,7 @@ from tests.conformance.scenarios import (  # noqa: F401 - they are scenarios
     families,
     keys,
     onward,
+    rerouting,
     retrying,
     schedules,
     tasks,

@@ -218,6 +218,9 @@ class Ended:
     async def cancel(self, run_id: str, reason: str | None, *, force: bool) -> RunStatus:
         return self.run
 
+    async def move(self, run_id: str, version: str, *, keep_blocked: bool, force: bool) -> RunStatus:
+        raise NotImplementedError
+
     async def wake(self, run_id: str) -> RunStatus:
         return self.run
 
