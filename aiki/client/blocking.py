@@ -21,6 +21,7 @@ from aiki.definitions.handle import Handle
 
 if TYPE_CHECKING:
     from aiki.client.blocking_schedules import BlockingSchedules
+    from aiki.client.deleting import DeletedRun
     from aiki.client.matching import RunCount, RunFilter
     from aiki.client.named import NamedCall
     from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
@@ -239,6 +240,20 @@ class BlockingRuns:
     def find(self, reference: str) -> str:
         """Return the id of the run that is meant; as `Runs.find`."""
         return self._portal.call(self._runs.find, reference)
+
+    def delete(
+        self,
+        runs: Iterable[str] | RunFilter,
+        *,
+        forget_keys: bool = False,
+        limit: int | None = None,
+        per_second: float | None = None,
+        preview: bool = False,
+        actor: str | None = None,
+    ) -> Sequence[DeletedRun | AikiError]:
+        """Delete runs that have ended, each with its retries and what these have started; as `Runs.delete`."""
+        asked = partial(self._runs.delete, runs, forget_keys=forget_keys, preview=preview, actor=actor)
+        return self._portal.call(partial(asked, limit=limit, per_second=per_second))
 
     def storage(self) -> StorageUse:
         """Return how much the tables take up, and which workflows' runs; as `Runs.storage`."""

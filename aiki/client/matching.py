@@ -82,6 +82,11 @@ def retriable(wanted: RunFilter) -> RunFilter:
     return replace(wanted, states=list(wanted.states) or [State.FAILED, State.CANCELLED], retried=False)
 
 
+def ended(wanted: RunFilter) -> RunFilter:
+    """Return those of the runs that have ended."""
+    return replace(wanted, states=list(wanted.states) or list(TERMINAL))
+
+
 async def named(run_ids: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:
     """Yield the ids of runs that were named, as `pages` yields those that were found."""
     if run_ids:

@@ -32,6 +32,7 @@ from aiki.wire import messages
 from aiki.wire.messages import Find, History, HistoryItem, Input, Pause, Resume, Summary, Wake
 
 if TYPE_CHECKING:
+    from aiki.client.deleting import DeletedRun
     from aiki.client.storage import StorageUse
     from aiki.replay.recording import Recording
 
@@ -380,6 +381,32 @@ class Runs:
         outcomes: list[RunStatus | AikiError] = []
         async for ids in matching.paced(found, limit=limit, per_second=per_second):
             outcomes += await self._retried(order, ids)
+        return outcomes
+
+    async def delete(
+        self,
+        runs: Iterable[str] | RunFilter,
+        *,
+        forget_keys: bool = False,
+        limit: int | None = None,
+        per_second: float | None = None,
+        preview: bool = False,
+        actor: str | None = None,
+    ) -> Sequence[DeletedRun | AikiError]:
+        """Delete runs that have ended, each with its retries and what these have started, in a commit of its own.
+
+        Return of each in order how many went, or why it stays: it has not ended, or another run may read it again. Of a
+        filter without states that is all that have ended. Their idempotency keys stay taken as those of runs that grow
+        too old, unless they are to be forgotten. With `preview` nothing is deleted, and the same told.
+        """
+        from aiki.client.deleting import Deletion, delete_all  # few programs delete anything
+
+        order = Deletion(forget_keys, preview, actor)
+        meant = matching.ended(runs) if isinstance(runs, RunFilter) else None
+        found = matching.named([*runs]) if meant is None else self.matching(meant)  # type: ignore[misc]
+        outcomes: list[DeletedRun | AikiError] = []
+        async for ids in matching.paced(found, limit=limit, per_second=per_second):
+            outcomes += await delete_all(self._wire, order, ids)
         return outcomes
 
     async def _retried(self, order: RetryOrder, run_ids: Sequence[str]) -> Sequence[RunStatus | AikiError]:

@@ -15,6 +15,7 @@ from aiki.rules.declaring import check_request as check_schedules
 from aiki.testing.memory import (
     claims,
     control,
+    deleting,
     enqueue,
     errands,
     exports,
@@ -39,6 +40,7 @@ from aiki.wire.messages import (
     Cancel,
     Claim,
     CloseSession,
+    Delete,
     Enqueue,
     Export,
     Find,
@@ -90,6 +92,7 @@ TABLE: Final[dict[type[Request[Any]], Callable[[Store, Any], Any]]] = {
     Wake: control.wake,
     Retry: retries.retry,
     MoveRuns: rerouting.move,
+    Delete: deleting.delete,
     Status: status.status,
     Watch: status.watch,
     Find: reads.find,

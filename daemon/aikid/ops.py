@@ -21,6 +21,7 @@ from aiki.wire.messages import (
     Cancel,
     Claim,
     CloseSession,
+    Delete,
     Enqueue,
     Export,
     Find,
@@ -58,6 +59,7 @@ from aikid.engine import (
     arrivals,
     claims,
     control,
+    deleting,
     enqueue,
     exports,
     journal,
@@ -217,6 +219,10 @@ async def _retry(s: Services, calls: Calls) -> Done[Any]:
 async def _move(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
     return _unless_lost(await rerouting.move(s.pool, s.routes, namespace, request), "move.before_reply")
+async def _delete(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    done = await deleting.delete(s.pool, namespace, request, key_seconds=deleting.KEY_SECONDS)
+    return _unless_lost(done, "delete.before_reply")
 
 
 async def _look(s: Services, calls: Calls) -> Done[Any]:
@@ -323,6 +329,7 @@ TABLE: Final = (
     Op(Wake, _CONTROL, _wake),
     Op(Retry, _CONTROL, _retry),
     Op(MoveRuns, _CONTROL, _move),
+    Op(Delete, _CONTROL, _delete),
     Op(PutSchedule, _CONTROL, _put_schedule, check=check_schedules),
     Op(ApplySchedules, _CONTROL, _apply_schedules, check=check_schedules),
     Op(OrderSchedules, _CONTROL, _order_schedules, check=check_schedules),

@@ -151,6 +151,15 @@ class Store:
             raise no_run(run_id)
         return run
 
+    def forget(self, runs: Iterable[Run]) -> None:
+        """Let go of runs that have ended, and of the keys that they hold."""
+        for run in runs:
+            del self.runs[run.id]
+            self.changed.pop(run.id, None)
+            key = (run.workflow, run.options.key or "")
+            if self.keys.get(key) is run:
+                del self.keys[key]
+
     def created_at(self) -> int:
         """Return when a run is stored now: each later than the one before, which lists and claims go by."""
         self._created_at = max(self.now(), self._created_at + 1)

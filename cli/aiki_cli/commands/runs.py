@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiki_cli import options
-from aiki_cli.commands import orders, retry
+from aiki_cli.commands import delete, orders, retry
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
@@ -132,7 +132,7 @@ async def history(session: Session, reference: Reference) -> Found:
     return Lines(told(), story.line, whole)
 
 
-for _order in (orders.pause, orders.resume, orders.cancel, orders.wake, retry.retry):
+for _order in (orders.pause, orders.resume, orders.cancel, orders.wake, retry.retry, delete.delete):
     app.command(_order.__name__)(_order)
 
 

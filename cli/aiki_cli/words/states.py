@@ -29,3 +29,11 @@ def unended() -> list[State]:
 
     ends = {State.COMPLETED, State.FAILED, State.CANCELLED}
     return [state for state in State if state not in ends]
+
+
+def ended() -> list[State]:
+    """Return the states of runs that have ended."""
+    from aiki import State
+
+    going = set(unended())
+    return [state for state in State if state not in going]

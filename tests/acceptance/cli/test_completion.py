@@ -63,7 +63,7 @@ def asked(tab):
 
 def test_tab_offers_commands_options_and_states(tab):
     assert tab("aiki", "st") == ["status"]
-    assert tab("aiki", "run", "") == ["list", "show", "history", "pause", "resume", "cancel", "wake", "retry"]
+    assert tab("aiki", "run", "") == ["list", "show", "history", "pause", "resume", "cancel", "wake", "retry", "delete"]
     assert tab("aiki", "run", "list", "--st") == ["--state"]
     assert tab("aiki", "run", "list", "--state", "b") == ["blocked"]
 

@@ -140,12 +140,16 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
                     for run in request["runs"]
                 ]
             }
-    return answer_of_insight(op) or answer_of_schedules(op, request)
+    return answer_of_insight(op, request) or answer_of_schedules(op, request)
 
 
-def answer_of_insight(op: str) -> dict[str, Any] | None:
+def answer_of_insight(op: str, request: dict[str, Any]) -> dict[str, Any] | None:
     """Return the same of what people look into, None of other operations."""
     match op:
+        case "delete":
+            told = {"runs": 1, "other": EVIL, "state": "running"}
+            results = ("live", "done", "held", "busy", "large")
+            return {"outcomes": [{**told, "result": one} for one in results[: len(request["ids"])]]}
         case "storage":
             size = {"workflow": EVIL, "runs": 1, "bytes": 1, "ended": 1, "free_runs": 1, "free_bytes": 1}
             table = {"name": EVIL, "rows": 1, "bytes": 1, "index_bytes": 1}
@@ -228,6 +232,8 @@ READING = [
     ["run", "cancel", RUN_ID],
     ["run", "pause", RUN_ID, "workflow@key"],
     ["run", "retry", RUN_ID],
+    ["run", "delete", RUN_ID, "--yes"],
+    ["run", "delete", RUN_ID],
     ["run", "retry", *[RUN_ID] * 5],
     ["enqueue", "flow", "a=b"],
     ["enqueue", "flow", "--key", "k"],

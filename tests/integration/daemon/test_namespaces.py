@@ -25,6 +25,7 @@ from aiki.wire.messages import (
     Claim,
     Claimed,
     CloseSession,
+    Delete,
     End,
     Enqueue,
     Export,
@@ -206,6 +207,9 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     "schedule_list": lambda o: [(SHOW, ListSchedules(project=o.schedule.project), {"schedules": [], "more": False})],
     "schedule_show": lambda _: [(SHOW, SHOW, {})],
     "schedule_next": lambda _: [(SHOW, NextSlots(FLOW), {"known": False})],
+    "delete": lambda o: [
+        (Delete([], "me"), Delete([run_id], "me"), {"outcomes": [{"result": "unknown"}]}) for run_id in o.ids
+    ],
     "storage": lambda _: [(Storage(), Storage(), {"workflows": [], "is_whole": True})],
     "summary": lambda _: [(Summary(), Summary(), {"rows": [], "workers": 1})],
     "workflows": lambda _: [(Workflows(), Workflows(FLOW), {"routes": []})],

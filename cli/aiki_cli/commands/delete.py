@@ -1,0 +1,114 @@
+"""`aiki run delete`: runs that have ended, with their retries and all that they have started."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aiki import AikiError
+from aiki_cli import options
+from aiki_cli.commands import bulk
+from aiki_cli.commands.bulk import Filter
+from aiki_cli.commands.orders import References
+from aiki_cli.commands.retry import Limit, PerSecond
+from aiki_cli.session import Session
+from aiki_cli.words.references import find_all
+
+if TYPE_CHECKING:
+    from aiki import Client
+    from aiki.client.deleting import DeletedRun
+    from aiki_cli.view.found import Found
+
+ForgetKeys = Annotated[
+    bool,
+    typer.Option("--forget-keys", help="Free their idempotency keys at once: a repeat of an enqueue is a new run."),
+]
+
+
+@options.command
+async def delete(
+    session: Session,
+    references: References = None,
+    forget_keys: ForgetKeys = False,
+    workflow: bulk.Workflow = None,
+    state: bulk.States = None,
+    label: bulk.Labels = None,
+    older_than: bulk.OlderThan = None,
+    limit: Limit = None,
+    per_second: PerSecond = None,
+    yes: bulk.Yes = False,
+) -> Found:
+    """Delete runs that have ended, each with its retries and all that it has started. Nothing brings them back.
+
+    aiki run delete RUN --yes
+
+    aiki run delete --workflow process-order --state completed --older-than 90d --yes
+
+    What has not ended stays, and what a run may read again that has not ended, or may be retried. Idempotency keys stay
+    taken for as long as those of runs that retention deletes. What is cut off goes on when it is repeated.
+
+    TSV columns: id, how many runs went with it, why it stays. One that
+    was not there any more counts none. The exit code is 6 if one stays.
+    """
+    from aiki_cli.words.states import ended
+
+    wanted = Filter.of(workflow, state, label, older_than)
+    is_found = wanted.is_meant(references or (), command="aiki run delete RUN")
+    client = await session.client()
+    if is_found:
+        would = "deleted, with their retries and all that they have started"
+        meant = wanted.runs(ended())
+        found = await bulk.batches(session, meant, yes=yes, would=would, limit=limit, per_second=per_second)
+        return _deleted(client, found, forget_keys=forget_keys)
+    run_ids = (await find_all(client, references or ()))[:limit]
+    if not yes:
+        told = _would(await client.runs.delete(run_ids, preview=True))
+        await bulk.agree(session, told, yes=yes)
+    if len(run_ids) == 1:
+        return await _one(client, run_ids[0], forget_keys=forget_keys)
+    return _deleted(client, bulk.in_batches(run_ids), forget_keys=forget_keys)
+
+
+async def _one(client: Client, run_id: str, *, forget_keys: bool) -> Found:
+    """Return what has become of the only run that was named. Raises its error, if it stays."""
+    from aiki_cli.view import deletions
+
+    (one,) = await client.runs.delete([run_id], forget_keys=forget_keys)
+    if isinstance(one, AikiError):
+        raise one
+    return deletions.line((run_id, one))
+
+
+def _would(previewed: Sequence[DeletedRun | AikiError]) -> str:
+    """Return what would be deleted, in words. Raises the error of the only run that was named, if it stays."""
+    if len(previewed) == 1 and isinstance(previewed[0], AikiError):
+        raise previewed[0]
+    going = [one for one in previewed if not isinstance(one, AikiError)]
+    others = sum(one.runs for one in going) - len(going)
+    besides = f", and {bulk.counted(others)} that belong to them" if others > 0 else ""
+    stay = f"; {len(previewed) - len(going):,} would stay" if len(going) < len(previewed) else ""
+    return f"{bulk.counted(len(going))} would be deleted{besides}{stay}"
+
+
+def _deleted(client: Client, batches: AsyncGenerator[Sequence[str], None], *, forget_keys: bool) -> Found:
+    """Return what becomes of runs, as they are deleted."""
+    from aiki_cli.view import deletions
+    from aiki_cli.view.found import Line, Lines
+
+    tally = deletions.tally()
+
+    async def outcomes() -> AsyncGenerator[deletions.Outcome, None]:
+        async with aclosing(batches):
+            async for run_ids in batches:
+                found = await client.runs.delete(run_ids, forget_keys=forget_keys)
+                for outcome in zip(run_ids, found, strict=True):
+                    yield outcome
+
+    def line(outcome: deletions.Outcome) -> Line:
+        tally.add(*deletions.counts(outcome))
+        return deletions.line(outcome)
+
+    return Lines(outcomes(), line, end=lambda: tally.end(alone=False))
