@@ -22,6 +22,7 @@ from aiki.definitions.handle import Handle
 if TYPE_CHECKING:
     from aiki.client.blocking_schedules import BlockingSchedules
     from aiki.client.deleting import DeletedRun
+    from aiki.client.importing import ImportOutcome
     from aiki.client.matching import RunCount, RunFilter
     from aiki.client.named import NamedCall
     from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
@@ -103,6 +104,10 @@ class BlockingRuns:
     ) -> Iterator[Recording]:
         """Yield runs as they are recorded, with all that a replay needs; as `Runs.export`."""
         return walk(self._portal, self._runs.export(runs, limit=limit, history=history))
+
+    def import_run(self, recording: Recording, /, *, actor: str | None = None) -> ImportOutcome:
+        """Import a run that was exported elsewhere, to be looked at here; as `Runs.import_run`."""
+        return self._portal.call(partial(self._runs.import_run, recording, actor=actor))
 
     def matching(
         self, wanted: RunFilter, /, *, limit: int | None = None, per_second: float | None = None

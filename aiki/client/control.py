@@ -88,6 +88,8 @@ def _refusal(wire: Wire, kind: Kind, run_id: str, ordered: Ordered) -> AikiError
     match ordered.result:
         case "unknown":
             return _unknown(wire, run_id)
+        case "imported":
+            return imported(run_id)
         case "too_late":
             return Conflict(f"run {run_id} has ended {ordered.state}: it is too late to {kind.op} it")
         case "refused" if kind is Pause:
@@ -109,6 +111,14 @@ def _retried(kind: Kind, run_id: str, newest: str) -> Conflict:
         f"run {run_id} has ended, and run {newest} goes on in its place: {kind.op} that",
         hint=f'await client.runs.{kind.op}("{newest}")',
         command=f"aiki run {kind.op} {newest}",
+    )
+
+
+def imported(run_id: str) -> Conflict:
+    """Return the error for a run that was imported, whatever it was to do."""
+    return Conflict(
+        f"run {run_id} was imported, to be looked at: nothing moves it, and it obeys no order",
+        hint="do it where it was exported from; here it can be replayed and debugged",
     )
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from aiki.client import waits
-from aiki.client.control import person
+from aiki.client.control import imported, person
 from aiki.client.named import NamedCall, RouteBook
 from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
@@ -74,6 +74,8 @@ def _refusal(run_id: str, redone: Redone) -> AikiError | None:
         return None
     if redone.result == "unknown":
         return NotFound(words)
+    if redone.result == "imported":
+        return imported(run_id)
     if redone.result in ("no_task", "other"):
         return UsageError(words, hint=f'client.runs.history("{run_id}")', command=f"aiki run history {run_id}")
     hint, command = _remedy(run_id, redone)

@@ -33,6 +33,7 @@ from aiki.wire.messages import Find, History, HistoryItem, Input, Pause, Resume,
 
 if TYPE_CHECKING:
     from aiki.client.deleting import DeletedRun
+    from aiki.client.importing import ImportOutcome
     from aiki.client.storage import StorageUse
     from aiki.replay.recording import Recording
 
@@ -243,6 +244,16 @@ class Runs:
             found, is_named = matching.named([*runs]), True
         some = matching.paced(found, limit=limit, per_second=None)
         return recordings(self._wire, some, named=is_named, history=history)
+
+    async def import_run(self, recording: Recording, /, *, actor: str | None = None) -> ImportOutcome:
+        """Import a run that was exported elsewhere, to be looked at here: it is never claimed, and obeys no order.
+
+        One that has ended keeps its state, any other is paused, and says where it is from and what it was. A repeat
+        changes nothing, and completes what a break has cut off. What stands in its way is the outcome's `error`.
+        """
+        from aiki.client.importing import take
+
+        return await take(self._wire, recording, actor=actor)
 
     def matching(
         self, wanted: RunFilter, /, *, limit: int | None = None, per_second: float | None = None

@@ -129,5 +129,7 @@ def _error(sent: Sent, outcome: Outcome) -> AikiError | None:
             return Conflict(message, hint="another value is another event: give it a key of its own")
         case "unknown":
             return NotFound(message)
+        case "imported":
+            return Conflict(message, hint="send it where the run was exported from")
         case "refused":
             return PayloadError(message)

@@ -67,6 +67,8 @@ TOLD: Final = "told"
 
 MOVED: Final = "moved"
 """A story's word for what only changes by which version a run is carried out."""
+IMPORTED: Final = "imported"
+"""A story's word for what comes of a run elsewhere: from here on it is looked at alone."""
 
 RETRIED: Final = "retried"
 """A story's word for an end that was not the last: another run goes on in the place of this one."""

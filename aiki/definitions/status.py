@@ -29,6 +29,19 @@ class TaskProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedFrom:
+    """Where an imported run comes from."""
+
+    namespace: str
+    state: State
+    """In which it was there."""
+    exported_at: datetime
+    imported_at: datetime
+    actor: str | None
+    """Who has imported it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
     """A run at the time it was read."""
 
@@ -92,6 +105,8 @@ class RunStatus:
     own."""
     schedule: FiredSlot | None = None
     """The slot that it is of, if a schedule has fired it, or the first of its retries."""
+    imported: ImportedFrom | None = None
+    """Where it comes from, if it was imported: then nothing moves it."""
 
     @property
     def ended(self) -> bool:
@@ -146,6 +161,17 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         retry_of=run.retry_of,
         generation=run.generation,
         schedule=fired_slot(run.fired),
+        imported=None if run.imported is None else _origin(run.imported),
+    )
+
+
+def _origin(imported: messages.ImportedFrom) -> ImportedFrom:
+    return ImportedFrom(
+        namespace=imported.namespace,
+        state=imported.state,
+        exported_at=to_datetime(imported.exported_at),
+        imported_at=to_datetime(imported.imported_at),
+        actor=imported.actor,
     )
 
 
@@ -180,6 +206,8 @@ def error_of(run: messages.RunStatus) -> AikiError | None:
             return kind(cause.message, run_id=run.id, type=cause.type, traceback=cause.traceback, cause=cause.cause)
         case State.CANCELLED:
             return RunCancelled(f"run {run.id} was cancelled" + (f" ({run.why})" if run.why else ""))
+        case State.BLOCKED | State.PAUSED if run.imported is not None:
+            return RunBlocked(f"run {run.id} was {run.why}", hint=f"aiki run history {run.id}")
         case State.BLOCKED | State.PAUSED:
             return RunBlocked(
                 f"run {run.id} is {run.state}: {run.why or 'no reason recorded'}",

@@ -8,7 +8,7 @@ The first line says what it is, and the last how many runs it has:
     {"line": "try", "key": …, "attempt": 1, "error": …, "next_at": …}           the last try of each task beside it
     {"line": "end", "number": 1, "kind": "child", "name": …, "value": …}        ends of children that it has taken
     {"line": "unread", "number": 2, "kind": "event", "name": …, "value": …}     what has come, and was not taken
-    {"line": "story", "at": …, "move": "claim", "actor": …}                     what happened to it, for people
+    {"line": "story", "length": 0, "at": …, "move": "claim", "actor": …}        what happened to it, for people
     {"line": "over", "runs": 1}
 
 Times are microseconds since 1970. Payloads are as they are, secrets in them, too. Members that are not known are
@@ -94,7 +94,7 @@ _ENTRY: Final = _line_of(Entry, "entry", ("seq", int))
 _TRY: Final = _line_of(Attempt, "try")
 _END: Final = _line_of(Arrival, "end")
 _UNREAD: Final = _line_of(Arrival, "unread")
-_STORY: Final = _line_of(HistoryItem, "story")
+_STORY: Final = _line_of(HistoryItem, "story", ("length", int))
 _encoder: Final = msgspec.json.Encoder()
 _header: Final = msgspec.json.Decoder(Header)
 _lines: Final = msgspec.json.Decoder(RunLine | _ENTRY | _TRY | _END | _UNREAD | _STORY | OverLine)
@@ -118,7 +118,7 @@ class Writer:
 
     def add(self, recording: Recording) -> None:
         """Write a run."""
-        story = [item for item in recording.history if item.move not in _TOLD_ELSEWHERE]
+        story = list(_story(recording))
         self.runs += 1
         self._write(_run_line(recording, story=len(story)))
         for seq, entry in enumerate(recording.entries, 1):
@@ -126,8 +126,8 @@ class Writer:
         for kind, items in ((_TRY, recording.tries), (_END, recording.ends), (_UNREAD, recording.unread)):
             for item in items:
                 self._write(kind(**_members(item)))
-        for line in story:
-            self._write(_STORY(**_members(line)))
+        for length, told in story:
+            self._write(_STORY(length=length, **_members(told)))
 
     def end(self) -> None:
         """Write the last line."""
@@ -135,6 +135,15 @@ class Writer:
 
     def _write(self, line: Struct) -> None:
         self._stream.write(_encoder.encode(line) + b"\n")
+
+
+def _story(recording: Recording) -> Iterator[tuple[int, HistoryItem]]:
+    """Yield what has no line of its own, each with the length of the journal then."""
+    length = 0
+    for item in recording.history:
+        length += item.move == "entry" and item.generation == recording.exported.run.generation
+        if item.move not in _TOLD_ELSEWHERE:
+            yield length, item
 
 
 def _members(one: Struct) -> dict[str, Any]:
@@ -195,6 +204,9 @@ class Reader:
         """In which line each run begins."""
         self._tried: set[str] = set()
         """Tasks of the run that is being read, of which a try was."""
+        self._story = 0
+        self._told = 0
+        """So many entries of it are in its story."""
         self._size = 0
         self.header = self._begin()
 
@@ -234,6 +246,7 @@ class Reader:
         self._seen[line.id] = began
         recording = Recording(_exported(line), namespace=self.header.namespace, exported_at=self.header.exported_at)
         self._tried.clear()
+        self._story = self._told = 0
         size, here = 0, self._next()
         while not isinstance(here, RunLine | OverLine) and here is not None:
             self._check(partial(self._take, recording, here))
@@ -242,6 +255,8 @@ class Reader:
                 raise self._bad(f"run {line.id} has more than {RUN_BYTES:,} bytes, more than any run may have")
             here = self._next()
         self._check_whole(line, recording, began)
+        if recording.history:
+            self._tell(recording, len(recording.entries))
         return recording, here
 
     def _take(self, recording: Recording, line: Any) -> None:
@@ -264,11 +279,24 @@ class Reader:
                 self._tried.add(one.key)
                 recording.tries.append(one)
             case _ if type(line) is _STORY:
+                self._tell(recording, members.pop("length"))
                 recording.history.append(_checked_item(HistoryItem(**members)))
+                self._story += 1
             case _:
                 arrival = Arrival(**members)
                 importing.check_arrivals([ImportedArrival(**members)], room=MESSAGE_BYTES)
                 self._arrive(recording.ends if type(line) is _END else recording.unread, arrival)
+
+    def _tell(self, recording: Recording, length: int) -> None:
+        """Have the story go on by the entries up to this length."""
+        if not self._told <= length <= len(recording.entries):
+            raise PayloadError(f"`length` is {length}, and expected {self._told} to {len(recording.entries)}")
+        generation = recording.exported.run.generation
+        recording.history += [
+            HistoryItem(entry.at, "entry", key=entry.key, ok=entry.ok, value=entry.value, generation=generation)
+            for entry in recording.entries[self._told : length]
+        ]
+        self._told = length
 
     @staticmethod
     def _arrive(arrivals: list[Arrival], one: Arrival) -> None:
@@ -282,7 +310,7 @@ class Reader:
             ("tries", line.tries, recording.tries),
             ("ends", line.ends, recording.ends),
             ("unread", line.unread, recording.unread),
-            ("story", line.story, recording.history),
+            ("story", line.story, range(self._story)),
         ):
             if len(found) != wanted:
                 raise PayloadError(

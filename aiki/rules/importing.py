@@ -11,14 +11,17 @@ from typing import Final
 
 import msgspec
 
-from aiki.core.errors import PayloadError
+from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import TERMINAL, State
+from aiki.rules.arriving import CHILD
 from aiki.rules.checking import MICROSECONDS_MAX, check_payload, check_recorded, is_text, is_uuid
 from aiki.wire.codec import decoder
 from aiki.wire.limits import ENTRIES_HARD, FAMILY_DEPTH, KEY_CHARS, NESTING
 from aiki.wire.messages import (
     Attempt,
+    ChildEnd,
     Entry,
+    Import,
     ImportedArrival,
     ImportedFrom,
     ImportedMove,
@@ -89,6 +92,15 @@ def _check_retry(run: ImportedRun) -> None:
         raise PayloadError(f"`retry`: {error}") from None
 
 
+def check_head(part: Import) -> None:
+    """Raise UsageError or PayloadError if a part says amiss what it is of."""
+    if part.run is not None and part.run.id != part.id:
+        raise UsageError("a part is of another run than it brings")
+    if not is_text(part.namespace, chars=KEY_CHARS) or (part.actor is not None and not is_text(part.actor, chars=256)):
+        raise PayloadError("`namespace` and `actor` must be 1 to 256 characters without NUL")
+    check_times(part.exported_at)
+
+
 def check_entries(entries: Sequence[Entry], *, base: int, room: int) -> None:
     """Raise PayloadError if these can be no entries behind `base` others."""
     if not 0 <= base <= ENTRIES_HARD - len(entries):
@@ -114,6 +126,18 @@ def check_arrivals(arrivals: Iterable[ImportedArrival], *, room: int) -> None:
             raise PayloadError(f"arrival {one.number} has a bad number, name or id")
         check_times(one.at)
         check_value(bytes(one.value), what=f"arrival {one.number}", room=room)
+        if one.kind == CHILD:
+            _check_end(one)
+
+
+def _check_end(one: ImportedArrival) -> None:
+    """Raise PayloadError for what says amiss how a child has ended: who it is, is looked up by its id."""
+    try:
+        run_id = decoder(ChildEnd).decode(one.value).run_id
+    except msgspec.MsgspecError as error:
+        raise PayloadError(f"arrival {one.number} is no end of a child: {error}") from None
+    if not is_uuid(run_id):
+        raise PayloadError(f"arrival {one.number} is no end of a child: its `run_id` is none")
 
 
 def check_move(one: ImportedMove) -> None:

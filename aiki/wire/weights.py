@@ -111,6 +111,8 @@ def of_status(run: RunStatus) -> int:
         weight += sum(of_text(word) + 4 for word in run.waits)
     if run.cancel is not None:
         weight += _ENTRY_BYTES + of_text(run.cancel.why) + of_text(run.cancel.actor)
+    if run.imported is not None:
+        weight += _ITEM_BYTES + sum(map(of_text, (run.imported.namespace, run.imported.actor, run.imported.why)))
     if run.fired is not None:
         weight += _ENTRY_BYTES + of_text(run.fired.schedule)
     return weight

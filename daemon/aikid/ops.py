@@ -26,6 +26,7 @@ from aiki.wire.messages import (
     Export,
     Find,
     History,
+    Import,
     Inbox,
     Input,
     ListRuns,
@@ -62,6 +63,7 @@ from aikid.engine import (
     deleting,
     enqueue,
     exports,
+    imports,
     journal,
     reads,
     record,
@@ -219,6 +221,8 @@ async def _retry(s: Services, calls: Calls) -> Done[Any]:
 async def _move(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
     return _unless_lost(await rerouting.move(s.pool, s.routes, namespace, request), "move.before_reply")
+
+
 async def _delete(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
     done = await deleting.delete(s.pool, namespace, request, key_seconds=deleting.KEY_SECONDS)
@@ -242,6 +246,11 @@ async def _look(s: Services, calls: Calls) -> Done[Any]:
             s.watchers.saw(namespace, request.ids, mine)
         replies.append(status.reply(request.ids, mine, room=s.bus.room))
     return Done(replies)
+
+
+async def _import(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return _unless_lost(await imports.take(s.pool, namespace, request, room=s.bus.room), "import.before_reply")
 
 
 async def _put_schedule(s: Services, calls: Calls) -> Done[Any]:
@@ -330,6 +339,7 @@ TABLE: Final = (
     Op(Retry, _CONTROL, _retry),
     Op(MoveRuns, _CONTROL, _move),
     Op(Delete, _CONTROL, _delete),
+    Op(Import, _CONTROL, _import),
     Op(PutSchedule, _CONTROL, _put_schedule, check=check_schedules),
     Op(ApplySchedules, _CONTROL, _apply_schedules, check=check_schedules),
     Op(OrderSchedules, _CONTROL, _order_schedules, check=check_schedules),

@@ -33,6 +33,7 @@ FLOORS = (
         "aiki.client",
         (*_DECLARED, *_CALENDAR, "aiki.process", "aiki.transport", "aiki.client", *_RECORDED),
     ),
+    ("aiki.replay.files", ("aiki.core", "aiki.wire", "aiki.rules", "aiki.replay.recording")),
     ("aiki.replay.reading", ("aiki.core", "aiki.wire", "aiki.client.wire", "aiki.replay.recording")),
     (
         "aiki.testing",

@@ -26,14 +26,13 @@ from aiki.wire.messages.arrivals import (
 )
 from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Said
 from aiki.wire.messages.control import Cancel, Moved, MoveReply, MoveRuns, Ordered, OrderReply, Pause, Resume, Wake
-from aiki.wire.messages.control import Cancel, Ordered, OrderReply, Pause, Resume, Wake
 from aiki.wire.messages.deleting import Delete, DeletedRun, DeleteReply
 from aiki.wire.messages.exports import Export, Exported, ExportReply
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
+from aiki.wire.messages.imported import ImportedFrom
 from aiki.wire.messages.imports import (
     Import,
     ImportedArrival,
-    ImportedFrom,
     ImportedMove,
     ImportedRun,
     ImportedTry,

@@ -133,10 +133,10 @@ class Outcome(Struct, omit_defaults=True):
     """What became of an event: `taken` into the inbox (or `repeated`, if it had been before), or why it was not.
 
     The run has `ended` (`state` says how), has too many unread events (`full`), or is `unknown`; with that key another
-    value was sent (`conflict`); the event itself is `refused`.
+    value was sent (`conflict`); the event itself is `refused`. One that was `imported` takes none.
     """
 
-    result: Literal["taken", "repeated", "ended", "full", "conflict", "unknown", "refused"]
+    result: Literal["taken", "repeated", "ended", "full", "conflict", "unknown", "refused", "imported"]
     state: State | None = None
     message: str | None = None
 

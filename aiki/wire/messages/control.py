@@ -17,10 +17,11 @@ class Ordered(Struct, omit_defaults=True):
     """What has become of an order to one run, and the run's state since.
 
     It is `done`, also if it had been before; `requested`, and done when the run's claim ends; `too_late` for one that
-    has ended; `refused` in its state; `unknown` if there is no such run.
+    has ended; `refused` in its state; `unknown` if there is no such run. One
+    that was `imported` obeys nobody.
     """
 
-    result: Literal["done", "requested", "too_late", "refused", "unknown"]
+    result: Literal["done", "requested", "too_late", "refused", "unknown", "imported"]
     state: State | None = None
 
 

@@ -9,7 +9,7 @@ from msgspec import Meta, Raw, Struct
 from aiki.core.states import State
 from aiki.wire.limits import LIST_ITEMS
 from aiki.wire.messages.base import NONE, Request, Text
-from aiki.wire.messages.imports import ImportedFrom
+from aiki.wire.messages.imported import ImportedFrom
 from aiki.wire.messages.workers import Claimed
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import State
-from aiki.wire.limits import LIST_ITEMS, UNIT_ITEMS, UNREAD_EVENTS, WHY_CHARS
+from aiki.wire.limits import LIST_ITEMS, UNIT_ITEMS, UNREAD_EVENTS
 from aiki.wire.messages.base import NONE, NULL, Request, Text
+from aiki.wire.messages.imported import Why
 from aiki.wire.messages.options import Fired
 from aiki.wire.messages.workers import Entry
-
-Why: TypeAlias = Annotated[str, Meta(max_length=WHY_CHARS)]
-"""A reason, with its diff."""
 
 
 class ImportedRun(Struct, omit_defaults=True):
@@ -87,21 +85,6 @@ class ImportedMove(Struct, array_like=True, omit_defaults=True):
     reason: Why | None = None
     actor: Text | None = None
     length: int | None = None
-
-
-class ImportedFrom(Struct, omit_defaults=True):
-    """Where an imported run comes from, and how it stood there when it was exported."""
-
-    namespace: Text
-    state: State
-    exported_at: int
-    imported_at: int = 0
-    actor: Text | None = None
-    """Who has imported it."""
-    why: Why | None = None
-    """What was said of it there."""
-    is_partial: bool = False
-    """Its import was not completed: a repeat does that."""
 
 
 class ImportReply(Struct, omit_defaults=True):

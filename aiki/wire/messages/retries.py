@@ -21,6 +21,7 @@ _WORDS: Final = {
     "unreadable": "has a journal that no retry can read: enqueue it anew",
     "other": "is one of workflow {names}: an input of another is none for it",
     "unknown": "does not exist",
+    "imported": "was imported, to be looked at: nothing moves it, and it obeys no order",
 }
 
 
@@ -52,8 +53,8 @@ class Redone(Struct, omit_defaults=True):
     that is not to be retried (`unfit`); behind the cut the tasks of `names` and the `children` have completed (`done`),
     those of `names` may not begin twice (`once`), the run holds no such task (`no_task`), a child is being cancelled
     (`busy`), a run that it waits for and has not started has failed (`foreign`), its family is too large (`large`), the
-    input is one of another workflow (`other`), a journal cannot be read, or there is no such run. `run_id` is then the
-    run down the family that this is said of.
+    input is one of another workflow (`other`), a journal cannot be read, it was `imported`, or there is no such run.
+    `run_id` is then the run down the family that this is said of.
     """
 
     result: Literal[
@@ -69,6 +70,7 @@ class Redone(Struct, omit_defaults=True):
         "other",
         "unreadable",
         "unknown",
+        "imported",
     ]
     run_id: str = ""
     state: State | None = None

@@ -10,6 +10,7 @@ from aiki.core.states import State
 from aiki.wire.limits import BATCH_RUNS, FINGERPRINT_CHARS, LABELS, LIST_ITEMS
 from aiki.wire.messages.arrivals import CancelNote
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
+from aiki.wire.messages.imported import ImportedFrom
 from aiki.wire.messages.options import NO_OPTIONS, Fired, RunOptions
 
 Ids: TypeAlias = Annotated[list[Text], Meta(max_length=BATCH_RUNS)]
@@ -131,6 +132,8 @@ class RunStatus(Struct, omit_defaults=True):
     """Which life of the run this is; `tasks` are those of this one."""
     fired: Fired | None = None
     """The slot of the schedule that it is of, or that the first of its origin was."""
+    imported: ImportedFrom | None = None
+    """Where it was imported from, if it was: then nothing moves it."""
 
 
 class StatusReply(Struct, omit_defaults=True):

@@ -9,10 +9,12 @@ from typing import Final
 from aiki.core.errors import PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_send
+from aiki.rules.importing import REFUSED
 from aiki.wire import declared, weights
 from aiki.wire.limits import LIST_ITEMS, UNREAD_EVENTS
 from aiki.wire.messages import Inbox, InboxReply, Outcome, Send, SendReply, Sent
 from aiki.wire.packing import page, reply_room, too_large
+from aikid.engine import imports
 from aikid.engine.changes import Changes, Done
 from aikid.engine.status import no_run
 from aikid.store import inbox as store
@@ -24,6 +26,7 @@ from aikid.store.unread import Unread, unread
 _WHY: Final = {
     "full": f"it has {UNREAD_EVENTS:,} that it has not taken yet, and can have no more: send it later",
     "conflict": "another value was sent with this idempotency key",
+    "imported": f"it {REFUSED}",
 }
 
 
@@ -42,6 +45,7 @@ async def send(pool: Pool, calls: Sequence[tuple[str, Send]], *, room: int) -> D
     places = [place for place, known in enumerate(batch.outcomes) if known is None]
     if places:
         await batch.write(places)
+    await batch.look_for_copies()
     replies = []
     outcomes = iter(batch.told())
     for _, request in calls:
@@ -73,6 +77,17 @@ class _Batch:
         for place, outcome in zip(places, outcomes, strict=True):
             self.outcomes[place] = outcome
         note(self.changes, reached)
+
+    async def look_for_copies(self) -> None:
+        """Say of events for runs that were imported that these take none: no statement has met them."""
+        met = zip(self.namespaces, self.events, self.outcomes, strict=True)
+        unknown = {place: run for place, (run, _, one) in enumerate(met) if one is not None and one.result == "unknown"}
+        for namespace in set(unknown.values()):
+            places = [place for place, name in unknown.items() if name == namespace]
+            copies = await imports.among(self.pool, namespace, [self.events[place].run_id for place in places])
+            for place in places:
+                if self.events[place].run_id in copies:
+                    self.outcomes[place] = Outcome("imported")
 
     async def _statement(self, connection: Connection, places: Sequence[int]) -> tuple[list[Outcome], Reached]:
         failpoint("send.before_commit")

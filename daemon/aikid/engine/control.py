@@ -11,6 +11,7 @@ from aiki.rules import controlling
 from aiki.rules.controlling import Obeyed, judge
 from aiki.rules.standing import Standing
 from aiki.wire.messages import Cancel, CancelNote, Ordered, OrderReply, Pause, Resume, Wake
+from aikid.engine import imports
 from aikid.engine.changes import Changes, Done
 from aikid.store import cancels
 from aikid.store import control as store
@@ -34,7 +35,7 @@ async def pause(pool: Pool, namespace: str, request: Pause) -> Done[OrderReply]:
             changes.settled[namespace].append(run_id)
         elif run.session is not None and run.news is not None:
             changes.told[namespace, run.session].append((run_id, run.news))
-    return _done(request, outcomes, changes)
+    return await _done(pool, namespace, request, outcomes, changes)
 
 
 async def resume(pool: Pool, namespace: str, request: Resume) -> Done[OrderReply]:
@@ -49,7 +50,7 @@ async def resume(pool: Pool, namespace: str, request: Resume) -> Done[OrderReply
             changes.due_in(run.due_seconds)
         if run.state is target(Move.RESUME):
             changes.queued[namespace, run.workflow, run.version] += 1
-    return _done(request, outcomes, changes)
+    return await _done(pool, namespace, request, outcomes, changes)
 
 
 async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply]:
@@ -61,7 +62,7 @@ async def cancel(pool: Pool, namespace: str, request: Cancel) -> Done[OrderReply
     note_cancelled(changes, namespace, found)
     for run_id, run in found.items():
         outcomes[run_id] = _cancelled(run.state or run.before)
-    return _done(request, outcomes, changes)
+    return await _done(pool, namespace, request, outcomes, changes)
 
 
 def note_cancelled(changes: Changes, namespace: str, found: Mapping[str, Cancelled]) -> None:
@@ -94,7 +95,7 @@ async def wake(pool: Pool, namespace: str, request: Wake) -> Done[OrderReply]:
         elif run.state is not None:
             changes.queued[namespace, run.workflow, run.version] += 1
             changes.changed[namespace].append(run_id)
-    return _done(request, outcomes, changes)
+    return await _done(pool, namespace, request, outcomes, changes)
 
 
 def _cancelled(state: State) -> Ordered:
@@ -103,7 +104,13 @@ def _cancelled(state: State) -> Ordered:
     return Ordered(obeyed.value, state)
 
 
-def _done(
-    request: Pause | Resume | Cancel | Wake, outcomes: Mapping[str, Ordered], changes: Changes
+async def _done(
+    pool: Pool,
+    namespace: str,
+    request: Pause | Resume | Cancel | Wake,
+    outcomes: Mapping[str, Ordered],
+    changes: Changes,
 ) -> Done[OrderReply]:
-    return Done([OrderReply([outcomes.get(run_id, _UNKNOWN) for run_id in request.ids])], changes)
+    copies = await imports.among(pool, namespace, [run_id for run_id in request.ids if run_id not in outcomes])
+    told = {**outcomes, **{run_id: Ordered("imported", state) for run_id, state in copies.items()}}
+    return Done([OrderReply([told.get(run_id, _UNKNOWN) for run_id in request.ids])], changes)

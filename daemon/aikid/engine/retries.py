@@ -17,6 +17,7 @@ from aiki.core.states import State
 from aiki.rules.checking import check_payload
 from aiki.wire.codec import decoder
 from aiki.wire.messages import Fired, Redone, Retry, RetryReply
+from aikid.engine import imports
 from aikid.engine.changes import Changes, Done
 from aikid.engine.successions import Parent, Plan
 from aikid.store import pasts, prepared, retries, slots
@@ -34,6 +35,8 @@ async def retry(pool: Pool, namespace: str, request: Retry, *, room: int) -> Don
         made = await pool.run(lambda c, run_id=run_id: _alone(c, namespace, run_id, order))  # type: ignore[misc]
         made.note(changes, namespace)
         outcomes.append(made.outcome)
+    copies = await imports.among(pool, namespace, [one.run_id for one in outcomes if one.result == "unknown"])
+    outcomes = [Redone("imported", one.run_id) if one.run_id in copies else one for one in outcomes]
     return Done([RetryReply(outcomes)], changes)
 
 

@@ -18,7 +18,7 @@ from aikid.store.inbox import COMES_AT
 from aikid.store.listing import CLOSED
 from aikid.store.own_retries import EARLY
 from aikid.store.pool import Connection
-from aikid.store.sql import LENGTH, MICROSECONDS, quoted
+from aikid.store.sql import LENGTH, MICROSECONDS, MOVABLE, quoted
 
 # Rows by their primary keys, locked in id order; each is waited for as long as the statement that is changing it takes.
 # Whoever has not begun ends here, so that it is never claimed; any other is queued, if it is at rest, whatever it waits
@@ -30,7 +30,8 @@ WITH held AS MATERIALIZED (
   SELECT r.id, r.state, r.origin_id, r.news_at, r.cancel_seq, r.state = '{State.BLOCKED}' OR (
     r.epoch = 0 AND NOT EXISTS (SELECT FROM aiki.journal j WHERE j.run_id = r.id)) AS is_over
   FROM aiki.runs r
-  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s ORDER BY r.id FOR NO KEY UPDATE OF r
+  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s AND {MOVABLE}
+  ORDER BY r.id FOR NO KEY UPDATE OF r
 ), ended AS (
   UPDATE aiki.runs r SET state = '{target(Move.CANCEL)}', finished_at = aiki.now(), why = %(words)s, due_at = NULL,
     waits = NULL, wanted = NULL, claim_id = NULL, history_seq = r.history_seq + 1
@@ -70,7 +71,8 @@ FROM held h LEFT JOIN ended e ON e.id = h.id LEFT JOIN reached t ON t.id = h.id
 _FORCE: Final = f"""
 WITH held AS MATERIALIZED (
   SELECT r.id, r.state, r.session_id, r.news_seq FROM aiki.runs r
-  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s ORDER BY r.id FOR NO KEY UPDATE OF r
+  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s AND {MOVABLE}
+  ORDER BY r.id FOR NO KEY UPDATE OF r
 ), ended AS (
   UPDATE aiki.runs r SET state = '{target(Move.CANCEL)}', finished_at = aiki.now(), due_at = NULL, waits = NULL,
     wanted = NULL, claim_id = NULL, session_id = NULL, history_seq = r.history_seq + 1,

@@ -15,13 +15,14 @@ from aikid.store.deadlines import RESUMED
 from aikid.store.inbox import COMES_AT
 from aikid.store.own_retries import EARLY
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS, quoted
+from aikid.store.sql import MICROSECONDS, MOVABLE, quoted
 
 # Rows by their primary keys, locked in id order; each is waited for as long as the statement that is changing it takes.
-_HELD: Final = """
+_HELD: Final = f"""
 WITH held AS MATERIALIZED (
   SELECT r.id, r.state, r.wanted, r.epoch, r.due_at FROM aiki.runs r
-  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s ORDER BY r.id FOR NO KEY UPDATE OF r
+  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s AND {MOVABLE}
+  ORDER BY r.id FOR NO KEY UPDATE OF r
 )"""
 # A running run is told by a number, as of an arrival, so that no park overlooks it.
 _PAUSE: Final = f"""
@@ -74,7 +75,8 @@ _IS_REPEAT: Final = """
 _WAKE: Final = f"""
 WITH held AS MATERIALIZED (
   SELECT r.id, r.state, r.epoch, r.waits, r.origin_id, r.news_at FROM aiki.runs r
-  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s ORDER BY r.id FOR NO KEY UPDATE OF r
+  WHERE r.id = ANY(%(ids)b) AND r.namespace = %(namespace)s AND {MOVABLE}
+  ORDER BY r.id FOR NO KEY UPDATE OF r
 ), woken AS MATERIALIZED (
   SELECT h.id, h.origin_id, {COMES_AT.format("h.news_at")} AS comes_at,
     h.state <> '{State.SCHEDULED}' AS is_told, h.state <> '{State.RUNNING}' AS is_moved

@@ -94,7 +94,7 @@ WITH errand AS MATERIALIZED (
 ), untold AS MATERIALIZED (
   SELECT h.*, p.origin_id AS hearer, row_number() OVER (ORDER BY h.send_id NULLS FIRST) AS n
   FROM hearing h JOIN aiki.runs p ON p.id = h.id
-  WHERE p.state NOT IN ({_TERMINAL}) AND p.generation = h.generation AND (
+  WHERE p.state NOT IN ({_TERMINAL}) AND p.imported IS NULL AND p.generation = h.generation AND (
     SELECT i.number FROM aiki.inbox i WHERE i.origin_id = p.origin_id AND i.send_id = h.send_id) IS NULL
 ), locked AS MATERIALIZED (
   SELECT r.id, r.state, r.origin_id, r.generation, r.news_seq, r.news_at, r.waits, r.wake_news FROM aiki.runs r

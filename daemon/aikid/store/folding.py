@@ -35,7 +35,7 @@ from aikid.store.inbox import (
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
 from aikid.store.record import IS_PAUSED, RESTS, STATES, EndedRow, Wrote
-from aikid.store.sql import LENGTH, MICROSECONDS, quoted
+from aikid.store.sql import LENGTH, MICROSECONDS, MOVABLE, quoted
 from aikid.store.status import TASKS
 from aikid.store.units import (
     COUNTING,
@@ -77,7 +77,7 @@ WITH unit AS MATERIALIZED (
     r.parent_generation, r.children, r.retried_by
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
-    SELECT u.run_id, u.namespace FROM unit u{{targets}})
+    SELECT u.run_id, u.namespace FROM unit u{{targets}}) AND {MOVABLE}
   ORDER BY r.id FOR NO KEY UPDATE
 ), taken AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b) AS t(run_id, number, seq)

@@ -14,7 +14,7 @@ from aiki.wire.messages import Arrival, Outcome, SendOp, Sent
 from aikid.store import prepared
 from aikid.store.arrays import Array, Blobs, Texts, Uuids
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS, quoted
+from aikid.store.sql import MICROSECONDS, MOVABLE, quoted
 
 # -- what an arrival does: common table expressions
 
@@ -176,7 +176,8 @@ WITH send AS MATERIALIZED (
 ), locked AS MATERIALIZED (
   SELECT r.id, r.namespace, r.state, r.origin_id, r.unread, r.news_seq, r.news_at, r.waits, r.wake_news, r.retried_by
   FROM aiki.runs r
-  WHERE (r.id, r.namespace) IN (SELECT s.target, s.namespace FROM send s) ORDER BY r.id FOR NO KEY UPDATE
+  WHERE (r.id, r.namespace) IN (SELECT s.target, s.namespace FROM send s) AND {MOVABLE}
+  ORDER BY r.id FOR NO KEY UPDATE
 ), asked AS MATERIALIZED (
   SELECT s.*, l.id, l.state, l.origin_id, l.unread, l.retried_by
   FROM send s FULL JOIN locked l ON l.id = s.target AND l.namespace = s.namespace

@@ -19,7 +19,7 @@ from aiki.wire.messages import NULL, Entry
 from aikid.store.arrays import Uuids
 from aikid.store.errands import CLOSE
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS
+from aikid.store.sql import MICROSECONDS, MOVABLE
 from aikid.store.units import ASKED
 
 
@@ -64,7 +64,7 @@ SELECT r.id::text, r.namespace, r.origin_id::text, r.workflow, r.version, r.stat
   {MICROSECONDS.format("coalesce(r.began_at, r.started_at, r.created_at)")}, r.retried_by::text,
   EXISTS (SELECT FROM aiki.errands e WHERE e.run_id = r.id AND e.kind = '{CLOSE}'), r.cancel_seq IS NOT NULL,
   r.fired, {MICROSECONDS.format("aiki.now()")}
-FROM aiki.runs r WHERE r.id = ANY(%b) ORDER BY r.id
+FROM aiki.runs r WHERE r.id = ANY(%b) AND {MOVABLE} ORDER BY r.id
 """
 _JOURNALS: Final = f"""
 SELECT r.id::text, j.key, j.ok, CASE WHEN starts_with(j.key, '{beginning(RETRY)}')

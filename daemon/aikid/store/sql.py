@@ -28,5 +28,7 @@ def quoted(words: Iterable[str]) -> str:
     return ", ".join(f"'{word}'" for word in sorted(words))
 
 
+MOVABLE: Final = "r.imported IS NULL"
+"""Of a run that is to be changed: whoever was imported is passed over, as if there were none."""
 PAUSABLE: Final = quoted(sources(Move.PAUSE))
 """The states in which a run is at rest that is to be paused when its claim ends, as the inside of an IN list."""

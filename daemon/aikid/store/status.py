@@ -11,7 +11,7 @@ from msgspec import Raw
 from aiki.core.keys import DETAILS, TASK, beginning
 from aiki.core.states import Move, State, sources
 from aiki.wire.codec import decoder
-from aiki.wire.messages import NONE, NULL, Attempt, CancelNote, Fired, RunStatus, Said, TaskProgress
+from aiki.wire.messages import NONE, NULL, Attempt, CancelNote, Fired, ImportedFrom, RunStatus, Said, TaskProgress
 from aikid.store.arrays import Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS, UNDER_WAY
@@ -43,7 +43,7 @@ COLUMNS: Final = f"""
   r.waits, CASE WHEN r.cancel_seq IS NOT NULL AND r.why IS NULL AND r.finished_at IS NULL THEN (
     SELECT i.value FROM aiki.inbox i WHERE i.run_id = r.id AND i.number = r.cancel_seq) END,
   r.parent_id::text, r.depth, r.children, CASE WHEN r.retried_by IS NOT NULL THEN (
-    SELECT o.run_id::text FROM aiki.origins o WHERE o.origin_id = r.origin_id) END, r.generation, r.fired
+    SELECT o.run_id::text FROM aiki.origins o WHERE o.origin_id = r.origin_id) END, r.generation, r.fired, r.imported
 """
 # Primary key of `attempts`, whole.
 _DETAILS: Final = f"""
@@ -103,8 +103,8 @@ def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
     """Return a row of COLUMNS as it travels; output, error and the size of an output left out may follow."""
     (id, workflow, version, state, created_at, started_at, finished_at, due_at, epoch, key, priority, labels) = row[:12]
     why, tasks, worker, origin_id, attempt, deadline, unread, waits, cancel, parent_id, depth, children = row[12:24]
-    retried_by, generation, fired = row[24:27]
-    output, error, output_bytes = [*row[27:], None, None, None][:3]
+    retried_by, generation, fired, imported = row[24:28]
+    output, error, output_bytes = [*row[28:], None, None, None][:3]
     return RunStatus(
         id=id,
         workflow=workflow,
@@ -137,6 +137,7 @@ def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
         retried_by=retried_by,
         generation=generation,
         fired=None if fired is None else decoder(Fired).decode(fired),
+        imported=None if imported is None else decoder(ImportedFrom).decode(imported),
     )
 
 

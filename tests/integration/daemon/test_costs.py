@@ -140,6 +140,13 @@ def sent(run_id: str, **more: Any) -> dict[str, Any]:
     return {"run_id": run_id, "id": new_id(), "name": "e", **more}
 
 
+def whole_import(member: str, item: Callable[[int], Any]) -> dict[str, Any]:
+    run_id = new_id()
+    run = {"id": run_id, "workflow": "w", "version": "1", "state": "waiting", "input": {}, "origin_id": run_id}
+    head = {"id": run_id, "namespace": "n", "exported_at": 1, "run": run | {"created_at": 1, "started_at": 1}}
+    return filled(head, member, item, UNIT_ITEMS) | {"last": True}
+
+
 def schedule(name: str, spec: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     made = {"id": str(uuid.uuid4()), "name": name, "workflow": "w", "version": "1", "input": {}}
     return made | {"spec": spec or CRON} | more
@@ -197,6 +204,11 @@ SHAPES: dict[str, Shapes] = {
     "list": lambda _: [{"limit": 1_000_000}, {"states": ["waiting"] * 11, "labels": LABELS, "workflow": "x"}],
     "history": lambda large: [{"id": large.held}],
     "export": lambda large: [{"ids": large.ids}, {"ids": [large.held] * LIST_ITEMS}],
+    "import": lambda _: [
+        whole_import("entries", lambda n: [f"task:k{n}:0:0", True, 1, 1]),
+        whole_import("unread", lambda n: [n + 1, 1, "event", "e", 1, new_id()]),
+        whole_import("moves", lambda n: [n + 1, 1, "claim"]),
+    ],
     "input": lambda large: [{"id": large.held}],
     "send": lambda large: [
         filled({}, "items", lambda n: sent(large.held), BATCH_RUNS),

@@ -32,6 +32,8 @@ from aiki.wire.messages import (
     Fence,
     Find,
     History,
+    Import,
+    ImportedRun,
     Inbox,
     Input,
     ListRuns,
@@ -163,6 +165,13 @@ ORDERS: Final[Sequence[Literal["pause", "resume", "delete"]]] = ("pause", "resum
 SHOW = ShowSchedule(FLOW)
 LATER = 4_000_000_000_000_000
 """A time after all of these runs, in microseconds."""
+
+
+def copied(run_id: str) -> ImportedRun:
+    """Return what a stranger says that a run is."""
+    return ImportedRun(run_id, FLOW, "1.0", State.QUEUED, NULL, run_id, 1, 1)
+
+
 Row = tuple[Request[Any], Request[Any], object]
 ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     # By operation: what we ask for, what a stranger asks beside it, and what the stranger is to be told.
@@ -182,6 +191,9 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     ],
     "history": lambda o: [(History(run_id), History(run_id), NOT_FOUND) for run_id in o.ids],
     "export": lambda o: [(Export(o.ids), Export(o.ids), NOTHING)],
+    "import": lambda o: [
+        (Export(o.ids), Import(run_id, FLOW, 1, run=copied(run_id)), {"result": "taken"}) for run_id in o.ids
+    ],
     "input": lambda o: [(Input(run_id), Input(run_id), NOT_FOUND) for run_id in o.ids],
     "resume": lambda o: [(Resume(o.ids), Resume(o.ids), {"outcomes": UNKNOWN})],
     "cancel": lambda o: [(Cancel(o.ids), Cancel(o.ids), {"outcomes": UNKNOWN})],

@@ -15,7 +15,8 @@ from aiki.core.errors import PayloadError, Unsupported
 from aiki.core.states import State
 from aiki.replay.files import LINE_BYTES, Reader, Writer
 from aiki.replay.recording import Recording
-from aiki.wire.messages import Arrival, Attempt, Claimed, Entry, Exported, Fence, HistoryItem
+from aiki.wire.codec import encode
+from aiki.wire.messages import Arrival, Attempt, ChildEnd, Claimed, Entry, Exported, Fence, HistoryItem
 
 ID = "01a22985-0000-7000-8000-000000000001"
 OTHER = "01a22985-0000-7000-8000-000000000002"
@@ -40,13 +41,15 @@ def recording(run_id: str = ID, *, entries: int = 2, **fields: Any) -> Recording
         parent=OTHER,
         depth=1,
     )
+    journal = [Entry(f"task:a:0:{n}", True, Raw(b'"v"'), AT + n, None, n) for n in range(entries)]
+    told = [HistoryItem(one.at, "entry", key=one.key, ok=True, value=one.value) for one in journal]
     return Recording(
         Exported(claimed, State.WAITING, AT, **fields),
-        [Entry(f"task:a:0:{n}", True, Raw(b'"v"'), AT + n, None, n) for n in range(entries)],
+        journal,
         [Attempt("task:b:0:0", 2, Raw(b"{}"), AT)],
-        [Arrival(1, AT, "child", OTHER, Raw(b'{"run_id":"x","state":"completed"}'))],
+        [Arrival(1, AT, "child", OTHER, Raw(encode(ChildEnd(OTHER, State.COMPLETED))))],
         [Arrival(3, AT, "event", "go", Raw(b"1"), OTHER)],
-        [HistoryItem(AT, "enqueued"), HistoryItem(AT, "claim", State.RUNNING, actor="w")],
+        [HistoryItem(AT, "enqueued"), *told[:1], HistoryItem(AT, "claim", State.RUNNING, actor="w"), *told[1:]],
         "shop",
         AT,
     )
@@ -149,6 +152,10 @@ BAD: dict[str, tuple[bytes, str]] = {
     "very deep nesting": (written(recording()).replace(b'"v"', b"[" * 400_000 + b"]" * 400_000), ":3: "),
     "a number that no client reads": (written(recording()).replace(b'"v"', b"1e999"), ":3: "),
     "a huge payload": (written(recording()).replace(b'"v"', b'"' + b"x" * 600_000 + b'"'), ":3: "),
+    "a story that goes back": (changed(lambda lines: lines[8].update(length=-1)), ":9: `length` is -1"),
+    "a story of more than there is": (changed(lambda lines: lines[8].update(length=3)), ":9: `length` is 3"),
+    "a child that is none": (changed(lambda lines: lines[5]["value"].update(run_id="x")), ":6: arrival 1 is no end"),
+    "an end that is none": (changed(lambda lines: lines[5].update(value=1)), ":6: arrival 1 is no end"),
     "an array": (written(recording()).replace(b'{"line":"entry"', b'[{"line":"entry"', 1), ":3: "),
 }
 
