@@ -63,10 +63,12 @@ if TYPE_CHECKING:
     from aiki.definitions.handle import Handle
     from aiki.definitions.status import RunStatus, TaskProgress
     from aiki.definitions.stored import Unreadable
+    from aiki.definitions.why import Because, Why
     from aiki.worker import Worker
 
 __all__ = [
     "AikiError",
+    "Because",
     "BlockingClient",
     "BlockingHandle",
     "BlockingSchedule",
@@ -119,6 +121,7 @@ __all__ = [
     "UsageError",
     "WaitTimeout",
     "When",
+    "Why",
     "Worker",
     "Workflow",
     "WorkflowRun",
@@ -128,6 +131,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "Because": "aiki.definitions.why",
     "BlockingClient": "aiki.client.blocking",
     "BlockingHandle": "aiki.client.blocking_handle",
     "BlockingSchedule": "aiki.client.blocking_schedules",
@@ -144,6 +148,7 @@ _LATER = {
     "SlotInfo": "aiki.client.schedule_info",
     "Unreadable": "aiki.definitions.stored",
     "When": "aiki.client.when",
+    "Why": "aiki.definitions.why",
     "Worker": "aiki.worker",
 }
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from aiki.core.states import State
     from aiki.definitions.call import Call
     from aiki.definitions.status import RunStatus
+    from aiki.definitions.why import Why
     from aiki.inside.event import Event
     from aiki.payload import Result
     from aiki.replay.recording import Recording
@@ -55,9 +56,13 @@ class BlockingRuns:
     def _runs(self) -> Runs:
         return self._portal.client.runs
 
-    def status(self, run_ids: Iterable[str], *, follow: bool = True) -> Sequence[RunStatus]:
+    def status(self, run_ids: Iterable[str], *, follow: bool = True, explain: bool = True) -> Sequence[RunStatus]:
         """Return the runs in the order asked; as `Runs.status`. Raises NotFound if one does not exist."""
-        return self._portal.call(partial(self._runs.status, run_ids, follow=follow))
+        return self._portal.call(partial(self._runs.status, run_ids, follow=follow, explain=explain))
+
+    def why(self, run_id: str) -> Why:
+        """Return why a run does not move; as `Runs.why`. Raises NotFound."""
+        return self._portal.call(self._runs.why, run_id)
 
     def list(
         self,

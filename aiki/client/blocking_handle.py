@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiki.core.errors import AikiError
     from aiki.definitions.call import Call
     from aiki.definitions.status import RunStatus
+    from aiki.definitions.why import Why
     from aiki.inside.event import Event
     from aiki.payload import Result
 
@@ -99,6 +100,10 @@ class BlockingHandle(Generic[R]):
     def status(self) -> RunStatus:
         """Return the run as it is now. Raises NotFound."""
         return self._portal.call(self._handle.status)
+
+    def why(self) -> Why:
+        """Return why the run does not move; as `Handle.why`."""
+        return self._portal.call(self._handle.why)
 
     def result(self, *, timeout: Duration | None = None) -> R:
         """Wait for the run's end and return its result; raises as `Handle.result`."""

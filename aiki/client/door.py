@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from aiki.client import control, rerouting, retrying, waits
+from aiki.client import control, explaining, rerouting, retrying, waits
 from aiki.client.control import Order
 from aiki.client.named import RouteBook
 from aiki.client.rerouting import Reroute
@@ -13,6 +13,7 @@ from aiki.client.sending import Parcel, Sending
 from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
 from aiki.definitions.retrying import RetryOrder
+from aiki.definitions.why import Why
 from aiki.inside.event import BoundEvent
 from aiki.wire.messages import Pause, Resume, RunStatus, Wake
 
@@ -31,7 +32,11 @@ class ClientDoor:
         found = await retrying.newest(self._wire, await waits.read(self._wire, [run_id]))
         if run_id not in found:
             raise unknown_run(run_id, self._wire.namespace)
-        return found[run_id]
+        return (await explaining.explained(self._wire, {run_id: found[run_id]}))[run_id]
+
+    async def why(self, run_id: str) -> Why:
+        """Return why the run does not move. Raises NotFound."""
+        return await explaining.explain(self._wire, run_id)
 
     def end(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
         """Return the run, or the newest of its retries, as soon as it has ended or needs a person. Raises NotFound."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec.structs import replace
 
-from aiki.client import control, matching, named_events, rerouting, retrying, waits
+from aiki.client import control, explaining, matching, named_events, rerouting, retrying, waits
 from aiki.client.children import ChildNote, Children
 from aiki.client.control import Order
 from aiki.client.matching import RunCount, RunFilter
@@ -27,6 +27,7 @@ from aiki.definitions import status, stored
 from aiki.definitions.call import Call
 from aiki.definitions.retrying import RetryOrder
 from aiki.definitions.status import RunStatus
+from aiki.definitions.why import Why
 from aiki.inside.event import Event
 from aiki.wire import messages
 from aiki.wire.messages import Find, History, HistoryItem, Input, Pause, Resume, Summary, Wake
@@ -139,11 +140,12 @@ class Runs:
         self._routes = routes
         self._sending = sending
 
-    async def status(self, run_ids: Iterable[str], *, follow: bool = True) -> Sequence[RunStatus]:
+    async def status(self, run_ids: Iterable[str], *, follow: bool = True, explain: bool = True) -> Sequence[RunStatus]:
         """Return the runs in the order asked, of one that was retried its newest retry; `retry_of` says so.
 
-        With `follow=False` that run itself, and `retried_by` says which has taken its place. Raises NotFound if one
-        does not exist.
+        With `follow=False` that run itself, and `retried_by` says which has taken its place. Of up to 20 runs that have
+        not ended `why` is the whole sentence, which costs a second request, unless `explain` is false. Raises NotFound
+        if one does not exist.
         """
         wanted = list(run_ids)
         found = await waits.read(self._wire, wanted)
@@ -152,7 +154,13 @@ class Runs:
         for run_id in wanted:
             if run_id not in found:
                 raise unknown_run(run_id, self._wire.namespace)
+        if explain:
+            found = await explaining.explained(self._wire, found)
         return [status.from_wire(found[run_id]) for run_id in wanted]
+
+    async def why(self, run_id: str) -> Why:
+        """Return why a run does not move; as `Handle.why`. Raises NotFound."""
+        return await explaining.explain(self._wire, run_id)
 
     async def list(
         self,

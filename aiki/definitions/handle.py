@@ -19,6 +19,7 @@ from aiki.inside.event import check_event
 
 if TYPE_CHECKING:
     from aiki.definitions.call import Call
+    from aiki.definitions.why import Why
     from aiki.inside.event import BoundEvent, Event
     from aiki.payload import Result
     from aiki.wire import messages
@@ -33,6 +34,10 @@ class Door(Protocol):
 
     async def read(self, run_id: str) -> messages.RunStatus:
         """Return the run as it is now."""
+        ...
+
+    async def why(self, run_id: str) -> Why:
+        """Return why the run does not move."""
         ...
 
     async def end(self, run_id: str) -> messages.RunStatus:
@@ -93,6 +98,14 @@ class Handle(Generic[R_co]):
     async def status(self) -> RunStatus:
         """Return the run as it is now; if it was retried the newest retry, and `retry_of` says so. Raises NotFound."""
         return status.from_wire(await self._door.read(self.run_id))
+
+    async def why(self) -> Why:
+        """Return why the run does not move: what it waits for, since when, and what would move it. Raises NotFound.
+
+        Who waits for another run is followed to the one that really waits. What stands in memory is asked of the worker
+        that holds the run, which has 300 ms to answer.
+        """
+        return await self._door.why(self.run_id)
 
     async def result(self, *, timeout: Duration | None = None) -> R_co:
         """Wait for the run's end and return its result; without its type one that cannot be read is its raw text.

@@ -74,11 +74,15 @@ class RunStatus:
     """The size of a result that is left out, since it is too long for a list."""
     error: messages.Failure | None = None
     why: str | None = None
-    """Why it is blocked, queued with nobody to run it, or shown without its result; which task of it is tried again.
-    Who has told it to end, and why.
+    """Why it does not move: what it waits for, since when, and what would move it, to follow its id. The whole of it is
+    what `Handle.why()` tells.
 
-    Of a run that has ended, what its body did wrong without failing by it.
+    In lists, and of a change that is watched, only what its state does not say: why it is blocked, queued with nobody
+    to run it, or shown without its result; which task of it is tried again; who has told it to end, and why. Of a run
+    that has ended, what its body did wrong without failing by it.
     """
+    is_explained: bool = False
+    """Whether `why` is the whole sentence: so it is of a few runs that are asked for by id, until they have ended."""
     worker: str | None = None
     deadline: datetime | None = None
     """By when it must have ended, if it has a timeout."""
@@ -124,6 +128,7 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
     due_at, why = (run.due_at, run.why) if run.tried is None else _due(run.tried)
     if run.cancel is not None:
         why = run.why or run.cancel.words()
+    why = run.sentence or why
 
     def moment(value: int | None) -> datetime | None:
         return None if value is None else to_datetime(value)
@@ -148,6 +153,7 @@ def from_wire(run: messages.RunStatus) -> RunStatus:
         result_bytes=run.output_bytes,
         error=stored.read_failure(run.error),
         why=why,
+        is_explained=run.sentence is not None,
         worker=run.worker,
         deadline=moment(run.deadline),
         progress=tuple(map(_progress, run.progress)),

@@ -55,6 +55,7 @@ from aiki.wire.messages import (
     Unit,
     Wake,
     Watch,
+    Why,
     Workflows,
 )
 from aiki.wire.messages.options import check_labels, check_options
@@ -132,7 +133,7 @@ def check_request(request: Request[Any]) -> None:
                 raise UsageError("a request records at most one unit of each run: send the next after its answer")
         case Claim():
             _check_claim(request)
-        case Status() | Watch() | Export():
+        case Status() | Watch() | Export() | Why():
             for run_id in request.ids:
                 _check_id(run_id)
         case OpenSession():

@@ -31,6 +31,7 @@ from aiki.testing.memory import (
     status,
     story,
     task_keys,
+    why,
 )
 from aiki.testing.memory.store import Store
 from aiki.testing.memory.watching import Watching
@@ -71,6 +72,7 @@ from aiki.wire.messages import (
     TriggerSchedule,
     Wake,
     Watch,
+    Why,
     Workflows,
 )
 
@@ -103,6 +105,7 @@ TABLE: Final[dict[type[Request[Any]], Callable[[Store, Any], Any]]] = {
     Summary: reads.summary,
     Storage: reads.storage,
     Workflows: reads.workflows,
+    Why: why.why,
     PutSchedule: schedules.put,
     ApplySchedules: schedules.apply,
     OrderSchedules: schedules.order,

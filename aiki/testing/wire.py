@@ -44,6 +44,7 @@ from aiki.wire.messages import (
     Summary,
     Wake,
     Watch,
+    Why,
     Workflows,
 )
 
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 _READS: Final = (
     *(Export, Find, History, Inbox, Input, ListRuns, ListSchedules, NextSlots, Page, ShowSchedule, Status, Summary),
-    Workflows,
+    *(Why, Workflows),
 )
 _ORDERS: Final = (Cancel, Pause, Resume, Retry, Wake)
 _INBOX: Final = "inbox"

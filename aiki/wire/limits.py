@@ -23,6 +23,8 @@ SAID_BYTES: Final = DETAILS_BYTES + 2 * 1024
 """Both together."""
 WHY_CHARS: Final = 8 * 1024
 """Why a run is blocked, with its diff; longer ones lose their middle."""
+WHY_RUNS: Final = 20
+"""Runs of which one request asks why they do not move."""
 PAGE_BYTES: Final = 256 * 1024
 """Journal entries in one page, except that a single larger entry travels alone."""
 TEXT_CHARS: Final = 1024

@@ -11,7 +11,7 @@ import typer
 from aiki import UsageError
 from aiki.process.stdout import lost
 from aiki_cli import COMPLETE_VARIABLE, exits, failures, options
-from aiki_cli.commands import apply, check, completion, dev, enqueue, event, runs, schedules, status, wait, worker
+from aiki_cli.commands import apply, check, completion, dev, enqueue, event, runs, schedules, status, wait, why, worker
 from aiki_cli.failures import UnwritableOutput
 from aiki_cli.view.output import Mode, is_terminal
 from aiki_cli.words import slips
@@ -45,6 +45,7 @@ def build(*, markup: bool) -> typer.Typer:
     app.command("enqueue")(enqueue.enqueue)
     app.command("status")(status.status)
     app.command("wait")(wait.wait)
+    app.command("why")(why.why)
     app.add_typer(worker.app)
     app.add_typer(runs.app)
     app.add_typer(event.app)

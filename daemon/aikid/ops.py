@@ -52,6 +52,7 @@ from aiki.wire.messages import (
     TriggerSchedule,
     Wake,
     Watch,
+    Why,
     Workflows,
 )
 from aikid.batch import Budget
@@ -75,6 +76,7 @@ from aikid.engine import (
     sizes,
     status,
     triggers,
+    why,
 )
 from aikid.engine.changes import Done
 from aikid.engine.leaves import Leaves
@@ -296,6 +298,11 @@ async def _storage(s: Services, calls: Calls) -> Done[Any]:
     return Done([await sizes.storage(s.pool, namespace, request, room=s.bus.room)])
 
 
+async def _why(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await why.answer(s.pool, namespace, request, room=s.bus.room)])
+
+
 def _check_watch(request: Watch) -> None:
     check_request(request)
     if not may_reply(request.inbox):
@@ -357,6 +364,7 @@ TABLE: Final = (
     Op(Summary, _READ, _read),
     Op(Storage, _READ, _storage),
     Op(Workflows, _READ, _read),
+    Op(Why, _READ, _why),
     Op(ListSchedules, _READ, _read_schedules, check=check_schedules),
     Op(ShowSchedule, _READ, _read_schedules, check=check_schedules),
     Op(NextSlots, _READ, _read_schedules, check=check_schedules),

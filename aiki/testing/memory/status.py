@@ -105,9 +105,9 @@ def explained(store: Store, run: Run) -> RunStatus:
     told = status_of(store, run)
     if run.state is State.QUEUED and not store.is_served(run.route):
         return replace(told, why=_unserved(told))
-    if run.state in _TRYING and run.why is None and (tried := _due_try(run, store.now())) is not None:
+    if run.state in _TRYING and run.why is None and (tried := due_try(run, store.now())) is not None:
         told = replace(told, tried=tried)
-    return replace(told, progress=_progress(run)) if run.state is State.RUNNING else told
+    return replace(told, progress=progress(run)) if run.state is State.RUNNING else told
 
 
 def listed(store: Store, run: Run) -> RunStatus:
@@ -125,7 +125,7 @@ def _unserved(run: RunStatus) -> str:
     return f"{run.cancel.words()}; {unserved}: it ends when one does, or by force"
 
 
-def _due_try(run: Run, now: int) -> Attempt | None:
+def due_try(run: Run, now: int) -> Attempt | None:
     """Return the try of a task that failed and is due again first."""
     due = [one for one in run.life.tries.values() if one.next_at is not None and one.next_at > now]
     failed = [one for one in due if not is_start(one)]
@@ -133,7 +133,8 @@ def _due_try(run: Run, now: int) -> Attempt | None:
     return first and Attempt(first.key, first.attempt, first.error, first.next_at)
 
 
-def _progress(run: Run) -> list[TaskProgress]:
+def progress(run: Run) -> list[TaskProgress]:
+    """Return what the tries of a run that are under way have said of how far they are, the last first."""
     found = []
     for one in run.life.tries.values():
         if one.details != NULL and one.key != DETAILS and (is_start(one) or is_under_way(one)):

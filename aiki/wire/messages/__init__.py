@@ -93,6 +93,7 @@ from aiki.wire.messages.schedules import (
 )
 from aiki.wire.messages.storage import Storage, StorageReply, TableSize, WorkflowSize
 from aiki.wire.messages.task_keys import KeyAnswer, KeyAsk
+from aiki.wire.messages.why import Explained, Why, WhyReply
 from aiki.wire.messages.workers import (
     Claim,
     Claimed,
@@ -141,6 +142,7 @@ __all__ = [
     "EnqueueReply",
     "Enqueued",
     "Entry",
+    "Explained",
     "Export",
     "ExportReply",
     "Exported",
@@ -239,6 +241,8 @@ __all__ = [
     "Unit",
     "Wake",
     "Watch",
+    "Why",
+    "WhyReply",
     "WorkflowSize",
     "Workflows",
     "WorkflowsReply",

@@ -134,6 +134,8 @@ class RunStatus(Struct, omit_defaults=True):
     """The slot of the schedule that it is of, or that the first of its origin was."""
     imported: ImportedFrom | None = None
     """Where it was imported from, if it was: then nothing moves it."""
+    sentence: str | None = None
+    """Why it does not move, in words: put in by whoever has asked for that."""
 
 
 class StatusReply(Struct, omit_defaults=True):

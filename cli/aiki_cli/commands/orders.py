@@ -205,7 +205,7 @@ async def _as_they_end(client: Client, outcomes: Outcomes, *, seconds: float) ->
             await client.handle(run_id).result(timeout=timedelta(seconds=seconds))
 
     await asyncio.gather(*map(end, going))
-    since = {run.run_id: run for run in await client.runs.status(going, follow=False)}
+    since = {run.run_id: run for run in await client.runs.status(going, follow=False, explain=False)}
     return [one if isinstance(one, AikiError) else _cancelled(since.get(one.run_id, one)) for one in outcomes]
 
 

@@ -62,7 +62,7 @@ class _Followed:
             await asyncio.sleep(LOOK_SECONDS)
             running = [run_id for run_id, run in self._latest.items() if run.state == "running"]
             with suppress(Unavailable):  # whatever changes meanwhile is pushed, or seen at the next look
-                for run in await self._client.runs.status(running, follow=False) if running else ():
+                for run in await self._client.runs.status(running, follow=False, explain=False) if running else ():
                     known = self._latest[run.run_id]
                     # What was pushed since may be newer.
                     if run.state is known.state and _told(run) != _told(known):

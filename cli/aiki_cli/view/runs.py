@@ -193,6 +193,8 @@ def summary(run: RunStatus, now: datetime) -> str:
     """Return what matters most about a run in its state."""
     if run.error is not None and run.ended:
         return _error(run)
+    if run.is_explained and run.why:
+        return run.why
     if run.waits:
         most = f", {span(run.due_at - now)} at most" if run.due_at is not None and run.due_at > now else ""
         return f"for {', '.join(run.waits)}{most}"

@@ -115,7 +115,8 @@ def test_a_run_that_its_workflow_tries_again_says_why_and_when_and_can_be_made_t
     wait_until_sync(lambda: "retrying" in aiki("status", run_id).out, 20, what="the first attempt's failure")
     status = aiki("status", run_id, "-o", "json").json
     assert (status["attempt"], status["error"]["message"]) == (2, f"task 'mend' failed once: FileNotFoundError: {gate}")
-    assert status["why"] == f"attempt 1 failed: TaskFailed: {status['error']['message']}"
+    assert status["why"].startswith("begins attempt 2")
+    assert status["why"].endswith(f": attempt 1 failed: TaskFailed: {status['error']['message']}")
     gate.touch()
     assert aiki("run", "resume", run_id).code == 0
     assert aiki("wait", run_id).out == '"mended"\n'

@@ -159,8 +159,8 @@ async def a_body_that_goes_another_way_is_blocked_and_goes_on_when_it_is_mended(
     await stage.crash_worker()
     await handle.send(go, "x")
     await stage.settle()
-    blocked = await handle.status()
-    assert blocked.state is State.BLOCKED
+    (blocked,) = (await stage.client.runs.list(states=[State.BLOCKED])).runs
+    assert (await handle.why()).reasons[0].facts["message"] == blocked.why
     gated()
     await handle.resume()
     await stage.settle()

@@ -34,6 +34,7 @@ from aiki.wire.limits import (
     SLOTS,
     UNIT_ITEMS,
     UNREAD_EVENTS,
+    WHY_RUNS,
 )
 from aiki.wire.messages import Attempt, Claim, End, Enqueue, History, ListRuns, Request, Status
 from aikid.app import App
@@ -248,6 +249,7 @@ SHAPES: dict[str, Shapes] = {
     ],
     "summary": lambda _: [{}],
     "workflows": lambda _: [{}],
+    "why": lambda large: [{"ids": large.ids[:WHY_RUNS]}, {"ids": [large.held] * WHY_RUNS}],
     "session_close": lambda large: [{"id": large.session}],
 }
 

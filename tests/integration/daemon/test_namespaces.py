@@ -63,6 +63,7 @@ from aiki.wire.messages import (
     TriggerSchedule,
     Wake,
     Watch,
+    Why,
     Workflows,
 )
 from aiki.wire.subjects import HINT_STREAM
@@ -225,6 +226,7 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     "storage": lambda _: [(Storage(), Storage(), {"workflows": [], "is_whole": True})],
     "summary": lambda _: [(Summary(), Summary(), {"rows": [], "workers": 1})],
     "workflows": lambda _: [(Workflows(), Workflows(FLOW), {"routes": []})],
+    "why": lambda o: [(Why(o.ids), Why(o.ids), {"runs": []})],
     "session_open": lambda o: [(OpenSession(o.session, "w", []), OpenSession(o.session, "w", []), {"alive": False})],
     "session_renew": lambda o: [
         (RenewSession(o.session, []), RenewSession(o.session, []), {"alive": False}),

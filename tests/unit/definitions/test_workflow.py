@@ -15,12 +15,13 @@ from aiki.core.states import State
 from aiki.definitions.call import Call
 from aiki.definitions.handle import Handle
 from aiki.definitions.retrying import RetryOrder
+from aiki.definitions.why import Why, from_wire
 from aiki.definitions.workflow import workflow
 from aiki.inside.event import BoundEvent, Event
 from aiki.inside.workflow_run import WorkflowRun
 from aiki.payload import Result
 from aiki.wire import codec
-from aiki.wire.messages import NO_OPTIONS, FirstEvent, NewRun, RunOptions, RunStatus
+from aiki.wire.messages import NO_OPTIONS, Explained, FirstEvent, NewRun, RunOptions, RunStatus
 from aiki.wire.messages.own_retry import OwnRetry, RetryRule
 from tests.unit.payload.shapes import Item, Money
 
@@ -205,6 +206,9 @@ class Ended:
 
     async def read(self, run_id: str) -> RunStatus:
         return self.run
+
+    async def why(self, run_id: str) -> Why:
+        return from_wire(Explained(run_id, "process-order", "1.0.0", State.COMPLETED, 1, []), 0)
 
     async def end(self, run_id: str) -> RunStatus:
         return self.run

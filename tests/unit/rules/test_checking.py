@@ -40,6 +40,7 @@ from aiki.wire.messages import (
     Unit,
     Wake,
     Watch,
+    Why,
     Workflows,
 )
 
@@ -78,6 +79,7 @@ GOOD: list[Request[Any]] = [
     Storage(),
     Summary(),
     Workflows("flow"),
+    Why([ID, ID]),
 ]
 BAD: list[Request[Any]] = [
     Status([ID, ID.upper()]),
@@ -113,6 +115,7 @@ BAD: list[Request[Any]] = [
     ListRuns(workflow="\0"),
     ListRuns(since=1 << 62),
     Workflows("\0"),
+    Why([ID, "1"]),
 ]
 
 

@@ -1,0 +1,137 @@
+"""Say why runs do not move: read what is on record of each, and follow who waits for whom.
+
+A cold read: of each run only what its state makes matter is read. Which reasons follow from it `rules.why` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from msgspec.structs import replace as replace_in
+
+from aiki.core.reasons import Reason
+from aiki.core.states import State
+from aiki.rules import why as rules
+from aiki.rules.why import DEPTH, Facts, Looked
+from aiki.wire.codec import encode
+from aiki.wire.messages import Explained, RunStatus, Why, WhyReply
+from aiki.wire.packing import reply_room
+from aikid.store import sessions, status
+from aikid.store import why as store
+from aikid.store.pool import Connection, Pool
+
+Look: TypeAlias = Callable[[str, str, str], Awaitable[Looked | None]]
+"""Asks the worker of a namespace's session what stands of a run in its memory; None if it does not answer in time."""
+
+_SAID: Final = 20
+_TEXT_CHARS: Final = 1_000
+"""Of a text in a reply that would not fit."""
+
+
+async def answer(pool: Pool, namespace: str, request: Why, *, room: int, look: Look | None = None) -> WhyReply:
+    """Return why the runs that exist do not move, as many as fit `room`. Raises Unavailable."""
+    asked = look if request.look else None
+    ids = [*dict.fromkeys(request.ids)]
+    reply = WhyReply(await pool.run(sessions.now), [])
+    left = reply_room(room)
+    for place, run_id in enumerate(ids):
+        explained = await _explained(pool, namespace, run_id, asked)
+        if explained is None:
+            continue
+        size = len(encode(explained))
+        if size > left and not reply.runs:
+            explained, size = _shortened(explained), left
+        if size > left:
+            reply.rest = len(ids) - place
+            break
+        reply.runs.append(explained)
+        left -= size
+    return reply
+
+
+async def _explained(pool: Pool, namespace: str, run_id: str, look: Look | None) -> Explained | None:
+    """Return why a run does not move; None if there is none. Who waits for another is followed to the last."""
+    if (facts := await _facts(pool, namespace, run_id, look)) is None:
+        return None
+    run, found = facts.run, rules.reasons(facts)
+    path, leaf = [run_id], found
+    while (other := rules.next_run(leaf)) is not None and other not in path and len(path) < DEPTH:
+        if (facts := await _facts(pool, namespace, other, look)) is None:
+            break
+        path.append(other)
+        leaf = rules.reasons(facts)
+    explained = Explained(run.id, run.workflow, run.version, run.state, run.claims, found)
+    return explained if len(path) == 1 else replace_in(explained, path=path, leaf=leaf)
+
+
+def _shortened(explained: Explained) -> Explained:
+    """Return the same with texts cut that no message can bring whole."""
+
+    def cut(reason: Reason) -> Reason:
+        text = reason.message or ""
+        return reason if len(text) <= _TEXT_CHARS else replace_in(reason, message=f"{text[:_TEXT_CHARS]} …")
+
+    return replace_in(
+        explained,
+        reasons=[cut(one) for one in explained.reasons],
+        leaf=[cut(one) for one in explained.leaf],
+    )
+
+
+async def _facts(pool: Pool, namespace: str, run_id: str, look: Look | None) -> Facts | None:
+    """Return what is on record of a run, and what its worker says; None if there is no such run."""
+
+    async def work(connection: Connection) -> Facts | None:
+        found = await status.read(connection, [(namespace, run_id)])
+        if (run := found.get((namespace, run_id))) is None:
+            return None
+        return await _of(connection, namespace, run)
+
+    facts = await pool.run(work)
+    if facts is None or facts.run.state is not State.RUNNING or look is None or facts.hold is None:
+        return facts
+    return replace(facts, looked=await look(namespace, facts.hold.session, run_id), was_asked=True)
+
+
+async def _of(connection: Connection, namespace: str, run: RunStatus) -> Facts:
+    one = (await store.standing(connection, [run.id]))[run.id]
+    facts = Facts(
+        now=await sessions.now(connection),
+        run=run,
+        last=one.last,
+        claimed=one.claimed,
+        crash_count=one.crash_count,
+        wanted=one.wanted,
+        imported=one.imported,
+        cancel=one.cancel,
+        cancel_at=one.cancel_at,
+        attempts=one.attempts,
+        hold=one.hold,
+    )
+    if run.fired is not None:
+        facts = replace(facts, timetable=await store.timetable(connection, namespace, run.fired.schedule))
+    match run.state:
+        case State.QUEUED:
+            return await _queued(connection, namespace, facts)
+        case State.RETRYING | State.RUNNING:
+            due = await status.due_attempts(connection, [run.id])
+            said = await status.progress(connection, [run.id], limit=_SAID)
+            return replace(facts, due=due.get(run.id), said=said.get(run.id, ()))
+        case State.WAITING:
+            return replace(
+                facts,
+                keys=await store.keys(connection, run.id),
+                kin=await store.kin(connection, run.id) if "child" in run.waits else facts.kin,
+                unread=await store.unread(connection, run.id) if run.unread else (),
+            )
+        case _:
+            return facts
+
+
+async def _queued(connection: Connection, namespace: str, facts: Facts) -> Facts:
+    run = facts.run
+    service = await store.service(connection, namespace, run.workflow, run.version)
+    queue = await store.queue(connection, run.id) if service.workers else facts.queue
+    return replace(facts, service=service, queue=queue)
