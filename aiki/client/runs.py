@@ -73,6 +73,17 @@ class HistoryEntry:
     """Whom it tells of: who was started, or found by a key, or told to end, or has ended."""
     generation: int = 0
     """In which life of the run it happened; `continue` is the last line of one."""
+    started_at: datetime | None = None
+    """Of an outcome or a try: when it began, or was asked for if it is no task's."""
+    worker: str | None = None
+    """Of an outcome or a try: the worker's name."""
+    arguments: Any = None
+    """Of an outcome or a try: what was called with, without defaults; a text that ends with `…` is its beginning."""
+
+    @property
+    def took(self) -> timedelta | None:
+        """How long what the line is about took, if that is known."""
+        return None if self.started_at is None else max(timedelta(), self.at - self.started_at)
 
     @property
     def task(self) -> str | None:
@@ -533,4 +544,7 @@ def _entry(item: HistoryItem, children: Children) -> HistoryEntry:
         generation=item.generation,
         due_at=None if item.due_at is None else to_datetime(item.due_at),
         children=children.note(item),
+        started_at=None if item.started_at is None else to_datetime(item.started_at),
+        worker=item.worker,
+        arguments=stored.read(item.arguments),
     )

@@ -12,6 +12,7 @@ from aiki.core.errors import UsageError
 from aiki.core.frames import place
 from aiki.core.keys import TASK
 from aiki.core.retry import DEFAULT_RETRY, Retry
+from aiki.definitions.arguments import RecordArguments, checked_record
 from aiki.definitions.options import checked_key
 from aiki.definitions.own_retry import checked_retry
 from aiki.inside.durable import Ask
@@ -70,6 +71,8 @@ class Task(Generic[P, R]):
         self.idempotency_scope: IdempotencyScope = "run"
         self.idempotency_retention = to_seconds(RETENTION)
         """Seconds for which a result stands that other runs share."""
+        self.record_arguments: RecordArguments | None = None
+        """How much of what it is called with is put on record; None: as its workflow says."""
         self.parameters = Parameters.of(fn, owner=owner, scope=scope, exact=True)
         self.result = Result.of(fn, owner=owner, scope=scope)
         self.__doc__ = fn.__doc__
@@ -103,6 +106,7 @@ class Task(Generic[P, R]):
         total_timeout: Duration | None = _UNCHANGED,
         heartbeat_timeout: Duration | None = _UNCHANGED,
         cancel_grace: Duration = _UNCHANGED,
+        record_arguments: RecordArguments | None = _UNCHANGED,
     ) -> Self:
         """Return the same task with options set. Raises UsageError on values that make no sense.
 
@@ -127,6 +131,8 @@ class Task(Generic[P, R]):
             made.heartbeat_timeout = _heartbeat_seconds(made, heartbeat_timeout)
         if cancel_grace is not _UNCHANGED:
             made.cancel_grace = to_seconds(cancel_grace)
+        if record_arguments is not _UNCHANGED:
+            made.record_arguments = None if record_arguments is None else checked_record(record_arguments)
         return made
 
     def _without_run(self, given: object) -> UsageError:
@@ -242,6 +248,7 @@ def task(
     at_most_once: bool = False,
     idempotency_scope: IdempotencyScope = "run",
     idempotency_retention: Duration = RETENTION,
+    record_arguments: RecordArguments | None = None,
 ) -> TaskDecorator: ...
 def task(
     fn: Any = None,
@@ -257,6 +264,7 @@ def task(
     at_most_once: bool = False,
     idempotency_scope: IdempotencyScope = "run",
     idempotency_retention: Duration = RETENTION,
+    record_arguments: RecordArguments | None = None,
 ) -> Any:
     """Make a durable task of a function, as `@task` or `@task(...)`.
 
@@ -281,6 +289,9 @@ def task(
     lost, the next one goes on, with the same `task_run().idempotency_key`. Another input is a Conflict. The result
     stands for `idempotency_retention` (10 years at most); after that the key begins anew.
 
+    `record_arguments` is how much of what it is called with its run's history shows: the first 256 bytes (`"preview"`),
+    all (`"full"`), or nothing (`"none"`), as for secrets. Without it its workflow says so.
+
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), if the name is not
     made of 1 to 64 letters, digits, `_` and `-`, or if an option makes no sense.
     """
@@ -304,6 +315,7 @@ def task(
         made.heartbeat_timeout = _heartbeat_seconds(made, heartbeat_timeout)
         made.idempotency_scope = _checked_scope(made, idempotency_scope)
         made.idempotency_retention = _retention_seconds(idempotency_retention)
+        made.record_arguments = None if record_arguments is None else checked_record(record_arguments)
         return made
 
     scope = local_scope(1)

@@ -26,6 +26,7 @@ from aiki.core.duration import Duration
 from aiki.core.errors import UsageError
 from aiki.core.frames import place
 from aiki.core.retry import NO_RETRY, Retry
+from aiki.definitions.arguments import RecordArguments, checked_record
 from aiki.definitions.call import Call
 from aiki.definitions.options import (
     NO_OPTIONS,
@@ -82,6 +83,8 @@ class Workflow(HasOptions, Generic[P, R]):
 
     parent_close: ParentClose = "cancel"
     """What becomes of a child when its parent ends."""
+    record_arguments: RecordArguments = "preview"
+    """How much is put on record of what its tasks and children are called with, unless a task says so itself."""
 
     def __init__(
         self,
@@ -272,6 +275,7 @@ def workflow(
     cancel_timeout: Duration | None = None,
     retry: Retry = NO_RETRY,
     retry_from: RetryFrom = "failure",
+    record_arguments: RecordArguments = "preview",
 ) -> WorkflowDecorator: ...
 def workflow(
     fn: Any = None,
@@ -284,6 +288,7 @@ def workflow(
     cancel_timeout: Duration | None = None,
     retry: Retry = NO_RETRY,
     retry_from: RetryFrom = "failure",
+    record_arguments: RecordArguments = "preview",
 ) -> Any:
     """Make a workflow of an `async def` whose first parameter is the WorkflowRun, as `@workflow` or `@workflow(...)`.
 
@@ -308,6 +313,8 @@ def workflow(
     one; not if tasks or children were completed since, which took back or went on from what would be done again. From
     the start all of it is done again, under other idempotency keys. `raise Fatal(...)` ends it, `raise RetryAfter(...)`
     says when to go on; `run.attempt` counts.
+    `record_arguments` is how much of what its tasks and children are called with its history shows: the first 256 bytes
+    (`"preview"`), all (`"full"`, of children the same preview), or nothing (`"none"`); tasks may say otherwise.
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), the name is not
     made of 1 to 64 letters, digits, `_` and `-`, the version is no text of 1 to 32 of letters, digits, `_ . + -`, two
     of the events have one name, a timeout is no duration, or a retry is none.
@@ -318,7 +325,7 @@ def workflow(
         if not inspect.iscoroutinefunction(function):
             raise UsageError(f"workflow {made_name!r}: {place(function)} must be an `async def`")
         _check_run_parameter(made_name, function, scope)
-        return Workflow(
+        made: Workflow[Any, Any] = Workflow(
             function,
             name=made_name,
             version=checked_version(made_name, version),
@@ -328,6 +335,8 @@ def workflow(
             retry_from=checked_from(retry_from),
             scope=scope,
         )
+        made.record_arguments = checked_record(record_arguments)
+        return made
 
     # Linters move imports of types that only annotate under `if TYPE_CHECKING:`, this one too; we know it anyway.
     scope = {"WorkflowRun": WorkflowRun, **(local_scope(1) or {})}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiki.core.errors import AikiError
 from aiki.execution.body import Body
+from aiki.execution.called import Called
 from aiki.execution.cancelling import Tries
 from aiki.execution.journal import Journal
 from aiki.execution.kinds.labels import since
@@ -52,7 +53,10 @@ def begin(
     history, given_up = reading.history()
     attempts.know(reading.tries, given_up)
     arrivals.know_ends(reading.ends)
-    body, run = _make_body(claimed, history, reading.labels(), arrivals=arrivals, tries=attempts, outbox=outbox)
+    called = Called(workflow.record_arguments, arrivals.room)
+    body, run = _make_body(
+        claimed, history, reading.labels(), arrivals=arrivals, tries=attempts, outbox=outbox, called=called
+    )
     try:
         # Inside of its loop: what a decorator does before it has a coroutine is the body's too.
         with body.loop.stepping:
@@ -71,6 +75,7 @@ def _make_body(
     arrivals: Arrivals,
     tries: Tries,
     outbox: Outbox,
+    called: Called,
 ) -> tuple[Body, WorkflowRun]:
     """Return the body of a claim whose journal says this, and its run. What it delivers goes to `outbox`.
 
@@ -83,6 +88,7 @@ def _make_body(
         claimed=claimed,
         arrivals=arrivals,
         tries=tries,
+        called=called,
         on_entry=outbox.add,
         on_ask=outbox.ask,
         on_labels=outbox.label,

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from aiki.execution.arrivals import Arrivals
+    from aiki.execution.called import Called
     from aiki.execution.cancelling import Tries
     from aiki.execution.journal import Journal
     from aiki.execution.kind import A, Arriving, DurableCall, Waited
@@ -84,6 +85,7 @@ class Body:
         claimed: Claimed,
         arrivals: Arrivals,
         tries: Tries,
+        called: Called,
         on_entry: Callable[[Entry], None],
         on_ask: Callable[[TimerAsk], None],
         on_labels: Callable[[Mapping[str, str]], None],
@@ -107,7 +109,7 @@ class Body:
         self._on_labels = on_labels
         self._main: Task[Any] | None = None
         self._shown: Raw | None = None
-        self._calls = CallTable(self.loop)
+        self._calls = CallTable(self.loop, called)
         self._arrivals = arrivals
         self._cancelling = Cancelling(tries, self._interrupt)
         self._deliveries = Deliveries(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from aiki.execution.arrivals import Arrivals
+    from aiki.execution.called import Called
     from aiki.execution.family import Family
     from aiki.execution.loop import RunLoop
 
@@ -28,10 +29,24 @@ if TYPE_CHECKING:
 class CallTable:
     """All calls of one run by key."""
 
-    __slots__ = ("_counts", "_loop", "_shared", "_spare", "abandoned", "family", "gone", "held", "open", "waiting")
+    __slots__ = (
+        "_counts",
+        "_loop",
+        "_shared",
+        "_spare",
+        "abandoned",
+        "called",
+        "family",
+        "gone",
+        "held",
+        "open",
+        "waiting",
+    )
 
-    def __init__(self, loop: RunLoop) -> None:
+    def __init__(self, loop: RunLoop, called: Called) -> None:
         self._loop = loop
+        self.called = called
+        """How much of what calls are made with people are told."""
         self.open: dict[str, DurableCall[Any]] = {}
         self.held: dict[str, DurableCall[Any]] = {}
         """Those of the open ones that nobody has let go yet, in the order in which they were asked for."""
@@ -58,16 +73,16 @@ class CallTable:
         """
         key, conflict, form = kind.key(ask)
         if conflict is not None:
-            made = DurableCall(kind, key, ask, form, now, delivered)
+            made = DurableCall(kind, key, ask, form, now, delivered, self.called)
             return self._join(made) if conflict is joined else self._share(made, conflict)
         key = self.number(key)
-        call = self.open[key] = DurableCall(kind, key, ask, form, now, delivered)
+        call = self.open[key] = DurableCall(kind, key, ask, form, now, delivered, self.called)
         return call
 
     def hold(self, kind: Waited[A], ask: A, now: int, delivered: int) -> DurableCall[A]:
         """Return a new call that nobody waits for. Raises PayloadError if what it is asked with does not fit."""
         key, _, form = kind.key(ask)
-        return DurableCall(kind, self.number(key), ask, form, now, delivered)
+        return DurableCall(kind, self.number(key), ask, form, now, delivered, self.called)
 
     def number(self, common: str) -> str:
         """Return the key of the next call whose keys have this in common."""

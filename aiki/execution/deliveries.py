@@ -56,7 +56,17 @@ class Deliveries:
     """The deliveries of one body. What is delivered for the first time goes to `on_entry`, which makes it durable."""
 
     __slots__ = (
-        *("_arrivals", "_calls", "_cancelling", "_cuts", "_decided", "_loop", "_not_before", "_on_ask", "_on_entry"),
+        *(
+            "_arrivals",
+            "_calls",
+            "_cancelling",
+            "_cuts",
+            "_decided",
+            "_loop",
+            "_not_before",
+            "_on_ask",
+            "_on_entry",
+        ),
         "_since_rest",
         *("asked", "delivered_bytes", "fires", "journal", "live", "outcomes"),
     )
@@ -149,8 +159,8 @@ class Deliveries:
         family, loop = self._calls.family, self._loop
         if family is not None and family.held:
             turns = self._since_rest if loop.ready else None
-            for count, value in family.let_go(most):
-                self._record(started(count, value, loop.now_us, turns, loop.delivered))
+            for calls, value in family.let_go(most):
+                self._record(started(calls, value, loop.now_us, turns, loop.delivered, self._calls.called))
                 turns = None if turns is None else 0
 
     def end(self) -> None:
@@ -327,7 +337,7 @@ class Deliveries:
             at, call, ok, value = outcomes.popleft()
             if calls.open.get(call.key) is call:
                 takes = self._arrivals.take_words(call.key) if self._arrivals.words else ()
-                self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked, takes))
+                self._record(call.entry(ok, value, max(at, loop.now_us), turns, takes))
                 calls.close(call, ok, value)
                 return True
         return False
@@ -355,7 +365,7 @@ class Deliveries:
         elif outcomes:
             at, call, ok, value = outcomes.popleft()
             takes = self._arrivals.take_words(call.key) if self._arrivals.words else ()
-            self._record(Entry(call.key, ok, Raw(value), max(at, loop.now_us), turns, call.asked, takes))
+            self._record(call.entry(ok, value, max(at, loop.now_us), turns, takes))
             self._settle(call, ok, value)
         elif cancelling.tries.may_be_left(now) and not self._holds_cancel():
             self._record(interrupted(max(now, loop.now_us), turns, loop.delivered))
@@ -393,7 +403,7 @@ class Deliveries:
         arrival, timer = woken
         numbers = self._arrivals.take_wakes(arrival)
         at = max(arrival.at, self._loop.now_us)
-        self._record(Entry(timer.key, True, NULL, at, turns, timer.asked, numbers))
+        self._record(Entry(timer.key, True, NULL, at, turns, timer.asked, numbers, timer.began_us))
         self._loop.fire(timer)
 
     def _take(self, answer: Answer, turns: int | None) -> None:
@@ -402,14 +412,15 @@ class Deliveries:
         numbers = tuple(arrival.number for arrival in taken)
         at = max(answer.at, self._loop.now_us)
         self._arrivals.consume(taken)
-        self._record(Entry(call.key, ok, Raw(value), at, turns, call.asked, numbers))
+        self._record(call.entry(ok, value, at, turns, numbers))
         answer.kind.took(call, ok, value, self._calls.family)
         self._settle(call, ok, value)
 
     def _deliver_timer(self, timer: Timer, turns: int | None, now: int) -> bool:
         """Deliver a timer that is due, or ask; tell whether it was delivered."""
         asked = self._calls.open[timer.key].asked if timer.is_timeout else timer.asked
-        entry = Entry(timer.key, not timer.is_timeout, NULL, max(timer.when_us, self._loop.now_us), turns, asked)
+        at = max(timer.when_us, self._loop.now_us)
+        entry = Entry(timer.key, not timer.is_timeout, NULL, at, turns, asked, (), timer.began_us)
         if not self._calls.is_waiting:
             self._record(entry)
             self._fire(timer, entry)

@@ -117,8 +117,8 @@ class Family:
             del self.held[key]
             self._unborn.discard(id)
 
-    def let_go(self, most: int | None) -> Iterator[tuple[int, Raw]]:
-        """Let what is held go, the first `most` of it; yield how many are in each entry, and its value."""
+    def let_go(self, most: int | None) -> Iterator[tuple[list[DurableCall[Start]], Raw]]:
+        """Let what is held go, the first `most` of it; yield those that are in each entry, and its value."""
         going = list(islice(self.held, most))
         for keys in parts(going, _weight, payload_bytes(self._arrivals.room())):
             calls = [self.held.pop(key) for key in keys]
@@ -127,7 +127,7 @@ class Family:
                 self._unborn.discard(made)
                 self.sent.append(op_of(call))
                 self.sent += self._behind.pop(made, ())
-            yield len(calls), Raw(encode([(call.key, call.ask.id, call.asked) for call in calls]))
+            yield calls, Raw(encode([(call.key, call.ask.id, call.asked) for call in calls]))
 
     def holds(self, op: SendOp | StopOp) -> bool:
         """Tell whether this is for a child whose start is held: then it goes right behind that."""

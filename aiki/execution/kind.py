@@ -14,18 +14,20 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from msgspec import Raw
+
 from aiki.execution.cuts import Cut, mark
 from aiki.inside.durable import Ask
+from aiki.wire.messages import NULL, Entry
 
 if TYPE_CHECKING:
-    from msgspec import Raw
-
     from aiki.definitions.task import TaskAsk
     from aiki.execution.arrivals import Arrivals
+    from aiki.execution.called import Called
     from aiki.execution.loop import RunLoop
     from aiki.execution.timers import Timer
     from aiki.inside.kin import Kin, Start
-    from aiki.wire.messages import Arrival, Entry, SendOp, StartOp, StopOp
+    from aiki.wire.messages import Arrival, SendOp, StartOp, StopOp
 
 A = TypeVar("A", bound=Ask[Any])
 A_contra = TypeVar("A_contra", bound=Ask[Any], contravariant=True)
@@ -37,11 +39,26 @@ class DurableCall(Generic[A]):
     """One call that a body waits for: open until its outcome is delivered, or until nobody waits for it any more."""
 
     __slots__ = (
-        *("answered_at", "ask", "asked", "asked_at", "child", "form", "futures", "key", "kind", "outcome", "place"),
-        *("since", "timer"),
+        *(
+            "answered_at",
+            "ask",
+            "asked",
+            "asked_at",
+            "called",
+            "child",
+            "form",
+            "futures",
+            "key",
+            "kind",
+            "outcome",
+            "place",
+        ),
+        *("since", "started_at", "timer"),
     )
 
-    def __init__(self, kind: Waited[A], key: str, ask: A, form: bytes, asked_at: int, asked: int) -> None:
+    def __init__(
+        self, kind: Waited[A], key: str, ask: A, form: bytes, asked_at: int, asked: int, called: Called
+    ) -> None:
         self.kind = kind
         self.key = key
         self.ask = ask
@@ -53,6 +70,10 @@ class DurableCall(Generic[A]):
         """From when what bounds it counts: a retry moves that, as it does the run's time."""
         self.asked = asked
         """How many entries had been delivered by then."""
+        self.started_at: int | None = asked_at
+        """What is told people of when it began; of a task the try does whose outcome it has."""
+        self.called = called
+        """How much of what it was asked with people are told."""
         self.timer: Timer | None = None
         """What ends its wait, if it has a timeout of its own."""
         self.child: str | None = None
@@ -64,6 +85,16 @@ class DurableCall(Generic[A]):
         """The number of the delivery of its outcome, from 1."""
         self.answered_at = 0
         """The time of that."""
+
+    def entry(self, ok: bool, value: bytes | Raw, at: int, turns: int | None, takes: tuple[int, ...] = ()) -> Entry:
+        """Return its entry, with what people are told of the call."""
+        told = self.kind.arguments(self, len(value))
+        return Entry(self.key, ok, Raw(value), at, turns, self.asked, takes, self.started_at, told)
+
+    def words(self) -> str:
+        """Return what it was asked with, for a line of a diff; nothing of what is not to be told."""
+        is_told = self.kind.arguments(self, 0) != NULL
+        return f" with {shown(self.form)}" if is_told else ""
 
     def answer(self, ok: bool, value: bytes | Raw) -> None:
         """Hand the recorded outcome to everybody who waits, each with a copy of its own."""
@@ -241,6 +272,10 @@ class Waited(Kind[A, Any], Protocol[A]):
 
     def abandon(self, call: DurableCall[A], outside: Outside) -> None:
         """Take back what `start` did: nobody waits any more."""
+        ...
+
+    def arguments(self, call: DurableCall[A], beside: int, /) -> Raw:
+        """Return what is put on record of what the call was made with; its outcome has `beside` bytes."""
         ...
 
     def settle(self, call: DurableCall[A], future: Future[Any], ok: bool, value: bytes | Raw) -> None:

@@ -59,6 +59,11 @@ class Timer(asyncio.TimerHandle):
         self.reaches += by_us / SECOND
 
     @property
+    def began_us(self) -> int:
+        """Since when it runs: it began later if it was moved."""
+        return self.when_us - self.length_us
+
+    @property
     def is_sleep(self) -> bool:
         """Whether somebody just waits for it, as `asyncio.sleep` does; it is no deadline of anything."""
         return getattr(self._callback, "__name__", "") == _SLEPT  # type: ignore[attr-defined]  # asyncio's own slot

@@ -1,6 +1,7 @@
-"""Own what the manifest says of workflows by name: the timeouts and retries of their runs, before those they declare.
+"""Own what the manifest says of workflows by name: how their runs are bounded, retried and recorded.
 
-A worker registers them so, and who enqueues by name has them; `.options(...)` come before both.
+It comes before what they declare. A worker registers them so, and who enqueues by name has them; `.options(...)` come
+before both.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from aiki.core.errors import ConfigError, UsageError
 from aiki.core.retry import Retry
+from aiki.definitions.arguments import RECORD_ARGUMENTS, RecordArguments, checked_record
 from aiki.definitions.options import RunOptions, check_options
 from aiki.definitions.own_retry import RetryFrom, checked_from
 from aiki.definitions.workflow import Workflow
@@ -33,6 +35,7 @@ class Override:
     """In microseconds."""
     retry: Retry | None = None
     retry_from: RetryFrom | None = None
+    record_arguments: RecordArguments | None = None
 
 
 Overrides = Mapping[str, Override]
@@ -57,17 +60,23 @@ def apply(overrides: Overrides, workflows: Iterable[Workflow[..., Any]], *, file
         workflow.declare(made)
         workflow.retry = given.retry or workflow.retry
         workflow.retry_from = given.retry_from or workflow.retry_from
+        workflow.record_arguments = given.record_arguments or workflow.record_arguments
 
 
 def _override(node: Node) -> Override:
-    override = Fields(node, *_TIMEOUTS, "retry", "retry_from", what="a workflow's settings")
+    override = Fields(node, *_TIMEOUTS, "retry", "retry_from", "record_arguments", what="a workflow's settings")
     given = {name: override.optional(name, fields.microseconds) for name in _TIMEOUTS}
     return Override(
         {name: value for name, value in given.items() if value is not None},
         override.optional("retry", retry),
         override.optional("retry_from", _retry_from),
+        override.optional("record_arguments", _record_arguments),
     )
 
 
 def _retry_from(node: Node) -> RetryFrom:
     return checked_from(fields.choice("failure", "start")(node))
+
+
+def _record_arguments(node: Node) -> RecordArguments:
+    return checked_record(fields.choice(*RECORD_ARGUMENTS)(node))

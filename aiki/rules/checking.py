@@ -72,6 +72,7 @@ ANSWER_VERSION: Final = "8"
 END_VERSION: Final = "9"
 """The version in the ids by which the ends of children are known to their parents."""
 _VERSION_AT: Final = 14
+_PLAIN_BYTES: Final = 2_000
 _ENTRY_KEY_CHARS: Final = 1024
 _INDEXED_BYTES: Final = 2048
 """A key that stands in an index: Postgres takes 2,704 bytes there, with the other columns."""
@@ -321,22 +322,34 @@ def _check_entries(entries: Sequence[Entry], room: int) -> None:
     for entry in entries:
         raw = bytes(entry.value)
         # Plain and short is the common case: one look, no call.
-        if len(raw) > 2_000 or not raw.isascii() or not raw:
+        if len(raw) > _PLAIN_BYTES or not raw.isascii() or not raw:
             around = _AROUND_BYTES if entry.takes else 0
             levels = NESTING + _AROUND_LEVELS if entry.takes else NESTING
             check_payload(raw, what=f"the outcome of {entry.key[:100]!r}", room=room, around=around, levels=levels)
-        if not 0 <= entry.at <= MICROSECONDS_MAX or not is_text(entry.key, chars=_ENTRY_KEY_CHARS):
-            raise PayloadError(f"entry {entry.key[:100]!r} has a bad key or time")
-        if entry.turns is not None and entry.turns not in _INTS:
-            raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of turns")
-        if entry.asked not in _INTS:
-            raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of the delivery before it was asked")
+        told = bytes(entry.arguments)
+        if len(told) > _PLAIN_BYTES or not told.isascii():
+            _check_told(entry, told, room)
+        if not (0 <= entry.at <= MICROSECONDS_MAX and 0 <= (entry.started or 0) <= MICROSECONDS_MAX):
+            raise PayloadError(f"entry {entry.key[:100]!r} has a time out of range")
+        if not is_text(entry.key, chars=_ENTRY_KEY_CHARS):
+            raise PayloadError(f"entry {entry.key[:100]!r} has a bad key")
+        if (entry.turns is not None and entry.turns not in _INTS) or entry.asked not in _INTS:
+            raise PayloadError(f"entry {entry.key[:100]!r} has a bad number of turns, or of the delivery before it")
         if entry.takes:
             taken += entry.takes
             if len(taken) > UNIT_TAKES or not all(number in _NUMBERS for number in entry.takes):
                 raise PayloadError(f"entry {entry.key[:100]!r} takes too many arrivals, or such of bad numbers")
     if len(taken) > 1 and len(set(taken)) < len(taken):
         raise PayloadError("a unit takes one arrival twice")
+
+
+def _check_told(one: Entry | Attempt, raw: bytes, room: int) -> None:
+    """Raise PayloadError if what a call was made with cannot be told to people later."""
+    what = f"what {one.key[:100]!r} was called with"
+    check_payload(raw, what=what, room=room)
+    outcome = one.value if isinstance(one, Entry) else one.error
+    if not packing.fits_beside(len(raw), len(outcome), room=room):
+        raise PayloadError(f"{what} has {len(raw):,} bytes, and fits no message with its outcome")
 
 
 def check_send(event: Sent | SendOp, *, room: int) -> None:
@@ -371,6 +384,9 @@ def _check_attempt(attempt: Attempt, room: int) -> None:
         raise PayloadError(f"{name} is next due out of range")
     if raw := bytes(attempt.error):
         check_payload(raw, what=f"the error of {attempt.key[:100]!r}", room=room)
+    _check_told(attempt, bytes(attempt.arguments), room)
+    if attempt.started is not None and not 0 <= attempt.started <= MICROSECONDS_MAX:
+        raise PayloadError(f"{name} has begun out of range")
     if attempt.details != NULL:
         _check_said(attempt, room)
     if attempt.details_at is not None and not 0 <= attempt.details_at <= MICROSECONDS_MAX:

@@ -127,8 +127,8 @@ def told(unit: Unit, recorded: Recorded) -> Unit:
 def stands(unit: Unit, journal: Sequence[Entry], tries: Tries) -> bool:
     """Tell whether all entries and tries of a unit are on record just as it says.
 
-    What an entry took was marked in the inbox with it: a journal need not say so. Of a generation that was left nothing
-    need be there any more: how its last claim has ended is known, and says enough.
+    What an entry took was marked in the inbox with it: a journal need not say so, nor what is for people alone. Of a
+    generation that was left nothing need be there any more: how its last claim has ended is known, and says enough.
     """
     if leaves_generation(unit):
         return True
@@ -157,7 +157,9 @@ def tried(known: Attempt | None, new: Attempt) -> Attempt:
         return new if known is None else known
     made = new if not is_under_way(new) else known
     said = new if _said_at(new) > _said_at(known) else known
-    return structs.replace(made, details=said.details, details_at=said.details_at)
+    started = known.started if new.started is None else new.started
+    arguments = new.arguments if known.arguments == NULL else known.arguments
+    return structs.replace(made, details=said.details, details_at=said.details_at, started=started, arguments=arguments)
 
 
 def is_start(attempt: Attempt) -> bool:
@@ -182,7 +184,7 @@ def _said_at(attempt: Attempt) -> int:
 
 
 def _bare(entry: Entry) -> Entry:
-    return structs.replace(entry, takes=()) if entry.takes else entry
+    return structs.replace(entry, takes=(), started=None, arguments=NULL)
 
 
 def _says(known: Attempt, repeat: Attempt) -> bool:

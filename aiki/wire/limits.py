@@ -17,6 +17,8 @@ ERROR_BYTES: Final = 16 * 1024
 """An error with its traceback, as JSON; longer tracebacks lose their middle."""
 DETAILS_BYTES: Final = 16 * 1024
 """What a heartbeat says for the next attempt, as JSON."""
+PREVIEW_BYTES: Final = 256
+"""What is recorded of the arguments of a call, unless all of them are: the beginning of their JSON."""
 PROGRESS_CHARS: Final = 200
 """What a task says of its progress to people; more is cut off."""
 SAID_BYTES: Final = DETAILS_BYTES + 2 * 1024

@@ -21,7 +21,7 @@ from aiki.core.errors import ConfigError, PayloadError
 from aiki.core.states import Move
 from aiki.wire import weights
 from aiki.wire.limits import MESSAGE_BYTES, PAYLOAD_BYTES, UNIT_ITEMS
-from aiki.wire.messages import NONE, Entry, KeyAsk, OpenSession, Route, Unit
+from aiki.wire.messages import NONE, NULL, Entry, KeyAsk, OpenSession, Route, Unit
 from aiki.wire.schema import OBJECTS
 
 Item = TypeVar("Item")
@@ -66,6 +66,11 @@ def payload_misfit(size: int, what: str, *, room: int) -> PayloadError | None:
         f"{what} has {size:,} bytes, more than the {limit:,} that the NATS server's max_payload of {room:,} leaves it",
         hint=_REMEDY,
     )
+
+
+def fits_beside(size: int, beside: int, *, room: int) -> bool:
+    """Tell whether `size` bytes that are for people alone fit a message with an outcome of `beside` bytes."""
+    return size <= payload_bytes(room) and size + beside <= room - ENVELOPE_BYTES
 
 
 def check_server(max_payload: int) -> None:
@@ -144,7 +149,8 @@ def cut(unit: Unit, room: int) -> list[Unit]:
     A crash between two of them leaves a part of what came about, as it would between two units: what it starts first,
     so that none of its entries knows of a run that there is not, then the entries in their order, each with what
     becomes of its key by it, then the tries, then what it sends and stops, its labels, and what it wants of other keys;
-    its timer is asked, or the claim given up, last. The entry of a retry goes with the end that it belongs to.
+    its timer is asked, or the claim given up, last. The entry of a retry goes with the end that it belongs to. What was
+    recorded for people alone is left out where there is no room for it.
     """
     base, count = unit.base, len(unit.entries)
     if unit.end is not None and unit.end.move is Move.AGAIN and not unit.end.anew:
@@ -155,7 +161,9 @@ def cut(unit: Unit, room: int) -> list[Unit]:
         for starts in parts(unit.starts, weights.of_run, room, UNIT_ITEMS)
     ]
     settled = {ask.call: ask for ask in unit.keys if ask.want == "done"}
-    for entries in parts(unit.entries[:count], partial(_of_settled, settled=settled), room, UNIT_ITEMS):
+    weigh = partial(_of_settled, settled=settled)
+    kept = [entry if weigh(entry) <= room else replace(entry, arguments=NULL) for entry in unit.entries]
+    for entries in parts(kept[:count], weigh, room, UNIT_ITEMS):
         keys = [settled.pop(entry.key) for entry in entries if entry.key in settled]
         found.append(Unit(unit.fence, base, list(entries), [], None, keys=keys))
         base += len(entries)
@@ -179,7 +187,7 @@ def cut(unit: Unit, room: int) -> list[Unit]:
     if unit.timer is not None:
         found.append(Unit(unit.fence, base, [], [], None, [], unit.timer))
     if unit.end is not None:
-        found.append(Unit(unit.fence, base, unit.entries[count:], [], unit.end))
+        found.append(Unit(unit.fence, base, kept[count:], [], unit.end))
     return found
 
 

@@ -51,8 +51,9 @@ _TEXT_BYTES: Final = 6
 _RUN_BYTES: Final = 768
 """A run beside its input, key and labels; and the reply to it, should it be refused."""
 _STATUS_BYTES: Final = 640
-_ITEM_BYTES: Final = 256
-_ENTRY_BYTES: Final = 80
+_ITEM_BYTES: Final = 320
+_ENTRY_BYTES: Final = 96
+_ATTEMPT_BYTES: Final = 112
 _TAKEN_BYTES: Final = 20
 """The number of an arrival."""
 _ARRIVAL_BYTES: Final = 128
@@ -120,12 +121,13 @@ def of_status(run: RunStatus) -> int:
 
 def of_entry(entry: Entry) -> int:
     """Return the weight of a journal entry."""
-    return _ENTRY_BYTES + of_text(entry.key) + len(entry.value) + _TAKEN_BYTES * len(entry.takes)
+    taken = _TAKEN_BYTES * len(entry.takes)
+    return _ENTRY_BYTES + of_text(entry.key) + len(entry.value) + taken + len(entry.arguments)
 
 
 def of_attempt(attempt: Attempt) -> int:
     """Return the weight of a try that was not final."""
-    return _ENTRY_BYTES + of_text(attempt.key) + len(attempt.error) + len(attempt.details)
+    return _ATTEMPT_BYTES + of_text(attempt.key) + len(attempt.error) + len(attempt.details) + len(attempt.arguments)
 
 
 def of_end(end: End | None) -> int:
@@ -160,7 +162,8 @@ def of_unit(unit: Unit) -> int:
     """Return the weight of what a claim writes at a time."""
     weight = UNIT_BYTES
     for entry in unit.entries:  # as `of_entry`: a call less on the hot path
-        weight += _ENTRY_BYTES + _TEXT_BYTES * len(entry.key) + len(entry.value) + _TAKEN_BYTES * len(entry.takes)
+        weight += _ENTRY_BYTES + _TEXT_BYTES * len(entry.key) + len(entry.value) + len(entry.arguments)
+        weight += _TAKEN_BYTES * len(entry.takes)
     for attempt in unit.attempts:
         weight += of_attempt(attempt)
     if unit.end is not None:
@@ -182,7 +185,8 @@ def of_unit(unit: Unit) -> int:
 
 def of_item(item: HistoryItem) -> int:
     """Return the weight of one line of a run's story."""
-    return _ITEM_BYTES + of_text(item.reason) + of_text(item.actor) + of_text(item.key) + len(item.value)
+    told = of_text(item.reason) + of_text(item.actor) + of_text(item.key) + of_text(item.worker)
+    return _ITEM_BYTES + told + len(item.value) + len(item.arguments)
 
 
 def of_code_change(change: CodeChange) -> int:

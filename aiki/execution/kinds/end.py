@@ -23,7 +23,7 @@ from aiki.execution.cuts import Cut, mark_error
 from aiki.execution.kind import A, Asker, DurableCall, Outside, Parent, Taken, joined, shown
 from aiki.inside.kin import EndOf, EndOfAll, Kin
 from aiki.wire.codec import decoder, encode
-from aiki.wire.messages import Arrival, ChildEnd, Entry, Failure
+from aiki.wire.messages import NULL, Arrival, ChildEnd, Entry, Failure
 
 EndCall: TypeAlias = DurableCall[EndOf]
 AllCall: TypeAlias = DurableCall[EndOfAll]
@@ -47,6 +47,10 @@ class _Ends(Generic[A]):
 
     def abandon(self, call: DurableCall[A], outside: Outside) -> None:
         """Do nothing: what comes stays unread for the next wait."""
+
+    def arguments(self, call: DurableCall[A], beside: int, /) -> Raw:
+        """Return nothing: what a child was called with is told of its start."""
+        return NULL
 
     def timeout(self, ask: A, /) -> None:
         """Return None: it has no end of its own."""

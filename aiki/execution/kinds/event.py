@@ -22,7 +22,7 @@ from aiki.execution.kinds.apart import Apart
 from aiki.inside.asks import Wait
 from aiki.inside.event import Message
 from aiki.wire.codec import decoder, encode
-from aiki.wire.messages import Arrival, Entry
+from aiki.wire.messages import NULL, Arrival, Entry
 from aiki.wire.packing import payload_bytes
 
 WaitCall: TypeAlias = DurableCall[Wait[Any]]
@@ -59,6 +59,10 @@ class Events(Apart[Wait[Any]]):
 
     def abandon(self, call: WaitCall, outside: Outside) -> None:
         """Do nothing: what comes stays unread for the next wait."""
+
+    def arguments(self, call: WaitCall, beside: int, /) -> Raw:
+        """Return nothing: its key says which event it is."""
+        return NULL
 
     def settle(self, call: WaitCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
         """Resolve with what came, or EventTimeout. What does not fit its event's type raises at the caller."""

@@ -64,6 +64,10 @@ class Sends(Op[Send]):
             value = Raw(bound.encoded)
             outside.send(SendOp(ask.id, ask.run_id, bound.event.name, value, key, key and bound.digest))
 
+    def arguments(self, call: SendCall, beside: int, /) -> Raw:
+        """Return what the event carries."""
+        return call.called.of(call.ask.bound.form, beside)
+
     def settle(self, call: SendCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
         """Resolve with nothing, or SendFailed."""
         if ok:
@@ -73,7 +77,7 @@ class Sends(Op[Send]):
 
     def asked(self, call: SendCall, /) -> str:
         """Return the event, its key, and whom it is sent to with what."""
-        return f"send of event {call.ask.bound.event.name} [{call.key}] with {shown(call.form)}"
+        return f"send of event {call.ask.bound.event.name} [{call.key}]{call.words()}"
 
     def take(self, call: SendCall, arrived: list[Arrival], room: int, /) -> Taken:
         """Take the outcome."""

@@ -8,13 +8,14 @@ even when they have been pruned. With a key there is an outcome, which is an arr
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
 from msgspec import Raw
 
 from aiki.core import keys
 from aiki.core.errors import Conflict, UsageError
+from aiki.execution.called import Called
 from aiki.execution.family import id_of, op_of, read_starts
 from aiki.execution.kind import Asker, Cancellable, DurableCall, Outside, Parent, Taken, shown
 from aiki.execution.kinds.apart import Op
@@ -60,6 +61,10 @@ class Starts(Op[Start]):
         if outside.arrivals.outcome(id_of(call)) is None:
             outside.send(op_of(call))
 
+    def arguments(self, call: StartCall, beside: int, /) -> Raw:
+        """Return the beginning of its input."""
+        return call.called.of_input(call.form)
+
     def settle(self, call: StartCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
         """Resolve with the child, which is one for all who share the key, or Conflict, or UsageError."""
         ask = call.ask
@@ -71,7 +76,7 @@ class Starts(Op[Start]):
 
     def asked(self, call: StartCall, /) -> str:
         """Return the workflow, the key and the input of the start."""
-        return f"start of workflow {call.ask.workflow} [{call.key}] with {shown(call.form)}"
+        return f"start of workflow {call.ask.workflow} [{call.key}]{call.words()}"
 
     def take(self, call: StartCall, arrived: list[Arrival], room: int, /) -> Taken:
         """Take the outcome."""
@@ -107,9 +112,10 @@ class StartLists:
         family.confirm(entry.value)
 
 
-def started(count: int, value: Raw, at: int, turns: int | None, asked: int) -> Entry:
+def started(calls: Sequence[StartCall], value: Raw, at: int, turns: int | None, asked: int, called: Called) -> Entry:
     """Return the entry of starts that are let go."""
-    return Entry(keys.named(keys.STARTS, str(count)), True, value, at, turns, asked)
+    told = called.of_inputs(call.form for call in calls)
+    return Entry(keys.named(keys.STARTS, str(len(calls))), True, value, at, turns, asked, (), None, told)
 
 
 def _conflict(ask: Start) -> Conflict:

@@ -16,7 +16,7 @@ from aiki.execution.kind import Asker, DurableCall, Outside, Taken, shown
 from aiki.execution.kinds.apart import Op
 from aiki.inside.kin import Stop
 from aiki.wire.codec import decoder, encode
-from aiki.wire.messages import Arrival, Entry, Outcome, StopOp
+from aiki.wire.messages import NULL, Arrival, Entry, Outcome, StopOp
 
 StopCall: TypeAlias = DurableCall[Stop]
 
@@ -50,6 +50,10 @@ class Stops(Op[Stop]):
         ask = call.ask
         if outside.arrivals.outcome(ask.id) is None:
             outside.send(StopOp(ask.id, ask.child.id, ask.reason))
+
+    def arguments(self, call: StopCall, beside: int, /) -> Raw:
+        """Return nothing: its key says which child it is for."""
+        return NULL
 
     def settle(self, call: StopCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
         """Resolve, or UsageError if the child is not the run's own; one that has ended already stays as it is."""

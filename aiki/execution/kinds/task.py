@@ -66,6 +66,10 @@ class Tasks:
         else:
             outside.give_up(call)
 
+    def arguments(self, call: TaskCall, beside: int, /) -> Raw:
+        """Return its input, as its task says, or else its workflow."""
+        return call.called.of(call.form, beside, call.ask.task.record_arguments)
+
     def settle(self, call: TaskCall, future: Future[Any], ok: bool, value: bytes | Raw) -> None:
         """Resolve with the result, or TaskFailed. A result that does not fit its type raises at the caller."""
         task = call.ask.task
@@ -81,7 +85,7 @@ class Tasks:
 
     def asked(self, call: TaskCall, /) -> str:
         """Return the task, the key and the input of the call."""
-        return f"task {call.ask.task.name} [{call.key}] with {shown(call.form)}"
+        return f"task {call.ask.task.name} [{call.key}]{call.words()}"
 
 
 def in_conflict(call: TaskCall, holder: str) -> Failure:

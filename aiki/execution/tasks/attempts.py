@@ -23,6 +23,7 @@ from aiki.core.errors import AikiError, PayloadError
 from aiki.core.failpoints import failpoint
 from aiki.core.moments import SECOND
 from aiki.core.words import failed_try
+from aiki.execution.called import preview
 from aiki.execution.failures import encode_failure
 from aiki.execution.lease import NotStarted
 from aiki.execution.tasks.child import Raised, raised
@@ -32,6 +33,7 @@ from aiki.execution.tasks.signs import Signs
 from aiki.execution.tasks.started import Started
 from aiki.execution.tasks.tries import Limit, TotalTimeout, start_try
 from aiki.inside.task_run import TaskRun, life_of
+from aiki.wire.limits import PREVIEW_BYTES
 from aiki.wire.messages import NULL, UNDER_WAY, Attempt, Claimed, Failure
 from aiki.wire.packing import PAYLOAD_BYTES_LEAST, payload_misfit
 
@@ -110,6 +112,7 @@ class Attempts:
         prior = self._prior.pop(call.key, None)
         before = self._given_up.get(call.key, 0) if self._given_up else 0
         number = max(before + 1, 1 if prior is None else _next_number(prior))
+        call.started_at = None
         started = self._started[call.key] = Started(self, call, number, self._outbox.added, before)
         if prior is not None and bytes(prior.details) != _NULL:
             started.said, started.said_at = bytes(prior.details), prior.details_at
@@ -289,8 +292,9 @@ class Attempts:
         del self._started[started.call.key]
 
     def _note(self, started: Started) -> None:
+        told = NULL if started.is_shown else self._told(started, 0)
         started.is_shown = True
-        self._outbox.add_attempt(started.row(UNDER_WAY, None, self._bench.now()))
+        self._outbox.add_attempt(started.row(UNDER_WAY, None, self._bench.now(), told))
 
     def _hush(self, started: Started) -> None:
         """Have a try that has ended without a failure say nothing any more: else it would be shown as running."""
@@ -298,12 +302,21 @@ class Attempts:
         now = max(self._bench.now(), (started.said_at or 0) + 1)
         self._outbox.add_attempt(Attempt(started.call.key, started.number, UNDER_WAY, None, NULL, now))
 
+    def _told(self, started: Started, beside: int) -> Raw:
+        """Return what is told of a try's arguments: all that are recorded with the first, else their beginning."""
+        call = started.call
+        told = call.kind.arguments(call, beside)
+        is_first = started.number == started.before + 1
+        return told if is_first or len(told) <= PREVIEW_BYTES else preview(call.form)
+
     def _retry_at(self, when: int, started: Started) -> None:
         self.has_retries = True
         self._retries.add(when, started)
 
     def _announce(self, started: Started) -> None:
-        self._outbox.add_attempt(Attempt(started.call.key, started.number, NULL))
+        row = Attempt(started.call.key, started.number, NULL, started=self._bench.now())
+        row.arguments = self._told(started, 0)
+        self._outbox.add_attempt(row)
         started.need = self._outbox.added
         started.announced = True
 
@@ -372,6 +385,7 @@ class Attempts:
             shared=bench.shared,
         )
         self.running += 1
+        call.started_at = now
         try:
             trying = start_try(started, run, bench, life=life, limit=limit)
         except AikiError as error:
@@ -398,7 +412,8 @@ class Attempts:
             self._give_up(started, known.failure)
             return
         next_at = now + round(delay * SECOND)
-        self._outbox.add_attempt(started.row(Raw(encode_failure(known.failure)), next_at, now))
+        failed = Raw(encode_failure(known.failure))
+        self._outbox.add_attempt(started.row(failed, next_at, now, self._told(started, len(failed))))
         started.number += 1
         started.is_shown = False
         started.need = self._outbox.added

@@ -93,9 +93,14 @@ class Started:
         """Take in that the body of a try has ended by now that was given up, or was too late."""
         self._tries.outlived(self)
 
-    def row(self, error: Raw, next_at: int | None, now: int) -> Attempt:
-        """Return its row beside the log, with what was said by `now`."""
+    def on_begin(self, now: int) -> None:
+        """Take in, in the thread of a try, when its body begins."""
+        self.call.started_at = now
+
+    def row(self, error: Raw, next_at: int | None, now: int, told: Raw) -> Attempt:
+        """Return its row beside the log, with what was said by `now`, and what is `told` of its arguments."""
         if self.signs.said is not self.said:
             self.said, self.said_at = self.signs.said, now
         said = NULL if self.said is None else Raw(self.said)
-        return Attempt(self.call.key, self.number, error, next_at, said, self.said_at)
+        call = self.call
+        return Attempt(call.key, self.number, error, next_at, said, self.said_at, call.started_at, told)

@@ -83,6 +83,10 @@ class Asker(Protocol):
         """Take in that the try has all that its body needs, and begins once `permit` is set."""
         ...
 
+    def on_begin(self, now: int) -> None:
+        """Take in when the body begins that has waited for its thread or child: in that thread."""
+        ...
+
     def on_end(self, result: bytes | BaseException) -> None:
         """Take in how it ended: the encoded result, or the exception."""
         ...
@@ -325,6 +329,7 @@ class ThreadTry:
             self._permit.wait()
         if not self._start.acquire(blocking=False):
             raise NotStarted
+        self._asker.on_begin(self._bench.now())
         if self._limit is not None or self._asker.call.ask.task.heartbeat_timeout is not None:
             self._tell_loop(self._watch)
 

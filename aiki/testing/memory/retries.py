@@ -21,6 +21,7 @@ from aiki.rules.standing import Standing
 from aiki.testing.memory import pasts
 from aiki.testing.memory.run import Deadline, Life, Link, Run
 from aiki.testing.memory.store import Store, Telling
+from aiki.testing.memory.story import entries_and_tries_held
 from aiki.wire.limits import FAMILY_ENTRIES, FAMILY_RUNS
 from aiki.wire.messages import Redone, Retry, RetryReply
 
@@ -195,7 +196,10 @@ def _copied(renewal: _Renewal, new_id: str, now: int) -> Life:
         for number, one in old.tries.items()
         if (is_start(one) or one.key == DETAILS) and one.key not in again
     }
+    workers, triers = entries_and_tries_held(renewal.run)
     return Life(
+        workers=workers,
+        triers=triers,
         journal=[*old.journal, retrying.entry(past, order, run_id=new_id, now=now)],
         tries=tries,
         made={number: old.made[number]._replace(epoch=0) for number in tries},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -15,7 +15,7 @@ from aiki.core.states import TERMINAL, State
 from aiki.rules.recording import is_start, is_under_way, tried, tries_of
 from aiki.rules.standing import Standing
 from aiki.testing.memory.inbox import RunInbox
-from aiki.wire.messages import NONE, Attempt, Entry, NewRun, RunOptions, Unit
+from aiki.wire.messages import NONE, NULL, Attempt, Entry, NewRun, RunOptions, Unit
 from aiki.wire.messages.options import ParentClose
 
 _RETRIES: Final = beginning(RETRY)
@@ -56,6 +56,10 @@ class Life:
     made: dict[TryKey, Made] = field(default_factory=dict)
     tasks: int = 0
     """Outcomes of tasks in the journal that count."""
+    workers: Sequence[str | None] = ()
+    """Whose the first entries are, which were copied: of the others the run's own story says it."""
+    triers: Mapping[TryKey, str | None] = field(default_factory=dict)
+    """Whose the tries are that were copied."""
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Add entries to the journal."""
@@ -64,9 +68,9 @@ class Life:
             self.tasks += is_task(entry.key)
 
     def told(self, after: int = 0, most: int | None = None) -> list[Entry]:
-        """Return entries as a worker is told of them: what they have taken the inbox alone says."""
+        """Return entries as a worker is told of them, without what the inbox or the story alone says."""
         entries = self.journal[after : None if most is None else after + most]
-        return [replace(entry, takes=()) if entry.takes else entry for entry in entries]
+        return [replace(entry, takes=(), started=None, arguments=NULL) for entry in entries]
 
     def note(self, unit: Unit, now: int) -> None:
         """Take in the tries of a unit: what went wrong stands, and of what was said the last."""
@@ -230,4 +234,5 @@ class Run:
 
 def _bare(attempt: Attempt) -> Attempt:
     """Return a try as a worker is told of it: that it failed, and not by what."""
-    return attempt if is_start(attempt) or is_under_way(attempt) else replace(attempt, error=_FAILED)
+    bare = replace(attempt, started=None, arguments=NULL)
+    return bare if is_start(attempt) or is_under_way(attempt) else replace(bare, error=_FAILED)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from aiki.core.errors import UsageError
@@ -16,7 +17,7 @@ from aiki.testing.memory.run import Life, Made, Run, TryKey
 from aiki.testing.memory.store import Store
 from aiki.wire import weights
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import NULL, Attempt, History, HistoryItem, HistoryReply
+from aiki.wire.messages import NULL, Attempt, Entry, History, HistoryItem, HistoryReply
 from aiki.wire.packing import page as page_of
 
 _CURSOR: Final = re.compile(r"-?[0-9]{1,9}\.-?[0-9]{1,9}\.-?[0-9]{1,9}\.[0-9]{1,9}")
@@ -48,7 +49,7 @@ def history(store: Store, request: History) -> HistoryReply:
     """Return a run's story from the cursor on, as much as fits. Raises UsageError and NotFound."""
     after = _place(request.cursor)
     run = store.find(request.id)
-    lines = sorted((line for line in _lines(run) if line[0] > after), key=lambda line: line[0])
+    lines = [line for line in _held(run) if line[0] > after]
     kept = page_of([item for _, item in lines[:_ITEMS]], weights.of_item, MESSAGE_BYTES)
     return HistoryReply(kept, ".".join(map(str, lines[len(kept) - 1][0])) if len(kept) < len(lines) else None)
 
@@ -59,6 +60,33 @@ def _place(cursor: str | None) -> Place:
     if not _CURSOR.fullmatch(cursor):
         raise UsageError("the cursor of a history is what an earlier page gave")
     return Place(*map(int, cursor.split(".")))
+
+
+def _held(run: Run) -> Iterator[tuple[Place, HistoryItem]]:
+    """Yield the lines in order, each outcome and try with its worker: that of the last claim in its generation."""
+    generation, worker = -1, None
+    for place, item in sorted(_lines(run), key=itemgetter(0)):
+        if place.generation != generation:
+            generation, worker = place.generation, None
+        if item.move == Move.CLAIM:
+            worker = item.actor
+        elif item.move in ("entry", "attempt"):
+            item.worker = item.worker or worker
+        yield place, item
+
+
+def entries_and_tries_held(run: Run) -> tuple[list[str | None], dict[TryKey, str | None]]:
+    """Return whose the entries are that a run's life has come to, and whose its tries."""
+    entries: list[str | None] = []
+    tries: dict[TryKey, str | None] = {}
+    for place, item in _held(run):
+        if place.generation != run.generation:
+            continue
+        if item.move == "entry":
+            entries.append(item.worker)
+        elif item.move == "attempt" and item.key is not None and item.attempt is not None:
+            tries[item.key, item.attempt] = item.worker
+    return entries, tries
 
 
 def _lines(run: Run) -> Iterator[tuple[Place, HistoryItem]]:
@@ -86,6 +114,8 @@ def _transitions(run: Run) -> Iterator[tuple[Place, HistoryItem]]:
 def _entries(life: Life, generation: int) -> Iterator[tuple[Place, HistoryItem]]:
     for seq, one in enumerate(life.journal, 1):
         item = HistoryItem(one.at, "entry", key=one.key, ok=one.ok, value=one.value, generation=generation)
+        _called(item, one)
+        item.worker = life.workers[seq - 1] if seq <= len(life.workers) else None
         yield Place(generation, seq, -1, 0), item
 
 
@@ -96,7 +126,9 @@ def _tries(run: Run, first: int) -> Iterator[tuple[Place, HistoryItem]]:
             nth += 1
             if not is_under_way(one := life.tries[number]):
                 turn = _TURNS * (made.epoch - life.epoch) + _TRY
-                yield Place(generation, made.length, turn, nth), _try(one, made.at, generation)
+                item = _try(one, made.at, generation)
+                item.worker = life.triers.get(number)
+                yield Place(generation, made.length, turn, nth), item
 
 
 def _told(made: tuple[TryKey, Made]) -> tuple[int, int, int, TryKey]:
@@ -109,7 +141,15 @@ def _try(one: Attempt, at: int, generation: int) -> HistoryItem:
     item = HistoryItem(at, "attempt", key=one.key, attempt=one.attempt, due_at=one.next_at, generation=generation)
     if one.error and one.error != NULL:
         item.value = one.error
+    _called(item, one)
     return item
+
+
+def _called(item: HistoryItem, one: Entry | Attempt) -> None:
+    """Have a line say when what it tells of began, and what was called with."""
+    item.started_at = one.started
+    if one.arguments != NULL:
+        item.arguments = one.arguments
 
 
 def _unread(run: Run) -> Iterator[tuple[Place, HistoryItem]]:

@@ -36,7 +36,8 @@ class Attempt(Struct, array_like=True):
     """A try of a task that was not final, or the start of an `at_most_once` task (`error` is NULL).
 
     `details` is what the task has last `Said`, as JSON, at `details_at`; NULL if nothing. What a try says while it runs
-    is its row, too, with UNDER_WAY for its error.
+    is its row, too, with UNDER_WAY for its error. `started` and `arguments` are as an `Entry`'s, and may stand in the
+    first of its rows alone.
     """
 
     key: Text
@@ -45,6 +46,8 @@ class Attempt(Struct, array_like=True):
     next_at: int | None = None
     details: Raw = NULL
     details_at: int | None = None
+    started: int | None = None
+    arguments: Raw = NULL
 
 
 class Request(Struct, Generic[R], omit_defaults=True):

@@ -246,6 +246,12 @@ class HistoryItem(Struct, omit_defaults=True):
     """Of a try: when the next one is due."""
     generation: int = 0
     """In which life of the run it happened; a `continue` is the last of one."""
+    started_at: int | None = None
+    """Of an outcome or a try: when it began, or was asked for if it is no task's."""
+    worker: str | None = None
+    """Of an outcome or a try: whose it is."""
+    arguments: Raw = NONE
+    """Of an outcome or a try: what was called with, as an `Entry` has it."""
 
 
 class HistoryReply(Struct, omit_defaults=True):

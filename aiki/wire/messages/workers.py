@@ -19,7 +19,7 @@ from aiki.wire.limits import (
     WHY_CHARS,
 )
 from aiki.wire.messages.arrivals import Arrival, SendOp, StartOp, StopOp
-from aiki.wire.messages.base import NONE, Attempt, Request, Text
+from aiki.wire.messages.base import NONE, NULL, Attempt, Request, Text
 from aiki.wire.messages.options import Fired
 from aiki.wire.messages.runs import Route
 from aiki.wire.messages.task_keys import KeyAnswer, KeyAsk
@@ -113,6 +113,9 @@ class Entry(Struct, array_like=True):
     `value` is the result, or a `Failure` where `ok` is false. `turns` is set if the outcome was let into a body that
     could still move (a spinning one): after so many handles. `asked` is the number of the delivery before its call was
     asked. `takes` are the numbers of the arrivals that it consumes.
+
+    What people look for does not come back to workers: when the try that came to this began, or else its call was
+    asked (`started`), and what that was made with (`arguments`), or a text that is the beginning of it.
     """
 
     key: Text
@@ -122,6 +125,8 @@ class Entry(Struct, array_like=True):
     turns: int | None = None
     asked: int = 0
     takes: Annotated[tuple[int, ...], Meta(max_length=UNREAD_EVENTS)] = ()
+    started: int | None = None
+    arguments: Raw = NULL
 
 
 class Failure(Struct, omit_defaults=True):

@@ -114,7 +114,10 @@ async def show(
 @app.command("history")
 @options.command
 async def history(session: Session, reference: Reference) -> Found:
-    """Show a run's story. TSV columns: at, event, state, key, ok, reason, actor, value."""
+    """Show a run's story.
+
+    TSV columns: at, move, state, key, ok, reason, actor, value, started_at, worker, arguments.
+    """
     from aiki_cli.view import story
     from aiki_cli.view.found import Lines
 

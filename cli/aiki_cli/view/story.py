@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiki.client.children import ChildNote
     from aiki.client.runs import HistoryEntry
 
-TSV_COLUMNS: Final = "at move state key ok reason actor value"
+TSV_COLUMNS: Final = "at move state key ok reason actor value started_at worker arguments"
 _MOVES: Final = {
     "started": "child",
     "found": "child found",
@@ -27,6 +27,8 @@ _MOVES: Final = {
     "ended": "child ended",
 }
 _CHILDREN: Final = 3
+_ARGUMENT_CHARS: Final = 40
+"""So that what it came to has room beside it: `-o json` has all of them."""
 _VALUE_CHARS: Final = 1_000
 """More than a screen is wide: what is beyond would only be cut."""
 
@@ -56,6 +58,10 @@ def to_object(entry: HistoryEntry) -> dict[str, Any]:
             for child in entry.children
         ],
         "generation": entry.generation,
+        "started_at": utc(entry.started_at),
+        "seconds": None if entry.took is None else entry.took.total_seconds(),
+        "worker": entry.worker,
+        "arguments": entry.arguments,
     }
 
 
@@ -78,12 +84,20 @@ def table(entries: Sequence[HistoryEntry]) -> RenderableType:
     """Return a story for people, one line each, however narrow the screen is."""
     from aiki_cli.view.drawing import columns
 
-    return columns([_words(entry) for entry in entries], ["AT", "MOVE", "STATE", "WHAT"], last_is_cut=True)
+    holder: str | None = None
+    lines: list[list[str]] = []
+    for entry in entries:
+        holder = entry.actor if entry.move == "claim" else holder
+        lines.append(_words(entry, holder))
+    return columns(lines, ["AT", "TOOK", "MOVE", "STATE", "WHAT"], last_is_cut=True)
 
 
-def _words(entry: HistoryEntry) -> list[str]:
+def _words(entry: HistoryEntry, holder: str | None) -> list[str]:
+    """Return the line's cells; whose it is, is said where the last claim does not."""
     moment = f"{local(entry.at):%H:%M:%S.%f}"[:-3]
-    return [moment, _move(entry), state_text(entry.state) if entry.state else "", _what(entry)]
+    took = "" if entry.took is None else span(entry.took)
+    other = "" if entry.worker in (None, holder) else f"  on {entry.worker}"
+    return [moment, took, _move(entry), state_text(entry.state) if entry.state else "", _what(entry) + other]
 
 
 def _move(entry: HistoryEntry) -> str:
@@ -118,7 +132,7 @@ def _what(entry: HistoryEntry) -> str:
         return f"attempt {attempt:,} begins" + (f" with {first}" if first else "")
     if entry.labels is not None:
         return ", ".join(f"{name}={now}" if now is not None else f"no {name}" for name, now in entry.labels.items())
-    name, actor = entry.task or entry.event or entry.key, f"by {entry.actor}" if entry.actor else None
+    name, actor = _called(entry), f"by {entry.actor}" if entry.actor else None
     parts = [name, _outcome(entry) if entry.event is None else _carried(entry), entry.reason, actor]
     if entry.move == "continue":
         parts.append(f"generation {entry.generation + 1:,} begins")
@@ -127,9 +141,24 @@ def _what(entry: HistoryEntry) -> str:
     return "  ".join(part for part in parts if part)
 
 
+def _called(entry: HistoryEntry) -> str | None:
+    """Return what was called, as it was."""
+    name = entry.task or entry.event or entry.key
+    return name if entry.arguments is None else f"{name}{_arguments(entry.arguments)}"
+
+
+def _arguments(arguments: Any) -> str:
+    """Return arguments as they stand in a call; of what is not named all."""
+    if not isinstance(arguments, dict):
+        return f"({shortened(arguments if isinstance(arguments, str) else to_json(arguments), _ARGUMENT_CHARS)})"
+    return f"({shortened(', '.join(f'{name}={to_json(value)}' for name, value in arguments.items()), _ARGUMENT_CHARS)})"
+
+
 def _children(entry: HistoryEntry) -> str:
     """Return whom a line tells of: the first few by name and id, of many only how many; and how they have ended."""
     told = [_child(child) for child in entry.children[:_CHILDREN]]
+    if entry.arguments is not None:
+        told[-1] += f" {_arguments(entry.arguments)}" if len(entry.children) == 1 else ""
     left = len(entry.children) - len(told)
     return ", ".join([*told, f"and {left:,} more"] if left else told)
 

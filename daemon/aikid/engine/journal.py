@@ -84,7 +84,13 @@ def _item(line: Line, room: int) -> HistoryItem:
         attempt=line.attempt,
         due_at=line.due_at,
         generation=0 if line.move == "event" else line.generation,
+        started_at=line.started_at,
+        worker=line.worker,
+        arguments=NONE if line.arguments is None else Raw(line.arguments),
     )
+    if weights.of_item(item) <= reply_room(room):
+        return item
+    item = replace(item, arguments=NONE)
     if weights.of_item(item) <= reply_room(room):
         return item
     return replace(item, value=NONE, reason=too_large("its value", len(item.value), room=room).message)

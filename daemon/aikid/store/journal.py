@@ -23,7 +23,8 @@ FROM aiki.runs r WHERE r.id = ANY(%b)
 # full.
 _FIRST_PAGES: Final = f"""
 SELECT run_id::text, key, ok, value, at_us, turns_taken, {ASKED.format("counted")} FROM (
-  SELECT j.*, t.place, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY t.place, j.seq) AS bytes
+  SELECT j.run_id, j.seq, j.ok, j.turns_taken, j.at_us, j.key, j.value, j.asked, t.place,
+    sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY t.place, j.seq) AS bytes
   FROM unnest(%b, %b) WITH ORDINALITY AS t(run_id, most, place)
   JOIN aiki.runs r ON r.id = t.run_id
   JOIN aiki.journal j ON j.run_id = r.id AND j.generation = r.generation AND j.seq <= t.most
@@ -35,7 +36,7 @@ _PAGE: Final = f"""
 SELECT key, ok, value, at_us, turns_taken, {ASKED.format("counted")} FROM (
   SELECT j.*, sum(octet_length(j.value) + octet_length(j.key) + 64) OVER (ORDER BY j.seq) AS bytes
   FROM (
-    SELECT * FROM aiki.journal WHERE run_id = %(run_id)s
+    SELECT seq, ok, turns_taken, at_us, key, value, asked FROM aiki.journal WHERE run_id = %(run_id)s
       AND generation = (SELECT r.generation FROM aiki.runs r WHERE r.id = %(run_id)s) AND seq > %(after)s
     ORDER BY seq LIMIT 2000
   ) AS j

@@ -20,6 +20,7 @@ from aikid.store.sql import LENGTH, MICROSECONDS, PAUSABLE, UNDER_WAY, quoted
 from aikid.store.status import TASKS
 from aikid.store.units import (
     ASKED,
+    COMPARED,
     COUNTING,
     ENDING,
     FENCED,
@@ -186,7 +187,7 @@ SELECT n, count(*) FROM (
 
 async def standing_units(connection: Connection, units: Sequence[Unit]) -> set[int]:
     """Return the places of those units whose entries and attempts all stand just as they say. Reads no payload."""
-    entries = [Ints([n for n, unit in enumerate(units) for _ in unit.entries]), *entry_arrays(units)]
+    entries = [Ints([n for n, unit in enumerate(units) for _ in unit.entries]), *entry_arrays(units)[:COMPARED]]
     tries = tries_of(units)
     attempts = [Ints([n for _, _, n in tries.values()]), *attempt_arrays(tries)[:5], said_array(tries)]
     cursor = await connection.execute(_MATCHING, [*entries, *attempts], prepare=True, binary=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiki.core.keys import DETAILS
-from aiki.core.states import ENQUEUED, RETRIED, TERMINAL, State
+from aiki.core.states import ENQUEUED, RETRIED, TERMINAL, Move, State
 from aiki.wire.messages import Entry
 from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
 from aikid.store.errands import AGAIN, END, WATCHED
@@ -51,6 +51,7 @@ class Renewal:
 
 
 _PAIR: Final = "unnest(%b, %b, %b) AS p(old, new, generation)"
+_LAST: Final = (1 << 31) - 1
 # What stands from here on is addressed by primary keys, or ranges of them, of runs that are locked.
 #
 # The end of a child that was not given before the cut is told anew; an outcome of an op is found by whoever asks again.
@@ -74,12 +75,35 @@ UPDATE aiki.inbox i SET run_id = w.new, taken_generation = CASE WHEN w.stays THE
 FROM row w WHERE i.run_id = w.run_id AND i.number = w.number
   AND (w.kind = 'event' OR w.goes_on AND (w.kind = 'op' OR w.stays))
 """
+# Whose an outcome is says the claim before it, which stays behind: each copy brings its worker along. The claims cut a
+# journal into stretches, each a range of its primary key; what stands before the first claim was copied itself.
+_SINCE: Final = """
+coalesce((
+  SELECT g.history_seq FROM aiki.generations g WHERE g.run_id = p.old AND g.generation = p.generation), -1)
+"""
 _JOURNALS: Final = f"""
+WITH pair AS MATERIALIZED (
+  SELECT * FROM {_PAIR}
+), line AS (
+  SELECT p.old, h.seq, h.move, h.actor,
+    coalesce(max(h.journal_length) OVER (PARTITION BY p.old ORDER BY h.seq), 0) AS length
+  FROM pair p JOIN aiki.run_history h ON h.run_id = p.old AND h.seq > {_SINCE}
+), claim AS MATERIALIZED (
+  SELECT l.old, l.actor, l.length, lead(l.length) OVER (PARTITION BY l.old ORDER BY l.seq) AS until
+  FROM line l WHERE l.move = '{Move.CLAIM}'
+), stretch AS MATERIALIZED (
+  SELECT p.old, NULL AS worker, 0 AS length, (SELECT min(c.length) FROM claim c WHERE c.old = p.old) AS until
+  FROM pair p
+  UNION ALL SELECT c.old, c.actor, c.length, c.until FROM claim c WHERE c.until IS DISTINCT FROM c.length
+)
 INSERT INTO aiki.journal
   (run_id, generation, seq, ok, turns_taken, at_us, key, value, asked, started_us, worker, arguments)
-SELECT p.new, j.generation, j.seq, j.ok, j.turns_taken, j.at_us, j.key, j.value, j.asked, j.started_us, j.worker,
-  j.arguments
-FROM {_PAIR} JOIN aiki.journal j ON j.run_id = p.old AND j.generation = p.generation
+SELECT p.new, j.generation, j.seq, j.ok, j.turns_taken, j.at_us, j.key, j.value, j.asked, j.started_us,
+  coalesce(j.worker, s.worker), j.arguments
+FROM pair p JOIN stretch s ON s.old = p.old CROSS JOIN LATERAL (
+  SELECT * FROM aiki.journal j WHERE j.run_id = p.old AND j.generation = p.generation
+    AND j.seq > s.length AND j.seq <= coalesce(s.until, {_LAST})
+) AS j
 """
 _ENTRIES: Final = """
 WITH entry AS MATERIALIZED (
@@ -93,8 +117,15 @@ SELECT e.new, e.generation, e.seq, e.ok, e.at_us, e.key, e.value FROM entry e
 # Of tries only what says that a task may not begin: whatever else was tried is tried anew, from its first try. And what
 # the run shows of itself.
 _TRIES: Final = f"""
-INSERT INTO aiki.attempts (run_id, generation, key, attempt, at, error, epoch, journal_length, details, details_at_us)
-SELECT p.new, a.generation, a.key, a.attempt, a.at, a.error, 0, a.journal_length, a.details, a.details_at_us
+INSERT INTO aiki.attempts
+  (run_id, generation, key, attempt, at, error, epoch, journal_length, details, details_at_us, started_us, worker,
+   arguments)
+SELECT p.new, a.generation, a.key, a.attempt, a.at, a.error, 0, a.journal_length, a.details, a.details_at_us,
+  a.started_us, coalesce(a.worker, (
+    SELECT h.actor FROM aiki.run_history h WHERE h.run_id = p.old AND h.move = '{Move.CLAIM}' AND h.seq > {_SINCE}
+    ORDER BY h.seq LIMIT 1 OFFSET greatest(0, a.epoch - 1 - coalesce((
+      SELECT g.epoch FROM aiki.generations g WHERE g.run_id = p.old AND g.generation = p.generation), 0))
+  )), a.arguments
 FROM {_PAIR} JOIN aiki.attempts a ON a.run_id = p.old AND a.generation = p.generation
 WHERE (a.error IS NULL OR a.key = '{DETAILS}') AND NOT EXISTS (
   SELECT FROM unnest(%b, %b) AS g(old, key) WHERE g.old = p.old AND g.key = a.key)

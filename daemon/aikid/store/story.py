@@ -33,7 +33,10 @@ class Place(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line of a story. `move` is a transition's, `entry`, `attempt` or `event`; `at` is in microseconds."""
+    """One line of a story. `move` is a transition's, `entry`, `attempt` or `event`; `at` is in microseconds.
+
+    Whose an outcome or a try is that this run has come to itself, the claim before it says.
+    """
 
     generation: int
     length: int
@@ -48,6 +51,9 @@ class Line(NamedTuple):
     value: bytes | None
     attempt: int | None
     due_at: int | None
+    started_at: int | None
+    worker: str | None
+    arguments: bytes | None
 
     @property
     def place(self) -> Place:
@@ -75,17 +81,38 @@ async def read(pool: Pool, run_id: str, *, after: Place, limit: int, limit_bytes
     """
     tries, unread = _tries(run_id, after), _unread(run_id, after, limit)
     merged = sa.union_all(_transitions(run_id), _entries(run_id, after, limit), tries, unread).subquery()
-    order = tuple(merged.c[name] for name in Place._fields)
-    size = sa.func.coalesce(sa.func.octet_length(merged.c.value), 0)
+    told = _held(merged)
+    order = tuple(told.c[name] for name in Place._fields)
+    size = sum(sa.func.coalesce(sa.func.octet_length(column), 0) for column in (told.c.value, told.c.arguments))
     before = sa.func.sum(size).over(order_by=order) - size
     counted = (
-        sa.select(merged, before.label("before"), sa.func.row_number().over(order_by=order).label("line"))
+        sa.select(told, before.label("before"), sa.func.row_number().over(order_by=order).label("line"))
         .where(sa.tuple_(*order) > sa.tuple_(*after))
         .subquery()
     )
     query = sa.select(*(counted.c[name] for name in Line._fields))
     fitting = query.where(counted.c.line <= limit, (counted.c.before <= limit_bytes) | (counted.c.line <= 2))
     return [Line(*row) for row in await pool.read(fitting.order_by(counted.c.line))]
+
+
+def _held(merged: sa.Subquery) -> sa.Subquery:
+    """Return the lines, each outcome and try with its worker: that of the last claim before it in its generation.
+
+    One that was copied from the run that this is a retry of stands before all claims, and brings its worker along.
+    """
+    order = [merged.c[name] for name in Place._fields]
+    claims = sa.func.count().filter(merged.c.move == Move.CLAIM.value)
+    nth = claims.over(partition_by=merged.c.generation, order_by=order)
+    numbered = sa.select(merged, nth.label("claims")).subquery()
+    n = numbered.c
+    # The first line of those that follow a claim, up to the next one, is the claim's own.
+    holder = sa.func.first_value(n.actor).over(
+        partition_by=(n.generation, n.claims), order_by=[n[name] for name in Place._fields]
+    )
+    is_held = sa.and_(n.move.in_(("entry", "attempt")), n.claims > 0)
+    worker = sa.func.coalesce(n.worker, sa.case((is_held, holder)))
+    others = [column for column in n if column.name not in ("worker", "claims")]
+    return sa.select(*others, worker.label("worker")).subquery()
 
 
 def _moves(run_id: str) -> sa.Subquery:
@@ -128,6 +155,9 @@ def _transitions(run_id: str) -> sa.Select[Any]:
         _blob.label("value"),
         _number.label("attempt"),
         _number.label("due_at"),
+        _number.label("started_at"),
+        _text.label("worker"),
+        _blob.label("arguments"),
     )
 
 
@@ -135,7 +165,7 @@ def _entries(run_id: str, after: Place, limit: int) -> sa.Select[Any]:
     j = journal.c
     place = (j.generation, j.seq, sa.literal(-1), sa.literal(0))
     columns = (*place, j.at_us, sa.literal("entry"), _text, _text, j.key, j.ok, j.value)
-    query = sa.select(*columns, _number, _number).where(
+    query = sa.select(*columns, _number, _number, j.started_us, j.worker, j.arguments).where(
         j.run_id == run_id, sa.tuple_(j.generation, j.seq) >= sa.tuple_(after.generation, after.length)
     )
     return query.order_by(j.generation, j.seq).limit(limit + 1)
@@ -147,7 +177,10 @@ def _tries(run_id: str, after: Place) -> sa.Select[Any]:
     # Claims are counted in a run's whole life, and turns in its generations.
     turn = _TURNS * (a.epoch - sa.func.coalesce(g.epoch, 0)) + _TRY
     place = (a.generation, a.journal_length, turn, nth)
-    columns = (*place, _at, sa.literal("attempt"), _text, _text, a.key, _truth, a.error, a.attempt, a.next_at_us)
+    columns = (
+        *(*place, _at, sa.literal("attempt"), _text, _text, a.key, _truth, a.error, a.attempt, a.next_at_us),
+        *(a.started_us, a.worker, a.arguments),
+    )
     begun = sa.and_(g.run_id == a.run_id, g.generation == a.generation)
     is_told = (a.generation >= after.generation, a.error.is_distinct_from(bytes(UNDER_WAY)))
     return sa.select(*columns).select_from(attempts.outerjoin(generations, begun)).where(a.run_id == run_id, *is_told)
@@ -159,7 +192,7 @@ def _unread(run_id: str, after: Place, limit: int) -> sa.Select[Any]:
     place = (sa.literal(_STILL_TO_COME), sa.literal(0), sa.literal(0), number)
     columns = (*place, i.at_us, sa.literal("event"), _text, _text)
     seen = after.nth if after.generation == _STILL_TO_COME else 0
-    query = sa.select(*columns, sa.literal("event:") + i.name, _truth, i.value, _number, _number).where(
+    query = sa.select(*columns, sa.literal("event:") + i.name, _truth, i.value, *(_number,) * 3, _text, _blob).where(
         i.run_id == run_id, i.taken_seq.is_(None), i.kind == "event", i.number > seen
     )
     return query.order_by(i.number).limit(limit + 1)

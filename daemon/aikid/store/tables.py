@@ -295,7 +295,7 @@ journal = sa.Table(
         comment="How many had been delivered when its call was asked; null: all before it.",
     ),
     sa.Column("started_us", sa.BigInteger()),
-    sa.Column("worker", sa.Text()),
+    sa.Column("worker", sa.Text(), comment="Of a copy alone: of others the claim before it says it."),
     sa.Column("arguments", sa.LargeBinary()),
     comment="Outcomes in the order in which they were delivered; seq counts from 1 without gaps.",
 )
@@ -325,6 +325,7 @@ attempts = sa.Table(
     sa.Column("details", sa.LargeBinary(), comment="What its last heartbeat said."),
     sa.Column("details_at_us", sa.BigInteger()),
     sa.Column("started_us", sa.BigInteger()),
+    sa.Column("worker", sa.Text(), comment="Of a copy alone."),
     sa.Column("arguments", sa.LargeBinary()),
     comment="Tries of tasks that were not final; error is null for the start of an at_most_once task.",
 )

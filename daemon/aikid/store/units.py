@@ -14,19 +14,24 @@ from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
 from aikid.store.sql import UNDER_WAY
 from aikid.store.status import COUNTED, TASKS
 
+_NULL: Final = bytes(NULL)
 _TARGETS: Final = {move: target(move).value for move in ENDS}
 FENCED: Final = ("namespace", "run_id", "epoch", "claim_id", "base")
 """The columns of `fence_arrays`."""
 ENDING: Final = ("event", "target", "output", "error", "due_us", "why", "tasks", "length")
 """The columns of `end_arrays`."""
-_ENTRY: Final = "run_id, seq, ok, turns, at_us, key, value, asked"
+_ENTRY: Final = "run_id, seq, ok, turns, at_us, key, value, asked, started_us, arguments"
+COMPARED: Final = 8
+"""Of these the first are compared with a repeat: the others are for people alone."""
 # Most calls are asked when all before them has been delivered: that is not written down.
 ASKED: Final = "coalesce({0}.asked, {0}.seq - 1)"
 """How many entries had been delivered when the call of an entry in the journal was asked."""
 _INTO_JOURNAL: Final = f"""
-INSERT INTO aiki.journal (run_id, generation, seq, ok, turns_taken, at_us, key, value, asked)
-  SELECT f.id, f.generation, e.seq, e.ok, e.turns, e.at_us, e.key, e.value, nullif(e.asked, e.seq - 1)
-  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b) AS e({_ENTRY})
+INSERT INTO aiki.journal
+  (run_id, generation, seq, ok, turns_taken, at_us, key, value, asked, started_us, arguments)
+  SELECT f.id, f.generation, e.seq, e.ok, e.turns, e.at_us, e.key, e.value, nullif(e.asked, e.seq - 1), e.started_us,
+    e.arguments
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b) AS e({_ENTRY})
 """
 # A full join is hashed, so `fit` is probed once per entry however the sizes are guessed; what is inner about it is said
 # in words that the planner does not see through.
@@ -57,10 +62,12 @@ _IS_START: Final = "known.error IS NULL"
 TRIED: Final = f"""
 tried AS (
   INSERT INTO aiki.attempts AS known
-    (run_id, generation, key, attempt, next_at_us, error, epoch, journal_length, details, details_at_us)
-  SELECT f.id, f.generation, a.key, a.attempt, a.next_at_us, a.error, a.epoch, a.journal_length, a.details, a.said_us
-  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b)
-    AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length, details, said_us)
+    (run_id, generation, key, attempt, next_at_us, error, epoch, journal_length, details, details_at_us, started_us,
+     arguments)
+  SELECT f.id, f.generation, a.key, a.attempt, a.next_at_us, a.error, a.epoch, a.journal_length, a.details, a.said_us,
+    a.started_us, a.arguments
+  FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
+    AS a(run_id, key, attempt, next_at_us, error, epoch, journal_length, details, said_us, started_us, arguments)
   FULL JOIN fit f ON f.id = a.run_id WHERE coalesce(f.n, 0) > 0 AND coalesce(a.journal_length, -1) >= 0
   ON CONFLICT (run_id, generation, key, attempt) DO UPDATE SET
     error = CASE WHEN excluded.error = {UNDER_WAY} THEN known.error ELSE excluded.error END,
@@ -70,7 +77,9 @@ tried AS (
     journal_length = CASE WHEN {_IS_START} THEN known.journal_length ELSE excluded.journal_length END,
     details = CASE WHEN excluded.details_at_us > coalesce(known.details_at_us, 0) THEN excluded.details
       ELSE known.details END,
-    details_at_us = greatest(known.details_at_us, excluded.details_at_us)
+    details_at_us = greatest(known.details_at_us, excluded.details_at_us),
+    started_us = coalesce(excluded.started_us, known.started_us),
+    arguments = coalesce(known.arguments, excluded.arguments)
     WHERE ({_HAS_FAILED}) IS NOT TRUE
 )
 """
@@ -151,6 +160,8 @@ def _entries(flat: Sequence[tuple[str, int, Entry]]) -> list[Array]:
         Texts([e.key for _, _, e in flat]),
         Blobs([bytes(e.value) for _, _, e in flat]),
         Ints([e.asked for _, _, e in flat]),
+        Ints([e.started for _, _, e in flat]),
+        Blobs([None if (told := bytes(e.arguments)) == _NULL else told for _, _, e in flat]),
     ]
 
 
@@ -179,6 +190,8 @@ def attempt_arrays(tries: dict[tuple[str, str, int], tuple[Attempt, Unit, int]])
         Ints([unit.base for _, unit, _ in tries.values()]),
         Blobs([None if attempt.details == NULL else bytes(attempt.details) for attempt, _, _ in tries.values()]),
         said_array(tries),
+        Ints([attempt.started for attempt, _, _ in tries.values()]),
+        Blobs([None if (told := bytes(one.arguments)) == _NULL else told for one, _, _ in tries.values()]),
     ]
 
 

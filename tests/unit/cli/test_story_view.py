@@ -36,6 +36,18 @@ def drawn(entry: HistoryEntry, *, width: int = 100) -> str:
     [
         (HistoryEntry(at=AT, move="claim", state=State.RUNNING, actor="w-1"), "claim ● running by w-1"),
         (replace(RESULT, value="ok"), 'task charge → "ok"'),
+        (
+            replace(RESULT, value="ok", arguments={"id": "o-1", "cents": 5}, started_at=AT - timedelta(seconds=2)),
+            '2.0 s task charge(id="o-1", cents=5) → "ok"',
+        ),
+        (replace(RESULT, value="ok", worker="w-2"), 'task charge → "ok" on w-2'),
+        (
+            replace(RESULT, value="ok", arguments='{"text":"' + "é" * 200 + "…"),
+            'task charge({"text":"' + "é" * 30 + '…) → "ok"',
+        ),
+        (replace(CHILD, children=(STARTED,), arguments={"n": 1}), "child pay 0199-1 (n=1)"),
+        (replace(CHILD, children=(STARTED,) * 2, arguments=[{"n": 1}, {"n": 2}]), "child pay 0199-1, pay 0199-1"),
+        (HistoryEntry(at=AT, move="entry", key="send:told:5f:1", ok=True, arguments="hi"), "entry send:told:5f:1(hi)"),
         (replace(RESULT, ok=False, value=FAILURE), "task failed charge ✗ TimeoutError: no answer"),
         (HistoryEntry(at=AT, move="entry", key="timer:630", ok=True), "timer 10m 30s"),
         (
@@ -96,9 +108,26 @@ def test_a_line_names_the_task_or_the_timers_length(entry, said):
 
 
 def test_a_line_is_cut_where_the_screen_ends_and_json_is_complete():
-    line = drawn(RESULT, width=60)
+    line = drawn(RESULT, width=70)
     assert 'task charge → {"receipt":"rrr' in line
     assert line.endswith("…")
     assert "5f3a09c1" not in line
     assert to_object(RESULT)["value"] == {"receipt": "r" * 500}
     assert to_object(RESULT)["key"] == "task:charge:5f3a09c1:1"
+
+
+def test_whose_an_outcome_is_is_said_where_the_last_claim_does_not():
+    file = StringIO()
+    claim = HistoryEntry(at=AT, move="claim", state=State.RUNNING, actor="w-1")
+    lines = [replace(RESULT, value=1, worker="w-0"), claim, replace(RESULT, value=2, worker="w-1")]
+    Console(width=100, file=file).print(table(lines))
+    first, _, last = file.getvalue().rstrip().split("\n")[2:]
+    assert (first.split("→ ")[1].strip(), last.split("→ ")[1].strip()) == ("1  on w-0", "2")
+
+
+def test_json_has_when_it_began_how_long_it_took_where_and_with_what():
+    entry = replace(RESULT, started_at=AT - timedelta(seconds=1.5), worker="w-1", arguments={"n": 1})
+    found = to_object(entry)
+    assert (found["started_at"], found["seconds"]) == ("2026-01-02T03:04:03.500000Z", 1.5)
+    assert (found["worker"], found["arguments"]) == ("w-1", {"n": 1})
+    assert to_object(RESULT)["seconds"] is None

@@ -235,7 +235,7 @@ def test_compensation_that_shares_the_call_of_a_cut_off_task_gets_its_recorded_r
 def test_what_a_cancel_keeps_of_very_many_tries_costs_the_same_for_each() -> None:
     tries: Any = None
     cancelling = Cancelling(tries, lambda: None)
-    asked: Any = [DurableCall(tries, str(n), tries, b"", 0, 0) for n in range(20_000)]
+    asked: Any = [DurableCall(tries, str(n), tries, b"", 0, 0, tries) for n in range(20_000)]
     began = time.process_time()
     for call in asked:
         assert not cancelling.keeps(call)

@@ -11,7 +11,9 @@ revision = "0014"
 down_revision = "0013"
 
 _STATEMENTS = (
-    "ALTER TABLE aiki.attempts ADD started_us bigint, ADD arguments bytea",
+    "ALTER TABLE aiki.attempts ADD started_us bigint, ADD worker text, ADD arguments bytea",
+    "COMMENT ON COLUMN aiki.attempts.worker IS 'Of a copy alone.'",
+    "COMMENT ON COLUMN aiki.journal.worker IS 'Of a copy alone: of others the claim before it says it.'",
     "ALTER TABLE aiki.runs ADD imported bytea",
     "COMMENT ON COLUMN aiki.runs.imported IS 'Where it was exported from, if it was imported: it is never claimed.'",
     "ALTER TABLE aiki.keys ADD expires_at timestamptz",
