@@ -19,6 +19,7 @@ from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
 KEY: Final = "namespace, scope, task, key"
+_ROW: Final = "run_id, generation, epoch, call, digest, at, session_id, done_at, expires_at, value"
 _TIME: Final = "'epoch'::timestamptz + {} * interval '1 microsecond'"
 
 
@@ -83,7 +84,9 @@ async def askers(connection: Connection, units: Sequence[Unit]) -> dict[int, tup
 
 
 # By its primary key, in the order in which they are given. An update that changes nothing locks what is there, and
-# makes no new version of it. The places of a run change under its lock alone: theirs are found by primary key.
+# makes no new version of it. The places of a run change under its lock alone: they are found by primary key, and stay
+# where they are until they are deleted. (What returns a value is looked up for each; a join might be made a walk
+# through the table, by a plan of when that was empty, as these tables often are.)
 _LOCK: Final = f"""
 WITH made AS (
   INSERT INTO aiki.task_keys AS k ({KEY}, run_id, generation, epoch, call, digest)
@@ -92,8 +95,9 @@ WITH made AS (
   ON CONFLICT ({KEY}) DO UPDATE SET call = k.call WHERE false
   RETURNING {KEY}
 ), left_line AS (
-  DELETE FROM aiki.task_key_waiters w USING unnest(%b, %b, %b, %b, %b) AS o({KEY}, run_id)
-  WHERE {on_key("w", "o")} AND w.run_id = o.run_id
+  DELETE FROM aiki.task_key_waiters w WHERE w.ctid = ANY(ARRAY(
+    SELECT (SELECT x.ctid FROM aiki.task_key_waiters x WHERE {on_key("x", "o")} AND x.run_id = o.run_id)
+    FROM unnest(%b, %b, %b, %b, %b) AS o({KEY}, run_id)))
   RETURNING w.namespace, w.scope, w.task, w.key, w.run_id, w.generation, w.at
 )
 SELECT {KEY}, NULL::text, NULL::integer, NULL::bigint FROM made
@@ -144,7 +148,8 @@ k.run_id::text, k.generation, k.epoch, k.call, k.digest, {MICROSECONDS.format("k
 # claimed later waits for the row before it tries anything.
 _READ: Final = f"""
 SELECT a.namespace, a.scope, a.task, a.key, {STANDS}
-FROM unnest(%b, %b, %b, %b) AS a({KEY}) JOIN aiki.task_keys k ON {on_key("k", "a")}
+FROM unnest(%b, %b, %b, %b) AS a({KEY})
+CROSS JOIN LATERAL (SELECT * FROM aiki.task_keys x WHERE {on_key("x", "a")} LIMIT 1) AS k
 LEFT JOIN aiki.runs r ON r.id = k.run_id
 """
 
@@ -165,8 +170,8 @@ async def read(connection: Connection, keys: Sequence[KeyId]) -> dict[KeyId, Fou
 
 # Primary keys.
 _VALUES: Final = f"""
-SELECT k.namespace, k.scope, k.task, k.key, k.value
-FROM unnest(%b, %b, %b, %b) AS a({KEY}) JOIN aiki.task_keys k ON {on_key("k", "a")} WHERE k.done_at IS NOT NULL
+SELECT a.namespace, a.scope, a.task, a.key, (SELECT k.value FROM aiki.task_keys k WHERE {on_key("k", "a")})
+FROM unnest(%b, %b, %b, %b) AS a({KEY})
 """
 
 
@@ -190,21 +195,22 @@ class Settling:
 # Primary keys; all rows of keys are locked. Whoever waits for one has taken its place with that locked: it is seen.
 _SETTLE: Final = f"""
 WITH put AS (
-  UPDATE aiki.task_keys k SET run_id = p.run_id, generation = p.generation, epoch = p.epoch, call = p.call,
-    digest = p.digest, at = {_TIME.format("p.at_us")}, session_id = p.session_id::uuid,
-    done_at = {_TIME.format("p.done_us")}, expires_at = {_TIME.format("p.expires_us")}, value = p.value
+  INSERT INTO aiki.task_keys ({KEY}, {_ROW})
+  SELECT {KEY}, run_id, generation, epoch, call, digest, {_TIME.format("at_us")}, session_id::uuid,
+    {_TIME.format("done_us")}, {_TIME.format("expires_us")}, value
   FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
     AS p({KEY}, run_id, generation, epoch, call, digest, at_us, session_id, done_us, expires_us, value)
-  WHERE {on_key("k", "p")}
+  ON CONFLICT ({KEY}) DO UPDATE SET ({_ROW}) = ROW({", ".join(f"excluded.{column}" for column in _ROW.split(", "))})
 ), gone AS (
-  DELETE FROM aiki.task_keys k USING unnest(%b, %b, %b, %b) AS g({KEY}) WHERE {on_key("k", "g")}
+  DELETE FROM aiki.task_keys k WHERE k.ctid = ANY(ARRAY(
+    SELECT (SELECT x.ctid FROM aiki.task_keys x WHERE {on_key("x", "g")}) FROM unnest(%b, %b, %b, %b) AS g({KEY})))
 ), waits AS (
   INSERT INTO aiki.task_key_waiters ({KEY}, run_id, generation, call, at)
   SELECT {KEY}, run_id, generation, call, {_TIME.format("at_us")} FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b)
     AS n({KEY}, run_id, generation, call, at_us)
 )
 SELECT t.namespace, t.scope, t.task, t.key FROM unnest(%b, %b, %b, %b) AS t({KEY})
-WHERE EXISTS (SELECT FROM aiki.task_key_waiters w WHERE {on_key("w", "t")})
+WHERE (SELECT w.key FROM aiki.task_key_waiters w WHERE {on_key("w", "t")} LIMIT 1) IS NOT NULL
 """
 
 
