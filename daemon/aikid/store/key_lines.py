@@ -154,22 +154,3 @@ async def tell(connection: Connection, waiters: Sequence[Waiter]) -> Reached:
     for row in await prepared.rows(connection, _TELL, parameters):
         reached.add(row)
     return reached
-
-
-# `task_key_waiters_run`, then primary keys.
-_WAITING_FOR: Final = f"""
-SELECT w.task, w.key, k.run_id::text, {MICROSECONDS.format("w.at")}
-FROM aiki.task_key_waiters w LEFT JOIN aiki.task_keys k ON {on_key("k", "w")}
-WHERE w.run_id = ANY(%b) ORDER BY w.at LIMIT {BATCH}
-"""
-
-
-async def waiting_for(connection: Connection, run_id: str) -> list[tuple[str, str, str | None, int]]:
-    """Return the keys that a run waits for, BATCH at most: task, key, the run that has it or had it last, since when.
-
-    Since when the run waits, in microseconds.
-    """
-    return [
-        (task, key, holder, since)
-        for task, key, holder, since in await prepared.rows(connection, _WAITING_FOR, [Uuids([run_id])])
-    ]

@@ -260,13 +260,3 @@ async def test_keys_that_are_held_are_passed_and_each_that_is_waited_for_is_come
     await asked(engine, run, ask("free", key=names[-1]), ask("free", key=names[3]))
     await told(engine)
     assert await words(engine, other) == [("key", "task:charge@k003"), ("key", "task:charge@k129")]
-
-
-async def test_it_is_known_who_waits_for_whom_and_since_when(engine: Engine) -> None:
-    run, other = await owner(engine), await waiting(engine)
-    ((since,),) = await engine.execute("SELECT (extract(epoch FROM at) * 1000000)::bigint FROM aiki.task_key_waiters")
-    found = await engine.pool.run(lambda c: key_lines.waiting_for(c, other.fence.run_id))
-    assert found == [("charge", "k", run.fence.run_id, since)]
-    assert await engine.pool.run(lambda c: key_lines.waiting_for(c, run.fence.run_id)) == []
-    assert (await asked(engine, other)).result == "waits"
-    assert await engine.pool.run(lambda c: key_lines.waiting_for(c, other.fence.run_id)) == found
