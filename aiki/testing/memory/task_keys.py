@@ -13,7 +13,7 @@ from aiki.rules import arriving, sharing
 from aiki.rules.sharing import ASKING, TURN_SECONDS, Asker, KeyRow, Owner, Stand, Verdict, judge
 from aiki.testing.memory.run import Run
 from aiki.testing.memory.store import KeyId, Store, TaskKey, Waiter
-from aiki.wire.messages import NONE, KeyAnswer, KeyAsk, Unit
+from aiki.wire.messages import NULL, KeyAnswer, KeyAsk, Unit
 
 _TURN: Final = round(TURN_SECONDS * SECOND)
 
@@ -117,7 +117,7 @@ def _carry_out(store: Store, asker: Asker, run: Run, ask: KeyAsk, unit: Unit) ->
     else:
         key.waiters.pop(run.id, None)
     since = key.row.at if key.row is not None and verdict.result in ("won", "waits") else 0
-    return KeyAnswer(verdict.result, verdict.holder, key.value if verdict.result == "settled" else NONE, since)
+    return KeyAnswer(verdict.result, verdict.holder, key.value if verdict.result == "settled" else NULL, since)
 
 
 def _to_tell(store: Store) -> Iterator[tuple[TaskKey, Waiter]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from aiki.wire.limits import KEY_CHARS
-from aiki.wire.messages.base import NONE, Text
+from aiki.wire.messages.base import NULL, Text
 
 
 class KeyAsk(Struct, array_like=True):
@@ -41,6 +41,6 @@ class KeyAnswer(Struct, array_like=True):
 
     result: Literal["won", "waits", "settled", "conflict", "taken"]
     holder: str | None = None
-    value: Raw = NONE
+    value: Raw = NULL
     since: int = 0
     """Of `won` and `waits`: since when its owner has it, in microseconds."""

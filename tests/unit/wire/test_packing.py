@@ -265,6 +265,7 @@ def test_what_is_wanted_of_a_key_weighs_enough_with_what_is_said_of_it() -> None
     ask = KeyAsk(f"task:{NAME}@{KEY}", NAME, NAME, KEY, "0" * 32, "done", TIME)
     answer = KeyAnswer("waits", RUN, since=TIME)
     assert weighs_enough([ask, answer], weights.of_key(ask))
+    assert codec.decoder(KeyAnswer).decode(codec.encode(answer)) == answer
 
 
 def test_an_absent_payload_weighs_nothing() -> None:
