@@ -73,6 +73,15 @@ SHOWN: Final = {
     # Keys, claims, crashes
     "keys.conflict": "What holds a key is met, retried, restarted or a conflict, by its input, its end and the policy.",
     "keys.send": "A first event is there with the run, or refused with it.",
+    # Keys of tasks across runs
+    "shared.once": "A task with a key that several runs share is tried once, and its result is that of all.",
+    "shared.next": "Who has the key and fails, gives it up, dies, is cancelled or held hands it on.",
+    "shared.key": "Whoever has it, the task sees one key for its own services.",
+    "shared.input": "Another input is a conflict, which names the run that has the key.",
+    "shared.scope": "The key is one in its workflow, or in its namespace.",
+    "shared.expires": "A result stands for its time.",
+    "shared.no-circle": "Nobody has a key and waits with it for another one.",
+    # Claims, crashes
     "claims.order": "Claims go by priority, within one by who has begun, then by age.",
     "crash.not-again": "A committed result's task starts no more; one whose worker died inside it starts again.",
     "crash.key": "Under its first idempotency key.",

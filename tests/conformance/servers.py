@@ -30,7 +30,8 @@ SELECT (SELECT count(*) FROM aiki.errands)
   + (SELECT count(*) FROM aiki.runs
      WHERE state IN ('scheduled', 'sleeping', 'retrying', 'waiting') AND due_at <= aiki.now()),
   (SELECT count(*) FROM aiki.runs WHERE state = 'queued' AND namespace = %(namespace)s),
-  (SELECT count(*) FROM aiki.runs WHERE state = 'running' AND namespace = %(namespace)s)
+  (SELECT count(*) FROM aiki.runs WHERE state = 'running' AND namespace = %(namespace)s),
+  (SELECT count(*) FROM aiki.task_key_waiters WHERE namespace = %(namespace)s AND told_at IS NULL)
 """
 
 
@@ -163,11 +164,22 @@ class ServerStage:
             await self._connection.execute(_MOVING.encode(), {"namespace": self.client.transport.namespace})
         ).fetchone()
         assert row is not None
-        moving, queued, running = row
+        moving, queued, running, waiting = row
         if moving:
             await self._look()
             return False
         if self._worker is None:
             return not running
         lingering = [run for run in parts(self._worker).runs.by_id.values() if run._life.phase is Phase.LINGERING]
-        return not queued and running == len(lingering)
+        if queued or running > len(lingering):
+            return False
+        if waiting:
+            await self._house.app.keys.run_once()
+        return not waiting or await self._waiting() == waiting
+
+    async def _waiting(self) -> int:
+        """Return how many wait for a key of a task, and have not been told that they may ask again."""
+        found = await self._connection.execute(_MOVING.encode(), {"namespace": self.client.transport.namespace})
+        row = await found.fetchone()
+        assert row is not None
+        return int(row[3])

@@ -18,6 +18,7 @@ from tests.conformance.scenarios import (  # noqa: F401 - they are scenarios
     rerouting,
     retrying,
     schedules,
+    sharing,
     tasks,
     timers,
 )
