@@ -77,7 +77,10 @@ async def replay_apart(
         else:
             await found.put(None)
 
-    works = [_hand_out(recordings, jobs, count), *(_Hand(code, jobs, found).work() for _ in range(count))]
+    works = [
+        _hand_out(recordings, jobs, count),
+        *(_Hand(code, jobs, found).work(at_once=not place) for place in range(count)),
+    ]
     tasks = [asyncio.create_task(watched(work)) for work in works]
     try:
         left = len(tasks)
@@ -118,12 +121,15 @@ class _Hand:
         self._is_over = False
         """No run comes any more."""
 
-    async def work(self) -> None:
-        """Have runs replayed until there are no more."""
-        while self._given or await self._take() is not None:
+    async def work(self, *, at_once: bool) -> None:
+        """Have runs replayed until there are no more; with `at_once` the first process does not wait for one."""
+        while at_once or self._given or await self._take() is not None:
             child = _Child()
             try:
                 await child.prepare(self._code)
+                if at_once:
+                    at_once = False
+                    await self._take()
                 await self._use(child)
             finally:
                 child.close()

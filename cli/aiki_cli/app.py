@@ -11,7 +11,21 @@ import typer
 from aiki import UsageError
 from aiki.process.stdout import lost
 from aiki_cli import COMPLETE_VARIABLE, exits, failures, options
-from aiki_cli.commands import apply, check, completion, dev, enqueue, event, runs, schedules, status, wait, why, worker
+from aiki_cli.commands import (
+    apply,
+    check,
+    completion,
+    dev,
+    enqueue,
+    event,
+    replay,
+    runs,
+    schedules,
+    status,
+    wait,
+    why,
+    worker,
+)
 from aiki_cli.failures import UnwritableOutput
 from aiki_cli.view.output import Mode, is_terminal
 from aiki_cli.words import slips
@@ -52,6 +66,7 @@ def build(*, markup: bool) -> typer.Typer:
     app.add_typer(schedules.app)
     app.command("check")(check.check)
     app.command("apply")(apply.apply)
+    app.command("replay")(replay.replay)
     app.command("completion")(completion.completion)
     return app
 

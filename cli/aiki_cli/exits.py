@@ -10,6 +10,8 @@ RUN_FAILED: Final = 1
 WARNED: Final = 1
 """A check that was to be strict has warned."""
 USAGE: Final = 2
+DIVERGED: Final = 1
+"""The code at hand does not fit a run that was replayed."""
 RUN_CANCELLED: Final = 3
 RUN_TIMED_OUT: Final = 4
 """The run's own timeout has passed; `WAIT_TIMEOUT` is that of who waits."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, get_args, get_type_hints
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 _PANEL: Final = "Everywhere"
+_MANIFEST: Final = "The manifest; else aiki.yaml upward. (AIKI_MANIFEST)"
 
 Url = Annotated[
     str | None,
@@ -60,10 +61,11 @@ File = Annotated[
         "-f",
         "--file",
         metavar="FILE",
-        help="The manifest; else aiki.yaml upward. (AIKI_MANIFEST)",
+        help=_MANIFEST,
         rich_help_panel=_PANEL,
     ),
 ]
+Manifest = Annotated[Path | None, typer.Option("-f", metavar="FILE", help=_MANIFEST, rich_help_panel=_PANEL)]
 OutputMode = Annotated[
     Mode | None,
     typer.Option(
@@ -105,13 +107,21 @@ def group(ctx: typer.Context) -> None:
 _COMMON_NAMES: Final = tuple(field.name for field in fields(Common))
 
 
-def _common_parameters() -> list[inspect.Parameter]:
+def _common_parameters(*, beside: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Return the common options; a command that has files of its own knows the manifest by `-f` alone."""
     hints = get_type_hints(root, include_extras=True)
+    if "--file" in (word for one in beside for option in get_args(one.annotation) for word in _words(option)):
+        hints["file"] = Manifest
     signature = inspect.signature(root)
     return [
         signature.parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
         for name in _COMMON_NAMES
     ]
+
+
+def _words(option: object) -> Sequence[object]:
+    """Return what names an option: inside of Annotated Typer takes the first word for a default until it is called."""
+    return [getattr(option, "default", None), *(getattr(option, "param_decls", None) or ())]
 
 
 def command(body: Callable[Concatenate[Session, P], Result | Coroutine[Any, Any, Found]]) -> Callable[..., None]:
@@ -132,7 +142,7 @@ def command(body: Callable[Concatenate[Session, P], Result | Coroutine[Any, Any,
         session = Session(given.over(ctx.find_root().obj or Common()))
         raise typer.Exit(finish(session, partial(body, session, **values)))
 
-    parameters = [context, *own, *_common_parameters()]
+    parameters = [context, *own, *_common_parameters(beside=own)]
     # Typer reads both: the signature for defaults, the annotations for types.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -64,13 +64,13 @@ def live(page: Callable[[], Sequence[RenderableType]]) -> AbstractContextManager
 
 
 @contextmanager
-def bar(total: int) -> Iterator[Callable[[], None]]:
+def bar(total: int, *, doing: str, unit: str) -> Iterator[Callable[[], None]]:
     """Show a bar on stderr, which goes with its end; yield what moves it on by one."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    shown = (TextColumn("enqueue"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"), TimeRemainingColumn())
+    shown = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     with Progress(*shown, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("enqueue", total=total)
+        task = progress.add_task(doing, total=total)
         come = 0
 
         def advance() -> None:

@@ -76,6 +76,10 @@ class Lines(Generic[T]):
     """How many there will be, if a person may want to see how it gets on."""
     end: Callable[[], End] = End
     """Returns what it came to, once the last has come."""
+    doing: str = "enqueue"
+    """What is done to them, for whoever sees how it gets on."""
+    unit: str = "rows"
+    """What they are called there."""
 
 
 @dataclass(frozen=True)

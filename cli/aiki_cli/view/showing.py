@@ -59,7 +59,7 @@ def _concluded(end: End, out: Output) -> End:
 async def _show_lines(found: Lines[Any], out: Output) -> End:
     things = found.things
     if found.total is not None and out.talkative:
-        things = _counted(things, found.total)
+        things = _counted(things, found.total, found.doing, found.unit)
     async with aclosing(things):
         if found.whole is not None and out.mode in _AT_THE_END:
             rows = await found.whole(things)
@@ -69,11 +69,11 @@ async def _show_lines(found: Lines[Any], out: Output) -> End:
     return found.end()
 
 
-async def _counted(things: AsyncGenerator[T, None], total: int) -> AsyncGenerator[T, None]:
+async def _counted(things: AsyncGenerator[T, None], total: int, doing: str, unit: str) -> AsyncGenerator[T, None]:
     """Yield the things with a bar on stderr that tells how many have come."""
     from aiki_cli.view.drawing import bar
 
-    with bar(total) as advance:
+    with bar(total, doing=doing, unit=unit) as advance:
         async with aclosing(things):
             async for thing in things:
                 yield thing
