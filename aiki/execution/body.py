@@ -305,9 +305,9 @@ class Body:
         return None if self._deliveries.journal.remaining else self._shown
 
     @property
-    def is_through(self) -> bool:
-        """Whether all that is recorded was asked for, and it rests, or has gone on for long enough without rest."""
-        return self._deliveries.may_start()
+    def spun(self) -> int:
+        """How many handles it has run without rest since all that is recorded was delivered."""
+        return self._deliveries.spun
 
     @property
     def is_asking(self) -> bool:

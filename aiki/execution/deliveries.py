@@ -185,6 +185,11 @@ class Deliveries:
             return False
         return not (self._cancelling.is_unwritten or (self._loop.ready and self._since_rest < SPIN))
 
+    @property
+    def spun(self) -> int:
+        """How many handles it has run without rest since all that is recorded was delivered."""
+        return 0 if self.journal.remaining else self._since_rest
+
     def answered(self, answer: Literal["done", "early", "news"], now: int) -> None:
         """Take in whether the timer that was asked fires; one that does is delivered before the body moves."""
         if answer == "done":

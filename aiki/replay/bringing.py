@@ -21,8 +21,8 @@ from aiki.core.states import TERMINAL
 from aiki.execution.arrivals import Arrivals
 from aiki.execution.beginning import begin
 from aiki.execution.bounds import Limits
+from aiki.execution.deliveries import LIVELOCK, SPIN
 from aiki.execution.outbox import Outbox
-from aiki.execution.outcome import Outcome
 from aiki.execution.reading import Reading
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import NULL, Claimed, Entry, InboxReply
@@ -99,11 +99,10 @@ def _claimed(recording: Recording, version: str) -> Claimed:
 
 
 def _run(body: Body, *, is_over: bool) -> None:
-    """Have the body go as far as its record does. One that goes on without rest has come far enough, if it may end."""
+    """Have the body go as far as its record does; one without rest as far as it is let be, or has surely no end."""
+    most = LIVELOCK if is_over else SPIN
     while body.pump(_NEVER, time.perf_counter):
-        if body.outcome is not Outcome.RUNNING:
-            return
-        if not is_over and body.is_through:
+        if body.spun >= most:
             return
 
 

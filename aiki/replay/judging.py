@@ -19,6 +19,7 @@ from aiki.execution.cuts import cut_of
 from aiki.execution.divergence import said
 from aiki.execution.ends import failed
 from aiki.execution.failures import failure_of
+from aiki.execution.kinds import KINDS
 from aiki.execution.outcome import Outcome
 from aiki.execution.unwinding import waiting_places
 from aiki.replay.bringing import END, brought
@@ -114,11 +115,13 @@ class _Judged:
         if body.outcome is Outcome.DIVERGED and frontier.lacks:
             return self._tell(Finding.UNKNOWN, f"needs what is gone: {frontier.lacks}")
         if left:
-            return self._of_unasked(body, frontier, left[0])
+            return self._of_unasked(body, frontier, next((one for one in left if not _may_stay(one[1])), left[0]))
+        run = self._recording.exported
         if body.outcome is Outcome.DIVERGED:
+            if has_ended_without_body(run, body):
+                return self._tell(Finding.COMPATIBLE)
             return self._differs(body, frontier, "it would go round without rest behind its last entry")
         end = end_of(body, self._workflow)
-        run = self._recording.exported
         if run.state in TERMINAL:
             return self._of_ended(body, frontier, end)
         return self._of_one_in_flight(body, frontier, end)
@@ -214,6 +217,12 @@ class _Judged:
 
     def _tell(self, finding: Finding, why: str = "", **more: Any) -> Verdict:
         return verdict(self._recording, self._workflow.version, finding, why, **more)
+
+
+def _may_stay(entry: Entry) -> bool:
+    """Tell whether the code may do without an entry: another one is why it does not fit."""
+    kind = KINDS.get(keys.kind_of(entry.key))
+    return kind is not None and kind.may_stay_unasked
 
 
 def _asked(frontier: Frontier) -> str | None:
