@@ -134,7 +134,10 @@ class Writer:
         self._write(OverLine(self.runs))
 
     def _write(self, line: Struct) -> None:
-        self._stream.write(_encoder.encode(line) + b"\n")
+        raw = _encoder.encode(line)
+        if b"\n" in raw or b"\r" in raw:  # a payload is as its sender has written it
+            raw = msgspec.json.format(raw, indent=-1)
+        self._stream.write(raw + b"\n")
 
 
 def _story(recording: Recording) -> Iterator[tuple[int, HistoryItem]]:
@@ -225,7 +228,7 @@ class Reader:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise PayloadError(
                 f"{self._source} is no export of runs: its first line does not say that it is",
-                hint=f"aiki run export RUN -o {'FILE' if self._source == '-' else self._source}",
+                hint=f"aiki run export RUN --to {'FILE' if self._source == 'stdin' else self._source}",
             ) from None
         if header.aiki_export > FORMAT:
             raise Unsupported(

@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from aiki_cli.session import Session
 
 BATCH_RUNS: Final = 500
-_MANY: Final = "Many runs, by what they are"
+MANY: Final = "Many runs, by what they are"
 
 Workflow = Annotated[
     str | None,
-    typer.Option("--workflow", metavar="NAME", autocompletion=suggestions.workflow_names, rich_help_panel=_MANY),
+    typer.Option("--workflow", metavar="NAME", autocompletion=suggestions.workflow_names, rich_help_panel=MANY),
 ]
 States = Annotated[
     list[str] | None,
-    typer.Option("--state", help="May repeat.", autocompletion=suggestions.states, rich_help_panel=_MANY),
+    typer.Option("--state", help="May repeat.", autocompletion=suggestions.states, rich_help_panel=MANY),
 ]
 Labels = Annotated[
     list[str] | None,
-    typer.Option("--label", metavar="NAME=TEXT", help="May repeat; all must match.", rich_help_panel=_MANY),
+    typer.Option("--label", metavar="NAME=TEXT", help="May repeat; all must match.", rich_help_panel=MANY),
 ]
 OlderThan = Annotated[
     str | None,
-    typer.Option("--older-than", metavar="1h", help="Enqueued at least so long ago.", rich_help_panel=_MANY),
+    typer.Option("--older-than", metavar="1h", help="Enqueued at least so long ago.", rich_help_panel=MANY),
 ]
 Yes = Annotated[
     bool,
     typer.Option(
-        "--yes", help="Do it, unasked; off a terminal they are only counted without it.", rich_help_panel=_MANY
+        "--yes", help="Do it, unasked; off a terminal they are only counted without it.", rich_help_panel=MANY
     ),
 ]
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aiki_cli import options
-from aiki_cli.commands import delete, orders, retry
+from aiki_cli.commands import delete, exports, orders, retry
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
 from aiki_cli.words.states import states_of
+from aiki_cli.words.times import ago
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
@@ -56,7 +56,7 @@ async def list_runs(
     """List runs, newest first. The TSV columns are those of `aiki status`."""
     from aiki_cli.view.runs import counted, listed
 
-    states, labels, after = states_of(state or ()), payload.labels_of(label or ()), _ago(since)
+    states, labels, after = states_of(state or ()), payload.labels_of(label or ()), ago(since)
     client = await session.client()
     (family,) = await find_all(client, [parent]) if parent is not None else [None]
     if count:
@@ -135,6 +135,8 @@ async def history(session: Session, reference: Reference) -> Found:
     return Lines(told(), story.line, whole)
 
 
+app.command("export")(exports.export)
+app.command("import")(exports.import_)
 for _order in (orders.pause, orders.resume, orders.cancel, orders.wake, retry.retry, delete.delete):
     app.command(_order.__name__)(_order)
 
@@ -157,11 +159,3 @@ async def _input(session: Session, client: Client, run_id: str) -> Any:
     except PayloadError as error:
         session.out.say(f"without its input: {error.message}")
         return None
-
-
-def _ago(duration: str | None) -> datetime | None:
-    if duration is None:
-        return None
-    from aiki.manifest import seconds
-
-    return datetime.now(UTC) - timedelta(seconds=seconds(duration))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from aiki import RunStatus, TaskProgress
     from aiki.client.matching import RunCount
+    from aiki.definitions.status import ImportedFrom
 
 TSV_COLUMNS: Final = "id state workflow version created_at started_at finished_at due_at attempt claims tasks key why"
 _WIDE: Final = 110
@@ -95,6 +96,14 @@ def to_object(run: RunStatus) -> dict[str, Any]:
             "id": run.schedule.id,
             "slot": utc(run.schedule.slot),
             "last_completed": utc(run.schedule.last_completed),
+        },
+        "imported": run.imported
+        and {
+            "namespace": run.imported.namespace,
+            "state": str(run.imported.state),
+            "exported_at": utc(run.imported.exported_at),
+            "imported_at": utc(run.imported.imported_at),
+            "actor": run.imported.actor,
         },
     }
 
@@ -191,6 +200,8 @@ def state_text(state: str) -> str:
 
 def summary(run: RunStatus, now: datetime) -> str:
     """Return what matters most about a run in its state."""
+    if run.imported is not None and run.ended:
+        return f"imported from namespace {run.imported.namespace!r}"
     if run.error is not None and run.ended:
         return _error(run)
     if run.is_explained and run.why:
@@ -219,6 +230,7 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("child of", run.parent_id and _ancestry(run.parent_id, run.depth)),
         ("children", f"{run.children:,}" if run.children else None),
         ("schedule", f"{run.schedule.id}, slot {dated(run.schedule.slot, now)}" if run.schedule else None),
+        ("imported", _origin(run.imported, now) if run.imported else None),
         ("created", dated(run.created_at, now)),
         ("started", dated(started, now)),
         ("waits for", ", ".join(run.waits)),
@@ -240,6 +252,15 @@ def _facts(run: RunStatus, now: datetime) -> list[tuple[str, str | None]]:
         ("error" if run.ended else "last error", _error(run) if run.error else None),
         ("result", to_json(run.result, indent=2) if run.state == "completed" and has_result else None),
     ]
+
+
+def _origin(imported: ImportedFrom, now: datetime) -> str:
+    by = f" by {imported.actor}" if imported.actor else ""
+    exported = dated(imported.exported_at, now)
+    return (
+        f"from namespace {imported.namespace!r}, where it was {imported.state} when it was exported, {exported};"
+        f" {dated(imported.imported_at, now)}{by}. Nothing moves it here."
+    )
 
 
 def _ancestry(parent_id: str, depth: int) -> str:

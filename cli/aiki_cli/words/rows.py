@@ -133,14 +133,14 @@ class Rows:
 def open_rows(source: str, *, key_field: str | None) -> Iterator[Rows]:
     """Open `source` (a file, or `-` for stdin). Raises UnreadableInput."""
     try:
-        stream = _opened(source)
+        stream = opened(source)
     except OSError as error:
         raise UnreadableInput(f"cannot read {source} ({error.strerror or error})") from error
     with stream:
         yield Rows(stream, source, key_field)
 
 
-def _opened(source: str) -> IO[bytes]:
+def opened(source: str) -> IO[bytes]:
     """Return the file, or what is kept aside of one that cannot be read twice: stdin, or another pipe."""
     if source == "-":
         return _kept(stdin())

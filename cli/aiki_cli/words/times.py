@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from aiki import UsageError
 
@@ -17,3 +17,12 @@ def moment_of(text: str | None, option: str) -> datetime | None:
         raise UsageError(
             f"{option} {text!r} is no time, and expected one such as 2026-11-22T21:00 or ...T20:00Z"
         ) from None
+
+
+def ago(duration: str | None) -> datetime | None:
+    """Return the moment so long before now; None if nothing was said. Raises UsageError."""
+    if duration is None:
+        return None
+    from aiki.manifest import seconds
+
+    return datetime.now(UTC) - timedelta(seconds=seconds(duration))

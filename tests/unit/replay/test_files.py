@@ -97,6 +97,13 @@ def test_members_that_nobody_knows_are_ignored_and_blank_lines_too() -> None:
     assert lines_of(written(*read(raw))) == lines_of(written(recording()))
 
 
+def test_a_payload_that_was_sent_in_several_lines_is_written_in_one() -> None:
+    one = recording(output=Raw(b'{\r\n  "a": "x y",\n "b": [1, 2]\r}'), finished_at=AT)
+    one.exported.state = State.COMPLETED
+    (again,) = read(written(one))
+    assert json.loads(bytes(again.exported.output)) == {"a": "x y", "b": [1, 2]}
+
+
 def lines_of(raw: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in raw.splitlines()]
 
