@@ -19,6 +19,7 @@ from aiki.rules.retaining import Why, stays
 from aikid.store import prepared
 from aikid.store.arrays import Ints, Uuids
 from aikid.store.pool import Connection
+from aikid.store.sql import LIFE
 
 BATCH: Final = 200
 """So many runs are deleted in one commit, and their retries with them."""
@@ -48,7 +49,7 @@ coalesce(
 """A run that holds `r`, null if none does: its parent's newest retry, or one that has attached to it."""
 # The same, and `errands`' primary key from the left.
 _LOOK: Final = f"""
-SELECT r.id::text, r.origin_id::text, r.state,
+SELECT r.id::text, r.origin_id::text, {LIFE},
   coalesce(r.retried_by <> ALL(%b), false)
     OR r.origin_id <> ALL(%b) AND EXISTS (SELECT FROM aiki.runs f WHERE f.id = r.origin_id)
     OR EXISTS (SELECT FROM aiki.errands e WHERE e.run_id = r.id),

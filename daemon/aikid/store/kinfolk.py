@@ -8,10 +8,11 @@ from aiki.core.states import State
 from aikid.store import prepared
 from aikid.store.arrays import Ints, Texts, Uuids
 from aikid.store.pool import Connection
+from aikid.store.sql import LIFE
 
 # Primary keys, and the left of that of `children`: from each run to its retry, to the first of its origin, and to what
 # it has started. One that is met on several ways goes with the last.
-_FAMILY: Final = """
+_FAMILY: Final = f"""
 WITH RECURSIVE family(id, depth) AS (
   SELECT r.id, 0 FROM aiki.runs r WHERE r.id = (%b)[1] AND r.namespace = (%b)[1]
   UNION
@@ -20,8 +21,8 @@ WITH RECURSIVE family(id, depth) AS (
     UNION ALL SELECT c.run_id, f.depth + 1 FROM aiki.children c WHERE c.parent_id = f.id AND c.owned
   ) AS n(id, depth)
 )
-SELECT r.id::text, max(m.depth), r.state FROM (SELECT * FROM family LIMIT (%b)[1]) AS m JOIN aiki.runs r ON r.id = m.id
-GROUP BY r.id, r.state ORDER BY 2, 1
+SELECT r.id::text, max(m.depth), {LIFE} FROM (SELECT * FROM family LIMIT (%b)[1]) AS m
+JOIN aiki.runs r ON r.id = m.id GROUP BY r.id ORDER BY 2, 1
 """
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from aiki.core.states import Move, sources
+from aiki.core.states import Move, State, sources
 from aiki.wire import messages
 
 UNDER_WAY: Final = f"'{bytes(messages.UNDER_WAY).decode()}'"
@@ -28,6 +28,8 @@ def quoted(words: Iterable[str]) -> str:
     return ", ".join(f"'{word}'" for word in sorted(words))
 
 
+LIFE: Final = f"CASE WHEN r.imported IS NULL THEN r.state ELSE '{State.COMPLETED}' END"
+"""A run's state as far as it may still go on: one that was imported does not, whatever it was."""
 MOVABLE: Final = "r.imported IS NULL"
 """Of a run that is to be changed: whoever was imported is passed over, as if there were none."""
 PAUSABLE: Final = quoted(sources(Move.PAUSE))
