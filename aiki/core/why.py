@@ -81,6 +81,10 @@ def hint(reason: Reason, run_id: str) -> str | None:
             template = _REPLAY
         case Kind.RETRYING if reason.worker is not None:  # it has not left its worker's memory: nothing to resume
             template = None
+        case Kind.CANCEL if reason.worker is None:
+            template = "aiki run cancel {run} --force"
+        case Kind.KEY if reason.run is None:
+            template = None
         case Kind.ENDED if reason.state not in (State.FAILED, State.CANCELLED):
             template = None
     return template and template.format(run=run_id, other=reason.run, name=reason.names[0] if reason.names else "NAME")
@@ -223,7 +227,8 @@ def _child(reason: Reason, now: int) -> str:
 
 
 def _key(reason: Reason, now: int) -> str:
-    return f"waits{_since(reason, now)} for key {reason.key!r} of task {reason.task}, which run {reason.run} has"
+    holder = "" if reason.run is None else f", which run {reason.run} has"
+    return f"waits{_since(reason, now)} for key {reason.key!r} of task {reason.task}{holder}"
 
 
 def _outcome(reason: Reason, now: int) -> str:

@@ -195,8 +195,8 @@ async def kin(connection: Connection, run_id: str) -> Kin:
 _KEYS: Final = f"""
 SELECT w.task, w.key, k.run_id::text, {MICROSECONDS.format("w.at")} FROM aiki.task_key_waiters w
 LEFT JOIN aiki.task_keys k ON k.namespace = w.namespace AND k.scope = w.scope AND k.task = w.task AND k.key = w.key
-  AND NOT k.is_free AND k.run_id <> w.run_id
-WHERE w.run_id = %s AND w.told_at IS NULL ORDER BY w.at LIMIT 20
+  AND k.done_at IS NULL AND k.run_id <> w.run_id
+WHERE w.run_id = %s ORDER BY w.at LIMIT 20
 """
 
 

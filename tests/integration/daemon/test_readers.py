@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from aiki.core.states import Move, State
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
-from aiki.wire.messages import End, Find, FindReply, ListReply, ListRuns, Request, Route, Storage, Summary
-from aikid.engine import reads, sizes, status
+from aiki.wire.messages import End, Find, FindReply, ListReply, ListRuns, Request, Route, Storage, Summary, Why
+from aikid.engine import reads, sizes, status, why
 from aikid.store.sizes import LOOKED_INTO, OF_RUNS, PAGES
 from bench import finished
 from bench.finished import NAMESPACE, OTHER, VERSION, WORKFLOWS
@@ -180,3 +180,18 @@ async def test_what_runs_take_up_is_told_by_a_sample_of_them(pool: CountingPool)
     whole = sum(one.bytes + one.index_bytes for one in reply.tables)
     assert 0.7 * whole < sum(one.bytes for one in reply.workflows) <= whole
     assert reply.tables[0].name == "runs"
+
+
+WHY_PAGES = 1_500
+"""For why one run does not move: of a queued one mostly for those of its route that have ended lately."""
+
+
+@pytest.mark.parametrize("state", LIVE)
+async def test_why_a_run_does_not_move_costs_no_more_however_many_have_ended(
+    pool: CountingPool, crowd: Engine, state: State
+) -> None:
+    rows = await crowd.execute("SELECT id::text FROM aiki.runs WHERE state = %s LIMIT 1", state)
+    pool.buffers, pool.plans = 0, []
+    (one,) = (await why.answer(pool, NAMESPACE, Why([rows[0][0]]), room=MESSAGE_BYTES)).runs
+    assert one.reasons
+    assert pool.buffers <= WHY_PAGES, (state, one)
