@@ -60,12 +60,14 @@ def sentence(reasons: Sequence[Reason], now: int) -> str:
 
 def whole(reasons: Sequence[Reason], leaf: Sequence[Reason], now: int, *, leaf_run: str) -> str:
     """Return that sentence, and behind it that of the run in which it ends, if that is another one."""
+    return joined(reasons, sentence(leaf, now), now, leaf_run=leaf_run) if leaf else sentence(reasons, now)
+
+
+def joined(reasons: Sequence[Reason], last: str, now: int, *, leaf_run: str) -> str:
+    """Return the main reason in words, and behind it what is said of the run in which it ends."""
     said = sentence(reasons, now)
-    if not leaf:
-        return said
-    if len(reasons) == 1 and reasons[0].run == leaf_run:
-        return f"{said}, which {sentence(leaf, now)}"
-    return f"{said}; in the end, run {leaf_run} {sentence(leaf, now)}"
+    is_next = reasons[0].run == leaf_run and said == words(reasons[0], now)
+    return f"{said}, which {last}" if is_next else f"{said}; in the end, run {leaf_run} {last}"
 
 
 def unserved(workflow: str, version: str) -> str:
@@ -113,7 +115,10 @@ def date(at: int) -> str:
 
 
 def _since(reason: Reason, now: int) -> str:
-    return "" if reason.since is None else f" for {span(now - reason.since)} (since {date(reason.since)})"
+    """Return for how long it has been so; nothing of what has only just begun."""
+    if reason.since is None or now - reason.since < SECOND:
+        return ""
+    return f" for {span(now - reason.since)} (since {date(reason.since)})"
 
 
 def _until(at: int | None, now: int, *, word: str = "until") -> str:

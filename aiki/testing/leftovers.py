@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from aiki.core.states import State
 from aiki.definitions import stored
-from aiki.testing import resting
 from aiki.testing.mocks import Mock
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def leftovers(stage: Stage, mocks: Iterable[Mock[Any]], seen: Container[str]) ->
 def _of(run: Run, stage: Stage, seen: Container[str]) -> Iterator[str]:
     what = f"run {run.id} of workflow {run.workflow!r}"
     if not run.is_over and (run.parent is None or run.parent.is_over) and (status := stage.read(run.id)) is not None:
-        yield f"{what} has not ended: it {resting.waits_for(status)}"
+        yield f"{what} has not ended: it {stage.why(status)[0]}"
     events = Counter(one.name for one in run.inbox.unread.values() if one.kind == "event")
     for name, number in events.items():
         yield f"{what} has not taken event {name!r}" + (f", {number} of them" if number > 1 else "")

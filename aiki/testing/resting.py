@@ -1,48 +1,36 @@
-"""Own the words for what a run waits for that rests, and for what a test may do about it. Pure."""
+"""Own what a test is told of a run that rests: why it does not move, and what the test may do about it. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from aiki.core.moments import to_datetime
+from aiki.core import why as words
+from aiki.core.reasons import Reason
 from aiki.core.states import State
-from aiki.wire.messages import RunStatus
+from aiki.wire.messages import Explained, RunStatus
 
 _EVENT: Final = "event:"
-_CHILD: Final = "child"
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _MILLI: Final = 1_000
 
 
-def waits_for(run: RunStatus) -> str:
-    """Return what a run waits for, to follow its id."""
-    events = _events(run)
+def waits_for(run: RunStatus, why: Explained, last: RunStatus, now: int) -> str:
+    """Return why a run does not move, to follow its id; `last` is the run in which that ends, if it is another one."""
+    if last.id == run.id:
+        return _rests(run, why.reasons, now)
+    return words.joined(why.reasons, _rests(last, why.leaf, now), now, leaf_run=last.id)
+
+
+def _rests(run: RunStatus, reasons: Sequence[Reason], now: int) -> str:
+    """Return why one run does not move: in a test's words where it is the test that has to move."""
     match run.state:
         case State.QUEUED:
             return f"is queued, and no workflow {run.workflow!r} version {run.version!r} is known here to run it"
-        case State.SCHEDULED:
-            what = "begins"
-        case State.SLEEPING:
-            what = "sleeps"
-        case State.RETRYING:
-            what = "is to be tried again"
         case State.RUNNING:
-            what = "runs a task that takes its time by the test's clock"
-        case _ if events:
-            what = f"waits for event {' or '.join(map(repr, events))}"
-        case _ if waits_for_child(run):
-            what = "waits for a child"
+            return "runs a task that takes its time by the test's clock"
         case _:
-            what = "waits"
-    if run.due_at is None:
-        return what
-    until = "at" if run.state in (State.SCHEDULED, State.RETRYING) else "until"
-    return f"{what} {until} {to_datetime(run.due_at).isoformat(sep=' ')}" + (f" ({run.why})" if run.why else "")
-
-
-def waits_for_child(run: RunStatus) -> bool:
-    """Tell whether a run rests until a child of it has ended."""
-    return run.state is State.WAITING and _CHILD in run.waits
+            return words.sentence(reasons, now)
 
 
 def remedy(run: RunStatus, now: int, *, due_at: int | None) -> str:

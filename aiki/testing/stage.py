@@ -20,7 +20,7 @@ from aiki.testing.host import Host
 from aiki.testing.stillness import Stillness, StillWaiting
 from aiki.testing.ways import Ways
 from aiki.testing.work import Work
-from aiki.wire.messages import RunStatus, Status
+from aiki.wire.messages import RunStatus, Status, Why
 
 _TURNS: Final = 3
 
@@ -142,18 +142,18 @@ class Stage:
 
     def waiting(self, run: RunStatus) -> StillWaiting:
         """Return the error for whoever waits for a run that does not move."""
-        words, last = resting.waits_for(run), run
-        while resting.waits_for_child(last) and (child := self._unfinished_child(last.id)) is not None:
-            last = child
-            words += f": run {last.id} of workflow {last.workflow!r}, which {resting.waits_for(last)}"
+        words, last = self.why(run)
         return StillWaiting(
             f"run {run.id} of workflow {run.workflow!r} has not ended: it {words}, and the test's clock stands still",
             hint=resting.remedy(last, self.clock.now, due_at=self.due_at()),
         )
 
-    def _unfinished_child(self, run_id: str) -> RunStatus | None:
-        links = self.engine.store.runs[run_id].children.values()
-        return next((self.read(one.child.id) for one in links if not one.child.is_over), None)
+    def why(self, run: RunStatus) -> tuple[str, RunStatus]:
+        """Return why a run does not move, in words, and the run in which that ends."""
+        (found,) = self.engine.answer(Why([run.id])).runs
+        last = self.read(found.path[-1]) if found.path else None
+        last = last or run
+        return resting.waits_for(run, found, last, self.clock.now), last
 
     async def _quiet(self) -> None:
         """Return when no part of the test moves anything, and has had some turns to begin with that."""

@@ -102,7 +102,7 @@ async def test_a_mock_answers_as_it_was_told_one_call_after_the_other() -> None:
 async def test_children_run_too_without_being_named() -> None:
     async with TestEnv() as env:
         handle = await env.enqueue(parent)
-        words = "waits for a child: run .* of workflow 'naps', which sleeps until 2026-01-01 00:10"
+        words = "3 of 3 children still run; the oldest is .* of naps .sleeping., which sleeps until 2026-01-01 00:10"
         with pytest.raises(StillWaiting, match=words) as caught:
             await handle.result()
         assert caught.value.hint == 'await env.advance("10m")'
@@ -301,7 +301,7 @@ async def test_a_task_may_use_the_client() -> None:
 async def test_a_child_whose_workflow_is_nowhere_to_be_found_is_named() -> None:
     async with TestEnv() as env:
         handle = await env.enqueue(parent_of_nobody)
-        words = "waits for a child: run .* of workflow 'nobody', which is queued, and no workflow 'nobody' version '1'"
+        words = "waits for child .* of nobody .queued., which is queued, and no workflow 'nobody' version '1'"
         with pytest.raises(StillWaiting, match=words) as caught:
             await handle.result()
         assert caught.value.hint == "TestEnv(workflows=[nobody, ...])"

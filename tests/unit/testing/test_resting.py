@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiki.core.duration import to_microseconds
+from aiki.core.reasons import Kind, Reason
 from aiki.core.states import State
 from aiki.testing.resting import remedy, span, waits_for
-from aiki.wire.messages import RunStatus
+from aiki.wire.messages import Explained, RunStatus
 
 DUE = 1_767_225_600_000_000
 
@@ -31,43 +34,61 @@ def test_a_span_is_short(microseconds: int, text: str) -> None:
     assert span(microseconds) == text
 
 
+def of(*reasons: Reason, path: Sequence[str] = (), leaf: Sequence[Reason] = ()) -> Explained:
+    return Explained("id", "pay-expense", "2", State.WAITING, 1, [*reasons], [*path], [*leaf])
+
+
+NOW = DUE - 60_000_000
+SLEEPING = Reason(kind=Kind.SLEEPING, until=DUE)
+EVENT = Reason(kind=Kind.EVENT, names=["paid-up", "no"])
+
+
 @pytest.mark.parametrize(
-    ("status", "words", "typed"),
+    ("status", "why", "words", "typed"),
     [
-        (run(State.SLEEPING, due_at=DUE), "sleeps until 2026-01-01 00:00:00+00:00", 'await env.advance("1m")'),
-        (run(State.SCHEDULED, due_at=DUE), "begins at 2026-01-01 00:00:00+00:00", 'await env.advance("1m")'),
         (
-            run(State.RETRYING, due_at=DUE, why="its worker lost its lease"),
-            "is to be tried again at 2026-01-01 00:00:00+00:00 (its worker lost its lease)",
+            run(State.SLEEPING, due_at=DUE),
+            of(SLEEPING),
+            "sleeps until 2026-01-01 00:00:00 UTC (in 1m 0s)",
             'await env.advance("1m")',
         ),
         (
             run(State.WAITING, waits=["event:paid-up", "event:no"]),
+            of(EVENT),
             "waits for event 'paid-up' or 'no'",
             "await handle.send(paid_up, ...)",
         ),
         (
             run(State.WAITING, waits=["event:paid-up"], due_at=DUE),
-            "waits for event 'paid-up' until 2026-01-01 00:00:00+00:00",
+            of(EVENT),
+            "waits for event 'paid-up' or 'no'",
             'await handle.send(paid_up, ...), or await env.advance("1m")',
         ),
-        (run(State.WAITING, waits=["child"]), "waits for a child", 'await env.advance("2m")'),
         (
             run(State.RUNNING),
+            of(Reason(kind=Kind.RUNNING)),
             "runs a task that takes its time by the test's clock",
             'await env.advance("2m")',
         ),
         (
             run(State.QUEUED),
+            of(Reason(kind=Kind.UNSERVED)),
             "is queued, and no workflow 'pay-expense' version '2' is known here to run it",
             "TestEnv(workflows=[pay_expense, ...])",
         ),
     ],
 )
-def test_each_rest_has_its_words_and_its_remedy(status: RunStatus, words: str, typed: str) -> None:
-    now = DUE - 60_000_000
-    assert waits_for(status) == words
-    assert remedy(status, now, due_at=DUE + 60_000_000) == typed
+def test_each_rest_has_its_words_and_its_remedy(status: RunStatus, why: Explained, words: str, typed: str) -> None:
+    assert waits_for(status, why, status, NOW) == words
+    assert remedy(status, NOW, due_at=DUE + 60_000_000) == typed
+
+
+def test_who_waits_for_a_child_is_told_what_that_waits_for() -> None:
+    child = RunStatus("child", "naps", "1", State.SLEEPING, 0, due_at=DUE)
+    waits = Reason(kind=Kind.CHILD, run="child", workflow="naps", state="sleeping", total=1)
+    why = of(waits, path=["id", "child"], leaf=[SLEEPING])
+    said = waits_for(run(State.WAITING, waits=["child"]), why, child, NOW)
+    assert said == "waits for child child of naps (sleeping), which sleeps until 2026-01-01 00:00:00 UTC (in 1m 0s)"
 
 
 def test_who_is_woken_by_nothing_is_told_so() -> None:

@@ -60,7 +60,8 @@ async def test_a_run_that_has_not_ended_is_told_once_with_its_family() -> None:
         await env.enqueue(parent)
 
     (line,) = await lines_of(play)
-    assert line.endswith("of workflow 'parent' has not ended: it waits for a child")
+    assert "of workflow 'parent' has not ended: it waits for child " in line
+    assert line.endswith(", which waits for event 'approved'")
 
 
 async def test_an_event_that_nobody_took_is_told() -> None:

@@ -88,7 +88,7 @@ async def test_a_task_that_takes_its_time_is_not_done_before() -> None:
 async def test_a_wait_ends_at_its_timeout() -> None:
     async with TestEnv() as env:
         handle = await env.enqueue(waits_a_week)
-        with pytest.raises(StillWaiting, match="waits for event 'answered' until 2026-01-08") as caught:
+        with pytest.raises(StillWaiting, match="waits for event 'answered', at the latest until 2026-01-08") as caught:
             await handle.result()
         assert caught.value.hint == 'await handle.send(answered, ...), or await env.advance("7d")'
         await env.advance("7d")
