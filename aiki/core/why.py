@@ -85,7 +85,7 @@ def hint(reason: Reason, run_id: str) -> str | None:
             template = None
         case Kind.CANCEL if reason.worker is None:
             template = "aiki run cancel {run} --force"
-        case Kind.KEY if reason.run is None:
+        case Kind.KEY if reason.run is None or reason.worker is not None:
             template = None
         case Kind.ENDED if reason.state not in (State.FAILED, State.CANCELLED):
             template = None
@@ -232,8 +232,11 @@ def _child(reason: Reason, now: int) -> str:
 
 
 def _key(reason: Reason, now: int) -> str:
-    holder = "" if reason.run is None else f", which run {reason.run} has"
-    return f"waits{_since(reason, now)} for key {reason.key!r} of task {reason.task}{holder}"
+    said = f"waits{_since(reason, now)} for key {reason.key!r} of task {reason.task}"
+    if reason.worker is not None:
+        whose = "of its own" if reason.run is None else f"of run {reason.run}"
+        return f"{said}: a try {whose} that could not be stopped still runs on worker {reason.worker}, until that ends"
+    return said if reason.run is None else f"{said}, which run {reason.run} has"
 
 
 def _outcome(reason: Reason, now: int) -> str:

@@ -92,6 +92,8 @@ class Wanted(NamedTuple):
     key: str
     holder: str | None
     at: int
+    worker: str | None = None
+    """On which a try still runs that the holder has left, and nobody could stop."""
 
 
 class Timetable(NamedTuple):
@@ -174,7 +176,9 @@ def reasons(facts: Facts) -> list[Reason]:
 def next_run(of: Sequence[Reason]) -> str | None:
     """Return the other run for which one waits by its main reason, or which goes on in its place."""
     main = of[0]
-    return main.run if main.kind in (Kind.CHILD, Kind.KEY, Kind.ENDED) else None
+    # What a run has left that could not be stopped ends with its worker, whatever becomes of the run.
+    is_left = main.kind == Kind.KEY and main.worker is not None
+    return main.run if main.kind in (Kind.CHILD, Kind.KEY, Kind.ENDED) and not is_left else None
 
 
 def _main(facts: Facts) -> list[Reason]:
@@ -283,7 +287,10 @@ def _waiting(facts: Facts) -> list[Reason]:
     """Return what a run rests for that has left memory: a key and a child first, which lead on to other runs."""
     run, since = facts.run, facts.last.at
     names = [word.partition(":")[2] for word in run.waits if word.partition(":")[0] == EVENT]
-    found = [Reason(kind=Kind.KEY, since=one.at, task=one.task, key=one.key, run=one.holder) for one in facts.keys]
+    found = [
+        Reason(kind=Kind.KEY, since=one.at, task=one.task, key=one.key, run=one.holder, worker=one.worker)
+        for one in facts.keys
+    ]
     if "child" in run.waits:
         found.append(_child(facts.kin, since, None if names else run.due_at))
     if names:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from aiki.core.states import ENQUEUED, TOLD, Move, State
 from aiki.rules import why as rules
 from aiki.rules.claiming import Queued, order
-from aiki.rules.why import Facts, Hold, Kin, Queue, Service, Timetable, Told
+from aiki.rules.sharing import KeyRow
+from aiki.rules.why import Facts, Hold, Kin, Queue, Service, Timetable, Told, Wanted
 from aiki.testing.memory.run import Line, Run
 from aiki.testing.memory.status import due_try, progress, status_of
 from aiki.testing.memory.store import Store
@@ -63,7 +64,7 @@ def facts(store: Store, run: Run) -> Facts:
         case State.RETRYING | State.RUNNING:
             return replace(made, due=due_try(run, store.now()), said=progress(run))
         case State.WAITING:
-            return replace(made, kin=_kin(run), unread=_unread(run))
+            return replace(made, keys=_keys(store, run), kin=_kin(run), unread=_unread(run))
         case _:
             return made
 
@@ -107,6 +108,17 @@ def _kin(run: Run) -> Kin:
     open = [child.newest for child in children if not child.newest.is_over]
     total = len(run.children)
     return Kin(len(open), total, oldest=(open[0].id, open[0].workflow, open[0].state) if open else None)
+
+
+def _keys(store: Store, run: Run) -> list[Wanted]:
+    since = _last(run).at
+    awaited = [(id, key.row) for id, key in store.task_keys.items() if run.id in key.waiters]
+    return [Wanted(id.task, id.key, _holder(run, row), since) for id, row in awaited]
+
+
+def _holder(run: Run, row: KeyRow | None) -> str | None:
+    """Return another run that has a key."""
+    return None if row is None or row.done_at is not None or row.run_id == run.id else row.run_id
 
 
 def _timetable(store: Store, run: Run) -> Timetable | None:

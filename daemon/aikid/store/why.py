@@ -191,11 +191,13 @@ async def kin(connection: Connection, run_id: str) -> Kin:
     return Kin(count, total or 0, is_all, (child_id, workflow, State(state)))
 
 
-# `task_key_waiters_run`, and the primary key of `task_keys`.
+# `task_key_waiters_run`, and the primary keys of `task_keys` and sessions.
 _KEYS: Final = f"""
-SELECT w.task, w.key, k.run_id::text, {MICROSECONDS.format("w.at")} FROM aiki.task_key_waiters w
+SELECT w.task, w.key, nullif(k.run_id, w.run_id)::text, {MICROSECONDS.format("w.at")}, s.worker
+FROM aiki.task_key_waiters w
 LEFT JOIN aiki.task_keys k ON k.namespace = w.namespace AND k.scope = w.scope AND k.task = w.task AND k.key = w.key
-  AND k.done_at IS NULL AND k.run_id <> w.run_id
+  AND k.done_at IS NULL
+LEFT JOIN aiki.sessions s ON s.id = k.session_id AND s.closed_at IS NULL
 WHERE w.run_id = %s ORDER BY w.at LIMIT 20
 """
 

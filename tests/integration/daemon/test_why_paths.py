@@ -72,6 +72,21 @@ async def test_a_key_is_held_by_another_run_and_that_is_asked_next(engine: Engin
     assert (found.path, found.leaf[0].kind) == ([waiter, holder], Kind.RUNNING)
 
 
+async def test_a_try_that_was_left_and_could_not_be_stopped_ends_with_its_worker_alone(engine: Engine) -> None:
+    holder, waiter = await engine.queued_run(priority=1), await engine.queued_run()
+    session = await engine.session()
+    runs = {run.fence.run_id: run for run in await engine.claim(session)}
+    for run_id in (holder, waiter):
+        await engine.execute(OWN, engine.namespace, run_id)
+        await engine.execute("UPDATE aiki.task_keys SET session_id = %s", session)
+        if run_id == holder:
+            await engine.execute(WAIT, engine.namespace, waiter)
+            assert await engine.results(unit(runs[waiter].fence, end=parked(0, "key"))) == ["done"]
+        found = await explained(engine, waiter)
+        assert (found.reasons[0].kind, found.reasons[0].worker, found.leaf) == (Kind.KEY, "worker-1", [])
+        assert found.reasons[0].run == (holder if run_id == holder else None)
+
+
 async def test_runs_that_wait_for_each_other_in_a_circle_are_not_followed_for_ever(engine: Engine) -> None:
     ids = [await engine.queued_run(), await engine.queued_run()]
     runs = await engine.claim(await engine.session())

@@ -141,6 +141,12 @@ SAID = [
         f"waits {SINCE} for key 'order-1' of task charge, which run {OTHER} has",
         f"aiki why {OTHER}",
     ),
+    (
+        made(Kind.KEY, since=AGO, task="charge", key="a", worker="w-1"),
+        f"waits {SINCE} for key 'a' of task charge: a try of its own that could not be stopped still runs on worker"
+        " w-1, until that ends",
+        None,
+    ),
     (made(Kind.KEY, since=AGO, task="charge", key="a"), f"waits {SINCE} for key 'a' of task charge", None),
     (made(Kind.OUTCOME, since=AGO), f"waits {SINCE} to hear what became of what it has sent or started", None),
     (

@@ -23,6 +23,16 @@ async def waiting(run: WorkflowRun) -> str:
     return await run.wait_for(approved, timeout="2h")
 
 
+@task(retry=Retry.fixed(3, "1h"))
+async def fail() -> None:
+    raise OSError("no route")
+
+
+@workflow
+async def sharing(run: WorkflowRun) -> None:
+    await fail.options(idempotency_key="order-1", idempotency_scope="workflow").run(run)
+
+
 @workflow
 async def parent(run: WorkflowRun) -> list[str]:
     children: list[Child[str]] = [await waiting.start(run) for _ in range(3)]
@@ -146,6 +156,15 @@ async def test_a_run_of_a_schedule_that_is_paused_says_so() -> None:
     assert [one.kind for one in why.reasons] == ["sleeping", "schedule_paused", "slots_behind"]
     assert why.reasons[1].facts["note"] == "a bad day"
     assert why.reasons[2].facts["count"] == 2
+
+
+async def test_who_waits_for_the_key_of_a_task_is_told_who_has_it() -> None:
+    async with TestEnv() as env:
+        owner = await env.enqueue(sharing)
+        waiter = await env.enqueue(sharing)
+        why = await waiter.why()
+    assert (why.reasons[0].kind, why.path) == ("key", [waiter.run_id, owner.run_id])
+    assert f"for key 'order-1' of task fail, which run {owner.run_id} has" in why.sentence
 
 
 async def test_there_is_no_why_of_a_run_that_does_not_exist() -> None:
