@@ -38,6 +38,8 @@ _HELP = """Durable workflows: enqueue runs, watch them, serve them.
 
     aiki status RUN --watch
 
+    aiki why RUN                        what it waits for, and what would move it
+
 RUN is an id, 8 or more of its first or last characters, or workflow@key.
 Exit codes: 0 done, 1 failed, 3 cancelled, 7 needs a person, 69 server unreachable, 124 our timeout passed.
 """

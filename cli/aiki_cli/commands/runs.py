@@ -114,7 +114,7 @@ async def show(
 @app.command("history")
 @options.command
 async def history(session: Session, reference: Reference) -> Found:
-    """Show a run's story.
+    """Show a run's story, and why it does not move now.
 
     TSV columns: at, move, state, key, ok, reason, actor, value, started_at, worker, arguments.
     """
@@ -130,7 +130,9 @@ async def history(session: Session, reference: Reference) -> Found:
             session.out.go_on()
 
     async def whole(entries: AsyncIterator[HistoryEntry]) -> Rows:
-        return story.rows(run_id, [entry async for entry in entries])
+        told = [entry async for entry in entries]
+        (run,) = await client.runs.status([run_id], follow=False)
+        return story.rows(run_id, told, why=None if run.ended else run.why)
 
     return Lines(told(), story.line, whole)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiki_cli.view.found import Line, Rows
 from aiki_cli.view.moments import local, span, utc
 from aiki_cli.view.runs import state_text
-from aiki_cli.view.text import shortened, to_json
+from aiki_cli.view.text import lines, shortened, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,12 +71,12 @@ def line(entry: HistoryEntry) -> Line:
     return Line(value, [value[name] for name in TSV_COLUMNS.split()])
 
 
-def rows(run_id: str, entries: Sequence[HistoryEntry]) -> Rows:
-    """Return a whole story."""
+def rows(run_id: str, entries: Sequence[HistoryEntry], *, why: str | None = None) -> Rows:
+    """Return a whole story, and of a run that has not ended `why` it does not move now."""
     return Rows(
         map(line, entries),
-        page=lambda: [table(entries)],
-        document=lambda values: {"id": run_id, "history": values},
+        page=lambda: [table(entries), *([f"now it {lines(why)}"] if why else [])],
+        document=lambda values: {"id": run_id, "history": values, "why": why},
     )
 
 

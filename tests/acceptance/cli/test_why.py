@@ -36,6 +36,8 @@ def test_an_event_is_waited_for_and_the_hint_moves_the_run(aiki, own):
     status = aiki("status", run_id, "-o", "json", env=own).json
     assert status["why"].startswith("waits for event 'approved'")
     assert aiki("status", run_id, "-o", "table", env=own).out.count("waits for event 'approved'") == 1
+    assert aiki("run", "history", run_id, "-o", "json", env=own).json["why"].startswith("waits for event 'approved'")
+    assert aiki("run", "history", run_id, "-o", "table", env=own).lines[-1].startswith("now it waits for event 'app")
     cells = aiki("why", run_id, env=own).lines[0].split("\t")
     assert cells[:2] == [run_id, "event"]
     assert aiki(*said.err.split()[2:], "-p", '"alice"', env=own).code == 0
