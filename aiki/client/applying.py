@@ -1,4 +1,4 @@
-"""Own what an apply does to the schedules of a project: the request, and the plan that comes of it."""
+"""Own what an apply does to what a project owns: the plan, and the request for its schedules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Action: TypeAlias = Literal["create", "update", "unchanged", "pause", "delete", 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of one schedule."""
+    """What becomes of one schedule, or of how long runs of one workflow are kept."""
 
     name: str
     action: Action
@@ -24,6 +24,7 @@ class Change:
     """What an update changes, by the names in a manifest."""
     reason: str = ""
     """Why it is paused, deleted, refused, or goes on."""
+    kind: Literal["schedule", "retention"] = "schedule"
 
 
 @dataclass(frozen=True, slots=True)

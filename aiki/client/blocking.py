@@ -20,16 +20,19 @@ from aiki.client.portal import Connect, Portal
 from aiki.definitions.handle import Handle
 
 if TYPE_CHECKING:
+    from aiki.client.applying import Plan
     from aiki.client.blocking_schedules import BlockingSchedules
     from aiki.client.deleting import DeletedRun
     from aiki.client.importing import ImportOutcome
     from aiki.client.matching import RunCount, RunFilter
     from aiki.client.named import NamedCall
+    from aiki.client.retention import RetentionPolicy
     from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
     from aiki.client.sending import SendOutcome
     from aiki.client.storage import StorageUse
     from aiki.client.workflows import RegisteredWorkflows, WorkflowInfo
     from aiki.core.errors import AikiError
+    from aiki.core.retention import Periods, Retention
     from aiki.core.states import State
     from aiki.definitions.call import Call
     from aiki.definitions.status import RunStatus
@@ -289,6 +292,30 @@ class BlockingWorkflows:
         return self._portal.call(self._workflows.list, name)
 
 
+class BlockingRetention:
+    """How long ended runs are kept in the client's namespace; as `RetentionPolicies`."""
+
+    def __init__(self, portal: Portal[AsyncClient]) -> None:
+        self._portal = portal
+
+    def apply(
+        self,
+        project: str,
+        declared: Mapping[str, Retention | Periods],
+        /,
+        *,
+        prune: bool = False,
+        dry_run: bool = False,
+    ) -> Plan:
+        """Have the policies of a project be just these; as `RetentionPolicies.apply`."""
+        policies = self._portal.client.retention
+        return self._portal.call(partial(policies.apply, project, declared, prune=prune, dry_run=dry_run))
+
+    def list(self) -> Sequence[RetentionPolicy]:
+        """Return what projects say, by workflow, and last what the daemon does with all else."""
+        return self._portal.call(self._portal.client.retention.list)
+
+
 class BlockingClient(Generic[Client_co]):
     """A `Client` whose methods block. It may be used in threads and, made before a fork, in the fork as well."""
 
@@ -308,6 +335,11 @@ class BlockingClient(Generic[Client_co]):
         from aiki.client.blocking_schedules import BlockingSchedules
 
         return BlockingSchedules(self._portal)
+
+    @property
+    def retention(self) -> BlockingRetention:
+        """How long ended runs are kept in the namespace."""
+        return BlockingRetention(self._portal)
 
     @overload
     def enqueue(self, call: Call[R], /) -> BlockingHandle[R]: ...

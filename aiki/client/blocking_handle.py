@@ -15,6 +15,7 @@ from aiki.definitions.handle import Handle
 
 if TYPE_CHECKING:
     from aiki.client.named import NamedCall
+    from aiki.client.retention import RetentionPolicies
     from aiki.client.runs import Runs
     from aiki.client.schedules import Schedules
     from aiki.client.workflows import RegisteredWorkflows
@@ -40,6 +41,11 @@ class AsyncClient(Protocol):
     @property
     def schedules(self) -> Schedules:
         """The schedules of the namespace."""
+        ...
+
+    @property
+    def retention(self) -> RetentionPolicies:
+        """How long ended runs are kept in the namespace."""
         ...
 
     async def enqueue(self, *args: Any, **kwargs: Any) -> Handle[Any]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from aiki.client.blocking import BlockingClient
+    from aiki.client.retention import RetentionPolicies
     from aiki.client.schedules import Schedules
     from aiki.core.duration import Duration
     from aiki.definitions.call import Call
@@ -145,6 +146,13 @@ class Client:
         from aiki.client.schedules import Schedules  # few programs have to do with them
 
         return Schedules(self._wire, self._door, self._routes)
+
+    @property
+    def retention(self) -> RetentionPolicies:
+        """How long ended runs are kept in the namespace."""
+        from aiki.client.retention import RetentionPolicies
+
+        return RetentionPolicies(self._wire)
 
     # -- enqueue
 

@@ -20,6 +20,8 @@ from aiki.core.states import State
 Retention: TypeAlias = Duration | Mapping[str, Duration]
 """One period for all ended runs, or one for each state; text may be both: "30d", "completed=30d,failed=90d"."""
 
+ALL: Final = ""
+"""Stands for all workflows of a namespace that no manifest names."""
 KEEP: Final = "keep"
 FOR_EVER: Final = 0
 SHORTEST: Final = 60 * MICROSECONDS["s"]

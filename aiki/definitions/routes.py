@@ -34,6 +34,7 @@ def route_of(workflow: Workflow[..., Any], room: int) -> Route:
         workflow.name,
         workflow.version,
         schema,
+        retention=workflow.retention,
         timeout=workflow.declared.timeout,
         cancel_timeout=workflow.declared.cancel_timeout,
         events=events,

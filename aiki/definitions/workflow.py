@@ -25,6 +25,7 @@ from aiki.core.canonical import digest
 from aiki.core.duration import Duration
 from aiki.core.errors import UsageError
 from aiki.core.frames import place
+from aiki.core.retention import NOTHING, Periods, Retention, read
 from aiki.core.retry import NO_RETRY, Retry
 from aiki.definitions.arguments import RecordArguments, checked_record
 from aiki.definitions.call import Call
@@ -96,6 +97,7 @@ class Workflow(HasOptions, Generic[P, R]):
         declared: RunOptions = NO_OPTIONS,
         retry: Retry = NO_RETRY,
         retry_from: RetryFrom = "failure",
+        retention: Periods = NOTHING,
         scope: Scope = None,
     ) -> None:
         owner = f"workflow {name!r}"
@@ -112,6 +114,8 @@ class Workflow(HasOptions, Generic[P, R]):
         self.retry = retry
         """When a run is tried again whose body has failed, if its options do not say otherwise."""
         self.retry_from: RetryFrom = retry_from
+        self.retention = retention
+        """How long its ended runs are kept, if no applied manifest says otherwise of it."""
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
 
@@ -276,6 +280,7 @@ def workflow(
     retry: Retry = NO_RETRY,
     retry_from: RetryFrom = "failure",
     record_arguments: RecordArguments = "preview",
+    retention: Retention | None = None,
 ) -> WorkflowDecorator: ...
 def workflow(
     fn: Any = None,
@@ -289,6 +294,7 @@ def workflow(
     retry: Retry = NO_RETRY,
     retry_from: RetryFrom = "failure",
     record_arguments: RecordArguments = "preview",
+    retention: Retention | None = None,
 ) -> Any:
     """Make a workflow of an `async def` whose first parameter is the WorkflowRun, as `@workflow` or `@workflow(...)`.
 
@@ -315,9 +321,11 @@ def workflow(
     says when to go on; `run.attempt` counts.
     `record_arguments` is how much of what its tasks and children are called with its history shows: the first 256 bytes
     (`"preview"`), all (`"full"`, of children the same preview), or nothing (`"none"`); tasks may say otherwise.
+    `retention` says how long its runs are kept after their end: "30d", or by state {"completed": "30d", "failed":
+    "keep"}; a manifest that is applied comes before it.
     Raises UsageError if the function's signature cannot be stored (the message names the parameter), the name is not
     made of 1 to 64 letters, digits, `_` and `-`, the version is no text of 1 to 32 of letters, digits, `_ . + -`, two
-    of the events have one name, a timeout is no duration, or a retry is none.
+    of the events have one name, a timeout is no duration, a retry is none, or runs are to be kept for no time.
     """
 
     def decorate(function: Callable[..., Any]) -> Workflow[Any, Any]:
@@ -333,6 +341,7 @@ def workflow(
             declared=timeouts(timeout, cancel_timeout),
             retry=checked_retry(retry),
             retry_from=checked_from(retry_from),
+            retention=_checked_retention(made_name, retention),
             scope=scope,
         )
         made.record_arguments = checked_record(record_arguments)
@@ -341,6 +350,13 @@ def workflow(
     # Linters move imports of types that only annotate under `if TYPE_CHECKING:`, this one too; we know it anyway.
     scope = {"WorkflowRun": WorkflowRun, **(local_scope(1) or {})}
     return decorate if fn is None else decorate(fn)
+
+
+def _checked_retention(name: str, given: Retention | None) -> Periods:
+    try:
+        return NOTHING if given is None else read(given)
+    except UsageError as error:
+        raise UsageError(f"workflow {name!r}: retention: {error.message}", hint=error.hint) from None
 
 
 def _check_run_parameter(name: str, fn: Callable[..., Any], scope: Scope) -> None:

@@ -15,18 +15,20 @@ from typing import Final
 from aiki.core import keyfiles
 from aiki.core.errors import ConfigError
 from aiki.core.near import did_you_mean
+from aiki.core.retention import Periods
 from aiki.core.variables import trimmed
 from aiki.manifest import fields, overrides, schedules
 from aiki.manifest.discovery import read
 from aiki.manifest.document import Node, Scalar, read_document
 from aiki.manifest.fields import Fields
 from aiki.manifest.overrides import Overrides
+from aiki.manifest.retention import retention
 from aiki.manifest.schedules import Schedules
 from aiki.manifest.variables import Template
 from aiki.wire.subjects import is_token
 
 FORMAT: Final = 1
-_SHARED_KEYS: Final = ("aiki", "project", "modules", "workflows", "schedules", "worker")
+_SHARED_KEYS: Final = ("aiki", "project", "modules", "workflows", "schedules", "worker", "retention")
 _PROJECT_KEYS: Final = (*_SHARED_KEYS, "path", "client", "profiles")
 
 
@@ -62,6 +64,14 @@ class Manifest:
     worker: WorkerSettings = WorkerSettings()
     client: ClientSettings = ClientSettings()
     profiles: Mapping[str, ClientSettings] = field(default_factory=dict)
+    retention: Periods | None = None
+    """How long ended runs are kept of workflows that it does not name."""
+
+    @property
+    def policies(self) -> dict[str, Periods]:
+        """How long ended runs are kept, by workflow, and by `*` those of all others of the namespace."""
+        found = {name: one.retention for name, one in self.workflows.items() if one.retention is not None}
+        return found if self.retention is None else {**found, "*": self.retention}
 
     def url(self, environment: Mapping[str, str], *, profile: str | None = None) -> str | None:
         """Return the address of the profile, else of `client:`, expanded; None if neither has one.
@@ -117,7 +127,7 @@ def parse(raw: bytes, file: Path, *, packaged: bool = False) -> Manifest:
     document = read_document(raw, file)
     top = Fields(document, *(_SHARED_KEYS if packaged else _PROJECT_KEYS), what="the manifest")
     top.required("aiki", _format)
-    return Manifest(
+    made = Manifest(
         file=file,
         project=top.optional("project", fields.token),
         modules=top.optional("modules", fields.table(_module_name, _modules, of="names with their modules")) or {},
@@ -127,7 +137,12 @@ def parse(raw: bytes, file: Path, *, packaged: bool = False) -> Manifest:
         worker=top.optional("worker", _worker) or WorkerSettings(),
         client=top.optional("client", _client) or ClientSettings(),
         profiles=top.optional("profiles", fields.table(fields.token, _profile, of="profiles by name")) or {},
+        retention=top.optional("retention", retention),
     )
+    if made.policies and made.project is None:
+        what = "`retention` without a `project`, and expected one: it says whose it is"
+        top.place.refuse(what, hint="project: NAME")
+    return made
 
 
 def _format(node: Node) -> None:

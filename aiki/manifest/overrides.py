@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from aiki.core.errors import ConfigError, UsageError
+from aiki.core.retention import Periods
 from aiki.core.retry import Retry
 from aiki.definitions.arguments import RECORD_ARGUMENTS, RecordArguments, checked_record
 from aiki.definitions.options import RunOptions, check_options
@@ -22,6 +23,7 @@ from aiki.definitions.workflow import Workflow
 from aiki.manifest import fields
 from aiki.manifest.document import Node
 from aiki.manifest.fields import Fields
+from aiki.manifest.retention import retention
 from aiki.manifest.retries import retry
 
 _TIMEOUTS: Final = ("timeout", "cancel_timeout")
@@ -36,6 +38,8 @@ class Override:
     retry: Retry | None = None
     retry_from: RetryFrom | None = None
     record_arguments: RecordArguments | None = None
+    retention: Periods | None = None
+    """How long its ended runs are kept; of that a worker says nothing: `aiki apply` does."""
 
 
 Overrides = Mapping[str, Override]
@@ -64,13 +68,15 @@ def apply(overrides: Overrides, workflows: Iterable[Workflow[..., Any]], *, file
 
 
 def _override(node: Node) -> Override:
-    override = Fields(node, *_TIMEOUTS, "retry", "retry_from", "record_arguments", what="a workflow's settings")
+    known = (*_TIMEOUTS, "retry", "retry_from", "record_arguments", "retention")
+    override = Fields(node, *known, what="a workflow's settings")
     given = {name: override.optional(name, fields.microseconds) for name in _TIMEOUTS}
     return Override(
         {name: value for name, value in given.items() if value is not None},
         override.optional("retry", retry),
         override.optional("retry_from", _retry_from),
         override.optional("record_arguments", _record_arguments),
+        override.optional("retention", retention),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from aiki.core import retention
 from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import Move
@@ -245,6 +246,7 @@ def check_routes(routes: Sequence[Route]) -> None:
             raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")
         if not all(map(is_token, route.task_names)):
             raise UsageError(f"route {route.workflow!r} {route.version!r} has a bad task name")
+        retention.check(route.retention)
         check_options(RunOptions(timeout=route.timeout, cancel_timeout=route.cancel_timeout))
         _check_schemas(route)
 

@@ -21,6 +21,7 @@ from aiki.testing.memory import (
     exports,
     firing,
     listing,
+    policies,
     reads,
     record,
     rerouting,
@@ -36,6 +37,7 @@ from aiki.testing.memory import (
 from aiki.testing.memory.store import Store
 from aiki.testing.memory.watching import Watching
 from aiki.wire.messages import (
+    ApplyRetention,
     ApplySchedules,
     BackfillSchedule,
     Cancel,
@@ -57,6 +59,7 @@ from aiki.wire.messages import (
     Page,
     Pause,
     PutSchedule,
+    ReadRetention,
     Record,
     RenewSession,
     Request,
@@ -108,6 +111,8 @@ TABLE: Final[dict[type[Request[Any]], Callable[[Store, Any], Any]]] = {
     Why: why.why,
     PutSchedule: schedules.put,
     ApplySchedules: schedules.apply,
+    ApplyRetention: policies.apply,
+    ReadRetention: policies.read,
     OrderSchedules: schedules.order,
     ListSchedules: schedules.list_schedules,
     ShowSchedule: schedules.show,

@@ -95,6 +95,8 @@ RETRY_BYTES: Final = 2_000
 """What is said of a run's own retry."""
 SCHEDULES: Final = 1_000
 """Schedules that one manifest has."""
+POLICIES: Final = 1_001
+"""Workflows of which one manifest says how long their runs are kept, and all others."""
 SLOTS: Final = 1_000
 """Slots of one backfill, and of what is shown of a schedule."""
 QUEUED_SLOTS: Final = 100

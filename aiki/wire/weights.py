@@ -64,7 +64,7 @@ _STOP_BYTES: Final = 128
 _TIMER_BYTES: Final = 48
 _KEY_BYTES: Final = 192
 """What is wanted of a task's key, beside its texts; and what is said of that, beside a result."""
-_ROUTE_BYTES: Final = 360
+_ROUTE_BYTES: Final = 480
 _CODE_CHANGE_BYTES: Final = 320
 
 

@@ -63,7 +63,7 @@ class App:
         self._lookers: tuple[Looker, ...] = (*for_runs, *beside)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
         leaves = self.handoffs.leaves
-        self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller))
+        self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller, terms))
 
     async def run(self, *, started: asyncio.Event | None = None) -> None:
         """Serve until cancelled; then finish what was accepted, and stop. `started` is set when requests are served.

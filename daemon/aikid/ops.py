@@ -14,8 +14,10 @@ from aiki.core.errors import UsageError
 from aiki.core.failpoints import failpoint
 from aiki.rules.checking import check_request, is_uuid
 from aiki.rules.declaring import check_request as check_schedules
+from aiki.rules.policies import check_request as check_policies
 from aiki.wire.limits import WATCH_SECONDS
 from aiki.wire.messages import (
+    ApplyRetention,
     ApplySchedules,
     BackfillSchedule,
     Cancel,
@@ -38,6 +40,7 @@ from aiki.wire.messages import (
     Page,
     Pause,
     PutSchedule,
+    ReadRetention,
     Record,
     RenewSession,
     Request,
@@ -66,6 +69,7 @@ from aikid.engine import (
     exports,
     imports,
     journal,
+    policies,
     reads,
     record,
     rerouting,
@@ -79,6 +83,7 @@ from aikid.engine import (
     why,
 )
 from aikid.engine.changes import Done
+from aikid.engine.expiring import NO_TERMS, Terms
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
 from aikid.store.pool import Pool, Priority
@@ -96,6 +101,7 @@ class Services:
     watchers: Watchers
     leaves: Leaves
     teller: Teller
+    terms: Terms = NO_TERMS
 
     def at(self, priority: Priority) -> Services:
         """Return the same with the pool as those of that priority have it."""
@@ -290,7 +296,17 @@ async def _read_schedules(s: Services, calls: Calls) -> Done[Any]:
 
 async def _read(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
-    return Done([await reads.answer(s.pool, namespace, request, room=s.bus.room)])
+    return Done([await reads.answer(s.pool, namespace, request, room=s.bus.room, terms=s.terms)])
+
+
+async def _apply_retention(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return _unless_lost(Done([await policies.apply(s.pool, namespace, request)]), "retention.before_reply")
+
+
+async def _read_retention(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await policies.read(s.pool, namespace, request, s.terms)])
 
 
 async def _storage(s: Services, calls: Calls) -> Done[Any]:
@@ -350,6 +366,7 @@ TABLE: Final = (
     Op(PutSchedule, _CONTROL, _put_schedule, check=check_schedules),
     Op(ApplySchedules, _CONTROL, _apply_schedules, check=check_schedules),
     Op(OrderSchedules, _CONTROL, _order_schedules, check=check_schedules),
+    Op(ApplyRetention, _CONTROL, _apply_retention, check=check_policies),
     Op(TriggerSchedule, _CONTROL, _trigger_schedule, check=check_schedules),
     Op(BackfillSchedule, _CONTROL, _backfill_schedule, check=check_schedules),
     Op(Enqueue, _ENQUEUE, _enqueue, rows="runs"),
@@ -367,6 +384,7 @@ TABLE: Final = (
     Op(Why, _READ, _why),
     Op(ListSchedules, _READ, _read_schedules, check=check_schedules),
     Op(ShowSchedule, _READ, _read_schedules, check=check_schedules),
+    Op(ReadRetention, _READ, _read_retention, check=check_policies),
     Op(NextSlots, _READ, _read_schedules, check=check_schedules),
 )
 OPS: Final = {op.name: op for op in TABLE}

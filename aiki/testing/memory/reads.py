@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from aiki.core.errors import UsageError
 from aiki.core.states import TERMINAL, State
+from aiki.testing.memory import policies
 from aiki.testing.memory.store import Store
 from aiki.wire.limits import COUNTED_RUNS
 from aiki.wire.messages import (
@@ -98,7 +99,14 @@ def workflows(store: Store, request: Workflows) -> WorkflowsReply:
     newest = [route for route in reversed(store.routes.values()) if route is not None]
     known = [route for route in newest if request.workflow in (None, route.workflow)]
     routes, cursor = _page(sorted(known, key=lambda route: route.workflow), request.cursor, _ROUTES_MAX)
-    told = [replace(route, live=store.is_served((route.workflow, route.version))) for route in routes]
+    told = [
+        replace(
+            route,
+            live=store.is_served((route.workflow, route.version)),
+            retention=policies.in_force(store.policies, route),
+        )
+        for route in routes
+    ]
     return WorkflowsReply(told, cursor)
 
 

@@ -92,6 +92,7 @@ def _known(before: Route | None, now: Route) -> Route:
         now.version,
         now.parameters or before.parameters,
         now.task_names,
+        retention=now.retention,
         timeout=now.timeout,
         cancel_timeout=now.cancel_timeout,
         events=now.events or before.events,

@@ -18,6 +18,7 @@ from aiki.core.retention import GONE
 from aiki.core.states import Move, State, sources
 from aiki.rules import arriving
 from aiki.rules.codes import Code, Registered
+from aiki.rules.policies import Known
 from aiki.rules.sharing import KeyRow
 from aiki.rules.standing import Standing
 from aiki.testing.memory.queues import Queues
@@ -117,6 +118,8 @@ class Store:
         self.sessions: dict[str, Session] = {}
         self.schedules: dict[str, Schedule] = {}
         """By name."""
+        self.policies: dict[str, Known] = {}
+        """What projects say of retention, by workflow."""
         self.ends = 0
         """How many runs have ended."""
         self.queued = Queues()

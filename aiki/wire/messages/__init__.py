@@ -39,6 +39,15 @@ from aiki.wire.messages.imports import (
     ImportReply,
 )
 from aiki.wire.messages.options import NO_OPTIONS, Fired, FirstEvent, RunOptions
+from aiki.wire.messages.retention import (
+    ApplyRetention,
+    Policy,
+    PolicyChange,
+    PolicyInfo,
+    ReadRetention,
+    RetentionApplied,
+    RetentionReply,
+)
 from aiki.wire.messages.retries import Redone, Retried, Retry, RetryReply
 from aiki.wire.messages.runs import (
     Enqueue,
@@ -122,6 +131,7 @@ __all__ = [
     "NULL",
     "UNDER_WAY",
     "ApplyReply",
+    "ApplyRetention",
     "ApplySchedules",
     "Arrival",
     "Attempt",
@@ -190,9 +200,13 @@ __all__ = [
     "Park",
     "Parked",
     "Pause",
+    "Policy",
+    "PolicyChange",
+    "PolicyInfo",
     "Push",
     "PutReply",
     "PutSchedule",
+    "ReadRetention",
     "Record",
     "RecordReply",
     "Recorded",
@@ -201,6 +215,8 @@ __all__ = [
     "RenewSession",
     "Request",
     "Resume",
+    "RetentionApplied",
+    "RetentionReply",
     "Retried",
     "Retry",
     "RetryReply",

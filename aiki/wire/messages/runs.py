@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
+from aiki.core.retention import NOTHING, Periods
 from aiki.core.states import State
 from aiki.wire.limits import BATCH_RUNS, FINGERPRINT_CHARS, LABELS, LIST_ITEMS
 from aiki.wire.messages.arrivals import CancelNote
@@ -325,6 +326,8 @@ class Route(Struct, omit_defaults=True):
     task_names: Annotated[list[Text], Meta(max_length=LIST_ITEMS)] = []
     live: bool = False
     """Whether a live worker serves it now (only in replies)."""
+    retention: Periods = NOTHING
+    """How long its ended runs are kept: as its code says, in replies as it is in force."""
     timeout: int | None = None
     """Of its runs, in microseconds, unless their own options have one."""
     cancel_timeout: int | None = None

@@ -1,4 +1,4 @@
-"""`aiki apply`: the schedules of a project become those that its manifest declares, by a plan that is shown before."""
+"""`aiki apply`: what a project owns becomes what its manifest declares, by a plan that is shown before."""
 
 from __future__ import annotations
 
@@ -41,28 +41,30 @@ def apply(
         bool, typer.Option("--yes", help="Do it, unasked; off a terminal nothing is paused or deleted without it.")
     ] = False,
 ) -> Later:
-    """Make the schedules of the manifest's project those that it declares. TSV columns: name, change, fields, reason.
+    """Make schedules, and how long ended runs are kept, what the manifest declares. TSV: name, change, fields, reason.
+
+    What `retention:` says of workflow W is named retention:W, and retention:* what it says of all others.
 
     aiki apply --dry-run
 
     aiki apply --prune --yes
     """
-    manifest, project = _owned(session)
+    manifest = _owned(session)
     from aiki_cli.words.declared import declarations
 
     declared = declarations(manifest, _at_hand(session, modules or ()))
     if dry_run or exit_code:
-        return partial(_plan, session, project, declared, prune=prune, tells=exit_code)
-    return partial(_apply, session, project, declared, prune=prune, yes=yes)
+        return partial(_plan, session, manifest, declared, prune=prune, tells=exit_code)
+    return partial(_apply, session, manifest, declared, prune=prune, yes=yes)
 
 
-def _owned(session: Session) -> tuple[Manifest, str]:
-    """Return the manifest and its project. Raises ConfigError if there is none."""
+def _owned(session: Session) -> Manifest:
+    """Return the manifest, which has a project. Raises ConfigError if there is none."""
     if session.manifest is None:
-        raise ConfigError("no manifest was found, and expected an aiki.yaml with schedules", hint="aiki apply -f FILE")
+        raise ConfigError("no manifest was found, and expected an aiki.yaml with a project", hint="aiki apply -f FILE")
     if session.manifest.project is None:
-        raise ConfigError(f"{session.manifest.file} has no `project`, and so no schedules", hint="project: NAME")
-    return session.manifest, session.manifest.project
+        raise ConfigError(f"{session.manifest.file} has no `project`, and so nothing to apply", hint="project: NAME")
+    return session.manifest
 
 
 def _at_hand(session: Session, names: Sequence[str]) -> Registry:
@@ -86,24 +88,26 @@ def _at_hand(session: Session, names: Sequence[str]) -> Registry:
         return Registry()
 
 
-async def _plan(session: Session, project: str, declared: Declarations, *, prune: bool, tells: bool) -> Rows:
+async def _plan(session: Session, manifest: Manifest, declared: Declarations, *, prune: bool, tells: bool) -> Rows:
+    from aiki_cli.processes import applying
     from aiki_cli.view import plans
 
     client = await session.client()
-    plan = await client.schedules.apply(project, declared, prune=prune, dry_run=True)
+    plan = await applying.apply(client, manifest, declared, prune=prune, dry_run=True)
     return plans.rows(plan, code=exits.STILL_GOING if tells and plan.pending else exits.OK)
 
 
-async def _apply(session: Session, project: str, declared: Declarations, *, prune: bool, yes: bool) -> Rows:
+async def _apply(session: Session, manifest: Manifest, declared: Declarations, *, prune: bool, yes: bool) -> Rows:
+    from aiki_cli.processes import applying
     from aiki_cli.view import plans
 
     client = await session.client()
-    plan = await client.schedules.apply(project, declared, prune=prune, dry_run=True)
+    plan = await applying.apply(client, manifest, declared, prune=prune, dry_run=True)
     if plan.having("refused") or not plan.pending:
         return plans.rows(plan)
     await _agree(session, plan, yes=yes)
-    done = await client.schedules.apply(project, declared, prune=prune)
-    schedules = await client.schedules.list(project=project)
+    done = await applying.apply(client, manifest, declared, prune=prune)
+    schedules = await client.schedules.list(project=manifest.project)
     return plans.rows(done, unserved=[one.seen for one in schedules if one.seen and not one.seen.served])
 
 

@@ -1,4 +1,4 @@
-"""Own what a worker does about its manifest's schedules: that of `aiki dev` applies them, others tell what differs.
+"""Own what a worker does about what its manifest declares: that of `aiki dev` applies them, others tell what differs.
 
 A worker that is deployed never changes them: while old and new ones run side by side, they would flip.
 """
@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from aiki_cli.failures import describe
+from aiki_cli.processes.applying import apply
 from aiki_cli.view import plans
 from aiki_cli.words.declared import declarations
 
@@ -23,11 +24,11 @@ _log = logging.getLogger("aiki.schedules")
 
 async def reconcile(manifest: Manifest | None, client: Client, registry: Registry, *, applies: bool) -> None:
     """Apply the manifest's schedules, with a line for each that changes; or tell in one line that some differ."""
-    if manifest is None or manifest.project is None or not (applies or manifest.schedules):
+    if manifest is None or manifest.project is None or not (applies or manifest.schedules or manifest.policies):
         return
     try:
         declared = declarations(manifest, registry)
-        plan = await client.schedules.apply(manifest.project, declared, dry_run=not applies)
+        plan = await apply(client, manifest, declared, dry_run=not applies)
     except Exception as error:  # noqa: BLE001 - whatever becomes of this, the worker serves
         _tell_refused(error, applies=applies)
     else:
@@ -39,7 +40,8 @@ def _tell(manifest: Manifest, plan: Plan) -> None:
         for line in plans.lines(plan):
             _log.info("schedules: %s", line)
     elif plan.pending:
-        what = f"project {plan.project!r} has other schedules than {manifest.file}"
+        kinds = sorted({"schedules" if change.kind == "schedule" else "retention" for change in plan.pending})
+        what = f"project {plan.project!r} has other {' and '.join(kinds)} than {manifest.file}"
         _log.warning("%s: %s by `aiki apply`", what, plans.counted(plan.pending))
 
 

@@ -1,4 +1,4 @@
-"""Own how it is shown what an apply does, or would do, to schedules."""
+"""Own how it is shown what an apply does, or would do, to schedules, and to how long runs are kept."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _DONE: Final = {
     "delete": "deleted",
     "refused": "refused",
 }
+_PLURALS: Final = {"schedule": "schedules", "retention": "policies of retention"}
 _SIGNS: Final = {"create": "+", "update": "~", "pause": "‖", "delete": "-", "refused": "!"}
 
 
@@ -46,27 +47,46 @@ def lines(plan: Plan) -> list[str]:
 
 
 def counted(changes: Sequence[Change]) -> str:
-    """Return how many schedules would be created, updated, paused or deleted, in words."""
-    (first, count), *others = Counter(_DONE[change.action] for change in changes).items()
-    many = f"{count:,} schedule{'' if count == 1 else 's'}"
-    return " and ".join([f"{many} would be {first}", *(f"{more:,} {word}" for word, more in others)])
+    """Return how many schedules, and periods of retention, would be created, updated, paused or deleted, in words."""
+    told: list[str] = []
+    for kind, noun in (("schedule", "schedule"), ("retention", "policy of retention")):
+        words = Counter(_DONE[change.action] for change in changes if change.kind == kind)
+        for word, count in words.items():
+            what = f"{count:,} {noun if count == 1 else _PLURALS[kind]} would be" if noun else f"{count:,}"
+            told.append(f"{what} {word}")
+            noun = ""
+    return " and ".join(told)
 
 
 def _line(change: Change, *, is_done: bool) -> Line:
     value = {"name": change.name, "action": change.action, "fields": list(change.fields), "reason": change.reason}
-    cells = [change.name, _word(change, is_done=is_done), ",".join(change.fields), change.reason]
-    return Line(value, cells, change.name)
+    name = _name(change)
+    cells = [name, _word(change, is_done=is_done), ",".join(change.fields), change.reason]
+    return Line({"kind": change.kind, **value}, cells, name)
+
+
+def _name(change: Change) -> str:
+    """Return what a change is of: a schedule by its name, retention by that of the workflow, `*` for all others."""
+    return change.name if change.kind == "schedule" else f"retention:{change.name}"
 
 
 def _page(plan: Plan) -> Sequence[Drawing]:
     same = len(plan.changes) - len(plan.pending)
-    told = [f"{same:,} {'schedule is' if same == 1 else 'schedules are'} as declared"] if same else []
-    return [*lines(plan), *(told or ([] if plan.pending else ["no schedule is declared, and there is none"]))]
+    noun = {
+        (True, True): "policy of retention is",
+        (True, False): "policies of retention are",
+        (False, True): "schedule is",
+    }
+    is_retention = all(change.kind == "retention" for change in plan.changes)
+    is_mixed = not is_retention and any(change.kind == "retention" for change in plan.changes)
+    words = ("is" if same == 1 else "are") if is_mixed else noun.get((is_retention, same == 1), "schedules are")
+    told = [f"{same:,} {words} as declared"] if same else []
+    return [*lines(plan), *(told or ([] if plan.pending else ["nothing is declared, and there is nothing"]))]
 
 
 def _told(change: Change, *, is_done: bool) -> str:
     why = f"  ({', '.join(filter(None, [*change.fields, change.reason]))})" if change.fields or change.reason else ""
-    return f"{_SIGNS[change.action]} {_word(change, is_done=is_done):8} {change.name}{why}"
+    return f"{_SIGNS[change.action]} {_word(change, is_done=is_done):8} {_name(change)}{why}"
 
 
 def _word(change: Change, *, is_done: bool) -> str:

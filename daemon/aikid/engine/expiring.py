@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,7 +14,7 @@ from aikid.store import deleting, prepared, retention
 from aikid.store.pool import Connection, Pool
 from aikid.store.retention import RouteKey, Said, Stretch
 
-_BEFORE_ALL: Final = RouteKey("", "", "")
+_BEFORE_ALL: Final[RouteKey] = ("", "", "")
 DEFAULT_KEY_SECONDS: Final = 30 * 24 * 60 * 60
 
 
@@ -25,9 +26,19 @@ class Terms:
     key_seconds: int = DEFAULT_KEY_SECONDS
 
 
+NO_TERMS: Final = Terms()
+"""Those of a daemon that is told nothing."""
+
+
 def in_force(said: Said, terms: Terms) -> Periods:
     """Return how long ended runs of a route are kept: who names it comes before its code, and both before the rest."""
     return joined((said.named, said.declared, said.of_all, terms.periods))
+
+
+async def told(pool: Pool, routes: Sequence[tuple[str, str, str]], terms: Terms) -> dict[RouteKey, Periods]:
+    """Return how long ended runs of routes are kept. Raises Unavailable."""
+    found = await pool.run(lambda connection: retention.of_routes(connection, routes)) if routes else []
+    return {one.route: in_force(one, terms) for one in found}
 
 
 class Expiry:

@@ -30,7 +30,8 @@ from aiki.wire.messages import (
 )
 from aiki.wire.packing import page as page_of
 from aiki.wire.packing import reply_room
-from aikid.engine import status
+from aikid.engine import expiring, status
+from aikid.engine.expiring import NO_TERMS, Terms
 from aikid.engine.routes import RouteKey
 from aikid.engine.status import RunKey, no_run
 from aikid.store import listing, routes
@@ -49,7 +50,7 @@ _FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 
 
-async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int) -> object:
+async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int, terms: Terms = NO_TERMS) -> object:
     """Return the reply to a cold read, or as much of it as fits `room`.
 
     Raises UsageError, NotFound, Unavailable, Unsupported.
@@ -66,7 +67,7 @@ async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int
         case Summary():
             return await _summary(pool, namespace, request, room)
         case Workflows():
-            return await _workflows(pool, namespace, request, room)
+            return await _workflows(pool, namespace, request, room, terms)
         case _:
             raise Unsupported(f"this aikid cannot answer {request.op!r}")
 
@@ -133,14 +134,19 @@ async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> S
     return SummaryReply(rows, await store.live_workers(pool, namespace), _next(offset + most, more=len(known) > most))
 
 
-async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int) -> WorkflowsReply:
+async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int, terms: Terms) -> WorkflowsReply:
     offset = _offset(request.cursor)
     most = reply_room(room)
     found, more = await store.registered(
         pool, namespace, request.workflow, offset=offset, limit=_ROUTES_MAX, limit_bytes=most
     )
     live = await _served(pool, [(namespace, route.workflow, route.version) for route in found])
-    routes = [replace(route, live=(namespace, route.workflow, route.version) in live) for route in found]
+    kept_for = await expiring.told(pool, [(namespace, route.workflow, route.version) for route in found], terms)
+    routes = [
+        replace(route, live=key in live, retention=kept_for.get(key, terms.periods))
+        for route in found
+        for key in [(namespace, route.workflow, route.version)]
+    ]
     # One whose schema fits no message is shown without: whoever runs it checks its payloads all the same.
     routes = [
         route if weights.of_route(route) <= most else replace(route, parameters=NONE, events=NONE) for route in routes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from aiki.core.retention import NOTHING
 from aiki.wire import declared
 from aiki.wire.codec import encode
 from aiki.wire.messages import Route
@@ -43,6 +44,7 @@ class Routes:
                 declared.names(route.events),
                 route.timeout,
                 route.cancel_timeout,
+                None if route.retention == NOTHING else encode(route.retention),
             )
             for route in routes
         ]

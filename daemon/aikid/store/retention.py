@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import MsgspecError
 
 from aiki.core.errors import UsageError
-from aiki.core.retention import FOR_EVER, NOTHING, Periods, check
+from aiki.core.retention import ALL, FOR_EVER, NOTHING, Periods, check
 from aiki.core.states import State
 from aiki.wire.codec import decoder
 from aikid.store import prepared
@@ -21,20 +21,14 @@ from aikid.store.deleting import HOLDER
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
-ALL: Final = ""
-"""Stands for all workflows of a namespace, where a manifest says what holds for those that it does not name."""
 ROUTES: Final = 500
 LOOKED: Final = 1_000
 _FIRST: Final = "00000000-0000-0000-0000-000000000000"
 _KEPT: Final = Periods(FOR_EVER, FOR_EVER, FOR_EVER)
 
 
-class RouteKey(NamedTuple):
-    """A route."""
-
-    namespace: str
-    workflow: str
-    version: str
+RouteKey: TypeAlias = tuple[str, str, str]
+"""Namespace, workflow, version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +62,21 @@ class Stretch:
 
 
 # The primary keys of both tables, a page of routes from where the last one ended.
-_SAID: Final = f"""
+_OF_ROUTES: Final = f"""
 SELECT r.namespace, r.workflow, r.version, p.periods, r.retention, a.periods
-FROM aiki.routes r
+FROM {{routes}}
 LEFT JOIN aiki.retention p ON p.namespace = r.namespace AND p.workflow = r.workflow
 LEFT JOIN aiki.retention a ON a.namespace = r.namespace AND a.workflow = '{ALL}'
+"""
+_SAID: Final = f"""
+{_OF_ROUTES.format(routes="aiki.routes r")}
 WHERE (r.namespace, r.workflow, r.version) > ((%b)[1], (%b)[1], (%b)[1])
 ORDER BY r.namespace, r.workflow, r.version LIMIT {ROUTES}
 """
+_OF: Final = _OF_ROUTES.format(
+    routes="unnest(%b, %b, %b) AS t(namespace, workflow, version) JOIN aiki.routes r"
+    " ON (r.namespace, r.workflow, r.version) = (t.namespace, t.workflow, t.version)"
+)
 _TOO_OLD: Final = """
 e.namespace = t.namespace AND e.workflow = t.workflow AND e.version = t.version AND e.state = t.state
 AND e.created_at < aiki.now() - t.period * interval '1 microsecond'
@@ -106,11 +107,18 @@ FROM seen s LEFT JOIN aiki.runs r ON r.id = s.run_id ORDER BY s.created_at, s.ru
 
 async def said(connection: Connection, after: RouteKey) -> list[Said]:
     """Return what is said of the next ROUTES routes behind one, in their order."""
-    parameters: list[Array] = [Texts([word]) for word in after]
-    return [
-        Said(RouteKey(*row[:3]), *(_periods(stored) for stored in row[3:]))
-        for row in await prepared.rows(connection, _SAID, parameters)
-    ]
+    return _said(await prepared.rows(connection, _SAID, [Texts([word]) for word in after]))
+
+
+async def of_routes(connection: Connection, routes: Sequence[tuple[str, str, str]]) -> list[Said]:
+    """Return what is said of these routes, as far as they are known."""
+    return _said(
+        await prepared.rows(connection, _OF, [Texts([route[column] for route in routes]) for column in range(3)])
+    )
+
+
+def _said(rows: Sequence[Sequence[Any]]) -> list[Said]:
+    return [Said((row[0], row[1], row[2]), *(_periods(stored) for stored in row[3:])) for row in rows]
 
 
 async def having_any(connection: Connection, stretches: Sequence[Stretch]) -> list[Stretch]:

@@ -30,17 +30,17 @@ async def served(connection: Connection, routes: Collection[tuple[str, str, str]
 _REGISTER: Final = """
 INSERT INTO aiki.routes AS r
   (namespace, workflow, version, parameters, task_names, events, event_names, timeout_us, cancel_timeout_us,
-    registered_at)
+    retention, registered_at)
 SELECT t.namespace, t.workflow, t.version, t.parameters, t.task_names::jsonb, t.events, t.event_names::text[],
-  t.timeout_us, t.cancel_timeout_us, CASE WHEN %s THEN aiki.now() END
-FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b)
-  AS t(namespace, workflow, version, parameters, task_names, events, event_names, timeout_us, cancel_timeout_us)
+  t.timeout_us, t.cancel_timeout_us, t.retention, CASE WHEN %s THEN aiki.now() END
+FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b) AS t(namespace, workflow, version, parameters, task_names, events,
+  event_names, timeout_us, cancel_timeout_us, retention)
 ORDER BY 1, 2, 3
 ON CONFLICT (namespace, workflow, version) DO UPDATE
   SET parameters = coalesce(excluded.parameters, r.parameters), task_names = excluded.task_names,
     events = coalesce(excluded.events, r.events),
     event_names = CASE WHEN excluded.events IS NULL THEN r.event_names ELSE excluded.event_names END,
-    timeout_us = excluded.timeout_us, cancel_timeout_us = excluded.cancel_timeout_us,
+    timeout_us = excluded.timeout_us, cancel_timeout_us = excluded.cancel_timeout_us, retention = excluded.retention,
     registered_at = aiki.now()
   WHERE excluded.registered_at IS NOT NULL
 """
@@ -60,6 +60,7 @@ class RouteRow:
     """The only ones that it takes; None if it takes any."""
     timeout_us: int | None = None
     cancel_timeout_us: int | None = None
+    retention: bytes | None = None
 
 
 async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worker: bool) -> None:
@@ -75,6 +76,7 @@ async def register(connection: Connection, rows: Sequence[RouteRow], *, by_worke
         Texts([_array(row.event_names) for row in rows]),
         Ints([row.timeout_us for row in rows]),
         Ints([row.cancel_timeout_us for row in rows]),
+        Blobs([row.retention for row in rows]),
     ]
     await connection.execute(_REGISTER, parameters, prepare=True, binary=True)
 

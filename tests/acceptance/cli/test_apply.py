@@ -65,7 +65,7 @@ def test_what_is_declared_is_created_changed_and_left_alone(apply) -> None:
 
 def test_the_plan_is_one_json_document(apply) -> None:
     done = apply(HOURLY, then="apply -o json")
-    change = {"name": "hourly", "action": "create", "fields": [], "reason": ""}
+    change = {"kind": "schedule", "name": "hourly", "action": "create", "fields": [], "reason": ""}
     assert done.json == {"project": "shop", "is_done": True, "changes": [change]}
     assert apply(HOURLY, NIGHTLY, then="apply -o ids --dry-run").lines == ["hourly", "nightly"]
 

@@ -28,6 +28,7 @@ from aiki.wire.limits import (
     HELD_CLAIMS,
     LIST_ITEMS,
     MESSAGE_BYTES,
+    POLICIES,
     RETRIED_RUNS,
     ROUTES,
     SCHEDULES,
@@ -236,6 +237,14 @@ SHAPES: dict[str, Shapes] = {
         filled({"project": "shop"}, "schedules", lambda n: of_shop(n, input=1), SCHEDULES),
         {"project": "shop", "schedules": []},
     ],
+    "retention_apply": lambda _: [
+        {
+            "project": "shop",
+            "policies": [{"workflow": f"w{n}", "periods": {"failed": 86_400_000_000 + n}} for n in range(POLICIES)],
+        },
+        {"project": "shop", "policies": [], "prune": True},
+    ],
+    "retention": lambda _: [{}, {"after": "w1"}],
     "schedule_list": lambda _: [{}],
     "schedule_show": lambda _: [{"name": "a", "slots": SLOTS}],
     "schedule_next": lambda _: [{"name": "a", "count": SLOTS}, {"name": "s1", "count": SLOTS}],

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from nats import connect
 from nats.aio.client import Client as Connection
 
-from aiki.core.retention import GONE
+from aiki.core.retention import GONE, Periods
 from aiki.core.states import Move, State
 from aiki.rules.recording import FENCED
 from aiki.wire.messages import (
     NULL,
+    ApplyRetention,
     ApplySchedules,
     Attempt,
     BackfillSchedule,
@@ -46,7 +47,9 @@ from aiki.wire.messages import (
     OrderSchedules,
     Page,
     Pause,
+    Policy,
     PutSchedule,
+    ReadRetention,
     Record,
     RenewSession,
     Request,
@@ -68,7 +71,7 @@ from aiki.wire.messages import (
 )
 from aiki.wire.subjects import HINT_STREAM
 from aikid.app import App
-from aikid.engine import claims
+from aikid.engine import claims, policies
 from aikid.ops import OPS
 from aikid.tell.offerer import _in_turn
 from tests.integration.daemon.asking import ask_together, running_app
@@ -113,7 +116,7 @@ class Ours:
         ]
         own = [
             f"SELECT x::text FROM aiki.{table} x WHERE namespace = %s ORDER BY 1"
-            for table in ("runs", "sessions", "routes", "schedules")
+            for table in ("runs", "sessions", "routes", "schedules", "retention")
         ]
         slots = (
             "SELECT x::text FROM aiki.slots x JOIN aiki.schedules s ON s.id = x.schedule_id WHERE s.namespace = %s"
@@ -155,6 +158,8 @@ async def ours(database: str) -> AsyncIterator[Ours]:
         schedule = declared(FLOW, workflow=FLOW, input=Raw(b'{"text":"secret-input"}'), project=f"{SECRET}-project")
         await put(engine, schedule)
         await trigger(engine, FLOW)
+        policies_of_ours = ApplyRetention(SECRET, [Policy(FLOW, Periods(0))])
+        assert (await policies.apply(engine.pool, OURS, policies_of_ours)).is_done
         yield Ours(engine, session, claim_id, running, queued, *ids, await stranger.session(), schedule)
 
 
@@ -214,6 +219,15 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
         (SHOW, ApplySchedules(o.schedule.project or "", [], prune=True), {"changes": [], "is_done": True}),
         (SHOW, ApplySchedules(o.schedule.project or "", [o.schedule]), CONFLICT),
     ],
+    "retention_apply": lambda o: [
+        (ReadRetention(), ApplyRetention(SECRET, [], prune=True), {"changes": [], "is_done": True}),
+        (
+            ReadRetention(),
+            ApplyRetention("theirs", [Policy(FLOW, Periods(0))], dry_run=True),
+            {"changes": [{"workflow": FLOW, "action": "create"}], "is_done": False},
+        ),
+    ],
+    "retention": lambda _: [(ReadRetention(), ReadRetention(), {"policies": [], "rest": {}, "key_seconds": 2_592_000})],
     "schedule_order": lambda _: [(SHOW, OrderSchedules([FLOW], order), {"outcomes": UNKNOWN[:1]}) for order in ORDERS],
     "schedule_trigger": lambda _: [(SHOW, TriggerSchedule(FLOW, new_id()), {"known": False})],
     "schedule_backfill": lambda _: [(SHOW, BackfillSchedule(FLOW, 0, 1), {"known": False})],

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from aiki.core.errors import NotFound, Unavailable
-from aiki.core.retention import Periods, read
+from aiki.core.retention import ALL, Periods, read
 from aiki.core.states import State
 from aiki.wire.codec import encode
 from aiki.wire.messages import History, ListRuns, Summary
@@ -19,7 +19,6 @@ from aikid.engine.expiring import Terms
 from aikid.loops.pruner import Pruner
 from aikid.loops.remover import Remover
 from aikid.store.deleting import BATCH
-from aikid.store.retention import ALL
 from tests.clocks import HOUR, set_database_clock
 from tests.integration.daemon.deleting import traces
 from tests.integration.daemon.engine import STORED_BESIDE, WORKFLOW, Engine, completed, new_run, unit
