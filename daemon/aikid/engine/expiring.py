@@ -14,6 +14,8 @@ from aikid.store import deleting, prepared, retention
 from aikid.store.pool import Connection, Pool
 from aikid.store.retention import RouteKey, Said, Stretch
 
+_ROWS: Final = 5_000
+"""Of journals, stories and families that one commit deletes, unless one run has more."""
 _BEFORE_ALL: Final[RouteKey] = ("", "", "")
 DEFAULT_KEY_SECONDS: Final = 30 * 24 * 60 * 60
 
@@ -48,7 +50,7 @@ class Expiry:
         self._terms = terms
         self._after: RouteKey | None = _BEFORE_ALL
         self._stretches: deque[Stretch] = deque()
-        self._found: deque[str] = deque()
+        self._found: deque[tuple[str, int]] = deque()
 
     @property
     def is_over(self) -> bool:
@@ -66,7 +68,7 @@ class Expiry:
         return 0
 
     async def _delete(self, pool: Pool) -> int:
-        some = [self._found[place] for place in range(min(len(self._found), deleting.BATCH))]
+        some = self._next()
 
         async def work(connection: Connection) -> int:
             async with prepared.transaction(connection):
@@ -74,10 +76,17 @@ class Expiry:
                 failpoint("expiry.before_commit")
                 return len(done.gone)
 
-        count = await pool.run(work)
-        for _ in some:  # after the commit: what could not be deleted now is found by the next walk
-            self._found.popleft()
-        return count
+        return await pool.run(work)
+
+    def _next(self) -> list[str]:
+        """Take so many of those that were found as make a short statement; who stays is found by the next walk."""
+        some: list[str] = []
+        rows = 0
+        while self._found and len(some) < deleting.BATCH and (not some or rows + self._found[0][1] <= _ROWS):
+            run_id, weight = self._found.popleft()
+            some.append(run_id)
+            rows += weight
+        return some
 
     async def _look(self, pool: Pool) -> None:
         stretch = self._stretches[0]

@@ -10,7 +10,7 @@ Schedules keep the ids of their slots' runs, and parents their starts: what stan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +23,10 @@ from aikid.store.sql import LIFE
 
 BATCH: Final = 200
 """So many runs are deleted in one commit, and their retries with them."""
+FAMILY: Final = 10_000
+"""Of a run that has started more, its starts and arrivals go later: an errand says that they are nobody's."""
+LEFT_OVER: Final = "left_over"
+"""The errand of a run that is gone: what is left of it goes, some at a time."""
 
 # Primary keys: the runs, the first of their origins, and from each to its retry. What another has locked is passed
 # over: nobody is waited for, and its origin stays whole.
@@ -53,42 +57,59 @@ SELECT r.id::text, r.origin_id::text, {LIFE},
   coalesce(r.retried_by <> ALL(%b), false)
     OR r.origin_id <> ALL(%b) AND EXISTS (SELECT FROM aiki.runs f WHERE f.id = r.origin_id)
     OR EXISTS (SELECT FROM aiki.errands e WHERE e.run_id = r.id),
-  {HOLDER}::text
+  {HOLDER}::text, coalesce(r.children, 0)
 FROM unnest(%b) AS t(id) JOIN aiki.runs r ON r.id = t.id
 """
-# Primary keys and ranges of them; `listing_created`, `labels_created` and `ended_state`, each at the time of the run.
-_OF_RUN: Final = ("journal", "attempts", "task_counts", "run_history", "inbox", "deadlines", "generations")
-_DELETE: Final = f"""
-WITH gone AS (
-  DELETE FROM aiki.runs r WHERE r.id = ANY(%b)
-  RETURNING r.id, r.origin_id, r.namespace, r.workflow, r.version, r.state, r.created_at, r.labels, r.key
-), {
-    ", ".join(f"of_{table} AS (DELETE FROM aiki.{table} x USING gone g WHERE x.run_id = g.id)" for table in _OF_RUN)
-}, of_children AS (
-  DELETE FROM aiki.children x USING gone g WHERE x.parent_id = g.id
-), of_origins AS (
-  DELETE FROM aiki.origins x USING gone g WHERE x.origin_id = g.origin_id
-), of_listing AS (
-  DELETE FROM aiki.listing x USING gone g CROSS JOIN (VALUES (false), (true)) AS k(is_child)
-  WHERE x.namespace = g.namespace AND x.is_child = k.is_child AND x.created_at = g.created_at AND x.run_id = g.id
-), of_labels AS (
-  DELETE FROM aiki.labels x USING gone g CROSS JOIN LATERAL jsonb_each_text(g.labels) AS l
-  WHERE x.namespace = g.namespace AND x.name = l.key AND x.value = l.value AND x.created_at = g.created_at
-    AND x.run_id = g.id
-), of_ended AS (
-  DELETE FROM aiki.ended x USING gone g
-  WHERE x.namespace = g.namespace AND x.workflow = g.workflow AND x.version = g.version AND x.state = g.state
-    AND x.created_at = g.created_at AND x.run_id = g.id
-), of_task_key_waiters AS (
-  DELETE FROM aiki.task_key_waiters x USING gone g WHERE x.run_id = g.id
-), kept AS (
-  UPDATE aiki.keys x SET expires_at = aiki.now() + (%b)[1] * interval '1 second' FROM gone g
-  WHERE x.namespace = g.namespace AND x.workflow = g.workflow AND x.key = g.key AND x.run_id = g.id AND (%b)[1] > 0
-), freed AS (
-  DELETE FROM aiki.keys x USING gone g
-  WHERE x.namespace = g.namespace AND x.workflow = g.workflow AND x.key = g.key AND x.run_id = g.id AND (%b)[1] <= 0
+# Primary keys and ranges of them. What stands elsewhere is found by what its run says of it, in `listing_created`,
+# `labels_created`, `ended_state` and the primary key of `keys`, and deleted by its place: nobody but who has locked the
+# run changes it there, and OFFSET 0 has each found by a probe of its own, whatever is guessed of the tables' sizes. A
+# key that is given to another meanwhile is no more the run's.
+_OF_RUN: Final = ("journal", "attempts", "task_counts", "run_history", "deadlines", "generations", "task_key_waiters")
+_OF_SMALL: Final = {"inbox": "run_id", "children": "parent_id"}
+_FOUND: Final = "ARRAY(SELECT f.ctid FROM run g {given} CROSS JOIN LATERAL (SELECT x.ctid {found} OFFSET 0) AS f)"
+_LISTED: Final = _FOUND.format(
+    given="CROSS JOIN (VALUES (false), (true)) AS k(is_child)",
+    found="""FROM aiki.listing x WHERE x.namespace = g.namespace AND x.is_child = k.is_child
+      AND x.created_at = g.created_at AND x.run_id = g.id""",
 )
-SELECT g.id::text FROM gone g
+_LABELLED: Final = _FOUND.format(
+    given="CROSS JOIN LATERAL jsonb_each_text(g.labels) AS l",
+    found="""FROM aiki.labels x WHERE x.namespace = g.namespace AND x.name = l.key AND x.value = l.value
+      AND x.created_at = g.created_at AND x.run_id = g.id""",
+)
+_ENDED: Final = _FOUND.format(
+    given="",
+    found="""FROM aiki.ended x WHERE x.namespace = g.namespace AND x.workflow = g.workflow AND x.version = g.version
+      AND x.state = g.state AND x.created_at = g.created_at AND x.run_id = g.id""",
+)
+_KEYED: Final = _FOUND.format(
+    given="",
+    found="""FROM aiki.keys x
+      WHERE x.namespace = g.namespace AND x.workflow = g.workflow AND x.key = g.key AND x.run_id = g.id""",
+)
+_DELETE: Final = f"""
+WITH run AS MATERIALIZED (
+  SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.created_at, r.labels, r.key FROM aiki.runs r
+  WHERE r.id = ANY(%b)
+), {", ".join(f"of_{table} AS (DELETE FROM aiki.{table} x WHERE x.run_id = ANY(%b))" for table in _OF_RUN)}, {
+    ", ".join(f"of_{table} AS (DELETE FROM aiki.{table} x WHERE x.{key} = ANY(%b))" for table, key in _OF_SMALL.items())
+}, left_over AS (
+  INSERT INTO aiki.errands (run_id, kind) SELECT t.id, '{LEFT_OVER}' FROM unnest(%b) AS t(id)
+), of_origins AS (
+  DELETE FROM aiki.origins x WHERE x.origin_id = ANY(%b)
+), of_listing AS (
+  DELETE FROM aiki.listing x WHERE x.ctid = ANY({_LISTED})
+), of_labels AS (
+  DELETE FROM aiki.labels x WHERE x.ctid = ANY({_LABELLED})
+), of_ended AS (
+  DELETE FROM aiki.ended x WHERE x.ctid = ANY({_ENDED})
+), kept AS (
+  UPDATE aiki.keys x SET expires_at = aiki.now() + (%b)[1] * interval '1 second'
+  WHERE x.ctid = ANY({_KEYED}) AND (%b)[1] > 0
+), freed AS (
+  DELETE FROM aiki.keys x WHERE x.ctid = ANY({_KEYED}) AND (%b)[1] <= 0
+)
+DELETE FROM aiki.runs r WHERE r.id = ANY(%b) RETURNING r.id::text
 """
 
 
@@ -113,12 +134,9 @@ async def delete_runs(connection: Connection, run_ids: Sequence[str], *, key_sec
     named = Uuids(run_ids)
     locked = [row[0] for row in await prepared.rows(connection, _LOCK, [named, named])]
     found = _judged(await prepared.rows(connection, _LOOK, [Uuids(locked)] * 3))
-    going = [run_id for run_id, one in found.items() if one.why is None]
     gone: list[str] = []
-    if going:
-        seconds = Ints([key_seconds])
-        rows = await prepared.rows(connection, _DELETE, [Uuids(going), seconds, seconds, seconds])
-        gone = [row[0] for row in rows]
+    if going := [run_id for run_id, one in found.items() if one.why is None]:
+        gone = await _delete(connection, {run_id: found[run_id] for run_id in going}, key_seconds)
     kept = {run_id: found[run_id].why or Why.UNKNOWN if run_id in found else Why.UNKNOWN for run_id in run_ids}
     kept = {run_id: why for run_id, why in kept.items() if run_id not in set(gone)}
     return Deleted(gone, kept, {i: found[i].holder for i, why in kept.items() if why is Why.HELD})
@@ -126,18 +144,32 @@ async def delete_runs(connection: Connection, run_ids: Sequence[str], *, key_sec
 
 @dataclass(slots=True)
 class _Origin:
-    """What is known of an origin: why it stays, if it does."""
+    """What is known of an origin: why it stays, if it does, and which of its runs have large families."""
 
+    id: str
     why: Why | None = None
     holder: str = ""
+    large: set[str] = field(default_factory=set)
 
 
-def _judged(rows: Sequence[tuple[str, str, str, bool, str | None]]) -> dict[str, _Origin]:
+def _judged(rows: Sequence[tuple[str, str, str, bool, str | None, int]]) -> dict[str, _Origin]:
     """Return by run what is known of its origin: all that are locked of it go, or none."""
     origins: dict[str, _Origin] = {}
-    for _, origin_id, state, is_busy, holder in rows:
-        one = origins.setdefault(origin_id, _Origin())
+    for run_id, origin_id, state, is_busy, holder, children in rows:
+        one = origins.setdefault(origin_id, _Origin(origin_id))
+        if children > FAMILY:
+            one.large.add(run_id)
         why = stays(State(state), is_busy=is_busy, is_held=holder is not None)
         if why is not None and (one.why is None or why is Why.LIVE):
             one.why, one.holder = why, holder or ""
     return {run_id: origins[origin_id] for run_id, origin_id, *_ in rows}
+
+
+async def _delete(connection: Connection, going: Mapping[str, _Origin], key_seconds: int) -> list[str]:
+    """Delete runs that may go."""
+    large = [run_id for run_id, origin in going.items() if run_id in origin.large]
+    ids, small = Uuids(list(going)), Uuids([run_id for run_id in going if run_id not in set(large)])
+    seconds, origins = Ints([key_seconds]), Uuids(list({origin.id for origin in going.values()}))
+    parameters = [ids, *[ids] * len(_OF_RUN), *[small] * len(_OF_SMALL), Uuids(large), origins]
+    rows = await prepared.rows(connection, _DELETE, [*parameters, *[seconds] * 3, ids])
+    return [row[0] for row in rows]

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 from aiki.core.states import State
 from aiki.rules.arriving import CHILD
+from aikid.store.deleting import LEFT_OVER
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
@@ -153,6 +154,26 @@ FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen OFFSET {BATCH} - 1) AS las
 """
 
 
+# `errands`' primary key, of which there are few; then ranges of others', no further than what is deleted. Nobody writes
+# to a run that is gone.
+_LEFT_OVER: Final = f"""
+WITH seen AS MATERIALIZED (
+  SELECT e.run_id FROM aiki.errands e WHERE e.kind = '{LEFT_OVER}' AND e.run_id > %s::uuid ORDER BY e.run_id LIMIT 1
+  FOR UPDATE SKIP LOCKED
+), starts AS (
+  DELETE FROM aiki.children x WHERE x.ctid = ANY(ARRAY(SELECT f.ctid FROM seen s CROSS JOIN LATERAL (
+    SELECT c.ctid FROM aiki.children c WHERE c.parent_id = s.run_id LIMIT {BATCH} / 2) AS f)) RETURNING 1
+), arrivals AS (
+  DELETE FROM aiki.inbox x WHERE x.ctid = ANY(ARRAY(SELECT f.ctid FROM seen s CROSS JOIN LATERAL (
+    SELECT i.ctid FROM aiki.inbox i WHERE i.run_id = s.run_id LIMIT {BATCH} / 2) AS f)) RETURNING 1
+), done AS (
+  DELETE FROM aiki.errands e USING seen s WHERE e.run_id = s.run_id AND e.kind = '{LEFT_OVER}'
+    AND NOT EXISTS (SELECT FROM starts) AND NOT EXISTS (SELECT FROM arrivals) RETURNING 1
+)
+SELECT (SELECT count(*) FROM starts) + (SELECT count(*) FROM arrivals) + (SELECT count(*) FROM done), NULL::text
+"""
+
+
 class Kind(Enum):
     """What is pruned."""
 
@@ -163,6 +184,7 @@ class Kind(Enum):
     STORIES = _STORIES
     SLOTS = _SLOTS
     KEYS = _KEYS
+    LEFT_OVER = _LEFT_OVER
 
     @property
     def beginning(self) -> Cursor:

@@ -17,9 +17,9 @@ from aiki.core.states import State
 from aiki.wire.codec import decoder
 from aikid.store import prepared
 from aikid.store.arrays import Array, Ints, Texts, Uuids
-from aikid.store.deleting import HOLDER
+from aikid.store.deleting import FAMILY, HOLDER
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS
+from aikid.store.sql import LENGTH, MICROSECONDS
 
 ROUTES: Final = 500
 LOOKED: Final = 1_000
@@ -87,7 +87,7 @@ SELECT t.n FROM unnest(%b, %b, %b, %b, %b) WITH ORDINALITY AS t(namespace, workf
 WHERE EXISTS (SELECT FROM aiki.ended e WHERE {_TOO_OLD})
 """
 # `ended_state` from the mark on, oldest first, then the runs by their primary key, and who holds them. Of an origin
-# the newest alone is looked at: it says when all of it goes.
+# the newest alone is looked at: it says when all of it goes. How long a journal is, the end of a range of its own says.
 _LOOK: Final = f"""
 WITH seen AS MATERIALIZED (
   SELECT e.created_at, e.run_id, t.period
@@ -99,8 +99,8 @@ WITH seen AS MATERIALIZED (
   ) AS e
 )
 SELECT {MICROSECONDS.format("s.created_at")}, s.run_id::text,
-  coalesce(r.retried_by IS NULL AND r.finished_at < aiki.now() - s.period * interval '1 microsecond'
-    AND {HOLDER} IS NULL, false)
+  CASE WHEN r.retried_by IS NULL AND r.finished_at < aiki.now() - s.period * interval '1 microsecond'
+    AND {HOLDER} IS NULL THEN {LENGTH.format("r")} + r.history_seq + 2 * least(coalesce(r.children, 0), {FAMILY}) END
 FROM seen s LEFT JOIN aiki.runs r ON r.id = s.run_id ORDER BY s.created_at, s.run_id
 """
 
@@ -127,12 +127,15 @@ async def having_any(connection: Connection, stretches: Sequence[Stretch]) -> li
     return [stretches[n - 1] for n in sorted(n for (n,) in rows)]
 
 
-async def look(connection: Connection, stretch: Stretch) -> tuple[list[str], Mark | None]:
-    """Return, of the next LOOKED runs of a stretch, those that are to go, and where the rest begins if there is any."""
+async def look(connection: Connection, stretch: Stretch) -> tuple[list[tuple[str, int]], Mark | None]:
+    """Return, of the next LOOKED runs of a stretch, those that are to go, and where the rest begins if there is any.
+
+    With each comes how many rows it has, more or less.
+    """
     marks: list[Array] = [Ints([stretch.after.created]), Uuids([stretch.after.id])]
     rows = await prepared.rows(connection, _LOOK, [*_arrays([stretch]), *marks])
     end = Mark(*rows[-1][:2]) if len(rows) == LOOKED else None
-    return [run_id for _, run_id, is_over in rows if is_over], end
+    return [(run_id, weight) for _, run_id, weight in rows if weight is not None], end
 
 
 def _arrays(stretches: Sequence[Stretch]) -> list[Array]:

@@ -18,7 +18,9 @@ from tests.servers import Nats
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
-WAYS = {Kind.CONSUMED: "inbox_taken", Kind.SLOTS: "slots_at", Kind.KEYS: "keys_expiring"}
+WAYS = {Kind.CONSUMED: "inbox_taken", Kind.SLOTS: "slots_at", Kind.KEYS: "keys_expiring"} | {
+    Kind.LEFT_OVER: "errands_pkey"
+}
 OLD, FRESH = KEPT_SECONDS + 60, KEPT_SECONDS - 60
 ARRIVALS = """
 INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, value, taken_generation, taken_seq)

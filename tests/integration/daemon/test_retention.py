@@ -18,7 +18,7 @@ from aikid.engine import journal, reads
 from aikid.engine.expiring import Terms
 from aikid.loops.pruner import Pruner
 from aikid.loops.remover import Remover
-from aikid.store.deleting import BATCH
+from aikid.store.deleting import BATCH, FAMILY
 from tests.clocks import HOUR, set_database_clock
 from tests.integration.daemon.deleting import traces
 from tests.integration.daemon.engine import STORED_BESIDE, WORKFLOW, Engine, completed, new_run, unit
@@ -198,7 +198,7 @@ async def _expired(engine: Engine) -> int:
     return count
 
 
-async def test_an_outage_loses_no_place(engine: Engine) -> None:
+async def test_what_an_outage_has_kept_goes_by_the_next_walk(engine: Engine) -> None:
     await engine.execute(MANY, WORKFLOW, BATCH + 1)
     await engine.execute(STORED_BESIDE)
     await pass_time(engine, 2)
@@ -216,3 +216,40 @@ async def test_an_outage_loses_no_place(engine: Engine) -> None:
         return await left(engine) == 0
 
     await wait_until(is_removed, what="what was found before goes")
+
+
+async def test_runs_with_long_journals_go_a_few_at_a_time(engine: Engine) -> None:
+    await engine.execute(MANY, WORKFLOW, 10)
+    await engine.execute(STORED_BESIDE)
+    await engine.execute(
+        "INSERT INTO aiki.journal (run_id, seq, ok, at_us, key, value)"
+        " SELECT r.id, n, true, n, 'task:a:0:1', '1' FROM aiki.runs r, generate_series(1, 2_000) n"
+    )
+    await pass_time(engine, 2)
+    remover = Remover(engine.pool, Terms(read("1h")))
+    counts = [await remover.run_once()]
+    while not remover.is_over:
+        counts.append(await remover.run_once())
+    assert [count for count in counts if count] == [2] * 5
+    assert await engine.execute("SELECT FROM aiki.journal LIMIT 1") == []
+
+
+async def test_of_a_large_family_the_parent_goes_at_once_and_its_starts_a_thousand_at_a_time(engine: Engine) -> None:
+    run_id, other = await finished(engine), await finished(engine)
+    await engine.execute("UPDATE aiki.runs SET children = %s WHERE id = %s", FAMILY + 1, run_id)
+    await engine.execute(
+        "INSERT INTO aiki.children (parent_id, start_id, run_id, generation, owned, parent_close, created_at)"
+        " SELECT p.id, g.id, g.id, 0, true, 'cancel', now() FROM (SELECT gen_random_uuid() AS id, n"
+        " FROM generate_series(1, 3_000) AS n) AS g, unnest(%s::uuid[]) AS p(id)",
+        [run_id, other],
+    )
+    await pass_time(engine, 2)
+    assert await remove(engine, "1h") == 2
+    assert await engine.execute("SELECT parent_id::text, count(*) FROM aiki.children GROUP BY 1") == [(run_id, 3_000)]
+    pruner = Pruner(engine.pool)
+    deleted = [await pruner.run_once()]
+    while deleted[-1]:
+        deleted.append(await pruner.run_once())
+    assert sum(deleted) == 3_000 + 1
+    assert max(deleted) <= 1_000
+    assert await traces(engine, run_id) == set()
