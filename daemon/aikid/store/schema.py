@@ -30,3 +30,7 @@ for _function in FUNCTIONS.values():
 Time: Final = sa.DateTime(timezone=True)
 NOW: Final = sa.text("aiki.now()")
 ZERO: Final = sa.text("0")
+# A run's rows go together when its retention is over. With the default, a fifth of a table would have to be dead before
+# its room is used again: of a table for a year of runs, that of ten weeks.
+DELETED_FROM: Final = {"autovacuum_vacuum_scale_factor": "0.02"}
+"""Storage parameters of tables that ended runs are deleted from."""

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from aikid.store import tables
-from aikid.store.schema import NOW, Time
+from aikid.store.schema import DELETED_FROM, NOW, Time
 
 metadata = tables.runs.metadata
 """That of all tables: these, and those of runs."""
@@ -21,6 +21,7 @@ keys = sa.Table(
     sa.Column("digest", sa.Text()),
     sa.Column("expires_at", Time, comment="Until when it is held though its run is gone; null before that."),
     comment="Which run holds an idempotency key.",
+    postgresql_with=DELETED_FROM,
 )
 sa.Index("keys_expiring", keys.c.expires_at, postgresql_where=sa.text("expires_at IS NOT NULL"))
 

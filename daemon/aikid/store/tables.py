@@ -8,7 +8,7 @@ leaves room on its pages. Every hot write addresses rows by run id, so that the 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-from aikid.store.schema import NOW, ZERO, Time, metadata
+from aikid.store.schema import DELETED_FROM, NOW, ZERO, Time, metadata
 
 # What is written once stands first, and what changes behind it: Postgres logs of a row that is changed on its page no
 # more than from the first byte that differs to the last. A number behind a text would be moved by its alignment.
@@ -86,7 +86,7 @@ runs = sa.Table(
     sa.Column(
         "imported", sa.LargeBinary(), comment="Where it was exported from, if it was imported: it is never claimed."
     ),
-    postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"},
+    postgresql_with={"fillfactor": "70", **DELETED_FROM},
 )
 # A claim walks this index from the left for each of its routes and stops after `limit` rows.
 sa.Index(
@@ -139,6 +139,7 @@ listing = sa.Table(
     sa.Column("tail", sa.Integer(), nullable=False, comment="The last 8 digits of the id."),
     sa.Column("is_child", sa.Boolean(), nullable=False, server_default=sa.false()),
     comment="Every run, inserted with it: lists in the order in which runs were stored, and ids by their end.",
+    postgresql_with=DELETED_FROM,
 )
 # New runs come last: this grows at two right ends alone. Roots do not hide behind the children of others.
 sa.Index("listing_created", listing.c.namespace, listing.c.is_child, listing.c.created_at)
@@ -165,6 +166,7 @@ children = sa.Table(
         "before", sa.Integer(), nullable=False, server_default=ZERO, comment="How many its parent had started before."
     ),
     comment="A row for each start of a child: the run that it made, or the one with its key that it found.",
+    postgresql_with=DELETED_FROM,
 )
 sa.Index("children_created", children.c.parent_id, children.c.created_at)
 # Who waits for a run that another has started.
@@ -196,7 +198,8 @@ errands = sa.Table(
         "kind",
         sa.Text(),
         primary_key=True,
-        comment="end: its parent is to hear of it; watched: so are others who wait; close: its children are to end.",
+        comment="end: its parent is to hear of it; watched: so are others who wait; close: its children are to end;"
+        " left_over: it is gone, and what is left of a large family goes.",
     ),
     sa.Column("upto", sa.Integer(), comment="How many it had started: if it goes on, only these are to end."),
     comment="What is still to be told after a commit: of a run that has ended to whom it concerns, or to its children.",
@@ -211,6 +214,7 @@ labels = sa.Table(
     sa.Column("created_at", Time, nullable=False),
     sa.Column("run_id", UUID(), nullable=False),
     comment="A row for each label of a run, inserted with it.",
+    postgresql_with=DELETED_FROM,
 )
 sa.Index("labels_created", labels.c.namespace, labels.c.name, labels.c.value, labels.c.created_at)
 
@@ -224,6 +228,7 @@ ended = sa.Table(
     sa.Column("created_at", Time, nullable=False, comment="The run's, since lists are in that order."),
     sa.Column("run_id", UUID(), nullable=False),
     comment="Runs in a terminal state, inserted with their end: lists and counts by state.",
+    postgresql_with=DELETED_FROM,
 )
 sa.Index("ended_state", ended.c.namespace, ended.c.workflow, ended.c.version, ended.c.state, ended.c.created_at)
 
@@ -237,6 +242,7 @@ deadlines = sa.Table(
     sa.Column("look_at", Time, comment="When to look at the run; null when no more, or not before it is resumed."),
     sa.Column("timeout", sa.Interval(), comment="From when it may start: its retry has as long."),
     comment="Of each run with a timeout when that passes, inserted with it.",
+    postgresql_with=DELETED_FROM,
 )
 sa.Index("deadlines_look", deadlines.c.look_at, postgresql_where=sa.text("look_at IS NOT NULL"))
 
@@ -258,6 +264,7 @@ inbox = sa.Table(
     sa.Column("taken_generation", sa.Integer()),
     sa.Column("taken_seq", sa.Integer(), comment="The entry that consumed it."),
     comment="What reaches runs from outside, numbered by each run's own news_seq.",
+    postgresql_with=DELETED_FROM,
 )
 sa.Index("inbox_sent", inbox.c.origin_id, inbox.c.send_id, unique=True, postgresql_where=sa.text("send_id IS NOT NULL"))
 sa.Index(
@@ -298,6 +305,7 @@ journal = sa.Table(
     sa.Column("worker", sa.Text(), comment="Of a copy alone: of others the claim before it says it."),
     sa.Column("arguments", sa.LargeBinary()),
     comment="Outcomes in the order in which they were delivered; seq counts from 1 without gaps.",
+    postgresql_with=DELETED_FROM,
 )
 
 task_counts = sa.Table(
@@ -308,6 +316,7 @@ task_counts = sa.Table(
     sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=False),
     sa.Column("tasks", sa.Integer(), nullable=False),
     comment="How many of a journal's first seq entries are tasks': a row now and then, so that few are left to count.",
+    postgresql_with=DELETED_FROM,
 )
 
 attempts = sa.Table(
@@ -328,6 +337,7 @@ attempts = sa.Table(
     sa.Column("worker", sa.Text(), comment="Of a copy alone."),
     sa.Column("arguments", sa.LargeBinary()),
     comment="Tries of tasks that were not final; error is null for the start of an at_most_once task.",
+    postgresql_with=DELETED_FROM,
 )
 
 run_history = sa.Table(
@@ -344,4 +354,5 @@ run_history = sa.Table(
         sa.Integer(),
         comment="The journal's length when this happened; null where it is that of the event before.",
     ),
+    postgresql_with=DELETED_FROM,
 )

@@ -91,10 +91,21 @@ _STATEMENTS = (
       WHERE told_at IS NOT NULL
     """,
     "CREATE INDEX task_key_waiters_run ON aiki.task_key_waiters (run_id)",
+    """
+    COMMENT ON COLUMN aiki.errands.kind IS 'end: its parent is to hear of it; watched: so are others who wait; close: '
+      'its children are to end; left_over: it is gone, and what is left of a large family goes.'
+    """,
 )
+_DELETED_FROM = (
+    *("attempts", "children", "deadlines", "ended", "inbox", "journal", "keys", "labels", "listing", "run_history"),
+    "task_counts",
+)
+"""Tables that ended runs are deleted from."""
 
 
 def upgrade() -> None:
     """Add them."""
     for statement in _STATEMENTS:
         op.execute(statement)
+    for table in _DELETED_FROM:
+        op.execute(f"ALTER TABLE aiki.{table} SET (autovacuum_vacuum_scale_factor = 0.02)")
