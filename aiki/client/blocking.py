@@ -287,9 +287,9 @@ class BlockingWorkflows:
     def _workflows(self) -> RegisteredWorkflows:
         return self._portal.client.workflows
 
-    def list(self, name: str | None = None) -> list[WorkflowInfo]:
-        """Return all versions of all workflows, or of one."""
-        return self._portal.call(self._workflows.list, name)
+    def list(self, name: str | None = None, *, standing: bool = True) -> list[WorkflowInfo]:
+        """Return all versions of all workflows, or of one; as `RegisteredWorkflows.list`."""
+        return self._portal.call(partial(self._workflows.list, name, standing=standing))
 
 
 class BlockingRetention:

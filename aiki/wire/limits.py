@@ -57,6 +57,8 @@ HANDED_RUNS: Final = 16
 """Runs on their way to one worker that nobody asked for."""
 HANDED_BYTES: Final = 128 * 1024
 """Their inputs in one hand-over, except that a larger one travels alone."""
+NAMED_WORKERS: Final = 5
+"""Workers of a route that are named; all are counted."""
 FINGERPRINT_CHARS: Final = 64
 """What tells the code of one worker from another's."""
 PARKED_ROUTES: Final = 100

@@ -20,6 +20,7 @@ from aiki.wire.messages import (
     KeyAsk,
     NewRun,
     Route,
+    RouteStanding,
     RunStatus,
     SendOp,
     Sent,
@@ -66,6 +67,7 @@ _KEY_BYTES: Final = 192
 """What is wanted of a task's key, beside its texts; and what is said of that, beside a result."""
 _ROUTE_BYTES: Final = 480
 _CODE_CHANGE_BYTES: Final = 320
+_STANDING_BYTES: Final = 640
 
 
 def of_text(text: str | None) -> int:
@@ -189,6 +191,12 @@ def of_item(item: HistoryItem) -> int:
     return _ITEM_BYTES + told + len(item.value) + len(item.arguments)
 
 
+def _standing(standing: RouteStanding | None) -> int:
+    if standing is None:
+        return 0
+    return _STANDING_BYTES + sum(of_text(name) + 4 for name in (*standing.worker_names, standing.code_by))
+
+
 def of_code_change(change: CodeChange) -> int:
     """Return the weight of what a session is told of a route whose code has changed."""
     return _CODE_CHANGE_BYTES + of_text(change.worker)
@@ -197,4 +205,11 @@ def of_code_change(change: CodeChange) -> int:
 def of_route(route: Route) -> int:
     """Return the weight of a registered route."""
     names = sum(of_text(name) + 4 for name in route.task_names)
-    return _ROUTE_BYTES + len(route.parameters) + len(route.events) + names + of_text(route.fingerprint)
+    return (
+        _ROUTE_BYTES
+        + len(route.parameters)
+        + len(route.events)
+        + names
+        + of_text(route.fingerprint)
+        + _standing(route.standing)
+    )

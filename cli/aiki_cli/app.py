@@ -25,6 +25,7 @@ from aiki_cli.commands import (
     wait,
     why,
     worker,
+    workflows,
 )
 from aiki_cli.failures import UnwritableOutput
 from aiki_cli.view.output import Mode, is_terminal
@@ -66,6 +67,7 @@ def build(*, markup: bool) -> typer.Typer:
     app.add_typer(runs.app)
     app.add_typer(event.app)
     app.add_typer(schedules.app)
+    app.add_typer(workflows.app)
     app.command("check")(check.check)
     app.command("apply")(apply.apply)
     app.command("replay")(replay.replay)

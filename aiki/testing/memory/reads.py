@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from aiki.core.errors import UsageError
 from aiki.core.states import TERMINAL, State
-from aiki.testing.memory import policies
+from aiki.testing.memory import draining, policies
 from aiki.testing.memory.store import Store
 from aiki.wire.limits import COUNTED_RUNS
 from aiki.wire.messages import (
@@ -19,6 +19,7 @@ from aiki.wire.messages import (
     FindReply,
     Input,
     InputReply,
+    Route,
     Storage,
     StorageReply,
     Summary,
@@ -96,7 +97,11 @@ def _row(of: tuple[str, str, State], count: int) -> SummaryRow:
 
 def workflows(store: Store, request: Workflows) -> WorkflowsReply:
     """Return the routes that workers have registered, by name, the newest first."""
-    newest = [route for route in reversed(store.routes.values()) if route is not None]
+    newest = [
+        Route(*key) if route is None else route
+        for key, route in reversed(store.routes.items())
+        if route is not None or request.standing
+    ]
     known = [route for route in newest if request.workflow in (None, route.workflow)]
     routes, cursor = _page(sorted(known, key=lambda route: route.workflow), request.cursor, _ROUTES_MAX)
     told = [
@@ -107,6 +112,8 @@ def workflows(store: Store, request: Workflows) -> WorkflowsReply:
         )
         for route in routes
     ]
+    if request.standing:
+        told = [replace(route, standing=draining.standing(store, (route.workflow, route.version))) for route in told]
     return WorkflowsReply(told, cursor)
 
 

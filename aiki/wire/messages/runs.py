@@ -8,7 +8,7 @@ from msgspec import Meta, Raw, Struct
 
 from aiki.core.retention import NOTHING, Periods
 from aiki.core.states import State
-from aiki.wire.limits import BATCH_RUNS, FINGERPRINT_CHARS, LABELS, LIST_ITEMS
+from aiki.wire.limits import BATCH_RUNS, FINGERPRINT_CHARS, LABELS, LIST_ITEMS, NAMED_WORKERS
 from aiki.wire.messages.arrivals import CancelNote
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.imported import ImportedFrom
@@ -317,6 +317,25 @@ class Summary(Request[SummaryReply]):
     cursor: Text | None = None
 
 
+class RouteStanding(Struct, omit_defaults=True):
+    """What is in flight of a route, and who serves it. Of each state COUNTED_RUNS at most; `capped` have more."""
+
+    runs: Annotated[dict[State, int], Meta(max_length=len(State))] = {}
+    capped: Annotated[list[State], Meta(max_length=len(State))] = []
+    workers: int = 0
+    """Live sessions that serve it; the first of their workers are named."""
+    worker_names: Annotated[list[Text], Meta(max_length=NAMED_WORKERS)] = []
+    has_schedule: bool = False
+    """Whether a schedule starts runs of it."""
+    code_since: int | None = None
+    """Since when it has its code, and by which worker that was registered."""
+    code_by: Text = ""
+    is_registered: bool = True
+    """Whether any worker has ever served it; if not, runs were only enqueued to it."""
+    last_start: int | None = None
+    """When the last run was started, as far as the newest of each state tell."""
+
+
 class Route(Struct, omit_defaults=True):
     """A workflow and version that a worker has registered. `parameters` is the JSON Schema of its input."""
 
@@ -335,6 +354,8 @@ class Route(Struct, omit_defaults=True):
     """What `wire.declared` has of the events that it takes; absent where nothing is said of them."""
     fingerprint: Annotated[str, Meta(max_length=FINGERPRINT_CHARS)] = ""
     """Of the code that the worker has (only in requests)."""
+    standing: RouteStanding | None = None
+    """Only in replies, where it was asked for."""
 
 
 class WorkflowsReply(Struct, omit_defaults=True):
@@ -351,3 +372,5 @@ class Workflows(Request[WorkflowsReply]):
     reply = WorkflowsReply
     workflow: Text | None = None
     cursor: Text | None = None
+    standing: bool = False
+    """Whether it is told how each stands, too; then also of those that were only ever enqueued to."""

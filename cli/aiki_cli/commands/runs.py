@@ -147,7 +147,7 @@ async def _question(session: Session, client: Client, workflow: str) -> None:
     """Ask about the name of a workflow that has no runs, if it is not known and another is close to it."""
     from aiki.core.near import nearest
 
-    names = {known.name for known in await client.workflows.list()}
+    names = {known.name for known in await client.workflows.list(standing=False)}
     if workflow not in names and (meant := nearest(workflow, names)):
         session.out.say(f"no workflow {workflow!r} is registered: did you mean {meant!r}?")
 

@@ -60,7 +60,9 @@ def payload_members(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
         return []
 
     async def ask(client: Client) -> list[Suggestion]:
-        known = [info for info in await client.workflows.list(workflow) if version in {None, info.version}]
+        known = [
+            info for info in await client.workflows.list(workflow, standing=False) if version in {None, info.version}
+        ]
         return payload_fields.words(known[0].parameters) if known else []
 
     offered = _matching(_known(ctx, f"members-{workflow}-{version}", ask), incomplete)
@@ -104,7 +106,7 @@ def states(incomplete: str) -> list[str]:
 
 async def _ask_workflows(client: Client) -> list[Suggestion]:
     versions: dict[str, list[str]] = {}
-    for workflow in await client.workflows.list():
+    for workflow in await client.workflows.list(standing=False):
         versions.setdefault(workflow.name, []).append(workflow.version)
     return [(name, f"version {', '.join(known)}") for name, known in versions.items()]
 
@@ -116,14 +118,16 @@ async def _ask_schedules(client: Client) -> list[Suggestion]:
 
 async def _ask_events(client: Client) -> list[Suggestion]:
     takers: dict[str, list[str]] = {}
-    for workflow in await client.workflows.list():
+    for workflow in await client.workflows.list(standing=False):
         for name in workflow.events or ():
             takers.setdefault(name, []).append(workflow.name)
     return [(name, f"of {', '.join(dict.fromkeys(known))}") for name, known in takers.items() if _NAME.fullmatch(name)]
 
 
 async def _ask_event(client: Client, *, name: str) -> list[Suggestion]:
-    known = [info.events[name] for info in await client.workflows.list() if info.events and name in info.events]
+    known = [
+        info.events[name] for info in await client.workflows.list(standing=False) if info.events and name in info.events
+    ]
     return payload_fields.words(known[0]) if known else []
 
 

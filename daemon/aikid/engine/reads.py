@@ -34,7 +34,7 @@ from aikid.engine import expiring, status
 from aikid.engine.expiring import NO_TERMS, Terms
 from aikid.engine.routes import RouteKey
 from aikid.engine.status import RunKey, no_run
-from aikid.store import listing, routes
+from aikid.store import draining, listing, routes
 from aikid.store import reads as store
 from aikid.store.listing import Mark
 from aikid.store.pool import Pool
@@ -138,7 +138,13 @@ async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int, 
     offset = _offset(request.cursor)
     most = reply_room(room)
     found, more = await store.registered(
-        pool, namespace, request.workflow, offset=offset, limit=_ROUTES_MAX, limit_bytes=most
+        pool,
+        namespace,
+        request.workflow,
+        offset=offset,
+        limit=_ROUTES_MAX,
+        limit_bytes=most,
+        with_unregistered=request.standing,
     )
     live = await _served(pool, [(namespace, route.workflow, route.version) for route in found])
     kept_for = await expiring.told(pool, [(namespace, route.workflow, route.version) for route in found], terms)
@@ -147,6 +153,10 @@ async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int, 
         for route in found
         for key in [(namespace, route.workflow, route.version)]
     ]
+    if request.standing:
+        routes = routes[:_COUNTED_ROUTES]
+        standings = await draining.standings(pool, namespace, [(route.workflow, route.version) for route in routes])
+        routes = [replace(route, standing=standings.get((route.workflow, route.version))) for route in routes]
     # One whose schema fits no message is shown without: whoever runs it checks its payloads all the same.
     routes = [
         route if weights.of_route(route) <= most else replace(route, parameters=NONE, events=NONE) for route in routes

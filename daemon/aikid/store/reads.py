@@ -108,7 +108,14 @@ async def live_workers(pool: Pool, namespace: str) -> int:
 
 
 async def registered(
-    pool: Pool, namespace: str, workflow: str | None, *, offset: int, limit: int, limit_bytes: int
+    pool: Pool,
+    namespace: str,
+    workflow: str | None,
+    *,
+    offset: int,
+    limit: int,
+    limit_bytes: int,
+    with_unregistered: bool = False,
 ) -> tuple[list[Route], bool]:
     """Return routes that workers have registered, by name and the newest first, and whether there are more.
 
@@ -116,7 +123,9 @@ async def registered(
     """
     order = (routes.c.workflow, routes.c.created_at.desc(), routes.c.version)
     place = sa.func.row_number().over(order_by=order).label("place")
-    query = sa.select(routes, place).where(routes.c.namespace == namespace, routes.c.registered_at.is_not(None))
+    query = sa.select(routes, place).where(routes.c.namespace == namespace)
+    if not with_unregistered:
+        query = query.where(routes.c.registered_at.is_not(None))
     if workflow is not None:
         query = query.where(routes.c.workflow == workflow)
     page = query.order_by(*order).offset(offset).limit(limit + 1).subquery().c

@@ -68,6 +68,7 @@ sa.Index(
     schedules.c.name,
     postgresql_where=sa.text("project IS NOT NULL"),
 )
+sa.Index("schedules_route", schedules.c.namespace, schedules.c.workflow, schedules.c.version)
 sa.Index("schedules_due", schedules.c.due_at, postgresql_where=sa.text("due_at IS NOT NULL"))
 
 slots = sa.Table(

@@ -27,6 +27,7 @@ _STATEMENTS = (
     "ALTER TABLE aiki.routes ADD earlier text, ADD earlier_at timestamptz, ADD earlier_by text",
     "COMMENT ON COLUMN aiki.routes.earlier IS 'The fingerprint before this one.'",
     "ALTER TABLE aiki.session_routes ADD fingerprint text",
+    "CREATE INDEX schedules_route ON aiki.schedules (namespace, workflow, version)",
     "COMMENT ON COLUMN aiki.session_routes.fingerprint IS 'Of the code that this session has.'",
     "COMMENT ON COLUMN aiki.routes.retention IS 'How long its ended runs are kept, if the code says so.'",
     """
