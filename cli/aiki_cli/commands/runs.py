@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiki_cli import options
-from aiki_cli.commands import delete, exports, orders, retry
+from aiki_cli.commands import delete, exports, move, orders, retry
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
@@ -139,7 +139,7 @@ async def history(session: Session, reference: Reference) -> Found:
 
 app.command("export")(exports.export)
 app.command("import")(exports.import_)
-for _order in (orders.pause, orders.resume, orders.cancel, orders.wake, retry.retry, delete.delete):
+for _order in (orders.pause, orders.resume, orders.cancel, orders.wake, retry.retry, move.move, delete.delete):
     app.command(_order.__name__)(_order)
 
 

@@ -24,8 +24,8 @@ app.callback(invoke_without_command=True)(options.group)
 async def list_workflows(session: Session) -> Rows:
     """List the versions of all workflows, with their runs in flight and the workers that serve them.
 
-    A version is served, new (no run waits for a worker), stranded (runs are in flight, and no live worker serves it),
-    or drained (a later one is there, nothing of it is in flight and no schedule starts it: its code may go).
+    A version is served, or unserved; stranded, if runs are in flight and no live worker serves it; drained, if a later
+    one is there, nothing of it is in flight and no schedule starts it: its code may go.
 
     TSV columns: workflow, version, standing, in_flight, workers, last_start, code_since.
     """
