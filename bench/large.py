@@ -71,6 +71,7 @@ READERS: dict[str, Reader] = {
     "list --roots --count": lambda client, _: client.runs.count(roots=True),
     "list --state completed --count": lambda client, _: client.runs.count(states=[State.COMPLETED]),
     "history": lambda client, ids: _all(client.runs.history(ids[0])),
+    "why": lambda client, ids: client.runs.why(ids[0]),
     "input": lambda client, ids: client.runs.input(ids[0]),
     "workflow list": lambda client, _: client.workflows.list(),
     "status --storage": lambda client, _: client.runs.storage(),

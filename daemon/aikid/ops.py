@@ -233,7 +233,7 @@ async def _move(s: Services, calls: Calls) -> Done[Any]:
 
 async def _delete(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
-    done = await deleting.delete(s.pool, namespace, request, key_seconds=deleting.KEY_SECONDS)
+    done = await deleting.delete(s.pool, namespace, request, key_seconds=s.terms.key_seconds)
     return _unless_lost(done, "delete.before_reply")
 
 
@@ -311,7 +311,7 @@ async def _read_retention(s: Services, calls: Calls) -> Done[Any]:
 
 async def _storage(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
-    return Done([await sizes.storage(s.pool, namespace, request, room=s.bus.room)])
+    return Done([await sizes.storage(s.pool, namespace, request, room=s.bus.room, terms=s.terms)])
 
 
 async def _why(s: Services, calls: Calls) -> Done[Any]:

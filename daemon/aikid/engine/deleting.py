@@ -17,8 +17,6 @@ from aikid.store.kinfolk import Kin, family
 from aikid.store.pool import Connection, Pool
 
 log = logging.getLogger("aikid")
-KEY_SECONDS: Final = 30 * 24 * 60 * 60
-"""For how long the key of a run that was deleted is held, if nothing else is said."""
 _RESULTS: Final = {Why.LIVE: "live", Why.BUSY: "busy", Why.HELD: "held", Why.UNKNOWN: "busy"}
 """A row that was just read, and that is not there when it is to be locked, is another's."""
 

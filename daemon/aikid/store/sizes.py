@@ -44,7 +44,7 @@ WITH sampled AS MATERIALIZED ({_SAMPLED}), looked AS MATERIALIZED (
 )
 SELECT s.namespace, s.workflow, s.version, s.state, count(*),
   coalesce(max(m.bytes), (SELECT avg(l.bytes) FROM looked l), 0)::bigint,
-  array_agg({MICROSECONDS.format("s.finished_at")}) FILTER (WHERE s.state IN ({quoted(sorted(TERMINAL))}))
+  array_agg({MICROSECONDS.format("aiki.now() - s.finished_at")}) FILTER (WHERE s.state IN ({quoted(sorted(TERMINAL))}))
 FROM sampled s LEFT JOIN means m ON m.namespace = s.namespace AND m.workflow = s.workflow
 GROUP BY s.namespace, s.workflow, s.version, s.state
 """
@@ -61,8 +61,8 @@ class Sampled(NamedTuple):
     runs: int
     bytes: int
     """What one of them takes up in the tables, on average."""
-    ended_at: list[int] | None
-    """When each has ended, in microseconds, if they have."""
+    ages: list[int] | None
+    """How long ago each has ended, in microseconds, if they have."""
 
 
 async def tables(pool: Pool) -> list[TableSize]:

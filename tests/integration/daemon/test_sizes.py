@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
+from aiki.core import retention
 from aiki.core.states import Move
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import End, Storage, StorageReply
 from aiki.wire.weights import SIZE_BYTES
 from aikid.engine import sizes
+from aikid.engine.expiring import Terms
 from tests.integration.daemon.engine import Engine, new_run, running_engine, unit
 
 pytestmark = pytest.mark.anyio
@@ -53,3 +55,27 @@ async def test_only_as_much_is_told_as_fits_and_as_was_asked_for(engine: Engine)
     tables = len((await asked(engine)).tables)
     told = await asked(engine, room=4096 + (tables + 5) * SIZE_BYTES)
     assert 0 < len(told.workflows) < 40
+
+
+async def test_what_retention_would_free_is_told(engine: Engine) -> None:
+    session = await engine.session()
+    await engine.enqueue(*(new_run() for _ in range(6)))
+    claimed = (await engine.claim_reply(session, limit=4)).runs
+    await engine.results(*(unit(run.fence, end=End(Move.COMPLETE, output=Raw(b"1"))) for run in claimed))
+    await engine.execute(
+        "UPDATE aiki.runs SET finished_at = finished_at - interval '2 h' WHERE id = ANY(%s)",
+        [run.fence.run_id for run in claimed[:3]],
+    )
+
+    async def freed(**periods: str) -> tuple[int, bool]:
+        terms = Terms(retention.read(periods) if periods else retention.NOTHING)
+        (one,) = (
+            await sizes.storage(engine.pool, engine.namespace, Storage(), room=MESSAGE_BYTES, terms=terms)
+        ).workflows
+        return one.free_runs, 0 < one.free_bytes < one.bytes
+
+    assert await freed() == (0, False)
+    assert await freed(failed="1h") == (0, False)
+    assert await freed(completed="3h") == (0, False)
+    assert await freed(completed="1h") == (3, True)
+    assert await freed(completed="keep") == (0, False)
