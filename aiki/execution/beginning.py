@@ -43,8 +43,12 @@ def begin(
     arrivals: Arrivals,
     attempts: Prior,
     outbox: Outbox,
+    is_over: bool = False,
 ) -> Body | BaseException:
-    """Return the body of a claim of which all is read, about to take its first step; or what has failed it before."""
+    """Return the body of a claim of which all is read, about to take its first step; or what has failed it before.
+
+    With `is_over` its run has ended, and it is begun to be looked at.
+    """
     try:
         args, kwargs = workflow.parameters.decode(claimed.input)
     except AikiError as error:
@@ -53,9 +57,9 @@ def begin(
     history, given_up = reading.history()
     attempts.know(reading.tries, given_up)
     arrivals.know_ends(reading.ends)
-    called = Called(workflow.record_arguments, arrivals.room)
+    called, journal = Called(workflow.record_arguments, arrivals.room), Journal(history.entries, is_over=is_over)
     body, run = _make_body(
-        claimed, history, reading.labels(), arrivals=arrivals, tries=attempts, outbox=outbox, called=called
+        claimed, journal, history, reading.labels(), arrivals=arrivals, tries=attempts, outbox=outbox, called=called
     )
     try:
         # Inside of its loop: what a decorator does before it has a coroutine is the body's too.
@@ -69,6 +73,7 @@ def begin(
 
 def _make_body(
     claimed: Claimed,
+    journal: Journal,
     history: History,
     labels: Mapping[str, str],
     *,
@@ -83,7 +88,7 @@ def _make_body(
     """
     outbox.label(since(labels, history.entries))
     body = Body(
-        journal=Journal(history.entries),
+        journal=journal,
         history=history,
         claimed=claimed,
         arrivals=arrivals,

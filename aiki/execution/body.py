@@ -367,15 +367,7 @@ class Body:
 
     def frontier(self) -> Frontier:
         """Return where it stands; to be asked before it leaves."""
-        calls, deliveries = self._calls, self._deliveries
-        return Frontier(
-            left=[*deliveries.journal.unconsumed()],
-            asked=[call for call in calls.asked() if call.key not in deliveries.journal],
-            given_up=calls.gone,
-            sleeps=self.loop.timers.first() is not None,
-            is_spinning=bool(self.loop.ready),
-            lacks=self.lacks,
-        )
+        return Frontier.of(self._calls, self._deliveries.journal, self.loop, lacks=self.lacks)
 
     def waiting_lines(self) -> list[str]:
         """Return `file:line in function` of each place where the body waits."""

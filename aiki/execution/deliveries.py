@@ -111,11 +111,11 @@ class Deliveries:
     def decide(self, key: str, value: Raw) -> Entry | None:
         """Return what is recorded under `key`: by an earlier claim, or now, with `value`.
 
-        None if other entries are still to come: then the run has been here without it, and goes on so.
+        None if other entries are still to come, or its end: then the run has been here without it, and goes on so.
         """
         if key not in self._decided:
             entry = self.journal.take(key)
-            if entry is None and not self.journal.remaining:
+            if entry is None and not (self.journal.remaining or self.journal.is_over):
                 entry = Entry(key, True, value, self._loop.now_us, None, self._loop.delivered)
                 self._on_entry(entry)
             if entry is not None:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from aiki.execution.kind import DurableCall
-from aiki.wire.messages import Entry
+if TYPE_CHECKING:
+    from aiki.execution.calls import CallTable
+    from aiki.execution.journal import Journal
+    from aiki.execution.kind import DurableCall
+    from aiki.execution.loop import RunLoop
+    from aiki.wire.messages import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +33,15 @@ class Frontier:
     """Whether it would go on without any outcome."""
     lacks: str
     """What an entry has taken that cannot be read again; empty if nothing."""
+
+    @classmethod
+    def of(cls, calls: CallTable, journal: Journal, loop: RunLoop, *, lacks: str) -> Self:
+        """Return where the body stands that these are of."""
+        return cls(
+            left=[*journal.unconsumed()],
+            asked=[call for call in calls.asked() if call.key not in journal],
+            given_up=calls.gone,
+            sleeps=loop.timers.first() is not None,
+            is_spinning=bool(loop.ready),
+            lacks=lacks,
+        )

@@ -20,9 +20,11 @@ _MAY_STAY: Final = tuple(beginning(word) for word, kind in KINDS.items() if kind
 class Journal:
     """Recorded entries in their order, each consumed once."""
 
-    __slots__ = ("_at_once", "_counts", "_entries", "_head", "length", "remaining")
+    __slots__ = ("_at_once", "_counts", "_entries", "_head", "is_over", "length", "remaining")
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[Entry], *, is_over: bool = False) -> None:
+        """With `is_over` it is that of a run that has ended, and has come past all that it had to decide."""
+        self.is_over = is_over
         self._entries: list[Entry | None] = list(entries)
         self.length = len(self._entries)
         self.remaining = self.length

@@ -3,8 +3,8 @@
 There is one way to replay a body, that of `aiki.execution`. Here nothing is let go, nothing is recorded, no timer goes
 off by a clock, and of what has come only that is given to the body which its entries have taken.
 
-A run that has ended has passed all its patches. So an entry that nobody asks for stands behind its last one: what is
-decided at once is then decided as by a run that has been there without it, and not anew.
+A run that has ended has passed all its patches: what it has no entry of is decided as by a run that has been there
+without it, and not anew.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from aiki.core.keys import PATCH, named
 from aiki.core.states import TERMINAL
 from aiki.execution.arrivals import Arrivals
 from aiki.execution.beginning import begin
@@ -25,7 +24,7 @@ from aiki.execution.deliveries import LIVELOCK, SPIN
 from aiki.execution.outbox import Outbox
 from aiki.execution.reading import Reading
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import NULL, Claimed, Entry, InboxReply
+from aiki.wire.messages import Claimed, InboxReply
 
 if TYPE_CHECKING:
     from aiki.definitions.workflow import Workflow
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from aiki.replay.recording import Recording
     from aiki.wire.messages import Attempt
 
-END: Final = named(PATCH, "\0the end of the run")
-"""The key of what stands behind the last entry of a run that has ended: no change of a user's can have this name."""
 _NEVER: Final = -(1 << 62)
 """A time at which no timer is due."""
 
@@ -59,7 +56,7 @@ def brought(recording: Recording, workflow: Workflow[..., Any]) -> Iterator[Body
 
     The body is unwound at the end.
     """
-    claimed = _claimed(recording, workflow.version)
+    claimed, is_over = _claimed(recording, workflow.version), recording.exported.state in TERMINAL
     reading = Reading(claimed)
     reading.take_ends(InboxReply(recording.ends))
     body = begin(
@@ -69,12 +66,13 @@ def brought(recording: Recording, workflow: Workflow[..., Any]) -> Iterator[Body
         arrivals=Arrivals(claimed, _room),
         attempts=_NoTries(),
         outbox=Outbox(len(recording.entries), Limits()),
+        is_over=is_over,
     )
     if isinstance(body, BaseException):
         yield body
         return
     try:
-        _run(body, is_over=recording.exported.state in TERMINAL)
+        _run(body, is_over=is_over)
         yield body
     finally:
         body.leave()
@@ -83,8 +81,6 @@ def brought(recording: Recording, workflow: Workflow[..., Any]) -> Iterator[Body
 def _claimed(recording: Recording, version: str) -> Claimed:
     """Return what a claim of the run would bring, had nothing come to it but what its entries have taken."""
     run, entries, tries = recording.exported.run, recording.entries, recording.tries
-    if recording.exported.state in TERMINAL:
-        entries = [*entries, Entry(END, True, NULL, run.started_at)]
     return replace(
         run,
         version=version,

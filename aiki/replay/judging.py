@@ -22,7 +22,7 @@ from aiki.execution.failures import failure_of
 from aiki.execution.kinds import KINDS
 from aiki.execution.outcome import Outcome
 from aiki.execution.unwinding import waiting_places
-from aiki.replay.bringing import END, brought
+from aiki.replay.bringing import brought
 from aiki.replay.comparing import difference, end_of, has_ended_without_body, is_of_record, missing_module, told
 from aiki.replay.leftovers import unasked
 from aiki.replay.verdicts import Finding, Verdict
@@ -111,18 +111,12 @@ class _Judged:
     def of_body(self, body: Body) -> Verdict:
         """Return the verdict on a run that was brought to where its record ends."""
         frontier = body.frontier()
-        left = [(place, entry) for place, entry in frontier.left if entry.key != END]
-        if body.outcome is Outcome.DIVERGED and frontier.lacks:
+        if frontier.lacks:
             return self._tell(Finding.UNKNOWN, f"needs what is gone: {frontier.lacks}")
-        if left:
+        if left := frontier.left:
             return self._of_unasked(body, frontier, next((one for one in left if not _may_stay(one[1])), left[0]))
-        run = self._recording.exported
-        if body.outcome is Outcome.DIVERGED:
-            if has_ended_without_body(run, body):
-                return self._tell(Finding.COMPATIBLE)
-            return self._differs(body, frontier, "it would go round without rest behind its last entry")
         end = end_of(body, self._workflow)
-        if run.state in TERMINAL:
+        if self._recording.exported.state in TERMINAL:
             return self._of_ended(body, frontier, end)
         return self._of_one_in_flight(body, frontier, end)
 
@@ -156,8 +150,10 @@ class _Judged:
         if end is None:
             if has_ended_without_body(run, body):
                 return self._tell(Finding.COMPATIBLE)
-            asked = _asked(frontier)
-            instead = f"ask for {asked}" if asked else "wait for a timer" if frontier.sleeps else "not have ended"
+            if asked := _asked(frontier):
+                instead = f"ask for {asked}"
+            else:
+                instead = "wait for a timer" if frontier.sleeps else "go round without rest"
             return self._differs(body, frontier, f"it is {run.state}, and would now {instead}")
         why = difference(run, end)
         if not why:

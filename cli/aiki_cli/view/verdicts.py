@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aiki_cli import exits
@@ -121,8 +122,13 @@ def _kind(verdict: Verdict) -> tuple[object, ...]:
 def _cells(alike: Sequence[Verdict]) -> list[str]:
     first = alike[0]
     version = first.version if first.version == first.as_version else f"{first.version} as {first.as_version}"
-    told = "\n".join(part for part in (_at(first), first.why) if part)
+    told = ": ".join(part for part in (_near(first), first.why) if part)
     return [str(first.finding), f"{len(alike):,}", f"{first.workflow} {version}", first.run_id, told]
+
+
+def _near(verdict: Verdict) -> str | None:
+    """Return its place, with a file below the working directory as it is called from there."""
+    return None if verdict.place is None else str(verdict.place).removeprefix(f"{Path.cwd()}/")
 
 
 def _at(verdict: Verdict) -> str | None:
