@@ -35,6 +35,8 @@ class _Line:
         self._line = line
         self._read = line.makefile("rb")
         self._speaking = threading.Lock()
+        # A fork of a body's would answer for the run as well, and take the next one.
+        os.register_at_fork(after_in_child=self._close)
 
     def hear(self) -> bytes:
         """Return the next word; empty if there is none any more."""
@@ -44,6 +46,10 @@ class _Line:
     def say(self, answer: Answer) -> None:
         with self._speaking:
             self._line.sendall(framed(encode(answer)))
+
+    def _close(self) -> None:
+        self._read.close()
+        self._line.close()
 
 
 class _Watch:

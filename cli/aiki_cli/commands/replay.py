@@ -101,7 +101,10 @@ def replay(
     wanted.check(files or ())
     folders = module_folders(session.manifest, Path.cwd())
     names = resolve(modules or (), session.manifest, folders)
-    code = Code(names, folders, as_version, seconds(run_timeout))
+    run_seconds = seconds(run_timeout)
+    if run_seconds <= 0:
+        raise UsageError(f"--run-timeout {run_timeout}: a replay takes some time", hint="--run-timeout 10s")
+    code = Code(names, folders, as_version, run_seconds)
     if files:
         from aiki_cli.words.exported import recordings_of
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,7 @@ def test_what_cannot_be_replayed_is_refused_with_the_way_to_do_it(aiki, flows, n
         (["--since", "7d", "x" * 8], 2, "one of these"),
         (["--state", "queud"], 2, "did you mean 'queued'"),
         (["--run-timeout", "soon", "--since", "7d"], 2, "soon"),
+        (["--run-timeout", "0s", "--since", "7d"], 2, "--run-timeout 10s"),
         (["019b76da-a800-7000-8000-00000000000e"], 5, "does not exist"),
         (["--file", str(tmp_path / "none.jsonl")], 66, "cannot read"),
         (["--since", "7d", "-m", "nonesuch"], 78, "nonesuch"),
@@ -129,3 +131,19 @@ def test_what_cannot_be_replayed_is_refused_with_the_way_to_do_it(aiki, flows, n
     file.write_text("nonsense\n")
     refused = aiki("replay", "--file", str(file), "-m", "replayed", env=own)
     assert refused.code == 65, refused
+
+
+def test_ctrl_c_ends_all_that_replay(aiki, start, flows, recorded):
+    own, ended, waiting = recorded
+    (flows / "replayed.py").write_text(FLOWS.replace("    paid = await", "    while True: pass\n    paid = await"))
+    program = start("replay", ended, waiting, "-m", "replayed", "--run-timeout", "100s", "--jobs", "2", env=own)
+    children = wait_until_sync(lambda: _children(program.pid), 20)
+    assert program.terminate(signal.SIGINT) == 130
+    wait_until_sync(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 10)
+
+
+def _children(pid):
+    """Return the two processes that replay, once both are there."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    replaying = [one for one in found if b"aiki.replay.child" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return replaying if len(replaying) == 2 else []

@@ -61,6 +61,7 @@ DEEDS: dict[str, Callable[[], object]] = {
     "nothing": lambda: None,
     "print": speak,
     "fork": fork,
+    "fork_on": os.fork,
     "loop": loop,
     "sleep": lambda: time.sleep(1e6),
     "swallow": swallow,

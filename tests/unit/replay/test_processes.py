@@ -27,6 +27,7 @@ HOW = {
     "nothing": (Finding.COMPATIBLE, ""),
     "print": (Finding.COMPATIBLE, ""),
     "fork": (Finding.COMPATIBLE, ""),
+    "fork_on": (Finding.COMPATIBLE, ""),
     "loop": (Finding.UNKNOWN, "needs more than 1 s: it is at "),
     "sleep": (Finding.UNKNOWN, "needs more than 1 s: it is at "),
     "swallow": (Finding.UNKNOWN, "needs more than 1 s: it is at "),
