@@ -8,10 +8,14 @@ from functools import partial
 
 import pytest
 
-from tests.waiting import wait_until_sync
+from tests.acceptance.cli.conftest import AIKI
+from tests.servers import warm
+from tests.waiting import patient, wait_until_sync
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 HOME = "home"
+LINGER_SECONDS = 30
+"""In which a run leaves its worker that waits."""
 
 
 @pytest.fixture
@@ -20,11 +24,19 @@ def home(start_aikid):
     return {"AIKI_URL": start_aikid().nats_url, "AIKI_NAMESPACE": HOME}
 
 
-@pytest.fixture
-def waiting(aiki, worker):
-    """The id of a run that waits for an event."""
-    run_id = aiki("enqueue", "asking").lines[0]
-    wait_until_sync(lambda: aiki("status", run_id, "-o", "json").json["waits"])
+@pytest.fixture(scope="module")
+def waiting(environment, worker, tmp_path_factory):
+    """The id of a run that waits for an event, and has left its worker for that."""
+
+    folder = tmp_path_factory.mktemp("waiting")
+
+    def run(*arguments):
+        done = warm.run([*AIKI, *arguments], stdin=b"", env=environment, cwd=folder, timeout=patient(60))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run_id = run("enqueue", "asking").strip()
+    wait_until_sync(lambda: json.loads(run("status", run_id, "-o", "json"))["waits"], LINGER_SECONDS)
     return run_id
 
 
