@@ -113,6 +113,12 @@ def waiting_places(loop: RunLoop, futures: Collection[Future[Any]] = ()) -> list
     return [place for task in waiting if (place := _innermost(task.get_coro())) is not None]
 
 
+def waiting_frames(loop: RunLoop) -> list[list[FrameType]]:
+    """Return of each task that has not ended the frames of its coroutines that wait, outermost first."""
+    chains = [_chain(task.get_coro()) for task in loop.tasks if not task.done()]
+    return [[frame for awaited in chain if (frame := _frame_of(awaited)) is not None] for chain in chains]
+
+
 def _line_of(task: Task[Any]) -> str:
     return _innermost_line(task.get_coro())
 

@@ -28,7 +28,7 @@ from aiki.replay.leftovers import unasked
 from aiki.replay.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from aiki.definitions.workflow import Workflow
     from aiki.execution.body import Body
@@ -53,8 +53,17 @@ def replay(
     return [judge(one, registry, as_version=as_version) for one in recordings]
 
 
-def judge(recording: Recording, registry: Registry, *, as_version: str | None = None) -> Verdict:
-    """Replay one run on the workflow that the registry has for it, and tell how it fits."""
+def judge(
+    recording: Recording,
+    registry: Registry,
+    *,
+    as_version: str | None = None,
+    look: Callable[[Body, Verdict], None] | None = None,
+) -> Verdict:
+    """Replay one run on the workflow that the registry has for it, and tell how it fits.
+
+    `look` is given the body, before it is unwound, with the verdict.
+    """
     run = recording.exported.run
     version = as_version or run.version
     workflow = registry.get(run.workflow, version)
@@ -69,7 +78,12 @@ def judge(recording: Recording, registry: Registry, *, as_version: str | None = 
         return verdict(recording, version, Finding.UNKNOWN, missing)
     with brought(recording, workflow) as body:
         judged = _Judged(recording, workflow)
-        return judged.of_start(body) if isinstance(body, BaseException) else judged.of_body(body)
+        if isinstance(body, BaseException):
+            return judged.of_start(body)
+        found = judged.of_body(body)
+        if look is not None:
+            look(body, found)
+        return found
 
 
 def verdict(recording: Recording, version: str, finding: Finding, why: str = "", **more: Any) -> Verdict:

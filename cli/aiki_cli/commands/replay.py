@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -21,9 +22,12 @@ from aiki_cli.words.states import states_of
 
 if TYPE_CHECKING:
     from aiki import Client, RunFilter
-    from aiki.replay import Code, Recording, Verdict
+    from aiki.replay import Recording, Verdict
     from aiki_cli.running import Later
     from aiki_cli.view.found import Found
+
+    Replay: TypeAlias = Callable[[AsyncGenerator[Recording, None]], AsyncGenerator[Verdict, None]]
+    """Judges runs, one after the other."""
 
 DEFAULT_RUN_TIMEOUT: Final = "10s"
 _MANY: Final = "Many runs, by what they are"
@@ -75,6 +79,10 @@ def replay(
         str, typer.Option("--run-timeout", metavar="10s", help="How long the replay of one run may take.")
     ] = DEFAULT_RUN_TIMEOUT,
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; one for each core by default.")] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Replay here, without a limit of time, and open pdb where a run stands.")
+    ] = False,
+    step: Annotated[bool, typer.Option("--step", help="The same, from each body's first line on.")] = False,
 ) -> Later:
     """Replay runs on the code at hand, executing nothing: which of them would it not fit?
 
@@ -92,10 +100,15 @@ def replay(
     Exit code 1 if any diverges. With -o json or jsonl each verdict says run, workflow, state, verdict, why, entry,
     recorded, asked, file, line and function; ids are those that diverge.
 
+    With --debug a breakpoint() in a body stops there, with the values of the record, and pdb opens where the body does
+    not fit, has raised, or waits.
+
     aiki replay --since 7d -m myflows --strict
+
+    aiki replay --file run.jsonl -m myflows --debug
     """
     from aiki.manifest import module_folders, resolve, seconds
-    from aiki.replay import Code
+    from aiki.replay import Code, replay_apart
 
     wanted = _Wanted(references or (), since, workflow, version, states=state or (), labels=label or (), sample=sample)
     wanted.check(files or ())
@@ -105,16 +118,21 @@ def replay(
     if run_seconds <= 0:
         raise UsageError(f"--run-timeout {run_timeout}: a replay takes some time", hint="--run-timeout 10s")
     code = Code(names, folders, as_version, run_seconds)
+    apart: Replay = partial(replay_apart, code=code, processes=jobs)
+    if debug or step:
+        from aiki_cli.processes import debugging
+
+        apart = debugging.here(session, code, step=step, files=files or ())
     if files:
         from aiki_cli.words.exported import recordings_of
 
         read = recordings_of(session.files, files)
-        return lambda: _replayed(session, _of_version(read, version), code, total=None, jobs=jobs, strict=strict)
+        return lambda: _replayed(session, _of_version(read, version), apart, total=None, strict=strict)
 
     async def replay_from_server() -> Found:
         client = await session.client()
         recordings, total = await wanted.recordings(client)
-        return await _replayed(session, recordings, code, total=total, jobs=jobs, strict=strict)
+        return await _replayed(session, recordings, apart, total=total, strict=strict)
 
     return replay_from_server
 
@@ -199,20 +217,18 @@ async def _of_version(
 async def _replayed(
     session: Session,
     recordings: AsyncGenerator[Recording, None],
-    code: Code,
+    replayed: Replay,
     *,
     total: int | None,
-    jobs: int | None,
     strict: bool,
 ) -> Found:
-    from aiki.replay import replay_apart
     from aiki_cli.view import verdicts
     from aiki_cli.view.found import Lines
 
     tally = verdicts.Tally(is_strict=strict)
 
     async def found() -> AsyncGenerator[Verdict, None]:
-        async with aclosing(replay_apart(recordings, code, processes=jobs)) as judged:
+        async with aclosing(replayed(recordings)) as judged:
             async for verdict in judged:
                 tally.add(verdict)
                 yield verdict
