@@ -123,15 +123,15 @@ class BlockingRuns:
         """Yield the ids of the runs that a filter means, some at a time; as `Runs.matching`."""
         return walk(self._portal, self._runs.matching(wanted, limit=limit, per_second=per_second))
 
-    def pause(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+    def pause(self, run_id: str, *, reason: str | None = None, actor: str | None = None) -> RunStatus:
         """Hold a run until it is resumed; as `Runs.pause`."""
-        return self._portal.call(partial(self._runs.pause, run_id, actor=actor))
+        return self._portal.call(partial(self._runs.pause, run_id, reason=reason, actor=actor))
 
     def pause_batch(
-        self, runs: Iterable[str] | RunFilter, *, actor: str | None = None
+        self, runs: Iterable[str] | RunFilter, *, reason: str | None = None, actor: str | None = None
     ) -> Sequence[RunStatus | AikiError]:
         """Hold many runs; as `Runs.pause_batch`."""
-        return self._portal.call(partial(self._runs.pause_batch, runs, actor=actor))
+        return self._portal.call(partial(self._runs.pause_batch, runs, reason=reason, actor=actor))
 
     def cancel(
         self, run_id: str, *, reason: str | None = None, actor: str | None = None, force: bool = False

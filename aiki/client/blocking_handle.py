@@ -115,9 +115,9 @@ class BlockingHandle(Generic[R]):
         """Wait for the run's end and return its result; raises as `Handle.result`."""
         return self._portal.call(partial(self._handle.result, timeout=timeout))
 
-    def pause(self) -> RunStatus:
+    def pause(self, *, reason: str | None = None) -> RunStatus:
         """Hold the run until it is resumed; as `Handle.pause`."""
-        return self._portal.call(self._handle.pause)
+        return self._portal.call(partial(self._handle.pause, reason=reason))
 
     def cancel(self, *, reason: str | None = None, wait: Duration | None = None, force: bool = False) -> RunStatus:
         """Cancel the run; as `Handle.cancel`."""

@@ -33,10 +33,15 @@ class Order:
     force: bool = False
 
     @classmethod
+    def pause(cls, *, actor: str | None = None, reason: str | None = None) -> Order:
+        """Return a pause. Raises UsageError if the reason cannot be kept."""
+        _check_reason(reason)
+        return cls(Pause, actor, reason)
+
+    @classmethod
     def cancel(cls, *, actor: str | None = None, reason: str | None = None, force: bool = False) -> Order:
         """Return a cancel. Raises UsageError if the reason cannot be kept."""
-        if reason is not None and (len(reason) > REASON_CHARS or "\0" in reason):
-            raise UsageError(f"reason={reason[:40]!r}…: it must be at most {REASON_CHARS:,} characters, without NUL")
+        _check_reason(reason)
         return cls(Cancel, actor, reason, force)
 
     def to(self, run_ids: list[str]) -> Pause | Resume | Wake | Cancel:
@@ -46,7 +51,14 @@ class Order:
             request.id = str(uuid.uuid4())
         elif isinstance(request, Cancel):
             request.reason, request.force = self.reason, self.force
+        elif isinstance(request, Pause):
+            request.reason = self.reason
         return request
+
+
+def _check_reason(reason: str | None) -> None:
+    if reason is not None and (len(reason) > REASON_CHARS or "\0" in reason):
+        raise UsageError(f"reason={reason[:40]!r}…: it must be at most {REASON_CHARS:,} characters, without NUL")
 
 
 @cache

@@ -15,7 +15,7 @@ from aiki.client.wire import Wire
 from aiki.definitions.retrying import RetryOrder
 from aiki.definitions.why import Why
 from aiki.inside.event import BoundEvent
-from aiki.wire.messages import Pause, Resume, RunStatus, Wake
+from aiki.wire.messages import Resume, RunStatus, Wake
 
 
 class ClientDoor:
@@ -52,9 +52,9 @@ class ClientDoor:
         if outcome.error is not None:
             raise outcome.error
 
-    def pause(self, run_id: str) -> Coroutine[Any, Any, RunStatus]:
+    def pause(self, run_id: str, reason: str | None) -> Coroutine[Any, Any, RunStatus]:
         """Hold the run until it is resumed. Raises NotFound, or Conflict if its state forbids it."""
-        return control.obey(self._wire, Order(Pause), run_id)
+        return control.obey(self._wire, Order.pause(reason=reason), run_id)
 
     def cancel(self, run_id: str, reason: str | None, *, force: bool) -> Coroutine[Any, Any, RunStatus]:
         """Cancel the run, or have it told to end. Raises NotFound, or Conflict if it has ended otherwise."""

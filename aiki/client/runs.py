@@ -30,7 +30,7 @@ from aiki.definitions.status import RunStatus
 from aiki.definitions.why import Why
 from aiki.inside.event import Event
 from aiki.wire import messages
-from aiki.wire.messages import Find, History, HistoryItem, Input, Pause, Resume, Summary, Wake
+from aiki.wire.messages import Find, History, HistoryItem, Input, Resume, Summary, Wake
 
 if TYPE_CHECKING:
     from aiki.client.deleting import DeletedRun
@@ -283,18 +283,18 @@ class Runs:
         """
         return matching.paced(matching.pages(self._wire, wanted), limit=limit, per_second=per_second)
 
-    async def pause(self, run_id: str, *, actor: str | None = None) -> RunStatus:
+    async def pause(self, run_id: str, *, reason: str | None = None, actor: str | None = None) -> RunStatus:
         """Hold a run until it is resumed; as `Handle.pause`. Raises NotFound, or Conflict if its state forbids it.
 
         `actor` is who wants it, for the run's story: whoever this process belongs to, if nobody is named.
         """
-        return status.from_wire(await control.obey(self._wire, Order(Pause, actor), run_id))
+        return status.from_wire(await control.obey(self._wire, Order.pause(actor=actor, reason=reason), run_id))
 
     async def pause_batch(
-        self, runs: Iterable[str] | RunFilter, *, actor: str | None = None
+        self, runs: Iterable[str] | RunFilter, *, reason: str | None = None, actor: str | None = None
     ) -> Sequence[RunStatus | AikiError]:
         """Hold many runs, and return of each in order how it is since, or the error of one that does not obey."""
-        return await self._obeyed(Order(Pause, actor), runs)
+        return await self._obeyed(Order.pause(actor=actor, reason=reason), runs)
 
     async def cancel(
         self, run_id: str, *, reason: str | None = None, actor: str | None = None, force: bool = False

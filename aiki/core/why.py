@@ -14,8 +14,6 @@ from aiki.core.states import State
 
 DIVERGED: Final = "nondeterminism"
 """What the reason of a run begins with that is blocked since its code asks for what its journal does not hold."""
-PAUSE_WANTED: Final = " wants it paused"
-"""What is said of a paused run behind whoever wants that."""
 _REPLAY: Final = "aiki replay {run} -m MODULE"
 _RESUME: Final = "aiki run resume {run}"
 _START: Final = "aiki worker start -m MODULE"
@@ -138,7 +136,10 @@ def _ended(reason: Reason, now: int) -> str:
 
 
 def _imported(reason: Reason, now: int) -> str:
-    return "was imported, and is never run here"
+    by = f" by {reason.actor}" if reason.actor else ""
+    there = f" from namespace {reason.names[0]}, where it was {reason.state}" if reason.names else ""
+    said = f"was imported{by}{there}, and is never run here"
+    return f"{said}; there it was said of it: {reason.message}" if reason.message else said
 
 
 def _blocked(reason: Reason, now: int) -> str:
@@ -291,7 +292,8 @@ def _cancel(reason: Reason, now: int) -> str:
 
 
 def _pause_wanted(reason: Reason, now: int) -> str:
-    return f"is to be paused, as {reason.actor or 'somebody'} wants, once its tasks have ended"
+    note = f": {reason.note}" if reason.note else ""
+    return f"is to be paused, as {reason.actor or 'somebody'} wants, once its tasks have ended{note}"
 
 
 def _schedule_paused(reason: Reason, now: int) -> str:

@@ -48,7 +48,7 @@ class Door(Protocol):
         """Yield the run as it is now, then again at each change, until it has ended."""
         ...
 
-    async def pause(self, run_id: str) -> messages.RunStatus:
+    async def pause(self, run_id: str, reason: str | None) -> messages.RunStatus:
         """Hold the run until it is resumed, and return it. Raises Conflict if its state forbids it."""
         ...
 
@@ -134,12 +134,14 @@ class Handle(Generic[R_co]):
         value: R_co = stored.read(run.output) if self._result is None else self._result.decode(bytes(run.output))
         return value
 
-    async def pause(self) -> RunStatus:
+    async def pause(self, *, reason: str | None = None) -> RunStatus:
         """Hold the run until it is resumed. One that runs starts nothing more, and rests once its tasks have ended.
+
+        `reason` is told by whoever asks why it does not move.
 
         Raises Conflict if it has ended, or is blocked: then it stands still already.
         """
-        return status.from_wire(await self._door.pause(self.run_id))
+        return status.from_wire(await self._door.pause(self.run_id, reason))
 
     async def cancel(
         self, *, reason: str | None = None, wait: Duration | None = None, force: bool = False

@@ -176,7 +176,7 @@ def _check_order(request: Pause | Resume | Wake | Cancel | Retry | MoveRuns) -> 
         _check_id(request.id, what="order")
         if _is_ours(request.id):
             raise UsageError(f"the id {request.id} is not one of an order: make a UUID of version 4 or 7")
-    if isinstance(request, Cancel) and "\0" in (request.reason or ""):
+    if isinstance(request, Cancel | Pause) and "\0" in (request.reason or ""):
         raise UsageError("`reason` holds NUL")
     if isinstance(request, Retry):
         _check_retry(request)

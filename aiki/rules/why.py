@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 from aiki.core.keys import EVENT, task_of
 from aiki.core.reasons import Kind, Reason
 from aiki.core.states import TERMINAL, Move, State
-from aiki.core.why import DIVERGED, PAUSE_WANTED
+from aiki.core.why import DIVERGED
+from aiki.core.words import paused_by
 from aiki.rules.controlling import WAKE
 from aiki.rules.crashing import is_suspect
 from aiki.wire.codec import decoder
-from aiki.wire.messages import Attempt, CancelNote, Failure, RunStatus, TaskProgress
+from aiki.wire.messages import Attempt, CancelNote, Failure, ImportedFrom, RunStatus, TaskProgress
 
 COUNTED: Final = 10_000
 """Runs that are counted before one, and no further."""
@@ -146,7 +147,6 @@ class Facts:
     crash_count: int = 0
     wanted: bool = False
     """Whether a pause is."""
-    imported: bool = False
     cancel: CancelNote | None = None
     cancel_at: int | None = None
     attempts: int | None = None
@@ -183,16 +183,16 @@ def next_run(of: Sequence[Reason]) -> str | None:
 
 def _main(facts: Facts) -> list[Reason]:
     run, since = facts.run, facts.last.at
-    if facts.imported:
-        return [Reason(kind=Kind.IMPORTED)]
+    if run.imported is not None:
+        return [_imported(run.imported)]
     if run.state in TERMINAL:
         return [_ended(run)]
     match run.state:
         case State.BLOCKED:
             return [_blocked(facts)]
         case State.PAUSED:
-            actor = facts.last.actor or (run.why or "").removesuffix(PAUSE_WANTED) or None
-            return [Reason(kind=Kind.PAUSED, since=since, actor=actor, note=facts.last.reason)]
+            actor, note = paused_by(run.why)
+            return [Reason(kind=Kind.PAUSED, since=since, actor=actor or facts.last.actor, note=note)]
         case State.SCHEDULED:
             return [Reason(kind=Kind.SCHEDULED, until=run.due_at)]
         case State.QUEUED:
@@ -205,6 +205,12 @@ def _main(facts: Facts) -> list[Reason]:
             return _running(facts)
         case _:
             return _waiting(facts)
+
+
+def _imported(of: ImportedFrom) -> Reason:
+    return Reason(
+        kind=Kind.IMPORTED, since=of.imported_at, actor=of.actor, names=[of.namespace], state=of.state, message=of.why
+    )
 
 
 def _ended(run: RunStatus) -> Reason:
@@ -382,7 +388,7 @@ def _beside(facts: Facts) -> Iterator[Reason]:
     run = facts.run
     if facts.timetable is not None:
         yield from _scheduled(facts.timetable)
-    if run.state in TERMINAL or facts.imported:
+    if run.state in TERMINAL or run.imported is not None:
         return
     if facts.cancel is not None:
         held = None if facts.hold is None else facts.hold.worker
@@ -395,7 +401,8 @@ def _beside(facts: Facts) -> Iterator[Reason]:
             worker=held,
         )
     if facts.wanted:
-        yield Reason(kind=Kind.PAUSE_WANTED, actor=(run.why or "").removesuffix(PAUSE_WANTED) or None)
+        actor, note = paused_by(run.why)
+        yield Reason(kind=Kind.PAUSE_WANTED, actor=actor, note=note)
     if run.deadline is not None:
         yield Reason(kind=Kind.DEADLINE, until=run.deadline)
     names = sorted({*facts.unread} - {word.partition(":")[2] for word in run.waits})

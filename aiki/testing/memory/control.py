@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from aiki.core.states import TERMINAL, TRANSITIONS, Move, State
+from aiki.core.words import wants_paused
 from aiki.rules import controlling
 from aiki.rules.controlling import Obeyed, judge
 from aiki.rules.standing import Standing, woken
@@ -21,7 +22,7 @@ _UNKNOWN: Final = Ordered("unknown")
 
 def pause(store: Store, request: Pause) -> OrderReply:
     """Hold the runs: at once those that rest, any other when its claim ends."""
-    return _each(store, request.ids, lambda run: _pause(store, run, request.actor))
+    return _each(store, request.ids, lambda run: _pause(store, run, request))
 
 
 def resume(store: Store, request: Resume) -> OrderReply:
@@ -56,11 +57,11 @@ def _each(store: Store, ids: Iterable[str], order: Order) -> OrderReply:
     return OrderReply([answers[run_id] for run_id in ids])
 
 
-def _pause(store: Store, run: Run, actor: str | None) -> Ordered:
+def _pause(store: Store, run: Run, request: Pause) -> Ordered:
     obeyed, after = controlling.pause(run.standing)
-    why = f"{actor or 'somebody'} wants it paused"
+    why = wants_paused(request.actor, request.reason)
     if after.state is not run.state:
-        store.move(run, after, Move.PAUSE, why=why, actor=actor)
+        store.move(run, after, Move.PAUSE, why=why, reason=request.reason, actor=request.actor)
     elif after.wanted != run.standing.wanted:
         run.inbox.next_number()
         run.why = why

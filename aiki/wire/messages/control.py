@@ -38,6 +38,7 @@ class Pause(Request[OrderReply]):
     reply = OrderReply
     ids: Ids
     actor: Text | None = None
+    reason: Annotated[str, Meta(max_length=REASON_CHARS)] | None = None
 
 
 class Resume(Request[OrderReply]):

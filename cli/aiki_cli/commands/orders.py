@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
@@ -77,6 +77,7 @@ _WAKE: Final = _Order(
 async def pause(
     session: Session,
     references: References = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; `aiki why` tells it.")] = None,
     workflow: bulk.Workflow = None,
     state: bulk.States = None,
     label: bulk.Labels = None,
@@ -88,7 +89,8 @@ async def pause(
     Of several each has its line; the exit code is the highest: 5 not found, 6 its state forbids it.
     """
     wanted = Filter.of(workflow, state, label, older_than)
-    return await _ordered(session, references or (), wanted, _PAUSE, yes=yes)
+    order = replace(_PAUSE, give=lambda client: partial(client.runs.pause_batch, reason=reason))
+    return await _ordered(session, references or (), wanted, order, yes=yes)
 
 
 @options.command

@@ -7,6 +7,7 @@ from typing import Final
 
 from aiki.core.failpoints import failpoint
 from aiki.core.states import TERMINAL, Move, State, target
+from aiki.core.words import wants_paused
 from aiki.rules import controlling
 from aiki.rules.controlling import Obeyed, judge
 from aiki.rules.standing import Standing
@@ -24,8 +25,9 @@ _UNKNOWN: Final = Ordered("unknown")
 async def pause(pool: Pool, namespace: str, request: Pause) -> Done[OrderReply]:
     """Hold the runs, and have the workers told of those that they run. Raises Unavailable."""
     failpoint("pause.before_commit")
-    why = f"{request.actor or 'somebody'} wants it paused"
-    found = await pool.run(lambda c: store.pause(c, namespace, request.ids, actor=request.actor, why=why))
+    why = wants_paused(request.actor, request.reason)
+    by = {"actor": request.actor, "reason": request.reason}
+    found = await pool.run(lambda c: store.pause(c, namespace, request.ids, why=why, **by))
     changes, outcomes = Changes(), {}
     for run_id, run in found.items():
         obeyed = judge(run.before, Move.PAUSE, is_wanted=run.was_wanted)

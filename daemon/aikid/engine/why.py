@@ -104,7 +104,6 @@ async def _of(connection: Connection, namespace: str, run: RunStatus) -> Facts:
         claimed=one.claimed,
         crash_count=one.crash_count,
         wanted=one.wanted,
-        imported=one.imported,
         cancel=one.cancel,
         cancel_at=one.cancel_at,
         attempts=one.attempts,

@@ -32,8 +32,8 @@ _PAUSE: Final = f"""
   FROM held h WHERE r.id = h.id AND h.state IN ({quoted(sources(Move.PAUSE))})
   RETURNING r.id, r.history_seq
 ), told AS (
-  INSERT INTO aiki.run_history (run_id, seq, move, actor)
-  SELECT id, history_seq, '{Move.PAUSE}', %(actor)s FROM moved
+  INSERT INTO aiki.run_history (run_id, seq, move, actor, reason)
+  SELECT id, history_seq, '{Move.PAUSE}', %(actor)s, %(reason)s FROM moved
 ), asked AS (
   UPDATE aiki.runs r SET wanted = '{PAUSE}', why = %(why)s, news_seq = r.news_seq + 1
   FROM held h WHERE r.id = h.id AND h.state = '{State.RUNNING}' AND h.wanted IS NULL
@@ -136,10 +136,10 @@ class Resumed:
 
 
 async def pause(
-    connection: Connection, namespace: str, ids: Sequence[str], *, actor: str | None, why: str
+    connection: Connection, namespace: str, ids: Sequence[str], *, actor: str | None, reason: str | None, why: str
 ) -> dict[str, Paused]:
     """Pause the runs that are at rest, and have those that run be told; return those that there are, by id."""
-    parameters = {"ids": Uuids(ids), "namespace": namespace, "actor": actor, "why": why}
+    parameters = {"ids": Uuids(ids), "namespace": namespace, "actor": actor, "reason": reason, "why": why}
     cursor = await connection.execute(_PAUSE, parameters, prepare=True, binary=True)
     return {
         run_id: Paused(State(before), was_wanted, session, news)

@@ -36,7 +36,6 @@ class Standing:
     claimed: Told | None
     crash_count: int
     wanted: bool
-    imported: bool
     cancel: CancelNote | None
     cancel_at: int | None
     attempts: int | None
@@ -54,7 +53,7 @@ LATERAL (
 # Primary keys: of runs, of their histories from the right, of inbox and sessions.
 _STANDING: Final = f"""
 SELECT r.id::text, {MICROSECONDS.format("coalesce(r.last_claimed_at, r.created_at)")}, m.*, c.*, r.crash_count,
-  r.wanted IS NOT NULL, r.imported IS NOT NULL, i.value, i.at_us, r.retry, s.worker, s.id::text,
+  r.wanted IS NOT NULL, i.value, i.at_us, r.retry, s.worker, s.id::text,
   {MICROSECONDS.format("s.expires_at")}, (extract(epoch FROM s.ttl) * 1000000)::bigint
 FROM aiki.runs r
 LEFT JOIN {_MOVED.format(which="<> 'told'")} AS m ON true
@@ -73,14 +72,13 @@ async def standing(connection: Connection, run_ids: Sequence[str]) -> dict[str, 
 
 def _standing(row: Sequence[Any]) -> Standing:
     _, since, *rest = row
-    crashes, wanted, imported, cancel, cancel_at, retry, worker, session, expires_at, ttl = rest[8:]
+    crashes, wanted, cancel, cancel_at, retry, worker, session, expires_at, ttl = rest[8:]
     rule = None if retry is None else decoder(OwnRetry).decode(retry).rule
     return Standing(
         last=Told(since, "enqueued") if rest[1] is None else Told(*rest[:4]),
         claimed=None if rest[5] is None else Told(*rest[4:8]),
         crash_count=crashes,
         wanted=wanted,
-        imported=imported,
         cancel=None if cancel is None else decoder(CancelNote).decode(cancel),
         cancel_at=cancel_at,
         attempts=rule and rule.max_attempts,

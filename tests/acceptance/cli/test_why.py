@@ -133,8 +133,9 @@ def test_who_has_paused_a_run_and_its_schedule_is_told(aiki, own):
     run_id = aiki("schedule", "trigger", "nightly", "-o", "ids", env=own).lines[0]
     until(aiki, run_id, "sleeps until", own)
     assert aiki("schedule", "pause", "nightly", "--note", "a bad day", env=own).code == 0
-    assert aiki("run", "pause", run_id, env=own).code == 0
+    assert aiki("run", "pause", run_id, "--reason", "until the bank is back", env=own).code == 0
     said = until(aiki, run_id, "is paused by", own)
+    assert ": until the bank is back." in said.out
     assert "  - it is of schedule nightly, which is paused and fires nothing more: a bad day" in said.out
     assert said.err.strip() == f"hint: aiki run resume {run_id}"
 

@@ -8,9 +8,9 @@ import pytest
 from msgspec import Raw
 
 from aiki.core.reasons import Kind, Reason
-from aiki.core.states import Move
+from aiki.core.states import Move, State
 from aiki.wire.codec import encode
-from aiki.wire.messages import Attempt, Cancel, End, Explained, Failure, Pause, Route, Why
+from aiki.wire.messages import Attempt, Cancel, End, Explained, Failure, ImportedFrom, Pause, Route, Why
 from aikid.engine import control, why
 from tests.integration.daemon.engine import (
     VERSION,
@@ -117,21 +117,23 @@ async def test_a_run_is_scheduled_and_told_its_deadline(engine: Engine) -> None:
 
 async def test_a_paused_run_says_by_whom_and_since_when(engine: Engine) -> None:
     run_id = await engine.queued_run()
-    await control.pause(engine.pool, engine.namespace, Pause([run_id], "alice"))
+    await control.pause(engine.pool, engine.namespace, Pause([run_id], "alice", "until the bank is back: late"))
     found = await main(engine, run_id)
-    assert (found.kind, found.actor) == (Kind.PAUSED, "alice")
+    assert (found.kind, found.actor, found.note) == (Kind.PAUSED, "alice", "until the bank is back: late")
     assert found.since is not None
+    told = await engine.execute("SELECT actor, reason FROM aiki.run_history WHERE move = 'pause'")
+    assert told == [("alice", "until the bank is back: late")]
 
 
 async def test_a_pause_that_came_while_it_ran_is_by_whoever_wanted_it(engine: Engine) -> None:
     run_id = await engine.queued_run()
     run = await engine.claim_one()
-    await control.pause(engine.pool, engine.namespace, Pause([run_id], "alice"))
+    await control.pause(engine.pool, engine.namespace, Pause([run_id], "alice", "a bad day"))
     beside = (await explained(engine, run_id)).reasons[1]
-    assert (beside.kind, beside.actor) == (Kind.PAUSE_WANTED, "alice")
+    assert (beside.kind, beside.actor, beside.note) == (Kind.PAUSE_WANTED, "alice", "a bad day")
     assert await engine.results(unit(run.fence, end=End(Move.RELEASE))) == ["done"]
     found = await main(engine, run_id)
-    assert (found.kind, found.actor) == (Kind.PAUSED, "alice")
+    assert (found.kind, found.actor, found.note) == (Kind.PAUSED, "alice", "a bad day")
 
 
 async def test_a_run_sleeps_until_its_date(engine: Engine) -> None:
@@ -233,5 +235,23 @@ async def test_a_worker_is_frozen_that_has_not_renewed_for_two_thirds_of_its_lea
 
 async def test_an_imported_run_is_never_run(engine: Engine) -> None:
     run_id = await engine.queued_run()
-    await engine.execute("UPDATE aiki.runs SET imported = '{}'")
-    assert (await main(engine, run_id)).kind == Kind.IMPORTED
+    imported = encode(ImportedFrom("prod", State.BLOCKED, 1, 2, "alice", "a diff"))
+    await engine.execute("UPDATE aiki.runs SET imported = %s", imported)
+    (found,) = (await explained(engine, run_id)).reasons
+    assert (found.kind, found.names, found.state, found.message) == (Kind.IMPORTED, ["prod"], "blocked", "a diff")
+
+
+async def test_what_fits_no_message_is_cut_and_of_many_as_many_are_told_as_fit(engine: Engine) -> None:
+    ids = [await engine.queued_run() for _ in range(20)]
+    diff = "nondeterminism: " + "\u202e" * 8_000
+    runs = await engine.claim(await engine.session(), limit=20)
+    assert await engine.results(*(unit(run.fence, end=End(Move.DIVERGE, why=diff)) for run in runs)) == ["done"] * 20
+    room = 64 * 1024
+    reply = await why.answer(engine.pool, engine.namespace, Why(ids), room=room)
+    assert 0 < len(reply.runs) == 20 - reply.rest < 20
+    assert len(encode(reply)) <= room
+    narrow = 16 * 1024
+    reply = await why.answer(engine.pool, engine.namespace, Why(ids), room=narrow)
+    assert (len(reply.runs), reply.rest) == (1, 19)
+    assert len(encode(reply)) <= narrow
+    assert (reply.runs[0].reasons[0].message or "").endswith(" …")

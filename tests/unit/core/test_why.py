@@ -32,7 +32,12 @@ SAID = [
         f"has ended: failed at 2025-12-31 23:59:20 UTC; run {OTHER} goes on in its place",
         f"aiki run retry {RUN}",
     ),
-    (made(Kind.IMPORTED), "was imported, and is never run here", f"aiki replay {RUN} -m MODULE"),
+    (
+        made(Kind.IMPORTED, names=["prod"], state="blocked", actor="alice", message="a diff"),
+        "was imported by alice from namespace prod, where it was blocked, and is never run here; there it was said of"
+        " it: a diff",
+        f"aiki replay {RUN} -m MODULE",
+    ),
     (
         made(Kind.BLOCKED, since=AGO, error="nondeterminism", message="nondeterminism: a diff"),
         f"is blocked {SINCE}: nondeterminism: a diff",

@@ -216,7 +216,7 @@ class Ended:
     async def changes(self, run_id: str) -> AsyncGenerator[RunStatus, None]:
         yield self.run
 
-    async def pause(self, run_id: str) -> RunStatus:
+    async def pause(self, run_id: str, reason: str | None) -> RunStatus:
         return self.run
 
     async def cancel(self, run_id: str, reason: str | None, *, force: bool) -> RunStatus:

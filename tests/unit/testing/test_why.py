@@ -119,9 +119,9 @@ async def test_a_task_and_a_workflow_are_tried_again() -> None:
 async def test_who_is_paused_or_to_end_says_by_whom() -> None:
     async with TestEnv() as env:
         paused = await env.enqueue(waiting)
-        await env.client.runs.pause(paused.run_id, actor="alice")
+        await env.client.runs.pause(paused.run_id, reason="a bad day", actor="alice")
         why = await paused.why()
-        assert why.sentence == "is paused by alice"
+        assert why.sentence == "is paused by alice: a bad day"
         assert why.hint == f"aiki run resume {paused.run_id}"
 
 
