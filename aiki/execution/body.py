@@ -13,7 +13,7 @@ returns and hands in outcomes by `resolve`; arrivals are handed in by their owne
 from __future__ import annotations
 
 from asyncio import CancelledError, Future, Task, _get_running_loop, current_task
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
@@ -372,6 +372,11 @@ class Body:
     def waiting_lines(self) -> list[str]:
         """Return `file:line in function` of each place where the body waits."""
         return waiting_lines(self.loop)
+
+    @property
+    def open_calls(self) -> Collection[str]:
+        """The keys of the calls that have no outcome yet, in the order in which they were asked for."""
+        return self._calls.open
 
     def leave(self) -> list[str]:
         """Unwind the body; return where it could not be unwound. Nothing durable happens any more."""

@@ -20,6 +20,7 @@ from aiki.execution.beginning import begin
 from aiki.execution.body import Body
 from aiki.execution.kind import Outside
 from aiki.execution.letting import let_go, send, take_back
+from aiki.execution.looking import look
 from aiki.execution.outbox import Outbox
 from aiki.execution.outcome import Outcome
 from aiki.execution.phases import Happening, Lifecycle, Phase
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from aiki.execution.kind import TaskCall
     from aiki.execution.lease import Lease
     from aiki.execution.tasks.bench import Bench
-    from aiki.wire.messages import Arrival
+    from aiki.wire.messages import Arrival, Looked
 
 _logger: Final = logging.getLogger("aiki.execution")
 _READS: Final = (Phase.LIVE, Phase.LINGERING, Phase.RETURNING)
@@ -95,6 +96,12 @@ class Execution:
         return self._attempts.running
 
     # -- called by the worker
+
+    def look(self) -> Looked:
+        """Return what of it stands in memory."""
+        is_at_rest = self._life.phase in (Phase.LIVE, Phase.LINGERING)
+        wake = self._next_wake() if is_at_rest else None
+        return look(self._life, self._body, self._attempts, wake, self._host.now())
 
     def start(self) -> None:
         """Read the rest of the journal if there is more, then run the body as far as it goes."""

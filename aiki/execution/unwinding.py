@@ -10,6 +10,7 @@ from __future__ import annotations
 from asyncio import Future, Task
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Collection, Iterator
+from itertools import islice
 from types import FrameType
 from typing import Any, Final
 
@@ -100,9 +101,13 @@ class Unwinding:
         return True
 
 
-def waiting_lines(loop: RunLoop) -> list[str]:
-    """Return where each task that has not ended waits: `file:line in function` of the user's innermost line."""
-    return list(dict.fromkeys(_line_of(task) for task in loop.tasks if not task.done()))
+def waiting_lines(loop: RunLoop, most: int | None = None) -> list[str]:
+    """Return where each task that has not ended waits: `file:line in function` of the user's innermost line.
+
+    With `most` no more tasks are looked at.
+    """
+    waiting = (task for task in loop.tasks if not task.done())
+    return list(dict.fromkeys(_line_of(task) for task in islice(waiting, most)))
 
 
 def waiting_places(loop: RunLoop, futures: Collection[Future[Any]] = ()) -> list[Place]:

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from aiki.core.keys import EVENT, task_of
+from aiki.core.keys import EVENT, kind_of, name_of, task_of
 from aiki.core.reasons import Kind, Reason
 from aiki.core.states import TERMINAL, Move, State
 from aiki.core.why import DIVERGED
 from aiki.core.words import paused_by
 from aiki.rules.controlling import WAKE
 from aiki.rules.crashing import is_suspect
+from aiki.wire import messages
 from aiki.wire.codec import decoder
 from aiki.wire.messages import Attempt, CancelNote, Failure, ImportedFrom, RunStatus, TaskProgress
 
@@ -127,6 +128,23 @@ class Looked:
     """What its body stands at, in words."""
     wakes_at: int | None = None
     lingers_since: int | None = None
+
+
+def looked_of(told: messages.Looked) -> Looked:
+    """Return what a worker tells, as it is judged by."""
+    tries = [
+        Tried(
+            one.task,
+            one.attempt,
+            told.now if one.started is None else one.started,
+            one.spoke_at,
+            one.fraction,
+            one.message,
+        )
+        for one in told.tries
+    ]
+    calls = [f"{kind_of(key)} {name_of(key)}" for key in told.calls]
+    return Looked(tries, told.lines or calls, told.wakes_at, told.lingers_since)
 
 
 _NO_SERVICE: Final = Service()

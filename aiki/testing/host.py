@@ -21,7 +21,7 @@ from aiki.definitions.routes import route_of
 from aiki.execution import Bench, Execution, Lease, Pools
 from aiki.testing.memory.store import NAMESPACE
 from aiki.wire.limits import CLAIM_RUNS, MESSAGE_BYTES
-from aiki.wire.messages import Claim, CloseSession, Inbox, OpenSession, Record
+from aiki.wire.messages import Claim, CloseSession, Inbox, Looked, OpenSession, Record
 
 if TYPE_CHECKING:
     from aiki.definitions.workflow import Workflow
@@ -87,6 +87,13 @@ class Host:
         for run_id, number in told.runs:
             if (run := self._held.get(run_id)) is not None:
                 self._soon(run, partial(run.on_news, number, told.arrivals.get(run_id, ())))
+
+    def look(self, session: str, run_id: str) -> Looked | None:
+        """Return what stands of a run in memory; None to whoever asks another session."""
+        if session != self._bench.lease.session:
+            return None
+        run = self._held.get(run_id)
+        return Looked(self.now(), held=False) if run is None else run.look()
 
     def suspend(self) -> None:
         """Have all runs leave memory that only wait."""

@@ -41,6 +41,7 @@ class Stage:
         self.stillness = Stillness(self.loop, self.host, work, patience)
         self.engine.on_queued = self.host.claim_soon
         self.engine.on_told = self.host.told
+        self.engine.store.look = self.host.look
         self._moving = asyncio.Lock()
         self._asked = 0
         self._work = work

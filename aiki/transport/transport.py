@@ -35,6 +35,7 @@ from aiki.nats import Connection, KeysUnusable, NatsError, NoReply, NoResponders
 from aiki.process.outages import Outage
 from aiki.transport.handoffs import HandoffInbox
 from aiki.transport.hints import Hint, HintPulls
+from aiki.transport.looks import LookInbox
 from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered
 from aiki.wire import codec, subjects
 from aiki.wire.messages import Request
@@ -210,6 +211,10 @@ class Transport:
         """Let `on_told` have what is pushed to a worker session; return what ends that."""
         subject = subjects.told(self.namespace, session)
         return partial(self._nats.end, self._nats.subscribe(subject, lambda message: on_told(message.data)))
+
+    def looks(self, session: str, on_look: Callable[[bytes], bytes | None]) -> Callable[[], None]:
+        """Let `on_look` answer what a worker session is asked; return what ends that."""
+        return LookInbox(self._nats, self.namespace, session, on_look).close
 
     # -- hints
 

@@ -82,6 +82,8 @@ TOLD_RUNS: Final = 1_000
 """Runs of which workers are told after one commit, or in one renewal's reply."""
 TOLD_BYTES: Final = 32 * 1024
 """What has come, as far as it comes along with one word that it has."""
+LOOKED_ITEMS: Final = 20
+"""Tries, calls and branches of a run that a worker tells of which is asked what stands in its memory."""
 HELD_CLAIMS: Final = 12_000
 """Claims that one worker holds: as many as a renewal can name within MESSAGE_BYTES."""
 ENTRIES_SOFT: Final = 5_000

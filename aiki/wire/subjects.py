@@ -5,7 +5,9 @@
 `aiki.v1.<namespace>.news.<run_id>`       pushes between daemons: this run has changed
 `aiki.v1.<namespace>.park`                pushes of workers to all daemons: runs may be handed over
 `aiki.v1.<namespace>.took.<daemon>.<n>`   pushes of workers to one daemon: its nth hand-over has come
+`aiki.v1.<namespace>.looked.<daemon>.<n>` answers of workers to one daemon: what stands in memory of a run
 `_INBOX.told.<namespace>.<session>`       pushes to a worker: runs that it holds have news
+`_INBOX.look.<namespace>.<session>`       questions to a worker: what stands in memory of a run
 """
 
 import re
@@ -67,6 +69,16 @@ def told(namespace: str, session: str) -> str:
     An inbox, since those are all that a worker has the right to hear; nobody but daemons knows its session's id.
     """
     return f"_INBOX.told.{namespace}.{session}"
+
+
+def look(namespace: str, session: str) -> str:
+    """Return the subject on which a worker session is asked what stands in memory of a run: an inbox, as `told` is."""
+    return f"_INBOX.look.{namespace}.{session}"
+
+
+def looked(namespace: str, daemon: str, question: str) -> str:
+    """Return the subject on which a worker answers this; it may publish there, as in all its namespace."""
+    return f"{PREFIX}.{namespace}.looked.{daemon}.{question}"
 
 
 def park(namespace: str) -> str:

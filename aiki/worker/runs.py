@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiki.worker.clock import DatabaseClock
 from aiki.worker.inventory import Inventory
+from aiki.worker.looks import Looks
 from aiki.worker.news import News
 from aiki.worker.reads import Reads
 from aiki.worker.recorder import Recorder
@@ -43,12 +44,18 @@ class Runs:
         self.inventory = Inventory()
         self.talk = Talk(self.clock.now) if runs_log.isEnabledFor(logging.INFO) else None
         self.news = News(transport, self.by_id)
+        self.looks = Looks(transport, self.by_id, self.clock.now)
         self.namespace = transport.namespace
         self._transport = transport
         self._slots = slots
         self._recorder = Recorder(transport, self.clock, self.talk)
         self._reads = Reads(transport, self.by_id)
         self._emptied = asyncio.Event()
+
+    def listen(self, session: str) -> None:
+        """Hear what is told to this session of its runs, and asked of them, and no longer of the one before."""
+        self.news.listen(session)
+        self.looks.listen(session)
 
     def hold(self, run: Execution) -> None:
         """Be the host of a run that is about to begin, or to be given back."""
@@ -84,6 +91,7 @@ class Runs:
             run.drop()
         self._reads.close()
         self.news.close()
+        self.looks.close()
 
     # -- what an execution asks of its host
 

@@ -88,7 +88,7 @@ class Serving:
         """Open the session and begin to claim. Raises Unavailable without a daemon, and what refuses the session."""
         transport, session, slots = self._transport, self.session, self.slots
         await session.open()
-        self.runs.news.listen(session.lease.session)
+        self.runs.listen(session.lease.session)
         routes = [(workflow.name, workflow.version) for workflow in self._registry]
         context, intake = copy_context(), self.intake
 
@@ -128,7 +128,7 @@ class Serving:
         self.claims.wake()
 
     def _on_lease_lost(self, lease: Lease) -> None:
-        self.runs.news.listen(self.session.lease.session)
+        self.runs.listen(self.session.lease.session)
         self.runs.drop(lease)
 
 

@@ -27,6 +27,7 @@ from aikid.ops import Services
 from aikid.store.pool import Pool, Priority
 from aikid.tell.handoffs import Handoffs
 from aikid.tell.holders import Holders
+from aikid.tell.looks import Looks
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.teller import Alarms, Teller
@@ -62,8 +63,10 @@ class App:
         for_runs = (self.offerer, self.waker, self.scheduler, self.families, self.keys, self.rescuer, self.reclaimer)
         self._lookers: tuple[Looker, ...] = (*for_runs, *beside)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
+        self.looks = Looks(self.bus)
         leaves = self.handoffs.leaves
-        self.api = Api(Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller, terms))
+        services = Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller, terms, self.looks)
+        self.api = Api(services)
 
     async def run(self, *, started: asyncio.Event | None = None) -> None:
         """Serve until cancelled; then finish what was accepted, and stop. `started` is set when requests are served.
@@ -83,6 +86,7 @@ class App:
                 try:
                     await self.bus.listen(self.news.on_news)
                     self.handoffs.listen()
+                    self.looks.listen()
                     await self.bus.serve(self.api.accept)
                     if started is not None:
                         loops.append(group.create_task(self._tell(started)))

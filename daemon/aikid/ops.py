@@ -83,10 +83,11 @@ from aikid.engine import (
     why,
 )
 from aikid.engine.changes import Done
-from aikid.engine.expiring import NO_TERMS, Terms
+from aikid.engine.expiring import Terms
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
 from aikid.store.pool import Pool, Priority
+from aikid.tell.looks import Looks
 from aikid.tell.teller import Teller
 from aikid.tell.watchers import Watchers
 
@@ -101,7 +102,8 @@ class Services:
     watchers: Watchers
     leaves: Leaves
     teller: Teller
-    terms: Terms = NO_TERMS
+    terms: Terms
+    looks: Looks
 
     def at(self, priority: Priority) -> Services:
         """Return the same with the pool as those of that priority have it."""
@@ -316,7 +318,7 @@ async def _storage(s: Services, calls: Calls) -> Done[Any]:
 
 async def _why(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
-    return Done([await why.answer(s.pool, namespace, request, room=s.bus.room)])
+    return Done([await why.answer(s.pool, namespace, request, room=s.bus.room, look=s.looks.look)])
 
 
 def _check_watch(request: Watch) -> None:

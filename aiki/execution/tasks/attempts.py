@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
@@ -220,6 +220,10 @@ class Attempts:
             if not started.is_over:
                 return True
         return False
+
+    def trying(self) -> Iterator[Started]:
+        """Yield the calls of which a try runs, in the order in which they were let go."""
+        return (one for one in self._started.values() if one.trying is not None)
 
     def next_retry_at(self) -> int | None:
         """Return when the next attempt of any call is due, in microseconds."""

@@ -25,7 +25,7 @@ from aiki.testing.memory.queues import Queues
 from aiki.testing.memory.run import Deadline, Link, RouteKey, Run
 from aiki.testing.memory.schedule import Schedule
 from aiki.wire.limits import MESSAGE_BYTES
-from aiki.wire.messages import NONE, Arrival, Route, Told
+from aiki.wire.messages import NONE, Arrival, Looked, Route, Told
 
 NAMESPACE: Final = "default"
 """The one that all stands in."""
@@ -105,6 +105,8 @@ class Store:
     def __init__(self, now: Callable[[], int], *, room: int = MESSAGE_BYTES) -> None:
         self.now = now
         self.room = room
+        self.look: Callable[[str, str], Looked | None] = _nobody
+        """Asks the worker of a session what stands of a run in its memory; None if there is none to ask."""
         self.runs: dict[str, Run] = {}
         self.keys: dict[tuple[str, str], Run] = {}
         """Who holds the idempotency key of a workflow: the newest of its origin."""
@@ -325,3 +327,7 @@ def _is_date_of(at: int, _count: int, run: Run) -> bool:
     deadline = run.deadline
     is_due = run.state in _DATED and run.standing.due_at == at
     return is_due or (deadline is not None and deadline.look_at == at and not run.is_over)
+
+
+def _nobody(session: str, run_id: str) -> None:
+    """Know nothing of a session."""

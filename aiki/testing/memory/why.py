@@ -19,15 +19,15 @@ from aiki.wire.messages import CancelNote, Explained, Why, WhyReply
 def why(store: Store, request: Why) -> WhyReply:
     """Say of the runs that exist why they do not move."""
     found = [store.runs[run_id] for run_id in dict.fromkeys(request.ids) if run_id in store.runs]
-    return WhyReply(store.now(), [_explained(store, run) for run in found])
+    return WhyReply(store.now(), [_explained(store, run, look=request.look) for run in found])
 
 
-def _explained(store: Store, run: Run) -> Explained:
-    found = rules.reasons(facts(store, run))
+def _explained(store: Store, run: Run, *, look: bool) -> Explained:
+    found = rules.reasons(_looked(store, run) if look else facts(store, run))
     path, leaf = [run.id], found
     while (other := rules.next_run(leaf)) is not None and other not in path and len(path) < rules.DEPTH:
         path.append(other)
-        leaf = rules.reasons(facts(store, store.runs[other]))
+        leaf = rules.reasons(_looked(store, store.runs[other]) if look else facts(store, store.runs[other]))
     is_alone = len(path) == 1
     return Explained(
         run.id,
@@ -39,6 +39,15 @@ def _explained(store: Store, run: Run) -> Explained:
         path=[] if is_alone else path,
         leaf=[] if is_alone else leaf,
     )
+
+
+def _looked(store: Store, run: Run) -> Facts:
+    """Return what is known of a run, and what its worker says that holds it."""
+    made = facts(store, run)
+    if run.state is not State.RUNNING or run.session is None:
+        return made
+    told = store.look(run.session, run.id)
+    return replace(made, looked=None if told is None else rules.looked_of(told), was_asked=True)
 
 
 def facts(store: Store, run: Run) -> Facts:

@@ -38,6 +38,7 @@ from aiki.wire.messages.imports import (
     ImportedTry,
     ImportReply,
 )
+from aiki.wire.messages.looks import Look, Looked, LookedTry
 from aiki.wire.messages.options import NO_OPTIONS, Fired, FirstEvent, RunOptions
 from aiki.wire.messages.retention import (
     ApplyRetention,
@@ -184,6 +185,9 @@ __all__ = [
     "ListReply",
     "ListRuns",
     "ListSchedules",
+    "Look",
+    "Looked",
+    "LookedTry",
     "MoveReply",
     "MoveRuns",
     "Moved",

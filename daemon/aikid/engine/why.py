@@ -14,9 +14,9 @@ from msgspec.structs import replace as replace_in
 from aiki.core.reasons import Reason
 from aiki.core.states import State
 from aiki.rules import why as rules
-from aiki.rules.why import DEPTH, Facts, Looked
+from aiki.rules.why import DEPTH, Facts, looked_of
 from aiki.wire.codec import encode
-from aiki.wire.messages import Explained, RunStatus, Why, WhyReply
+from aiki.wire.messages import Explained, Looked, RunStatus, Why, WhyReply
 from aiki.wire.packing import reply_room
 from aikid.store import sessions, status
 from aikid.store import why as store
@@ -92,7 +92,8 @@ async def _facts(pool: Pool, namespace: str, run_id: str, look: Look | None) -> 
     facts = await pool.run(work)
     if facts is None or facts.run.state is not State.RUNNING or look is None or facts.hold is None:
         return facts
-    return replace(facts, looked=await look(namespace, facts.hold.session, run_id), was_asked=True)
+    looked = await look(namespace, facts.hold.session, run_id)
+    return replace(facts, looked=None if looked is None else looked_of(looked), was_asked=True)
 
 
 async def _of(connection: Connection, namespace: str, run: RunStatus) -> Facts:
