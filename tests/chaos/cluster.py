@@ -150,6 +150,11 @@ class Cluster:
         """Return the workers in which a task has come to the gate."""
         return sorted(path.name.rpartition(".")[2] for path in self._gates.glob(f"{gate}.begun.*"))
 
+    @property
+    def gates(self) -> Path:
+        """The folder of the gates, where tasks leave what they have seen, too."""
+        return self._gates
+
     def open(self, gate: str) -> None:
         """Let the tasks at the gate go on."""
         (self._gates / gate).touch()

@@ -14,6 +14,7 @@ from aiki.core.failpoints import failpoint
 from tests.chaos.families import FAMILIES
 from tests.chaos.hearers import hearing, regretted, relaying
 from tests.chaos.ledger import witnessed, worker_name
+from tests.chaos.shared import SHARED
 
 GATES = "CHAOS_GATES"
 SLOTS = 30
@@ -262,6 +263,6 @@ async def nap(run: WorkflowRun, milliseconds: int) -> int:
 
 ALL: list[Workflow[..., Any]] = [
     chain, mixed, held, held_beside_sleep, held_then_sleeps, once_only, once_in_thread, in_thread, in_process, blocks,
-    onward, fan, bulky, nap, hearing, relaying, regretted, *FAMILIES,
+    onward, fan, bulky, nap, hearing, relaying, regretted, *FAMILIES, *SHARED,
 ]  # fmt: skip
 assert len(ALL) < SLOTS
