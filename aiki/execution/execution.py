@@ -221,9 +221,10 @@ class Execution:
         """Give the run up now: cancel its tries, write what is there, release it."""
         life, attempts = self._life, self._attempts
         life.draining = True
+        self._sharing.hurry()
         if not life.is_open:
             if life.phase is Phase.ENDING:
-                self._flush()  # for what may still run nobody has time
+                self._flush()
             return
         attempts.recall()
         wake = self._next_wake()
@@ -428,7 +429,7 @@ class Execution:
         A claim ends only when no try runs for a key that other runs wait for, or the grace of these is over.
         """
         life = self._life
-        if life.end is not None and (until := self._sharing.left_until) is not None and not life.draining:
+        if life.end is not None and (until := self._sharing.left_until) is not None:
             now = self._host.now()
             if now < until:
                 self._turns.set_alarm(until, now)

@@ -59,7 +59,7 @@ class _Shared:
 class Sharing:
     """The calls of one run that share their keys with those of others."""
 
-    __slots__ = ("_arrivals", "_attempts", "_claimed", "_left", "_on_outcome", "_outbox", "_shared")
+    __slots__ = ("_arrivals", "_attempts", "_claimed", "_is_hurried", "_left", "_on_outcome", "_outbox", "_shared")
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class Sharing:
         self._outbox = outbox
         self._arrivals = arrivals
         self._on_outcome = on_outcome
+        self._is_hurried = False
         self._shared: dict[str, _Shared] = {}
         self._left: dict[str, tuple[KeyAsk, int]] = {}
         """Keys for which a try may still run that nobody waits for any more, and until when it has for its end."""
@@ -155,6 +156,10 @@ class Sharing:
                 self._give_back(shared)
         self._shared.clear()
 
+    def hurry(self) -> None:
+        """Have nobody wait for tries that may still run: the session ends soon, and with it what is left in it."""
+        self._is_hurried = True
+
     def close(self) -> None:
         """Forget all calls, and the owner."""
         self._shared.clear()
@@ -170,8 +175,10 @@ class Sharing:
 
     @property
     def left_until(self) -> int | None:
-        """When the grace of the last try is over for which a key is left; None if none is left."""
-        return max((until for _, until in self._left.values()), default=None)
+        """Until when the claim's end waits for tries for which a key is left; None if it does not."""
+        if self._is_hurried or not self._left:
+            return None
+        return max(until for _, until in self._left.values())
 
     @property
     def is_asking(self) -> bool:

@@ -42,6 +42,11 @@ def repeat(store: Store, run: Run, unit: Unit) -> list[KeyAnswer]:
     return [_carry_out(store, asker, run, ask, unit) if ask.want == "own" else taken for ask in unit.keys]
 
 
+def stand_of(store: Store, row: KeyRow | None) -> Stand:
+    """Return how a key stands now."""
+    return sharing.stand(row, _owner(store, row), left_lives=_left_lives(store, row), now=store.now())
+
+
 def has_to_tell(store: Store) -> bool:
     """Tell whether somebody who waits for a key is to be told of it."""
     return any(True for _ in _to_tell(store))
@@ -61,7 +66,7 @@ def look_at(store: Store) -> int | None:
     ends = [
         waiter.told_at + _TURN
         for key in store.task_keys.values()
-        if _stand(store, key.row) == "free" and any(one.told_at is None for one in key.waiters.values())
+        if stand_of(store, key.row) == "free" and any(one.told_at is None for one in key.waiters.values())
         for waiter in key.waiters.values()
         if waiter.told_at is not None and waiter.told_at + _TURN > store.now()
     ]
@@ -96,10 +101,6 @@ def _left_lives(store: Store, row: KeyRow | None) -> bool:
     return session is not None and session.is_alive
 
 
-def _stand(store: Store, row: KeyRow | None) -> Stand:
-    return sharing.stand(row, _owner(store, row), left_lives=_left_lives(store, row), now=store.now())
-
-
 def _judged(store: Store, asker: Asker, ask: KeyAsk) -> Verdict:
     row = _find(store, ask).row
     return judge(row, _owner(store, row), ask, asker, left_lives=_left_lives(store, row), now=store.now())
@@ -123,7 +124,7 @@ def _carry_out(store: Store, asker: Asker, run: Run, ask: KeyAsk, unit: Unit) ->
 def _to_tell(store: Store) -> Iterator[tuple[TaskKey, Waiter]]:
     for key in store.task_keys.values():
         key.waiters = {id: one for id, one in key.waiters.items() if _waits(one)}
-        how = _stand(store, key.row) if key.waiters else "held"
+        how = stand_of(store, key.row) if key.waiters else "held"
         if how == "done":
             yield from ((key, one) for one in key.waiters.values() if one.told_at is None)
         elif how == "free" and (first := _next(store, [*key.waiters.values()])) is not None:

@@ -243,6 +243,14 @@ def test_a_try_that_never_ends_is_left_with_its_key_when_its_grace_is_over() -> 
     assert output(worlds[1]) == '"o by 2"'
 
 
+def pause_a_while(world: World) -> None:
+    def resume() -> None:
+        world.resume()
+
+    world.pause()
+    world.later(resume, seconds=20)
+
+
 def lose(world: World) -> None:
     """End the session in which a run has left a try."""
     sessions.lose(world.store, SESSION.format(world.run_id, world.epoch))
@@ -259,6 +267,24 @@ def test_a_pause_hands_on_what_has_not_begun_and_waits_for_what_has() -> None:
     worlds = lived(buys, buys, act=act)
     assert [output(world) for world in worlds] == ['"o by 1"'] * 2
     assert len(tried) == 1
+
+
+def test_a_try_that_is_given_up_while_its_run_is_to_be_paused_gives_its_key_back() -> None:
+    @workflow(name="buys", version="1")
+    async def impatient(run: WorkflowRun) -> str:
+        try:
+            async with asyncio.timeout(1):
+                return await charge.options(idempotency_key="k").run(run, "o", 5.0)
+        except TimeoutError:
+            return "gave up"
+
+    @workflow(name="buys", version="1")
+    async def patient(run: WorkflowRun) -> str:
+        return await charge.options(idempotency_key="k").run(run, "o", 5.0)
+
+    worlds = lived(impatient, patient, act=at(0.9, lambda worlds: pause_a_while(worlds[0])))
+    assert [output(world) for world in worlds] == ['"gave up"', '"o by 2"']
+    assert wants(worlds[0])[-1] == ["free"]
 
 
 def test_a_crash_inside_hands_on_and_the_first_one_gets_the_others_result() -> None:
