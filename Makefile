@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # The programs of the oldest Postgres that is there: Debian's packages, or OLD=folder of `postgres` and `initdb`.
 OLD ?= $(firstword $(wildcard $(foreach major,14 15 16 17,/usr/lib/postgresql/$(major)/bin)))
 
-.PHONY: demo test test-old check chaos fuzz bench large waiting schedules onward timers clean format lock
+.PHONY: demo test test-old check chaos fuzz bench large waiting schedules onward timers retention clean format lock
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
@@ -65,6 +65,9 @@ onward: $(VENV)/ready  ## one run that goes on as new GENERATIONS (10,000) times
 
 timers: $(VENV)/ready  ## how soon sleeps end: SLEEPS (10,000) that are due within a second, and short ones in turn
 	@$(BIN)/python -m bench.timers --sleeps $(or $(SLEEPS),10000)
+
+retention: $(VENV)/ready  ## RUNS (1,000,000) finished runs are deleted: how fast, what W1 pays for it, what room is left behind
+	@$(BIN)/python -m bench.retention --runs $(or $(RUNS),1000000)
 
 format: $(VENV)/ready
 	@$(BIN)/ruff format -q .
