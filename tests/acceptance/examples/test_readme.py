@@ -10,9 +10,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from aiki import Workflow
+from aiki.replay import Finding, Recording, replay
+from aiki.testing import TestEnv
 from tests.acceptance.examples.commands import ROOT, aiki
 from tests.servers import Program
 
@@ -80,3 +84,53 @@ def test_the_readmes_example_has_twenty_lines_and_its_other_code_parses() -> Non
     assert len(SHOP.splitlines()) <= 20
     for block in BLOCKS:
         compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+TASKS = """
+from aiki import WorkflowRun, task, workflow
+
+@task
+def compose(name: str) -> str:
+    return f"Dear {name}"
+
+@task
+def sign(text: str) -> str:
+    return f"{text}, yours"
+
+@task
+def post(text: str) -> None: ...
+
+"""
+BEFORE, WHILE, AFTER = (block for block in BLOCKS if block.startswith("# letters.py"))
+
+
+def letter(code: str) -> Workflow[..., Any]:
+    made: dict[str, Any] = {}
+    exec(TASKS + code, made)
+    found: Workflow[..., Any] = made["letter"]
+    return found
+
+
+async def begun(workflow: Workflow[..., Any]) -> list[Recording]:
+    """Return a run of this code that sleeps, as it is recorded."""
+    async with TestEnv() as env:
+        handle = await env.enqueue(workflow, "Ada")
+        await env.advance("1d")
+        return [recording async for recording in env.client.runs.export([handle.run_id])]
+
+
+@pytest.mark.anyio
+async def test_the_readmes_change_goes_through_its_three_stages() -> None:
+    old, new = await begun(letter(BEFORE)), await begun(letter(WHILE))
+    found = {
+        (name, stage): replay(runs, [letter(code)])[0].finding
+        for name, runs in (("old", old), ("new", new))
+        for stage, code in (("while", WHILE), ("after", AFTER))
+    }
+    # The old side may go when no run is left that needs it, and not before.
+    assert found == {
+        ("old", "while"): Finding.COMPATIBLE,
+        ("new", "while"): Finding.COMPATIBLE,
+        ("old", "after"): Finding.DIVERGES,
+        ("new", "after"): Finding.COMPATIBLE,
+    }
