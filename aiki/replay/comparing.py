@@ -12,6 +12,7 @@ from aiki.core.errors import PayloadError, RunTimedOut
 from aiki.core.states import Move, State, target
 from aiki.definitions import stored
 from aiki.execution.ends import deadlocked, of_body
+from aiki.execution.failures import failure_of
 from aiki.execution.outcome import Outcome
 from aiki.wire.limits import MESSAGE_BYTES
 
@@ -85,7 +86,7 @@ def told(end: End) -> str:
 def missing_module(error: BaseException | None) -> str | None:
     """Return which module an error is about that could not be imported; None if it is about none."""
     found = next((one for one in _causes(error) if isinstance(one, ImportError)), None)
-    return None if found is None else str(found)
+    return None if found is None else failure_of(found).message
 
 
 def is_of_record(error: BaseException) -> bool:

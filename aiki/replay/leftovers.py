@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -28,9 +29,8 @@ def unasked(recording: Recording, body: Body, frontier: Frontier) -> str | None:
     """
     if frontier.is_spinning or body.history.first is not None:
         return None
-    return next((said for said in (*_tries(recording, frontier), *_ops(recording, frontier))), None) or _rest(
-        recording.exported.state, body, frontier
-    )
+    begun = next(chain(_tries(recording, frontier), _ops(recording, frontier)), None)
+    return begun or _rest(recording.exported.state, body, frontier)
 
 
 def _tries(recording: Recording, frontier: Frontier) -> Iterator[str]:

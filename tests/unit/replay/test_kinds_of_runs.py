@@ -492,3 +492,42 @@ async def test_a_recording_that_is_not_whole_is_told() -> None:
         recording = await export(env, handle)
     cut = on(replace(recording, entries=recording.entries[:1]), old)
     assert (cut.finding, cut.why) == (Finding.UNKNOWN, "needs its whole journal: of 2 entries 1 are here")
+
+
+async def test_a_blocked_run_fits_the_code_that_was_mended_for_it() -> None:
+    @flow()
+    async def old(run: WorkflowRun) -> int:
+        return await step.run(run, 1)
+
+    @flow()
+    async def broken(run: WorkflowRun) -> int:
+        return await step.run(run, 2)
+
+    async with TestEnv() as env:
+        handle = await env.enqueue(old)
+        await handle.result()
+        recording = cut_at(await export(env, handle), 1)
+    blocked = replace(recording, exported=structs.replace(recording.exported, state=State.BLOCKED))
+    diverges(blocked, broken, "entry 1, task step")
+    fits(blocked, old)  # though it ends there: since it was blocked nobody knows what it waits for
+
+
+async def test_an_error_that_has_no_text_costs_the_text_alone() -> None:
+    class Unreadable(ImportError):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    @flow()
+    async def old(run: WorkflowRun) -> int:
+        return await step.run(run, 1)
+
+    @flow()
+    async def evil(run: WorkflowRun) -> int:
+        raise Unreadable("x")
+
+    async with TestEnv() as env:
+        handle = await env.enqueue(old)
+        await handle.result()
+        verdict = on(await export(env, handle), evil)
+    assert verdict.finding is Finding.UNKNOWN
+    assert "its text cannot be read" in verdict.why
