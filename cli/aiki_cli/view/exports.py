@@ -38,7 +38,8 @@ def written(found: AsyncGenerator[Recording, None], to: str) -> Lines[Recording]
         async for one in recordings:
             ids.append(one.run_id)
             entries += len(one.entries)
-        told = f"{len(ids):,} {'run' if len(ids) == 1 else 'runs'} with {entries:,} entries in {to}"
+        runs, words = "run" if len(ids) == 1 else "runs", "entry" if entries == 1 else "entries"
+        told = f"{len(ids):,} {runs} with {entries:,} {words} in {to}"
         return Rows(
             [Line({"file": to, "runs": len(ids), "entries": entries, "ids": ids}, told)],
             page=lambda: [told],
