@@ -132,7 +132,7 @@ def _ended(reason: Reason, now: int) -> str:
     said = f"has ended: {reason.state}{'' if reason.since is None else f' at {date(reason.since)}'}"
     if reason.run is not None:
         return f"{said}; run {reason.run} goes on in its place"
-    return said + _error(reason, before=": ")
+    return said + (_error(reason, before=": ") or (f": {reason.message}" if reason.message else ""))
 
 
 def _imported(reason: Reason, now: int) -> str:
@@ -267,7 +267,9 @@ def _lingering(reason: Reason, now: int) -> str:
 
 
 def _frozen(reason: Reason, now: int) -> str:
-    renewed = "" if reason.renewed is None else f" has not renewed its lease for {span(now - reason.renewed)}"
+    if reason.renewed is None:
+        return f"was held by worker {reason.worker}, whose session has ended: it is about to be queued again"
+    renewed = f" has not renewed its lease for {span(now - reason.renewed)}"
     left = reason.until is not None and reason.until > now
     then = f"in {span((reason.until or now) - now)}, if it stays silent," if left else "at the next sweep"
     return (

@@ -239,7 +239,8 @@ def _ended(run: RunStatus) -> Reason:
         state=run.state,
         run=run.retried_by,
         error=failure and failure.type,
-        message=failure and failure.message,
+        # Of one that is cancelled who wanted that; else what its body did wrong without failing by it.
+        message=run.why if failure is None else failure.message,
     )
 
 

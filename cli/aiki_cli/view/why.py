@@ -60,5 +60,6 @@ def _page(why: Why) -> str:
     beside = [f"  - it {one.sentence}" for one in why.reasons[1:] if one.sentence not in why.sentence]
     beside += [f"  - run {why.path[-1]} {one.sentence}" for one in why.leaf[1:] if one.sentence not in why.sentence]
     path = [f"  - they wait for one another: {' > '.join(why.path)}"] if len(why.path) > 2 else []
-    said = lines("\n".join([f"It {why.sentence}.", *beside, *path]))
+    stop = "" if "\n" in why.sentence else "."  # a diff ends by itself
+    said = lines("\n".join([f"It {why.sentence}{stop}", *beside, *path]))
     return f"{one_line(f'{state_text(why.state)}  {why.workflow} {why.version}  {why.run_id}')}\n{said}"

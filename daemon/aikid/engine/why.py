@@ -5,6 +5,7 @@ A cold read: of each run only what its state makes matter is read. Which reasons
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
@@ -21,10 +22,15 @@ from aiki.wire.packing import reply_room
 from aikid.store import sessions, status
 from aikid.store import why as store
 from aikid.store.pool import Connection, Pool
+from aikid.store.why import Standing
 
 Look: TypeAlias = Callable[[str, str, str], Awaitable[Looked | None]]
 """Asks the worker of a namespace's session what stands of a run in its memory; None if it does not answer in time."""
 
+_TRIES: Final = 3
+"""To read a run in one state, while it moves."""
+_LOOK_SECONDS: Final = 1.0
+"""For how long one request has workers asked: each that does not answer costs 300 ms."""
 _SAID: Final = 20
 _TEXT_CHARS: Final = 1_000
 """Of a text in a reply that would not fit."""
@@ -36,8 +42,10 @@ async def answer(pool: Pool, namespace: str, request: Why, *, room: int, look: L
     ids = [*dict.fromkeys(request.ids)]
     reply = WhyReply(await pool.run(sessions.now), [])
     left = reply_room(room)
+    until = asyncio.get_running_loop().time() + _LOOK_SECONDS
     for place, run_id in enumerate(ids):
-        explained = await _explained(pool, namespace, run_id, asked)
+        is_late = asyncio.get_running_loop().time() > until
+        explained = await _explained(pool, namespace, run_id, None if is_late else asked)
         if explained is None:
             continue
         size = len(encode(explained))
@@ -84,10 +92,16 @@ async def _facts(pool: Pool, namespace: str, run_id: str, look: Look | None) -> 
     """Return what is on record of a run, and what its worker says; None if there is no such run."""
 
     async def work(connection: Connection) -> Facts | None:
-        found = await status.read(connection, [(namespace, run_id)])
-        if (run := found.get((namespace, run_id))) is None:
-            return None
-        return await _of(connection, namespace, run)
+        tries = 0
+        while True:
+            tries += 1
+            run = (await status.read(connection, [(namespace, run_id)])).get((namespace, run_id))
+            one = (await store.standing(connection, [run_id])).get(run_id)
+            if run is None or one is None:
+                return None
+            is_same = (run.state, run.claims) == (one.state, one.epoch)  # it has not moved between the two
+            if is_same or tries == _TRIES:
+                return await _of(connection, namespace, run, one)
 
     facts = await pool.run(work)
     if facts is None or facts.run.state is not State.RUNNING or look is None or facts.hold is None:
@@ -96,8 +110,7 @@ async def _facts(pool: Pool, namespace: str, run_id: str, look: Look | None) -> 
     return replace(facts, looked=None if looked is None else looked_of(looked), was_asked=True)
 
 
-async def _of(connection: Connection, namespace: str, run: RunStatus) -> Facts:
-    one = (await store.standing(connection, [run.id]))[run.id]
+async def _of(connection: Connection, namespace: str, run: RunStatus, one: Standing) -> Facts:
     facts = Facts(
         now=await sessions.now(connection),
         run=run,

@@ -32,6 +32,8 @@ _SLOTS: Final = 101
 class Standing:
     """What stands on a run's row, and on those that its row points to."""
 
+    state: State
+    epoch: int
     last: Told
     claimed: Told | None
     crash_count: int
@@ -52,8 +54,8 @@ LATERAL (
 """
 # Primary keys: of runs, of their histories from the right, of inbox and sessions.
 _STANDING: Final = f"""
-SELECT r.id::text, {MICROSECONDS.format("coalesce(r.last_claimed_at, r.created_at)")}, m.*, c.*, r.crash_count,
-  r.wanted IS NOT NULL, i.value, i.at_us, r.retry, s.worker, s.id::text,
+SELECT r.id::text, r.state, r.epoch, {MICROSECONDS.format("coalesce(r.last_claimed_at, r.created_at)")}, m.*, c.*,
+  r.crash_count, r.wanted IS NOT NULL, i.value, i.at_us, r.retry, s.worker, s.id::text,
   {MICROSECONDS.format("s.expires_at")}, (extract(epoch FROM s.ttl) * 1000000)::bigint
 FROM aiki.runs r
 LEFT JOIN {_MOVED.format(which="<> 'told'")} AS m ON true
@@ -71,10 +73,12 @@ async def standing(connection: Connection, run_ids: Sequence[str]) -> dict[str, 
 
 
 def _standing(row: Sequence[Any]) -> Standing:
-    _, since, *rest = row
+    _, state, epoch, since, *rest = row
     crashes, wanted, cancel, cancel_at, retry, worker, session, expires_at, ttl = rest[8:]
     rule = None if retry is None else decoder(OwnRetry).decode(retry).rule
     return Standing(
+        state=State(state),
+        epoch=epoch,
         last=Told(since, "enqueued") if rest[1] is None else Told(*rest[:4]),
         claimed=None if rest[5] is None else Told(*rest[4:8]),
         crash_count=crashes,

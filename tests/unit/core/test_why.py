@@ -177,6 +177,16 @@ SAID = [
         " stays silent, another worker takes the run up",
         "aiki worker list",
     ),
+    (
+        made(Kind.FROZEN, since=AGO, worker="w-1"),
+        "was held by worker w-1, whose session has ended: it is about to be queued again",
+        "aiki worker list",
+    ),
+    (
+        made(Kind.ENDED, since=AGO, state="cancelled", message="dave wants it cancelled"),
+        "has ended: cancelled at 2025-12-31 23:59:20 UTC: dave wants it cancelled",
+        f"aiki run retry {RUN}",
+    ),
     (made(Kind.DEADLINE, until=SOON), f"must have ended by {THEN}", None),
     (
         made(Kind.CANCEL, since=AGO, message="dave wants it cancelled: late", worker="w-1"),
