@@ -190,14 +190,13 @@ def _alone(reason: Reason, now: int) -> str:
 
 
 def _sleeping(reason: Reason, now: int) -> str:
-    return f"sleeps{_until(reason.until, now)}"
+    return f"sleeps{_until(reason.until, now)}{_in_memory(reason)}"
 
 
 def _retrying(reason: Reason, now: int) -> str:
     of = f" of {reason.of}" if reason.of else ""
     failed = f"task {reason.task} failed at attempt {reason.attempt}{of}: {_error(reason)}"
-    where = f", in the memory of worker {reason.worker}" if reason.worker is not None else ""
-    return f"waits to try again{_until(reason.until, now, word='at')}{where}: {failed}"
+    return f"waits to try again{_until(reason.until, now, word='at')}{_in_memory(reason)}: {failed}"
 
 
 def _again(reason: Reason, now: int) -> str:
@@ -215,7 +214,7 @@ def _event(reason: Reason, now: int) -> str:
     named = " or ".join(f"{name!r}" for name in reason.names[:_SHOWN])
     more = f" or {len(reason.names) - _SHOWN} others" if len(reason.names) > _SHOWN else ""
     most = _until(reason.until, now) and f", at the latest{_until(reason.until, now)}"
-    return f"waits for event {named}{more}{_since(reason, now)}{most}"
+    return f"waits for event {named}{more}{_since(reason, now)}{most}{_in_memory(reason)}"
 
 
 def _child(reason: Reason, now: int) -> str:
@@ -225,11 +224,11 @@ def _child(reason: Reason, now: int) -> str:
         return f"waits {what}{_since(reason, now)}{most}"
     child = f"{reason.run} of {reason.workflow} ({reason.state})"
     if reason.total <= 1:
-        return f"waits for child {child}{_since(reason, now)}{most}"
+        return f"waits for child {child}{_since(reason, now)}{most}{_in_memory(reason)}"
     number = f"{'at least ' if reason.capped else ''}{reason.count:,} of {reason.total:,} children still run"
     if reason.count == 1 and not reason.capped:
         return f"waits{_since(reason, now)}{most}: one of its {reason.total:,} children still runs, {child}"
-    return f"waits{_since(reason, now)}{most}: {number}; the oldest is {child}"
+    return f"waits{_since(reason, now)}{most}{_in_memory(reason)}: {number}; the oldest is {child}"
 
 
 def _key(reason: Reason, now: int) -> str:
@@ -258,7 +257,8 @@ def _task(reason: Reason, now: int) -> str:
 
 def _running(reason: Reason, now: int) -> str:
     lease = "" if reason.renewed is None else f"; its lease was renewed {span(now - reason.renewed)} ago"
-    return f"is run by worker {reason.worker}{_since(reason, now)}{lease}"
+    held = f"; it does not go on at once: {reason.note}" if reason.note else ""
+    return f"is run by worker {reason.worker}{_since(reason, now)}{held}{lease}"
 
 
 def _lingering(reason: Reason, now: int) -> str:
@@ -319,6 +319,10 @@ def _unknown(reason: Reason, now: int) -> str:
 
 
 # -- pieces
+
+
+def _in_memory(reason: Reason) -> str:
+    return "" if reason.worker is None else f", in the memory of worker {reason.worker}"
 
 
 def _error(reason: Reason, *, before: str = "") -> str:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from aiki.core.keys import EVENT, kind_of, name_of, task_of
+from msgspec.structs import replace
+
+from aiki.core.keys import EVENT, is_of_ends, kind_of, name_of, task_of, timer_of
 from aiki.core.reasons import Kind, Reason
 from aiki.core.states import TERMINAL, Move, State
 from aiki.core.why import DIVERGED
@@ -124,10 +126,19 @@ class Looked:
     """What stands in the memory of the worker that holds a run."""
 
     tries: Sequence[Tried] = ()
-    waiting: Sequence[str] = ()
-    """What its body stands at, in words."""
+    running: int = 0
+    """All tries that run."""
+    calls: Sequence[str] = ()
+    """The keys of calls that its body waits for."""
     wakes_at: int | None = None
     lingers_since: int | None = None
+    held_back: str | None = None
+    """Why what is ready does not go on, in words."""
+
+    @property
+    def awaits_children(self) -> bool:
+        """Whether its body waits for ends of children."""
+        return any(map(is_of_ends, self.calls))
 
 
 def looked_of(told: messages.Looked) -> Looked:
@@ -143,8 +154,7 @@ def looked_of(told: messages.Looked) -> Looked:
         )
         for one in told.tries
     ]
-    calls = [f"{kind_of(key)} {name_of(key)}" for key in told.calls]
-    return Looked(tries, told.lines or calls, told.wakes_at, told.lingers_since)
+    return Looked(tries, told.running, told.calls, told.wakes_at, told.lingers_since, told.held_back)
 
 
 _NO_SERVICE: Final = Service()
@@ -325,7 +335,7 @@ def _waiting(facts: Facts) -> list[Reason]:
     return found or [Reason(kind=Kind.OUTCOME, since=since, until=run.due_at)]
 
 
-def _child(kin: Kin, since: int, until: int | None) -> Reason:
+def _child(kin: Kin, since: int | None, until: int | None) -> Reason:
     if kin.oldest is None:
         return Reason(kind=Kind.CHILD, since=since, until=until, total=kin.total)
     run_id, workflow, state = kin.oldest
@@ -357,7 +367,8 @@ def _running(facts: Facts) -> list[Reason]:
             ]
     known = _in_memory(facts, hold.worker)
     if known is None:
-        known = Reason(kind=Kind.RUNNING, since=since, worker=hold.worker, renewed=hold.renewed_at)
+        note = None if facts.looked is None else facts.looked.held_back
+        known = Reason(kind=Kind.RUNNING, since=since, worker=hold.worker, renewed=hold.renewed_at, note=note)
     unknown = facts.was_asked and facts.looked is None
     return [known, *([Reason(kind=Kind.UNKNOWN, worker=hold.worker)] if unknown else [])]
 
@@ -376,18 +387,12 @@ def _in_memory(facts: Facts, worker: str) -> Reason | None:
             beat=first.beat_at,
             fraction=first.fraction,
             message=first.message or None,
-            count=len(looked.tries),
+            count=max(looked.running, len(looked.tries)),
         )
     if facts.due is not None:
         return _tried(facts.due, None, worker=worker)
-    if looked is not None and (looked.lingers_since is not None or looked.waiting):
-        return Reason(
-            kind=Kind.LINGERING,
-            since=looked.lingers_since,
-            until=looked.wakes_at,
-            names=list(looked.waiting),
-            worker=worker,
-        )
+    if looked is not None and looked.held_back is None and looked.calls:
+        return _lingering(facts.kin, looked, worker)
     if looked is None and facts.said:
         said = facts.said[0]
         return Reason(
@@ -401,6 +406,20 @@ def _in_memory(facts: Facts, worker: str) -> Reason | None:
             count=len(facts.said),
         )
     return None
+
+
+def _lingering(kin: Kin, looked: Looked, worker: str) -> Reason:
+    """Return what a run waits for that has not left its worker's memory, as if it had."""
+    since, until = looked.lingers_since, looked.wakes_at
+    names = [name for key in looked.calls if kind_of(key) == EVENT for name in name_of(key).split("|")]
+    if looked.awaits_children and kin.oldest is not None:
+        return replace(_child(kin, since, until), worker=worker)
+    if names:
+        return Reason(kind=Kind.EVENT, since=since, until=until, names=names, worker=worker)
+    if all(timer_of(key) is not None for key in looked.calls):
+        return Reason(kind=Kind.SLEEPING, until=until, worker=worker)
+    said = [f"{kind_of(key)} {name_of(key)}" for key in looked.calls]
+    return Reason(kind=Kind.LINGERING, since=since, until=until, names=said, worker=worker)
 
 
 def _beside(facts: Facts) -> Iterator[Reason]:

@@ -47,7 +47,8 @@ def _looked(store: Store, run: Run) -> Facts:
     if run.state is not State.RUNNING or run.session is None:
         return made
     told = store.look(run.session, run.id)
-    return replace(made, looked=None if told is None else rules.looked_of(told), was_asked=True)
+    looked = None if told is None else rules.looked_of(told)
+    return replace(made, looked=looked, kin=_kin(run), was_asked=True)
 
 
 def facts(store: Store, run: Run) -> Facts:

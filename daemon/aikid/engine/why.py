@@ -107,7 +107,10 @@ async def _facts(pool: Pool, namespace: str, run_id: str, look: Look | None) -> 
     if facts is None or facts.run.state is not State.RUNNING or look is None or facts.hold is None:
         return facts
     looked = await look(namespace, facts.hold.session, run_id)
-    return replace(facts, looked=None if looked is None else looked_of(looked), was_asked=True)
+    facts = replace(facts, looked=None if looked is None else looked_of(looked), was_asked=True)
+    if facts.looked is None or not facts.looked.awaits_children:
+        return facts
+    return replace(facts, kin=await pool.run(lambda c: store.kin(c, run_id)))
 
 
 async def _of(connection: Connection, namespace: str, run: RunStatus, one: Standing) -> Facts:

@@ -25,8 +25,10 @@ def until(aiki, run_id: str, words: str, env, seconds: float = 30):
 
 def test_an_event_is_waited_for_and_the_hint_moves_the_run(aiki, own):
     run_id = aiki("enqueue", "asking", "--key", "a", env=own).lines[0]
-    said = until(aiki, "asking@a", "waits for event 'approved' for", own)
+    until(aiki, run_id, ", in the memory of worker ", own)
+    said = until(aiki, "asking@a", "… waiting", own)
     assert said.code == 0
+    assert said.out.splitlines()[1].startswith("It waits for event 'approved'")
     assert said.out.splitlines()[0] == f"… waiting  asking 1  {run_id}"
     assert said.err.strip() == f"hint: aiki event send {run_id} approved"
     shown = aiki("why", run_id, "-o", "json", env=own).json

@@ -99,6 +99,17 @@ SAID = [
         " live worker that serves it holds 1 run",
         None,
     ),
+    (
+        made(Kind.EVENT, names=["approved"], worker="w-1"),
+        "waits for event 'approved', in the memory of worker w-1",
+        f"aiki event send {RUN} approved",
+    ),
+    (
+        made(Kind.RUNNING, worker="w-1", note="all slots of its worker are taken", renewed=AGO),
+        "is run by worker w-1; it does not go on at once: all slots of its worker are taken; its lease was renewed 40 s"
+        " ago",
+        f"aiki status {RUN} --watch",
+    ),
     (made(Kind.SLEEPING, until=SOON), f"sleeps until {THEN}", f"aiki run wake {RUN}"),
     (
         made(Kind.RETRYING, until=SOON, task="charge", attempt=2, of=5, error="OSError", message="no route"),
