@@ -64,7 +64,14 @@ def ship(order_id: str, express: bool = False) -> bool:
     return express
 
 
-@task(name="store", at_most_once=True, total_timeout=timedelta(minutes=1), heartbeat_timeout="10s", cancel_grace="1m")
+@task(
+    name="store",
+    at_most_once=True,
+    record_arguments="none",
+    total_timeout=timedelta(minutes=1),
+    heartbeat_timeout="10s",
+    cancel_grace="1m",
+)
 async def store(order: Order) -> None: ...
 
 

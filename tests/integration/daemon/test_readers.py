@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from aiki.core.states import Move, State
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
-from aiki.wire.messages import End, Find, FindReply, ListReply, ListRuns, Request, Route, Storage, Summary, Why
-from aikid.engine import reads, sizes, status, why
+from aiki.wire.messages import End, Find, FindReply, History, ListReply, ListRuns, Request, Route, Storage, Summary, Why
+from aikid.engine import journal, reads, sizes, status, why
 from aikid.store.sizes import LOOKED_INTO, OF_RUNS, PAGES
 from bench import finished
 from bench.finished import NAMESPACE, OTHER, VERSION, WORKFLOWS
 from tests.integration.daemon.costing import CountingPool
-from tests.integration.daemon.engine import Engine, new_run, running_engine, unit
+from tests.integration.daemon.engine import Engine, completed, entry, new_run, running_engine, unit
 from tests.servers import Postgres
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +25,8 @@ RUNS = 200_000
 SHOWN = 20
 PER_RUN = 12
 """Pages for each run that is found: paths from the root of an index to a row, in each of a few tables."""
+PER_LIST = 2_000
+"""Pages for what a list shows, whichever filter it goes by."""
 PER_ROUTE = 60
 """Pages for the ways to where the answers of one route begin, for all states."""
 PARKED = (Move.SLEEP, Move.RETRY, Move.DIVERGE)
@@ -99,6 +101,10 @@ LISTS = {
     "rare label": ListRuns(labels={"customer": "c10"}),
     "both labels": ListRuns(labels={"env": "prod", "customer": "c10"}),
     "label and state": ListRuns(labels={"customer": "c10"}, states=[State.COMPLETED]),
+    "since": ListRuns(since=1),
+    "since and failed": ListRuns(since=1, states=[State.FAILED]),
+    "since, with a label": ListRuns(since=1, labels={"customer": "c10"}),
+    "before": ListRuns(before=1 << 52),
     "roots": ListRuns(roots=True),
     "roots with a label": ListRuns(roots=True, labels={"customer": "c10"}),
     "roots that failed": ListRuns(roots=True, states=[State.FAILED]),
@@ -115,6 +121,7 @@ async def _first(engine: Engine) -> str:
 
 async def test_a_page_of_a_list_costs_what_it_shows(pool: CountingPool, crowd: Engine) -> None:
     most = PER_ROUTE * len(WORKFLOWS) + PER_RUN * SHOWN * len(WORKFLOWS)
+    assert most <= PER_LIST
     for name, request in LISTS.items():
         cursor = None
         for page in range(2):
@@ -150,6 +157,20 @@ async def test_a_summary_counts_live_runs_and_no_more_ended_ones_than_it_tells(p
     capped = sum(row.capped for row in reply.rows)
     # A page of the index holds a hundred of them; of those that live there are a few, each at a place of its own.
     assert pool.buffers <= PER_ROUTE * len(WORKFLOWS) + capped * COUNTED_RUNS / 50 + 4 * len(LIVE) * 2 * SHOWN
+
+
+async def test_a_story_costs_what_it_shows_however_many_have_ended(pool: CountingPool, database: str) -> None:
+    async with running_engine(database, NAMESPACE) as engine:
+        few = CountingPool(database)
+        run_id = await engine.queued_run()
+        await engine.record(unit((await engine.claim_one()).fence, 0, entry("a"), entry("b"), end=completed()))
+        assert len((await journal.story(few, NAMESPACE, History(run_id), room=MESSAGE_BYTES)).items) == 5
+        await few.aclose()
+    listed: ListReply = await answer(pool, ListRuns(states=[State.COMPLETED], limit=1))
+    pool.buffers, pool.plans = 0, []
+    told = await journal.story(pool, NAMESPACE, History(listed.runs[0].id), room=MESSAGE_BYTES)
+    assert {item.move for item in told.items} >= {"enqueued", "entry"}
+    assert pool.buffers <= few.buffers + 4 * PER_RUN, pool.plans
 
 
 async def test_a_status_costs_the_same_whether_many_have_ended_or_none(pool: CountingPool, database: str) -> None:

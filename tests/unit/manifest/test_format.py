@@ -125,6 +125,7 @@ BAD = [
         *(2, 24, "a `retry` that makes no sense: the base delay of 7200.0 s is longer than max_delay"),
     ),
     ("aiki: 1\nworkflows: {w: {retry_from: middle}}", 2, 29, "expected failure or start"),
+    ("aiki: 1\nworkflows: {w: {record_arguments: all}}", 2, 35, "expected none, preview or full"),
     ("aiki: 1\nworkflows: {w: {retry: {type: often}}}", 2, 31, "expected fixed, exponential"),
     ("aiki: 1\nworkflows: {w: {retry: {max_attempts: 2}}}", 2, 24, "has no `type`"),
     ("aiki: 1\nworkflows: {w: {retry: {type: fixed, base_delay: 1s}}}", 2, 38, "unknown key `base_delay`"),

@@ -8,6 +8,7 @@ import pytest
 
 from aiki import Retry, WorkflowRun, workflow
 from aiki.core.errors import ConfigError
+from aiki.definitions.arguments import RECORD_ARGUMENTS, RecordArguments
 from aiki.manifest import overrides, parse
 
 FILE = Path("/p/aiki.yaml")
@@ -50,6 +51,16 @@ def test_a_manifests_retry_goes_before_the_definitions(settings: str, expected: 
     overrides.apply(read(f"{{retry: {settings}, retry_from: start}}"), [made, other], file=FILE)
     assert (made.retry, made.retry_from) == (expected, "start")
     assert (other.retry, other.retry_from) == (Retry.fixed(9, "9s"), "failure")
+
+
+@pytest.mark.parametrize("said", RECORD_ARGUMENTS)
+def test_a_manifests_word_on_arguments_goes_before_the_definitions(said: RecordArguments) -> None:
+    made = workflow(name="w", record_arguments="full")(body)
+    other = workflow(name="other", record_arguments="full")(body)
+    overrides.apply(read(f"{{record_arguments: {said}}}"), [made, other], file=FILE)
+    assert (made.record_arguments, other.record_arguments) == (said, "full")
+    overrides.apply(read("{timeout: 1h}"), [other], file=FILE)
+    assert other.record_arguments == "full"
 
 
 def test_what_a_manifest_does_not_say_is_as_it_was_declared() -> None:
