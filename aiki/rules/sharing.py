@@ -7,8 +7,9 @@ A key that is done stands for its result until that expires. Any other is *held*
 
 So no statement that ends a claim knows of keys: one that makes a run queued, paused or blocked, or ends it, frees what
 the run had, since its state says so; a new claim asks again for what it still wants. Who has a key is judged when
-somebody wants to know. A run that a person ends by force is told of that a moment later: a try of it is cut off inside
-then, as promise P3 has it.
+somebody wants to know. An owner that is queued, be it for a moment since its retry is due, tries nothing: whoever asks
+first has the key then, and where no worker serves the owner nobody waits for it in vain. A run that a person ends by
+force is told of that a moment later: a try of it is cut off inside then, as promise P3 has it.
 
 Nobody holds a key and waits for another one with it: what has a key is a call whose task is tried at once, and what
 waits for a key is a call that has none. A run may have both, and still no circle holds: each owner's try ends without

@@ -14,10 +14,11 @@ from typing import Final
 from msgspec import Raw, structs
 
 from aiki.core.states import State
-from aiki.rules.recording import CONFLICT, DONE
+from aiki.rules.recording import CONFLICT, DONE, FENCED
 from aiki.rules.sharing import Asker, KeyRow, Owner, Verdict, in_foreign_scope, judge
 from aiki.wire.messages import KeyAnswer, KeyAsk, Recorded, Unit
 from aikid.engine.changes import Changes
+from aikid.engine.turns import in_turns
 from aikid.store import task_keys as store
 from aikid.store.pool import Connection
 from aikid.store.record import Wrote
@@ -68,6 +69,9 @@ async def carry_out(
 
     Raises Withheld for those that end or leave what is not theirs.
     """
+    # Whoever sends a unit before its claim is committed has guessed its fence.
+    if guessed := [place for place in wrote.done if units[place].keys and place not in askers]:
+        raise Withheld({units[place].fence.run_id: FENCED for place in guessed})
     wants = [
         _Want(place, n, KeyId(namespaces[place], ask.scope, ask.task, ask.key), ask, askers[place])
         for place in sorted(wrote.done)
@@ -76,8 +80,9 @@ async def carry_out(
     # What is given counts for who asks: so fewer wait.
     wants.sort(key=lambda want: want.ask.want == "own")
     judging = await _begin(connection, wants, wrote.now)
-    for want in wants:
-        judging.judge(want, _value(units[want.place], want.ask))
+    results = {place: _results(units[place]) for place in askers}
+    async for want in in_turns(wants):
+        judging.judge(want, results[want.place].get(want.ask.call, b""))
     if judging.foreign:
         raise Withheld(dict.fromkeys(judging.foreign, CONFLICT))
     changes = await _end(connection, judging, room)
@@ -222,8 +227,6 @@ def _answer(verdict: Verdict) -> KeyAnswer:
     return KeyAnswer(verdict.result, verdict.holder, since=since)
 
 
-def _value(unit: Unit, ask: KeyAsk) -> bytes:
-    """Return the result by which a key is done, if it is."""
-    if ask.want != "done":
-        return b""
-    return next(bytes(entry.value) for entry in unit.entries if entry.ok and entry.key == ask.call)
+def _results(unit: Unit) -> dict[str, bytes]:
+    """Return by their calls the results that a unit brings."""
+    return {entry.key: bytes(entry.value) for entry in unit.entries if entry.ok}

@@ -114,8 +114,9 @@ async def first(connection: Connection, keys: Sequence[tuple[KeyId, int]]) -> li
 
 # Primary keys, in the order of ids. A run's place in line changes under its lock, so the statement behind this sees it.
 _LOCK: Final = "SELECT r.id FROM aiki.runs r WHERE r.id = ANY(%b) ORDER BY r.id FOR NO KEY UPDATE"
-# Primary keys. Whoever was told by another daemon meanwhile, or has asked and so left the line, is not told. Of those
-# who are gone nothing is locked: what has ended stays so, as does a generation that was left.
+# Primary keys. Whoever was told by another daemon meanwhile, or has asked and so left the line, is not told. Runs of
+# those who are gone are not locked: what has ended stays so, as does a generation that was left; whoever else takes
+# them out of line is not waited for.
 _TELL: Final = f"""
 WITH waiter AS MATERIALIZED (
   SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) WITH ORDINALITY AS t({KEY}, run_id, generation, is_gone, n)
@@ -125,9 +126,12 @@ WITH waiter AS MATERIALIZED (
   WHERE {on_key("w", "t")} AND w.run_id = t.run_id AND w.generation = t.generation AND w.told_at IS NULL
     AND t.is_gone = 0 AND r.generation = t.generation AND r.state IN ({_ASKING})
   RETURNING t.n, w.run_id, w.call
+), dead AS MATERIALIZED (
+  SELECT w.ctid AS place FROM aiki.task_key_waiters w JOIN waiter t
+    ON {on_key("w", "t")} AND w.run_id = t.run_id AND w.generation = t.generation
+  WHERE t.is_gone = 1 FOR UPDATE OF w SKIP LOCKED
 ), over AS (
-  DELETE FROM aiki.task_key_waiters w USING waiter t
-  WHERE {on_key("w", "t")} AND w.run_id = t.run_id AND w.generation = t.generation AND t.is_gone = 1
+  DELETE FROM aiki.task_key_waiters w WHERE w.ctid = ANY(ARRAY(SELECT d.place FROM dead d))
 ), locked AS MATERIALIZED (
   SELECT r.id, r.state, r.origin_id, r.news_seq, r.news_at, r.waits, r.wake_news FROM aiki.runs r
   WHERE r.id IN (SELECT m.run_id FROM marked m) ORDER BY r.id FOR NO KEY UPDATE

@@ -56,11 +56,14 @@ _WAITERS: Final = f"""
 WITH seen AS MATERIALIZED (
   SELECT {KEY}, w.run_id, w.generation FROM aiki.task_key_waiters w
   WHERE ({KEY}, run_id) > (%s, %s, %s, %s, %s::uuid) ORDER BY {KEY}, run_id LIMIT {BATCH}
+), old AS MATERIALIZED (
+  SELECT w.ctid AS place FROM seen s JOIN aiki.task_key_waiters w
+    ON {on_key("w", "s")} AND w.run_id = s.run_id AND w.generation = s.generation
+  LEFT JOIN aiki.runs r ON r.id = s.run_id
+  WHERE r.id IS NULL OR r.generation <> s.generation OR r.state IN ({_TERMINAL})
+  FOR UPDATE OF w SKIP LOCKED
 ), gone AS (
-  DELETE FROM aiki.task_key_waiters w USING seen s LEFT JOIN aiki.runs r ON r.id = s.run_id
-  WHERE {on_key("w", "s")} AND w.run_id = s.run_id AND w.generation = s.generation
-    AND (r.id IS NULL OR r.generation <> s.generation OR r.state IN ({_TERMINAL}))
-  RETURNING w.key
+  DELETE FROM aiki.task_key_waiters w WHERE w.ctid = ANY(ARRAY(SELECT o.place FROM old o)) RETURNING w.key
 )
 SELECT (SELECT count(*) FROM gone), last.namespace, last.scope, last.task, last.key, last.run_id::text
 FROM (SELECT) AS always LEFT JOIN (SELECT * FROM seen OFFSET {BATCH} - 1) AS last ON true

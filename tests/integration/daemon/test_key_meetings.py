@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
 from msgspec import Raw
 
 from aiki.core.states import Move
+from aiki.rules.sharing import Asker
 from aiki.wire.messages import Claimed, End, Unit
+from aikid.store import key_lines, task_keys
+from aikid.store.key_lines import BEGINNING
+from aikid.store.pool import Connection
 from tests.integration.daemon.arriving import LOCK
 from tests.integration.daemon.engine import Engine, completed, locked, unit
 from tests.integration.daemon.keyed import (
@@ -220,3 +224,35 @@ async def test_batches_that_want_the_same_keys_in_opposite_orders_meet_no_deadlo
     assert sorted(found) == [["settled", "taken"], ["taken", "waits"]]
     ((deadlocks,),) = await engine.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     assert deadlocks == 0
+
+
+async def test_who_takes_the_dead_out_of_line_waits_for_nobody_who_does_so_too(engine: Engine) -> None:
+    run, others = await owner(engine), [await waiting(engine) for _ in range(2)]
+    await engine.execute("DELETE FROM aiki.runs WHERE id = %s", others[0].fence.run_id)
+    await asked(engine, run, ask("free"))
+    hold = "SELECT 1 FROM aiki.task_key_waiters WHERE run_id = %s FOR UPDATE"
+    async with locked(engine.database, hold, others[0].fence.run_id):
+        lines = await engine.pool.run(lambda c: key_lines.walk(c, BEGINNING))
+        waiter = await engine.pool.run(lambda c: key_lines.first(c, [(lines[0].key, 9)]))
+        assert [one.is_gone for one in waiter] == [True, False]
+        reached = await engine.pool.run(lambda c: key_lines.tell(c, waiter))
+        assert len(reached.held) == 1
+        assert len(await waiters(engine)) == 2
+    await engine.pool.run(lambda c: key_lines.tell(c, waiter))
+    assert await waiters(engine) == [(others[1].fence.run_id, True)]
+
+
+async def test_a_unit_that_guesses_the_fence_of_a_claim_that_is_being_made_is_fenced(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written by a snapshot that has the claim, after one that has not."""
+    run, other = await held(engine), await held(engine)
+    seen = task_keys.askers
+
+    async def before_the_claim(connection: Connection, units: Sequence[Unit]) -> dict[int, tuple[Asker, str]]:
+        known = await seen(connection, units)
+        return {place: asker for place, asker in known.items() if asker[0].run_id != run.fence.run_id}
+
+    monkeypatch.setattr(task_keys, "askers", before_the_claim)
+    said = await engine.record(asking(run), asking(other))
+    assert [result_of(one) for one in said] == [("fenced",), ("done", "won")]
