@@ -59,7 +59,10 @@ class _Shared:
 class Sharing:
     """The calls of one run that share their keys with those of others."""
 
-    __slots__ = ("_arrivals", "_attempts", "_claimed", "_is_hurried", "_left", "_on_outcome", "_outbox", "_shared")
+    __slots__ = (
+        *("_arrivals", "_attempts", "_claimed", "_counts", "_is_hurried", "_left", "_on_outcome", "_outbox"),
+        "_shared",
+    )
 
     def __init__(
         self,
@@ -78,6 +81,8 @@ class Sharing:
         self._on_outcome = on_outcome
         self._is_hurried = False
         self._shared: dict[str, _Shared] = {}
+        self._counts = dict.fromkeys(_Stand, 0)
+        """How many of them stand so: a body may call thousands at once, and is looked at for each outcome."""
         self._left: dict[str, tuple[KeyAsk, int]] = {}
         """Keys for which a try may still run that nobody waits for any more, and until when it has for its end."""
 
@@ -90,25 +95,28 @@ class Sharing:
         scope = self._claimed.workflow if task.idempotency_scope == "workflow" else ""
         ask = KeyAsk(call.key, scope, task.name, task.idempotency_key, digest(call.form))
         self._shared[call.key] = _Shared(call, ask)
+        self._counts[_Stand.WANTED] += 1
 
     def give_up(self, call: TaskCall) -> None:
         """Forget a call that nobody waits for."""
         shared = self._shared.get(call.key)
         if shared is None or shared.call is not call:
             return
-        del self._shared[call.key]
+        self._drop(shared)
+        until = self._attempts.grace_of(call)
         if shared.stand is _Stand.WON:
             self._attempts.cancel(call)
         if shared.stand is not _Stand.WANTED:
-            self._give_back(shared)
+            self._give_back(shared, until)
 
     def ask(self) -> None:
         """Ask for the keys that are wanted, and again for those that others may have given back."""
-        for key, shared in self._shared.items():
-            told = self._arrivals.last_word(key)
-            is_wanted = shared.stand is _Stand.WANTED and not self._attempts.lasts(key)
-            if is_wanted or (shared.stand is _Stand.AWAITED and told > shared.heard):
-                shared.stand, shared.heard = _Stand.ASKED, told
+        wanted = self._shared.values() if self._counts[_Stand.WANTED] else ()
+        for shared in [*(one for one in wanted if one.stand is _Stand.WANTED), *self._told()]:
+            key = shared.call.key
+            if not self._attempts.lasts(key):
+                shared.heard = self._arrivals.last_word(key)
+                self._move(shared, _Stand.ASKED)
                 self._outbox.want(shared.ask)
 
     def answered(self, asks: Sequence[KeyAsk], answers: Sequence[KeyAnswer], now: int) -> None:
@@ -118,13 +126,13 @@ class Sharing:
             if shared is None or shared.ask is not ask or shared.stand is not _Stand.ASKED:
                 continue  # it was given back, or up
             if answer.result == "won":
-                shared.stand = _Stand.WON
+                self._move(shared, _Stand.WON)
                 shared.call.since = answer.since or now  # what it has waited is none of the task's time
                 self._attempts.admit(shared.call, now, announce=False)
             elif answer.result == "waits":
-                shared.stand = _Stand.AWAITED
+                self._move(shared, _Stand.AWAITED)
             else:
-                del self._shared[ask.call]
+                self._drop(shared)
                 self._settle(shared, answer)
 
     def take_in(self) -> None:
@@ -133,12 +141,12 @@ class Sharing:
             shared = self._shared.get(entry.key)
             if shared is None or shared.stand is not _Stand.WON:
                 continue
-            del self._shared[entry.key]
+            self._drop(shared)
             if entry.ok:
                 keep = round(shared.call.ask.task.idempotency_retention * SECOND)
                 self._outbox.want(replace(shared.ask, want="done", keep=keep))
             else:
-                self._give_back(shared)
+                self._give_back(shared, self._attempts.grace_of(shared.call))
 
     def on_last_end(self, key: str) -> None:
         """Take in that none of the tries of a call runs any more that were given up."""
@@ -153,8 +161,9 @@ class Sharing:
         """
         for key, shared in self._shared.items():
             if shared.stand is _Stand.WON and self._attempts.lasts(key):
-                self._give_back(shared)
+                self._give_back(shared, self._attempts.grace_of(shared.call))
         self._shared.clear()
+        self._counts = dict.fromkeys(_Stand, 0)
 
     def hurry(self) -> None:
         """Have nobody wait for tries that may still run: the session ends soon, and with it what is left in it."""
@@ -163,6 +172,7 @@ class Sharing:
     def close(self) -> None:
         """Forget all calls, and the owner."""
         self._shared.clear()
+        self._counts = dict.fromkeys(_Stand, 0)
         self._left.clear()
         self._on_outcome = _ignore
 
@@ -183,32 +193,47 @@ class Sharing:
     @property
     def is_asking(self) -> bool:
         """Whether the daemon has yet to say who has a key."""
-        return any(one.stand is _Stand.ASKED for one in self._shared.values())
+        return self._counts[_Stand.ASKED] > 0
 
     @property
     def is_ready(self) -> bool:
         """Whether a key is to be asked for as soon as that may be."""
-        return any(one.stand is _Stand.WANTED for one in self._shared.values()) or self.is_told
+        return self._counts[_Stand.WANTED] > 0 or self.is_told
 
     @property
     def is_told(self) -> bool:
         """Whether an arrival says that a key may be asked for again."""
-        word = self._arrivals.last_word
-        return any(one.stand is _Stand.AWAITED and word(key) > one.heard for key, one in self._shared.items())
+        return bool(self._told())
 
     @property
     def is_waiting(self) -> bool:
         """Whether a key is another run's."""
-        return any(one.stand is _Stand.AWAITED for one in self._shared.values())
+        return self._counts[_Stand.AWAITED] > 0
 
     # -- private
 
-    def _give_back(self, shared: _Shared) -> None:
+    def _move(self, shared: _Shared, stand: _Stand) -> None:
+        self._counts[shared.stand] -= 1
+        self._counts[stand] += 1
+        shared.stand = stand
+
+    def _drop(self, shared: _Shared) -> None:
+        self._counts[shared.stand] -= 1
+        del self._shared[shared.call.key]
+
+    def _told(self) -> list[_Shared]:
+        """Return the calls that wait for a key and may ask for it again."""
+        words = self._arrivals.words if self._counts[_Stand.AWAITED] else {}
+        called = ((self._shared.get(key), numbers[-1]) for key, numbers in words.items())
+        return [one for one, last in called if one is not None and one.stand is _Stand.AWAITED and last > one.heard]
+
+    def _give_back(self, shared: _Shared, until: int) -> None:
+        """Give a key back, or leave it for a try that has until then for its end."""
         key = shared.call.key
         if not self._attempts.lasts(key):
             self._outbox.want(replace(shared.ask, want="free"))
         elif shared.stand is _Stand.WON:
-            self._left[key] = shared.ask, self._attempts.grace_of(shared.call)
+            self._left[key] = shared.ask, until
             self._outbox.want(replace(shared.ask, want="left"))
 
     def _settle(self, shared: _Shared, answer: KeyAnswer) -> None:

@@ -187,7 +187,10 @@ class Attempts:
         return key in self._lasting
 
     def grace_of(self, call: TaskCall) -> int:
-        """Return when the grace of a try of the call is over that is told to end now."""
+        """Return when the grace of a try of the call is over that is told to end now, or was before."""
+        started = self._started.get(call.key)
+        if started is not None and started.ends_by is not None:
+            return started.ends_by
         return self._bench.now() + round(call.ask.task.cancel_grace * SECOND)
 
     def is_ready(self, now: int) -> bool:
