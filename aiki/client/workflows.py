@@ -10,6 +10,7 @@ from typing import Any
 from aiki.client.matching import RunCount
 from aiki.client.wire import Wire
 from aiki.core.moments import to_datetime
+from aiki.core.retention import KEEP, words
 from aiki.core.states import State
 from aiki.definitions import stored
 from aiki.wire.messages import Route, RouteStanding, Workflows
@@ -44,6 +45,8 @@ class WorkflowInfo:
     """When the last of its runs was started, as far as the newest of each state tell."""
     is_newest: bool = True
     """Whether no other version of the workflow came after it."""
+    retention: str = KEEP
+    """How long its ended runs are kept, as one writes it: "30d", "completed=30d,failed=90d", or "keep"."""
 
     @property
     def in_flight(self) -> RunCount:
@@ -97,6 +100,7 @@ def _info(route: Route, *, is_newest: bool) -> WorkflowInfo:
         standing.code_by or None,
         None if standing.last_start is None else to_datetime(standing.last_start),
         is_newest,
+        words(route.retention),
     )
 
 

@@ -47,6 +47,7 @@ def to_object(info: WorkflowInfo) -> dict[str, Any]:
         "newest": info.is_newest,
         "registered": info.is_registered,
         "scheduled": info.has_schedule,
+        "retention": info.retention,
         "tasks": info.tasks,
         "parameters": info.parameters,
         "events": info.events,
@@ -100,11 +101,12 @@ def _table(infos: Sequence[WorkflowInfo]) -> RenderableType:
             str(info.workers),
             "-" if info.last_start is None else distance(info.last_start, now),
             "-" if info.code_since is None else distance(info.code_since, now),
+            info.retention,
             _by_state(info),
         ]
         for info in infos
     ]
-    titles = ["WORKFLOW", "VERSION", "STANDING", "WORKERS", "LAST START", "CODE SINCE", "IN FLIGHT"]
+    titles = ["WORKFLOW", "VERSION", "STANDING", "WORKERS", "LAST START", "CODE SINCE", "RETENTION", "IN FLIGHT"]
     return columns(rows, titles)
 
 
@@ -133,6 +135,7 @@ def _facts(info: WorkflowInfo) -> list[tuple[str, str | None]]:
         ("workers", f"{info.workers:,}: {names}" if info.workers else "none that lives"),
         ("last start", dated(info.last_start, now)),
         ("code since", code and f"{code}, by {info.code_by}"),
+        ("retention", info.retention),
         ("tasks", ", ".join(info.tasks) or None),
         ("parameters", None if info.parameters is None else to_json(info.parameters)),
         ("events", None if info.events is None else ", ".join(info.events) or "none"),

@@ -58,6 +58,7 @@ async def test_what_the_code_says_is_in_force_until_a_manifest_names_the_workflo
     async with Worker(client, workflows=[short]):
         await (await short.enqueue(client)).result(timeout=ENOUGH)
     assert await in_force(client, "short") == Periods(DAY, 0)
+    assert [one.retention for one in await client.workflows.list("short")] == ["completed=1d,failed=keep"]
     await client.retention.apply("shop", {"*": "2d"})
     assert await in_force(client, "short") == Periods(DAY, 0, 2 * DAY), "what it leaves open is as all others"
     await client.retention.apply("shop", {"short": {"completed": "3d"}})
