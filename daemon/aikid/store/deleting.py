@@ -51,12 +51,12 @@ coalesce(
       AND q.generation = c.generation LIMIT 1))
 """
 """A run that holds `r`, null if none does: its parent's newest retry, or one that has attached to it."""
-# The same, and `errands`' primary key from the left.
+# The same, and `errands`' primary key from the left. EXISTS beside an OR may be answered by a hash of the whole table.
 _LOOK: Final = f"""
 SELECT r.id::text, r.origin_id::text, {LIFE},
   coalesce(r.retried_by <> ALL(%b), false)
-    OR r.origin_id <> ALL(%b) AND EXISTS (SELECT FROM aiki.runs f WHERE f.id = r.origin_id)
-    OR EXISTS (SELECT FROM aiki.errands e WHERE e.run_id = r.id),
+    OR r.origin_id <> ALL(%b) AND (SELECT f.id FROM aiki.runs f WHERE f.id = r.origin_id) IS NOT NULL
+    OR (SELECT e.run_id FROM aiki.errands e WHERE e.run_id = r.id LIMIT 1) IS NOT NULL,
   {HOLDER}::text, coalesce(r.children, 0)
 FROM unnest(%b) AS t(id) JOIN aiki.runs r ON r.id = t.id
 """

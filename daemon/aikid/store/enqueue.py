@@ -233,7 +233,7 @@ _FREE: Final = f"""
 DELETE FROM aiki.keys k USING unnest(%b, %b, %b, %b) AS t(namespace, workflow, key, id)
 WHERE k.namespace = t.namespace AND k.workflow = t.workflow AND k.key = t.key
   AND (k.expires_at IS NOT NULL
-    OR EXISTS (SELECT FROM aiki.runs r WHERE r.id = k.run_id AND r.state IN ({quoted(TERMINAL)})))
+    OR (SELECT r.state FROM aiki.runs r WHERE r.id = k.run_id) IN ({quoted(TERMINAL)}))
   AND NOT EXISTS (SELECT FROM aiki.runs x WHERE x.id = t.id)
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Coroutine
 from typing import Any
 
@@ -14,6 +15,7 @@ from msgspec import Raw
 from aiki.core.states import TERMINAL, State
 from aiki.rules.retaining import Holder, Why, holds
 from aiki.wire.messages import Claimed, FirstEvent, Started
+from aikid.store import deleting, enqueue, retention
 from tests.integration.daemon.arriving import LOCK
 from tests.integration.daemon.deleting import delete, traces
 from tests.integration.daemon.engine import Engine, completed, event, locked, new_id, new_run, unit
@@ -298,3 +300,37 @@ async def test_a_child_that_outlives_a_parent_that_is_gone_ends_as_any_other(eng
     await done(engine)
     assert (await engine.execute("SELECT FROM aiki.errands")) == []
     assert (await delete(engine, child.fence.run_id)).gone == [child.fence.run_id]
+
+
+@pytest.mark.parametrize(
+    ("statement", "types"),
+    [
+        (deleting._LOCK, ["uuid"] * 2),
+        (deleting._LOOK, ["uuid"] * 3),
+        (deleting._DELETE, [*["uuid"] * 12, *["bigint"] * 3, "uuid"]),
+        (retention._LOOK, [*["text"] * 4, *["bigint"] * 2, "uuid"]),
+        (retention._HAVE_ANY, [*["text"] * 4, "bigint"]),
+        (enqueue._FREE, [*["text"] * 3, "uuid"]),
+        (enqueue._BY_KEY, ["text"] * 3),
+    ],
+)
+async def test_whatever_is_read_and_deleted_is_found_by_a_probe_of_its_own(
+    engine: Engine, statement: str, types: list[str]
+) -> None:
+    """Of empty tables a plan may be made that walks through whole indexes, and it stays while they grow."""
+
+    async def plan(connection: Any) -> list[str]:
+        text = re.sub("%b", lambda _: f"${next(places)}", statement)
+        kinds = ", ".join(f"{kind}[]" for kind in types)
+        await connection.execute(f"PREPARE one ({kinds}) AS {text}", prepare=False)
+        given = ", ".join(["NULL"] * len(types))
+        rows = await (await connection.execute(f"EXPLAIN EXECUTE one({given})", prepare=False)).fetchall()
+        await connection.execute("DEALLOCATE one", prepare=False)
+        return [line for (line,) in rows]
+
+    places = itertools.count(1)
+    lines = await engine.pool.run(plan)
+    assert not [line for line in lines if "Seq Scan" in line]
+    probes = [place for place, line in enumerate(lines) if "Index Scan" in line or "Index Only Scan" in line]
+    assert probes
+    assert [lines[place] for place in probes if "Index Cond" not in lines[place + 1]] == []
