@@ -15,7 +15,7 @@ from aiki.core.errors import UsageError
 from aiki.core.moments import to_wire
 from aiki.core.states import TERMINAL, State
 from aiki.wire.limits import COUNTED_RUNS
-from aiki.wire.messages import ListRuns
+from aiki.wire.messages import ListRuns, RunStatus
 
 PAGE_RUNS: Final = 500
 
@@ -45,6 +45,10 @@ class RunFilter:
     """Started by this run."""
     retried: bool | None = None
     """Whether another run goes on in their place; either, if nothing is said. Of an order alone."""
+    version: str | None = None
+    """Of this version of the workflow. Of an order alone."""
+    not_version: str | None = None
+    """Of any other version than this. Of an order alone."""
 
     def request(self) -> ListRuns:
         """Return what asks for the first of them."""
@@ -70,11 +74,17 @@ async def pages(wire: Wire, wanted: RunFilter, *, ended: bool = False) -> AsyncG
     request.limit = PAGE_RUNS
     while True:
         reply = await wire.call(request)
-        if ids := [run.id for run in reply.runs if wanted.retried in (None, run.retried_by is not None)]:
+        if ids := [run.id for run in reply.runs if _is_meant(run, wanted)]:
             yield ids
         if reply.cursor is None:
             return
         request.cursor = reply.cursor
+
+
+def _is_meant(run: RunStatus, wanted: RunFilter) -> bool:
+    """Tell whether a run is what a list cannot be asked for."""
+    is_retried = wanted.retried in (None, run.retried_by is not None)
+    return is_retried and wanted.version in (None, run.version) and run.version != wanted.not_version
 
 
 def retriable(wanted: RunFilter) -> RunFilter:

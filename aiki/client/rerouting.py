@@ -15,11 +15,11 @@ from aiki.client.control import person
 from aiki.client.matching import RunFilter
 from aiki.client.named import RouteBook
 from aiki.client.wire import Wire
-from aiki.core.errors import AikiError, Conflict, NotFound
+from aiki.core.errors import AikiError, Conflict, NotFound, UsageError
 from aiki.core.states import State
-from aiki.definitions.options import checked_version
 from aiki.wire.limits import BATCH_RUNS
 from aiki.wire.messages import Input, Moved, MoveRuns, RunStatus
+from aiki.wire.subjects import is_version
 
 _MOVABLE: Final = frozenset({State.BLOCKED, State.PAUSED, State.QUEUED, State.SCHEDULED})
 _STATES: Final = ", ".join(sorted(_MOVABLE))
@@ -37,12 +37,13 @@ class Reroute:
     force: bool = False
 
     def __post_init__(self) -> None:
-        checked_version("of the runs", self.version)
+        if not is_version(self.version):
+            raise UsageError(f"version={self.version!r} must be text, 1 to 32 of A-Z a-z 0-9 _ . + -")
 
 
-def movable(wanted: RunFilter) -> RunFilter:
-    """Return those of the runs that can go to another version."""
-    return replace(wanted, states=list(wanted.states) or sorted(_MOVABLE))
+def movable(wanted: RunFilter, version: str) -> RunFilter:
+    """Return those of the runs that can go to this version, and are not there."""
+    return replace(wanted, states=list(wanted.states) or sorted(_MOVABLE), not_version=version)
 
 
 async def move(wire: Wire, routes: RouteBook, order: Reroute, run_id: str) -> RunStatus:

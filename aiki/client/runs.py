@@ -358,7 +358,9 @@ class Runs:
         was claimed since stays. Of a filter without states that is all that is queued, scheduled, paused or blocked.
         """
         order = Reroute(version, actor, keep_blocked=keep_blocked, force=force)
-        found = self.matching(rerouting.movable(runs)) if isinstance(runs, RunFilter) else matching.named([*runs])
+        found = (
+            self.matching(rerouting.movable(runs, version)) if isinstance(runs, RunFilter) else matching.named([*runs])
+        )
         outcomes: list[messages.RunStatus | AikiError] = []
         async for ids in matching.paced(found, limit=limit, per_second=None):
             outcomes += await rerouting.move_all(self._wire, self._routes, order, ids, claims=claims)

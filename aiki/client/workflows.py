@@ -43,6 +43,8 @@ class WorkflowInfo:
     code_by: str | None = None
     last_start: datetime | None = None
     """When the last of its runs was started, as far as the newest of each state tell."""
+    retention: str = KEEP
+    """How long its runs are kept once they have ended: `30d`, `completed=30d,failed=keep`, or `keep`."""
     is_newest: bool = True
     """Whether no other version of the workflow came after it."""
     retention: str = KEEP
@@ -99,6 +101,7 @@ def _info(route: Route, *, is_newest: bool) -> WorkflowInfo:
         None if standing.code_since is None else to_datetime(standing.code_since),
         standing.code_by or None,
         None if standing.last_start is None else to_datetime(standing.last_start),
+        words(route.retention),
         is_newest,
         words(route.retention),
     )

@@ -1,14 +1,15 @@
 """Own what a function's compiled code says, whatever its file, its lines and its docstring are.
 
-Compilers keep instructions that do nothing where a line has nothing else, number constants by where they stand, and
-begin with the docstring: so what is returned has the instructions that do something, each with the constant itself, and
-jumps by the instruction that they lead to. A condition of several lines may still be compiled otherwise than one on a
-line of its own.
+Compilers keep instructions that do nothing where a line has nothing else, join some that stand on one line, number
+constants by where they stand, and begin with the docstring: so what is returned has the instructions that do something,
+one by one, each with the constant itself, and jumps by the instruction that they lead to. A condition of several lines
+may still be compiled otherwise than one on a line of its own.
 """
 
 from __future__ import annotations
 
 import dis
+import re
 from collections.abc import Iterator
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_VARARGS, CO_VARKEYWORDS
 from types import CodeType
@@ -21,11 +22,18 @@ _FLAGS: Final = CO_VARARGS | CO_VARKEYWORDS | CO_GENERATOR | CO_COROUTINE | CO_A
 _CACHE: Final = dis.opmap.get("CACHE", 0)
 _PLAIN_TYPES: Final = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
 _BACKWARD: Final = frozenset(op for op in dis.hasjrel if "BACKWARD" in dis.opname[op])
-_PLAIN, _SKIPPED, _HIGH, _CONSTANT, _JUMP, _GLOBAL, _NAME = range(7)
+_PLAIN, _SKIPPED, _HIGH, _CONSTANT, _JUMP, _GLOBAL, _NAME, _PAIR = range(8)
+_PAIRS: Final = {
+    op: (dis.opmap[parts[1]], dis.opmap[parts[2]])
+    for name, op in dis.opmap.items()
+    if (parts := re.fullmatch(r"((?:LOAD|STORE)_FAST(?:_BORROW)?)_((?:LOAD|STORE)_FAST(?:_BORROW)?)", name))
+}
+"""Two instructions in one, which compilers make of those that stand on one line: 4 bits of the operand are each's."""
 _KINDS: Final = (
     dict.fromkeys(range(256), _PLAIN)
     | dict.fromkeys(dis.hasconst, _CONSTANT)
     | dict.fromkeys(dis.hasjrel, _JUMP)
+    | dict.fromkeys(_PAIRS, _PAIR)
     | {_CACHE: _SKIPPED, dis.opmap["NOP"]: _SKIPPED, dis.EXTENDED_ARG: _HIGH}
     | {dis.opmap["LOAD_GLOBAL"]: _GLOBAL, dis.opmap["LOAD_NAME"]: _NAME}
 )
@@ -62,6 +70,10 @@ def read(code: CodeType, names: dict[str, None]) -> Form:
             names[code.co_names[operand >> 1]] = None
         elif kind == _NAME:
             names[code.co_names[operand]] = None
+        elif kind == _PAIR:
+            first, second = _PAIRS[op]
+            found += (first, operand >> 4)
+            op, operand = second, operand & 15
         found += (op, operand)
     places.append(len(found))
     for place, unit in jumps:

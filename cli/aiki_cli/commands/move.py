@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -49,6 +49,9 @@ async def move(
         bool, typer.Option("--force", help="Though no worker has served the version, or its schema refuses the input.")
     ] = False,
     workflow: bulk.Workflow = None,
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="V", help="Of this version alone.", rich_help_panel=_MANY)
+    ] = None,
     state: bulk.States = None,
     label: bulk.Labels = None,
     older_than: bulk.OlderThan = None,
@@ -71,12 +74,15 @@ async def move(
         raise UsageError("by which version are they to go on?", hint="aiki run move RUN --to-version V -m NAME")
     wanted = Filter.of(workflow, state, label, older_than)
     is_found = wanted.is_meant(references or (), command="aiki run move RUN --to-version V")
+    if version is not None and not is_found:
+        raise UsageError("--version is for runs that a filter finds", hint="--workflow NAME --version V")
     code = None if no_replay else _code(session, modules or (), to_version)
     client = await session.client()
     mover = _Mover(client, code, to_version, keep_blocked=keep_blocked, force=force)
     if is_found:
         would = f"moved to version {to_version}{'' if no_replay else ', as far as they fit it'}"
-        found = await bulk.batches(session, wanted.runs(_MOVABLE), yes=yes, would=would, limit=limit)
+        meant = replace(wanted.runs(_MOVABLE), version=version, not_version=to_version)
+        found = await bulk.batches(session, meant, yes=yes, would=would, limit=limit)
         return as_obeyed(found, mover.give)
     run_ids = list(dict.fromkeys(await find_all(client, references or ())))[:limit]
     outcomes = await mover.give(run_ids)

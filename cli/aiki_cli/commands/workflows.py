@@ -27,7 +27,7 @@ async def list_workflows(session: Session) -> Rows:
     A version is served, or unserved; stranded, if runs are in flight and no live worker serves it; drained, if a later
     one is there, nothing of it is in flight and no schedule starts it: its code may go.
 
-    TSV columns: workflow, version, standing, in_flight, workers, last_start, code_since.
+    TSV columns: workflow, version, standing, in_flight, workers, last_start, code_since, retention.
     """
     from aiki_cli.view import workflows
 

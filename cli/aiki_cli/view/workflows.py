@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiki.client.matching import RunCount
     from aiki.client.workflows import WorkflowInfo
 
-TSV_COLUMNS: Final = "workflow version standing in_flight workers last_start code_since"
+TSV_COLUMNS: Final = "workflow version standing in_flight workers last_start code_since retention"
 _ORDER: Final = ("running", "queued", "scheduled", "sleeping", "waiting", "retrying", "paused", "blocked")
 
 

@@ -41,9 +41,14 @@ RETURNING r.workflow, r.version, r.fingerprint, r.fingerprint_session::text, r.e
   {MICROSECONDS.format("r.earlier_at")}, r.earlier_by
 """
 _OF_ROUTE: Final = "x.namespace = r.namespace AND x.workflow = r.workflow AND x.version = r.version"
-# `runs_queued` from its left end, where those that were started come first among equals; `runs_resting`; and by
-# `session_routes_served` the sessions that serve the route, `runs_running` of each. None goes further than is told.
+# `runs_queued` from its left end, where those that were started come first among equals; `runs_resting`; none goes
+# further than is told. `runs_running` by each session, once for all routes: as many as workers have slots.
 _BEGUN: Final = f"""
+WITH running AS MATERIALIZED (
+  SELECT x.workflow, x.version, x.started_at FROM aiki.sessions s JOIN aiki.runs x ON x.session_id = s.id
+  WHERE s.namespace = %(namespace)s AND x.namespace = %(namespace)s AND x.state = '{State.RUNNING}'
+    AND (x.workflow, x.version) IN (SELECT * FROM unnest(%(workflows)b, %(versions)b))
+)
 SELECT r.workflow, r.version, (
   SELECT count(*) FROM (
     (SELECT x.started_at FROM aiki.runs x WHERE {_OF_ROUTE} AND x.state = '{State.QUEUED}'
@@ -52,9 +57,7 @@ SELECT r.workflow, r.version, (
     (SELECT x.started_at FROM aiki.runs x
       WHERE {_OF_ROUTE} AND x.state IN ({quoted(BEGUN - {State.QUEUED, State.RUNNING})}) LIMIT {COUNTED_RUNS} + 1)
     UNION ALL
-    (SELECT x.started_at FROM aiki.session_routes s JOIN aiki.runs x ON x.session_id = s.session_id
-      WHERE s.namespace = r.namespace AND s.workflow = r.workflow AND s.version = r.version
-        AND {_OF_ROUTE} AND x.state = '{State.RUNNING}' LIMIT {COUNTED_RUNS} + 1)
+    SELECT g.started_at FROM running g WHERE g.workflow = r.workflow AND g.version = r.version
   ) AS begun WHERE begun.started_at < r.fingerprint_at
 )
 FROM unnest(%(workflows)b, %(versions)b) AS t(workflow, version) JOIN aiki.routes r ON {_ROUTE}

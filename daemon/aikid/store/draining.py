@@ -21,12 +21,18 @@ RouteKey = tuple[str, str]
 _ASKED: Final = """
 WITH asked AS MATERIALIZED (
   SELECT * FROM unnest(CAST(:workflows AS text[]), CAST(:versions AS text[])) AS t(workflow, version)
+), running AS MATERIALIZED (
+  SELECT x.workflow, x.version, count(*), max(x.started_at) AS started_at
+  FROM aiki.sessions s JOIN aiki.runs x ON x.session_id = s.id
+  WHERE s.namespace = :namespace AND x.namespace = :namespace AND x.state = 'running'
+    AND (x.workflow, x.version) IN (SELECT * FROM asked)
+  GROUP BY x.workflow, x.version
 )
 """
 _OF_ROUTE: Final = "x.namespace = :namespace AND x.workflow = t.workflow AND x.version = t.version"
 _SERVING: Final = "s.namespace = :namespace AND s.workflow = t.workflow AND s.version = t.version"
 _MOST: Final = f"LIMIT {COUNTED_RUNS} + 1"
-# `runs_queued`, `runs_resting` a state at a time, and by `session_routes_served` the `runs_running` of each session.
+# `runs_queued`, `runs_resting` a state at a time, and `runs_running` by each session, once for all routes.
 _COUNTS: Final = f"""
 {_ASKED}
 SELECT workflow, version, state, count FROM (
@@ -39,14 +45,11 @@ SELECT workflow, version, state, count FROM (
     WHERE {_OF_ROUTE} AND x.state = s.state AND x.state IN ({quoted(RESTING)}) {_MOST}) AS counted)
   FROM asked t CROSS JOIN (VALUES {", ".join(f"('{state}')" for state in sorted(RESTING))}) AS s(state)
   UNION ALL
-  SELECT t.workflow, t.version, '{State.RUNNING}', (SELECT count(*) FROM (
-    SELECT FROM aiki.session_routes s JOIN aiki.runs x ON x.session_id = s.session_id
-    WHERE {_SERVING} AND {_OF_ROUTE} AND x.state = '{State.RUNNING}' {_MOST}) AS counted)
-  FROM asked t
+  SELECT workflow, version, '{State.RUNNING}', count FROM running
 ) AS counts WHERE count > 0 ORDER BY workflow, version, state
 """
 # The routes' primary key; `session_routes_served` and its sessions; `schedules_route`. Of the last start, the newest
-# run of each state by `ended_state` and `runs_resting`, and of those that run by `runs_running`, each by its key.
+# run of each state by `ended_state` and `runs_resting`, each by its key, and those that run.
 _KNOWN: Final = f"""
 {_ASKED}
 SELECT t.workflow, t.version, {MICROSECONDS.format("r.fingerprint_at")}, r.fingerprint_by,
@@ -72,8 +75,7 @@ CROSS JOIN LATERAL (
       WHERE {_OF_ROUTE} AND x.state = e.state AND x.state IN ({quoted(RESTING)}) ORDER BY x.created_at DESC LIMIT 1
     ) AS newest
     UNION ALL
-    (SELECT x.started_at FROM aiki.session_routes s JOIN aiki.runs x ON x.session_id = s.session_id
-      WHERE {_SERVING} AND {_OF_ROUTE} AND x.state = '{State.RUNNING}' {_MOST})
+    SELECT g.started_at FROM running g WHERE g.workflow = t.workflow AND g.version = t.version
   ) AS starts
 ) AS began
 """

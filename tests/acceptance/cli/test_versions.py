@@ -113,7 +113,8 @@ def test_blocked_runs_are_moved_to_the_version_that_they_fit(aiki, serve, own, f
     assert aiki("event", "send", "--workflow", "versioned", "go", "--yes", env=own).code == 0
     wait_until_sync(lambda: states(aiki, own).get(("1", "blocked")) == RUNS, 30, what="the runs are not blocked")
 
-    move = ["run", "move", "--workflow", "versioned", "--state", "blocked", "--to-version", "2", "-m", "versioned"]
+    of = ["--workflow", "versioned", "--version", "1", "--state", "blocked"]
+    move = ["run", "move", *of, "--to-version", "2", "-m", "versioned"]
     counted = aiki(*move, env=own)
     assert counted.code == 2
     assert f"{RUNS} runs would be moved to version 2" in counted.err

@@ -13,6 +13,7 @@ from aiki.core.states import Move, State
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import End, Find, FindReply, History, ListReply, ListRuns, Request, Route, Storage, Summary, Why
 from aikid.engine import journal, reads, sizes, status, why
+from aikid.store import draining
 from aikid.store.sizes import LOOKED_INTO, OF_RUNS, PAGES
 from bench import finished
 from bench.finished import NAMESPACE, OTHER, VERSION, WORKFLOWS
@@ -171,6 +172,16 @@ async def test_a_story_costs_what_it_shows_however_many_have_ended(pool: Countin
     told = await journal.story(pool, NAMESPACE, History(listed.runs[0].id), room=MESSAGE_BYTES)
     assert {item.move for item in told.items} >= {"enqueued", "entry"}
     assert pool.buffers <= few.buffers + 4 * PER_RUN, pool.plans
+
+
+async def test_what_is_in_flight_of_versions_is_counted_where_it_stands(pool: CountingPool) -> None:
+    pool.buffers = 0
+    told = await draining.standings(pool, NAMESPACE, [(name, VERSION) for name in WORKFLOWS])
+    assert len(told) == len(WORKFLOWS)
+    for state in LIVE:
+        assert sum(one.runs.get(state, 0) for one in told.values()) == 2 * SHOWN
+    assert all(one.last_start is not None for one in told.values())
+    assert pool.buffers <= 2 * PER_ROUTE * len(told) + 4 * len(LIVE) * 2 * SHOWN, pool.plans
 
 
 async def test_a_status_costs_the_same_whether_many_have_ended_or_none(pool: CountingPool, database: str) -> None:
