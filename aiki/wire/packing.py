@@ -198,7 +198,7 @@ def _of_settled(entry: Entry, *, settled: Mapping[str, KeyAsk]) -> int:
 
 
 def openings(request: OpenSession, room: int) -> list[OpenSession]:
-    """Return the requests that open a session; mostly it is one. The first names all routes, others bring schemas."""
+    """Return the requests that open a session; mostly it is one. The first names all, others bring schemas and codes."""
     room -= weights.OPENING_BYTES
 
     def weigh(route: Route) -> int:
@@ -209,9 +209,14 @@ def openings(request: OpenSession, room: int) -> list[OpenSession]:
     if sum(map(weigh, request.routes)) <= room:
         return [request]
     bare = replace(
-        request, routes=[replace(route, parameters=NONE, task_names=[], events=NONE) for route in request.routes]
+        request,
+        routes=[
+            replace(route, parameters=NONE, task_names=[], events=NONE, fingerprint="") for route in request.routes
+        ],
     )
-    described = [route for route in request.routes if route.parameters or route.task_names or route.events]
+    described = [
+        route for route in request.routes if route.parameters or route.task_names or route.events or route.fingerprint
+    ]
     return [bare, *(replace(request, routes=list(some)) for some in parts(described, weigh, room))]
 
 

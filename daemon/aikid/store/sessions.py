@@ -37,10 +37,12 @@ WITH opened AS (
 ), alive AS (
   SELECT id, ttl FROM opened UNION ALL SELECT id, ttl FROM known
 ), served AS (
-  INSERT INTO aiki.session_routes (session_id, namespace, workflow, version, fingerprint)
+  INSERT INTO aiki.session_routes AS known (session_id, namespace, workflow, version, fingerprint)
   SELECT alive.id, %(namespace)s, t.workflow, t.version, nullif(t.fingerprint, '')
   FROM alive CROSS JOIN unnest(%(workflows)b, %(versions)b, %(fingerprints)b) AS t(workflow, version, fingerprint)
-  ON CONFLICT DO NOTHING
+  ORDER BY t.workflow, t.version
+  ON CONFLICT (session_id, workflow, version) DO UPDATE SET fingerprint = excluded.fingerprint
+    WHERE known.fingerprint IS NULL AND excluded.fingerprint IS NOT NULL
 )
 SELECT {_NOW}, (SELECT extract(epoch FROM ttl)::float8 FROM alive)
 """

@@ -157,3 +157,14 @@ async def test_another_namespace_has_codes_of_its_own(engine: Engine) -> None:
     await begun_run(engine, old, Move.WAIT)
     engine.namespace = "elsewhere"
     assert await told(engine, NEW) == []
+
+
+async def test_code_that_did_not_fit_the_first_request_of_an_opening_counts_as_any(engine: Engine) -> None:
+    old, _ = await opened(engine, OLD, "a")
+    await begun_run(engine, old, Move.WAIT)
+    new, changed = await opened(engine, "", "b")
+    assert changed == []
+    assert len((await opened(engine, NEW, "b", session=new))[1]) == 1
+    # It has that code, so who brings it, too, changes nothing.
+    assert await told(engine, OTHER, "c") == [(1, "b")]
+    assert await told(engine, NEW, "d") == []
