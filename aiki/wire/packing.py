@@ -198,7 +198,7 @@ def _of_settled(entry: Entry, *, settled: Mapping[str, KeyAsk]) -> int:
 
 
 def openings(request: OpenSession, room: int) -> list[OpenSession]:
-    """Return the requests that open a session; mostly it is one. The first names all, others bring schemas and codes."""
+    """Return the requests that open a session, mostly one. The first names all, others bring schemas and codes."""
     room -= weights.OPENING_BYTES
 
     def weigh(route: Route) -> int:
