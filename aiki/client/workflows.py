@@ -47,8 +47,6 @@ class WorkflowInfo:
     """How long its runs are kept once they have ended: `30d`, `completed=30d,failed=keep`, or `keep`."""
     is_newest: bool = True
     """Whether no other version of the workflow came after it."""
-    retention: str = KEEP
-    """How long its ended runs are kept, as one writes it: "30d", "completed=30d,failed=90d", or "keep"."""
 
     @property
     def in_flight(self) -> RunCount:
@@ -103,7 +101,6 @@ def _info(route: Route, *, is_newest: bool) -> WorkflowInfo:
         None if standing.last_start is None else to_datetime(standing.last_start),
         words(route.retention),
         is_newest,
-        words(route.retention),
     )
 
 
