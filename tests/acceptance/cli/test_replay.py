@@ -52,7 +52,7 @@ def recorded(aiki, start, flows, namespace):
 
 def test_runs_are_replayed_from_a_server_and_what_their_code_says_is_no_result(aiki, flows, recorded):
     own, ended, waiting = recorded
-    before = aiki("run", "show", waiting, "-o", "json", env=own).out
+    before = aiki("run", "export", ended, waiting, env=own).lines[1:]
     same = aiki("replay", "--since", "1h", "-m", "replayed", "--strict", env=own)
     assert same.code == 0, same
     assert {line.split("\t")[0] for line in same.lines} == {ended, waiting}
@@ -77,7 +77,7 @@ def test_runs_are_replayed_from_a_server_and_what_their_code_says_is_no_result(a
     assert shown.code == 1
     assert "the first that diverges" in shown.out
     assert "probably the input of charge has changed" in shown.out
-    assert aiki("run", "show", waiting, "-o", "json", env=own).out == before
+    assert aiki("run", "export", ended, waiting, env=own).lines[1:] == before
 
 
 def test_only_what_diverges_fails_it_unless_it_is_strict(aiki, flows, recorded):
