@@ -34,7 +34,8 @@ async def explained(wire: Wire, found: Mapping[str, RunStatus]) -> dict[str, Run
     if not 0 < len(going) <= WHY_RUNS:
         return dict(found)
     try:
-        reply = await wire.call(messages.Why(going, look=False))
+        # Of one its worker is asked, too: of many at once that would cost each of their workers a look.
+        reply = await wire.call(messages.Why(going, look=len(going) == 1))
     except Unsupported:
         return dict(found)
     told = {(one.id, one.state, one.claims): why.sentence(one, reply.now) for one in reply.runs}
