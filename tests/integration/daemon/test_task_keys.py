@@ -145,3 +145,15 @@ async def test_an_owner_that_parks_until_a_retry_keeps_its_key(engine: Engine) -
     run, other = await owner(engine), await held(engine)
     assert await engine.results(unit(run.fence, end=parked(0, "event:approved"))) == ["done"]
     assert (await asked(engine, other)).result == "waits"
+
+
+async def test_units_that_want_what_cannot_be_wanted_are_refused_and_stop_no_other(engine: Engine) -> None:
+    runs = [await held(engine) for _ in range(4)]
+    foreign = structs.replace(unit(runs[0].fence, 0, entry("a")), keys=[ask(), ask(scope="another")])
+    ends = structs.replace(asking(runs[1]), end=completed())
+    bare = asking(runs[2], ask("done"))
+    said = await engine.record(foreign, ends, bare, asking(runs[3]))
+    assert [result_of(one) for one in said] == [("refused",), ("refused",), ("refused",), ("done", "won")]
+    assert "'another'" in (said[0].reason or "")
+    assert await engine.journal(runs[0].fence.run_id) == []
+    assert await engine.execute("SELECT run_id::text FROM aiki.task_keys") == [(runs[3].fence.run_id,)]
