@@ -57,6 +57,11 @@ class Expiry:
         """Whether the last step has reached the end."""
         return self._after == _BEFORE_ALL and not self._stretches and not self._found
 
+    @property
+    def has_found(self) -> bool:
+        """Whether there are runs that the next step deletes."""
+        return bool(self._found)
+
     async def step(self, pool: Pool) -> int:
         """Take the next step, which is short; return how many runs it has deleted. Raises Unavailable."""
         if self._found:

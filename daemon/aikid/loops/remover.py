@@ -18,6 +18,8 @@ _BUSY: Final = 50.0
 _RESTS: Final = {False: 1.0, True: 19.0}
 """How many times as long as a step took it rests after it."""
 _LONGEST: Final = 5.0
+_STEP: Final = 0.5
+"""What stays for now, for the sake of others or since it ended late, is walked by at a leisurely pace."""
 
 
 class Remover:
@@ -46,7 +48,8 @@ class Remover:
         now = asyncio.get_running_loop().time()
         self._looked_at, self._lent = now, self._pool.lent
         if not self.is_over:
-            self.alarm.due_in(min((now - began) * _RESTS[is_busy], _LONGEST))
+            rest = min((now - began) * _RESTS[is_busy], _LONGEST)
+            self.alarm.due_in(rest if deleted or self._expiry.has_found else max(rest, _STEP))
         return deleted
 
     def _is_busy(self, now: float) -> bool:

@@ -19,6 +19,7 @@ from aikid.engine.expiring import Terms
 from aikid.loops.pruner import Pruner
 from aikid.loops.remover import Remover
 from aikid.store.deleting import BATCH, FAMILY
+from aikid.store.retention import LOOKED
 from tests.clocks import HOUR, set_database_clock
 from tests.integration.daemon.deleting import traces
 from tests.integration.daemon.engine import STORED_BESIDE, WORKFLOW, Engine, completed, new_run, unit
@@ -253,3 +254,43 @@ async def test_of_a_large_family_the_parent_goes_at_once_and_its_starts_a_thousa
     assert sum(deleted) == 3_000 + 1
     assert max(deleted) <= 1_000
     assert await traces(engine, run_id) == set()
+
+
+async def test_it_rests_many_times_as_long_while_others_ask_for_much(engine: Engine) -> None:
+    await engine.execute(MANY, WORKFLOW, 3 * BATCH)
+    await engine.execute(STORED_BESIDE)
+    await pass_time(engine, 2)
+    remover = Remover(engine.pool, Terms(read("1h")))
+    loop = asyncio.get_running_loop()
+
+    async def step() -> tuple[float, float]:
+        """Return how long a step takes, and how long it rests after it."""
+        remover.alarm.forget()
+        began = loop.time()
+        await remover.run_once()
+        ended = loop.time()
+        return ended - began, remover.alarm._at - ended
+
+    took, quiet = await step()
+    while await left(engine) == 3 * BATCH:
+        took, quiet = await step()
+    assert quiet <= took
+    for _ in range(500):
+        await engine.pool.run(lambda c: c.execute("SELECT", prepare=True))
+    took, busy = await step()
+    assert busy > min(5 * took, 4.5)
+
+
+async def test_it_walks_by_what_stays_at_a_leisurely_pace(engine: Engine) -> None:
+    await engine.execute(MANY, WORKFLOW, LOOKED + 1)
+    await engine.execute(STORED_BESIDE)
+    holder = await engine.queued_run()
+    await engine.execute("UPDATE aiki.runs SET parent_id = %s, parent_generation = 0 WHERE id <> %s", holder, holder)
+    await pass_time(engine, 2)
+    remover = Remover(engine.pool, Terms(read("1h")))
+    for _ in range(2):  # the routes, then the first of these runs
+        remover.alarm.forget()
+        assert await remover.run_once() == 0
+        assert remover.alarm._at - asyncio.get_running_loop().time() > 0.3
+    assert not remover.is_over
+    assert await left(engine) == LOOKED + 2
