@@ -12,7 +12,8 @@ import pytest
 from aiki.core.states import MOVED, Move, State
 from aiki.rules import rerouting
 from aiki.rules.standing import PAUSE, Standing
-from aiki.wire.messages import ClaimReply, End, Moved, MoveReply, MoveRuns, Resume, Route
+from aiki.wire.codec import encode
+from aiki.wire.messages import ClaimReply, End, ImportedFrom, Moved, MoveReply, MoveRuns, Resume, Route
 from aikid.engine import control
 from aikid.engine import rerouting as engine_of
 from aikid.engine.changes import Done
@@ -122,7 +123,8 @@ async def test_a_version_that_nobody_has_served_is_refused_but_by_force(engine: 
 async def test_an_imported_run_stays_what_it_is(engine: Engine) -> None:
     await engine.session(routes=BOTH)
     run_id = await blocked_run(engine)
-    await engine.execute("UPDATE aiki.runs SET imported = 'x' WHERE id = %s", run_id)
+    origin = encode(ImportedFrom("elsewhere", State.BLOCKED, 1))
+    await engine.execute("UPDATE aiki.runs SET imported = %s WHERE id = %s", origin, run_id)
     assert await move(engine, run_id) == [Moved("imported", State.BLOCKED)]
     assert await version_of(engine, run_id) == VERSION
 
