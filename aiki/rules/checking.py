@@ -25,6 +25,7 @@ from aiki.wire.messages import (
     Cancel,
     Claim,
     CloseSession,
+    Delete,
     End,
     Enqueue,
     Entry,
@@ -142,7 +143,7 @@ def check_request(request: Request[Any]) -> None:
             _check_open(request)
         case RenewSession() | CloseSession():
             _check_id(request.id, what="session")
-        case Pause() | Resume() | Wake() | Cancel() | Retry() | MoveRuns():
+        case Pause() | Resume() | Wake() | Cancel() | Retry() | MoveRuns() | Delete():
             _check_order(request)
         case _:
             _check_read(request)

@@ -225,6 +225,8 @@ SHAPES: dict[str, Shapes] = {
     "move": lambda large: [{"ids": large.ids, "version": "2.0", "force": True, "claims": [1] * len(large.ids)}],
     "wake": lambda large: [{"ids": large.ids, "id": new_id()}],
     "resume": lambda large: [{"ids": large.ids, "actor": "x" * 256}, {"ids": large.ids[:1] * BATCH_RUNS}],
+    "delete": lambda large: [{"ids": large.ids[:RETRIED_RUNS], "actor": "x" * 256, "preview": True}] * 2,
+    "storage": lambda _: [{"most": 1_000}] * 2,
     "retry": lambda large: [{"ids": large.ids[:RETRIED_RUNS], "actor": "x" * 256}] * 2,
     "schedule_put": lambda _: [
         {"schedule": schedule("a", EACH_SECOND, options={"labels": LABELS})},

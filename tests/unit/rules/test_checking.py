@@ -95,6 +95,8 @@ BAD: list[Request[Any]] = [
     RenewSession("1", []),
     CloseSession(ID[:-1]),
     Pause(["1"]),
+    Delete(["1"], preview=True),
+    Delete([ID], "\0"),
     Resume([ID, "1"]),
     Wake([ID], id="1"),
     MoveRuns([ID], "1 0"),
