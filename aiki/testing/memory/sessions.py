@@ -56,7 +56,7 @@ def _end(store: Store, session_id: str, *, is_left: bool) -> None:
     session = store.sessions.get(session_id)
     if session is None or not session.is_alive:
         return
-    session.is_alive = False
+    session.is_alive, session.ended_at = False, store.now()
     reason = _LEFT if is_left else _LOST.format(session.worker)
     for run in [*session.runs.values()]:
         _take_back(store, run, reason, is_left=is_left)

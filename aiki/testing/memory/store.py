@@ -42,6 +42,7 @@ class Session:
     routes: set[RouteKey] = field(default_factory=set)
     codes: dict[RouteKey, Code] = field(default_factory=dict)
     is_alive: bool = True
+    ended_at: int | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     """Those that it holds."""
 

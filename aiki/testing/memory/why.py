@@ -93,8 +93,9 @@ def _service(store: Store, run: Run) -> Service:
     serving = [one for one in live if run.route in one.routes]
     versions = {version for one in live for workflow, version in one.routes if workflow == run.workflow}
     held = sum(len(one.runs) for one in serving)
+    ended = [one.ended_at for one in store.sessions.values() if one.ended_at is not None and run.route in one.routes]
     is_known = store.routes.get(run.route) is not None
-    return Service(len(serving), held, sorted(versions), is_known=is_known)
+    return Service(len(serving), held, sorted(versions), max(ended, default=None), is_known=is_known)
 
 
 def _queue(store: Store, run: Run) -> Queue:
