@@ -17,6 +17,7 @@ from aiki.core.states import TERMINAL, State
 from aiki.wire.codec import encode
 from aiki.wire.messages import (
     NONE,
+    ApplyRetention,
     ApplySchedules,
     BackfillSchedule,
     Cancel,
@@ -46,6 +47,7 @@ from aiki.wire.messages import (
     Page,
     Pause,
     PutSchedule,
+    ReadRetention,
     Record,
     RenewSession,
     Resume,
@@ -280,6 +282,8 @@ DOORS: dict[str, Any] = {
     "move": lambda run_id, _: (MoveRuns([run_id], "2.0", force=True), "imported|too_late"),
     "why": lambda run_id, _: (Why([run_id]), None),
     "storage": lambda *_: (Storage(), None),
+    "retention": lambda *_: (ReadRetention(), None),
+    "retention_apply": lambda *_: (ApplyRetention("shop", []), None),
     "send": lambda run_id, _: (Send([event(run_id)]), "imported"),
     "record": lambda run_id, held: (Record([held]), "done"),
     "claim": lambda run_id, held: (Claim(held.session, "c2", [("flow", "1.0")], 9), None),
