@@ -172,7 +172,7 @@ def _check_open(request: OpenSession) -> None:
         raise UsageError(f"a lease must be {low:g} to {high:g} seconds, not {request.ttl:g}")
 
 
-def _check_order(request: Pause | Resume | Wake | Cancel | Retry | MoveRuns) -> None:
+def _check_order(request: Pause | Resume | Wake | Cancel | Retry | MoveRuns | Delete) -> None:
     if isinstance(request, Wake):
         _check_id(request.id, what="order")
         if _is_ours(request.id):
