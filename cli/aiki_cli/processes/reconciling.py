@@ -38,7 +38,7 @@ async def reconcile(manifest: Manifest | None, client: Client, registry: Registr
 def _tell(manifest: Manifest, plan: Plan) -> None:
     if plan.is_done:
         for line in plans.lines(plan):
-            _log.info("schedules: %s", line)
+            _log.info("applied: %s", line)
     elif plan.pending:
         kinds = sorted({"schedules" if change.kind == "schedule" else "retention" for change in plan.pending})
         what = f"project {plan.project!r} has other {' and '.join(kinds)} than {manifest.file}"

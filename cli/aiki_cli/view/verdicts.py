@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 _FOUND: Final = ("diverges", "would go on differently", "unknown", "compatible")
 """The worst first."""
 _GROUPS: Final = 30
-_SAID: Final = {
-    "diverges": "diverge",
-    "would go on differently": "would go on differently",
-    "unknown": "unknown",
-    "compatible": "compatible",
-}
+_SAID: Final = {"diverges": "diverge"}
+"""What is said of several, where it is not what is said of one."""
 
 
 class Tally:
@@ -48,7 +44,7 @@ class Tally:
         runs = sum(self._counts.values())
         if not runs:
             return "no run was found to replay"
-        counted = ", ".join(f"{self._counts[found]:,} {_SAID[found]}" for found in _FOUND if self._counts[found])
+        counted = ", ".join(_counted(found, self._counts[found]) for found in _FOUND if self._counts[found])
         return f"{_number(runs, 'run')}, {_number(self._entries, 'entry', 'entries')}: {counted}"
 
     async def rows(self, found: AsyncIterator[Verdict]) -> Rows:
@@ -61,6 +57,10 @@ class Tally:
             document=lambda values: {"runs": len(values), "entries": self._entries, **counts, "verdicts": values},
             end=self.end(),
         )
+
+
+def _counted(found: str, count: int) -> str:
+    return f"{count:,} {found if count == 1 else _SAID.get(found, found)}"
 
 
 def line(verdict: Verdict) -> Line:

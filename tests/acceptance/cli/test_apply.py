@@ -183,8 +183,8 @@ def test_a_worker_tells_in_one_line_that_schedules_differ_and_changes_nothing(ap
 def test_a_worker_that_applies_tells_each_change_and_why_it_cannot(apply, start, namespace) -> None:
     apply(HOURLY, NIGHTLY, then="apply --dry-run")
     worker = start("worker", "start", "--apply", env={"AIKI_NAMESPACE": namespace})
-    worker.wait_for_log("schedules: + created  nightly")
-    assert "schedules: + created  hourly" in worker.logged()
+    worker.wait_for_log("applied: + created  nightly")
+    assert "applied: + created  hourly" in worker.logged()
     assert worker.terminate() == 0
     apply("hourly: {workflow: hello, every: 1h, payload: {times: many}}", then="apply --dry-run")
     worker = start("worker", "start", "--apply", env={"AIKI_NAMESPACE": namespace})

@@ -89,9 +89,9 @@ def test_the_example_has_a_result_schedules_follow_their_manifest_and_ctrl_c_end
         check=True,
     )
     assert len(listed.stdout.splitlines()) == 3, "the data survives"
-    second.wait_for_log("schedules: + created  hourly")
+    second.wait_for_log("applied: + created  hourly")
     declare(folder, every="2h")
-    second.wait_for_log("schedules: ~ updated  hourly  (every)")
+    second.wait_for_log("applied: ~ updated  hourly  (every)")
     everyone = descendants(second.pid)
     second.kill9()
     wait_until_sync(lambda: not any(is_alive(pid) for pid in everyone), 30, what="the end of all that it started")

@@ -27,7 +27,7 @@ def test_each_change_is_a_line_and_what_stays_is_counted():
         "1 schedule is as declared",
     ]
     assert page(*CHANGES[:2], is_done=True) == ["+ created  a", "~ updated  b  (cron, payload)"]
-    assert page() == ["no schedule is declared, and there is none"]
+    assert page() == ["nothing is declared, and there is nothing"]
 
 
 def test_what_would_be_done_is_counted_in_a_sentence():
