@@ -22,12 +22,14 @@ from aiki.definitions.handle import Handle
 if TYPE_CHECKING:
     from aiki.client.applying import Plan
     from aiki.client.blocking_schedules import BlockingSchedules
+    from aiki.client.counts import NamespaceSummary
     from aiki.client.deleting import DeletedRun
+    from aiki.client.history import HistoryEntry
     from aiki.client.importing import ImportOutcome
     from aiki.client.matching import RunCount, RunFilter
     from aiki.client.named import NamedCall
     from aiki.client.retention import RetentionPolicy
-    from aiki.client.runs import HistoryEntry, NamespaceSummary, RunPage, Runs
+    from aiki.client.runs import RunPage, Runs
     from aiki.client.sending import SendOutcome
     from aiki.client.storage import StorageUse
     from aiki.client.workflows import RegisteredWorkflows, WorkflowInfo

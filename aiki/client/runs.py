@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec.structs import replace
 
-from aiki.client import control, explaining, matching, named_events, rerouting, retrying, waits
-from aiki.client.children import ChildNote, Children
+from aiki.client import control, counts, explaining, matching, named_events, rerouting, retrying, waits
+from aiki.client.children import Children
 from aiki.client.control import Order
+from aiki.client.counts import NamespaceSummary
+from aiki.client.history import HistoryEntry, to_entry
 from aiki.client.matching import RunCount, RunFilter
 from aiki.client.named import RouteBook
 from aiki.client.rerouting import Reroute
@@ -19,9 +21,7 @@ from aiki.client.retrying import Successor
 from aiki.client.sending import Parcel, Sending, SendOutcome
 from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
-from aiki.core import keys
 from aiki.core.errors import AikiError, NotFound, UsageError
-from aiki.core.moments import to_datetime
 from aiki.core.states import State
 from aiki.definitions import status, stored
 from aiki.definitions.call import Call
@@ -30,7 +30,7 @@ from aiki.definitions.status import RunStatus
 from aiki.definitions.why import Why
 from aiki.inside.event import Event
 from aiki.wire import messages
-from aiki.wire.messages import Find, History, HistoryItem, Input, Resume, Summary, Wake
+from aiki.wire.messages import Find, History, Input, Resume, Wake
 
 if TYPE_CHECKING:
     from aiki.client.deleting import DeletedRun
@@ -47,100 +47,6 @@ class RunPage:
 
     runs: list[RunStatus]
     cursor: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One line of a run's story: a change of state, a recorded outcome (`entry`), a try that failed (`attempt`).
-
-    In the end come the events that it has not taken (`event`).
-    """
-
-    at: datetime
-    move: str
-    """What happened to the run, such as `claim`; `entry`, `attempt` or `event` of a line that is one."""
-    state: State | None = None
-    reason: str | None = None
-    actor: str | None = None
-    key: str | None = None
-    ok: bool | None = None
-    value: Any = None
-    attempt: int | None = None
-    """Of a try: its number, from 1."""
-    due_at: datetime | None = None
-    """Of a try: when the next one is due."""
-    children: tuple[ChildNote, ...] = ()
-    """Whom it tells of: who was started, or found by a key, or told to end, or has ended."""
-    generation: int = 0
-    """In which life of the run it happened; `continue` is the last line of one."""
-    started_at: datetime | None = None
-    """Of an outcome or a try: when it began, or was asked for if it is no task's."""
-    worker: str | None = None
-    """Of an outcome or a try: the worker's name."""
-    arguments: Any = None
-    """Of an outcome or a try: what was called with, without defaults; a text that ends with `…` is its beginning."""
-
-    @property
-    def took(self) -> timedelta | None:
-        """How long what the line is about took, if that is known."""
-        return None if self.started_at is None else max(timedelta(), self.at - self.started_at)
-
-    @property
-    def task(self) -> str | None:
-        """The name of the task that the line is about."""
-        return None if self.key is None else keys.task_of(self.key)
-
-    @property
-    def event(self) -> str | None:
-        """The name of the event that the line is about; of a wait for several their names, with `|` between them."""
-        return None if self.key is None or keys.kind_of(self.key) != keys.EVENT else keys.name_of(self.key)
-
-    @property
-    def timer(self) -> timedelta | datetime | None:
-        """The length of the timer that the line is about, or its date if it was made for one."""
-        match None if self.key is None else keys.timer_of(self.key):
-            case ("for", microseconds):
-                return timedelta(microseconds=microseconds)
-            case ("until", microseconds):
-                return to_datetime(microseconds)
-        return None
-
-    @property
-    def retry(self) -> tuple[int, str] | None:
-        """Which attempt of the workflow begins with the line, and what was called first in it, if that is known."""
-        if self.key is None or keys.kind_of(self.key) != keys.RETRY or not isinstance(self.value, dict):
-            return None
-        attempt, key = self.value.get("attempt"), self.value.get("key", "")
-        return (attempt, keys.name_of(key)) if isinstance(attempt, int) and isinstance(key, str) else None
-
-    @property
-    def labels(self) -> Mapping[str, str | None] | None:
-        """What labels the body has set, if the line is about that; None for one that it has taken away."""
-        if self.key is None or keys.kind_of(self.key) != keys.LABELS or not isinstance(self.value, dict):
-            return None
-        return {name: pair[1] for name, pair in self.value.items() if isinstance(pair, list) and len(pair) == 2}
-
-
-@dataclass(frozen=True, slots=True)
-class RouteCount:
-    """How many runs of a workflow's version are in a state.
-
-    Runs that have ended are counted to 10,000; if there are more, the count is `capped`.
-    """
-
-    workflow: str
-    version: str
-    state: State
-    runs: int
-    capped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NamespaceSummary:
-    """The namespace at a glance."""
-
-    counts: list[RouteCount]
-    workers: int
 
 
 class Runs:
@@ -237,7 +143,7 @@ class Runs:
         while True:
             reply = await self._wire.call(History(run_id, cursor))
             for item in reply.items:
-                yield _entry(item, children)
+                yield to_entry(item, children)
             if reply.cursor is None:
                 return
             cursor = reply.cursor
@@ -520,33 +426,4 @@ class Runs:
 
     async def summary(self) -> NamespaceSummary:
         """Return how many runs are in which state, by workflow and version, and how many workers are alive."""
-        counts: dict[tuple[str, str, State], RouteCount] = {}
-        cursor: str | None = None
-        while True:
-            reply = await self._wire.call(Summary(cursor))
-            for row in reply.rows:
-                counts[row.workflow, row.version, row.state] = RouteCount(
-                    row.workflow, row.version, row.state, row.runs, row.capped
-                )
-            if (cursor := reply.cursor) is None:
-                return NamespaceSummary([count for _, count in sorted(counts.items())], reply.workers)
-
-
-def _entry(item: HistoryItem, children: Children) -> HistoryEntry:
-    return HistoryEntry(
-        at=to_datetime(item.at),
-        move=item.move,
-        state=item.state,
-        reason=item.reason,
-        actor=item.actor,
-        key=item.key,
-        ok=item.ok,
-        value=stored.read(item.value),
-        attempt=item.attempt,
-        generation=item.generation,
-        due_at=None if item.due_at is None else to_datetime(item.due_at),
-        children=children.note(item),
-        started_at=None if item.started_at is None else to_datetime(item.started_at),
-        worker=item.worker,
-        arguments=stored.read(item.arguments),
-    )
+        return await counts.summary(self._wire)

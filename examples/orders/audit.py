@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aiki import Client, RunStatus, State
-from aiki.client.runs import HistoryEntry
+from aiki.client.history import HistoryEntry
 
 TASKS = frozenset({"reserve", "charge", "write_invoice"})
 READ_AT_ONCE = 30

@@ -14,7 +14,7 @@ from difflib import unified_diff
 from typing import Any, Final
 
 from aiki import Client, RunStatus
-from aiki.client.runs import HistoryEntry
+from aiki.client.history import HistoryEntry
 from aiki.core.states import ENQUEUED, TOLD, Move
 
 _RESTS: Final = (Move.WAIT, Move.SLEEP, Move.RETRY)

@@ -12,8 +12,9 @@ from aiki.client.blocking import BlockingClient
 from aiki.client.blocking_handle import BlockingHandle
 from aiki.client.blocking_schedules import BlockingSchedule
 from aiki.client.client import Client
+from aiki.client.history import HistoryEntry
 from aiki.client.named import NamedCall
-from aiki.client.runs import HistoryEntry, RunPage
+from aiki.client.runs import RunPage
 from aiki.client.schedule import Schedule
 from aiki.client.schedule_info import ScheduleInfo, SlotInfo
 from aiki.client.sending import SendOutcome

@@ -18,7 +18,8 @@ from aiki_cli.words.times import ago
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
-    from aiki.client.runs import HistoryEntry, RunPage
+    from aiki.client.history import HistoryEntry
+    from aiki.client.runs import RunPage
     from aiki_cli.view.found import Found, Rows
 
 PAGE_RUNS = 500

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from aiki.client.children import ChildNote
-    from aiki.client.runs import HistoryEntry
+    from aiki.client.history import HistoryEntry
 
 TSV_COLUMNS: Final = "at move state key ok reason actor value started_at worker arguments"
 _MOVES: Final = {

@@ -9,7 +9,7 @@ from aiki_cli.view.found import Line, Rows
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from aiki.client.runs import NamespaceSummary, RouteCount
+    from aiki.client.counts import NamespaceSummary, RouteCount
 
 _ORDER: Final = (
     "running",

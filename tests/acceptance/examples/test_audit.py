@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aiki import State
-from aiki.client.runs import HistoryEntry
+from aiki.client.history import HistoryEntry
 from examples.orders.audit import TASKS, Outage, Report, Story, audit
 from examples.orders.shop import Shop
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from aiki import State
 from aiki.client.children import ChildNote
-from aiki.client.runs import HistoryEntry
+from aiki.client.history import HistoryEntry
 from aiki_cli.view.story import table, to_object
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

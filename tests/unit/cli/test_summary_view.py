@@ -8,7 +8,7 @@ import json
 import pytest
 
 from aiki import State
-from aiki.client.runs import NamespaceSummary, RouteCount
+from aiki.client.counts import NamespaceSummary, RouteCount
 from aiki_cli.view import summary
 from aiki_cli.view.output import Mode, Output
 from aiki_cli.view.showing import show

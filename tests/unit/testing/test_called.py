@@ -15,7 +15,7 @@ import pytest
 from msgspec import Raw
 
 from aiki import Event, Retry, TaskFailed, WorkflowRun, task, workflow
-from aiki.client.runs import HistoryEntry
+from aiki.client.history import HistoryEntry
 from aiki.core.errors import UsageError
 from aiki.definitions.arguments import RecordArguments
 from aiki.execution.called import Called, preview
