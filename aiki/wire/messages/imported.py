@@ -27,3 +27,5 @@ class ImportedFrom(Struct, omit_defaults=True):
     """What was said of it there."""
     is_partial: bool = False
     """Its import was not completed: a repeat does that."""
+    origin: Text | None = None
+    """The first run of its origin there, if that was not itself: here it is of none but its own."""

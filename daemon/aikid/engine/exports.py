@@ -91,6 +91,7 @@ def _exported(row: ExportedRow) -> Exported:
     if row.imported is not None:
         one.imported = decoder(ImportedFrom).decode(row.imported)
         one.state, one.why = one.imported.state, one.imported.why
+        one.run.origin_id = one.imported.origin or row.origin_id
     return one
 
 

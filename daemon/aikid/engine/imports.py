@@ -68,7 +68,10 @@ async def _store(connection: Connection, namespace: str, request: Import) -> Imp
 def _origin(request: Import, now: int) -> ImportedFrom:
     run = request.run
     assert run is not None, "the first part brings it"
-    return ImportedFrom(request.namespace, run.state, request.exported_at, now, request.actor, run.why, is_partial=True)
+    origin = None if run.origin_id == run.id else run.origin_id
+    return ImportedFrom(
+        request.namespace, run.state, request.exported_at, now, request.actor, run.why, is_partial=True, origin=origin
+    )
 
 
 def _check(request: Import, room: int) -> None:

@@ -1,7 +1,7 @@
 """Store runs that were exported: rows that look like a run's, and that nothing moves.
 
 No key, deadline, errand or child's row goes with one, nobody holds it, and it has no date: so no statement that looks
-for work finds it. The statements by which a person's order, an event or a retry changes runs pass over it.
+for work finds it. Its origin is the run itself, whatever it was a retry of: what is done to it reaches no run beside it. The statements by which a person's order, an event or a retry changes runs pass over it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ FROM aiki.runs r, unnest(%(keys)b, %(attempts)b, %(ats)b, %(next)b, %(errors)b, 
   %(said)b) AS a(key, attempt, at_us, next_us, error, epoch, length, details, said_us)
 WHERE r.id = %(id)s ON CONFLICT DO NOTHING
 """
-# The origin is the run itself: by no id of a send is what is imported known to a run of its origin here.
 _ARRIVALS: Final = """
 INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, send_id, value, taken_generation, taken_seq)
 SELECT %(id)s, i.number, %(id)s, i.at_us, i.kind, i.name, i.send_id::uuid, i.value,
@@ -123,7 +122,7 @@ async def begin(connection: Connection, namespace: str, run: ImportedRun, import
         _BEGIN,
         {
             "id": run.id,
-            "origin_id": run.origin_id,
+            "origin_id": run.id,
             "namespace": namespace,
             "workflow": run.workflow,
             "version": run.version,

@@ -105,6 +105,7 @@ def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
     why, tasks, worker, origin_id, attempt, deadline, unread, waits, cancel, parent_id, depth, children = row[12:24]
     retried_by, generation, fired, imported = row[24:28]
     output, error, output_bytes = [*row[28:], None, None, None][:3]
+    came_from = None if imported is None else decoder(ImportedFrom).decode(imported)
     return RunStatus(
         id=id,
         workflow=workflow,
@@ -122,7 +123,7 @@ def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
         why=why,
         tasks=tasks,
         worker=worker,
-        origin_id=origin_id,
+        origin_id=origin_id if came_from is None else came_from.origin,
         output=NONE if output is None else Raw(output),
         error=NONE if error is None else Raw(error),
         output_bytes=output_bytes,
@@ -137,7 +138,7 @@ def to_status(row: Sequence[Any], *, details: bytes | None = None) -> RunStatus:
         retried_by=retried_by,
         generation=generation,
         fired=None if fired is None else decoder(Fired).decode(fired),
-        imported=None if imported is None else decoder(ImportedFrom).decode(imported),
+        imported=came_from,
     )
 
 

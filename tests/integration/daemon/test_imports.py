@@ -67,6 +67,7 @@ from aiki.wire.messages import (
 from aikid.app import App
 from aikid.engine import arrivals, exports, imports
 from aikid.ops import OPS
+from aikid.store import deleting
 from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.engine import (
     Engine,
@@ -372,6 +373,24 @@ async def test_whoever_has_imported_a_run_may_delete_it(app: App, bus: Connectio
         assert [one["result"] for one in json.loads(reply)["ok"]["outcomes"]] == ["done"]
         assert not any(await rows(engine, part.id))
     assert await take(engine, waiting) == ["stored"], "and it may be imported anew"
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.WAITING])
+async def test_it_is_of_no_origin_that_is_here(database: str, engine: Engine, state: State) -> None:
+    """Its file says what it was a retry of: by that it would take along, or send to, what is another namespace's."""
+    async with running_engine(database, "neighbour") as neighbour:
+        await neighbour.queued_run()
+        theirs = (await neighbour.claim_one()).fence
+        assert await neighbour.results(unit(theirs, end=completed())) == ["done"]
+    part = brought(state, origin_id=theirs.run_id)
+    await take(engine, part)
+    assert (await engine.status(part.id)).origin_id == theirs.run_id
+    (one,) = (await exports.export(engine.pool, engine.namespace, Export([part.id]), room=engine.room)).runs
+    assert one.run.origin_id == theirs.run_id
+    before = await rows(engine, theirs.run_id)
+    deleted = await engine.pool.run(lambda c: deleting.delete_runs(c, [part.id], key_seconds=0))
+    assert deleted.gone == [part.id]
+    assert await rows(engine, theirs.run_id) == before
 
 
 async def test_it_holds_no_key(engine: Engine) -> None:
