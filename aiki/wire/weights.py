@@ -115,7 +115,9 @@ def of_status(run: RunStatus) -> int:
     if run.cancel is not None:
         weight += _ENTRY_BYTES + of_text(run.cancel.why) + of_text(run.cancel.actor)
     if run.imported is not None:
-        weight += _ITEM_BYTES + sum(map(of_text, (run.imported.namespace, run.imported.actor, run.imported.why, run.imported.origin)))
+        weight += _ITEM_BYTES + sum(
+            map(of_text, (run.imported.namespace, run.imported.actor, run.imported.why, run.imported.origin))
+        )
     if run.fired is not None:
         weight += _ENTRY_BYTES + of_text(run.fired.schedule)
     return weight

@@ -1,7 +1,8 @@
 """Store runs that were exported: rows that look like a run's, and that nothing moves.
 
 No key, deadline, errand or child's row goes with one, nobody holds it, and it has no date: so no statement that looks
-for work finds it. Its origin is the run itself, whatever it was a retry of: what is done to it reaches no run beside it. The statements by which a person's order, an event or a retry changes runs pass over it.
+for work finds it. The statements by which a person's order, an event or a retry changes runs pass over it. Its origin
+is the run itself, whatever it was a retry of: so what is done to it reaches no other run.
 """
 
 from __future__ import annotations
