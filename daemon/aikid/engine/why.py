@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from msgspec.structs import replace as replace_in
@@ -30,7 +30,7 @@ Look: TypeAlias = Callable[[str, str, str], Awaitable[Looked | None]]
 _TRIES: Final = 3
 """To read a run in one state, while it moves."""
 _LOOK_SECONDS: Final = 1.0
-"""For how long one request has workers asked: each that does not answer costs 300 ms."""
+"""For how long one request has workers asked, also of the runs that others wait for: each may take 300 ms to answer."""
 _SAID: Final = 20
 _TEXT_CHARS: Final = 1_000
 """Of a text in a reply that would not fit."""
@@ -38,14 +38,12 @@ _TEXT_CHARS: Final = 1_000
 
 async def answer(pool: Pool, namespace: str, request: Why, *, room: int, look: Look | None = None) -> WhyReply:
     """Return why the runs that exist do not move, as many as fit `room`. Raises Unavailable."""
-    asked = look if request.look else None
     ids = [*dict.fromkeys(request.ids)]
     reply = WhyReply(await pool.run(sessions.now), [])
     left = reply_room(room)
-    until = asyncio.get_running_loop().time() + _LOOK_SECONDS
+    asked = _Asking(look if request.look else None, asyncio.get_running_loop().time() + _LOOK_SECONDS)
     for place, run_id in enumerate(ids):
-        is_late = asyncio.get_running_loop().time() > until
-        explained = await _explained(pool, namespace, run_id, None if is_late else asked)
+        explained = await _explained(pool, namespace, run_id, asked)
         if explained is None:
             continue
         size = len(encode(explained))
@@ -59,14 +57,26 @@ async def answer(pool: Pool, namespace: str, request: Why, *, room: int, look: L
     return reply
 
 
-async def _explained(pool: Pool, namespace: str, run_id: str, look: Look | None) -> Explained | None:
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """How workers are asked, and until when."""
+
+    look: Look | None
+    until: float
+
+    def now(self) -> Look | None:
+        """Return how; None if nobody is to be asked any more."""
+        return self.look if asyncio.get_running_loop().time() < self.until else None
+
+
+async def _explained(pool: Pool, namespace: str, run_id: str, asked: _Asking) -> Explained | None:
     """Return why a run does not move; None if there is none. Who waits for another is followed to the last."""
-    if (facts := await _facts(pool, namespace, run_id, look)) is None:
+    if (facts := await _facts(pool, namespace, run_id, asked.now())) is None:
         return None
     run, found = facts.run, rules.reasons(facts)
     path, leaf = [run_id], found
     while (other := rules.next_run(leaf)) is not None and other not in path and len(path) < DEPTH:
-        if (facts := await _facts(pool, namespace, other, look)) is None:
+        if (facts := await _facts(pool, namespace, other, asked.now())) is None:
             break
         path.append(other)
         leaf = rules.reasons(facts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from aiki.core.reasons import Kind
 from aiki.core.states import Move
-from aiki.wire.messages import End, Explained, OrderSchedules, RunOptions, Why
+from aiki.wire.messages import End, Explained, Looked, OrderSchedules, RunOptions, Why
 from aikid.engine import schedules, why
 from tests.integration.daemon.engine import Engine, parked, unit
 from tests.integration.daemon.family import CHILD, done, over, parent_of, start, starting
@@ -134,3 +136,24 @@ async def test_the_schedule_of_a_run_is_paused_and_others_wait_behind_it(engine:
     paused, behind = (await explained(engine, run_id)).reasons[1:]
     assert (paused.kind, paused.names, paused.note) == (Kind.SCHEDULE_PAUSED, ["nightly"], "a bad day")
     assert behind.kind == Kind.SLOTS_BEHIND
+
+
+async def test_workers_that_are_slow_to_answer_hold_up_no_answer_however_many_wait_for_each_other(
+    engine: Engine,
+) -> None:
+    """Whoever works for a namespace may answer at the last moment, and say of each run that it waits for a child."""
+    run = await parent_of(engine, start())
+    root = run.fence.run_id
+    for _ in range(8):
+        child = await engine.claim_one()
+        assert await engine.results(starting(child, start())) == ["done"]
+    asked: list[str] = []
+
+    async def look(namespace: str, session: str, run_id: str) -> Looked:
+        asked.append(run_id)
+        await asyncio.sleep(0.25)
+        return Looked(1, calls=["all:0"], waiting=1)
+
+    reply = await why.answer(engine.pool, engine.namespace, Why([root]), room=engine.room, look=look)
+    assert 0 < len(asked) <= 4
+    assert reply.runs[0].reasons[0].kind == Kind.CHILD
