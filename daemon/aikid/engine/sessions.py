@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
-from aiki.core.errors import UsageError
+from aiki.core.errors import Unavailable, UsageError
 from aiki.rules.checking import check_routes
 from aiki.rules.codes import Registered, RouteKey
 from aiki.wire.limits import TOLD_RUNS
-from aiki.wire.messages import CloseSession, OpenSession, RenewSession, Route, SessionReply
+from aiki.wire.messages import CloseSession, CodeChange, OpenSession, RenewSession, Route, SessionReply
 from aiki.wire.subjects import is_token
 from aiki.wire.weights import FENCE_BYTES, ID_BYTES, NEWS_BYTES
 from aikid.engine import codes
@@ -20,6 +21,8 @@ from aikid.store import sessions as store
 from aikid.store.pool import Connection, Pool
 from aikid.store.rescue import Lost, Rescued
 from aikid.store.sessions import Held, Lease
+
+log = logging.getLogger("aikid")
 
 
 async def open_session(pool: Pool, routes: Routes, namespace: str, request: OpenSession, *, room: int) -> SessionReply:
@@ -37,8 +40,18 @@ async def open_session(pool: Pool, routes: Routes, namespace: str, request: Open
             return lease, await codes.register(connection, namespace, request, known) if lease.alive else {}
 
     lease, changed = await pool.run(work)
-    changes = await codes.changes(pool, namespace, changed, room=room)
-    return SessionReply(lease.alive, lease.now, lease.ttl, changed=changes)
+    return SessionReply(lease.alive, lease.now, lease.ttl, changed=await _changes(pool, namespace, changed, room=room))
+
+
+async def _changes(
+    pool: Pool, namespace: str, changed: Mapping[RouteKey, Registered], *, room: int
+) -> list[CodeChange]:
+    """Return what is said of routes that have other code; nothing if that cannot be counted: the session is open."""
+    try:
+        return await codes.changes(pool, namespace, changed, room=room)
+    except Unavailable as error:
+        log.warning("a worker is not told of the runs that other code of its workflows has begun: %s", error)
+        return []
 
 
 def _folded(routes: Sequence[Route]) -> dict[tuple[str, str], Route]:

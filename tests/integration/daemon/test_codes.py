@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from unittest.mock import patch
 
 import pytest
 
 from aiki.core.states import Move
+from aiki.rules.codes import RouteKey
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import CodeChange, End, Fence, OpenSession, Route, SessionReply
 from aikid.engine import sessions
+from aikid.store import codes
+from aikid.store.pool import Connection
 from tests.integration.daemon.engine import VERSION, WORKFLOW, Engine, completed, locked, unit
 
 pytestmark = pytest.mark.anyio
@@ -168,3 +172,19 @@ async def test_code_that_did_not_fit_the_first_request_of_an_opening_counts_as_a
     # It has that code, so who brings it, too, changes nothing.
     assert await told(engine, OTHER, "c") == [(1, "b")]
     assert await told(engine, NEW, "d") == []
+
+
+async def test_a_session_opens_where_it_cannot_be_counted_what_other_code_has_begun(engine: Engine) -> None:
+    """A repeat of the request would fail as well, and a deploy with it."""
+    old, _ = await opened(engine, OLD, "first")
+    await begun_run(engine, old)
+
+    async def slow(connection: Connection, *_: object) -> dict[RouteKey, int]:
+        await connection.execute("SELECT pg_sleep(10)")
+        return {}
+
+    with patch.object(codes, "begun_before", slow):
+        session, changed = await opened(engine, NEW, "second")
+    assert changed == []
+    _, changed = await opened(engine, NEW, "second", session=session)
+    assert [change.runs for change in changed] == [1], "whoever asks again is told"
