@@ -1,4 +1,4 @@
-"""Own how a client asks why runs do not move: of few at a time, and of none where the daemon is older than that."""
+"""Own how a client asks why runs do not move: of few at a time, and of none where the daemon cannot say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from aiki.client.wire import Wire
-from aiki.core.errors import NotFound, Unsupported
+from aiki.core.errors import AikiError, NotFound
 from aiki.core.states import TERMINAL
 from aiki.definitions import why
 from aiki.definitions.why import Why
@@ -36,7 +36,7 @@ async def explained(wire: Wire, found: Mapping[str, RunStatus]) -> dict[str, Run
     try:
         # Of one its worker is asked, too: of many at once that would cost each of their workers a look.
         reply = await wire.call(messages.Why(going, look=len(going) == 1))
-    except Unsupported:
+    except AikiError:  # it was read, and stands as it is: what would be said of it besides must not take that away
         return dict(found)
     told = {(one.id, one.state, one.claims): why.sentence(one, reply.now) for one in reply.runs}
 
