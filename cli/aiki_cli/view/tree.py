@@ -76,7 +76,7 @@ def _tree(top: Member) -> Tree:
 def _text(label: str) -> Text:
     from rich.text import Text
 
-    return Text(one_line(label), no_wrap=is_terminal(sys.stdout), overflow="ellipsis")
+    return Text(one_line(label), no_wrap=True, overflow="ellipsis" if is_terminal(sys.stdout) else "ignore")
 
 
 def _label(member: Member, width: int, now: datetime) -> str:

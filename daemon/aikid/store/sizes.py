@@ -12,7 +12,7 @@ from aikid.store.pool import Pool
 from aikid.store.schema import SCHEMA
 from aikid.store.sql import MICROSECONDS, quoted
 
-PAGES: Final = 100
+PAGES: Final = 500
 """Pages of `runs` that are read for a sample."""
 LOOKED_INTO: Final = 300
 """Runs of the sample of which is read what they have in other tables."""

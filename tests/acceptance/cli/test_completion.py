@@ -63,7 +63,8 @@ def asked(tab):
 
 def test_tab_offers_commands_options_and_states(tab):
     assert tab("aiki", "st") == ["status"]
-    assert tab("aiki", "run", "") == ["list", "show", "history", "pause", "resume", "cancel", "wake", "retry", "delete"]
+    looking, orders = ["list", "show", "history", "export", "import"], ["pause", "resume", "cancel", "wake", "retry"]
+    assert tab("aiki", "run", "") == [*looking, *orders, "move", "delete"]
     assert tab("aiki", "run", "list", "--st") == ["--state"]
     assert tab("aiki", "run", "list", "--state", "b") == ["blocked"]
 

@@ -150,6 +150,13 @@ def answer_of_insight(op: str, request: dict[str, Any]) -> dict[str, Any] | None
             told = {"runs": 1, "other": EVIL, "state": "running"}
             results = ("live", "done", "held", "busy", "large")
             return {"outcomes": [{**told, "result": one} for one in results[: len(request["ids"])]]}
+        case "why":
+            kinds = ("blocked", "event", "child", "key", "task", "unserved", EVIL)
+            told = {"run": EVIL, "names": [EVIL], "worker": EVIL, "actor": EVIL, "message": EVIL, "task": EVIL}
+            explained = {"workflow": EVIL, "version": EVIL, "claims": 0, "path": [EVIL]}
+            reasons = [{**told, "kind": kind} for kind in kinds]
+            runs = [{**explained, "id": one, "state": "blocked", "reasons": reasons} for one in request["ids"]]
+            return {"now": NOW, "runs": runs}
         case "storage":
             size = {"workflow": EVIL, "runs": 1, "bytes": 1, "ended": 1, "free_runs": 1, "free_bytes": 1}
             table = {"name": EVIL, "rows": 1, "bytes": 1, "index_bytes": 1}
@@ -427,7 +434,7 @@ def test_json_is_the_exact_value_and_tsv_has_its_columns(tell):
     for row in tell("run", "list", "-o", "tsv").out.splitlines():
         assert len(row.split("\t")) == len(TSV_COLUMNS.split())
     for row in tell("run", "history", RUN_ID, "-o", "tsv").out.splitlines():
-        assert len(row.split("\t")) == 8
+        assert len(row.split("\t")) == 11
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
