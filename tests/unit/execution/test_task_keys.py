@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiki.core.errors import Conflict, TaskFailed
+from aiki.core.retry import Retry
 from aiki.core.states import Move, State
 from aiki.definitions.task import task
 from aiki.definitions.workflow import Workflow, workflow
@@ -342,6 +343,34 @@ def test_a_key_that_was_won_unheard_is_asked_for_again_by_the_next_claim() -> No
     worlds = lived(buys, buys, act=act, latency=(0.05,))
     assert {output(world) for world in worlds} == {'"o by 1"'}
     assert wants(worlds[0]) == [["own"], ["own"], ["done"]]
+
+
+def test_a_run_that_is_tried_again_later_holds_no_key_until_then() -> None:
+    """It rests as one does whose task is due again: that no try is to follow, its own word alone says."""
+    shared = charge.options(idempotency_key="k", idempotency_scope="namespace")
+
+    @task(retry=Retry.none())
+    async def fails_once() -> None:
+        await asyncio.sleep(0.5)
+        if len(tried) == 1:
+            raise ValueError("it fails")
+
+    @workflow(name="fails_beside", version="1", retry=Retry.fixed(2, "1h"))
+    async def fails_beside(run: WorkflowRun) -> str:
+        said, _ = await asyncio.gather(shared.run(run, "o"), fails_once.run(run))
+        return said
+
+    @workflow(name="another", version="1")
+    async def another(run: WorkflowRun) -> str:
+        return await shared.run(run, "o")
+
+    def is_over(worlds: list[World]) -> None:
+        assert [world.state for world in worlds] == [State.RETRYING, State.COMPLETED]
+
+    worlds = lived(fails_beside, another, act=at(10, is_over))
+    assert [output(world) for world in worlds] == ['"o by 2"'] * 2
+    assert wants(worlds[0]) == [["own"], ["free"], ["own"]]
+    assert [run for run, _ in tried] == ["1", "2"]
 
 
 def test_what_is_asked_for_behind_a_recorded_outcome_waits_for_the_whole_replay() -> None:
