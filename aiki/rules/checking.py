@@ -245,6 +245,8 @@ def check_routes(routes: Sequence[Route]) -> None:
     for route in routes:
         if not is_token(route.workflow) or not is_version(route.version):
             raise UsageError(f"route {route.workflow[:80]!r} {route.version[:80]!r} has a bad name or version")
+        if "\0" in route.fingerprint:
+            raise UsageError(f"the fingerprint of {route.workflow!r} {route.version!r} holds NUL")
         if not all(map(is_token, route.task_names)):
             raise UsageError(f"route {route.workflow!r} {route.version!r} has a bad task name")
         retention.check(route.retention)

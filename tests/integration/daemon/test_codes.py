@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
+from aiki.core.errors import UsageError
 from aiki.core.states import Move
 from aiki.rules.codes import RouteKey
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
@@ -188,3 +189,9 @@ async def test_a_session_opens_where_it_cannot_be_counted_what_other_code_has_be
     assert changed == []
     _, changed = await opened(engine, NEW, "second", session=session)
     assert [change.runs for change in changed] == [1], "whoever asks again is told"
+
+
+async def test_a_fingerprint_that_cannot_be_is_refused_before_anything_is_written(engine: Engine) -> None:
+    with pytest.raises(UsageError, match="holds NUL"):
+        await opened(engine, "3.11-\0", version="9.9")
+    assert not await engine.execute("SELECT FROM aiki.routes WHERE version = '9.9'")
