@@ -56,7 +56,7 @@ class ImportedArrival(Struct, array_like=True, omit_defaults=True):
 
     number: int
     at: int
-    kind: Literal["event", "op", "child", "cancel", "wake"]
+    kind: Literal["event", "op", "child", "cancel", "wake", "key"]
     name: Text = ""
     value: Raw = NULL
     id: Text = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from msgspec import Raw
@@ -19,6 +19,7 @@ from aiki.wire.messages import (
     NONE,
     ApplyRetention,
     ApplySchedules,
+    Arrival,
     BackfillSchedule,
     Cancel,
     ChildEnd,
@@ -391,6 +392,16 @@ async def test_it_is_of_no_origin_that_is_here(database: str, engine: Engine, st
     deleted = await engine.pool.run(lambda c: deleting.delete_runs(c, [part.id], key_seconds=0))
     assert deleted.gone == [part.id]
     assert await rows(engine, theirs.run_id) == before
+
+
+async def test_whatever_has_come_to_a_run_is_imported_with_it(app: App, bus: Connection, engine: Engine) -> None:
+    kinds = get_args(get_type_hints(Arrival)["kind"])
+    unread = [ImportedArrival(n, AT, kind, "task:charge@k", Raw(b"null")) for n, kind in enumerate(kinds, 3)]
+    part = brought(unread=[one for one in unread if one.kind != "child"])
+    (reply,) = await ask_together(app, bus, ("default", part))
+    assert json.loads(reply)["ok"]["result"] == "stored"
+    (one,) = (await exports.export(engine.pool, engine.namespace, Export([part.id]), room=engine.room)).runs
+    assert {came.kind for came in one.run.arrivals} == set(kinds) - {"child"}
 
 
 async def test_it_holds_no_key(engine: Engine) -> None:
