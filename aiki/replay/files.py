@@ -4,6 +4,7 @@ The first line says what it is, and the last how many runs it has:
 
     {"aiki_export": 1, "namespace": "shop", "exported_at": 1767225600000000, "aiki": "0.1.0"}
     {"line": "run", "id": …, "workflow": …, "version": …, "state": …, "input": …, "entries": 2, …}
+                        what it rests for is in its `waits` and `due_at`, if it does
     {"line": "entry", "seq": 1, "key": …, "ok": true, "value": …, "at": …}      its journal, in order
     {"line": "try", "key": …, "attempt": 1, "error": …, "next_at": …}           the last try of each task beside it
     {"line": "end", "number": 1, "kind": "child", "name": …, "value": …}        ends of children that it has taken
@@ -43,6 +44,7 @@ from aiki.wire.messages import (
     ImportedRun,
     ImportedTry,
 )
+from aiki.wire.messages.exports import Waits
 
 FORMAT: Final = 1
 LINE_BYTES: Final = 4 * MESSAGE_BYTES
@@ -68,6 +70,8 @@ class RunLine(ImportedRun, tag="run", tag_field=_TAG, omit_defaults=True):
     ends: int = 0
     unread: int = 0
     story: int = 0
+    waits: Waits = []
+    due_at: int | None = None
 
 
 class OverLine(Struct, tag="over", tag_field=_TAG):
@@ -188,7 +192,8 @@ def run_of(recording: Recording) -> ImportedRun:
 
 def _run_line(recording: Recording, *, story: int) -> RunLine:
     beside = {"tries": len(recording.tries), "ends": len(recording.ends), "unread": len(recording.unread)}
-    members: dict[str, Any] = asdict(run_of(recording)) | beside | {"story": story}
+    rest = {"story": story, "waits": recording.exported.waits, "due_at": recording.exported.due_at}
+    members: dict[str, Any] = asdict(run_of(recording)) | beside | rest
     return RunLine(**members)
 
 
@@ -243,7 +248,7 @@ class Reader:
     def _run(self, line: RunLine) -> tuple[Recording, Any]:
         """Return the run that this line begins, and the line behind it."""
         began = self._line
-        self._check(partial(importing.check_run, line, room=MESSAGE_BYTES))
+        self._check(partial(_check_run, line))
         if line.id in self._seen:
             raise self._bad(f"run {line.id} stands in line {self._seen[line.id]} already")
         self._seen[line.id] = began
@@ -368,6 +373,13 @@ class Reader:
         return PayloadError(f"{self._source}:{self._line}: {what}")
 
 
+def _check_run(line: RunLine) -> None:
+    importing.check_run(line, room=MESSAGE_BYTES)
+    importing.check_times(line.due_at)
+    if not all(importing.is_plain(word) for word in line.waits):
+        raise PayloadError("`waits` holds NUL")
+
+
 def _exported(line: RunLine) -> Exported:
     claimed = Claimed(
         fence=Fence(parse_run_id(line.id), line.claims, ""),
@@ -393,7 +405,8 @@ def _exported(line: RunLine) -> Exported:
         first_at=line.first_at,
         fired=line.fired,
     )
-    return Exported(claimed, line.state, line.created_at, line.finished_at, line.output, line.error, line.why)
+    ended = (line.finished_at, line.output, line.error, line.why)
+    return Exported(claimed, line.state, line.created_at, *ended, waits=line.waits, due_at=line.due_at)
 
 
 def _checked_item(item: HistoryItem) -> HistoryItem:

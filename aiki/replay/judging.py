@@ -25,6 +25,7 @@ from aiki.execution.unwinding import waiting_places
 from aiki.replay.bringing import brought
 from aiki.replay.comparing import difference, end_of, has_ended_without_body, is_of_record, missing_module, told
 from aiki.replay.leftovers import unasked
+from aiki.replay.resting import other_rest
 from aiki.replay.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -176,23 +177,25 @@ class _Judged:
 
     def _of_one_in_flight(self, body: Body, frontier: Frontier, end: End | None) -> Verdict:
         """Return the verdict on a run that has not ended, and all of whose journal was asked for."""
-        begun = unasked(self._recording, body, frontier)
+        begun, asked = unasked(self._recording, body, frontier), _asked(frontier)
+        other = other_rest(self._recording, body, frontier)
         if end is None:
-            if begun is None:
-                return self._tell(Finding.COMPATIBLE)
-            asked = _asked(frontier)
-            return self._differs(
-                body,
-                frontier,
-                f"{begun}, and would no longer be asked for{'' if asked is None else f'; the code asks for {asked}'}",
-                recorded=begun,
-            )
+            if begun is not None:
+                instead = "" if asked is None else f"; the code asks for {asked}"
+                why = f"{begun}, and would no longer be asked for{instead}"
+                return self._differs(body, frontier, why, recorded=begun)
+            if other is not None:
+                now = other.now or (f"asks for {asked}" if asked else "rests for nothing")
+                why = f"it {other.recorded}; the code at hand {now}"
+                return self._differs(body, frontier, why, recorded=other.recorded)
+            return self._tell(Finding.COMPATIBLE)
         if (misfit := self._misfit(body)) is not None:
             return misfit
-        if begun is None and self._may_end(body):
+        left = begun if begun is not None or other is None else f"it {other.recorded}"
+        if left is None and self._may_end(body):
             return self._tell(Finding.COMPATIBLE)
-        also = "" if begun is None else f"{begun}; "
-        return self._differs(body, frontier, f"{also}it has not ended, and would now end: {told(end)}", recorded=begun)
+        also = "" if left is None else f"{left}; "
+        return self._differs(body, frontier, f"{also}it has not ended, and would now end: {told(end)}", recorded=left)
 
     def _misfit(self, body: Body) -> Verdict | None:
         """Return the verdict on a run whose body fails by what is missing here, or by a value that no longer fits."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from aiki.core import keys
-from aiki.core.states import State
 from aiki.execution.kinds.apart import Op
 
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ def unasked(recording: Recording, body: Body, frontier: Frontier) -> str | None:
     """
     if frontier.is_spinning or body.history.first is not None:
         return None
-    begun = next(chain(_tries(recording, frontier), _ops(recording, frontier)), None)
-    return begun or _rest(recording.exported.state, body, frontier)
+    return next(chain(_tries(recording, frontier), _ops(recording, frontier)), None)
 
 
 def _tries(recording: Recording, frontier: Frontier) -> Iterator[str]:
@@ -52,16 +50,6 @@ def _ops(recording: Recording, frontier: Frontier) -> Iterator[str]:
     left = [one for one in left if UUID(one.name).int >> _MILLISECONDS >= since]
     for one in left[sum(keys.kind_of(key) in _OPS for key in frontier.given_up) :]:
         yield f"an event was sent, or a child started or told to end ({one.name})"
-
-
-def _rest(state: State, body: Body, frontier: Frontier) -> str | None:
-    """Return what the run rests for, if the body would not."""
-    if body.is_cancelled:
-        return None
-    if state is State.SLEEPING and not frontier.sleeps:
-        return "it sleeps on a timer"
-    may_wait = body.is_waiting or any("@" in call.key for call in frontier.asked)
-    return "it waits for an event or a child" if state is State.WAITING and not may_wait else None
 
 
 def _times(number: int) -> str:

@@ -19,8 +19,8 @@ class Finding(StrEnum):
     DIVERGES = "diverges"
     """What is recorded is not asked for, or no longer fits: a worker would block the run, or it would fail by that."""
     DIFFERENTLY = "would go on differently"
-    """All that is recorded is asked for; but a call that was started, or what the run rests for, no longer is. Of a run
-    that has ended: it would end otherwise, or not yet."""
+    """All that is recorded is asked for; but a call that was started no longer is, or a run that sleeps or waits would
+    rest for other arrivals, or until another date. Of a run that has ended: it would end otherwise, or not yet."""
     UNKNOWN = "unknown"
     """It could not be replayed; the reason says what that needs."""
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from aiki.core.states import TERMINAL, State
 from aiki.replay.recording import Recording
+from aiki.testing.memory.exports import rested
 from aiki.wire.codec import encode
 from aiki.wire.messages import NONE, Claimed, Fence
 from aiki.wire.messages.exports import Exported
@@ -41,8 +42,10 @@ def recorded(run: Run) -> Recording:
         first_at=run.started_at if run.generation else None,
         fired=run.options.fired,
     )
+    waits, due_at = rested(run)
+    ended = (run.finished_at, run.output, run.error, run.why)
     return Recording(
-        Exported(claimed, run.state, run.created_at, run.finished_at, run.output, run.error, run.why),
+        Exported(claimed, run.state, run.created_at, *ended, waits=waits, due_at=due_at),
         entries=run.life.told(),
         tries=run.life.last_tries(),
         ends=run.inbox.ends(0, run.generation, 1_000_000).arrivals,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.states import State
-from aiki.wire.limits import LIST_ITEMS
+from aiki.wire.limits import LIST_ITEMS, WAITED_WORDS
 from aiki.wire.messages.base import NONE, Request, Text
 from aiki.wire.messages.imported import ImportedFrom
 from aiki.wire.messages.workers import Claimed
+
+Waits: TypeAlias = Annotated[list[Text], Meta(max_length=WAITED_WORDS + 2)]
+"""What a run rests for: an event as `event:NAME`, other kinds of arrivals by their names."""
 
 
 class Exported(Struct, omit_defaults=True):
@@ -29,6 +32,10 @@ class Exported(Struct, omit_defaults=True):
     why: str | None = None
     imported: ImportedFrom | None = None
     """Where it was imported from, if it was; the state is then that of there."""
+    waits: Waits = []
+    """Empty while it is queued, held or paused, and of one that was imported: what it waits for is not known then."""
+    due_at: int | None = None
+    """Until when it rests; None if it does not, or has no date."""
 
 
 class ExportReply(Struct, omit_defaults=True):

@@ -92,8 +92,8 @@ def replay(
 
     diverges: what is recorded is not asked for, or no longer fits. A worker would block the run, or it would fail.
 
-    would go on differently: a call that was started, or what the run rests for, is no longer asked for; or a run that
-    has ended would end otherwise, or not yet.
+    would go on differently: a call that was started is no longer asked for; a run that sleeps or waits would rest for
+    another event, or until another date; or a run that has ended would end otherwise, or not yet.
 
     unknown: it could not be replayed; the reason says what that needs.
 

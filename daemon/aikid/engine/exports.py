@@ -88,6 +88,7 @@ def _exported(row: ExportedRow) -> Exported:
         fired=None if row.fired is None else decoder(Fired).decode(row.fired),
     )
     one = Exported(claimed, State(row.state), row.created_at, row.finished_at, output, error, row.why)
+    one.waits, one.due_at = row.waits or [], row.due_at
     if row.imported is not None:
         one.imported = decoder(ImportedFrom).decode(row.imported)
         one.state, one.why = one.imported.state, one.imported.why

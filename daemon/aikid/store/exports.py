@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from aiki.core.states import Move, sources
 from aiki.rules.claiming import RUN_BYTES
 from aikid.store import prepared
 from aikid.store.arrays import Uuids
 from aikid.store.pool import Connection
-from aikid.store.sql import MICROSECONDS
+from aikid.store.sql import MICROSECONDS, quoted
 
 _BEGAN: Final = "coalesce(CASE WHEN r.generation > 0 THEN r.began_at ELSE r.started_at END, aiki.now())"
 """When its generation began: with its next claim, if there was none yet."""
+_PARKED: Final = quoted(sources(Move.DUE))
 # The primary key, in the order asked; how long a payload is, is known without reading it.
 _READ: Final = f"""
 WITH asked AS MATERIALIZED (
@@ -32,7 +34,9 @@ SELECT f.place, {MICROSECONDS.format("aiki.now()")}, r.id::text, r.epoch, r.orig
   r.crash_count, r.generation, r.attempt, r.news_seq, r.parent_id::text, coalesce(r.depth, 0), r.priority, r.retry,
   r.fired, {MICROSECONDS.format("CASE WHEN r.generation > 0 THEN r.started_at END")},
   r.state, {MICROSECONDS.format("r.finished_at")}, r.output, r.error, r.why,
-  {MICROSECONDS.format("r.created_at")}, r.imported
+  {MICROSECONDS.format("r.created_at")}, r.imported,
+  CASE WHEN r.state IN ({_PARKED}) THEN r.waits END,
+  {MICROSECONDS.format(f"CASE WHEN r.state IN ({_PARKED}) THEN r.due_at END")}
 FROM fit f LEFT JOIN aiki.runs r ON r.id = f.id ORDER BY f.place
 """
 
@@ -67,6 +71,8 @@ class ExportedRow:
     why: str | None
     created_at: int
     imported: bytes | None
+    waits: list[str] | None
+    due_at: int | None
 
 
 @asynccontextmanager

@@ -56,6 +56,21 @@ async def test_an_export_brings_what_the_next_claim_does(engine: Engine) -> None
     assert (len(one.run.entries), len(one.run.attempts), len(one.run.arrivals)) == (1, 1, 2)
 
 
+async def test_an_export_says_what_a_run_rests_for_while_it_does(engine: Engine) -> None:
+    run_id = await engine.queued_run()
+    claimed = await engine.claim_one()
+    (held,) = await exported(engine, run_id)
+    assert (held.state, held.waits, held.due_at) == (State.RUNNING, [], None)
+    due = 4_102_444_800_000_000
+    end = replace(parked(0, "event:approved", "child"), due_at=due)
+    await engine.record(unit(claimed.fence, 0, entry("a"), end=end))
+    (rests,) = await exported(engine, run_id)
+    assert (rests.state, sorted(rests.waits), rests.due_at) == (State.WAITING, ["child", "event:approved"], due)
+    await engine.send(event(run_id))
+    (woken,) = await exported(engine, run_id)
+    assert (woken.state, woken.waits, woken.due_at) == (State.QUEUED, [], None)
+
+
 async def test_a_run_that_is_held_is_exported_as_if_its_worker_had_died(engine: Engine) -> None:
     run_id, session = await engine.queued_run(), await engine.session()
     claimed = await engine.claim_one(session)

@@ -75,6 +75,22 @@ def test_what_was_written_is_read_again() -> None:
     assert read(written()) == []
 
 
+def test_what_a_run_rests_for_is_read_again_and_need_not_be_there() -> None:
+    one = recording(waits=["event:paid", "child"], due_at=AT + 60_000_000)
+    raw = written(one)
+    assert read(raw) == [one]
+    older = [json.loads(line) for line in raw.splitlines()]
+    assert (older[1].pop("waits"), older[1].pop("due_at")) == (["event:paid", "child"], AT + 60_000_000)
+    (found,) = read(b"\n".join(json.dumps(line).encode() for line in older))
+    assert (found.exported.waits, found.exported.due_at) == ([], None)
+
+
+@pytest.mark.parametrize("bad", [{"waits": ["a\0"]}, {"waits": ["a"] * 1_003}, {"due_at": -1}, {"due_at": 1 << 62}])
+def test_what_nothing_rests_for_is_refused_by_its_line(bad: dict[str, Any]) -> None:
+    with pytest.raises(PayloadError, match=r"runs\.jsonl:2"):
+        read(written(recording(**bad)))
+
+
 def test_a_run_that_has_ended_is_read_again() -> None:
     one = recording(output=Raw(b'{"a":1}'), finished_at=AT)
     one.exported.state = State.COMPLETED

@@ -117,7 +117,11 @@ async def test_who_rests_for_what_is_no_longer_asked_for_would_go_on_differently
             assert recording.exported.state is state
             fits(recording, old)
             differs(recording, without, 'would now end: completed with "1"')
-            differs(recording, with_a_task, "it sleeps on a timer" if sleeps else "it waits for an event or a child")
+            differs(
+                recording,
+                with_a_task,
+                "it sleeps until 20" if sleeps else "it waits for event 'approved'; the code at hand asks",
+            )
             assert on(recording, with_a_task).asked == f'task step [{_key(with_a_task, recording)}] with {{"number":2}}'
 
 
