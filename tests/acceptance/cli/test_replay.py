@@ -89,9 +89,25 @@ def test_only_what_diverges_fails_it_unless_it_is_strict(aiki, flows, recorded):
     unawaited = aiki("replay", waiting, "-m", "replayed", env=own)
     assert unawaited.code == 0
     assert "would go on differently" in unawaited.out
-    assert "it waits for an event or a child" in unawaited.out
+    assert "it waits for event 'approved'; the code at hand asks for task ship" in unawaited.out
     assert aiki("replay", waiting, "-m", "replayed", "--strict", env=own).code == 1
     assert aiki("replay", ended, "-m", "replayed", env=own).code == 1
+
+
+def test_an_event_that_was_renamed_is_told_of_who_waits_for_it(aiki, flows, recorded, tmp_path):
+    own, _, waiting = recorded
+    (flows / "replayed.py").write_text(FLOWS.replace('Event("approved"', 'Event("confirmed"'))
+    file = tmp_path / "waiting.jsonl"
+    assert aiki("run", "export", waiting, "--to", str(file), env=own).code == 0
+    for of in (("--state", "waiting"), ("--file", str(file))):
+        found = aiki("replay", *of, "-m", "replayed", "--strict", "-o", "jsonl", env=own)
+        assert found.code == 1, found
+        (verdict,) = (json.loads(line) for line in found.lines)
+        assert verdict["verdict"] == "would go on differently"
+        assert verdict["why"] == "it waits for event 'approved'; the code at hand waits for event 'confirmed'"
+        assert verdict["recorded"] == "waits for event 'approved'"
+        assert verdict["asked"].startswith("event confirmed")
+        assert verdict["line"] == 1 + FLOWS.splitlines().index("    who = await run.wait_for(approved)")
 
 
 def test_versions_are_those_of_the_runs_unless_another_is_named(aiki, flows, recorded):
