@@ -61,7 +61,7 @@ async def test_an_export_says_what_a_run_rests_for_while_it_does(engine: Engine)
     claimed = await engine.claim_one()
     (held,) = await exported(engine, run_id)
     assert (held.state, held.waits, held.due_at) == (State.RUNNING, [], None)
-    due = 4_102_444_800_000_000
+    due = 4_102_444_800_123_457
     end = replace(parked(0, "event:approved", "child"), due_at=due)
     await engine.record(unit(claimed.fence, 0, entry("a"), end=end))
     (rests,) = await exported(engine, run_id)
