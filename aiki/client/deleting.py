@@ -72,7 +72,8 @@ def _told(run_id: str, one: messages.DeletedRun) -> DeletedRun | AikiError:
             )
         case "large":
             return Conflict(
-                f"run {run_id} has a family of more than {FAMILY_RUNS:,} runs, which no commit can delete",
+                f"run {run_id} has a family of more than {FAMILY_RUNS:,} runs, or too much is stored of them, for one"
+                " commit to delete it",
                 hint="delete its children first, some at a time",
             )
         case _:

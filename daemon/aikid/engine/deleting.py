@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from itertools import groupby
 from typing import Final
@@ -19,6 +20,11 @@ from aikid.store.pool import Connection, Pool
 log = logging.getLogger("aikid")
 _RESULTS: Final = {Why.LIVE: "live", Why.BUSY: "busy", Why.HELD: "held", Why.UNKNOWN: "busy"}
 """A row that was just read, and that is not there when it is to be locked, is another's."""
+
+
+_SECONDS: Final = 2.0
+"""So long the deletion of a family may take before its last statements: the pool cuts off what takes much longer, and
+with it the connections of all others."""
 
 
 class _Stays(Exception):
@@ -48,6 +54,7 @@ async def delete(pool: Pool, namespace: str, request: Delete, *, key_seconds: in
 
 
 async def _one(connection: Connection, namespace: str, run_id: str, key_seconds: int, *, preview: bool) -> DeletedRun:
+    members: list[Kin] = []
     try:
         async with prepared.transaction(connection):
             members = await family(connection, namespace, run_id, most=FAMILY_RUNS + 1)
@@ -62,6 +69,8 @@ async def _one(connection: Connection, namespace: str, run_id: str, key_seconds:
                 raise _Previewed(len(members))
             failpoint("delete.before_commit")
             return DeletedRun("done", len(members))
+    except _TakesLong:
+        return DeletedRun("large", len(members))
     except _Stays as stays:
         return DeletedRun(_RESULTS[stays.why], other=stays.holder)  # type: ignore[arg-type]
     except _Previewed as previewed:
@@ -76,17 +85,25 @@ class _Previewed(Exception):
         self.runs = runs
 
 
+class _TakesLong(Exception):
+    """There is more to delete of a family than one commit may."""
+
+
 async def _delete(connection: Connection, members: list[Kin], key_seconds: int) -> None:
-    """Delete a family, parents first. Raises _Stays for the first that may not go."""
+    """Delete a family, parents first. Raises _Stays for the first that may not go, _TakesLong."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _SECONDS
     gone: set[str] = set()
     for _, level in groupby(members, key=lambda kin: kin.depth):
         ids = [kin.id for kin in level]
         for start in range(0, len(ids), deleting.BATCH):
             # A run that went with another of its origin is not asked for again.
             named = [run_id for run_id in ids[start : start + deleting.BATCH] if run_id not in gone]
-            deleted = await deleting.delete_runs(connection, named, key_seconds=key_seconds) if named else None
-            if deleted is None:
+            if not named:
                 continue
+            if gone and loop.time() > until:
+                raise _TakesLong
+            deleted = await deleting.delete_runs(connection, named, key_seconds=key_seconds)
             gone.update(deleted.gone)
             for run_id, why in deleted.kept.items():
                 raise _Stays(why, deleted.holders.get(run_id))

@@ -135,3 +135,13 @@ async def test_two_who_delete_one_family_do_not_halve_it(engine: Engine) -> None
         if await traces(engine, family[0]):
             assert await deleted(engine, family[0]) == [DeletedRun("done", 1)]
         assert [await traces(engine, run_id) for run_id in family] == [set()] * 3
+
+
+async def test_a_family_that_takes_longer_than_a_request_may_is_left_whole(engine: Engine) -> None:
+    """Else the pool cuts it off, with all connections; and a repeat does so again."""
+    family = await grown(engine)
+    with patch.object(deleting, "_SECONDS", 0.0):
+        assert await deleted(engine, family[0]) == [DeletedRun("large", 3)]
+    for run_id in family:
+        assert "runs" in await traces(engine, run_id)
+    assert await deleted(engine, family[0]) == [DeletedRun("done", 3)]
