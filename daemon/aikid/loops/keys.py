@@ -39,11 +39,11 @@ class Keys:
             except BaseException:
                 self._lines.over(keys)
                 raise
-        found = self._after != BEGINNING
+        found, then = self._after != BEGINNING, None
         async for looked in key_lines.walk(self._pool, self._after):
             await self._teller.tell_all(looked.changes)
-            found = found or looked.count > 0
-            self._after = looked.then or BEGINNING
+            found, then = found or looked.count > 0, looked.then
+            self._after = then or BEGINNING
         self._lines.looked(found=found)
-        if self._after != BEGINNING:
+        if then is not None:  # also if that is the beginning: more wait for the first keys than one look tells
             self.alarm.due_in(SOON_SECONDS)

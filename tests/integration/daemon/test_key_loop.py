@@ -6,16 +6,31 @@ import pytest
 from nats.aio.client import Client as Connection
 
 from aiki.core.states import Move
+from aiki.rules.sharing import TOLD
 from aiki.wire.messages import Cancel, Claimed, End, Record, Unit
 from aikid.app import App
+from aikid.engine import key_lines
 from aikid.loops.keys import Keys
 from aikid.store.task_keys import KeyId
 from aikid.tell import lines
 from aikid.tell.lines import UNWAITED_SECONDS, WAITED_SECONDS, Lines
 from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.costing import CountedPool
-from tests.integration.daemon.engine import Engine, completed, unit
-from tests.integration.daemon.keyed import CALL, KEY, ask, asked, asking, ending, held, owner, waiting, words
+from tests.integration.daemon.engine import Engine, completed, new_run, unit
+from tests.integration.daemon.keyed import (
+    CALL,
+    DIGEST,
+    KEY,
+    ask,
+    asked,
+    asking,
+    ending,
+    held,
+    owner,
+    waiters,
+    waiting,
+    words,
+)
 from tests.servers import Nats
 from tests.waiting import wait_until
 
@@ -122,3 +137,31 @@ async def test_what_is_heard_of_during_a_look_is_not_forgotten_by_it() -> None:
     own.over([KEY, KeyId("a", "", "b", "c"), KEY])
     assert own.take() == [KeyId("a", "", "b", "c"), KEY]
     assert (own.take(), own.are_any) == ([], True)
+
+
+DONE = """
+WITH key AS (
+  INSERT INTO aiki.task_keys (namespace, scope, task, key, run_id, generation, epoch, call, digest, done_at, expires_at,
+    value)
+  SELECT 'default', '', 'charge', 'k', r.id, 0, 1, %s, %s, now(), now() + interval '1 hour', '1'
+  FROM aiki.runs r LIMIT 1
+)
+INSERT INTO aiki.task_key_waiters (namespace, scope, task, key, run_id, generation, call)
+SELECT 'default', '', 'charge', 'k', r.id, 0, %s FROM aiki.runs r
+"""
+
+
+@pytest.mark.usefixtures("leisurely")
+async def test_more_who_wait_for_the_first_key_than_one_look_tells_are_told_without_a_rest(
+    database: str, nats: Nats, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that has ended their key, and died, leaves all of them to a look of another."""
+    monkeypatch.setattr(key_lines, "STEPS", 1)
+    await engine.enqueue(*(new_run() for _ in range(2 * TOLD + 1)))
+    await engine.execute(DONE, CALL, DIGEST, CALL)
+    async with running_app(database, nats.url):
+
+        async def are_told() -> bool:
+            return all(told for _, told in await waiters(engine))
+
+        await wait_until(are_told, what="all are told")
