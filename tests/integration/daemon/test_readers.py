@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from aiki.core.states import Move, State
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import End, Find, FindReply, History, ListReply, ListRuns, Request, Route, Storage, Summary, Why
-from aikid.engine import journal, reads, sizes, status, why
+from aikid.engine import expiring, journal, reads, sizes, status, why
 from aikid.store import draining
 from aikid.store.sizes import LOOKED_INTO, OF_RUNS, PAGES
 from bench import finished
@@ -202,7 +202,7 @@ async def test_a_status_costs_the_same_whether_many_have_ended_or_none(pool: Cou
 async def test_what_runs_take_up_is_told_by_a_sample_of_them(pool: CountingPool) -> None:
     """However many there are: so many pages of runs, and of some of these runs what else they have."""
     pool.buffers = 0
-    with patch.object(sizes.expiring, "told", AsyncMock(return_value={})):  # a row or two by key for each route
+    with patch.object(expiring, "told", AsyncMock(return_value={})):  # a row or two by key for each route
         reply = await sizes.storage(pool, NAMESPACE, Storage(), room=MESSAGE_BYTES)
     assert pool.buffers <= 2 * PAGES + PER_RUN * LOOKED_INTO * len(OF_RUNS) // 2 + 500, pool.plans
     assert not reply.is_whole
