@@ -11,7 +11,7 @@ from aiki.wire.messages import Export, Exported, ExportReply
 
 def export(store: Store, request: Export) -> ExportReply:
     """Return the runs that there are, in the order asked."""
-    known = [store.runs[run_id] for run_id in request.ids if run_id in store.runs]
+    known = [store.runs[run_id] for run_id in dict.fromkeys(request.ids) if run_id in store.runs]
     return ExportReply([_exported(store, run) for run in known], store.now())
 
 

@@ -26,25 +26,28 @@ _labels = msgspec.json.Decoder(dict[str, str])
 async def export(pool: Pool, namespace: str, request: Export, *, room: int) -> ExportReply:
     """Return the runs as their next claims would find them, as many as fit `room`; unknown ids are left out.
 
-    Raises Unavailable, and PayloadError for a first run that fits no message.
+    One that is named several times is told once. Raises Unavailable, and PayloadError for a first run that fits no
+    message.
     """
     if not request.ids:
         return ExportReply([], await pool.run(store.clock))
+    ids = list(dict.fromkeys(request.ids))
 
     async def work(connection: Connection) -> tuple[int, int, list[Exported]]:
         async with store.snapshot(connection):
-            now, looked, rows = await store.read(connection, namespace, request.ids, limit_bytes=room * 5 // 8)
+            now, looked, rows = await store.read(connection, namespace, ids, limit_bytes=room * 5 // 8)
             return now, looked, await _filled(connection, namespace, rows, room=room)
 
     now, looked, runs = await pool.run(work)
     sizes = [len(encode(run)) + 1 for run in runs]
     if runs and sizes[0] > reply_room(room):
         runs, sizes = [_lightened(runs[0], room)], [0]
-        looked = request.ids.index(runs[0].run.fence.run_id) + 1
+        looked = ids.index(runs[0].run.fence.run_id) + 1
     count = fitting(sizes, reply_room(room))
     if count < len(runs):
-        looked = request.ids.index(runs[count].run.fence.run_id)
-    return ExportReply(runs[:count], now, len(request.ids) - looked)
+        looked = ids.index(runs[count].run.fence.run_id)
+    rest = len(request.ids) - request.ids.index(ids[looked]) if looked < len(ids) else 0
+    return ExportReply(runs[:count], now, rest)
 
 
 async def _filled(connection: Connection, namespace: str, rows: list[ExportedRow], *, room: int) -> list[Exported]:

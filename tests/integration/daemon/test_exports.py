@@ -126,6 +126,19 @@ async def test_unknown_runs_are_left_out_and_the_others_come_in_the_order_asked(
     assert await exported(engine) == []
 
 
+async def test_a_run_that_is_named_a_thousand_times_is_read_and_told_once(engine: Engine) -> None:
+    """All of them together would be a message a thousand times as long, made before it is cut."""
+    large = Raw(b'"' + b"x" * 200_000 + b'"')
+    ids = [await engine.queued_run(input=large) for _ in range(4)]
+    many = [run_id for run_id in ids for _ in range(250)]
+    first = await exports.export(engine.pool, engine.namespace, Export(many), room=engine.room)
+    count = len(first.runs)
+    assert [one.run.fence.run_id for one in first.runs] == ids[:count]
+    assert 0 < count < 4
+    assert many[len(many) - first.rest] == ids[count]
+    assert first.rest == 250 * (4 - count)
+
+
 async def test_what_does_not_fit_a_message_is_left_for_the_next(engine: Engine) -> None:
     large = Raw(b'"' + b"x" * 200_000 + b'"')
     ids = [await engine.queued_run(input=large) for _ in range(5)]
