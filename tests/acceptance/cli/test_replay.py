@@ -82,7 +82,9 @@ def test_runs_are_replayed_from_a_server_and_what_their_code_says_is_no_result(a
 
 def test_only_what_diverges_fails_it_unless_it_is_strict(aiki, flows, recorded):
     own, ended, waiting = recorded
-    (flows / "replayed.py").write_text(FLOWS.replace("    return await ship.run(run, id)", "    return who"))
+    (flows / "replayed.py").write_text(
+        FLOWS.replace("    return await ship.run(run, id)", "    return who  # and nothing is shipped")
+    )
     removed = aiki("replay", waiting, "-m", "replayed", env=own)
     assert (removed.code, removed.err.strip()) == (0, "1 run, 1 entry: 1 compatible")
     (flows / "replayed.py").write_text(FLOWS.replace("await run.wait_for(approved)", '"nobody"'))
