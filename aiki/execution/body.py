@@ -62,19 +62,8 @@ class Body:
 
     __slots__ = (
         *("_arrivals", "_calls", "_cancelling", "_deliveries", "_main", "_on_labels", "_shown"),
-        *(
-            "_unwinding",
-            "claimed",
-            "diff",
-            "error",
-            "faults",
-            "history",
-            "lacks",
-            "loop",
-            "onward",
-            "outcome",
-            "result",
-        ),
+        *("_unwinding", "claimed", "diff", "error", "faults", "history", "lacks", "loop", "onward", "outcome"),
+        *("result",),
     )
 
     def __init__(

@@ -56,17 +56,8 @@ class Deliveries:
     """The deliveries of one body. What is delivered for the first time goes to `on_entry`, which makes it durable."""
 
     __slots__ = (
-        *(
-            "_arrivals",
-            "_calls",
-            "_cancelling",
-            "_cuts",
-            "_decided",
-            "_loop",
-            "_not_before",
-            "_on_ask",
-            "_on_entry",
-        ),
+        *("_arrivals", "_calls", "_cancelling", "_cuts", "_decided", "_loop", "_not_before", "_on_ask"),
+        *("_on_entry",),
         "_since_rest",
         *("asked", "delivered_bytes", "fires", "journal", "live", "outcomes"),
     )

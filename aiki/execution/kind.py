@@ -39,20 +39,8 @@ class DurableCall(Generic[A]):
     """One call that a body waits for: open until its outcome is delivered, or until nobody waits for it any more."""
 
     __slots__ = (
-        *(
-            "answered_at",
-            "ask",
-            "asked",
-            "asked_at",
-            "called",
-            "child",
-            "form",
-            "futures",
-            "key",
-            "kind",
-            "outcome",
-            "place",
-        ),
+        *("answered_at", "ask", "asked", "asked_at", "called", "child", "form", "futures", "key", "kind"),
+        *("outcome", "place"),
         *("since", "started_at", "timer"),
     )
 

@@ -50,8 +50,8 @@ async def delete(
     What has not ended stays, and what a run may read again that has not ended, or may be retried. Idempotency keys stay
     taken for as long as those of runs that retention deletes. What is cut off goes on when it is repeated.
 
-    TSV columns: id, how many runs went with it, why it stays. One that
-    was not there any more counts none. The exit code is 6 if one stays.
+    TSV columns: id, how many runs went with it (none if it was not there any more), why it stays. The exit code is 6 if
+    one does.
     """
     from aiki_cli.words.states import ended
 
@@ -88,7 +88,9 @@ def _would(previewed: Sequence[DeletedRun | AikiError]) -> str:
         raise previewed[0]
     going = [one for one in previewed if not isinstance(one, AikiError)]
     others = sum(one.runs for one in going) - len(going)
-    besides = f", and {bulk.counted(others)} that belong to them" if others > 0 else ""
+    besides = (
+        f", and {bulk.counted(others)} that {'belongs' if others == 1 else 'belong'} to them" if others > 0 else ""
+    )
     stay = f"; {len(previewed) - len(going):,} would stay" if len(going) < len(previewed) else ""
     return f"{bulk.counted(len(going))} would be deleted{besides}{stay}"
 

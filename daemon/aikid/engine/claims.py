@@ -21,6 +21,7 @@ from aiki.wire.packing import fitting, reply_room, too_large
 from aikid.engine.changes import Changes, Done, Handed
 from aikid.store import claims as store
 from aikid.store import journal
+from aikid.store.claims import ClaimedRow
 from aikid.store.pool import Connection, Pool
 from aikid.store.unread import Unread, unread
 
@@ -59,38 +60,40 @@ async def claim(pool: Pool, namespace: str, request: Claim, *, room: int) -> Cla
     begun = [row.id for row in taken.runs if row.epoch > 1 or row.attempt > 1]  # a retry has a journal before its claim
     found = await journals(pool.run, begun, taken.runs, room=room)
     unread = await unread_of(pool.run, namespace, taken.runs, found.pages, room=room)
-    runs = [
-        Claimed(
-            fence=Fence(row.id, row.epoch, request.claim_id),
-            origin_id=row.origin_id,
-            workflow=row.workflow,
-            version=row.version,
-            input=Raw(row.input),
-            claims=row.epoch,
-            started_at=row.started_at,
-            key=row.key,
-            labels=_labels.decode(row.labels) if row.labels else {},
-            entries=found.pages.get(row.id, []),
-            length=found.lengths.get(row.id, 0),
-            attempts=found.attempts.get(row.id, []),
-            tries=len(found.attempts.get(row.id, ())),
-            suspect=is_suspect(row.crash_count),
-            attempt=row.attempt,
-            generation=row.generation,
-            parent=row.parent_id,
-            depth=row.depth,
-            priority=row.priority,
-            retry=NONE if row.retry is None else Raw(row.retry),
-            first_at=row.first_at,
-            fired=None if row.fired is None else decoder(Fired).decode(row.fired),
-        )
-        for row in taken.runs
-    ]
-    for run in runs:
-        if (came := unread.get(run.fence.run_id)) is not None:
-            run.news, run.arrivals, run.unread = came.news(), came.arrivals, came.count
-            run.wanted = came.wanted
+    runs = [described(row, request.claim_id, found, unread.get(row.id)) for row in taken.runs]
     return ClaimReply(now=taken.now, alive=taken.alive, runs=runs, more=taken.more)
+
+
+def described(row: ClaimedRow, claim_id: str, found: Journals, came: Unread | None) -> Claimed:
+    """Return a run as a claim brings it, with what was found of its journal, and what has come to it."""
+    attempts = found.attempts.get(row.id, [])
+    run = Claimed(
+        fence=Fence(row.id, row.epoch, claim_id),
+        origin_id=row.origin_id,
+        workflow=row.workflow,
+        version=row.version,
+        input=Raw(row.input),
+        claims=row.epoch,
+        started_at=row.started_at,
+        key=row.key,
+        labels=_labels.decode(row.labels) if row.labels else {},
+        entries=found.pages.get(row.id, []),
+        length=found.lengths.get(row.id, 0),
+        attempts=attempts,
+        tries=len(attempts),
+        suspect=is_suspect(row.crash_count),
+        attempt=row.attempt,
+        generation=row.generation,
+        parent=row.parent_id,
+        depth=row.depth,
+        priority=row.priority,
+        retry=NONE if row.retry is None else Raw(row.retry),
+        first_at=row.first_at,
+        fired=None if row.fired is None else decoder(Fired).decode(row.fired),
+    )
+    if came is not None:
+        run.news, run.arrivals, run.unread, run.wanted = came.news(), came.arrivals, came.count, came.wanted
+    return run
 
 
 async def lighten(pool: Pool, namespace: str, reply: ClaimReply, *, room: int) -> tuple[ClaimReply, list[str]]:
@@ -144,25 +147,6 @@ class Ask(Protocol):
         ...
 
 
-class Reached(Protocol):
-    """A run that was read with its input."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        ...
-
-    @property
-    def input(self) -> bytes:
-        """Its input."""
-        ...
-
-    @property
-    def news(self) -> int:
-        """The number of its last arrival."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Journals:
     """What runs have recorded, by run: how long that is, its first pages, and the last try of each task."""
@@ -172,7 +156,7 @@ class Journals:
     attempts: Mapping[str, list[Attempt]] = field(default_factory=dict)
 
 
-async def journals(ask: Ask, begun: Sequence[str], rows: Sequence[Reached], *, room: int) -> Journals:
+async def journals(ask: Ask, begun: Sequence[str], rows: Sequence[ClaimedRow], *, room: int) -> Journals:
     """Return what those of the runs that have `begun` have recorded, as much as fits `room` beside all their inputs."""
     if not begun:
         return Journals()
@@ -191,7 +175,7 @@ async def journals(ask: Ask, begun: Sequence[str], rows: Sequence[Reached], *, r
 async def unread_of(
     ask: Ask,
     namespace: str,
-    rows: Sequence[Reached],
+    rows: Sequence[ClaimedRow],
     pages: Mapping[str, Sequence[Entry]],
     *,
     room: int,

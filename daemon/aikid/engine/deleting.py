@@ -20,8 +20,6 @@ from aikid.store.pool import Connection, Pool
 log = logging.getLogger("aikid")
 _RESULTS: Final = {Why.LIVE: "live", Why.BUSY: "busy", Why.HELD: "held", Why.UNKNOWN: "busy"}
 """A row that was just read, and that is not there when it is to be locked, is another's."""
-
-
 _SECONDS: Final = 2.0
 """So long the deletion of a family may take before its last statements: the pool cuts off what takes much longer, and
 with it the connections of all others."""

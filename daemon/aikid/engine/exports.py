@@ -10,11 +10,10 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from aiki.core.states import State
-from aiki.rules.crashing import is_suspect
 from aiki.wire.codec import decoder, encode
-from aiki.wire.messages import NONE, NULL, Claimed, Export, Exported, ExportReply, Fence, Fired, ImportedFrom
+from aiki.wire.messages import NONE, NULL, Claimed, Export, Exported, ExportReply, ImportedFrom
 from aiki.wire.packing import fitting, reply_room, too_large
-from aikid.engine.claims import journals, unread_of
+from aikid.engine.claims import described, journals, unread_of
 from aikid.store import exports as store
 from aikid.store.exports import ExportedRow
 from aikid.store.pool import Connection, Pool
@@ -57,40 +56,12 @@ async def _filled(connection: Connection, namespace: str, rows: list[ExportedRow
     begun = [row.id for row in rows if row.epoch > 0 or row.attempt > 1]
     found = await journals(ask, begun, rows, room=room)
     unread = await unread_of(ask, namespace, rows, found.pages, room=room, ended=True)
-    runs = [_exported(row) for row in rows]
-    for one in runs:
-        run_id, run = one.run.fence.run_id, one.run
-        run.entries, run.length = found.pages.get(run_id, []), found.lengths.get(run_id, 0)
-        run.attempts = found.attempts.get(run_id, [])
-        run.tries = len(run.attempts)
-        if (came := unread.get(run_id)) is not None:
-            run.news, run.arrivals, run.unread, run.wanted = came.news(), came.arrivals, came.count, came.wanted
-    return runs
+    return [_exported(row, described(row, "", found, unread.get(row.id))) for row in rows]
 
 
-def _exported(row: ExportedRow) -> Exported:
-    output, error, retry = (NONE if raw is None else Raw(raw) for raw in (row.output, row.error, row.retry))
-    claimed = Claimed(
-        fence=Fence(row.id, row.epoch, ""),
-        origin_id=row.origin_id,
-        workflow=row.workflow,
-        version=row.version,
-        input=Raw(row.input),
-        claims=row.epoch,
-        started_at=row.started_at,
-        key=row.key,
-        labels=_labels.decode(row.labels) if row.labels else {},
-        suspect=is_suspect(row.crash_count),
-        attempt=row.attempt,
-        generation=row.generation,
-        parent=row.parent_id,
-        depth=row.depth,
-        priority=row.priority,
-        retry=retry,
-        first_at=row.first_at,
-        fired=None if row.fired is None else decoder(Fired).decode(row.fired),
-    )
-    one = Exported(claimed, State(row.state), row.created_at, row.finished_at, output, error, row.why)
+def _exported(row: ExportedRow, run: Claimed) -> Exported:
+    output, error = (NONE if raw is None else Raw(raw) for raw in (row.output, row.error))
+    one = Exported(run, State(row.state), row.created_at, row.finished_at, output, error, row.why)
     one.waits, one.due_at = row.waits or [], row.due_at
     if row.imported is not None:
         one.imported = decoder(ImportedFrom).decode(row.imported)

@@ -11,6 +11,7 @@ from aiki.core.states import Move, sources
 from aiki.rules.claiming import RUN_BYTES
 from aikid.store import prepared
 from aikid.store.arrays import Uuids
+from aikid.store.claims import ClaimedRow
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS, quoted
 
@@ -42,28 +43,9 @@ FROM fit f LEFT JOIN aiki.runs r ON r.id = f.id ORDER BY f.place
 
 
 @dataclass(slots=True)
-class ExportedRow:
-    """A run as it stands; `labels` is JSON."""
+class ExportedRow(ClaimedRow):
+    """A run as its next claim would find it, and what only its export tells."""
 
-    id: str
-    epoch: int
-    origin_id: str
-    workflow: str
-    version: str
-    input: bytes
-    started_at: int
-    key: str | None
-    labels: str | None
-    crash_count: int
-    generation: int
-    attempt: int
-    news: int
-    parent_id: str | None
-    depth: int
-    priority: int
-    retry: bytes | None
-    fired: bytes | None
-    first_at: int | None
     state: str
     finished_at: int | None
     output: bytes | None

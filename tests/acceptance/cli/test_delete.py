@@ -25,7 +25,7 @@ def test_a_run_goes_with_its_retries_once_somebody_says_yes(aiki, mended):
     old, new = mended
     asked = aiki("run", "delete", old)
     assert (asked.code, asked.out) == (2, "")
-    assert "1 run would be deleted, and 1 run that belong to them, and none was" in asked.err
+    assert "1 run would be deleted, and 1 run that belongs to them, and none was" in asked.err
     assert "--yes" in asked.err
     assert aiki("run", "show", old).code == 0
     gone = aiki("run", "delete", old, "--yes", "-o", "json")
