@@ -47,7 +47,9 @@ def _tried(started: Started, now: int) -> LookedTry:
     call, signs = started.call, started.signs
     tried = LookedTry(call.key[:TEXT_CHARS], call.ask.task.name, started.number, call.started_at)
     if signs.stamp:
-        tried.spoke_at = now - max(0, time.monotonic_ns() - signs.stamp) // 1_000
+        age = max(0, time.monotonic_ns() - signs.stamp) // 1_000
+        # The clocks are read one after the other: whoever is held up between them takes the sign for too old.
+        tried.spoke_at = max(tried.started or 0, now - age)
         if (said := _said(signs.said)) is not None:
             tried.fraction, tried.message = said.fraction, said.message[:PROGRESS_CHARS]
     return tried
