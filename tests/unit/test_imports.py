@@ -83,6 +83,7 @@ OWNERS = {
     "nats": ("aiki.nats.entry", "aiki.nats.link"),
     "cronsim": ("aiki.rules.crons",),
     "nkeys": ("aiki.nats.keyring",),
+    "platformdirs": ("aiki_cli",),
     "sqlalchemy": ("aikid.store",),
     "psycopg": ("aikid.store",),
     "alembic": ("aikid.store",),
