@@ -147,6 +147,8 @@ sessions = sa.Table(
     # No index on it: each renewal changes it, and a heap-only update is then all there is to do.
     sa.Column("expires_at", Time, nullable=False),
     sa.Column("closed_at", Time),
+    sa.Column("slots", sa.Integer(), comment="Runs that its worker takes at once, if that has said so."),
+    sa.Column("draining", sa.Boolean(), nullable=False, server_default=sa.false()),
     postgresql_with={"fillfactor": "50"},
 )
 
@@ -186,6 +188,40 @@ routes = sa.Table(
     sa.Column("earlier_at", Time),
     sa.Column("earlier_by", sa.Text()),
 )
+
+minutes = sa.Table(
+    "minutes",
+    metadata,
+    sa.Column("namespace", sa.Text(), primary_key=True),
+    sa.Column("workflow", sa.Text(), primary_key=True),
+    sa.Column("minute", Time, primary_key=True),
+    sa.Column("version", sa.Text(), primary_key=True),
+    sa.Column("writer", UUID(), primary_key=True, comment="The daemon, from its start to its end."),
+    sa.Column(
+        "part",
+        sa.Integer(),
+        primary_key=True,
+        autoincrement=False,
+        comment="Of what it wrote: a minute comes in several.",
+    ),
+    sa.Column("enqueued", sa.Integer(), nullable=False),
+    sa.Column("completed", sa.Integer(), nullable=False),
+    sa.Column("failed", sa.Integer(), nullable=False),
+    sa.Column("cancelled", sa.Integer(), nullable=False),
+    sa.Column(
+        "buckets",
+        ARRAY(sa.SmallInteger()),
+        nullable=False,
+        comment="How long runs took that have ended, logarithmic; with how many in each.",
+    ),
+    sa.Column("bucket_runs", ARRAY(sa.Integer()), nullable=False),
+    sa.Column("failed_id", UUID(), comment="The run of these that failed last."),
+    sa.Column("written_at", Time, nullable=False, server_default=NOW),
+    comment="What was done, by the daemons that did it: readers add up, nobody updates.",
+    postgresql_with=DELETED_FROM,
+)
+# For the pruner, which begins with the oldest.
+sa.Index("minutes_written", minutes.c.written_at)
 
 sweeps = sa.Table(
     "sweeps",

@@ -86,6 +86,7 @@ runs = sa.Table(
     sa.Column(
         "imported", sa.LargeBinary(), comment="Where it was exported from, if it was imported: it is never claimed."
     ),
+    sa.Column("starts_at", Time, comment="When it was to start, if that was not at once."),
     postgresql_with={"fillfactor": "70", **DELETED_FROM},
 )
 # A claim walks this index from the left for each of its routes and stops after `limit` rows.
