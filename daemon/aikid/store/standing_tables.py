@@ -212,7 +212,7 @@ minutes = sa.Table(
         "buckets",
         ARRAY(sa.SmallInteger()),
         nullable=False,
-        comment="How long runs took that have ended, logarithmic; with how many in each.",
+        comment="How long ended runs took, logarithmic; beside it how many of each.",
     ),
     sa.Column("bucket_runs", ARRAY(sa.Integer()), nullable=False),
     sa.Column("failed_id", UUID(), comment="The run of these that failed last."),

@@ -31,7 +31,7 @@ _STATEMENTS = (
     "COMMENT ON TABLE aiki.minutes IS 'What was done, by the daemons that did it: readers add up, nobody updates.'",
     "COMMENT ON COLUMN aiki.minutes.writer IS 'The daemon, from its start to its end.'",
     "COMMENT ON COLUMN aiki.minutes.part IS 'Of what it wrote: a minute comes in several.'",
-    "COMMENT ON COLUMN aiki.minutes.buckets IS 'How long runs took that have ended, logarithmic; with how many in each.'",
+    "COMMENT ON COLUMN aiki.minutes.buckets IS 'How long ended runs took, logarithmic; beside it how many of each.'",
     "COMMENT ON COLUMN aiki.minutes.failed_id IS 'The run of these that failed last.'",
     "CREATE INDEX minutes_written ON aiki.minutes (written_at)",
     "ALTER TABLE aiki.sessions ADD slots integer, ADD draining boolean NOT NULL DEFAULT false",
