@@ -1,33 +1,21 @@
-"""Own the tree of commands. A command's module imports only Typer; what it works with is imported when it runs."""
+"""Own how the tree of commands becomes Typer's: of a command nothing is imported but when it is called or shown."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from aiki import UsageError
 from aiki.process.stdout import lost
 from aiki_cli import COMPLETE_VARIABLE, exits, failures, options
-from aiki_cli.commands import (
-    apply,
-    check,
-    completion,
-    dev,
-    enqueue,
-    event,
-    replay,
-    runs,
-    schedules,
-    status,
-    wait,
-    why,
-    worker,
-    workflows,
-)
 from aiki_cli.failures import UnwritableOutput
+from aiki_cli.tree import COMMANDS, Group, Place
 from aiki_cli.view.output import Mode, is_terminal
 from aiki_cli.words import slips
 
@@ -46,33 +34,67 @@ Exit codes: 0 done, 1 failed, 3 cancelled, 7 needs a person, 69 server unreachab
 """
 
 
-def build(*, markup: bool) -> typer.Typer:
+class _Commands(MutableMapping[str, Any]):
+    """The commands of a group, by name; each is made when it is asked for."""
+
+    def __init__(self, places: Mapping[str, Place], *, markup: bool) -> None:
+        self._places = places
+        self._markup = markup
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _made(name, self._places[name], markup=self._markup)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"the command {name} stays")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def build(*, markup: bool) -> TyperGroup:
     """Return the command line; with `markup` its help is drawn for a screen."""
-    app = typer.Typer(
-        name="aiki",
-        help=_HELP,
+    whole = Group(_HELP, COMMANDS)
+    return _group("aiki", whole, markup=markup, callback=options.root)
+
+
+def _made(name: str, place: Place, *, markup: bool) -> Any:
+    return _group(name, place, markup=markup) if isinstance(place, Group) else _command(name, place, markup=markup)
+
+
+def _group(name: str, group: Group, *, markup: bool, callback: Callable[..., None] = options.group) -> TyperGroup:
+    app = _typer(name, markup=markup, help=group.help)
+    app.callback(invoke_without_command=True)(callback)
+    made = typer.main.get_group(app)
+    made.commands = _Commands(group.commands, markup=markup)
+    return made
+
+
+def _command(name: str, place: str, *, markup: bool) -> Any:
+    module, function = place.split(":")
+    app = _typer(name, markup=markup)
+    app.command(name)(getattr(import_module(f"aiki_cli.commands.{module}"), function))
+    return typer.main.get_command(app)
+
+
+def _typer(name: str, *, markup: bool, help: str | None = None) -> typer.Typer:
+    return typer.Typer(
+        name=name,
+        help=help,
         add_completion=False,
         rich_markup_mode="rich" if markup else None,
         pretty_exceptions_enable=False,
         suggest_commands=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback(invoke_without_command=True)(options.root)
-    app.command("dev")(dev.dev)
-    app.command("enqueue")(enqueue.enqueue)
-    app.command("status")(status.status)
-    app.command("wait")(wait.wait)
-    app.command("why")(why.why)
-    app.add_typer(worker.app)
-    app.add_typer(runs.app)
-    app.add_typer(event.app)
-    app.add_typer(schedules.app)
-    app.add_typer(workflows.app)
-    app.command("check")(check.check)
-    app.command("apply")(apply.apply)
-    app.command("replay")(replay.replay)
-    app.command("completion")(completion.completion)
-    return app
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -93,9 +115,11 @@ def _run(arguments: Sequence[str]) -> int:
     # Boxes belong on a screen: in a CI log plain text reads better.
     app = build(markup=is_terminal(sys.stdout))
     if COMPLETE_VARIABLE in os.environ:
+        from aiki_cli.commands import completion
+
         completion.prepare()
     try:
-        code = typer.main.get_command(app).main(list(arguments), prog_name="aiki", standalone_mode=False)
+        code = app.main(list(arguments), prog_name="aiki", standalone_mode=False)
     except typer.Abort:
         return exits.INTERRUPTED
     except typer.TyperException as error:

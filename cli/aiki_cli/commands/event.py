@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     from aiki_cli.running import Later
     from aiki_cli.view.found import Line, Lines
 
-app = typer.Typer(name="event", help="Tell runs what has happened.")
-app.callback(invoke_without_command=True)(options.group)
 
-
-@app.command("send")
 @options.command
 def send(
     session: Session,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiki_cli import options
-from aiki_cli.commands import delete, exports, move, orders, retry
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
@@ -24,15 +23,12 @@ if TYPE_CHECKING:
 
 PAGE_RUNS = 500
 
-app = typer.Typer(name="run", help="Look at runs, and help those that need a person.")
-app.callback(invoke_without_command=True)(options.group)
 
 Reference = Annotated[
     str, typer.Argument(metavar="RUN", help="An id, a part of one, or workflow@key.", autocompletion=suggestions.runs)
 ]
 
 
-@app.command("list")
 @options.command
 async def list_runs(
     session: Session,
@@ -87,7 +83,6 @@ async def _pages(read: Callable[..., Coroutine[Any, Any, RunPage]], limit: int) 
     return found, cursor is not None
 
 
-@app.command("show")
 @options.command
 async def show(
     session: Session,
@@ -112,7 +107,6 @@ async def show(
     return whole(run, await _input(session, client, run_id))
 
 
-@app.command("history")
 @options.command
 async def history(session: Session, reference: Reference) -> Found:
     """Show a run's story, and why it does not move now.
@@ -136,12 +130,6 @@ async def history(session: Session, reference: Reference) -> Found:
         return story.rows(run_id, told, why=None if run.ended else run.why)
 
     return Lines(told(), story.line, whole)
-
-
-app.command("export")(exports.export)
-app.command("import")(exports.import_)
-for _order in (orders.pause, orders.resume, orders.cancel, orders.wake, retry.retry, move.move, delete.delete):
-    app.command(_order.__name__)(_order)
 
 
 async def _question(session: Session, client: Client, workflow: str) -> None:

@@ -9,7 +9,6 @@ import typer
 
 from aiki import UsageError
 from aiki_cli import options
-from aiki_cli.commands import schedule_declaring, schedule_firing, schedule_orders
 from aiki_cli.commands import schedule_options as flags
 from aiki_cli.session import Session
 from aiki_cli.words import suggestions
@@ -21,13 +20,10 @@ if TYPE_CHECKING:
 
 UPCOMING = 5
 
-app = typer.Typer(name="schedule", help="Have workflows run by the calendar.")
-app.callback(invoke_without_command=True)(options.group)
 
 Count = Annotated[int, typer.Option("-n", "--count", min=1, max=1_000, help="So many.")]
 
 
-@app.command("list")
 @options.command
 async def list_schedules(
     session: Session,
@@ -46,7 +42,6 @@ async def list_schedules(
     return schedules.listed([one.seen for one in found if one.seen is not None])
 
 
-@app.command("show")
 @options.command
 async def show(
     session: Session,
@@ -61,7 +56,6 @@ async def show(
     return schedules.whole(info, await client.schedules.next(name, UPCOMING))
 
 
-@app.command("next")
 @options.command
 def upcoming(
     session: Session,
@@ -101,11 +95,3 @@ async def _next_of(session: Session, name: str, count: int) -> Rows:
     client = await session.client()
     info = await client.schedules.get(name).info(slots=0)
     return rows(await client.schedules.next(name, count), info.when.timezone)
-
-
-app.command("create")(schedule_declaring.create)
-app.command("update")(schedule_declaring.update)
-app.command("trigger")(schedule_firing.trigger)
-app.command("backfill")(schedule_firing.backfill)
-for _order in (schedule_orders.pause, schedule_orders.resume, schedule_orders.delete):
-    app.command(_order.__name__)(_order)

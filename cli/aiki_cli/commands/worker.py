@@ -18,11 +18,7 @@ DEFAULT_DRAIN = "30s"
 DEFAULT_LEASE = "30s"
 DEFAULT_START_TIMEOUT = "30s"
 
-app = typer.Typer(name="worker", help="Serve workflows.")
-app.callback(invoke_without_command=True)(options.group)
 
-
-@app.command("start")
 @options.command
 def start(
     session: Session,

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
     from aiki.client.workflows import WorkflowInfo
     from aiki_cli.view.found import Rows
 
-app = typer.Typer(name="workflow", help="See workflows, their versions, and what is in flight of them.")
-app.callback(invoke_without_command=True)(options.group)
 
-
-@app.command("list")
 @options.command
 async def list_workflows(session: Session) -> Rows:
     """List the versions of all workflows, with their runs in flight and the workers that serve them.
@@ -34,7 +30,6 @@ async def list_workflows(session: Session) -> Rows:
     return workflows.listed(await (await session.client()).workflows.list())
 
 
-@app.command("show")
 @options.command
 async def show(
     session: Session,

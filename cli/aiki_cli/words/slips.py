@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 import typer
@@ -11,6 +10,7 @@ from typer.core import TyperGroup
 
 from aiki import UsageError
 from aiki.core.near import nearest
+from aiki_cli.tree import paths
 
 _NO_COMMAND: Final = re.compile(r"No such command '(?P<name>.*)'\.", re.DOTALL)
 """Typer's words for a command that is not there; it says no more of it."""
@@ -27,18 +27,12 @@ def explained(error: typer.TyperException, context: typer.Context) -> UsageError
     unknown = _NO_COMMAND.fullmatch(error.format_message())
     if unknown is None or not isinstance(command, TyperGroup):
         return UsageError(error.format_message(), hint=f"{path} --help")
-    meant = nearest(unknown["name"], _commands(command))
+    group = path.partition(" ")[2]
+    known = [name.removeprefix(f"{group} ") for name in paths() if name.startswith(f"{group} " if group else "")]
+    meant = nearest(unknown["name"], known)
     what = f"there is no command {path} {unknown['name']}"
     return UsageError(_asked(what, meant), hint=f"{path} {meant or '--help'}")
 
 
 def _asked(what: str, meant: str | None) -> str:
     return what if meant is None else f"{what}: did you mean {meant}?"
-
-
-def _commands(group: TyperGroup, before: str = "") -> Iterator[str]:
-    """Yield the commands of a group and of the groups below it, as they are typed after the group's name."""
-    for name, command in group.commands.items():
-        yield before + name
-        if isinstance(command, TyperGroup):
-            yield from _commands(command, f"{before}{name} ")

@@ -18,7 +18,6 @@ from typing import Any
 
 import nats as nats_py
 import pytest
-import typer
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
@@ -44,7 +43,6 @@ STATES: dict[str, dict[str, Any]] = {
     "running": {"worker": EVIL},
 }
 BUILD = cache(app.build)
-COMMAND = cache(typer.main.get_command)
 ENDED = ("completed", "failed", "blocked")
 OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[1A|\x1b\[2K|\r")
 """What Rich itself sends to a terminal: colours, and the redrawing of a live view."""
@@ -310,7 +308,6 @@ class Told:
 def _commands_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the tree of commands once for pipes and once for terminals: that is most of what a command takes."""
     monkeypatch.setattr(app, "build", BUILD)
-    monkeypatch.setattr(typer.main, "get_command", COMMAND)
 
 
 @pytest.fixture
