@@ -14,6 +14,7 @@ from aiki.core.canonical import nests_too_deep
 from aiki.core.errors import PayloadError, UsageError
 from aiki.core.states import Move
 from aiki.rules.again import check_again
+from aiki.rules.filtering import check_filter
 from aiki.rules.judging import ENDS, PARKING
 from aiki.wire import declared, packing, schema
 from aiki.wire.codec import decoder
@@ -86,7 +87,6 @@ _NAME_CHARS: Final = 256
 _REFERENCE_CHARS: Final = 512
 _INTS: Final = range(1 << 31)
 _NUMBERS: Final = range(1 << 63)
-_SINCE: Final = range(1 - (1 << 62), 1 << 62)
 _TTL_SECONDS: Final = (0.5, 3600.0)
 
 
@@ -206,14 +206,6 @@ def _check_retry(request: Retry) -> None:
         raise UsageError(f"workflow name {request.workflow[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 _ -")
 
 
-def _check_filter(request: ListRuns) -> None:
-    if any("\0" in text for pair in request.labels.items() for text in pair) or "\0" in (request.workflow or ""):
-        raise UsageError("a filter holds NUL")
-    for name, time in (("since", request.since), ("before", request.before)):
-        if time is not None and time not in _SINCE:
-            raise UsageError(f"`{name}` is out of range")
-
-
 def _check_read(request: Request[Any]) -> None:
     match request:
         case Page() | Inbox():
@@ -224,7 +216,9 @@ def _check_read(request: Request[Any]) -> None:
             if "\0" in request.reference or len(request.reference) > _REFERENCE_CHARS:
                 raise UsageError("a reference to a run is an id, a part of one, or workflow@key")
         case ListRuns():
-            _check_filter(request)
+            if request.parent is not None:
+                _check_id(request.parent)
+            check_filter(request)
         case Workflows():
             if request.workflow is not None and "\0" in request.workflow:
                 raise UsageError("a workflow's name holds NUL")

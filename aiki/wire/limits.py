@@ -43,6 +43,8 @@ FAMILY_ENTRIES: Final = 100_000
 """Entries of all their journals: what one commit can copy before whoever waits for it is answered."""
 LISTED_BYTES: Final = 4 * 1024
 """A workflow's result in a list; a larger one is left out, and its size told."""
+CURSOR_CHARS: Final = 2 * 1024
+"""Where a list goes on: a workflow's name and a key, encoded."""
 COUNTED_RUNS: Final = 10_000
 """Runs of a route that have ended alike are counted no further: one more is told as `capped`."""
 FAMILY_DEPTH: Final = 100

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
 from aiki.core.retention import NOTHING, Periods
 from aiki.core.states import State
-from aiki.wire.limits import BATCH_RUNS, FINGERPRINT_CHARS, LABELS, LIST_ITEMS, NAMED_WORKERS
+from aiki.wire.limits import BATCH_RUNS, CURSOR_CHARS, FINGERPRINT_CHARS, LABELS, LIST_ITEMS, NAMED_WORKERS
 from aiki.wire.messages.arrivals import CancelNote
 from aiki.wire.messages.base import NONE, Attempt, Request, Text
 from aiki.wire.messages.imported import ImportedFrom
@@ -204,13 +204,15 @@ class ListReply(Struct, omit_defaults=True):
     runs: list[RunStatus]
     cursor: str | None = None
     count: int = 0
+    heeded: list[str] = []
+    """Which words of NARROWED it goes by, of those that were asked for: a daemon from before them knows none."""
 
 
 class ListRuns(Request[ListReply]):
     """List runs, newest first. `labels` must all match; they were stored between the times `since` and `before`.
 
-    `roots` are those that no run has started; of a `parent` they are its children, in the order of their starts. With
-    `counts` they are counted instead, some at a time.
+    `roots` are those that no run has started; of a `parent` they are its children, in the order of their starts. By a
+    `key_prefix` alone they are in the order of their keys. With `counts` they are counted instead, some at a time.
     """
 
     op = "list"
@@ -220,11 +222,35 @@ class ListRuns(Request[ListReply]):
     labels: Annotated[dict[Text, Text], Meta(max_length=LABELS)] = {}
     since: int | None = None
     limit: int = 100
-    cursor: Text | None = None
+    cursor: Annotated[str, Meta(max_length=CURSOR_CHARS)] | None = None
     before: int | None = None
     roots: bool = False
     parent: Text | None = None
     counts: bool = False
+    version: Text | None = None
+    """Of this version of the workflow."""
+    key: Text | None = None
+    """That hold this idempotency key."""
+    key_prefix: Text | None = None
+    """That hold a key which begins so."""
+    error: Text | None = None
+    """That came to an error of this type; without `states` they are those that failed."""
+    worker: Text | None = None
+    """That a worker of this name has claimed."""
+    priority: int | None = None
+    retried: bool | None = None
+    """Whether another run goes on in their place; either, if nothing is said."""
+    not_version: Text | None = None
+    """Of any other version than this."""
+
+    @property
+    def narrowed(self) -> list[str]:
+        """Return the words of NARROWED that it is asked by."""
+        return [name for name in NARROWED if getattr(self, name) is not None]
+
+
+NARROWED: Final = ("version", "key", "key_prefix", "error", "worker", "priority", "retried", "not_version")
+"""Words of a list that a daemon may not know: it would pass over them, and list more than was asked for."""
 
 
 class HistoryItem(Struct, omit_defaults=True):

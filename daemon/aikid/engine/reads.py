@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from aiki.core.errors import Unsupported, UsageError
 from aiki.core.states import State
-from aiki.rules.checking import is_uuid
+from aiki.rules import places
 from aiki.wire import weights
 from aiki.wire.messages import (
     NONE,
@@ -36,7 +36,6 @@ from aikid.engine.routes import RouteKey
 from aikid.engine.status import RunKey, no_run
 from aikid.store import draining, listing, routes
 from aikid.store import reads as store
-from aikid.store.listing import Mark
 from aikid.store.pool import Pool
 
 _FOUND: Final = 10
@@ -44,9 +43,6 @@ _LIST_MAX: Final = 1000
 _ROUTES_MAX: Final = 500
 _COUNTED_ROUTES: Final = 100
 """Routes that one request counts the runs of."""
-_MARK: Final = re.compile(r"([0-9]{1,16})\.([0-9a-f-]{36})")
-"""After which run a page begins: when it was stored, in microseconds, and its id."""
-_FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 
 
@@ -72,12 +68,6 @@ async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int
             raise Unsupported(f"this aikid cannot answer {request.op!r}")
 
 
-def _id(run_id: str) -> str:
-    if not is_uuid(run_id):
-        raise UsageError(f"run id {run_id[:64]!r} is not a UUID in its canonical form")
-    return run_id
-
-
 async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
     workflow, at, key = reference.partition("@")
     if at:
@@ -96,15 +86,10 @@ async def _find(pool: Pool, namespace: str, reference: str) -> list[str]:
 
 
 async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> ListReply:
-    if request.parent is not None:
-        _id(request.parent)
-        if request.roots:
-            raise UsageError("roots are runs that have no parent: ask for them, or for the children of a run, not both")
-    before = None if request.before is None else Mark(request.before, _FIRST_ID)
-    before = before if request.cursor is None else _mark(request.cursor)
+    before = places.begin(request)
     if request.counts:
         count, end = await listing.count_runs(pool, namespace, request, before=before, limit=listing.LOOKED_AT)
-        return ListReply([], end and _told(end), count)
+        return ListReply([], end and places.told(end), count, request.narrowed)
     limit = min(max(request.limit, 1), _LIST_MAX)
     found, end = await listing.list_runs(pool, namespace, request, before=before, limit=limit + 1, limit_bytes=room)
     shown = {(namespace, run.id): run for run in [*found.values()][:limit]}
@@ -113,17 +98,7 @@ async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> Lis
     kept = page_of(runs, weights.of_status, room)
     if len(kept) < len(found):
         end = [*found][len(kept) - 1]
-    return ListReply(kept, end and _told(end))
-
-
-def _mark(cursor: str) -> Mark:
-    if (told := _MARK.fullmatch(cursor)) is None:
-        raise UsageError("the cursor of a list is what an earlier page gave")
-    return Mark(int(told[1]), _id(told[2]))
-
-
-def _told(mark: Mark) -> str:
-    return f"{mark.created}.{mark.id}"
+    return ListReply(kept, end and places.told(end), heeded=request.narrowed)
 
 
 async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> SummaryReply:

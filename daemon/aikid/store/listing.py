@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from aiki.core.moments import to_datetime
 from aiki.core.states import TERMINAL, State
-from aiki.wire.codec import encode
-from aiki.wire.limits import LISTED_BYTES
+from aiki.rules.filtering import is_by_key, states_of
+from aiki.rules.places import AnyPlace, KeyPlace, Place
+from aiki.wire.limits import KEY_CHARS, LISTED_BYTES
 from aiki.wire.messages import ListRuns, RunStatus
+from aikid.store.narrowing import conditions, values
 from aikid.store.pool import Pool
-from aikid.store.sql import MICROSECONDS, quoted
+from aikid.store.sql import quoted
 from aikid.store.status import COLUMNS, to_status
+from aikid.store.windows import BEFORE, BY_KEY, BY_TIME, Order
 
 LOOKED_AT: Final = 10_000
 """Runs that one request looks at for what the index that it walks does not say of them."""
@@ -29,6 +33,7 @@ _AT_FIRST: Final = 4
 RESTING: Final = frozenset(State) - TERMINAL - {State.QUEUED, State.RUNNING}
 """States that the index `runs_resting` holds."""
 _END_OF_IDS: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_LAST_CHARACTER: Final = "\U0010ffff"
 _TAIL: Final = "('x' || right({}::text, 8))::bit(32)::int"
 
 # -- writing: parts of the statements that enqueue and end runs
@@ -57,16 +62,13 @@ closed AS (
 
 # -- reading
 
-_BEFORE: Final = """
-{0}.created_at >= CAST(:since AS timestamptz)
-AND ({0}.created_at, {0}.{1}) < (CAST(:created AS timestamptz), CAST(:id AS uuid))
-"""
-_ROUTE: Final = "(CAST(:workflow AS text) IS NULL OR {0}.workflow = :workflow)"
+_WORKFLOW: Final = "(CAST(:workflow AS text) IS NULL OR {0}.workflow = :workflow)"
+_ROUTE: Final = f"{_WORKFLOW} AND (CAST(:version AS text) IS NULL OR {{0}}.version = :version)"
 # `listing_created`, backwards, for roots and for children.
 _ALL: Final = f"""
 SELECT l.created_at, l.run_id FROM unnest(CAST(:kinds AS boolean[])) AS k(is_child) CROSS JOIN LATERAL (
   SELECT x.created_at, x.run_id FROM aiki.listing x
-  WHERE x.namespace = :namespace AND x.is_child = k.is_child AND {_BEFORE.format("x", "run_id")}
+  WHERE x.namespace = :namespace AND x.is_child = k.is_child AND {BEFORE.format("x", "run_id")}
   ORDER BY x.created_at DESC, x.run_id DESC LIMIT :limit
 ) AS l
 """
@@ -74,7 +76,7 @@ SELECT l.created_at, l.run_id FROM unnest(CAST(:kinds AS boolean[])) AS k(is_chi
 # once: by its last start, unless it is its own (primary key, `children_watched`).
 _OF_PARENT: Final = f"""
 SELECT c.created_at, c.run_id FROM aiki.children c
-WHERE c.parent_id = CAST(:parent AS uuid) AND {_BEFORE.format("c", "run_id")} AND (c.owned
+WHERE c.parent_id = CAST(:parent AS uuid) AND {BEFORE.format("c", "run_id")} AND (c.owned
   OR NOT EXISTS (SELECT FROM aiki.children o WHERE o.parent_id = c.parent_id AND o.start_id = c.run_id)
   AND NOT EXISTS (SELECT FROM aiki.children o WHERE o.run_id = c.run_id AND NOT o.owned AND o.parent_id = c.parent_id
     AND (o.created_at, o.start_id) > (c.created_at, c.start_id)))
@@ -83,7 +85,7 @@ ORDER BY c.created_at DESC, c.run_id DESC LIMIT :limit
 # `labels_created`, backwards.
 _LABELLED: Final = f"""
 SELECT l.created_at, l.run_id FROM aiki.labels l
-WHERE l.namespace = :namespace AND l.name = :name AND l.value = :value AND {_BEFORE.format("l", "run_id")}
+WHERE l.namespace = :namespace AND l.name = :name AND l.value = :value AND {BEFORE.format("l", "run_id")}
 ORDER BY l.created_at DESC, l.run_id DESC LIMIT :limit
 """
 
@@ -93,7 +95,7 @@ def _by_state(table: str, run_id: str, states: str) -> str:
 
     The newest of each are looked at first: if `limit` routes have one, nothing is wanted that is older than all these.
     """
-    here = f"{table} AND {_BEFORE.format('x', run_id)}"
+    here = f"{table} AND {BEFORE.format('x', run_id)}"
     return f"""
 SELECT one.created_at, one.run_id FROM (
   SELECT f.*, CASE WHEN count(*) OVER () = :limit THEN min(f.created_at) OVER () ELSE '-infinity' END AS oldest
@@ -139,7 +141,7 @@ _QUEUED: Final = f"""
 SELECT one.created_at, one.run_id
 FROM queues t CROSS JOIN (VALUES (true), (false)) AS f(fresh) CROSS JOIN LATERAL (
   SELECT x.created_at, x.id AS run_id FROM {_IN_QUEUE} AND x.priority = t.priority
-    AND (x.started_at IS NULL) = f.fresh AND {_BEFORE.format("x", "id")}
+    AND (x.started_at IS NULL) = f.fresh AND {BEFORE.format("x", "id")}
   ORDER BY x.created_at DESC, x.id DESC LIMIT :limit
 ) AS one WHERE t.priority IS NOT NULL
 """
@@ -147,21 +149,43 @@ FROM queues t CROSS JOIN (VALUES (true), (false)) AS f(fresh) CROSS JOIN LATERAL
 _RUNNING: Final = f"""
 SELECT x.created_at, x.id AS run_id FROM aiki.sessions s JOIN aiki.runs x ON x.session_id = s.id
 WHERE s.namespace = :namespace AND x.namespace = :namespace AND x.state = '{State.RUNNING}'
-  AND {_ROUTE.format("x")} AND {_BEFORE.format("x", "id")}
+  AND {_ROUTE.format("x")} AND {BEFORE.format("x", "id")}
 ORDER BY x.created_at DESC, x.id DESC LIMIT :limit
 """
-_WINDOW: Final = """
-(SELECT c.*, row_number() OVER (ORDER BY c.created_at DESC, c.run_id DESC) AS place FROM candidates c
-  ORDER BY place LIMIT :limit) AS n
+# The primary key of `keys`, a probe for each workflow, and that of runs.
+_WORKFLOWS: Final = f"""
+(SELECT DISTINCT t.workflow FROM aiki.routes t WHERE t.namespace = :namespace AND {_WORKFLOW.format("t")}) AS w
 """
-# Whatever was found, newest first, each run by its primary key. The last of a window comes too, whatever it is: the
-# next one begins behind it. How long a stored value is, is known without reading it.
+_KEYED: Final = f"""
+SELECT r.created_at, k.run_id FROM {_WORKFLOWS} CROSS JOIN LATERAL (
+  SELECT x.run_id FROM aiki.keys x WHERE x.namespace = :namespace AND x.workflow = w.workflow AND x.key = :key OFFSET 0
+) AS k JOIN aiki.runs r ON r.id = k.run_id WHERE {BEFORE.format("r", "id")}
+"""
+# The primary key of `keys`, from where the beginning begins, for each workflow.
+_BY_PREFIX: Final = f"""
+SELECT k.key, w.workflow, k.run_id FROM {_WORKFLOWS} CROSS JOIN LATERAL (
+  SELECT x.key, x.run_id FROM aiki.keys x
+  WHERE x.namespace = :namespace AND x.workflow = w.workflow AND x.key BETWEEN :first_key AND :last_key
+    AND (x.key > :after_key OR (x.key = :after_key AND w.workflow COLLATE "C" > :after_workflow))
+  ORDER BY x.key LIMIT :limit
+) AS k
+"""
+_LED_BY: Final = {
+    _OF_PARENT: {"parent", "since", "before"},
+    _KEYED: {"key", "workflow", "since", "before"},
+    _BY_PREFIX: {"key_prefix", "workflow"},
+    _LABELLED: {"since", "before"},
+    _ALL: {"roots", "since", "before"},
+}
+"""What each source says of its runs; those by states say their states and routes."""
+_LED_BY_STATES: Final = {"states", "workflow", "version", "since", "before"}
+# Whatever was found, in its order. The last of a window comes too, whatever it is: the next one begins behind it. How
+# long a stored value is, is known without reading it.
 _SHOWN: Final = f"""
-SELECT {{asked}}, n.place = :limit, {MICROSECONDS.format("n.created_at")}, n.run_id::text, {COLUMNS},
+SELECT {{asked}}, n.place = :limit, {{place}}, {COLUMNS},
   CASE WHEN p.size <= {LISTED_BYTES} AND {{is_told}} THEN r.output END, CASE WHEN {{is_told}} THEN r.error END,
   CASE WHEN p.size > {LISTED_BYTES} THEN p.size END
-FROM {_WINDOW}
-JOIN aiki.runs r ON r.id = n.run_id AND r.namespace = :namespace
+FROM {{runs}}
 CROSS JOIN LATERAL (SELECT octet_length(r.output) AS size, octet_length(r.error) AS error_size) AS p
 WHERE {{asked}} OR n.place = :limit ORDER BY n.place LIMIT :count
 """
@@ -170,11 +194,7 @@ sum(CASE WHEN p.size <= {LISTED_BYTES} THEN p.size ELSE 0 END + coalesce(p.error
   <= :limit_bytes
 """
 # Where the index says all that is asked, the runs themselves are not looked at.
-_COUNTED: Final = f"""
-SELECT count(*) FILTER (WHERE {{asked}}), {MICROSECONDS.format("min(n.created_at) FILTER (WHERE n.place = :limit)")},
-  max(n.run_id::text) FILTER (WHERE n.place = :limit)
-FROM {_WINDOW} {{looked_at}}
-"""
+_COUNTED: Final = "SELECT count(*) FILTER (WHERE {asked}), {last} FROM {found}"
 # Of several labels the rarest is walked; one that LOOKED_AT runs have is as common as any.
 _RAREST: Final = f"""
 SELECT o.name, o.value FROM unnest(CAST(:names AS text[]), CAST(:texts AS text[])) AS o(name, value)
@@ -197,33 +217,28 @@ CROSS JOIN LATERAL (
 """
 
 
-class Mark(NamedTuple):
-    """Where a run stands among those that are listed: when it was stored, in microseconds, and its id."""
-
-    created: int
-    id: str
-
-
 async def list_runs(
-    pool: Pool, namespace: str, request: ListRuns, *, before: Mark | None = None, limit: int, limit_bytes: int
-) -> tuple[dict[Mark, RunStatus], Mark | None]:
-    """Return runs newest first, and the last that was looked at if more may follow it.
+    pool: Pool, namespace: str, request: ListRuns, *, before: AnyPlace | None = None, limit: int, limit_bytes: int
+) -> tuple[dict[AnyPlace, RunStatus], AnyPlace | None]:
+    """Return runs in the order of the list, and the last that was looked at if more may follow it.
 
     Outputs of more than LISTED_BYTES are left out, and all payloads beyond the first `limit_bytes` together: their
     runs are for the next page. Of what no index says at once, LOOKED_AT runs are looked at.
     """
-    beside = _beside(request)
+    request = replace(request, states=states_of(request))
+    order, beside = order_of(request), _beside(request)
     given = await _given(pool, namespace, request, before, limit)
     given |= {"count": limit, "limit_bytes": limit_bytes}
-    statement = _found(request, _SHOWN.format(asked=_all_of(beside), is_told=_IS_TOLD))
-    end: Mark | None = None
+    shown = _SHOWN.format(asked=_all_of(beside), is_told=_IS_TOLD, place=order.place, runs=order.runs)
+    statement = _found(request, shown)
+    end: AnyPlace | None = None
     rows: Sequence[tuple[Any, ...]] = []
     for window in _windows(limit) if beside else [limit]:
         rows = await _read(pool, statement, given | {"limit": window})
-        end = Mark(*rows[-1][2:4]) if rows and rows[-1][1] else None
+        end = _place(order, rows[-1][2:4]) if rows and rows[-1][1] else None
         if end is None:
             break
-    return {Mark(*row[2:4]): to_status(row[4:]) for row in rows if row[0]}, end
+    return {_place(order, row[2:4]): to_status(row[4:]) for row in rows if row[0]}, end
 
 
 def _windows(limit: int) -> list[int]:
@@ -233,36 +248,49 @@ def _windows(limit: int) -> list[int]:
 
 
 async def count_runs(
-    pool: Pool, namespace: str, request: ListRuns, *, before: Mark | None = None, limit: int
-) -> tuple[int, Mark | None]:
+    pool: Pool, namespace: str, request: ListRuns, *, before: AnyPlace | None = None, limit: int
+) -> tuple[int, AnyPlace | None]:
     """Return how many of `limit` runs are what is asked for, and the last that was looked at if more may follow it."""
-    beside = _beside(request)
+    request = replace(request, states=states_of(request))
+    order, beside = order_of(request), _beside(request)
     is_seen = beside or request.parent is not None  # whose namespace a parent is in, its children's rows do not say
-    looked_at = "JOIN aiki.runs r ON r.id = n.run_id AND r.namespace = :namespace" if is_seen else ""
-    counted = _COUNTED.format(asked=_all_of(beside), looked_at=looked_at)
+    found = order.runs if is_seen else order.window
+    counted = _COUNTED.format(asked=_all_of(beside), last=order.last, found=found)
     ((count, *end),) = await _read(
         pool, _found(request, counted), await _given(pool, namespace, request, before, limit)
     )
-    return count, None if end[0] is None else Mark(*end)
+    return count, None if end[0] is None else _place(order, end)
 
 
-async def _given(pool: Pool, namespace: str, request: ListRuns, before: Mark | None, limit: int) -> dict[str, Any]:
+def order_of(request: ListRuns) -> Order:
+    """Return in which order the runs are listed."""
+    return BY_KEY if is_by_key(request) else BY_TIME
+
+
+def _place(order: Order, place: Sequence[Any]) -> AnyPlace:
+    return KeyPlace(*place) if order is BY_KEY else Place(*place)
+
+
+async def _given(pool: Pool, namespace: str, request: ListRuns, before: AnyPlace | None, limit: int) -> dict[str, Any]:
     """Return what the statements are given, of which each reads what it names."""
     given: dict[str, Any] = {
+        **values(request),
         "namespace": namespace,
         "since": "-infinity" if request.since is None else _time(request.since),
-        "created": "infinity" if before is None else _time(before.created),
-        "id": _END_OF_IDS if before is None else before.id,
+        "until": "infinity" if request.before is None else _time(request.before),
+        "created": _time(before.created) if isinstance(before, Place) else "infinity",
+        "id": before.id if isinstance(before, Place) else _END_OF_IDS,
         "limit": limit,
         "kinds": [False] if request.roots else [False, True],
         "parent": request.parent,
-        "workflow": request.workflow,
-        "states": [state.value for state in request.states],
-        "labels": encode(request.labels).decode(),
         "resting": _of(request, RESTING),
         "ended": _of(request, TERMINAL),
     }
-    if request.labels and request.parent is None:
+    if (prefix := request.key_prefix) is not None:
+        key, workflow = before if isinstance(before, KeyPlace) else ("", "")
+        given |= {"after_key": key, "after_workflow": workflow, "first_key": max(prefix, key)}
+        given["last_key"] = prefix + _LAST_CHARACTER * KEY_CHARS
+    if _sources(request) == [_LABELLED]:
         given["name"], given["value"] = await _rarest(pool, namespace, request.labels)
     return given
 
@@ -273,9 +301,13 @@ def _found(request: ListRuns, told: str) -> str:
 
 
 def _sources(request: ListRuns) -> list[str]:
-    """Return where the runs stand that are asked for, each `limit` of them from the newest on."""
+    """Return where the runs stand that are asked for, each `limit` of them from where the page begins."""
     if request.parent is not None:
         return [_OF_PARENT]
+    if request.key is not None:
+        return [_KEYED]
+    if request.key_prefix is not None:
+        return [_BY_PREFIX]
     if request.labels:
         return [_LABELLED]
     if not request.states and request.workflow is None:
@@ -291,17 +323,11 @@ def _of(request: ListRuns, states: Collection[State]) -> list[str]:
 
 def _beside(request: ListRuns) -> list[str]:
     """Return what is still to be asked of runs that stand where `_sources` has found them."""
-    is_by_state = request.parent is None and not request.labels
-    asked = []
-    if len(request.labels) > (request.parent is None):
-        asked.append("coalesce(r.labels @> CAST(:labels AS jsonb), false)")
-    if request.states and not is_by_state:
-        asked.append("r.state = ANY(CAST(:states AS text[]))")
-    if request.workflow is not None and not is_by_state:
-        asked.append("r.workflow = :workflow")
-    if request.roots and _sources(request) != [_ALL]:
-        asked.append("r.parent_id IS NULL")
-    return asked
+    led_by = _LED_BY.get(_sources(request)[0], _LED_BY_STATES)
+    if _sources(request) == [_LABELLED] and len(request.labels) == 1:
+        led_by = led_by | {"labels"}
+    asked = conditions(request, led_by=led_by)
+    return ["r.id IS NOT NULL", *asked] if order_of(request) is BY_KEY else asked
 
 
 def _all_of(asked: Sequence[str]) -> str:

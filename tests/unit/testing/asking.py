@@ -43,7 +43,8 @@ def new_id(number: int) -> str:
 
 
 def enqueued(engine: Engine, number: int = 1, **options) -> str:
-    run = NewRun(new_id(number), *ROUTE, Raw(b'{"name":"Ada"}'), RunOptions(**options))
+    digest = "0" * 32 if "key" in options else None
+    run = NewRun(new_id(number), *ROUTE, Raw(b'{"name":"Ada"}'), RunOptions(**options), digest)
     (answer,) = engine.answer(Enqueue([run])).runs
     assert answer.error is None
     return answer.id

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec import Raw
 
@@ -59,6 +61,30 @@ def test_lists_begin_with_the_newest_and_go_on_from_their_cursors() -> None:
     assert rest.cursor is None
     assert [run.id for run in engine.answer(ListRuns(labels={"odd": "0"})).runs] == [ids[3], ids[1]]
     assert engine.answer(ListRuns(states=[State.QUEUED], counts=True)).count == 5
+
+
+def test_lists_are_by_keys_versions_errors_workers_and_retries_as_of_aikid() -> None:
+    engine = Engine(Clock())
+    keys = ("order-2", "order-10", "order", "Order-1")
+    ids = [enqueued(engine, place + 1, key=key, priority=place) for place, key in enumerate(keys)]
+    (run,) = claimed(engine, session(engine))
+    failed = Raw(b'{"type":"TimeoutError","message":"m"}')
+    recorded(engine, Unit(run.fence, 0, [], [], End(Move.FAIL, error=failed)))
+
+    def listed(**words: Any) -> list[str]:
+        reply = engine.answer(ListRuns(**words))
+        assert reply.heeded == ListRuns(**words).narrowed
+        return [one.id for one in reply.runs]
+
+    assert listed(key="order-2") == [ids[0]]
+    assert listed(key_prefix="order") == [ids[2], ids[1], ids[0]], "in the order of keys"
+    first = engine.answer(ListRuns(key_prefix="order", limit=1))
+    assert listed(key_prefix="order", cursor=first.cursor) == [ids[1], ids[0]]
+    assert listed(workflow="greet", version="2") == []
+    assert listed(priority=2) == [ids[2]]
+    assert listed(error="TimeoutError") == listed(worker="worker-1") == [run.fence.run_id]
+    assert listed(error="Timeout") == listed(worker="worker") == listed(not_version="1") == listed(retried=True) == []
+    assert len(listed(retried=False)) == 4
 
 
 def test_references_inputs_and_counts_are_answered() -> None:
