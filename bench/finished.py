@@ -21,6 +21,14 @@ NAMESPACE: Final = "default"
 OTHER: Final = "other"
 WORKFLOWS: Final = ("process_order", "send_invoice", "sync_stock")
 VERSION: Final = "1.0"
+OLD: Final = (WORKFLOWS[2], "0.9")
+"""The only route of another version: every OLD_EVERY of all."""
+OLD_EVERY: Final = 30
+ROUTES: Final = (*((workflow, VERSION) for workflow in WORKFLOWS), OLD)
+KEY: Final = "order-{:09}"
+"""The idempotency keys of every other run, by their numbers."""
+ERRORS: Final = ("E", "TimeoutError")
+"""The types of errors, in turn."""
 FAILED_EVERY: Final = 50
 CANCELLED_EVERY: Final = 1_000
 LABELLED_EVERY: Final = 10
@@ -33,7 +41,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _RUNS: Final = """
 COPY aiki.runs (id, origin_id, namespace, workflow, version, state, epoch, history_seq, created_at, started_at,
-  finished_at, labels, input, output, error, parent_id) FROM STDIN
+  finished_at, labels, input, output, error, parent_id, key, digest) FROM STDIN
 """
 _ENTRIES: Final = "COPY aiki.journal (run_id, seq, ok, at_us, key, value) FROM STDIN"
 _LISTING: Final = "COPY aiki.listing (namespace, created_at, run_id, tail, is_child) FROM STDIN"
@@ -42,6 +50,7 @@ COPY aiki.children (parent_id, start_id, run_id, generation, owned, parent_close
 """
 _LABELS: Final = "COPY aiki.labels (namespace, name, value, created_at, run_id) FROM STDIN"
 _ENDED: Final = "COPY aiki.ended (namespace, workflow, version, state, created_at, run_id) FROM STDIN"
+_KEYS: Final = "COPY aiki.keys (namespace, workflow, key, run_id, digest) FROM STDIN"
 _ROUTES: Final = "INSERT INTO aiki.routes (namespace, workflow, version) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
 
@@ -52,11 +61,14 @@ class Finished:
     id: str
     namespace: str
     workflow: str
+    version: str
     state: str
     at: str
     at_us: int
     labels: dict[str, str]
     parent: str | None
+    key: str | None
+    error: str
 
 
 def load(database_url: str, count: int) -> None:
@@ -64,8 +76,8 @@ def load(database_url: str, count: int) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         (now,) = connection.execute("SELECT (extract(epoch FROM now()) * 1000000)::bigint").fetchone() or (0,)
         for namespace in (NAMESPACE, OTHER):
-            for workflow in WORKFLOWS:
-                connection.execute(_ROUTES, (namespace, workflow, VERSION))
+            for workflow, version in ROUTES:
+                connection.execute(_ROUTES, (namespace, workflow, version))
         begin, step = now - _DAY_US, _DAY_US // count
         runs = _runs((number, begin + number * step) for number in range(count))
         while part := list(islice(runs, _PART)):
@@ -86,15 +98,18 @@ def _runs(times: Iterable[tuple[int, int]]) -> Iterator[Finished]:
 
 def _run(number: int, at_us: int, random: Random, parent: str | None) -> Finished:
     state = "cancelled" if number % CANCELLED_EVERY == 1 else "failed" if number % FAILED_EVERY == 2 else "completed"
+    route = WORKFLOWS[number % len(WORKFLOWS)], VERSION
     return Finished(
         str(uuid7(milliseconds=at_us // 1000, random_bits=random.getrandbits(74))),
         OTHER if number % 10 == 9 else NAMESPACE,
-        WORKFLOWS[number % len(WORKFLOWS)],
+        *(OLD if number % OLD_EVERY == WORKFLOWS.index(OLD[0]) else route),
         state,
         (_EPOCH + timedelta(microseconds=at_us)).isoformat(),
         at_us,
         {"env": "prod", "customer": f"c{number % CUSTOMERS}"} if number % LABELLED_EVERY == 0 else {},
         parent,
+        KEY.format(number) if number % 2 else None,
+        ERRORS[number // FAILED_EVERY % len(ERRORS)],
     )
 
 
@@ -106,7 +121,8 @@ def _write(connection: psycopg.Connection[Any], runs: list[Finished]) -> None:
     _copy(connection, _CHILDREN, children)
     labels = ((r.namespace, name, value, r.at, r.id) for r in runs for name, value in r.labels.items())
     _copy(connection, _LABELS, labels)
-    _copy(connection, _ENDED, ((r.namespace, r.workflow, VERSION, r.state, r.at, r.id) for r in runs))
+    _copy(connection, _ENDED, ((r.namespace, r.workflow, r.version, r.state, r.at, r.id) for r in runs))
+    _copy(connection, _KEYS, ((r.namespace, r.workflow, r.key, r.id, _DIGEST) for r in runs if r.key is not None))
 
 
 def _copy(connection: psycopg.Connection[Any], statement: str, rows: Iterable[Iterable[object]]) -> None:
@@ -125,7 +141,8 @@ def _bytea(value: bytes) -> str:
 
 
 def _row(run: Finished) -> tuple[object, ...]:
-    output, error = (_OUTPUT, _NULL) if run.state == "completed" else (_NULL, _ERROR)
+    error = _bytea(json.dumps({"type": run.error, "message": "m"}, separators=(",", ":")).encode())
+    output, error = (_OUTPUT, _NULL) if run.state == "completed" else (_NULL, error)
     labels = json.dumps(run.labels) if run.labels else _NULL
     times = (run.at,) * 3
     return (
@@ -133,7 +150,7 @@ def _row(run: Finished) -> tuple[object, ...]:
         run.id,
         run.namespace,
         run.workflow,
-        VERSION,
+        run.version,
         run.state,
         1,
         2,
@@ -143,10 +160,12 @@ def _row(run: Finished) -> tuple[object, ...]:
         output,
         error,
         run.parent or _NULL,
+        run.key or _NULL,
+        _DIGEST if run.key else _NULL,
     )
 
 
 _NULL: Final = r"\N"
 _INPUT: Final = _bytea(json.dumps({"a": "x" * 90}).encode())
 _OUTPUT: Final = _bytea(b'"done"')
-_ERROR: Final = _bytea(b'{"type":"E","message":"m"}')
+_DIGEST: Final = "0" * 32

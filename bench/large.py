@@ -25,7 +25,7 @@ import psycopg
 from aiki import Client, State
 from aiki.core.states import TERMINAL
 from bench import finished
-from bench.finished import NAMESPACE, WORKFLOWS
+from bench.finished import ERRORS, KEY, NAMESPACE, OLD, WORKFLOWS
 from bench.flows import nobody
 from bench.servers import Cluster
 from bench.workloads import PAYLOAD, w1, w2
@@ -43,6 +43,10 @@ TURNS = 20
 CONCURRENCY = 100
 LOADED = "loaded"
 """The file that says that a folder's data are whole."""
+
+PREFIX = KEY.partition("{")[0]
+SOME_KEY, SOME_WORKFLOW = KEY.format(30_001), WORKFLOWS[30_001 % 3]
+"""Of a run that is in both."""
 
 Reader = Callable[[Client, list[str]], Awaitable[object]]
 READERS: dict[str, Reader] = {
@@ -68,6 +72,21 @@ READERS: dict[str, Reader] = {
     "list --older-than 12h": lambda client, _: client.runs.list(before=_ago(hours=12), limit=LIVE),
     "list --roots": lambda client, _: client.runs.list(roots=True, limit=LIVE),
     "list --parent": lambda client, ids: client.runs.list(parent=ids[-1], limit=LIVE),
+    "list --version": lambda client, _: client.runs.list(workflow=OLD[0], version=OLD[1], limit=LIVE),
+    "list --key": lambda client, _: client.runs.list(key=SOME_KEY),
+    "list --key --workflow": lambda client, _: client.runs.list(key=SOME_KEY, workflow=SOME_WORKFLOW),
+    "list --key-prefix": lambda client, _: client.runs.list(key_prefix=PREFIX, limit=LIVE),
+    "list --key-prefix --workflow": lambda client, _: client.runs.list(
+        key_prefix=PREFIX, workflow=WORKFLOWS[0], limit=LIVE
+    ),
+    "list --key-prefix --state": lambda client, _: client.runs.list(
+        key_prefix=PREFIX, states=[State.COMPLETED], limit=LIVE
+    ),
+    "list --error": lambda client, _: client.runs.list(error=ERRORS[1], limit=LIVE),
+    "list --count": lambda client, _: client.runs.count(),
+    "list --workflow --count": lambda client, _: client.runs.count(workflow=WORKFLOWS[0]),
+    "list --key-prefix --count": lambda client, _: client.runs.count(key_prefix=PREFIX),
+    "list --since 48h --count": lambda client, _: client.runs.count(since=_ago(hours=48)),
     "list --roots --count": lambda client, _: client.runs.count(roots=True),
     "list --state completed --count": lambda client, _: client.runs.count(states=[State.COMPLETED]),
     "history": lambda client, ids: _all(client.runs.history(ids[0])),

@@ -79,12 +79,20 @@ class BlockingRuns:
         before: datetime | None = None,
         roots: bool = False,
         parent: str | None = None,
+        version: str | None = None,
+        key: str | None = None,
+        key_prefix: str | None = None,
+        error: str | None = None,
+        worker: str | None = None,
+        priority: int | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunPage:
         """Return a page of runs, newest first; as `Runs.list`."""
         asked = partial(self._runs.list, states=states, workflow=workflow, labels=labels, since=since, before=before)
-        return self._portal.call(partial(asked, roots=roots, parent=parent, limit=limit, cursor=cursor))
+        asked = partial(asked, roots=roots, parent=parent, version=version, key=key, key_prefix=key_prefix)
+        asked = partial(asked, error=error, worker=worker, priority=priority)
+        return self._portal.call(partial(asked, limit=limit, cursor=cursor))
 
     def count(
         self,
@@ -96,10 +104,17 @@ class BlockingRuns:
         before: datetime | None = None,
         roots: bool = False,
         parent: str | None = None,
+        version: str | None = None,
+        key: str | None = None,
+        key_prefix: str | None = None,
+        error: str | None = None,
+        worker: str | None = None,
+        priority: int | None = None,
     ) -> RunCount:
         """Return how many runs `list` would have on all its pages, counted to 10,000."""
         asked = partial(self._runs.count, states=states, workflow=workflow, labels=labels, since=since, before=before)
-        return self._portal.call(partial(asked, roots=roots, parent=parent))
+        asked = partial(asked, roots=roots, parent=parent, version=version, key=key, key_prefix=key_prefix)
+        return self._portal.call(partial(asked, error=error, worker=worker, priority=priority))
 
     def history(self, run_id: str) -> Iterator[HistoryEntry]:
         """Yield the run's story from its birth. Raises NotFound."""

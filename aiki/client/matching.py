@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Final
 
 from aiki.client.wire import Wire
-from aiki.core.errors import UsageError
+from aiki.core.errors import Unsupported, UsageError
 from aiki.core.moments import to_wire
 from aiki.core.states import TERMINAL, State
 from aiki.wire.limits import COUNTED_RUNS
-from aiki.wire.messages import ListRuns, RunStatus
+from aiki.wire.messages import ListReply, ListRuns
 
 PAGE_RUNS: Final = 500
 
@@ -44,11 +44,25 @@ class RunFilter:
     parent: str | None = None
     """Started by this run."""
     retried: bool | None = None
-    """Whether another run goes on in their place; either, if nothing is said. Of an order alone."""
+    """Whether another run goes on in their place; either, if nothing is said."""
     version: str | None = None
-    """Of this version of the workflow. Of an order alone."""
+    """Of this version of the workflow."""
     not_version: str | None = None
-    """Of any other version than this. Of an order alone."""
+    """Of any other version than this."""
+    key: str | None = None
+    """That hold this idempotency key."""
+    key_prefix: str | None = None
+    """That hold a key which begins so: they are met in the order of their keys, unless a parent is named."""
+    error: str | None = None
+    """That came to an error of this type; without `states` those that failed by it."""
+    worker: str | None = None
+    """That a worker of this name has taken up, once at least."""
+    priority: int | None = None
+
+    @property
+    def refines(self) -> bool:
+        """Whether something is asked that no index says: then a page looks at so many runs, and may have none."""
+        return any(word is not None for word in (self.error, self.worker, self.priority, self.retried))
 
     def request(self) -> ListRuns:
         """Return what asks for the first of them."""
@@ -60,31 +74,46 @@ class RunFilter:
             before=None if self.before is None else to_wire(self.before, what="before"),
             roots=self.roots,
             parent=self.parent,
+            version=self.version,
+            key=self.key,
+            key_prefix=self.key_prefix,
+            error=self.error,
+            worker=self.worker,
+            priority=self.priority,
+            retried=self.retried,
+            not_version=self.not_version,
         )
 
 
+async def read(wire: Wire, request: ListRuns) -> ListReply:
+    """Return a page. Raises Unsupported if the daemon passes over a word: it would list more runs than are meant."""
+    reply = await wire.call(request)
+    if unknown := [word for word in request.narrowed if word not in reply.heeded]:
+        raise Unsupported(
+            f"this aikid does not know how to list runs by {', '.join(unknown)}", hint="aikid of this version"
+        )
+    return reply
+
+
 async def pages(wire: Wire, wanted: RunFilter, *, ended: bool = False) -> AsyncGenerator[Sequence[str], None]:
-    """Yield the ids of the runs that are meant, newest first, some at a time; with `ended` also of those that have.
+    """Yield the ids of the runs that are meant, in the order of their list; with `ended` also of those that have.
 
     What happens to a run meanwhile does no harm: each is met once at most, and one that no longer fits may be missed.
     """
-    request = wanted.request()
-    if not ended:
-        request.states = request.states or [state for state in State if state not in TERMINAL]
+    request = (wanted if ended else unended(wanted)).request()
     request.limit = PAGE_RUNS
     while True:
-        reply = await wire.call(request)
-        if ids := [run.id for run in reply.runs if _is_meant(run, wanted)]:
+        reply = await read(wire, request)
+        if ids := [run.id for run in reply.runs]:
             yield ids
         if reply.cursor is None:
             return
         request.cursor = reply.cursor
 
 
-def _is_meant(run: RunStatus, wanted: RunFilter) -> bool:
-    """Tell whether a run is what a list cannot be asked for."""
-    is_retried = wanted.retried in (None, run.retried_by is not None)
-    return is_retried and wanted.version in (None, run.version) and run.version != wanted.not_version
+def unended(wanted: RunFilter) -> RunFilter:
+    """Return what an order means by the filter: without states the runs that have not ended."""
+    return replace(wanted, states=list(wanted.states) or [state for state in State if state not in TERMINAL])
 
 
 def retriable(wanted: RunFilter) -> RunFilter:
@@ -131,7 +160,7 @@ async def count(wire: Wire, wanted: RunFilter) -> RunCount:
     request, runs = wanted.request(), 0
     request.counts = True
     while True:
-        reply = await wire.call(request)
+        reply = await read(wire, request)
         runs += reply.count
         if runs > COUNTED_RUNS:
             return RunCount(COUNTED_RUNS, capped=True)

@@ -89,14 +89,23 @@ class Runs:
         before: datetime | None = None,
         roots: bool = False,
         parent: str | None = None,
+        version: str | None = None,
+        key: str | None = None,
+        key_prefix: str | None = None,
+        error: str | None = None,
+        worker: str | None = None,
+        priority: int | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunPage:
-        """Return a page of runs, newest first. It is not empty if there is one.
+        """Return a page of runs, newest first; by a `key_prefix` in the order of their keys.
 
         All `labels` must match. `roots` are the runs that no other has started; with the id of a `parent` the list is
-        of its children, the last started first. A result of more than 4 KiB is left out, and `result_bytes` says its
-        size. Raises UsageError if it is asked for roots and for children.
+        of its children, the last started first. A `key` is held by one run of a workflow: of those that were retried by
+        the newest. However many runs there are, a page costs what it shows: it is not empty if there is one. But no
+        index has the type of an `error`, the `worker` that has taken a run up, and its `priority`: by these a page
+        looks at 10,000 of the runs that are all else, and may be empty while its cursor goes on. A result of more than
+        4 KiB is left out, and `result_bytes` says its size. Raises UsageError for words that exclude each other.
         """
         wanted = RunFilter(
             states=states,
@@ -106,11 +115,17 @@ class Runs:
             before=before,
             roots=roots,
             parent=parent,
+            version=version,
+            key=key,
+            key_prefix=key_prefix,
+            error=error,
+            worker=worker,
+            priority=priority,
         )
         request = replace(wanted.request(), limit=limit, cursor=cursor)
-        reply = await self._wire.call(request)
-        while not reply.runs and reply.cursor is not None:
-            reply = await self._wire.call(replace(request, cursor=reply.cursor))
+        reply = await matching.read(self._wire, request)
+        while not reply.runs and reply.cursor is not None and not wanted.refines:
+            reply = await matching.read(self._wire, replace(request, cursor=reply.cursor))
         return RunPage([status.from_wire(run) for run in reply.runs], reply.cursor)
 
     async def count(
@@ -123,6 +138,12 @@ class Runs:
         before: datetime | None = None,
         roots: bool = False,
         parent: str | None = None,
+        version: str | None = None,
+        key: str | None = None,
+        key_prefix: str | None = None,
+        error: str | None = None,
+        worker: str | None = None,
+        priority: int | None = None,
     ) -> RunCount:
         """Return how many runs `list` would have on all its pages, counted to 10,000."""
         wanted = RunFilter(
@@ -133,6 +154,12 @@ class Runs:
             before=before,
             roots=roots,
             parent=parent,
+            version=version,
+            key=key,
+            key_prefix=key_prefix,
+            error=error,
+            worker=worker,
+            priority=priority,
         )
         return await matching.count(self._wire, wanted)
 

@@ -22,6 +22,8 @@ def check_filter(request: ListRuns) -> None:
     for name, time in (("since", request.since), ("before", request.before)):
         if time is not None and time not in _TIMES:
             raise UsageError(f"`{name}` is out of range")
+    if request.since is not None and request.before is not None and request.since >= request.before:
+        raise UsageError("no run is at least as new as one time and older than an earlier one")
     if request.roots and request.parent is not None:
         raise UsageError("roots are runs that have no parent: ask for them, or for the children of a run, not both")
     if request.version is not None and request.workflow is None:

@@ -14,10 +14,10 @@ from aiki.core.states import Move, State
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import End, Find, FindReply, History, ListReply, ListRuns, Request, Route, Storage, Summary, Why
 from aikid.engine import expiring, journal, reads, sizes, status, why
-from aikid.store import draining
+from aikid.store import draining, listing
 from aikid.store.sizes import LOOKED_INTO, OF_RUNS, PAGES
 from bench import finished
-from bench.finished import NAMESPACE, OTHER, VERSION, WORKFLOWS
+from bench.finished import NAMESPACE, OLD, OTHER, ROUTES, VERSION, WORKFLOWS
 from tests.integration.daemon.costing import CountingPool
 from tests.integration.daemon.engine import Engine, completed, entry, new_run, running_engine, unit
 from tests.servers import Postgres
@@ -112,7 +112,49 @@ LISTS = {
     "roots that failed": ListRuns(roots=True, states=[State.FAILED]),
     "children": ListRuns(parent=FIRST),
     "completed children": ListRuns(parent=FIRST, states=[State.COMPLETED]),
+    "version": ListRuns(workflow=OLD[0], version=OLD[1]),
+    "version and failed": ListRuns(workflow=OLD[0], version=OLD[1], states=[State.FAILED]),
+    "beginning of keys": ListRuns(key_prefix="order-"),
+    "longer beginning": ListRuns(key_prefix="order-0001"),
+    "beginning of keys of a workflow": ListRuns(key_prefix="order-", workflow=WORKFLOWS[1]),
+    "beginning of keys of a version": ListRuns(key_prefix="order-", workflow=OLD[0], version=VERSION),
+    "beginning of keys, completed": ListRuns(key_prefix="order-", states=[State.COMPLETED]),
+    "error": ListRuns(error="TimeoutError"),
+    "error of a workflow": ListRuns(error="TimeoutError", workflow=WORKFLOWS[1]),
+    "priority": ListRuns(priority=0),
 }
+
+
+async def test_the_run_of_a_key_and_the_counts_of_keys_cost_no_more_than_they_tell(pool: CountingPool) -> None:
+    key = finished.KEY.format(RUNS - 1 - RUNS % 2)
+    for workflow in (None, WORKFLOWS[(RUNS - 1) % 3]):
+        for counts in (False, True):
+            reply: ListReply = await answer(pool, ListRuns(key=key, workflow=workflow, counts=counts), OTHER)
+            assert reply.count + len(reply.runs) == 1
+            assert pool.buffers <= PER_ROUTE + PER_RUN * len(WORKFLOWS), pool.plans[-1]
+    reply = await answer(pool, ListRuns(key_prefix="order-", counts=True))
+    assert reply.count == COUNTED_RUNS
+    assert pool.buffers <= PER_RUN * COUNTED_RUNS, pool.plans[-1]
+    assert (await answer(pool, ListRuns(key_prefix="order-x", counts=True))).count == 0
+    assert pool.buffers <= PER_ROUTE, pool.plans[-1]
+
+
+REFINED = {
+    "no such error": ListRuns(error="KeyError"),
+    "no such priority": ListRuns(priority=7),
+    "nobody's": ListRuns(worker="nobody"),
+    "no such key of the children": ListRuns(parent=FIRST, key_prefix="order-x"),
+}
+
+
+async def test_a_page_looks_at_so_many_runs_for_what_no_index_says_and_the_next_one_goes_on(
+    pool: CountingPool, crowd: Engine
+) -> None:
+    for name, request in REFINED.items():
+        parent = await _first(crowd) if request.parent else None
+        reply: ListReply = await answer(pool, replace(request, limit=SHOWN, parent=parent))
+        assert (reply.runs, reply.cursor is None) == ([], name == "no such error"), name
+        assert pool.buffers <= PER_RUN * (listing.LOOKED_AT + 4 * SHOWN), (name, pool.plans[-1])
 
 
 async def _first(engine: Engine) -> str:
@@ -122,7 +164,7 @@ async def _first(engine: Engine) -> str:
 
 
 async def test_a_page_of_a_list_costs_what_it_shows(pool: CountingPool, crowd: Engine) -> None:
-    most = PER_ROUTE * len(WORKFLOWS) + PER_RUN * SHOWN * len(WORKFLOWS)
+    most = PER_ROUTE * len(ROUTES) + PER_RUN * SHOWN * len(ROUTES)
     assert most <= PER_LIST
     for name, request in LISTS.items():
         cursor = None

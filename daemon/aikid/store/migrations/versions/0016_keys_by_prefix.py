@@ -7,7 +7,7 @@ primary key is built anew.
 from alembic import op
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 
 
 def upgrade() -> None:
