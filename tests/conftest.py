@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let a whole test take longer by the factor, too (pytest-timeout), and an example of Hypothesis what it takes."""
     if config.option.timeout is None:
         config.option.timeout = patient(float(config.getini("timeout")))
+    # What the person who runs them has set, or enqueued last, is none of their business: no folder can be below this.
+    os.environ |= {"XDG_CONFIG_HOME": os.devnull, "XDG_STATE_HOME": os.devnull}
     # By the clock of a busy machine the first examples are too slow, whatever they do.
     settings.register_profile("aiki", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("aiki")

@@ -14,6 +14,7 @@ from aiki_cli import options
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.inputs import payload_text
+from aiki_cli.words.last import remember
 from aiki_cli.words.times import moment_of
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def enqueue(
 async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: bool, timeout: str | None) -> Found:
     client = await session.client()
     handle = await _sent(client, call, pairs=pairs)
+    remember(client, handle.run_id)
     _announce(session, handle, call, wait=wait)
     if not wait:
         from aiki_cli.view.found import Line

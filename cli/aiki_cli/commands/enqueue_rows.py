@@ -17,6 +17,7 @@ from aiki_cli.session import Session
 from aiki_cli.view import found as view
 from aiki_cli.view.found import End, Found, Line, Lines
 from aiki_cli.view.text import one_line
+from aiki_cli.words.last import remember
 from aiki_cli.words.rows import BadRow, Row, Rows, open_rows
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ async def _sent_rows(
         sent = list(zip(batch, outcomes, strict=True))
         for row, outcome in sent:
             tally.add(row, outcome)
+        for handle in [one for one in outcomes if not isinstance(one, AikiError)][-1:]:
+            remember(client, handle.run_id)
         session.note_on_interrupt = f"{tally}; the same command finishes it, if the rows have keys"
         for one in sent:
             yield one

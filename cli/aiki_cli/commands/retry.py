@@ -16,6 +16,7 @@ from aiki_cli.commands.orders import References, as_obeyed
 from aiki_cli.session import Session
 from aiki_cli.words import payload
 from aiki_cli.words.inputs import payload_text
+from aiki_cli.words.last import remember
 from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ async def retry(
         return as_obeyed(found, give)
     run_ids = (await find_all(client, references or ()))[:limit]
     outcomes = await give(run_ids) if len(run_ids) > 1 else [await _one(session, client, run_ids[0], order)]
+    for new in [one for one in outcomes if not isinstance(one, AikiError)][-1:]:
+        remember(client, new.run_id)
     return _shown(session, run_ids, outcomes)
 
 

@@ -11,6 +11,7 @@ from aiki_cli import options
 from aiki_cli.commands import bulk
 from aiki_cli.commands import schedule_options as flags
 from aiki_cli.session import Session
+from aiki_cli.words.last import remember
 from aiki_cli.words.times import moment_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ async def trigger(session: Session, name: flags.Name, wait: Wait = False, timeou
         raise UsageError("--timeout bounds --wait, and there is none")
     client = await session.client()
     run_id = (await client.schedules.get(name).trigger()).run_id
+    remember(client, run_id)
     if session.out.talkative:
         session.out.say(f"✓ fired {name}; " + (f"waiting for {run_id}" if wait else f"aiki status {run_id} --watch"))
     if not wait:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from aiki_cli.words import last
+
 if TYPE_CHECKING:
     from aiki import Client
 
@@ -14,7 +16,7 @@ _WHOLE_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I
 
 
 def is_reference(word: str) -> bool:
-    """Tell whether a word can be nothing but a run: a whole id, or workflow@key."""
+    """Tell whether a word can be nothing but a run: a whole id, workflow@key, or `@last`."""
     return "@" in word or _WHOLE_ID.fullmatch(word) is not None
 
 
@@ -23,6 +25,7 @@ async def find_all(client: Client, references: Sequence[str]) -> list[str]:
 
     Raises NotFound, or UsageError if several runs match one.
     """
-    short = {reference for reference in references if not _WHOLE_ID.fullmatch(reference)}
-    found = dict(zip(short, await asyncio.gather(*(client.runs.find(one) for one in short)), strict=True))
-    return [found.get(reference, reference.lower()) for reference in references]
+    known = {last.WORD: last.last_run(client)} if last.WORD in references else {}
+    short = {one for one in references if one not in known and not _WHOLE_ID.fullmatch(one)}
+    known |= zip(short, await asyncio.gather(*(client.runs.find(one) for one in short)), strict=True)
+    return [known.get(reference, reference.lower()) for reference in references]
