@@ -6,34 +6,43 @@ What reads YAML is imported when it is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from aiki.manifest.discovery import FILE_NAME, Source, find
+from aiki.manifest.discovery import FILE_NAME, Source, find, find_user, upward
 
 if TYPE_CHECKING:
     from aiki.manifest.fields import seconds
-    from aiki.manifest.format import ClientSettings, Manifest, WorkerSettings, load, parse
+    from aiki.manifest.format import Manifest, WorkerSettings, load, parse
     from aiki.manifest.modules import module_folders, resolve
+    from aiki.manifest.profiles import ClientSettings, Profile, UserSettings, parse_user
 
 __all__ = [
     "FILE_NAME",
     "ClientSettings",
     "Manifest",
+    "Profile",
     "Source",
+    "UserSettings",
     "WorkerSettings",
     "find",
+    "find_user",
     "load",
     "module_folders",
     "parse",
+    "parse_user",
     "resolve",
     "seconds",
+    "upward",
 ]
 
 _LATER: Final = {
-    "ClientSettings": "format",
+    "ClientSettings": "profiles",
     "Manifest": "format",
+    "Profile": "profiles",
+    "UserSettings": "profiles",
     "WorkerSettings": "format",
     "load": "format",
     "module_folders": "modules",
     "parse": "format",
+    "parse_user": "profiles",
     "resolve": "modules",
     "seconds": "fields",
 }

@@ -78,24 +78,24 @@ class Mapping:
 Node = Scalar | Items | Mapping
 
 
-def read_document(raw: bytes, file: Path) -> Mapping:
-    """Return the one document in `raw`; `file` is only named in errors.
+def read_document(raw: bytes, file: Path, *, what: str = "the manifest") -> Mapping:
+    """Return the one document in `raw`; `file` is only named in errors, and `what` it is.
 
     Raises ConfigError for everything that is not plain YAML with a map at its top.
     """
     start = Place(file, 1, 1)
     if len(raw) > MANIFEST_BYTES:
-        start.refuse(f"the manifest is too long, and expected at most {MANIFEST_BYTES:,} bytes")
+        start.refuse(f"{what} is too long, and expected at most {MANIFEST_BYTES:,} bytes")
     try:
         text = decode(raw)
     except NotUtf8 as error:
         Place(file, error.line, 1).refuse(error.reason, hint=error.remedy(file))
     root = _compose(text, file)
     if root is None:
-        start.refuse("the manifest is empty, and expected `aiki: 1` as its first line")
+        start.refuse(f"{what} is empty, and expected `aiki: 1` as its first line")
     node = _Converter(file).convert(root)
     if not isinstance(node, Mapping):
-        node.place.refuse(f"the manifest is {node}, and expected a map such as `aiki: 1`")
+        node.place.refuse(f"{what} is {node}, and expected a map such as `aiki: 1`")
     return node
 
 

@@ -96,6 +96,14 @@ def integer(*, least: int, most: int | None = None) -> Check[int]:
     return check
 
 
+def boolean(node: Node) -> bool:
+    """Return true or false, not in quotes: `yes`, `on` and `1` are none."""
+    scalar = _scalar(node, "true or false")
+    if scalar.quoted or scalar.text not in {"true", "false"}:
+        scalar.place.refuse(f"{scalar}, and expected true or false")
+    return scalar.text == "true"
+
+
 def choice(*allowed: str) -> Check[str]:
     """Return a check for one of a few words."""
 

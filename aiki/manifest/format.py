@@ -1,7 +1,6 @@
 """Own the manifest's format: which keys there are, and the value that each may have.
 
-Checking a manifest touches no network and imports no module. Variables stay unexpanded until they are used, so a
-profile that nobody selected may name variables that nobody set.
+Checking a manifest touches no network and imports no module.
 """
 
 from __future__ import annotations
@@ -12,33 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from aiki.core import keyfiles
-from aiki.core.errors import ConfigError
-from aiki.core.near import did_you_mean
 from aiki.core.retention import Periods
-from aiki.core.variables import trimmed
 from aiki.manifest import fields, overrides, schedules
 from aiki.manifest.discovery import read
-from aiki.manifest.document import Node, Scalar, read_document
+from aiki.manifest.document import Node, read_document
 from aiki.manifest.fields import Fields
 from aiki.manifest.overrides import Overrides
+from aiki.manifest.profiles import ClientSettings, Profile, check_format, client_settings, profile_table
 from aiki.manifest.retention import retention
 from aiki.manifest.schedules import Schedules
-from aiki.manifest.variables import Template
-from aiki.wire.subjects import is_token
 
-FORMAT: Final = 1
 _SHARED_KEYS: Final = ("aiki", "project", "modules", "workflows", "schedules", "worker", "retention")
 _PROJECT_KEYS: Final = (*_SHARED_KEYS, "path", "client", "profiles")
-
-
-@dataclass(frozen=True)
-class ClientSettings:
-    """How to reach Aiki; not expanded yet. `keys` are the files of `core.keyfiles`, by their names."""
-
-    url: Template | None = None
-    namespace: Template | None = None
-    keys: Mapping[str, Template] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,8 +46,8 @@ class Manifest:
     workflows: Overrides = field(default_factory=dict)
     schedules: Schedules = field(default_factory=dict)
     worker: WorkerSettings = WorkerSettings()
-    client: ClientSettings = ClientSettings()
-    profiles: Mapping[str, ClientSettings] = field(default_factory=dict)
+    client: ClientSettings = field(default_factory=ClientSettings)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
     retention: Periods | None = None
     """How long ended runs are kept of workflows that it does not name."""
 
@@ -72,45 +56,6 @@ class Manifest:
         """How long ended runs are kept, by workflow, and by `*` those of all others of the namespace."""
         found = {name: one.retention for name, one in self.workflows.items() if one.retention is not None}
         return found if self.retention is None else {**found, "*": self.retention}
-
-    def url(self, environment: Mapping[str, str], *, profile: str | None = None) -> str | None:
-        """Return the address of the profile, else of `client:`, expanded; None if neither has one.
-
-        Raises ConfigError if the profile is unknown or a variable is not set.
-        """
-        chosen = self._profile(profile).url or self.client.url
-        return chosen.expand(environment) if chosen else None
-
-    def namespace(self, environment: Mapping[str, str], *, profile: str | None = None) -> str | None:
-        """Return the namespace of the profile, else of `client:`, expanded; None if neither has one.
-
-        Raises ConfigError if the profile is unknown, a variable is not set or the outcome is no namespace.
-        """
-        chosen = self._profile(profile).namespace or self.client.namespace
-        if chosen is None:
-            return None
-        value = trimmed(chosen.expand(environment))
-        if not is_token(value):
-            chosen.place.refuse(f"the namespace {value!r}, and expected a name of 1 to 64 of A-Z a-z 0-9 _ -")
-        return value
-
-    def key_file(self, name: str, environment: Mapping[str, str], *, profile: str | None = None) -> Path | None:
-        """Return the file of that name in the profile, else in `client:`; None if neither has one, or it is empty.
-
-        It is relative to the manifest. Raises ConfigError if the profile is unknown or a variable is not set.
-        """
-        chosen = self._profile(profile).keys.get(name) or self.client.keys.get(name)
-        file = trimmed(chosen.expand(environment)) if chosen else ""
-        return self.file.parent / keyfiles.key_file(name, file) if file else None
-
-    def _profile(self, name: str | None) -> ClientSettings:
-        if name is None:
-            return ClientSettings()
-        if name not in self.profiles:
-            known = ", ".join(self.profiles) or "none"
-            meant = did_you_mean(name, self.profiles, otherwise=f"it has: {known}")
-            raise ConfigError(f"{self.file} has no profile {name!r} ({meant})")
-        return self.profiles[name]
 
 
 def load(file: Path, *, packaged: bool = False) -> Manifest:
@@ -126,7 +71,7 @@ def parse(raw: bytes, file: Path, *, packaged: bool = False) -> Manifest:
     """
     document = read_document(raw, file)
     top = Fields(document, *(_SHARED_KEYS if packaged else _PROJECT_KEYS), what="the manifest")
-    top.required("aiki", _format)
+    top.required("aiki", check_format)
     made = Manifest(
         file=file,
         project=top.optional("project", fields.token),
@@ -135,19 +80,14 @@ def parse(raw: bytes, file: Path, *, packaged: bool = False) -> Manifest:
         workflows=top.optional("workflows", overrides.read) or {},
         schedules=top.optional("schedules", partial(schedules.read, has_owner="project" in top)) or {},
         worker=top.optional("worker", _worker) or WorkerSettings(),
-        client=top.optional("client", _client) or ClientSettings(),
-        profiles=top.optional("profiles", fields.table(fields.token, _profile, of="profiles by name")) or {},
+        client=top.optional("client", client_settings(file)) or ClientSettings(),
+        profiles=top.optional("profiles", profile_table(file)) or {},
         retention=top.optional("retention", retention),
     )
     if made.policies and made.project is None:
         what = "`retention` without a `project`, and expected one: it says whose it is"
         top.place.refuse(what, hint="project: NAME")
     return made
-
-
-def _format(node: Node) -> None:
-    if not isinstance(node, Scalar) or node.quoted or node.text != str(FORMAT):
-        node.place.refuse(f"the format {node}, and expected {FORMAT}, the only one that this release knows")
 
 
 def _module_name(node: Node) -> str:
@@ -197,17 +137,3 @@ def _lifespan(node: Node) -> str:
     if not colon or not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
         node.place.refuse(f"{node}, and expected a function such as `myflows.app:lifespan`")
     return address
-
-
-def _client(node: Node) -> ClientSettings:
-    client = Fields(node, "url", "namespace", *keyfiles.NAMES, what="`client`")
-    given = {name: client.optional(name, fields.template) for name in keyfiles.NAMES}
-    return ClientSettings(
-        url=client.optional("url", fields.template),
-        namespace=client.optional("namespace", fields.template),
-        keys={name: template for name, template in given.items() if template is not None},
-    )
-
-
-def _profile(node: Node) -> ClientSettings:
-    return Fields(node, "client", what="a profile").optional("client", _client) or ClientSettings()

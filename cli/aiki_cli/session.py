@@ -1,4 +1,4 @@
-"""Own one call of the command line: its common options, what they and the manifest say, its connection, its output.
+"""Own one call of the command line: its common options, what they and files say, its connection, its output.
 
 It runs nothing, and draws nothing.
 """
@@ -11,17 +11,17 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aiki.core.variables import variable
+from aiki_cli.folders import config_folder
 from aiki_cli.view.output import Mode, Output
+from aiki_cli.where import KEY_NAMES, NAMESPACE, URL, Files, Where
 
 if TYPE_CHECKING:
     from aiki import Client
-    from aiki.manifest import Manifest
-
-KEY_NAMES: Final = ("creds", "tls_ca", "tls_cert", "tls_key")
-"""The files that open NATS, by the name that each has everywhere."""
+    from aiki.manifest import Manifest, UserSettings
+    from aiki_cli.dev_record import DevRecord
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Common:
 
 
 class Session:
-    """What a command works with. Precedence everywhere: flag, environment, profile, manifest, default."""
+    """What a command works with."""
 
     def __init__(self, common: Common) -> None:
         self.common = common
@@ -75,50 +75,45 @@ class Session:
         source = manifest.find(self.common.file, os.environ, _working_directory())
         return manifest.parse(source.raw, source.file) if source else None
 
-    @property
-    def profile(self) -> str | None:
-        """The profile that was chosen."""
-        return self.common.profile or variable(os.environ, "AIKI_PROFILE")
+    @cached_property
+    def user(self) -> UserSettings | None:
+        """The user's own settings, if there are any. Raises ConfigError if they are wrong, or may be a stranger's."""
+        from aiki import manifest
+
+        source = manifest.find_user(os.environ, config_folder())
+        return manifest.parse_user(source.raw, source.file) if source else None
+
+    @cached_property
+    def where(self) -> Where:
+        """Where it connects, and who says so. Raises ConfigError if a file that may say so is wrong."""
+        flags = {URL: self.common.url, NAMESPACE: self.common.namespace, **self.common.keys}
+        named = self.common.profile or variable(os.environ, "AIKI_PROFILE")
+        return Where(flags, named, Files(self.manifest, self.user, self._dev))
 
     def url(self) -> str | None:
         """Return the address to connect to; None leaves it to the SDK's default. Raises ConfigError."""
-        if given := self.common.url or variable(os.environ, "AIKI_URL"):
-            return given
-        manifest = self._manifest_with_profile()
-        return manifest.url(os.environ, profile=self.profile) if manifest else None
+        return self.where.url.value
 
     def namespace(self) -> str | None:
         """Return the namespace; None leaves it to the SDK's default. Raises ConfigError."""
-        if given := self.common.namespace or variable(os.environ, "AIKI_NAMESPACE"):
-            return given
-        manifest = self._manifest_with_profile()
-        return manifest.namespace(os.environ, profile=self.profile) if manifest else None
-
-    def key_file(self, name: str) -> Path | str | None:
-        """Return the file of that name; None leaves it to the SDK, which finds none. Raises ConfigError."""
-        given = self.common.keys[name]
-        if given is not None or (given := variable(os.environ, f"AIKI_{name.upper()}")):
-            return given
-        manifest = self._manifest_with_profile()
-        return manifest.key_file(name, os.environ, profile=self.profile) if manifest else None
+        return self.where.namespace.value
 
     def connect(self, *, timeout: str = "2s") -> AbstractAsyncContextManager[Client]:
         """Return the connection, to be opened. Raises ConfigError; opening it raises Unavailable after `timeout`."""
         from aiki import Client
 
-        keys = {name: self.key_file(name) for name in KEY_NAMES}
+        keys = {name: self.where.key_file(name).value for name in KEY_NAMES}
         return Client.connect(self.url(), namespace=self.namespace(), timeout=timeout, **keys)
 
     async def client(self) -> Client:
         """Return the connection that is closed when the command is over. Raises as `connect` does."""
         return await self.connections.enter_async_context(self.connect())
 
-    def _manifest_with_profile(self) -> Manifest | None:
-        from aiki import ConfigError
+    def _dev(self) -> DevRecord | None:
+        from aiki_cli.dev_record import find
 
-        if self.profile and self.manifest is None:
-            raise ConfigError(f"the profile {self.profile!r} was asked for, and there is no manifest with profiles")
-        return self.manifest
+        here = _working_directory()
+        return find(here, os.environ, self.out.say) if here else None
 
 
 def _working_directory() -> Path | None:

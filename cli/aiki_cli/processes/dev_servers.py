@@ -24,14 +24,16 @@ from aiki.core.ownership import objection, trusted_owners
 from aiki.manifest import module_folders, resolve
 from aiki.process.stderr import detach_stderr
 from aiki_cli import exits
+from aiki_cli.dev_record import DevRecord, recorded
 from aiki_cli.processes.child import Child
 from aiki_cli.processes.fleet import Fleet
 from aiki_cli.processes.sources import Sources
 from aiki_cli.processes.worker_process import DEFAULT_RUNS, worker_command, worker_environment
-from aiki_cli.session import KEY_NAMES, Session
+from aiki_cli.session import Common, Session
 from aiki_cli.view.moments import span
 from aiki_cli.view.output import Output
 from aiki_cli.view.text import to_json
+from aiki_cli.where import KEY_NAMES
 
 START_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 5.0
@@ -59,13 +61,23 @@ def run_dev(session: Session, modules: Sequence[str], example: str | None) -> in
         if url is None:
             return daemon.exit_code() or exits.BUG
         session.out.say(f"✓ Postgres, NATS and aikid on {url}   {time.monotonic() - began:.1f} s")
-        if not url.endswith(f":{DEFAULT_PORT}"):
-            reason = "" if port is None or url.endswith(f":{port}") else f"port {port} is taken; "
-            session.out.say(f"  {reason}in other terminals: export AIKI_URL={url}")
-        return _fleet(session, daemon, url, names, folders, example).run()
+        namespace = Session(session.common.at_our_own(url)).namespace() or "default"
+        with recorded(DevRecord(Path.cwd(), url, namespace, os.getpid())):
+            if not url.endswith(f":{DEFAULT_PORT}"):
+                reason = "" if port is None or url.endswith(f":{port}") else f"port {port} is taken; "
+                session.out.say(f"  {reason}{_way_there(session, url)}")
+            return _fleet(session, daemon, url, names, folders, example).run()
     finally:
         daemon.end(seconds=STOP_SECONDS)
         session.out.say("stopped; the data is kept in .aiki/")
+
+
+def _way_there(session: Session, url: str) -> str:
+    """Return how commands in other terminals get to `url`: by themselves, unless something else says where."""
+    with contextlib.suppress(AikiError):
+        if Session(Common(file=session.common.file)).url() == url:
+            return f"commands in this folder find it by themselves; in others: export AIKI_URL={url}"
+    return f"in other terminals: export AIKI_URL={url}"
 
 
 def _fleet(

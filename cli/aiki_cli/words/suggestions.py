@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from aiki_cli.running import in_loop
-from aiki_cli.session import KEY_NAMES, Common, Session
+from aiki_cli.session import Common, Session
+from aiki_cli.where import KEY_NAMES
 from aiki_cli.words import payload_fields
 
 if TYPE_CHECKING:

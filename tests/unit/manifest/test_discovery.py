@@ -11,7 +11,7 @@ import pytest
 
 from aiki.core.errors import ConfigError
 from aiki.core.ownership import objection
-from aiki.manifest import discovery, find
+from aiki.manifest import discovery, find, find_user
 
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root can give files away")
@@ -188,3 +188,33 @@ def test_an_endless_file_is_not_read_to_its_end() -> None:
     source = find(Path("/dev/zero"), {}, Path("/"))
     assert source is not None
     assert len(source.raw) == discovery.MANIFEST_BYTES + 1
+
+
+def test_a_users_own_settings_are_found_in_their_folder_or_named(tmp_path: Path) -> None:
+    assert find_user({}, None) is None
+    assert find_user({}, tmp_path / "nowhere") is None
+    assert find_user({}, Path(os.devnull)) is None
+    file, other = tmp_path / "config.yaml", tmp_path / "other.yaml"
+    file.write_text("mine")
+    other.write_text("other")
+    tmp_path.chmod(0o755)
+    assert find_user({}, tmp_path) == discovery.Source(file, b"mine")
+    assert find_user({"AIKI_USER_CONFIG": f"{other}\n"}, tmp_path) == discovery.Source(other, b"other")
+    with pytest.raises(ConfigError, match="cannot read the settings"):
+        find_user({"AIKI_USER_CONFIG": str(tmp_path / "none")}, None)
+
+
+def test_settings_that_others_may_write_are_refused_and_those_of_somebody_else_are_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("mine")
+    file.chmod(0o666)
+    with pytest.raises(ConfigError, match="was found and is not obeyed: it can be written by everybody") as caught:
+        find_user({}, tmp_path)
+    assert caught.value.hint == f"if you trust it, name it: export AIKI_USER_CONFIG={file}"
+    file.chmod(0o644)
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match="its folder can be written by everybody"):
+        find_user({}, tmp_path)
+    if AS_ROOT:
+        give(file)
+        assert find_user({}, tmp_path) is None

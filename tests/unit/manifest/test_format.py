@@ -20,7 +20,7 @@ workflows:
   process-order: {timeout: 30d, cancel_timeout: 1m}
 worker: {max_concurrent_runs: 100, drain: 30s, lifespan: "myflows.app:lifespan"}
 client: {url: "nats://127.0.0.1:4222", namespace: default}
-profiles: {prod: {client: {url: "${AIKI_PROD_URL}"}}}
+profiles: {prod: {client: {url: "${AIKI_PROD_URL}"}, protected: true}}
 """
 
 
@@ -39,22 +39,25 @@ def test_a_full_manifest_is_read(tmp_path):
     assert manifest.worker.max_concurrent_runs == 100
     assert manifest.worker.drain_seconds == 30.0
     assert manifest.worker.lifespan == "myflows.app:lifespan"
-    assert manifest.url({}) == "nats://127.0.0.1:4222"
-    assert manifest.namespace({}, profile="prod") == "default"
-    assert manifest.url({"AIKI_PROD_URL": "nats://prod"}, profile="prod") == "nats://prod"
+    assert manifest.client.value("url", {}) == "nats://127.0.0.1:4222"
+    assert manifest.client.value("namespace", {}) == "default"
+    prod = manifest.profiles["prod"]
+    assert (prod.name, prod.client.value("namespace", {}), prod.protected) == ("prod", None, True)
+    assert prod.client.value("url", {"AIKI_PROD_URL": "nats://prod"}) == "nats://prod"
 
 
 def test_files_that_open_nats_lie_beside_the_manifest_unless_told():
-    client = "client: {creds: my.creds, tls_ca: '${CA:-}', tls_cert: ~/tls.crt}"
-    manifest = read(f"aiki: 1\n{client}\nprofiles: {{p: {{client: {{creds: '${{CREDS}}'}}}}}}")
-    assert manifest.key_file("creds", {}) == Path("/p/my.creds")
-    assert manifest.key_file("creds", {"CREDS": "/run/live.creds\n"}, profile="p") == Path("/run/live.creds")
-    assert manifest.key_file("tls_ca", {}) is None
-    assert manifest.key_file("tls_ca", {"CA": "ca.pem"}) == Path("/p/ca.pem")
-    assert manifest.key_file("tls_cert", {}, profile="p") == Path.home() / "tls.crt"
-    assert manifest.key_file("tls_key", {}) is None
+    text = "client: {creds: my.creds, tls_ca: '${CA:-}', tls_cert: ~/tls.crt}"
+    manifest = read(f"aiki: 1\n{text}\nprofiles: {{p: {{client: {{creds: '${{CREDS}}'}}}}}}")
+    client, profile = manifest.client, manifest.profiles["p"].client
+    assert client.value("creds", {}) == "/p/my.creds"
+    assert profile.value("creds", {"CREDS": "/run/live.creds\n"}) == "/run/live.creds"
+    assert client.value("tls_ca", {}) == "", "an empty name says that there is none"
+    assert client.value("tls_ca", {"CA": "ca.pem"}) == "/p/ca.pem"
+    assert client.value("tls_cert", {}) == str(Path.home() / "tls.crt")
+    assert client.value("tls_key", {}) is None
     with pytest.raises(ConfigError, match="CREDS is not set"):
-        manifest.key_file("creds", {}, profile="p")
+        profile.value("creds", {})
 
 
 def test_the_path_is_the_manifests_folder_unless_told(tmp_path):
@@ -64,7 +67,7 @@ def test_the_path_is_the_manifests_folder_unless_told(tmp_path):
 def test_empty_sections_are_empty():
     manifest = read("aiki: 1\nmodules:\nworkflows:\nworker:\nprofiles:\nclient:\n")
     assert manifest.modules == {}
-    assert manifest.url({}) is None
+    assert manifest.client.value("url", {}) is None
 
 
 @pytest.mark.parametrize("word", ["NO", "on", "yes", "1_0", "0x1f"])
@@ -117,7 +120,14 @@ BAD = [
         10,
         "unknown key `ca` in `client`, and expected url, namespace, creds, tls_ca",
     ),
-    ("aiki: 1\nprofiles: {p: {worker: {}}}", 2, 16, "unknown key `worker` in a profile, and expected client"),
+    (
+        "aiki: 1\nprofiles: {p: {worker: {}}}",
+        2,
+        16,
+        "unknown key `worker` in a profile, and expected client or protected",
+    ),
+    ("aiki: 1\nprofiles: {p: {protected: yes}}", 2, 27, "`yes`, and expected true or false"),
+    ("aiki: 1\nprofiles: {p: {protected: 'true'}}", 2, 27, "'true', and expected true or false"),
     ("aiki: 1\nworkflows: {w: {timeout: 30 days}}", 2, 26, "expected a duration"),
     ("aiki: 1\nworkflows: {w: {retry: {type: fixed, max_attempts: 2}}}", 2, 24, "has no `delay`"),
     (
@@ -164,26 +174,20 @@ def test_a_cron_without_quotes_is_told_to_use_them():
     assert caught.value.hint == 'cron: "* * * * *"'
 
 
-def test_an_unknown_profile_names_the_known_ones():
-    manifest = read("aiki: 1\nprofiles: {prod: {}, test: {}}")
-    with pytest.raises(ConfigError, match=r"no profile 'dev' \(it has: prod, test\)"):
-        manifest.url({}, profile="dev")
-
-
 def test_variables_are_expanded_only_where_they_are_used():
     manifest = read("aiki: 1\nclient: {url: '${BASE}/x', namespace: '${NS:-dev}'}\nprofiles: {p: {client: {url: u}}}")
-    assert manifest.url({}, profile="p") == "u"
-    assert manifest.namespace({}) == "dev"
-    assert manifest.namespace({"NS": "live"}) == "live"
-    assert manifest.url({"BASE": "nats://h"}) == "nats://h/x"
+    assert manifest.profiles["p"].client.value("url", {}) == "u"
+    assert manifest.client.value("namespace", {}) == "dev"
+    assert manifest.client.value("namespace", {"NS": "live"}) == "live"
+    assert manifest.client.value("url", {"BASE": "nats://h"}) == "nats://h/x"
     with pytest.raises(ConfigError, match=r"^/p/aiki.yaml:2:15: the environment variable BASE is not set"):
-        manifest.url({})
+        manifest.client.value("url", {})
 
 
 def test_a_namespace_from_a_variable_is_checked():
     manifest = read("aiki: 1\nclient: {namespace: '${NS}'}")
     with pytest.raises(ConfigError, match="the namespace 'a b', and expected a name"):
-        manifest.namespace({"NS": "a b"})
+        manifest.client.value("namespace", {"NS": "a b"})
 
 
 def test_a_package_may_not_say_where_to_connect():
