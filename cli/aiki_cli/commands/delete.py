@@ -113,4 +113,4 @@ def _deleted(client: Client, batches: AsyncGenerator[Sequence[str], None], *, fo
         tally.add(*deletions.counts(outcome))
         return deletions.line(outcome)
 
-    return Lines(outcomes(), line, end=lambda: tally.end(alone=False))
+    return Lines(outcomes(), line, end=lambda: tally.end(alone=False), named="runs")

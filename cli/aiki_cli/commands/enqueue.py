@@ -145,9 +145,10 @@ async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: 
     remember(client, handle.run_id)
     _announce(session, handle, call, wait=wait)
     if not wait:
+        from aiki_cli.view.documents.enqueued import Enqueued
         from aiki_cli.view.found import Line
 
-        return Line({"id": handle.run_id, "created": handle.created}, handle.run_id, handle.run_id)
+        return Line(Enqueued(handle.run_id, handle.created), handle.run_id, handle.run_id)
     from aiki_cli.commands.wait import wait_for
 
     session.note_on_interrupt = f"the run goes on: aiki wait {handle.run_id}"

@@ -15,6 +15,7 @@ from aiki import AikiError, PayloadError
 from aiki_cli import exits
 from aiki_cli.session import Session
 from aiki_cli.view import found as view
+from aiki_cli.view.documents.enqueued import EnqueuedRow, EnqueuedRows, RefusedLine, RefusedRow
 from aiki_cli.view.found import End, Found, Line, Lines
 from aiki_cli.view.text import one_line
 from aiki_cli.words.last import remember
@@ -144,19 +145,18 @@ async def _send(client: Client, calls: Sequence[NamedCall]) -> list[Handle[Any] 
 
 def _line(sent: Sent) -> Line:
     row, outcome = sent
-    where = {"line": row.line, "key": row.key}
     if isinstance(outcome, AikiError):
-        return Line({**where, "error": {"code": outcome.code, "message": str(outcome)}}, None)
+        return Line(RefusedRow(row.line, row.key, outcome), None)
     run_id = outcome.run_id
-    return Line({**where, "id": run_id, "created": outcome.created}, run_id, run_id)
+    return Line(EnqueuedRow(row.line, row.key, run_id, outcome.created), run_id, run_id)
 
 
 async def _summed(tally: Tally, sent: AsyncIterator[Sent]) -> view.Rows:
     """Return the tally once all have been sent."""
     async for _ in sent:
         pass
-    refused = [{"line": line, "code": error.code, "message": str(error)} for line, error in tally.refused]
-    counts = {"rows": tally.rows, "created": tally.created, "existing": tally.existing, "refused": refused}
+    refused = [RefusedLine(line, error.code, str(error)) for line, error in tally.refused]
+    counts = EnqueuedRows(tally.rows, tally.created, tally.existing, refused)
     return view.Rows((), page=lambda: [str(tally)], document=lambda _: counts, end=tally.end)
 
 

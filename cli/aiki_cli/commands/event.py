@@ -122,4 +122,4 @@ def _shown(outcomes: AsyncGenerator[SendOutcome, None], *, said: str | None, alo
         tally.add(sends.word(outcome), outcome.error)
         return sends.line(outcome, alone=alone)
 
-    return Lines(outcomes, line, end=partial(tally.end, alone=alone))
+    return Lines(outcomes, line, end=partial(tally.end, alone=alone), named=None if alone else "runs")

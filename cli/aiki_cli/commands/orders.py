@@ -246,4 +246,4 @@ def as_obeyed(batches: AsyncGenerator[Sequence[str], None], give: Give) -> Lines
         tally.add(*orders.counts(outcome))
         return orders.line(outcome)
 
-    return Lines(outcomes(), line, end=partial(tally.end, alone=False))
+    return Lines(outcomes(), line, end=partial(tally.end, alone=False), named="runs")

@@ -35,9 +35,10 @@ async def trigger(session: Session, name: flags.Name, wait: Wait = False, timeou
     if session.out.talkative:
         session.out.say(f"✓ fired {name}; " + (f"waiting for {run_id}" if wait else f"aiki status {run_id} --watch"))
     if not wait:
+        from aiki_cli.view.documents.schedules import Triggered
         from aiki_cli.view.found import Line
 
-        return Line({"id": run_id, "schedule": name}, run_id, run_id)
+        return Line(Triggered(run_id, name), run_id, run_id)
     from aiki_cli.commands.wait import wait_for
 
     session.note_on_interrupt = f"the run goes on: aiki wait {run_id}"
@@ -58,7 +59,7 @@ async def backfill(
     """Fire slots that lie behind.
 
     Each is fired once, and only if it has no run; at most 1,000. They are counted first. TSV columns: slot, until,
-    count, kind, result, run, state, reason. The exit code is 65 if one was refused.
+    count, kind, result, run_id, state, reason. The exit code is 65 if one was refused.
     """
     from aiki_cli.view import slots
 

@@ -15,6 +15,7 @@ from aiki_cli.session import Session
 if TYPE_CHECKING:
     from aiki import AikiError
     from aiki_cli.view.found import Rows
+    from aiki_cli.view.schedule_orders import Done
 
 
 @options.command
@@ -59,7 +60,7 @@ async def delete(
 
 
 def _obeyed(
-    session: Session, names: Sequence[str], outcomes: Sequence[AikiError | None], done: str, *, then: str | None
+    session: Session, names: Sequence[str], outcomes: Sequence[AikiError | None], done: Done, *, then: str | None
 ) -> Rows:
     """Return what has come of an order; of the only schedule its error is raised."""
     from aiki_cli.view.schedule_orders import ordered

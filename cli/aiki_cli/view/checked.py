@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from aiki import PayloadError
 from aiki_cli import exits
+from aiki_cli.view.documents.checked import (
+    CheckedManifest,
+    CheckedSchedule,
+    CheckedWorkflow,
+    CheckProblem,
+    CheckWarning,
+    ProblemLine,
+    ScheduleLine,
+    WarningLine,
+    WorkflowLine,
+)
 from aiki_cli.view.found import Drawing, End, Line, Rows
 from aiki_cli.view.moments import local, utc
 from aiki_cli.view.schedules import rule
@@ -18,7 +30,8 @@ if TYPE_CHECKING:
 
     from aiki import AikiError
     from aiki.definitions.catalogue import Entry
-    from aiki_cli.words.checking import Checked, CheckedSchedule, Problem, Warned, Where
+    from aiki_cli.words.checking import Checked, Problem, Warned, Where
+    from aiki_cli.words.checking import CheckedSchedule as Declared
 
 
 def rows(checked: Checked, *, is_strict: bool) -> Rows:
@@ -27,44 +40,36 @@ def rows(checked: Checked, *, is_strict: bool) -> Rows:
     return Rows(
         list(_lines(checked)),
         page=lambda: _page(checked),
-        document=lambda _: to_object(checked),
+        document=lambda _: to_document(checked),
         end=End(warned, error=_error(checked.problems)),
     )
 
 
-def to_object(checked: Checked) -> dict[str, Any]:
-    """Return it as a JSON object."""
-    return {
-        "is_ok": not checked.problems,
-        "manifest": None if checked.file is None else str(checked.file),
-        "project": checked.project,
-        "workflows": [_workflow(entry) for entry in checked.workflows],
-        "schedules": [_schedule(schedule) for schedule in checked.schedules],
-        "warnings": [_warned(warned) for warned in checked.warnings],
-        "problems": [_refused(problem) for problem in checked.problems],
-    }
+def to_document(checked: Checked) -> CheckedManifest:
+    """Return what JSON says of it."""
+    return CheckedManifest(
+        is_ok=not checked.problems,
+        manifest=None if checked.file is None else str(checked.file),
+        project=checked.project,
+        workflows=[CheckedWorkflow(**_workflow(entry)) for entry in checked.workflows],
+        schedules=[CheckedSchedule(**_schedule(schedule)) for schedule in checked.schedules],
+        warnings=[CheckWarning(**_warned(warned)) for warned in checked.warnings],
+        problems=[CheckProblem(**_refused(problem)) for problem in checked.problems],
+    )
 
 
 def _workflow(entry: Entry) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "version": entry.version,
-        "parameters": entry.parameters,
-        "tasks": list(entry.tasks),
-        "events": None if entry.events is None else list(entry.events),
-        "file": entry.file,
-        "line": entry.line,
-    }
+    return {one.name: getattr(entry, one.name) for one in fields(entry)}
 
 
-def _schedule(schedule: CheckedSchedule) -> dict[str, Any]:
+def _schedule(schedule: Declared) -> dict[str, Any]:
     return {
         "name": schedule.name,
         "workflow": schedule.workflow,
         "version": schedule.version,
         "when": rule(schedule.when),
         "timezone": schedule.when.timezone,
-        "next": [utc(slot) for slot in schedule.next],
+        "next": schedule.next,
         **_where(schedule.where),
     }
 
@@ -97,16 +102,16 @@ def _lines(checked: Checked) -> Iterator[Line]:
     for entry in checked.workflows:
         place = f"{entry.file}:{entry.line}"
         cells = ["workflow", entry.name, entry.version, _parameters(entry), ",".join(entry.tasks), place]
-        yield Line({"kind": "workflow", **_workflow(entry)}, cells, entry.name)
+        yield Line(WorkflowLine(**_workflow(entry)), cells, entry.name)
     for schedule in checked.schedules:
         route = [schedule.workflow, schedule.version or ""]
         slots = ",".join(str(utc(slot)) for slot in schedule.next)
         cells = ["schedule", schedule.name, *route, _rule(schedule), slots]
-        yield Line({"kind": "schedule", **_schedule(schedule)}, cells, schedule.name)
+        yield Line(ScheduleLine(**_schedule(schedule)), cells, schedule.name)
     for warned in checked.warnings:
-        yield Line({"kind": "warning", **_warned(warned)}, ["warning", str(warned.where), warned.what])
+        yield Line(WarningLine(**_warned(warned)), ["warning", str(warned.where), warned.what])
     for one in checked.problems:
-        yield Line({"kind": "problem", **_refused(one)}, ["problem", str(one.where), one.error.message])
+        yield Line(ProblemLine(**_refused(one)), ["problem", str(one.where), one.error.message])
 
 
 def _page(checked: Checked) -> Sequence[Drawing]:
@@ -136,14 +141,14 @@ def _workflows(entries: Sequence[Entry]) -> RenderableType:
     return columns(shown, ["WORKFLOW", "VERSION", "PARAMETERS", "EVENTS", "TASKS"])
 
 
-def _schedules(schedules: Sequence[CheckedSchedule]) -> RenderableType:
+def _schedules(schedules: Sequence[Declared]) -> RenderableType:
     from aiki_cli.view.drawing import columns
 
     shown = [[one.name, one.workflow, _rule(one), ", ".join(map(_told, one.next))] for one in schedules]
     return columns(shown, ["SCHEDULE", "WORKFLOW", "WHEN", "NEXT HERE"])
 
 
-def _rule(schedule: CheckedSchedule) -> str:
+def _rule(schedule: Declared) -> str:
     zone = f" {schedule.when.timezone}" if schedule.when.cron is not None else ""
     return rule(schedule.when) + zone
 

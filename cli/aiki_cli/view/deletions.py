@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from aiki import AikiError
+from aiki_cli.view.documents.runs import UndeletedRun
 from aiki_cli.view.found import Line
 from aiki_cli.view.tally import Tally
 
@@ -22,8 +23,8 @@ def line(outcome: Outcome) -> Line:
     """Return it as a line; one that stays has no id, since ids are those that are gone."""
     run_id, one = outcome
     if isinstance(one, AikiError):
-        return Line({"id": run_id, "error": {"code": one.code, "message": one.message}}, [run_id, 0, one.message])
-    return Line({"id": run_id, "runs": one.runs}, [run_id, one.runs, "" if one.runs else _GONE], run_id)
+        return Line(UndeletedRun(run_id, one), [run_id, 0, one.message])
+    return Line(one, [run_id, one.runs, "" if one.runs else _GONE], run_id)
 
 
 def tally() -> Tally:

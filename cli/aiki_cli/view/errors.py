@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from aiki_cli.view.documents.errors import CommandError, ErrorDetail
 from aiki_cli.view.text import lines, to_json
 
 
 def as_json(code: str, status: int, message: str, hint: str | None) -> str:
     """Return the error for programs, with its stable code and the exit code."""
-    return to_json({"error": {"code": code, "exit": status, "message": message, "hint": hint}})
+    return to_json(CommandError(ErrorDetail(code, status, message, hint)))
 
 
 def as_text(message: str, hint: str | None, trace: str | None) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aiki.process.visible import json_text
+from aiki_cli.view.documents.files import ExportedRun, ExportFile
 from aiki_cli.view.found import Line, Lines, Rows
 from aiki_cli.view.tally import Tally
 
@@ -41,7 +42,7 @@ def written(found: AsyncGenerator[Recording, None], to: str) -> Lines[Recording]
         runs, words = "run" if len(ids) == 1 else "runs", "entry" if entries == 1 else "entries"
         told = f"{len(ids):,} {runs} with {entries:,} {words} in {to}"
         return Rows(
-            [Line({"file": to, "runs": len(ids), "entries": entries, "ids": ids}, told)],
+            [Line(ExportFile(to, len(ids), entries, ids), told)],
             page=lambda: [told],
             asides=[f"it holds their payloads; replay it: aiki replay --file {to} -m NAME"],
         )
@@ -50,9 +51,9 @@ def written(found: AsyncGenerator[Recording, None], to: str) -> Lines[Recording]
 
 
 def _exported(one: Recording) -> Line:
-    state, run = str(one.exported.state), one.exported.run
-    value = {"id": one.run_id, "state": state, "workflow": run.workflow, "version": run.version}
-    return Line({**value, "entries": len(one.entries)}, [*value.values(), len(one.entries)], one.run_id)
+    state, run = one.exported.state, one.exported.run
+    value = ExportedRun(one.run_id, state, run.workflow, run.version, len(one.entries))
+    return Line(value, [one.run_id, state, run.workflow, run.version, len(one.entries)], one.run_id)
 
 
 def imported(outcomes: AsyncGenerator[ImportOutcome, None]) -> Lines[ImportOutcome]:
@@ -61,9 +62,7 @@ def imported(outcomes: AsyncGenerator[ImportOutcome, None]) -> Lines[ImportOutco
 
     def line(outcome: ImportOutcome) -> Line:
         tally.add(outcome.result, outcome.error)
-        error = outcome.error and {"code": outcome.error.code, "message": outcome.error.message}
         words = outcome.error.message if outcome.error else ""
-        value = {"id": outcome.run_id, "result": outcome.result, "error": error}
-        return Line(value, [outcome.run_id, outcome.result, words], None if error else outcome.run_id)
+        return Line(outcome, [outcome.run_id, outcome.result, words], None if outcome.error else outcome.run_id)
 
-    return Lines(outcomes, line, end=partial(tally.end, alone=False))
+    return Lines(outcomes, line, end=partial(tally.end, alone=False), named="runs")

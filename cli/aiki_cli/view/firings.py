@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from aiki_cli.view.documents.schedules import Firing, Firings
 from aiki_cli.view.found import Line, Rows
 from aiki_cli.view.moments import distance, local, utc
 
@@ -17,17 +18,12 @@ if TYPE_CHECKING:
 TSV_COLUMNS: Final = "slot fires_at"
 
 
-def to_object(slot: datetime, at: datetime) -> dict[str, Any]:
-    """Return a firing as a JSON object."""
-    return {"slot": utc(slot), "fires_at": utc(at)}
-
-
 def rows(upcoming: Sequence[tuple[datetime, datetime]], timezone: str) -> Rows:
     """Return firings to come: a line each, whose id is the slot."""
     return Rows(
-        [Line(to_object(slot, at), [utc(slot), utc(at)], utc(slot)) for slot, at in upcoming],
+        [Line(Firing(slot, at), [utc(slot), utc(at)], utc(slot)) for slot, at in upcoming],
         page=lambda: [table(upcoming, timezone, datetime.now(UTC))] if upcoming else [],
-        document=lambda values: {"firings": values},
+        document=lambda _: Firings([Firing(*one) for one in upcoming]),
         asides=[] if upcoming else ["it fires no more"],
     )
 

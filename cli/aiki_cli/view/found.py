@@ -80,6 +80,8 @@ class Lines(Generic[T]):
     """What is done to them, for whoever sees how it gets on."""
     unit: str = "rows"
     """What they are called there."""
+    named: str | None = None
+    """The member of the one document that holds them, where they are written as they come; None: each is a document."""
 
 
 @dataclass(frozen=True)

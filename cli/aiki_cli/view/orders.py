@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aiki import AikiError
 from aiki_cli.view import runs
+from aiki_cli.view.documents.runs import RefusedRun, Runs
 from aiki_cli.view.found import End, Line, Rows
 from aiki_cli.view.runs import TSV_COLUMNS, state_text
 from aiki_cli.view.tally import Tally
@@ -27,7 +28,7 @@ def moved(outcomes: Sequence[Outcome], *, said: str | None) -> Rows:
     return Rows(
         [line(outcome) for outcome in outcomes],
         page=lambda: [_words(run) for _, run in outcomes],
-        document=lambda values: values[0] if len(outcomes) == 1 else {"runs": values},
+        document=lambda _: _told(outcomes[0]) if len(outcomes) == 1 else Runs([_told(one) for one in outcomes]),
         end=End(counted.code, said=said),
     )
 
@@ -37,8 +38,7 @@ def line(outcome: Outcome) -> Line:
     run_id, run = outcome
     if not isinstance(run, AikiError):
         return runs.line(run)
-    value = {"id": run_id, "error": {"code": run.code, "message": run.message}}
-    return Line(value, [run_id, "", *[""] * (len(TSV_COLUMNS.split()) - 3), run.message])
+    return Line(RefusedRun(run_id, run), [run_id, "", *[""] * (len(TSV_COLUMNS.split()) - 3), run.message])
 
 
 def tally(said: str | None) -> Tally:
@@ -50,6 +50,11 @@ def counts(outcome: Outcome) -> tuple[str, AikiError | None]:
     """Return as what an outcome counts."""
     _, run = outcome
     return ("refused", run) if isinstance(run, AikiError) else (str(run.state), None)
+
+
+def _told(outcome: Outcome) -> RunStatus | RefusedRun:
+    run_id, run = outcome
+    return RefusedRun(run_id, run) if isinstance(run, AikiError) else run
 
 
 def _words(run: RunStatus | AikiError) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from aiki import AikiError, RunFailed
+from aiki_cli.view.documents.runs import OutcomeError, RunOutcome
 from aiki_cli.view.found import Line
 from aiki_cli.view.text import to_json
 
@@ -14,16 +16,22 @@ Outcome = tuple[str, object]
 
 _FRAME: Final = re.compile(r'File "([^"]+)", line ([0-9]+), in (.+)')
 """A frame in the text of a traceback; the last one is where it happened."""
+_NAMES: Final[Mapping[str, Literal["completed", "cancelled", "held", "timeout"]]] = {
+    "run_cancelled": "cancelled",
+    "run_blocked": "held",
+    "wait_timeout": "timeout",
+    "payload": "completed",  # with a result that no message can bring here
+}
+"""What a run came to, by the code of the error that its result is."""
 
 
 def line(outcome: Outcome, *, alone: bool) -> Line:
     """Return the outcome of one of several runs as a line of its own; of the only one the result, and no error."""
     run_id, result = outcome
-    members = _members(result)
-    value = {"id": run_id, **members}
+    value = _told(run_id, result)
     if not alone:
-        told = str(result) if isinstance(result, AikiError) else members["result"]
-        return Line(value, [run_id, members["outcome"], told], run_id)
+        told = str(result) if isinstance(result, AikiError) else result
+        return Line(value, [run_id, value.outcome, told], run_id)
     return Line(value, None if isinstance(result, AikiError) else to_json(result), run_id)
 
 
@@ -36,20 +44,13 @@ def explained(run_id: str, error: AikiError) -> AikiError:
     return error
 
 
-def _members(result: object) -> dict[str, Any]:
-    """Return what JSON says of an outcome: always all members."""
-    members: dict[str, Any] = {"outcome": "completed", "result": None, "error": None}
+def _told(run_id: str, result: object) -> RunOutcome:
+    """Return what JSON says of an outcome."""
     match result:
         case RunFailed():
-            detail = {"type": result.type, "message": result.message, "traceback": result.traceback or None}
-            return members | {"outcome": "failed", "error": detail}
+            error = OutcomeError(result.type, result.message, result.traceback or None)
+            return RunOutcome(run_id, "failed", error=error)
         case AikiError():
-            names = {
-                "run_cancelled": "cancelled",
-                "run_blocked": "held",
-                "wait_timeout": "timeout",
-                "payload": "completed",  # with a result that no message can bring here
-            }
-            return members | {"outcome": names[result.code], "error": {"type": result.code, "message": result.message}}
+            return RunOutcome(run_id, _NAMES[result.code], error=OutcomeError(result.code, result.message))
         case _:
-            return members | {"result": result}
+            return RunOutcome(run_id, "completed", result)

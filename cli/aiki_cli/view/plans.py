@@ -36,7 +36,7 @@ def rows(plan: Plan, *, code: int = exits.OK, unserved: Sequence[ScheduleInfo] =
     return Rows(
         [_line(change, is_done=plan.is_done) for change in plan.changes],
         page=lambda: _page(plan),
-        document=lambda changes: {"project": plan.project, "is_done": plan.is_done, "changes": changes},
+        document=lambda _: plan,
         end=End(exits.CONFLICT, error=conflict(refused)) if refused else End(code, said=said),
     )
 
@@ -59,10 +59,9 @@ def counted(changes: Sequence[Change]) -> str:
 
 
 def _line(change: Change, *, is_done: bool) -> Line:
-    value = {"name": change.name, "action": change.action, "fields": list(change.fields), "reason": change.reason}
     name = _name(change)
     cells = [name, _word(change, is_done=is_done), ",".join(change.fields), change.reason]
-    return Line({"kind": change.kind, **value}, cells, name)
+    return Line(change, cells, name)
 
 
 def _name(change: Change) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from aiki_cli.view.documents.runs import RunList, Runs, ShownRun
+from aiki_cli.view.documents.shaped import extended
 from aiki_cli.view.found import End, Line, Rows
-from aiki_cli.view.moments import dated, span, utc
+from aiki_cli.view.moments import dated, span
 from aiki_cli.view.output import is_terminal
+from aiki_cli.view.plain import to_object
 from aiki_cli.view.text import lines, one_line, to_json
 
 if TYPE_CHECKING:
@@ -38,81 +41,10 @@ _SIGNS: Final = {
 }
 
 
-def to_object(run: RunStatus) -> dict[str, Any]:
-    """Return the run as a JSON object; members that say nothing are null, so that scripts find them all."""
-    error = None
-    if run.error is not None:
-        error = {
-            "type": run.error.type,
-            "message": run.error.message,
-            "task": run.error.task,
-            "attempts": run.error.attempts or None,
-            "cause": run.error.cause,
-            "traceback": run.error.traceback or None,
-        }
-    return {
-        "id": run.run_id,
-        "origin_id": run.origin_id,
-        "workflow": run.workflow,
-        "version": run.version,
-        "state": str(run.state),
-        "attempt": run.attempt,
-        "claims": run.claims,
-        "created_at": utc(run.created_at),
-        "started_at": utc(run.started_at),
-        "finished_at": utc(run.finished_at),
-        "due_at": utc(run.due_at),
-        "key": run.key,
-        "priority": run.priority,
-        "labels": run.labels,
-        "tasks": run.tasks,
-        "result": run.result,
-        "result_bytes": run.result_bytes,
-        "error": error,
-        "why": run.why,
-        "worker": run.worker,
-        "deadline": utc(run.deadline),
-        "progress": [
-            {
-                "task": one.task,
-                "attempt": one.attempt,
-                "fraction": one.fraction,
-                "message": one.message,
-                "at": utc(one.at),
-            }
-            for one in run.progress
-        ],
-        "unread": run.unread,
-        "waits": run.waits,
-        "details": run.details,
-        "parent_id": run.parent_id,
-        "depth": run.depth,
-        "children": run.children,
-        "retried_by": run.retried_by,
-        "retry_of": run.retry_of,
-        "generation": run.generation,
-        "schedule": run.schedule
-        and {
-            "id": run.schedule.id,
-            "slot": utc(run.schedule.slot),
-            "last_completed": utc(run.schedule.last_completed),
-        },
-        "imported": run.imported
-        and {
-            "namespace": run.imported.namespace,
-            "state": str(run.imported.state),
-            "exported_at": utc(run.imported.exported_at),
-            "imported_at": utc(run.imported.imported_at),
-            "actor": run.imported.actor,
-        },
-    }
-
-
-def line(run: RunStatus, **more: object) -> Line:
-    """Return the run as a line, with `more` members in its JSON; its cells are TSV_COLUMNS."""
-    value = to_object(run)
-    cells = {**value, "why": run.why or _shown(run) or None}
-    return Line({**value, **more}, [cells[name] for name in TSV_COLUMNS.split()], run.run_id)
+def line(run: RunStatus) -> Line:
+    """Return the run as a line; its cells are TSV_COLUMNS."""
+    cells = {**to_object(run), "why": run.why or _shown(run) or None}
+    return Line(run, [cells[name] for name in TSV_COLUMNS.split()], run.run_id)
 
 
 def rows(runs: Sequence[RunStatus], *, alone: bool, code: int = 0) -> Rows:
@@ -120,7 +52,7 @@ def rows(runs: Sequence[RunStatus], *, alone: bool, code: int = 0) -> Rows:
     return Rows(
         map(line, runs),
         page=lambda: [page(runs[0]) if alone and runs else table(runs)],
-        document=lambda values: values[0] if alone else {"runs": values},
+        document=lambda _: runs[0] if alone else Runs(runs),
         end=End(code),
     )
 
@@ -131,7 +63,7 @@ def listed(runs: Sequence[RunStatus], *, more: bool, limit: int) -> Rows:
     return Rows(
         map(line, runs),
         page=lambda: [table(runs)] if runs else [],
-        document=lambda values: {"runs": values, "more": more},
+        document=lambda _: RunList(runs, more),
         asides=[*none, f"there are more: aiki run list --limit {limit * 10}"] if more else none,
     )
 
@@ -139,13 +71,14 @@ def listed(runs: Sequence[RunStatus], *, more: bool, limit: int) -> Rows:
 def counted(count: RunCount) -> Line:
     """Return how many runs there are."""
     # Not a number where there are more: as in a summary.
-    return Line({"runs": count.runs, "capped": count.capped}, f"{count.runs}+" if count.capped else str(count.runs))
+    return Line(count, f"{count.runs}+" if count.capped else str(count.runs))
 
 
 def whole(run: RunStatus, payload: object) -> Rows:
     """Return all that is known of a run, with its input."""
     trace = [f"\n{run.error.traceback.rstrip()}"] if run.error is not None and run.error.traceback else []
-    return Rows([line(run, input=payload)], page=lambda: [page(run, payload=payload), *trace])
+    shown = extended(ShownRun, run, input=payload)
+    return Rows([line(shown)], page=lambda: [page(run, payload=payload), *trace])
 
 
 def table(runs: Sequence[RunStatus]) -> RenderableType:

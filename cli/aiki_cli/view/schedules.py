@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from aiki_cli.view import firings, slots
+from aiki_cli.view.documents.schedules import Firing, Schedules, ShownSchedule, WholeSchedule
+from aiki_cli.view.documents.shaped import extended
 from aiki_cli.view.found import End, Line, Rows
 from aiki_cli.view.moments import dated, distance, length, utc
 from aiki_cli.view.output import is_terminal
+from aiki_cli.view.plain import to_object
 from aiki_cli.view.text import lines, one_line, to_json
 
 if TYPE_CHECKING:
@@ -22,52 +25,28 @@ if TYPE_CHECKING:
 TSV_COLUMNS: Final = "name state when timezone workflow version next last_completed open queued served note"
 
 
-def state_of(info: ScheduleInfo) -> str:
+def state_of(info: ScheduleInfo) -> Literal["active", "paused", "over"]:
     """Return in a word how it stands: `over` has no slot to come."""
     if info.paused:
         return "paused"
     return "active" if info.next is not None else "over"
 
 
-def to_object(info: ScheduleInfo) -> dict[str, Any]:
-    """Return the schedule as a JSON object; members that say nothing are null, so that scripts find them all."""
-    options = info.call.run_options
-    return {
-        "name": info.name,
-        "id": info.id,
-        "state": state_of(info),
-        **_when(info.when),
-        "workflow": info.call.workflow,
-        "version": info.call.version,
-        "payload": info.call.payload,
-        "labels": options.labels,
-        "priority": options.priority or 0,
-        "timeout": _length(options.timeout),
-        "cancel_timeout": _length(options.cancel_timeout),
-        "project": info.project,
-        "created_at": utc(info.created_at),
-        "updated_at": utc(info.updated_at),
-        "revision": info.revision,
-        "note": info.note,
-        "vanished": info.vanished,
-        "next": utc(info.next),
-        "last_completed": utc(info.last_completed),
-        "open": info.open,
-        "queued": info.queued,
-        "served": info.served,
-    }
+def line(info: ScheduleInfo, shown: ShownSchedule | None = None) -> Line:
+    """Return the schedule as a line, or all that is `shown` of it; its cells are TSV_COLUMNS."""
+    value = shown or told(info)
+    cells = {**to_object(value), "when": rule(info.when)}
+    return Line(value, [cells[name] for name in TSV_COLUMNS.split()], info.name)
 
 
-def line(info: ScheduleInfo, **more: object) -> Line:
-    """Return the schedule as a line, with `more` members in its JSON; its cells are TSV_COLUMNS."""
-    value = to_object(info)
-    cells = {**value, "when": rule(info.when)}
-    return Line({**value, **more}, [cells[name] for name in TSV_COLUMNS.split()], info.name)
+def told(info: ScheduleInfo) -> ShownSchedule:
+    """Return what JSON says of a schedule."""
+    return ShownSchedule.of(info, state=state_of(info))
 
 
 def declared(info: ScheduleInfo) -> Line:
     """Return a schedule that was made or changed: its name, or all of it as JSON."""
-    return Line(to_object(info), info.name, info.name)
+    return Line(told(info), info.name, info.name)
 
 
 def remarks(info: ScheduleInfo, done: str, *, is_talkative: bool) -> list[str]:
@@ -87,19 +66,16 @@ def listed(infos: Sequence[ScheduleInfo]) -> Rows:
     return Rows(
         map(line, infos),
         page=lambda: [_table(infos)] if infos else [],
-        document=lambda values: {"schedules": values},
+        document=lambda _: Schedules([told(info) for info in infos]),
         asides=asides if infos else ["no schedules"],
     )
 
 
 def whole(info: ScheduleInfo, upcoming: Sequence[tuple[datetime, datetime]]) -> Rows:
     """Return all that is known of a schedule, with its next firings and its latest slots."""
-    value = {
-        "slots": [slots.to_object(slot) for slot in info.slots],
-        "upcoming": [firings.to_object(slot, at) for slot, at in upcoming],
-    }
+    shown = extended(WholeSchedule, told(info), slots=info.slots, upcoming=[Firing(*one) for one in upcoming])
     said = None if info.served else unserved(info)
-    return Rows([line(info, **value)], page=lambda: _page(info, upcoming), end=End(said=said))
+    return Rows([line(info, shown)], page=lambda: _page(info, upcoming), end=End(said=said))
 
 
 def rule(when: When) -> str:
@@ -107,22 +83,6 @@ def rule(when: When) -> str:
     if when.cron is not None:
         return when.cron
     return f"every {length(when.every)}" if when.every is not None else f"at {utc(when.at)}"
-
-
-def _when(when: When) -> dict[str, Any]:
-    return {
-        "cron": when.cron,
-        "every": when.every and length(when.every),
-        "at": utc(when.at),
-        "timezone": when.timezone,
-        "anchor": utc(when.anchor),
-        "start": utc(when.start),
-        "end": utc(when.end),
-        "jitter": length(when.jitter),
-        "overlap": when.overlap,
-        "catch_up": when.catch_up,
-        "window": length(when.window),
-    }
 
 
 def _length(microseconds: int | None) -> str | None:
@@ -178,7 +138,7 @@ def _declaration(info: ScheduleInfo, now: datetime) -> list[tuple[str, str | Non
     when, options = info.when, info.call.run_options
     late = "missed" if when.catch_up == "none" else f"{when.catch_up}, if not older than {length(when.window)}"
     return [
-        ("when", _told(when)),
+        ("when", _in_words(when)),
         ("from", dated(when.start, now)),
         ("until", dated(when.end, now)),
         ("jitter", f"less than {length(when.jitter)}" if when.jitter else None),
@@ -202,7 +162,7 @@ def _standing(info: ScheduleInfo, now: datetime) -> list[tuple[str, str | None]]
     ]
 
 
-def _told(when: When) -> str:
+def _in_words(when: When) -> str:
     """Return in words when it fires."""
     if when.cron is None:
         anchor = f", counted from {utc(when.anchor)}" if when.anchor is not None else ""

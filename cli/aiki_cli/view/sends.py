@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from aiki_cli.view.documents.runs import EventOutcome
 from aiki_cli.view.found import Line
 from aiki_cli.view.tally import Tally
 
@@ -14,14 +15,13 @@ if TYPE_CHECKING:
 def line(outcome: SendOutcome, *, alone: bool) -> Line:
     """Return the outcome of one of several runs as a line of its own; of the only one its id, and no error."""
     error = outcome.error
-    told = None if error is None else {"type": error.code, "message": error.message}
-    value = {"id": outcome.run_id, "outcome": word(outcome), "error": told}
+    value = EventOutcome(outcome.run_id, word(outcome), error)
     if not alone:
         return Line(value, [outcome.run_id, word(outcome), error and error.message], _id(outcome))
     return Line(value, _id(outcome), _id(outcome))
 
 
-def word(outcome: SendOutcome) -> str:
+def word(outcome: SendOutcome) -> Literal["sent", "repeated", "refused"]:
     """Return the word for an outcome."""
     if outcome.error is not None:
         return "refused"

@@ -5,7 +5,7 @@ Whatever of it goes on is closed before this returns, also when whoever reads it
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
@@ -64,9 +64,21 @@ async def _show_lines(found: Lines[Any], out: Output) -> End:
         if found.whole is not None and out.mode in _AT_THE_END:
             rows = await found.whole(things)
             return show_at_once(rows, out)
-        async for thing in things:
-            _write_line(found.line(thing), out)
+        if found.named is not None and out.mode is Mode.JSON:
+            await _write_members(found.named, (found.line(thing) async for thing in things), out)
+        else:
+            async for thing in things:
+                _write_line(found.line(thing), out)
     return found.end()
+
+
+async def _write_members(name: str, lines: AsyncIterator[Line], out: Output) -> None:
+    """Write one document that holds all lines, each as it comes: however many they are, none of them is held."""
+    between = f"{{{to_json(name)}:["
+    async for line in lines:
+        out.write(between + to_json(line.value))
+        between = ","
+    out.write("]}" if between == "," else f"{between}]}}")
 
 
 async def _counted(things: AsyncGenerator[T, None], total: int, doing: str, unit: str) -> AsyncGenerator[T, None]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from aiki_cli import exits
+from aiki_cli.view.documents.schedules import Slots
 from aiki_cli.view.found import End, Line, Rows
-from aiki_cli.view.moments import local, utc
+from aiki_cli.view.moments import local
 from aiki_cli.view.output import is_terminal
 from aiki_cli.view.runs import name_on, state_text
 
@@ -19,22 +20,7 @@ if TYPE_CHECKING:
 
     from aiki import SlotInfo
 
-TSV_COLUMNS: Final = "slot until count kind result run state reason"
-
-
-def to_object(slot: SlotInfo) -> dict[str, Any]:
-    """Return the slot as a JSON object."""
-    return {
-        "slot": utc(slot.slot),
-        "until": utc(slot.until),
-        "count": slot.count,
-        "kind": slot.kind,
-        "result": slot.result,
-        "run": slot.run_id,
-        "state": slot.state and str(slot.state),
-        "reason": slot.reason,
-        "at": utc(slot.at),
-    }
+TSV_COLUMNS: Final = "slot until count kind result run_id state reason"
 
 
 def rows(fired: Sequence[SlotInfo], *, said: str | None) -> Rows:
@@ -43,7 +29,7 @@ def rows(fired: Sequence[SlotInfo], *, said: str | None) -> Rows:
     return Rows(
         map(_line, fired),
         page=lambda: [table(fired)] if fired else [],
-        document=lambda values: {"slots": values},
+        document=lambda _: Slots(fired),
         end=End(exits.BAD_DATA if has_failed else exits.OK, said=said),
     )
 
@@ -71,8 +57,7 @@ def table(slots: Sequence[SlotInfo]) -> RenderableType:
 
 
 def _line(slot: SlotInfo) -> Line:
-    value = to_object(slot)
-    return Line(value, [value[name] for name in TSV_COLUMNS.split()], slot.run_id)
+    return Line(slot, [getattr(slot, name) for name in TSV_COLUMNS.split()], slot.run_id)
 
 
 def _when(slot: SlotInfo) -> str:

@@ -19,42 +19,16 @@ _SHOWN_TABLES: Final = 12
 def rows(use: StorageUse) -> Rows:
     """Return a line a table, then one a workflow."""
     lines = [*map(_table_line, use.tables), *map(_workflow_line, use.workflows)]
-    return Rows(lines, page=lambda: _page(use), document=lambda _: _document(use), asides=_asides(use))
-
-
-def _document(use: StorageUse) -> object:
-    return {
-        "tables": [_of_table(one) for one in use.tables],
-        "workflows": [_of_workflow(one) for one in use.workflows],
-        "total_bytes": use.total_bytes,
-        "runs": use.runs,
-        "sampled": use.sampled,
-        "exact": use.exact,
-    }
-
-
-def _of_table(one: TableSize) -> dict[str, object]:
-    return {"table": one.name, "rows": one.rows, "bytes": one.bytes, "index_bytes": one.index_bytes}
-
-
-def _of_workflow(one: WorkflowSize) -> dict[str, object]:
-    return {
-        "workflow": one.workflow,
-        "runs": one.runs,
-        "bytes": one.bytes,
-        "ended": one.ended,
-        "free_runs": one.free_runs,
-        "free_bytes": one.free_bytes,
-    }
+    return Rows(lines, page=lambda: _page(use), document=lambda _: use, asides=_asides(use))
 
 
 def _table_line(one: TableSize) -> Line:
-    return Line(_of_table(one), ["table", one.name, one.rows, one.bytes, one.index_bytes, "", "", ""])
+    return Line(one, ["table", one.name, one.rows, one.bytes, one.index_bytes, "", "", ""])
 
 
 def _workflow_line(one: WorkflowSize) -> Line:
     cells = [one.workflow, one.runs, one.bytes, "", one.ended, one.free_runs, one.free_bytes]
-    return Line(_of_workflow(one), ["workflow", *cells])
+    return Line(one, ["workflow", *cells])
 
 
 def _page(use: StorageUse) -> list[RenderableType]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from aiki_cli.view.documents.runs import History
 from aiki_cli.view.found import Line, Rows
-from aiki_cli.view.moments import local, span, utc
+from aiki_cli.view.moments import local, span
 from aiki_cli.view.runs import state_text
 from aiki_cli.view.text import lines, shortened, to_json
 
@@ -33,42 +34,9 @@ _VALUE_CHARS: Final = 1_000
 """More than a screen is wide: what is beyond would only be cut."""
 
 
-def to_object(entry: HistoryEntry) -> dict[str, Any]:
-    """Return all of the line; members that say nothing are null, so that scripts find them all."""
-    return {
-        "at": utc(entry.at),
-        "move": entry.move,
-        "state": entry.state and str(entry.state),
-        "key": entry.key,
-        "task": entry.task,
-        "attempt": entry.attempt,
-        "due_at": utc(entry.due_at),
-        "ok": entry.ok,
-        "reason": entry.reason,
-        "actor": entry.actor,
-        "value": entry.value,
-        "children": [
-            {
-                "what": child.what,
-                "workflow": child.workflow,
-                "id": child.run_id,
-                "state": child.state and str(child.state),
-                "count": child.count,
-            }
-            for child in entry.children
-        ],
-        "generation": entry.generation,
-        "started_at": utc(entry.started_at),
-        "seconds": None if entry.took is None else entry.took.total_seconds(),
-        "worker": entry.worker,
-        "arguments": entry.arguments,
-    }
-
-
 def line(entry: HistoryEntry) -> Line:
     """Return the line as one of a script's; its cells are TSV_COLUMNS."""
-    value = to_object(entry)
-    return Line(value, [value[name] for name in TSV_COLUMNS.split()])
+    return Line(entry, [getattr(entry, name) for name in TSV_COLUMNS.split()])
 
 
 def rows(run_id: str, entries: Sequence[HistoryEntry], *, why: str | None = None) -> Rows:
@@ -76,7 +44,7 @@ def rows(run_id: str, entries: Sequence[HistoryEntry], *, why: str | None = None
     return Rows(
         map(line, entries),
         page=lambda: [table(entries), *([f"now it {lines(why)}"] if why else [])],
-        document=lambda values: {"id": run_id, "history": values, "why": why},
+        document=lambda _: History(run_id, entries, why),
     )
 
 

@@ -31,15 +31,14 @@ def rows(summary: NamespaceSummary) -> Rows:
     return Rows(
         map(_line, summary.counts),
         page=lambda: [_table(summary)],
-        document=lambda values: {"counts": values, "workers": summary.workers},
+        document=lambda _: summary,
     )
 
 
 def _line(count: RouteCount) -> Line:
-    route = {"workflow": count.workflow, "version": count.version, "state": str(count.state)}
     # Not a number where there are more: a script that adds it up must not come to a sum that is too small.
     runs = f"{count.runs}+" if count.capped else count.runs
-    return Line({**route, "runs": count.runs, "capped": count.capped}, [*route.values(), runs])
+    return Line(count, [count.workflow, count.version, count.state, runs])
 
 
 def _table(summary: NamespaceSummary) -> RenderableType:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Final
 
 from aiki.process.visible import json_text, lines, one_line
+from aiki_cli.view.moments import utc
+from aiki_cli.view.plain import to_plain
 
 __all__ = ["coloured", "lines", "one_line", "shortened", "to_json", "tsv_cell"]
 
@@ -27,14 +30,19 @@ def coloured(line: str) -> str:
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Return JSON text, in which C1 and direction marks are escaped as C0 is: the same value."""
+    """Return JSON text, in which C1 and direction marks are escaped as C0 is: the same value.
+
+    Of our own classes it is what `view.plain` says.
+    """
     separators = None if indent else (",", ":")
-    return json_text(json.dumps(value, ensure_ascii=False, indent=indent, separators=separators))
+    return json_text(json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, default=to_plain))
 
 
 def tsv_cell(value: object) -> str:
     """Return a cell on one line: nothing for None, JSON for objects, and text with backslashes doubled and escapes."""
     if value is None:
         return ""
+    if isinstance(value, datetime):
+        return str(utc(value))
     text = value if isinstance(value, str) else to_json(value)
     return one_line(text.replace("\\", "\\\\"))

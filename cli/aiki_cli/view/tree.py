@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from aiki_cli.view.documents.runs import RunFamily
+from aiki_cli.view.documents.shaped import extended
 from aiki_cli.view.found import Rows
 from aiki_cli.view.output import is_terminal
-from aiki_cli.view.runs import line, name_on, state_text, summary, to_object
+from aiki_cli.view.runs import line, name_on, state_text, summary
 from aiki_cli.view.text import one_line
 
 if TYPE_CHECKING:
@@ -45,14 +47,10 @@ def _walk(member: Member) -> Iterator[Member]:
         yield from _walk(child)
 
 
-def _nested(member: Member) -> dict[str, Any]:
+def _nested(member: Member) -> RunFamily:
     is_left_out = member.family is None and member.run.children
-    return {
-        **to_object(member.run),
-        "own": member.is_own,
-        "family": None if is_left_out else [_nested(child) for child in member.family or ()],
-        "earlier": {state: {"runs": count.runs, "capped": count.capped} for state, count in member.earlier.items()},
-    }
+    family = None if is_left_out else [_nested(child) for child in member.family or ()]
+    return extended(RunFamily, member.run, own=member.is_own, family=family, earlier=member.earlier)
 
 
 def _tree(top: Member) -> Tree:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from aiki_cli import exits
+from aiki_cli.view.documents.replayed import ReplayedRuns, RunVerdict
 from aiki_cli.view.found import Drawing, End, Line, Rows
 from aiki_cli.view.text import lines
 
@@ -50,12 +51,22 @@ class Tally:
     async def rows(self, found: AsyncIterator[Verdict]) -> Rows:
         """Return all of them, as a document or a page."""
         verdicts = sorted([one async for one in found], key=_place)
-        counts = {name: self._counts[name] for name in _FOUND}
         return Rows(
             [line(one) for one in verdicts],
             page=lambda: _page(verdicts),
-            document=lambda values: {"runs": len(values), "entries": self._entries, **counts, "verdicts": values},
+            document=lambda _: self._document(verdicts),
             end=self.end(),
+        )
+
+    def _document(self, verdicts: Sequence[Verdict]) -> ReplayedRuns:
+        return ReplayedRuns(
+            runs=len(verdicts),
+            entries=self._entries,
+            diverges=self._counts["diverges"],
+            differently=self._counts["would go on differently"],
+            unknown=self._counts["unknown"],
+            compatible=self._counts["compatible"],
+            verdicts=[RunVerdict.of(one) for one in verdicts],
         )
 
 
@@ -67,29 +78,7 @@ def line(verdict: Verdict) -> Line:
     """Return one as a line; its id, if it diverges."""
     route = [verdict.workflow, verdict.version, verdict.as_version, str(verdict.state)]
     cells = [verdict.run_id, *route, str(verdict.finding), verdict.entry, _at(verdict), verdict.why]
-    return Line(to_object(verdict), cells, verdict.run_id if verdict.finding == "diverges" else None)
-
-
-def to_object(verdict: Verdict) -> dict[str, Any]:
-    """Return it as a JSON object; members that say nothing are null."""
-    place = verdict.place
-    return {
-        "id": verdict.run_id,
-        "workflow": verdict.workflow,
-        "version": verdict.version,
-        "as_version": verdict.as_version,
-        "state": str(verdict.state),
-        "entries": verdict.entries,
-        "verdict": str(verdict.finding),
-        "why": verdict.why or None,
-        "entry": verdict.entry,
-        "recorded": verdict.recorded,
-        "asked": verdict.asked,
-        "file": None if place is None else place.file,
-        "line": None if place is None else place.line,
-        "function": None if place is None else place.function,
-        "diff": verdict.diff or None,
-    }
+    return Line(RunVerdict.of(verdict), cells, verdict.run_id if verdict.finding == "diverges" else None)
 
 
 def _page(verdicts: Sequence[Verdict]) -> Sequence[Drawing]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal
 
+from aiki_cli.view.documents.workflows import WorkflowVersion, WorkflowVersions
 from aiki_cli.view.found import Line, Rows
-from aiki_cli.view.moments import dated, distance, utc
+from aiki_cli.view.moments import dated, distance
+from aiki_cli.view.plain import to_object
 from aiki_cli.view.text import lines, to_json
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ TSV_COLUMNS: Final = "workflow version standing in_flight workers last_start cod
 _ORDER: Final = ("running", "queued", "scheduled", "sleeping", "waiting", "retrying", "paused", "blocked")
 
 
-def standing(info: WorkflowInfo) -> str:
+def standing(info: WorkflowInfo) -> Literal["served", "unserved", "stranded", "drained"]:
     """Return in a word how a version stands."""
     if info.is_stranded:
         return "stranded"
@@ -30,28 +32,8 @@ def standing(info: WorkflowInfo) -> str:
     return "served" if info.workers else "unserved"
 
 
-def to_object(info: WorkflowInfo) -> dict[str, Any]:
-    """Return a version as a JSON object; counts are as far as they are counted, `capped` says that there are more."""
-    return {
-        "workflow": info.name,
-        "version": info.version,
-        "standing": standing(info),
-        "in_flight": info.in_flight.runs,
-        "capped": info.in_flight.capped,
-        "runs": {str(state): count.runs for state, count in info.runs.items()},
-        "workers": info.workers,
-        "worker_names": list(info.worker_names),
-        "last_start": utc(info.last_start),
-        "code_since": utc(info.code_since),
-        "code_by": info.code_by,
-        "newest": info.is_newest,
-        "registered": info.is_registered,
-        "scheduled": info.has_schedule,
-        "retention": info.retention,
-        "tasks": info.tasks,
-        "parameters": info.parameters,
-        "events": info.events,
-    }
+def _told(info: WorkflowInfo) -> WorkflowVersion:
+    return WorkflowVersion.of(info, standing=standing(info))
 
 
 def listed(infos: Sequence[WorkflowInfo]) -> Rows:
@@ -59,7 +41,7 @@ def listed(infos: Sequence[WorkflowInfo]) -> Rows:
     return Rows(
         map(_line, infos),
         page=lambda: [_table(infos)] if infos else [],
-        document=lambda values: {"workflows": values},
+        document=lambda _: WorkflowVersions([_told(info) for info in infos]),
         asides=_asides(infos) if infos else ["no workflows: aiki worker start -m MODULE"],
     )
 
@@ -69,14 +51,14 @@ def whole(infos: Sequence[WorkflowInfo]) -> Rows:
     return Rows(
         map(_line, infos),
         page=lambda: [_page(info) for info in infos],
-        document=lambda values: {"workflows": values},
+        document=lambda _: WorkflowVersions([_told(info) for info in infos]),
         asides=_asides(infos),
     )
 
 
 def _line(info: WorkflowInfo) -> Line:
-    value = to_object(info)
-    cells = {**value, "in_flight": _counted(info.in_flight, plain=True)}
+    value = _told(info)
+    cells = {**to_object(value), "in_flight": _counted(info.in_flight, plain=True)}
     return Line(value, [cells[name] for name in TSV_COLUMNS.split()])
 
 

@@ -60,7 +60,12 @@ def test_what_is_declared_is_created_changed_and_left_alone(apply) -> None:
     changed = apply(other, NIGHTLY)
     assert changes(changed) == [["hourly", "updated", "every,catch_up_window,labels"], ["nightly", "unchanged", ""]]
     shown = apply(other, NIGHTLY, then="schedule show hourly -o json").json
-    assert (shown["every"], shown["window"], shown["labels"], shown["project"]) == ("2h", "3h", {"team": "it"}, "shop")
+    assert (shown["every"], shown["window"], shown["labels"], shown["project"]) == (
+        7200,
+        10_800,
+        {"team": "it"},
+        "shop",
+    )
 
 
 def test_the_plan_is_one_json_document(apply) -> None:
@@ -129,7 +134,7 @@ def test_without_the_code_a_payload_is_checked_by_what_workers_have_registered(a
     same = apply(HOURLY, NIGHTLY, timed, then="apply --exit-code")
     assert (same.code, {change for _, change, _ in changes(same)}) == (0, {"unchanged"}), "by code it is the same"
     shown = apply(HOURLY, NIGHTLY, timed, then="schedule show timed -o json").json
-    assert (shown["payload"], shown["priority"], shown["timeout"]) == ({"amount": "12.10", "share": 0.5}, 3, "2h")
+    assert (shown["payload"], shown["priority"], shown["timeout"]) == ({"amount": "12.10", "share": 0.5}, 3, 7200)
 
 
 def test_code_that_was_named_has_to_be_there(apply) -> None:

@@ -70,7 +70,7 @@ def test_a_key_is_taken_once_and_conflicts_with_another_value(aiki, asking):
     assert aiki(*vote, "by=alice").json == {"id": run_id, "outcome": "sent", "error": None}
     assert aiki(*vote, "by=alice").json == {"id": run_id, "outcome": "repeated", "error": None}
     conflict = aiki(*vote, "by=bob")
-    assert (conflict.code, conflict.json["outcome"], conflict.json["error"]["type"]) == (6, "refused", "conflict")
+    assert (conflict.code, conflict.json["outcome"], conflict.json["error"]["code"]) == (6, "refused", "conflict")
 
 
 def test_of_several_runs_each_has_its_line_and_the_highest_code_counts(aiki, asking):

@@ -101,7 +101,7 @@ def test_an_interval_fires_by_itself_and_each_run_sees_its_own_slot(ours):
         return [slot for slot in slots if slot["state"] == "completed"][1:]
 
     slots = wait_until_sync(fired, 30)
-    runs = ours("status", *[slot["run"] for slot in slots], "-o", "jsonl").lines
+    runs = ours("status", *[slot["run_id"] for slot in slots], "-o", "jsonl").lines
     assert {json.loads(run)["schedule"]["slot"] for run in runs} == {slot["slot"] for slot in slots}
 
 
@@ -113,7 +113,7 @@ def test_slots_that_pass_while_it_is_paused_are_missed_and_shown_as_one_with_the
     assert ours("schedule", "resume", "pulse").code == 0
     slots = ours("schedule", "show", "pulse", "-o", "json").json["slots"]
     (missed,) = [slot for slot in slots if slot["result"] == "missed"]
-    assert (missed["reason"], missed["count"] >= 1, missed["run"]) == ("paused", True, None)
+    assert (missed["reason"], missed["count"] >= 1, missed["run_id"]) == ("paused", True, None)
     assert f"{missed['count']:,} missed".removeprefix("1 ") in ours("schedule", "show", "pulse", "-o", "table").out
 
 
@@ -151,7 +151,7 @@ def test_slots_that_lie_behind_are_counted_first_and_fired_once(ours):
     done = ours("schedule", "backfill", "hourly", *span, "--yes", "-o", "json")
     assert [slot["result"] for slot in done.json["slots"]] == ["started"] * 3
     again = ours("schedule", "backfill", "hourly", *span, "--yes", "-o", "ids")
-    assert again.lines == [slot["run"] for slot in done.json["slots"]]
+    assert again.lines == [slot["run_id"] for slot in done.json["slots"]]
     assert ours("wait", *again.lines, "--timeout", "60s").code == 0
 
 
@@ -161,10 +161,10 @@ def test_an_update_changes_what_it_names(ours):
     )
     done = ours("schedule", "update", "nightly", "times:=2", "--cron", "0 3 * * *", "--jitter", "none", "-o", "json")
     since = done.json
-    assert (since["cron"], since["jitter"], since["labels"]) == ("0 3 * * *", "0s", {"a": "b"})
+    assert (since["cron"], since["jitter"], since["labels"]) == ("0 3 * * *", 0, {"a": "b"})
     assert since["payload"] == {"name": "Ada", "times": 2}
     since = ours("schedule", "update", "nightly", "--every", "15m", "-p", '{"name": "Eve"}', "-o", "json").json
-    assert (since["cron"], since["every"], since["payload"]) == (None, "15m", {"name": "Eve"})
+    assert (since["cron"], since["every"], since["payload"]) == (None, 900, {"name": "Eve"})
     since = ours("schedule", "update", "nightly", "--workflow", "sleeper", "--priority", "3", "-o", "json").json
     assert (since["workflow"], since["payload"], since["priority"]) == ("sleeper", {}, 3)
 

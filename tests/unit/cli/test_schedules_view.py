@@ -68,8 +68,8 @@ def test_a_page_says_when_it_fires_next_what_became_of_its_slots_and_who_should_
 def test_a_document_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = shown(schedules.whole(NIGHTLY, [(AT, AT + timedelta(seconds=3))]), capsys, Mode.JSON)
     value: dict[str, Any] = json.loads(out)
-    assert (value["payload"], value["labels"], value["timeout"]) == ({"scope": "all"}, {"team": "a"}, "1h30m")
-    assert (value["cron"], value["every"], value["jitter"], value["window"]) == ("0 2 * * *", None, "5m", "1d")
+    assert (value["payload"], value["labels"], value["timeout"]) == ({"scope": "all"}, {"team": "a"}, 5400)
+    assert (value["cron"], value["every"], value["jitter"], value["window"]) == ("0 2 * * *", None, 300, 86_400)
     assert value["upcoming"] == [{"slot": "2026-03-01T01:00:00.000000Z", "fires_at": "2026-03-01T01:00:03.000000Z"}]
     assert [(slot["result"], slot["count"], slot["reason"]) for slot in value["slots"]] == [
         ("started", 1, ""),

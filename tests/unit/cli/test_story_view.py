@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -12,7 +13,9 @@ from rich.console import Console
 from aiki import State
 from aiki.client.children import ChildNote
 from aiki.client.history import HistoryEntry
-from aiki_cli.view.story import table, to_object
+from aiki_cli.view.plain import to_object
+from aiki_cli.view.story import table
+from aiki_cli.view.text import to_json
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FAILURE = {"type": "TimeoutError", "message": "no answer", "traceback": "Traceback ..."}
@@ -127,7 +130,7 @@ def test_whose_an_outcome_is_is_said_where_the_last_claim_does_not():
 
 def test_json_has_when_it_began_how_long_it_took_where_and_with_what():
     entry = replace(RESULT, started_at=AT - timedelta(seconds=1.5), worker="w-1", arguments={"n": 1})
-    found = to_object(entry)
+    found = json.loads(to_json(entry))
     assert (found["started_at"], found["seconds"]) == ("2026-01-02T03:04:03.500000Z", 1.5)
     assert (found["worker"], found["arguments"]) == ("w-1", {"n": 1})
-    assert to_object(RESULT)["seconds"] is None
+    assert json.loads(to_json(RESULT))["seconds"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from aiki.replay import Finding, Verdict
 from aiki_cli.view import verdicts
 from aiki_cli.view.drawing import console
 from aiki_cli.view.found import Rows
+from aiki_cli.view.text import to_json
 
 pytestmark = pytest.mark.anyio
 
@@ -95,11 +97,11 @@ async def test_nothing_that_a_run_says_reaches_a_terminal_as_it_is() -> None:
 def test_a_script_finds_all_members_and_ids_of_those_alone_that_diverge() -> None:
     compatible = verdicts.line(verdict(1, as_version="2"))
     assert compatible.id is None
-    assert isinstance(compatible.value, dict)
-    assert set(compatible.value) == {
+    value = json.loads(to_json(compatible.value))
+    assert set(value) == {
         *("id", "workflow", "version", "as_version", "state", "entries", "verdict", "why", "entry", "recorded"),
         *("asked", "file", "line", "function", "diff"),
     }
-    assert (compatible.value["version"], compatible.value["as_version"]) == ("1", "2")
+    assert (value["version"], value["as_version"]) == ("1", "2")
     assert verdicts.line(verdict(2, Finding.DIVERGES)).id == "run-2"
     assert verdicts.line(verdict(2, Finding.DIFFERENTLY)).id is None
