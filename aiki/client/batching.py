@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-import anyio
-
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -88,14 +86,14 @@ async def in_lanes(
     Raises what `send` raises, in a group.
     """
     answers: list[Sequence[Answer]] = []
-    limit = anyio.CapacityLimiter(lanes)
+    limit = asyncio.Semaphore(lanes)
 
     async def answer(place: int, chunk: Sequence[Item]) -> None:
         async with limit:
             answers[place] = await send(chunk)
 
-    async with anyio.create_task_group() as group:
+    async with asyncio.TaskGroup() as group:
         for place, chunk in enumerate(chunks):
             answers.append(())
-            group.start_soon(answer, place, chunk)
+            group.create_task(answer(place, chunk))
     return [one for chunk in answers for one in chunk]

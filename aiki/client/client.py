@@ -6,13 +6,12 @@ A client needs no database credentials and no workflow code.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
-
-import anyio
 
 from aiki.client.door import ClientDoor
 from aiki.client.enqueueing import AnyCall, Enqueueing, refusal
@@ -32,8 +31,6 @@ from aiki.process.spawned import is_importing_main
 from aiki.wire.messages import Enqueued
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from aiki.client.blocking import BlockingClient
     from aiki.client.retention import RetentionPolicies
     from aiki.client.schedules import Schedules
@@ -118,7 +115,7 @@ class Client:
             await client.open()
             yield client
         finally:
-            with anyio.CancelScope(shield=True):
+            with _shielded():
                 await client.close()
                 await transport.close()
 
@@ -240,3 +237,12 @@ class Client:
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _shielded() -> AbstractContextManager[object]:
+    """Keep the scopes of anyio from cancelling the block again and again; where nobody has imported it, none is there.
+
+    Its own import would take a short command longer than all that it says to the server.
+    """
+    anyio = sys.modules.get("anyio")
+    return nullcontext() if anyio is None else anyio.CancelScope(shield=True)

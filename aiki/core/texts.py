@@ -4,7 +4,6 @@ Whoever needs such text stands where the work must go on: on a worker's loop, at
 in a thread of its own, for no longer than SECONDS, and what it raises ends there, KeyboardInterrupt and SystemExit too.
 """
 
-import ctypes
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
@@ -95,6 +94,8 @@ class _Reading:
 
     def _interrupt(self) -> None:
         """Raise SystemExit in the thread, if it is at Python code: a loop in it would take the GIL again and again."""
+        import ctypes  # few need it, and it takes a while
+
         with self._lock:
             # Only while it has not ended: its ident might belong to another thread by then.
             if not self._ended.is_set() and (ident := self._thread.ident) is not None:

@@ -19,14 +19,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-import nats.errors
-from nats.aio.client import Client
-from nats.aio.transport import TcpTransport
 
 from aiki.core.errors import AikiError, ConfigError
 from aiki.nats import keyring
 from aiki.nats.errors import Away, KeysUnusable, NatsError, Refused, Untrusted
 from aiki.nats.frames import Info
+from aiki.nats.nats_py import Client, TcpTransport, errors
 
 if TYPE_CHECKING:
     from aiki.core.keyfiles import KeyFiles
@@ -195,7 +193,7 @@ def _told(client: _Entrant, error: Exception, login: Login | None) -> Away | Ref
         return Refused(f"{server} ends the connection at our certificate (tls_cert): does it trust who signed that?")
     if isinstance(error, ConnectionError) and error.errno:
         reason = os.strerror(error.errno)  # asyncio's words for it repeat the address
-    if isinstance(error, nats.errors.Error) and is_refusal(reason):
+    if isinstance(error, errors.Error) and is_refusal(reason):
         expired = login.expired(datetime.now(UTC)) if login else ""
         return Refused(f"{reason} ({expired})" if expired else reason)
     return Away(f"{server}: {reason}")

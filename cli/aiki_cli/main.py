@@ -7,6 +7,7 @@ ends the process at once, and so it does in a TAB. A command hears of it as of a
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
 _RUN_USER_CODE: Final = frozenset({"worker", "dev"})
+_GARBAGE_OBJECTS: Final = 100_000
+"""So many are made before garbage is looked for: an import makes none, and is slowed down by each look."""
 _INTERRUPTED: Final = 130
 _UNWRITABLE: Final = 74
 
@@ -33,6 +36,9 @@ def main() -> NoReturn:
     if arguments in (["--version"], ["-V"]):
         sys.exit(_say_version())
     _speak_utf8()
+    is_ours = _RUN_USER_CODE.isdisjoint(arguments)
+    if is_ours:
+        gc.set_threshold(_GARBAGE_OBJECTS)
     from aiki.process.environment import trim_variables
     from aiki.process.stderr import protect_stderr
     from aiki.process.stdout import protect_stdout
@@ -51,7 +57,7 @@ def main() -> NoReturn:
     finally:
         if obeys:
             signal.signal(signal.SIGINT, _end_at_once)
-    if _RUN_USER_CODE.isdisjoint(arguments):
+    if is_ours:
         _leave(code)
     sys.exit(code)
 

@@ -80,7 +80,7 @@ RULES_OF_ALL = (
 
 OWNERS = {
     # third party -> the only places of ours that may import it
-    "nats": ("aiki.nats.entry", "aiki.nats.link"),
+    "nats": ("aiki.nats.nats_py",),
     "cronsim": ("aiki.rules.crons",),
     "nkeys": ("aiki.nats.keyring",),
     "platformdirs": ("aiki_cli",),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 from nats.aio.client import Client
@@ -52,3 +54,19 @@ def test_what_is_used_is_there(name: str) -> None:
 )
 def test_a_refusal_of_credentials_is_told_from_what_passes(reason: str, refused: bool) -> None:
     assert is_refusal(reason) is refused
+
+
+def test_nats_py_is_imported_without_what_nothing_here_uses_and_whoever_wants_it_gets_it() -> None:
+    program = """
+import sys
+import aiki.nats
+spared = [name for name in ("nats.js", "importlib.metadata") if name in sys.modules]
+import nats, nats.aio.client, importlib.metadata
+print(spared, nats.aio.client.__version__ == importlib.metadata.version("nats-py"))
+print(nats.NATS().jetstream(), nats.js.api.Header.STATUS.value)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == "[] True"
+    assert second.startswith("<nats.js.client.JetStreamContext")
+    assert second.endswith(" Status")
