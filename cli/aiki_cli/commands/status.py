@@ -17,6 +17,8 @@ from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
+    from aiki.client.counts import NamespaceSummary
+    from aiki.definitions.view import RunView
     from aiki_cli.view.found import Found, Rows
 
 SUMMARY_SECONDS: Final = 1.0
@@ -56,7 +58,9 @@ async def status(
         from aiki_cli.view import summary
         from aiki_cli.view.found import Pages
 
-        return Pages(_summaries(session, client)) if watch else summary.rows(await client.runs.summary())
+        if watch:
+            return Pages(_summaries(session, client), summary.rows)
+        return summary.rows(await client.runs.summary())
     run_ids = await find_all(client, references)
     if watch:
         session.note_on_interrupt = f"the run goes on: aiki status {' '.join(run_ids)} --watch"
@@ -74,31 +78,31 @@ def _rows(runs: Sequence[RunStatus], *, alone: bool, exit_status: bool) -> Rows:
 
 def _watched(session: Session, client: Client, run_ids: Sequence[str], *, exit_status: bool) -> Found:
     """Return the changes of runs until all have ended; a run that needs a person counts as ended."""
-    from aiki_cli.commands.status_watch import changes
+    from aiki_cli.commands.status_watch import views
     from aiki_cli.view.found import Changes
+    from aiki_cli.view.run_board import RunBoard
     from aiki_cli.view.runs import line
 
     latest: dict[str, RunStatus] = {}
 
-    async def seen() -> AsyncGenerator[RunStatus, None]:
-        async with aclosing(changes(client, run_ids)) as followed:
-            async for run in followed:
+    async def seen() -> AsyncGenerator[RunView, None]:
+        async with aclosing(views(client, run_ids)) as followed:
+            async for view in followed:
+                run = view.status
                 latest[run.retry_of or run.run_id] = run
-                yield run
+                yield view
                 session.out.go_on()
 
     def now() -> Rows:
         known = [latest[run_id] for run_id in run_ids if run_id in latest]
         return _rows(known, alone=len(run_ids) == 1, exit_status=exit_status)
 
-    return Changes(seen(), line, now)
+    return Changes(seen(), lambda view: line(view.status), now, RunBoard(run_ids))
 
 
-async def _summaries(session: Session, client: Client) -> AsyncGenerator[Rows, None]:
+async def _summaries(session: Session, client: Client) -> AsyncGenerator[NamespaceSummary, None]:
     """Yield a summary each second, until Ctrl-C."""
-    from aiki_cli.view import summary
-
     while True:
-        yield summary.rows(await client.runs.summary())
+        yield await client.runs.summary()
         session.out.go_on()
         await asyncio.sleep(SUMMARY_SECONDS)

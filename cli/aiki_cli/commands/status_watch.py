@@ -17,6 +17,7 @@ from aiki_cli import exits
 
 if TYPE_CHECKING:
     from aiki import Client, RunStatus
+    from aiki.definitions.view import RunView
 
 LOOK_SECONDS: Final = 1.0
 
@@ -36,6 +37,15 @@ async def changes(client: Client, run_ids: Sequence[str]) -> AsyncGenerator[RunS
             else:
                 yield run
         looking.cancel()
+
+
+async def views(client: Client, run_ids: Sequence[str]) -> AsyncGenerator[RunView, None]:
+    """Yield any of the runs as it changes, until none of them can move by itself."""
+    from aiki.definitions.view import RunView
+
+    async with aclosing(changes(client, run_ids)) as followed:
+        async for run in followed:
+            yield RunView(status=run)
 
 
 class _Followed:

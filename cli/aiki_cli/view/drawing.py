@@ -1,4 +1,4 @@
-"""Own what Rich draws: tables, what is drawn again in place, and a bar that tells how far something has come.
+"""Own what Rich draws: tables, coloured lines, and a bar that tells how far something has come.
 
 Rich is imported only to draw. Text in a cell of a table is escaped here.
 """
@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from aiki_cli.view.output import is_terminal
 from aiki_cli.view.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
-_REDRAWN_A_SECOND: Final = 4
 _STEP: Final = 100
 """The bar moves by so many at a time: each move costs more than a row."""
 
@@ -55,12 +55,17 @@ def columns(
     return table
 
 
-def live(page: Callable[[], Sequence[RenderableType]]) -> AbstractContextManager[Any]:
-    """Draw `page()` again and again in its place, a few times a second."""
-    from rich.console import Group
-    from rich.live import Live
-
-    return Live(get_renderable=lambda: Group(*page()), console=console(), refresh_per_second=_REDRAWN_A_SECOND)
+def painted(lines: Iterable[Text], *, width: int) -> list[str]:
+    """Return lines as a terminal is to get them, each cut to `width` cells."""
+    onto = console(stderr=True)
+    drawn = []
+    for line in lines:
+        cut = line.copy()
+        cut.truncate(width, overflow="ellipsis")
+        with onto.capture() as captured:
+            onto.print(cut, end="", soft_wrap=True)
+        drawn.append(captured.get())
+    return drawn
 
 
 @contextmanager

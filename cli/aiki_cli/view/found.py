@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from aiki import AikiError
+    from aiki_cli.view.board import Board
 
 T = TypeVar("T")
 
@@ -65,6 +66,17 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Watched(Generic[T]):
+    """What is shown on stderr until a result is there."""
+
+    board: Board[Any]
+    feed: Callable[[], AsyncGenerator[Any, None]]
+    """Returns the changes of what stands on the board; asked only if it is shown."""
+    ends_with: Callable[[T], bool] = lambda thing: False
+    """Whether the feed is about to end, where this thing has come: then it is shown first."""
+
+
+@dataclass(frozen=True)
 class Lines(Generic[T]):
     """Things as they come, a line each."""
 
@@ -82,6 +94,8 @@ class Lines(Generic[T]):
     """What they are called there."""
     named: str | None = None
     """The member of the one document that holds them, where they are written as they come; None: each is a document."""
+    watched: Watched[T] | None = None
+    """What is shown until they come."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +106,18 @@ class Changes(Generic[T]):
     line: Callable[[T], Line]
     now: Callable[[], Rows]
     """Returns how all of them stand now."""
+    board: Board[T] | None = None
+    """Shows them where people watch."""
 
 
 @dataclass(frozen=True)
-class Pages:
+class Pages(Generic[T]):
     """The same, over and over: all of it each time, or drawn again."""
 
-    pages: AsyncGenerator[Rows, None]
+    things: AsyncGenerator[T, None]
+    rows: Callable[[T], Rows]
+    board: Board[T] | None = None
+    """Shows it where people watch."""
 
 
-Found: TypeAlias = Text | Line | Rows | Lines[Any] | Changes[Any] | Pages
+Found: TypeAlias = Text | Line | Rows | Lines[Any] | Changes[Any] | Pages[Any]

@@ -56,11 +56,6 @@ class Output:
         """Return the output for what was asked: a table on a terminal, TSV off it, unless told."""
         return cls(mode or (Mode.TABLE if is_terminal(sys.stdout) else Mode.TSV), quiet)
 
-    @property
-    def live(self) -> bool:
-        """Whether a view may be redrawn in place."""
-        return self.mode is Mode.TABLE and is_terminal(sys.stdout)
-
     def write(self, line: str) -> None:
         """Write one line of the result, and flush it: whoever reads a pipe sees it now."""
         sys.stdout.write(lines(line) + "\n")

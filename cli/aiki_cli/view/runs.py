@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TSV_COLUMNS: Final = "id state workflow version created_at started_at finished_at due_at attempt claims tasks key why"
 _WIDE: Final = 110
 """Columns of a screen from which on there is room for whole ids."""
-_SIGNS: Final = {
+SIGNS: Final = {
     "completed": ("✓", "green"),
     "failed": ("✗", "red"),
     "cancelled": ("⊘", "yellow"),
@@ -116,7 +116,7 @@ def page(run: RunStatus, *, payload: object = ...) -> RenderableType:
     if payload is not ...:
         facts.add_row("input", to_json(payload, indent=2))
     title = Text.assemble(
-        (state_text(run.state), _SIGNS.get(run.state, ("", "default"))[1]), one_line(f"  {run.workflow} {run.version}")
+        (state_text(run.state), SIGNS.get(run.state, ("", "default"))[1]), one_line(f"  {run.workflow} {run.version}")
     )
     return Group(title, facts)
 
@@ -128,7 +128,7 @@ def name_on(width: int, run_id: str) -> str:
 
 def state_text(state: str) -> str:
     """Return the state with its sign: never colour alone."""
-    return f"{_SIGNS.get(state, ('?', ''))[0]} {state}"
+    return f"{SIGNS.get(state, ('?', ''))[0]} {state}"
 
 
 def summary(run: RunStatus, now: datetime) -> str:

@@ -5,18 +5,25 @@ Whatever of it goes on is closed before this returns, also when whoever reads it
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from typing import Any, Final, TypeVar
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from aiki_cli.view.found import Changes, Drawing, End, Found, Line, Lines, Pages, Rows, Text
-from aiki_cli.view.output import Mode, Output
+from aiki_cli.view.found import Changes, Drawing, End, Found, Line, Lines, Pages, Rows, Text, Watched
+from aiki_cli.view.output import Mode, Output, is_terminal
 from aiki_cli.view.text import to_json
+
+if TYPE_CHECKING:
+    from aiki_cli.view.board import Board
+    from aiki_cli.view.watching import Watcher
 
 T = TypeVar("T")
 
 _AT_THE_END: Final = {Mode.JSON, Mode.TABLE}
 """Where lines are shown as a whole, if they make one."""
+_SETTLE_SECONDS: Final = 0.5
+"""How long the end of a run that has come may take to be told to those who watch it."""
 
 
 async def show(found: Found, out: Output) -> End:
@@ -60,6 +67,8 @@ async def _show_lines(found: Lines[Any], out: Output) -> End:
     things = found.things
     if found.total is not None and out.talkative:
         things = _counted(things, found.total, found.doing, found.unit)
+    if found.watched is not None and not out.quiet:
+        return await _show_awaited(found, found.watched, out)
     async with aclosing(things):
         if found.whole is not None and out.mode in _AT_THE_END:
             rows = await found.whole(things)
@@ -81,6 +90,27 @@ async def _write_members(name: str, lines: AsyncIterator[Line], out: Output) -> 
     out.write("]}" if between == "," else f"{between}]}}")
 
 
+async def _show_awaited(found: Lines[Any], watched: Watched[Any], out: Output) -> End:
+    """Write things as they come, and show on stderr what is waited for."""
+    import asyncio
+
+    from aiki_cli.view.watching import following, watching
+
+    async with watching(watched.board, out, tells=not out.mode.is_json, draws=True) as watcher:
+        followed = asyncio.create_task(following(watcher, watched.feed()))
+        try:
+            async with aclosing(found.things) as things:
+                async for thing in things:
+                    if watched.ends_with(thing):
+                        await asyncio.wait([followed], timeout=_SETTLE_SECONDS)
+                    with watcher.aside():
+                        _write_line(found.line(thing), out)
+        finally:
+            followed.cancel()
+            await asyncio.wait([followed])
+    return found.end()
+
+
 async def _counted(things: AsyncGenerator[T, None], total: int, doing: str, unit: str) -> AsyncGenerator[T, None]:
     """Yield the things with a bar on stderr that tells how many have come."""
     from aiki_cli.view.drawing import bar
@@ -93,36 +123,41 @@ async def _counted(things: AsyncGenerator[T, None], total: int, doing: str, unit
 
 
 async def _show_changes(found: Changes[Any], out: Output) -> End:
-    async with aclosing(found.changes) as changes:
-        if out.live:
-            from aiki_cli.view.drawing import live
-
-            with live(lambda: found.now().page()):
-                async for _ in changes:
-                    pass
-        elif out.mode in {Mode.JSON, Mode.IDS}:
-            async for _ in changes:
-                pass
-            _write_rows(found.now(), out)
-        else:
-            async for change in changes:
+    at_the_end = out.mode in {Mode.JSON, Mode.IDS, Mode.TABLE}
+    async with _beside(found.board, out, tells=out.mode is Mode.TABLE) as watcher, aclosing(found.changes) as changes:
+        async for change in changes:
+            if watcher is not None:
+                watcher.take(change)
+            if not at_the_end:
                 _write_line(found.line(change), out)
+        if watcher is not None:
+            watcher.stays = out.mode is not Mode.TABLE
+    if at_the_end:
+        _write_rows(found.now(), out)
     return found.now().end
 
 
-async def _show_pages(found: Pages, out: Output) -> End:
-    async with aclosing(found.pages) as pages:
-        if not out.live:
-            async for page in pages:
-                _write_rows(page, out)
-            return End()
-        from aiki_cli.view.drawing import live
-
-        latest = await anext(pages)
-        with live(lambda: latest.page()):
-            async for page in pages:
-                latest = page
+async def _show_pages(found: Pages[Any], out: Output) -> End:
+    async with _beside(found.board, out, tells=False) as watcher, aclosing(found.things) as things:
+        async for thing in things:
+            if watcher is not None:
+                watcher.take(thing)
+            if watcher is None or not watcher.is_drawn or out.mode is not Mode.TABLE:
+                _write_rows(found.rows(thing), out)
     return End()
+
+
+@asynccontextmanager
+async def _beside(board: Board[Any] | None, out: Output, *, tells: bool) -> AsyncGenerator[Watcher[Any] | None, None]:
+    """Show a board on stderr, unless lines of the result come on the same screen."""
+    if board is None:
+        yield None
+        return
+    from aiki_cli.view.watching import watching
+
+    draws = out.mode is Mode.TABLE or not is_terminal(sys.stdout)
+    async with watching(board, out, tells=tells, draws=draws) as watcher:
+        yield watcher
 
 
 def _write_line(line: Line, out: Output) -> None:

@@ -102,7 +102,7 @@ def test_lines_that_make_a_whole_wait_for_it_where_one_is_shown(mode: Mode, expe
         (Mode.JSONL, [JSON_LINES[0], *JSON_LINES]),
         (Mode.TSV, [TSV_LINES[0], *TSV_LINES]),
         (Mode.IDS, IDS),
-        (Mode.TABLE, [TSV_LINES[0], *TSV_LINES]),
+        (Mode.TABLE, PAGE),
     ],
 )
 def test_changes_are_lines_and_how_all_stand_at_the_end_is_told_once(mode: Mode, expected: list[str], capsys) -> None:
@@ -115,11 +115,7 @@ def test_changes_are_lines_and_how_all_stand_at_the_end_is_told_once(mode: Mode,
     [(Mode.JSON, DOCUMENT), (Mode.JSONL, JSON_LINES), (Mode.TSV, TSV_LINES), (Mode.IDS, IDS), (Mode.TABLE, PAGE)],
 )
 def test_pages_are_shown_whole_each_time(mode: Mode, expected: list[str], capsys) -> None:
-    async def pages() -> AsyncGenerator[Rows, None]:
-        yield rows(*THINGS)
-        yield rows(*THINGS)
-
-    assert written(Pages(pages()), mode, capsys) == [*expected, *expected]
+    assert written(Pages(come(2, 2), lambda number: rows(*THINGS)), mode, capsys) == [*expected, *expected]
 
 
 @pytest.mark.parametrize("mode", Mode)
