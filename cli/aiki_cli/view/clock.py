@@ -23,7 +23,7 @@ def elapsed(begun: datetime, ended: datetime | None, now: datetime) -> str:
 
 def countdown(moment: datetime, now: datetime) -> str:
     """Return when something goes on: `in 4 s`, `in 2m 10s`, `now`."""
-    left = moment - now
+    left = moment.replace(microsecond=0) - now  # as in sentences, so that both say the same
     return f"in {_whole(left + timedelta(seconds=0.999))}" if left > timedelta(0) else "now"
 
 

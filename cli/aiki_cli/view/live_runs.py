@@ -31,6 +31,7 @@ _FIRST: Final = (
 )
 """What a person wants to see first."""
 _RANK: Final = {state: rank for rank, state in enumerate(_FIRST)}
+_BETWEEN: Final = "  "
 _STATE_CELLS: Final = 11
 _NAME_CELLS: Final = 32
 _TOOK_CELLS: Final = 8
@@ -38,31 +39,39 @@ _TOOK_CELLS: Final = 8
 
 def frame(runs: Collection[RunStatus], now: datetime, *, asked: int, width: int, height: int) -> list[Text]:
     """Return at most `height` lines of `asked` runs, of which some may not be known yet."""
-    total = totals(runs, now, asked=asked)
-    room = height - 1
+    total = totals(runs, now, asked=asked, width=width)
+    room = max(height - len(total), 0)
     ranked = sorted(runs, key=_rank)
     if len(ranked) > room:
-        room -= 1
-    shown, hidden = ranked[: max(room, 0)], ranked[max(room, 0) :]
-    lines = [total, *_lines(shown, now, width=width)]
+        room = max(room - 1, 0)
+    shown, hidden = ranked[:room], ranked[room:]
+    lines = [*total, *_lines(shown, now, width=width)]
     if hidden:
         counts = ", ".join(f"{count:,} {state}" for state, count in _counted(hidden))
         lines.append(Text(f"  … {len(hidden):,} more: {counts}", style="dim"))
     return lines[:height]
 
 
-def totals(runs: Collection[RunStatus], now: datetime, *, asked: int) -> Text:
-    """Return how many of the runs are in which state, in a line."""
-    line = Text(f"{asked:,} runs", style="bold")
+def totals(runs: Collection[RunStatus], now: datetime, *, asked: int, width: int) -> list[Text]:
+    """Return how many of the runs are in which state, in as many lines as it takes."""
     begun = min((run.started_at or run.created_at for run in runs), default=now)
     last = max((run.finished_at for run in runs if run.finished_at is not None), default=now)
     over = len(runs) == asked and all(run.ended for run in runs)
-    line.append(f"  {elapsed(begun, last if over else None, now)}", style="not bold")
+    parts = [Text(f"{asked:,} runs  {elapsed(begun, last if over else None, now)}", style="bold")]
     for state, count in _counted(runs):
-        line.append(f"  {SIGNS[state][0]} {count:,} {state}", style=f"not bold {SIGNS[state][1]}")
+        sign, style = SIGNS[state]
+        parts.append(Text(f"{sign} {count:,} {state}", style=style))
     if unknown := asked - len(runs):
-        line.append(f"  {unknown:,} not heard of", style="not bold dim")
-    return line
+        parts.append(Text(f"{unknown:,} not heard of", style="dim"))
+    lines = [Text()]
+    for part in parts:
+        if not lines[-1]:
+            lines[-1].append_text(part)
+        elif lines[-1].cell_len + part.cell_len + len(_BETWEEN) <= width:
+            lines[-1].append(_BETWEEN).append_text(part)
+        else:
+            lines.append(Text(_BETWEEN).append_text(part))
+    return lines
 
 
 def _lines(runs: Sequence[RunStatus], now: datetime, *, width: int) -> list[Text]:
@@ -79,7 +88,9 @@ def _line(run: RunStatus, name: str, now: datetime, *, width: int, cells: int) -
     line.append(f"  {name_on(width, run.run_id)}  {shown} ")
     line.append(f"{took:>{_TOOK_CELLS}}  ", style="dim")
     said = "" if run.state == State.COMPLETED else note(run, now)
-    return line.append(said, style="red" if run.state in {State.BLOCKED, State.FAILED} else "")
+    line.append(said, style="red" if run.state in {State.BLOCKED, State.FAILED} else "")
+    line.rstrip()
+    return line
 
 
 def _rank(run: RunStatus) -> tuple[int, float]:

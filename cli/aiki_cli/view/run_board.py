@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from aiki.definitions.view import RunView
+
+_ANY_WIDTH: Final = 10_000
 
 
 class RunBoard:
@@ -44,7 +46,8 @@ class RunBoard:
         from aiki_cli.view import live_run, live_runs
 
         if len(self._asked) > 1:
-            return [live_runs.totals([view.status for view in self._views.values()], now, asked=len(self._asked))]
+            known = [view.status for view in self._views.values()]
+            return live_runs.totals(known, now, asked=len(self._asked), width=width)
         return [line for view in self._views.values() for line in live_run.rest(view, now, width=width)]
 
     def sign_of_life(self, now: datetime) -> str:
@@ -54,6 +57,6 @@ class RunBoard:
 
         known = [view.status for view in self._views.values()]
         if len(self._asked) > 1 or not known:
-            return totals(known, now, asked=len(self._asked)).plain
+            return " ".join(line.plain for line in totals(known, now, asked=len(self._asked), width=_ANY_WIDTH))
         (run,) = known
         return f"{run.run_id} still {run.state}: {note(run, now)}"

@@ -22,6 +22,14 @@ SIGNS: Final = {
     CallState.FAILED: ("✗", "red"),
 }
 OVER: Final = {CallState.DONE, CallState.FAILED}
+_RANK: Final = {
+    CallState.RETRYING: 0,
+    CallState.RUNNING: 1,
+    CallState.WAITING: 1,
+    CallState.FAILED: 2,
+    CallState.DONE: 2,
+}
+"""What has to be seen first, where not all can be."""
 _STATE_CELLS: Final = 10
 _TOOK_CELLS: Final = 8
 _NAME_CELLS: Final = 32
@@ -51,13 +59,12 @@ def lines(view: RunView, now: datetime, *, width: int, room: int) -> list[Text]:
 
 
 def _chosen(calls: Sequence[CallView], room: int) -> list[CallView]:
-    """Return so many calls in their order: the newest of those that go on, and where there is room of the others."""
-    going = [index for index, call in enumerate(calls) if call.state not in OVER]
-    over = [index for index, call in enumerate(calls) if call.state in OVER]
-    room = max(room, 0)
-    kept = going[len(going) - min(room, len(going)) :]
-    rest = room - len(kept)
-    return [calls[index] for index in sorted([*kept, *over[len(over) - min(rest, len(over)) :]])]
+    """Return at most `room` calls in their order: what is tried again, then what goes on, then what is over.
+
+    Of each the newest.
+    """
+    ranked = sorted(range(len(calls)), key=lambda index: (_RANK[calls[index].state], -index))
+    return [calls[index] for index in sorted(ranked[: max(room, 0)])]
 
 
 def _left_out(view: RunView, shown: Sequence[CallView]) -> str:
@@ -80,7 +87,9 @@ def _line(call: CallView, label: str, now: datetime, *, width: int, begun: datet
     if width >= _WIDE:
         line.append(_chart(call, now, begun), style=style)
         line.append("  ")
-    return line.append_text(_note(call, now))
+    line.append_text(_note(call, now))
+    line.rstrip()
+    return line
 
 
 def _note(call: CallView, now: datetime) -> Text:
@@ -93,7 +102,7 @@ def _note(call: CallView, now: datetime) -> Text:
     elif call.state is CallState.WAITING and call.next_at is not None:
         note.append(f"{countdown(call.next_at, now)}  ", style="bold")
     if call.fraction is not None and call.state not in OVER:
-        note.append_text(bar(call.fraction)).append(f" {call.fraction:4.0%} {one_line(call.message)}  ")
+        note.append(f"{call.fraction:4.0%} ").append_text(bar(call.fraction)).append(f" {one_line(call.message)}  ")
     if call.error:
         note.append(one_line(call.error), style="red" if call.state is CallState.FAILED else "yellow")
     if call.run_id is not None:

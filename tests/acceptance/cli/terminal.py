@@ -75,9 +75,9 @@ class Terminal:
         """Wait until the screen is as it should be, and return it."""
         try:
             wait_until_sync(lambda: holds(self.text), 30, what=what)
-            return self.text
         except AssertionError as error:
             raise AssertionError(f"{error}; the screen:\n{self.text}") from None
+        return self.text
 
     def resize(self, columns: int, rows: int) -> None:
         """Give the terminal another size; the kernel tells the command."""
