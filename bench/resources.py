@@ -59,8 +59,13 @@ async def busy_percent(pids: Sequence[int]) -> float:
 
 
 async def until(client: Client, state: State, runs: int) -> None:
-    """Return when so many runs are in this state."""
-    while sum(row.runs for row in (await client.runs.summary()).counts if row.state is state) < runs:
+    """Return when so many runs are in this state: of more than are counted, when none is on its way to any other."""
+    while True:
+        counts = (await client.runs.summary()).counts
+        there = [row for row in counts if row.state is state]
+        moving = any(row.state in (State.QUEUED, State.RUNNING) for row in counts)
+        if sum(row.runs for row in there) >= runs or (any(row.capped for row in there) and not moving):
+            return
         await asyncio.sleep(0.2)
 
 

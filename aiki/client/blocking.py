@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aiki.client.runs import RunPage, Runs
     from aiki.client.sending import SendOutcome
     from aiki.client.storage import StorageUse
+    from aiki.client.workers import WorkerInfo
     from aiki.client.workflows import RegisteredWorkflows, WorkflowInfo
     from aiki.core.errors import AikiError
     from aiki.core.retention import Periods, Retention
@@ -290,7 +291,7 @@ class BlockingRuns:
         return self._portal.call(self._runs.storage)
 
     def summary(self) -> NamespaceSummary:
-        """Return how many runs are in which state, and how many workers are alive."""
+        """Return the namespace at a glance; as `Runs.summary`."""
         return self._portal.call(self._runs.summary)
 
 
@@ -307,6 +308,17 @@ class BlockingWorkflows:
     def list(self, name: str | None = None, *, standing: bool = True) -> list[WorkflowInfo]:
         """Return all versions of all workflows, or of one; as `RegisteredWorkflows.list`."""
         return self._portal.call(partial(self._workflows.list, name, standing=standing))
+
+
+class BlockingWorkers:
+    """The workers that live in the client's namespace; as `LiveWorkers`."""
+
+    def __init__(self, portal: Portal[AsyncClient]) -> None:
+        self._portal = portal
+
+    def list(self) -> Sequence[WorkerInfo]:
+        """Return the live workers by name."""
+        return self._portal.call(self._portal.client.workers.list)
 
 
 class BlockingRetention:
@@ -339,6 +351,7 @@ class BlockingClient(Generic[Client_co]):
     def __init__(self, portal: Portal[Client_co]) -> None:
         self.runs = BlockingRuns(portal)
         self.workflows = BlockingWorkflows(portal)
+        self.workers = BlockingWorkers(portal)
         self._portal = portal
 
     @property

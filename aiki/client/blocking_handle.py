@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiki.client.retention import RetentionPolicies
     from aiki.client.runs import Runs
     from aiki.client.schedules import Schedules
+    from aiki.client.workers import LiveWorkers
     from aiki.client.workflows import RegisteredWorkflows
     from aiki.core.duration import Duration
     from aiki.core.errors import AikiError
@@ -37,6 +38,7 @@ class AsyncClient(Protocol):
 
     runs: Runs
     workflows: RegisteredWorkflows
+    workers: LiveWorkers
 
     @property
     def schedules(self) -> Schedules:

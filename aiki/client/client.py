@@ -20,6 +20,7 @@ from aiki.client.runs import Runs
 from aiki.client.sending import Sending
 from aiki.client.waits import Waits
 from aiki.client.wire import Wire
+from aiki.client.workers import LiveWorkers
 from aiki.client.workflows import RegisteredWorkflows
 from aiki.core.duration import to_seconds
 from aiki.core.errors import AikiError, UsageError
@@ -52,6 +53,7 @@ class Client:
         self._routes, sending = RouteBook(wire), Sending(wire)
         self.runs = Runs(wire, self._routes, sending)
         self.workflows = RegisteredWorkflows(wire)
+        self.workers = LiveWorkers(wire)
         self._waits = Waits(wire)
         self._door = ClientDoor(wire, self._waits, sending, self._routes)
         self._enqueueing = Enqueueing(wire, self._waits, self._routes)

@@ -452,5 +452,9 @@ class Runs:
         return await storage(self._wire)
 
     async def summary(self) -> NamespaceSummary:
-        """Return how many runs are in which state, by workflow and version, and how many workers are alive."""
+        """Return the namespace at a glance: runs by state, what waits, what was done lately, what is amiss, who works.
+
+        Runs of a version are counted to 10,000 in each state. What was done in the last minutes is as the daemons have
+        written it, every few seconds; what one had not written that was killed is left out.
+        """
         return await counts.summary(self._wire)

@@ -31,6 +31,7 @@ from aiki.testing.memory import (
     sessions,
     status,
     story,
+    summary,
     task_keys,
     why,
 )
@@ -76,6 +77,7 @@ from aiki.wire.messages import (
     Wake,
     Watch,
     Why,
+    Workers,
     Workflows,
 )
 
@@ -105,7 +107,8 @@ TABLE: Final[dict[type[Request[Any]], Callable[[Store, Any], Any]]] = {
     History: story.history,
     Export: exports.export,
     Input: reads.input_of,
-    Summary: reads.summary,
+    Summary: summary.summary,
+    Workers: summary.workers,
     Storage: reads.storage,
     Workflows: reads.workflows,
     Why: why.why,

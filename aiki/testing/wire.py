@@ -45,6 +45,7 @@ from aiki.wire.messages import (
     Wake,
     Watch,
     Why,
+    Workers,
     Workflows,
 )
 
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 _READS: Final = (
     *(Export, Find, History, Inbox, Input, ListRuns, ListSchedules, NextSlots, Page, ShowSchedule, Status, Summary),
-    *(Why, Workflows),
+    *(Why, Workers, Workflows),
 )
 _ORDERS: Final = (Cancel, Pause, Resume, Retry, Wake)
 _INBOX: Final = "inbox"

@@ -61,6 +61,14 @@ HANDED_BYTES: Final = 128 * 1024
 """Their inputs in one hand-over, except that a larger one travels alone."""
 NAMED_WORKERS: Final = 5
 """Workers of a route that are named; all are counted."""
+SUMMED_SESSIONS: Final = 50
+"""Workers of a namespace that its summary shows; all are counted."""
+SESSION_ROUTES: Final = 10
+"""Routes of a worker that are named; all are counted."""
+RATE_MINUTES: Final = 5
+"""Of how many minutes a summary says what they have brought."""
+LINE_CHARS: Final = 200
+"""Why a run is blocked or has failed, in a line."""
 FINGERPRINT_CHARS: Final = 64
 """What tells the code of one worker from another's."""
 PARKED_ROUTES: Final = 100

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from aiki.wire.limits import RETRY_BYTES
+from aiki.core.states import State
+from aiki.wire.limits import LINE_CHARS, RETRY_BYTES
 from aiki.wire.messages import (
     NO_OPTIONS,
     Arrival,
@@ -24,6 +25,7 @@ from aiki.wire.messages import (
     RunStatus,
     SendOp,
     Sent,
+    SessionRow,
     StartOp,
     StopOp,
     Unit,
@@ -45,6 +47,10 @@ UNIT_BYTES: Final = 400
 """A unit beside its entries and tries."""
 SUMMARY_ROW_BYTES: Final = 256
 """One count; names and versions are tokens, so all weigh alike."""
+_LINE_BYTES: Final = 320 + 6 * LINE_CHARS
+"""Runs of a route that need a look."""
+SUMMARY_ROUTE_BYTES: Final = (len(State) + 2) * SUMMARY_ROW_BYTES + 2 * _LINE_BYTES
+"""All that a summary says of a route: its counts, its queue, its rate, and what is amiss."""
 SIZE_BYTES: Final = 320
 """What a table, or the runs of a workflow, take up."""
 _TEXT_BYTES: Final = 6
@@ -185,6 +191,11 @@ def of_unit(unit: Unit) -> int:
     if unit.keys:
         weight += sum(map(of_key, unit.keys))
     return weight
+
+
+def of_session(session: SessionRow) -> int:
+    """Return the weight of a worker's session."""
+    return _ITEM_BYTES + of_text(session.worker) + sum(of_text(text) + 4 for route in session.routes for text in route)
 
 
 def of_item(item: HistoryItem) -> int:

@@ -60,7 +60,7 @@ class Serving:
         served = [route_of(workflow, transport.room) for workflow in registry]
         self.session = Session(
             transport,
-            OpenSession(str(uuid.uuid4()), options.id, served, options.lease_seconds),
+            OpenSession(str(uuid.uuid4()), options.id, served, options.lease_seconds, options.slots),
             inventory=self.runs.inventory,
             callbacks=SessionCallbacks(
                 on_lost=self._on_lease_lost,
@@ -117,6 +117,7 @@ class Serving:
 
     async def close(self) -> None:
         """Claim nothing more, let tasks end within the drain time, record them, give everything else back at once."""
+        self.session.drain()
         self.claiming.cancel()
         await self.parking.close()
         await asyncio.wait([self.claiming])

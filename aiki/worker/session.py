@@ -109,6 +109,7 @@ class Session:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._renewal_at = 0.0
+        self._is_draining = False
         self._giving_back: asyncio.Task[None] | None = None
         self._added = asyncio.Event()
         """Set on the thread while the daemon has not been told of a route that was added."""
@@ -126,6 +127,11 @@ class Session:
         self._thread = threading.Thread(target=self._run_thread, name="aiki-lease", daemon=True)
         self._thread.start()
         await self._opened
+
+    def drain(self) -> None:
+        """Have the daemon told, by a renewal at once, that this worker takes no more runs."""
+        self._is_draining = True
+        self._renewal_at = 0.0
 
     async def close(self) -> None:
         """End the session: runs that it still holds are queued again at once."""
@@ -245,7 +251,7 @@ class Session:
             await asyncio.sleep(min(left, LOOK_SECONDS))
         lease, sent = self.lease, boottime()
         held, until = next_ids(self.inventory.held(), self._listed, request_room(transport.room))
-        request = RenewSession(lease.session, held, self._listed, until, self.inventory.counts(held))
+        request = RenewSession(lease.session, held, self._listed, until, self.inventory.counts(held), self._is_draining)
         try:
             reply = await transport.call(request, seconds=lease.reply_seconds)
         except AikiError as error:

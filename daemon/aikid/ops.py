@@ -7,7 +7,7 @@ a word with the watchers too (who asks to be told), that word stands here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from aiki.core.errors import UsageError
@@ -56,6 +56,7 @@ from aiki.wire.messages import (
     Wake,
     Watch,
     Why,
+    Workers,
     Workflows,
 )
 from aikid.batch import Budget
@@ -86,6 +87,7 @@ from aikid.engine.changes import Done
 from aikid.engine.expiring import Terms
 from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
+from aikid.engine.summary import Capped
 from aikid.store.pool import Pool, Priority
 from aikid.tell.looks import Looks
 from aikid.tell.teller import Teller
@@ -104,6 +106,7 @@ class Services:
     teller: Teller
     terms: Terms
     looks: Looks
+    capped: Capped = field(default_factory=Capped)
 
     def at(self, priority: Priority) -> Services:
         """Return the same with the pool as those of that priority have it."""
@@ -298,7 +301,7 @@ async def _read_schedules(s: Services, calls: Calls) -> Done[Any]:
 
 async def _read(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
-    return Done([await reads.answer(s.pool, namespace, request, room=s.bus.room, terms=s.terms)])
+    return Done([await reads.answer(s.pool, namespace, request, room=s.bus.room, terms=s.terms, capped=s.capped)])
 
 
 async def _apply_retention(s: Services, calls: Calls) -> Done[Any]:
@@ -383,6 +386,7 @@ TABLE: Final = (
     Op(Summary, _READ, _read),
     Op(Storage, _READ, _storage),
     Op(Workflows, _READ, _read),
+    Op(Workers, _READ, _read),
     Op(Why, _READ, _why),
     Op(ListSchedules, _READ, _read_schedules, check=check_schedules),
     Op(ShowSchedule, _READ, _read_schedules, check=check_schedules),

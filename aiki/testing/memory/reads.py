@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
 from aiki.core.errors import UsageError
-from aiki.core.states import TERMINAL, State
+from aiki.core.states import TERMINAL
 from aiki.testing.memory import draining, policies
 from aiki.testing.memory.store import Store
-from aiki.wire.limits import COUNTED_RUNS
 from aiki.wire.messages import (
     Find,
     FindReply,
@@ -22,9 +20,6 @@ from aiki.wire.messages import (
     Route,
     Storage,
     StorageReply,
-    Summary,
-    SummaryReply,
-    SummaryRow,
     Workflows,
     WorkflowSize,
     WorkflowsReply,
@@ -34,7 +29,6 @@ T = TypeVar("T")
 
 _FOUND: Final = 10
 _ROUTES_MAX: Final = 500
-_COUNTED_ROUTES: Final = 100
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 
 
@@ -68,15 +62,6 @@ def input_of(store: Store, request: Input) -> InputReply:
     return InputReply(store.find(request.id).input)
 
 
-def summary(store: Store, request: Summary) -> SummaryReply:
-    """Count the runs of each route by their states."""
-    routes, cursor = _page(sorted(store.routes), request.cursor, _COUNTED_ROUTES)
-    counts = Counter((*run.route, run.state) for run in store.runs.values())
-    rows = [_row(*counted) for counted in sorted(counts.items()) if counted[0][:2] in routes]
-    workers = sum(session.is_alive for session in store.sessions.values())
-    return SummaryReply(rows, workers, cursor)
-
-
 def storage(store: Store, request: Storage) -> StorageReply:
     """Say how many runs there are of each workflow, and what their payloads take up: there are no tables."""
     found: dict[str, WorkflowSize] = {}
@@ -90,11 +75,6 @@ def storage(store: Store, request: Storage) -> StorageReply:
     return StorageReply([], largest[: request.most], count, count, is_whole=True)
 
 
-def _row(of: tuple[str, str, State], count: int) -> SummaryRow:
-    capped = of[2] in TERMINAL and count > COUNTED_RUNS
-    return SummaryRow(*of, COUNTED_RUNS if capped else count, capped)
-
-
 def workflows(store: Store, request: Workflows) -> WorkflowsReply:
     """Return the routes that workers have registered, by name, the newest first."""
     newest = [
@@ -103,7 +83,7 @@ def workflows(store: Store, request: Workflows) -> WorkflowsReply:
         if route is not None or request.standing
     ]
     known = [route for route in newest if request.workflow in (None, route.workflow)]
-    routes, cursor = _page(sorted(known, key=lambda route: route.workflow), request.cursor, _ROUTES_MAX)
+    routes, cursor = page(sorted(known, key=lambda route: route.workflow), request.cursor, _ROUTES_MAX)
     told = [
         replace(
             route,
@@ -117,7 +97,8 @@ def workflows(store: Store, request: Workflows) -> WorkflowsReply:
     return WorkflowsReply(told, cursor)
 
 
-def _page(items: Sequence[T], cursor: str | None, most: int) -> tuple[Sequence[T], str | None]:
+def page(items: Sequence[T], cursor: str | None, most: int) -> tuple[Sequence[T], str | None]:
+    """Return `most` items from where a cursor points to, and the cursor of those behind them. Raises UsageError."""
     if cursor is not None and not re.fullmatch(r"[0-9]{1,9}", cursor):
         raise UsageError("the cursor is a number that an earlier page gave")
     start = int(cursor or 0)

@@ -22,7 +22,8 @@ def open_session(store: Store, request: OpenSession) -> SessionReply:
     """Open a session and register its routes. Raises UsageError and PayloadError."""
     check_routes(request.routes)
     routes = _folded(request.routes)
-    session = store.sessions.setdefault(request.id, Session(request.id, request.worker, request.ttl))
+    opened = Session(request.id, request.worker, request.ttl, opened_at=store.now(), slots=request.slots)
+    session = store.sessions.setdefault(request.id, opened)
     for key, route in routes.items():
         store.routes[key] = _known(store.routes.get(key), route)
     if not session.is_alive:
@@ -36,6 +37,7 @@ def renew(store: Store, request: RenewSession) -> SessionReply:
     session = store.sessions.get(request.id)
     if session is None or not session.is_alive:
         return SessionReply(False, store.now())
+    session.seen_at, session.draining = store.now(), session.draining or request.draining
     held = session.runs.values()
     news = [(run.id, run.inbox.news) for run in held if run.inbox.unread or run.standing.wanted is not None]
     return SessionReply(True, store.now(), session.ttl, news=news)

@@ -45,6 +45,11 @@ class Session:
     ended_at: int | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     """Those that it holds."""
+    opened_at: int = 0
+    seen_at: int | None = None
+    """When it was renewed last."""
+    slots: int | None = None
+    draining: bool = False
 
     def hold(self, run: Run) -> None:
         """Take note that a run was claimed."""

@@ -71,9 +71,6 @@ from aiki.wire.messages.runs import (
     RunStatus,
     Status,
     StatusReply,
-    Summary,
-    SummaryReply,
-    SummaryRow,
     TaskProgress,
     Watch,
     Workflows,
@@ -103,6 +100,17 @@ from aiki.wire.messages.schedules import (
     TriggerSchedule,
 )
 from aiki.wire.messages.storage import Storage, StorageReply, TableSize, WorkflowSize
+from aiki.wire.messages.summary import (
+    QueueRow,
+    RateRow,
+    SessionRow,
+    Summary,
+    SummaryReply,
+    SummaryRow,
+    TroubleRow,
+    Workers,
+    WorkersReply,
+)
 from aiki.wire.messages.task_keys import KeyAnswer, KeyAsk
 from aiki.wire.messages.why import Explained, Why, WhyReply
 from aiki.wire.messages.workers import (
@@ -211,6 +219,8 @@ __all__ = [
     "Push",
     "PutReply",
     "PutSchedule",
+    "QueueRow",
+    "RateRow",
     "ReadRetention",
     "Record",
     "RecordReply",
@@ -242,6 +252,7 @@ __all__ = [
     "SendReply",
     "Sent",
     "SessionReply",
+    "SessionRow",
     "ShowSchedule",
     "Slot",
     "Spec",
@@ -260,11 +271,14 @@ __all__ = [
     "TimerAsk",
     "Told",
     "TriggerSchedule",
+    "TroubleRow",
     "Unit",
     "Wake",
     "Watch",
     "Why",
     "WhyReply",
+    "Workers",
+    "WorkersReply",
     "WorkflowSize",
     "Workflows",
     "WorkflowsReply",

@@ -311,38 +311,6 @@ class Input(Request[InputReply]):
     id: Text
 
 
-class SummaryRow(Struct, omit_defaults=True):
-    """How many runs of a route are in a state.
-
-    Of those that have ended at most COUNTED_RUNS are counted: `capped` says that there are more.
-    """
-
-    workflow: str
-    version: str
-    state: State
-    runs: int
-    capped: bool = False
-
-
-class SummaryReply(Struct, omit_defaults=True):
-    """Counts of some routes, by name and version; `cursor` asks for the next ones.
-
-    `workers` is how many worker sessions are alive.
-    """
-
-    rows: list[SummaryRow]
-    workers: int
-    cursor: str | None = None
-
-
-class Summary(Request[SummaryReply]):
-    """Count the namespace's runs by route and state."""
-
-    op = "summary"
-    reply = SummaryReply
-    cursor: Text | None = None
-
-
 class RouteStanding(Struct, omit_defaults=True):
     """What is in flight of a route, and who serves it. Of each state COUNTED_RUNS at most; `capped` have more."""
 

@@ -74,6 +74,8 @@ class OpenSession(Request[SessionReply]):
     worker: Text
     routes: Annotated[list[Route], Meta(max_length=ROUTES)]
     ttl: float = 30.0
+    slots: Annotated[int, Meta(ge=1, le=(1 << 31) - 1)] | None = None
+    """Runs that it takes at once."""
 
 
 class RenewSession(Request[SessionReply]):
@@ -89,6 +91,8 @@ class RenewSession(Request[SessionReply]):
     """Claims up to and with this one, in the order of their bytes, and after the other; the next renewal lists on."""
     counts: Annotated[list[Annotated[int, Meta(ge=0, le=CLAIM_RUNS)]], Meta(max_length=HELD_CLAIMS)] = []
     """How many runs each claim in `held` still holds."""
+    draining: bool = False
+    """Whether it takes no more runs, and ends when those that it holds have been let go."""
 
 
 class CloseSession(Request[SessionReply]):

@@ -24,7 +24,7 @@ from aiki.wire.messages import (
     Request,
     RunStatus,
     Summary,
-    SummaryReply,
+    Workers,
     Workflows,
     WorkflowsReply,
 )
@@ -32,8 +32,11 @@ from aiki.wire.packing import page as page_of
 from aiki.wire.packing import reply_room
 from aikid.engine import expiring, status
 from aikid.engine.expiring import NO_TERMS, Terms
+from aikid.engine.paging import next_cursor
+from aikid.engine.paging import offset as offset_of
 from aikid.engine.routes import RouteKey
 from aikid.engine.status import RunKey, no_run
+from aikid.engine.summary import Capped, summary, workers
 from aikid.store import draining, listing, routes
 from aikid.store import reads as store
 from aikid.store.pool import Pool
@@ -46,7 +49,15 @@ _COUNTED_ROUTES: Final = 100
 _PART_OF_ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 
 
-async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int, terms: Terms = NO_TERMS) -> object:
+async def answer(
+    pool: Pool,
+    namespace: str,
+    request: Request[Any],
+    *,
+    room: int,
+    terms: Terms = NO_TERMS,
+    capped: Capped | None = None,
+) -> object:
     """Return the reply to a cold read, or as much of it as fits `room`.
 
     Raises UsageError, NotFound, Unavailable, Unsupported.
@@ -61,7 +72,9 @@ async def answer(pool: Pool, namespace: str, request: Request[Any], *, room: int
                 raise no_run(request.id, namespace)
             return InputReply(Raw(raw))
         case Summary():
-            return await _summary(pool, namespace, request, room)
+            return await summary(pool, namespace, request, room, capped=capped)
+        case Workers():
+            return await workers(pool, namespace, request, room)
         case Workflows():
             return await _workflows(pool, namespace, request, room, terms)
         case _:
@@ -101,16 +114,8 @@ async def _list(pool: Pool, namespace: str, request: ListRuns, room: int) -> Lis
     return ListReply(kept, end and places.told(end), heeded=request.narrowed)
 
 
-async def _summary(pool: Pool, namespace: str, request: Summary, room: int) -> SummaryReply:
-    offset = _offset(request.cursor)
-    most = min(_COUNTED_ROUTES, max(1, reply_room(room) // (len(State) * weights.SUMMARY_ROW_BYTES)))
-    known = await store.known_routes(pool, namespace, offset=offset, limit=most + 1)
-    rows = await store.summary(pool, namespace, known[:most])
-    return SummaryReply(rows, await store.live_workers(pool, namespace), _next(offset + most, more=len(known) > most))
-
-
 async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int, terms: Terms) -> WorkflowsReply:
-    offset = _offset(request.cursor)
+    offset = offset_of(request.cursor)
     most = reply_room(room)
     found, more = await store.registered(
         pool,
@@ -137,19 +142,7 @@ async def _workflows(pool: Pool, namespace: str, request: Workflows, room: int, 
         route if weights.of_route(route) <= most else replace(route, parameters=NONE, events=NONE) for route in routes
     ]
     kept = page_of(routes, weights.of_route, room)
-    return WorkflowsReply(kept, _next(offset + len(kept), more=more or len(kept) < len(found)))
-
-
-def _offset(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not re.fullmatch(r"[0-9]{1,9}", cursor):
-        raise UsageError("the cursor is a number that an earlier page gave")
-    return int(cursor)
-
-
-def _next(reached: int, *, more: bool) -> str | None:
-    return str(reached) if more else None
+    return WorkflowsReply(kept, next_cursor(offset + len(kept), more=more or len(kept) < len(found)))
 
 
 async def explain(pool: Pool, found: Mapping[RunKey, RunStatus]) -> dict[RunKey, RunStatus]:

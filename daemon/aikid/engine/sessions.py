@@ -71,10 +71,11 @@ async def renew_sessions(pool: Pool, calls: Sequence[tuple[str, RenewSession]], 
     """
     keys = [(namespace, request.id) for namespace, request in calls]
     held = [_held(request) for _, request in calls]
+    draining = [request.draining for _, request in calls]
     most_news = min(TOLD_RUNS, room // 2 // NEWS_BYTES)
 
     async def work(connection: Connection) -> list[SessionReply]:
-        now, leases = await store.renew(connection, keys)
+        now, leases = await store.renew(connection, keys, draining)
         if not leases:
             return [SessionReply(False, now) for _ in keys]
         news = await store.news(connection, keys, most=most_news)

@@ -1,51 +1,18 @@
-"""Cold reads: inputs, references, routes, counts. SQLAlchemy Core on the small pool; they wait for nobody's lock."""
+"""Cold reads: inputs, references, routes. SQLAlchemy Core on the small pool; they wait for nobody's lock."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Raw
 
-from aiki.core.states import TERMINAL, State
-from aiki.wire.limits import COUNTED_RUNS
-from aiki.wire.messages import NONE, Route, SummaryRow
-from aikid.store.listing import RESTING
+from aiki.wire.messages import NONE, Route
 from aikid.store.pool import Pool
-from aikid.store.sql import quoted
-from aikid.store.standing_tables import keys, routes, sessions
+from aikid.store.standing_tables import keys, routes
 from aikid.store.tables import runs
-
-_OF_ROUTE: Final = "x.namespace = :namespace AND x.workflow = t.workflow AND x.version = t.version"
-# `ended_state`, no further than is told; `runs_resting`, `runs_queued` and `runs_running`, which hold live runs alone.
-_SUMMARY: Final = f"""
-WITH asked AS MATERIALIZED (
-  SELECT * FROM unnest(CAST(:workflows AS text[]), CAST(:versions AS text[])) AS t(workflow, version)
-)
-SELECT workflow, version, state, count FROM (
-  SELECT t.workflow, t.version, s.state, one.count
-  FROM asked t CROSS JOIN (VALUES {", ".join(f"('{state}')" for state in sorted(TERMINAL))}) AS s(state)
-  CROSS JOIN LATERAL (SELECT count(*) FROM (
-    SELECT FROM aiki.ended x WHERE {_OF_ROUTE} AND x.state = s.state LIMIT {COUNTED_RUNS} + 1
-  ) AS counted) AS one
-  UNION ALL
-  SELECT t.workflow, t.version, one.state, one.count FROM asked t CROSS JOIN LATERAL (
-    SELECT x.state, count(*) FROM aiki.runs x WHERE {_OF_ROUTE} AND x.state IN ({quoted(RESTING)}) GROUP BY x.state
-  ) AS one
-  UNION ALL
-  SELECT t.workflow, t.version, '{State.QUEUED}', one.count FROM asked t CROSS JOIN LATERAL (
-    SELECT count(*) FROM aiki.runs x WHERE {_OF_ROUTE} AND x.state = '{State.QUEUED}'
-  ) AS one
-  UNION ALL
-  SELECT x.workflow, x.version, '{State.RUNNING}', count(*)
-  FROM aiki.sessions s JOIN aiki.runs x ON x.session_id = s.id
-  WHERE s.namespace = :namespace AND x.namespace = :namespace AND x.state = '{State.RUNNING}'
-    AND (x.workflow, x.version) IN (SELECT * FROM asked)
-  GROUP BY x.workflow, x.version
-) AS counts WHERE count > 0 ORDER BY workflow, version, state
-"""
 
 
 async def find_by_key(pool: Pool, namespace: str, workflow: str, key: str) -> list[str]:
@@ -76,35 +43,6 @@ async def known_routes(pool: Pool, namespace: str, *, offset: int, limit: int) -
     order = (routes.c.workflow, routes.c.version)
     query = sa.select(*order).where(routes.c.namespace == namespace).order_by(*order).offset(offset).limit(limit)
     return [(workflow, version) for workflow, version in await pool.read(query)]
-
-
-async def summary(pool: Pool, namespace: str, of: Sequence[tuple[str, str]]) -> list[SummaryRow]:
-    """Return how many runs of these routes are in which state; of those that have ended at most COUNTED_RUNS each."""
-    workflows, versions = ([route[place] for route in of] for place in range(2))
-    given = {"namespace": namespace, "workflows": workflows, "versions": versions}
-    rows = await pool.read(sa.text(_SUMMARY).bindparams(**given))
-    return [told(workflow, version, State(state), count) for workflow, version, state, count in rows]
-
-
-def told(workflow: str, version: str, state: State, count: int) -> SummaryRow:
-    """Return a count as it is told: of runs that have ended no more than COUNTED_RUNS, of live ones all."""
-    if state in TERMINAL and count > COUNTED_RUNS:
-        return SummaryRow(workflow, version, state, COUNTED_RUNS, capped=True)
-    return SummaryRow(workflow, version, state, count)
-
-
-async def live_workers(pool: Pool, namespace: str) -> int:
-    """Return the number of live sessions."""
-    query = (
-        sa.select(sa.func.count())
-        .select_from(sessions)
-        .where(
-            sessions.c.namespace == namespace,
-            sessions.c.closed_at.is_(None),
-            sessions.c.expires_at > sa.func.aiki.now(),
-        )
-    )
-    return int((await pool.read(query))[0][0])
 
 
 async def registered(

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiki.core.states import State
 from aiki.wire.messages import Fence, OpenSession, Route
-from aikid.store.arrays import Array, Ints, Texts, Uuids
+from aikid.store.arrays import Array, Bools, Ints, Texts, Uuids
 from aikid.store.pool import Connection
 from aikid.store.sql import MICROSECONDS
 
@@ -27,8 +27,8 @@ _NOW: Final = MICROSECONDS.format("aiki.now()")
 # One that is alive serves from now on what a repeat names beside what it serves.
 _OPEN: Final = f"""
 WITH opened AS (
-  INSERT INTO aiki.sessions (id, namespace, worker, ttl, expires_at)
-  SELECT %(id)s, %(namespace)s, %(worker)s, ttl, aiki.now() + ttl
+  INSERT INTO aiki.sessions (id, namespace, worker, ttl, expires_at, slots)
+  SELECT %(id)s, %(namespace)s, %(worker)s, ttl, aiki.now() + ttl, %(slots)s::integer
   FROM (SELECT %(ttl)s::float8 * interval '1 second' AS ttl) AS given
   ON CONFLICT (id) DO NOTHING RETURNING id, ttl
 ), known AS (
@@ -60,6 +60,7 @@ async def open(
         "versions": Texts([version for _, version in routes]),
         "fingerprints": Texts([route.fingerprint for route in routes.values()]),
         "ttl": request.ttl,
+        "slots": request.slots,
     }
     cursor = await connection.execute(_OPEN, parameters, prepare=True, binary=True)
     row = await cursor.fetchone()
@@ -73,10 +74,12 @@ async def open(
 # index mentions.
 _RENEW: Final = f"""
 WITH mine AS MATERIALIZED (
-  SELECT s.id FROM unnest(%b, %b) AS t(id, namespace) JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
+  SELECT s.id, t.draining
+  FROM unnest(%b, %b, %b) AS t(id, namespace, draining)
+  JOIN aiki.sessions s ON s.id = t.id AND s.namespace = t.namespace
   WHERE s.closed_at IS NULL ORDER BY s.id FOR NO KEY UPDATE OF s
 ), renewed AS (
-  UPDATE aiki.sessions s SET expires_at = aiki.now() + s.ttl FROM mine
+  UPDATE aiki.sessions s SET expires_at = aiki.now() + s.ttl, draining = s.draining OR mine.draining FROM mine
   WHERE s.id = mine.id AND s.closed_at IS NULL RETURNING s.namespace, s.id, s.ttl
 )
 SELECT NULL, NULL, {_NOW}, NULL
@@ -129,9 +132,18 @@ SessionKey = tuple[str, str]
 """Namespace and session id: an id alone might be another namespace's."""
 
 
-async def renew(connection: Connection, sessions: Sequence[SessionKey]) -> tuple[int, dict[SessionKey, float]]:
-    """Renew the live ones of these sessions; return the database's clock, and each renewed one's lease in seconds."""
-    parameters = [Uuids([session for _, session in sessions]), Texts([namespace for namespace, _ in sessions])]
+async def renew(
+    connection: Connection, sessions: Sequence[SessionKey], draining: Sequence[bool]
+) -> tuple[int, dict[SessionKey, float]]:
+    """Renew the live ones of these sessions; return the database's clock, and each renewed one's lease in seconds.
+
+    Of each it is said whether it is `draining`; it is from then on.
+    """
+    parameters = [
+        Uuids([session for _, session in sessions]),
+        Texts([namespace for namespace, _ in sessions]),
+        Bools(draining),
+    ]
     cursor = await connection.execute(_RENEW, parameters, prepare=True, binary=True)
     (_, _, now, _), *rows = await cursor.fetchall()
     return now, {(namespace, session): ttl for namespace, session, _, ttl in rows}

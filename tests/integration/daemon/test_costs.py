@@ -259,6 +259,7 @@ SHAPES: dict[str, Shapes] = {
         filled({"order": order}, "names", lambda n: f"s{n}", LIST_ITEMS) for order in ("resume", "pause", "delete")
     ],
     "summary": lambda _: [{}],
+    "workers": lambda _: [{}],
     "workflows": lambda _: [{}],
     "why": lambda large: [{"ids": large.ids[:WHY_RUNS]}, {"ids": [large.held] * WHY_RUNS}],
     "session_close": lambda large: [{"id": large.session}],

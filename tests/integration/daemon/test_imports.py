@@ -63,6 +63,7 @@ from aiki.wire.messages import (
     Wake,
     Watch,
     Why,
+    Workers,
     Workflows,
 )
 from aikid.app import App
@@ -293,6 +294,7 @@ DOORS: dict[str, Any] = {
     "session_renew": lambda run_id, held: (RenewSession(held.session, []), None),
     "session_close": lambda run_id, held: (CloseSession(held.session), None),
     "summary": lambda *_: (Summary(), "flow"),
+    "workers": lambda *_: (Workers(), None),
     "workflows": lambda *_: (Workflows(), None),
     "schedule_put": lambda *_: (PutSchedule(declared()), None),
     "schedule_apply": lambda *_: (ApplySchedules("shop", []), None),

@@ -67,6 +67,7 @@ from aiki.wire.messages import (
     Wake,
     Watch,
     Why,
+    Workers,
     Workflows,
 )
 from aiki.wire.subjects import HINT_STREAM
@@ -87,6 +88,7 @@ OURS, THEIRS = "ours", "theirs"
 SECRET = "secret"
 """Stands in every text of ours, so that a reply which holds it has crossed."""
 FLOW = f"{SECRET}-flow"
+ROUTE = {"workflow": "flow", "version": "1.0"}
 RECORDED = entry(SECRET, Raw(b'"secret-value"'))
 
 
@@ -238,7 +240,14 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
         (Delete([], "me"), Delete([run_id], "me"), {"outcomes": [{"result": "unknown"}]}) for run_id in o.ids
     ],
     "storage": lambda _: [(Storage(), Storage(), {"workflows": [], "is_whole": True})],
-    "summary": lambda _: [(Summary(), Summary(), {"rows": [], "workers": 1})],
+    "summary": lambda _: [
+        (
+            Summary(),
+            Summary(),
+            {"rows": [], "workers": 1, "queues": [{**ROUTE, "workers": 1}], "sessions": [[[*ROUTE.values()]]]},
+        )
+    ],
+    "workers": lambda _: [(Workers(), Workers(), {"sessions": [[[*ROUTE.values()]]]})],
     "workflows": lambda _: [(Workflows(), Workflows(FLOW), {"routes": []})],
     "why": lambda o: [(Why(o.ids), Why(o.ids), {"runs": []})],
     "session_open": lambda o: [(OpenSession(o.session, "w", []), OpenSession(o.session, "w", []), {"alive": False})],
@@ -299,6 +308,8 @@ def told(reply: bytes) -> object:
     (run,) = answer["ok"].get("runs") or [{}]
     if "error" in run:
         return run["error"]["code"]
+    if "sessions" in answer["ok"]:
+        answer["ok"]["sessions"] = [session["routes"] for session in answer["ok"]["sessions"]]
     return {name: value for name, value in answer["ok"].items() if name not in UNTOLD}
 
 
