@@ -7,11 +7,23 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, get_args, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Concatenate,
+    Final,
+    ParamSpec,
+    TypeAlias,
+    get_args,
+    get_type_hints,
+    overload,
+)
 
 import typer
 
 from aiki_cli import __version__
+from aiki_cli.protection import agree
 from aiki_cli.running import finish
 from aiki_cli.session import Common, Session
 from aiki_cli.view.output import Mode
@@ -21,6 +33,8 @@ if TYPE_CHECKING:
     from aiki_cli.view.found import Found
 
 P = ParamSpec("P")
+Body: TypeAlias = "Callable[Concatenate[Session, P], Result | Coroutine[Any, Any, Found]]"
+"""What a command does."""
 
 _PANEL: Final = "Everywhere"
 _MANIFEST: Final = "The manifest; else aiki.yaml upward. (AIKI_MANIFEST)"
@@ -104,6 +118,12 @@ def group(ctx: typer.Context) -> None:
         raise typer.Exit
 
 
+_YES: Final = inspect.Parameter(
+    "yes",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--yes", help="Do it, unasked, where the profile is protected.")],
+)
 _COMMON_NAMES: Final = tuple(field.name for field in fields(Common))
 
 
@@ -124,8 +144,22 @@ def _words(option: object) -> Sequence[object]:
     return [getattr(option, "default", None), *(getattr(option, "param_decls", None) or ())]
 
 
-def command(body: Callable[Concatenate[Session, P], Result | Coroutine[Any, Any, Found]]) -> Callable[..., None]:
-    """Return `body` as a Typer command: with the common options; what it found is shown, its errors are exit codes."""
+@overload
+def command(body: Body[P], /) -> Callable[..., None]: ...
+@overload
+def command(*, changes: str, unless: Sequence[str] = ()) -> Callable[[Body[P]], Callable[..., None]]: ...
+def command(body: Body[P] | None = None, /, *, changes: str = "", unless: Sequence[str] = ()) -> Callable[..., Any]:
+    """Return `body` as a Typer command: with the common options; what it found is shown, its errors are exit codes.
+
+    `changes` says what a command does that changes something ("cancel runs"), unless one of the options `unless` is
+    given: where the profile is protected it asks before. One that says nothing only looks.
+    """
+    if body is None:
+        return partial(_made, changes=changes, unless=unless)
+    return _made(body, changes=changes, unless=unless)
+
+
+def _made(body: Body[P], *, changes: str, unless: Sequence[str]) -> Callable[..., None]:
     # What it finds is none of Typer's business; its classes are imported when there is something.
     body.__annotations__.pop("return", None)
     hints = get_type_hints(body, include_extras=True)
@@ -134,17 +168,25 @@ def command(body: Callable[Concatenate[Session, P], Result | Coroutine[Any, Any,
         for parameter in list(inspect.signature(body).parameters.values())[1:]
     ]
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    takes_yes = any(parameter.name == _YES.name for parameter in own)
 
     @wraps(body)
     def run(**values: Any) -> None:
         ctx: typer.Context = values.pop("ctx")
         given = Common(**{name: values.pop(name) for name in _COMMON_NAMES})
         session = Session(given.over(ctx.find_root().obj or Common()))
-        raise typer.Exit(finish(session, partial(body, session, **values)))
+        asks = None
+        if changes:
+            yes = values[_YES.name] if takes_yes else values.pop(_YES.name)
+            looks = any(values[name] for name in unless)
+            asks = partial(agree, session, changes, yes=yes or looks)
+        raise typer.Exit(finish(session, partial(body, session, **values), asks=asks))
 
-    parameters = [context, *own, *_common_parameters(beside=own)]
+    agreed = [_YES] if changes and not takes_yes else []
+    parameters = [context, *own, *agreed, *_common_parameters(beside=own)]
     # Typer reads both: the signature for defaults, the annotations for types.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.changes = changes  # type: ignore[attr-defined]
     del run.__wrapped__
     return run

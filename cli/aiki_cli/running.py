@@ -32,10 +32,20 @@ class Terminated(BaseException):
         self.number = number
 
 
-def finish(session: Session, command: Callable[[], Result | Coroutine[Any, Any, Found]]) -> int:
-    """Run a command, show what it found, and return the exit code for whatever came of it."""
+def finish(
+    session: Session,
+    command: Callable[[], Result | Coroutine[Any, Any, Found]],
+    *,
+    asks: Callable[[], None] | None = None,
+) -> int:
+    """Run a command, show what it found, and return the exit code for whatever came of it.
+
+    `asks` is called before, and raises what keeps it from being run.
+    """
     try:
         refuse_secret_flag(session.common.url)
+        if asks is not None:
+            asks()
         with session.files:
             return _run(session, command)
     except NobodyReads:

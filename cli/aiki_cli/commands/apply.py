@@ -26,7 +26,7 @@ SHOWN: Final = 50
 """Changes that are shown to whoever is asked."""
 
 
-@options.command
+@options.command(changes="change schedules and retention", unless=("dry_run", "exit_code"))
 def apply(
     session: Session,
     modules: Modules = None,

@@ -28,7 +28,7 @@ ForgetKeys = Annotated[
 ]
 
 
-@options.command
+@options.command(changes="delete runs")
 async def delete(
     session: Session,
     references: References = None,

@@ -27,7 +27,7 @@ _INPUT = "Input"
 _RUN = "The run"
 
 
-@options.command
+@options.command(changes="enqueue runs")
 def enqueue(
     session: Session,
     workflow: Annotated[

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiki_cli.view.found import Line, Lines
 
 
-@options.command
+@options.command(changes="send events to runs")
 def send(
     session: Session,
     words: Annotated[

@@ -76,7 +76,7 @@ async def export(
     return await _exported(client.runs.export(wanted, limit=limit, history=True), to)
 
 
-@options.command
+@options.command(changes="import runs")
 async def import_(
     session: Session,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="What `aiki run export` wrote; - is stdin.")],

@@ -34,7 +34,7 @@ _FOUND: Final = {
 }
 
 
-@options.command
+@options.command(changes="move runs to another version")
 async def move(
     session: Session,
     references: References = None,

@@ -73,7 +73,7 @@ _WAKE: Final = _Order(
 )
 
 
-@options.command
+@options.command(changes="pause runs")
 async def pause(
     session: Session,
     references: References = None,
@@ -93,7 +93,7 @@ async def pause(
     return await _ordered(session, references or (), wanted, order, yes=yes)
 
 
-@options.command
+@options.command(changes="resume runs")
 async def resume(
     session: Session,
     references: References = None,
@@ -111,7 +111,7 @@ async def resume(
     return await _ordered(session, references or (), wanted, _RESUME, yes=yes)
 
 
-@options.command
+@options.command(changes="wake runs")
 async def wake(
     session: Session,
     references: References = None,
@@ -131,7 +131,7 @@ async def wake(
     return await _ordered(session, references or (), wanted, _WAKE, yes=yes)
 
 
-@options.command
+@options.command(changes="cancel runs")
 async def cancel(
     session: Session,
     references: References = None,

@@ -56,7 +56,7 @@ PerSecond = Annotated[
 ]
 
 
-@options.command
+@options.command(changes="retry runs")
 async def retry(
     session: Session,
     references: References = None,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiki_cli.view.found import Line
 
 
-@options.command
+@options.command(changes="create a schedule")
 def create(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
@@ -78,7 +78,7 @@ def create(
     return partial(_create, session, name, call, when, has_pairs=bool(pairs))
 
 
-@options.command
+@options.command(changes="change a schedule")
 def update(
     session: Session,
     name: flags.Name,

@@ -21,7 +21,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait for the result.")]
 Timeout = Annotated[str | None, typer.Option("--timeout", metavar="1m", help="With --wait: give up waiting.")]
 
 
-@options.command
+@options.command(changes="fire a schedule")
 async def trigger(session: Session, name: flags.Name, wait: Wait = False, timeout: Timeout = None) -> Found:
     """Fire a schedule now and print the run's id.
 
@@ -45,7 +45,7 @@ async def trigger(session: Session, name: flags.Name, wait: Wait = False, timeou
     return wait_for(session, client, [run_id], timeout=timeout)
 
 
-@options.command
+@options.command(changes="fire slots of a schedule")
 async def backfill(
     session: Session,
     name: flags.Name,

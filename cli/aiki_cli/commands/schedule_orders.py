@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiki_cli.view.schedule_orders import Done
 
 
-@options.command
+@options.command(changes="pause schedules")
 async def pause(
     session: Session,
     names: flags.Names,
@@ -32,7 +32,7 @@ async def pause(
     return _obeyed(session, names, outcomes, "paused", then="let it fire again: aiki schedule resume {}")
 
 
-@options.command
+@options.command(changes="resume schedules")
 async def resume(session: Session, names: flags.Names) -> Rows:
     """Let schedules fire again from now on.
 
@@ -43,7 +43,7 @@ async def resume(session: Session, names: flags.Names) -> Rows:
     return _obeyed(session, names, outcomes, "resumed", then="see when: aiki schedule next {}")
 
 
-@options.command
+@options.command(changes="delete schedules")
 async def delete(
     session: Session,
     names: flags.Names,

@@ -19,7 +19,7 @@ DEFAULT_LEASE = "30s"
 DEFAULT_START_TIMEOUT = "30s"
 
 
-@options.command
+@options.command(changes="take runs, and carry them out")
 def start(
     session: Session,
     modules: Modules = None,
@@ -68,7 +68,7 @@ def start(
         return _run_fleet(session, command, processes, drain_seconds, folders if reload else None)
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
-        command = [sys.executable, SAFE_PATH, *sys.orig_argv[1:]]
+        command = [sys.executable, SAFE_PATH, *sys.orig_argv[1:], "--yes"]  # nobody is asked twice
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
     from aiki_cli.processes.serving import WorkerOptions, serve
 

@@ -32,6 +32,7 @@ def worker_command(
         command += [flag, str(value)] if value else []
     for name, file in common.keys.items():
         command += [f"--{name.replace('_', '-')}", file] if file is not None else []
+    command += ["--yes"]  # who starts it was asked
     return [*command, "--quiet"] if common.quiet else command
 
 

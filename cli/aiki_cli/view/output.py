@@ -99,7 +99,15 @@ class Output:
             await typed.wait()
         finally:
             loop.remove_reader(sys.stdin)
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        return _says_yes()
+
+    def agrees(self, question: str) -> bool:
+        """Ask a person as `agreed` does, where no loop runs."""
+        if not self.can_ask:
+            return False
+        sys.stderr.write(question)
+        sys.stderr.flush()
+        return _says_yes()
 
     def pass_on(self, name: str, line: str) -> None:
         """Tell people what a process of ours has said, under its name."""
@@ -118,6 +126,10 @@ class Output:
     def talkative(self) -> bool:
         """Whether a person reads stderr and wants to."""
         return not self.quiet and is_terminal(sys.stderr)
+
+
+def _says_yes() -> bool:
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def is_terminal(stream: Any) -> bool:
