@@ -59,7 +59,9 @@ async def status(
         from aiki_cli.view.found import Pages
 
         if watch:
-            return Pages(_summaries(session, client), summary.rows)
+            from aiki_cli.view.summary_board import SummaryBoard
+
+            return Pages(_summaries(session, client), summary.rows, SummaryBoard())
         return summary.rows(await client.runs.summary())
     run_ids = await find_all(client, references)
     if watch:

@@ -1,36 +1,25 @@
-"""Own the summary of a namespace: how many runs of each workflow are in which state."""
+"""Own the summary of a namespace in each form: its counts in lines for scripts, all of it as a page for people."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from aiki_cli.view.found import Line, Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from aiki.client.counts import NamespaceSummary, RouteCount
-
-_ORDER: Final = (
-    "running",
-    "queued",
-    "scheduled",
-    "sleeping",
-    "waiting",
-    "retrying",
-    "paused",
-    "blocked",
-    "completed",
-    "failed",
-    "cancelled",
-)
 
 
 def rows(summary: NamespaceSummary) -> Rows:
     """Return the summary: a line a count. It has no ids."""
     return Rows(
         map(_line, summary.counts),
-        page=lambda: [_table(summary)],
+        page=lambda: _page(summary),
         document=lambda _: summary,
     )
 
@@ -41,21 +30,8 @@ def _line(count: RouteCount) -> Line:
     return Line(count, [count.workflow, count.version, count.state, runs])
 
 
-def _table(summary: NamespaceSummary) -> RenderableType:
-    from rich.console import Group
+def _page(summary: NamespaceSummary) -> Sequence[RenderableType]:
+    from aiki_cli.view.drawing import console
+    from aiki_cli.view.overview import lines
 
-    from aiki_cli.view.drawing import columns
-
-    by_route: dict[tuple[str, str], dict[str, str]] = {}
-    for count in summary.counts:
-        shown = f"{count.runs:,}{'+' if count.capped else ''}"
-        by_route.setdefault((count.workflow, count.version), {})[str(count.state)] = shown
-    states = [state for state in _ORDER if any(state in counts for counts in by_route.values())]
-    rows = [
-        [f"{workflow} {version}", *(counts.get(state, "0") for state in states)]
-        for (workflow, version), counts in sorted(by_route.items())
-    ]
-    workers = f"{summary.workers} worker{'' if summary.workers == 1 else 's'}"
-    if not rows:
-        return Group("no runs yet", workers)
-    return Group(columns(rows, ["WORKFLOW", *(state.upper() for state in states)], last_is_wide=False), workers)
+    return lines(summary, datetime.now(UTC), width=console().width, height=None)
