@@ -104,11 +104,15 @@ def enqueue(
         str | None, typer.Option("--timeout", metavar="1m", help="With --wait: give up waiting.")
     ] = None,
 ) -> Later:
-    """Enqueue a run and print its id.
+    """Enqueue a run and print its id; with --from one per row.
 
     aiki enqueue process-order order.id=o-1 order.cents:=4200 --key order-1 --wait
+
+    With --wait print the result, and exit as `aiki wait` does. Of rows there is a line each as its run ends: line, key,
+    id, outcome, result or error; the exit code is the highest.
     """
     from aiki import NamedCall
+    from aiki.manifest import seconds as seconds_of
 
     call = NamedCall(workflow, version=version).options(
         idempotency_key=key,
@@ -122,24 +126,25 @@ def enqueue(
     )
     if timeout is not None and not wait:
         raise UsageError("--timeout bounds --wait, and there is none")
+    seconds = None if timeout is None else seconds_of(timeout)
     if rows is not None:
-        if base is not None or pairs or key is not None or wait:
+        if base is not None or pairs or key is not None:
             raise UsageError(
-                "--from takes its payloads and keys from the rows, and does not wait",
-                hint=f"aiki enqueue {workflow} --from {rows} --key-field NAME -o ids | xargs aiki wait",
+                "--from takes its payloads and keys from the rows",
+                hint=f"aiki enqueue {workflow} --from {rows} --key-field NAME",
             )
         from aiki_cli.commands.enqueue_rows import enqueue_rows
 
-        return enqueue_rows(session, rows, call, key_field=key_field)
+        return enqueue_rows(session, rows, call, key_field=key_field, wait=wait, seconds=seconds)
     if key_field is not None:
         raise UsageError("--key-field names a member of rows, and there are none", hint="--key KEY or --from FILE")
 
     given = {} if base is None else payload.parse_object(*payload_text(base, session.out.say))
     call = replace(call, payload=payload.with_pairs(given, pairs or ()))
-    return partial(_enqueue_one, session, call, pairs=bool(pairs), wait=wait, timeout=timeout)
+    return partial(_enqueue_one, session, call, pairs=bool(pairs), wait=wait, seconds=seconds)
 
 
-async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: bool, timeout: str | None) -> Found:
+async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: bool, seconds: float | None) -> Found:
     client = await session.client()
     handle = await _sent(client, call, pairs=pairs)
     remember(client, handle.run_id)
@@ -152,7 +157,7 @@ async def _enqueue_one(session: Session, call: NamedCall, *, pairs: bool, wait: 
     from aiki_cli.commands.wait import wait_for
 
     session.note_on_interrupt = f"the run goes on: aiki wait {handle.run_id}"
-    return wait_for(session, client, [handle.run_id], timeout=timeout)
+    return wait_for(session, client, [handle.run_id], seconds=seconds)
 
 
 async def _sent(client: Client, call: NamedCall, *, pairs: bool) -> Handle[Any]:

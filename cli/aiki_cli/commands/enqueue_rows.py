@@ -1,23 +1,23 @@
 """Own `aiki enqueue --from`: every row is read before the first is sent, then all go in batches, each accounted for.
 
-A row with a key can be sent again without harm, so after a break the same command finishes the work.
+A row with a key can be sent again without harm, so after a break the same command finishes the work. Whoever waits for
+the runs waits once all are sent: a break in the waiting leaves no row behind.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from aiki import AikiError, PayloadError
-from aiki_cli import exits
 from aiki_cli.session import Session
 from aiki_cli.view import found as view
-from aiki_cli.view.documents.enqueued import EnqueuedRow, EnqueuedRows, RefusedLine, RefusedRow
-from aiki_cli.view.found import End, Found, Line, Lines
-from aiki_cli.view.text import one_line
+from aiki_cli.view.documents.enqueued import EnqueuedRow, RefusedRow
+from aiki_cli.view.found import Found, Line, Lines
+from aiki_cli.view.row_tally import Sent, Tally, listed
 from aiki_cli.words.last import remember
 from aiki_cli.words.rows import BadRow, Row, Rows, open_rows
 
@@ -25,57 +25,21 @@ if TYPE_CHECKING:
     from aiki import Client, Handle, NamedCall
     from aiki_cli.running import Later
 
-Sent: TypeAlias = "tuple[Row, Handle[Any] | AikiError]"
-"""A row and its answer."""
-
 BATCH_ROWS: Final = 2000
-SHOWN_ROWS: Final = 20
 
 
-@dataclass
-class Tally:
-    """What became of the rows so far."""
-
-    rows: int
-    created: int = 0
-    existing: int = 0
-    refused: list[tuple[int, AikiError]] = field(default_factory=list)
-    """Line and reason."""
-
-    @property
-    def sent(self) -> int:
-        """Rows that have been answered."""
-        return self.created + self.existing + len(self.refused)
-
-    @property
-    def end(self) -> End:
-        """What it comes to: the highest code of a refusal, and the first of these in words."""
-        if not self.refused:
-            return End()
-        code = max(exits.BY_ERROR_CODE.get(error.code, exits.BUG) for _, error in self.refused)
-        lines = "".join(f"\n  {line}" for line in _listed(self.refused))
-        return End(code, problem=f"error: rows were refused{lines}")
-
-    def add(self, row: Row, outcome: Handle[Any] | AikiError) -> None:
-        """Count a row that has been answered."""
-        if isinstance(outcome, AikiError):
-            self.refused.append((row.line, outcome))
-        else:
-            self.created += outcome.created
-            self.existing += not outcome.created
-
-    def __str__(self) -> str:
-        parts = [f"{self.created:,} enqueued"]
-        if self.existing:
-            parts.append(f"{self.existing:,} were there already")
-        if self.refused:
-            parts.append(f"{len(self.refused):,} refused")
-        return f"{self.sent:,} of {self.rows:,} rows: {', '.join(parts)}"
-
-
-def enqueue_rows(session: Session, source: str, call: NamedCall, *, key_field: str | None) -> Later:
+def enqueue_rows(
+    session: Session,
+    source: str,
+    call: NamedCall,
+    *,
+    key_field: str | None,
+    wait: bool = False,
+    seconds: float | None = None,
+) -> Later:
     """Read the rows of `source`, and return what enqueues `call` for each, with its payload and key.
 
+    With `wait` it waits for their runs, for so many seconds if a number is given, and tells of each as it ends.
     Raises PayloadError, which names the lines, if a row is no payload; then nothing was sent.
     """
     rows = session.files.enter_context(open_rows(source, key_field=key_field))
@@ -83,8 +47,12 @@ def enqueue_rows(session: Session, source: str, call: NamedCall, *, key_field: s
 
     async def send() -> Found:
         client = await session.client()
+        if wait:
+            from aiki_cli.commands.waited_rows import waited
+
+            return waited(session, client, sent_rows(session, client, rows, tally, call), tally, seconds=seconds)
         return Lines(
-            _sent_rows(session, client, rows, tally, call),
+            sent_rows(session, client, rows, tally, call),
             _line,
             partial(_summed, tally),
             total=tally.rows,
@@ -102,7 +70,7 @@ def _count(rows: Rows, source: str) -> int:
         if isinstance(row, BadRow):
             bad.append(row)
     if bad:
-        mistakes = _listed([(row.line, row.error) for row in bad])
+        mistakes = listed([(row.line, row.error) for row in bad])
         raise PayloadError(
             "\n".join([f"{len(bad):,} of {total:,} rows in {source} are wrong; none was sent", *mistakes]),
             hint=next((row.error.hint for row in bad if row.error.hint), None),
@@ -110,7 +78,7 @@ def _count(rows: Rows, source: str) -> int:
     return total
 
 
-async def _sent_rows(
+async def sent_rows(
     session: Session, client: Client, rows: Rows, tally: Tally, call: NamedCall
 ) -> AsyncGenerator[Sent, None]:
     """Send the rows in batches and yield each with its answer, once its batch is in the tally."""
@@ -155,12 +123,4 @@ async def _summed(tally: Tally, sent: AsyncIterator[Sent]) -> view.Rows:
     """Return the tally once all have been sent."""
     async for _ in sent:
         pass
-    refused = [RefusedLine(line, error.code, str(error)) for line, error in tally.refused]
-    counts = EnqueuedRows(tally.rows, tally.created, tally.existing, refused)
-    return view.Rows((), page=lambda: [str(tally)], document=lambda _: counts, end=tally.end)
-
-
-def _listed(mistakes: Sequence[tuple[int, AikiError]]) -> list[str]:
-    lines = [one_line(f"line {line}: {error}") for line, error in mistakes[:SHOWN_ROWS]]
-    more = len(mistakes) - SHOWN_ROWS
-    return [*lines, f"... and {more:,} more"] if more > 0 else lines
+    return view.Rows((), page=lambda: [str(tally)], document=lambda _: tally.counts(), end=tally.end)

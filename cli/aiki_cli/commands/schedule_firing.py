@@ -27,8 +27,11 @@ async def trigger(session: Session, name: flags.Name, wait: Wait = False, timeou
 
     It fires also if it is paused, and whatever its overlap says; its other slots stay as they are.
     """
+    from aiki.manifest import seconds as seconds_of
+
     if timeout is not None and not wait:
         raise UsageError("--timeout bounds --wait, and there is none")
+    seconds = None if timeout is None else seconds_of(timeout)
     client = await session.client()
     run_id = (await client.schedules.get(name).trigger()).run_id
     remember(client, run_id)
@@ -42,7 +45,7 @@ async def trigger(session: Session, name: flags.Name, wait: Wait = False, timeou
     from aiki_cli.commands.wait import wait_for
 
     session.note_on_interrupt = f"the run goes on: aiki wait {run_id}"
-    return wait_for(session, client, [run_id], timeout=timeout)
+    return wait_for(session, client, [run_id], seconds=seconds)
 
 
 @options.command(changes="fire slots of a schedule")

@@ -1,89 +1,148 @@
-"""`aiki wait`: until runs end. One run's result is printed; several get one line each."""
+"""`aiki wait`: until runs end. The result of a run that is named is printed; several get one line each."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import shlex
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aiki import AikiError, PayloadError, RunBlocked, RunCancelled, RunFailed, WaitTimeout
-from aiki_cli import exits, options
+from aiki import AikiError, NotFound, UsageError
+from aiki_cli import options
+from aiki_cli.commands import bulk
 from aiki_cli.session import Session
-from aiki_cli.words import suggestions
+from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
 
 if TYPE_CHECKING:
-    from aiki import Client
-    from aiki_cli.view.found import End, Found, Lines
+    from aiki import Client, RunFilter
+    from aiki_cli.running import Later
+    from aiki_cli.view.found import Found, Lines
     from aiki_cli.view.outcomes import Outcome
 
 
 @options.command
-async def wait(
+def wait(
     session: Session,
     references: Annotated[
-        list[str],
-        typer.Argument(metavar="RUN...", help="Ids, parts of ids, or workflow@key.", autocompletion=suggestions.runs),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Ids, parts of ids, or workflow@key.", autocompletion=suggestions.runs),
+    ] = None,
     timeout: Annotated[
         str | None, typer.Option("--timeout", metavar="10m", help="Give up waiting; exit code 124.")
     ] = None,
     any: Annotated[bool, typer.Option("--any", help="Return when the first has ended.")] = False,
-) -> Found:
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="FILE|-", help="Runs, one per line: ids, or what enqueue printed.")
+    ] = None,
+    workflow: bulk.Workflow = None,
+    state: bulk.States = None,
+    label: bulk.Labels = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="1h", help="Enqueued at most so long ago.", rich_help_panel=bulk.MANY),
+    ] = None,
+) -> Later:
     """Wait until runs have ended; the exit code tells how.
 
     0 completed, 1 failed, 3 cancelled, 4 failed by its own timeout, 7 blocked or paused (at once), 124 timeout; of
-    several runs the highest.
+    several runs the highest, and 5 if there is none.
+
+    Runs are named, or read by --from, or meant by what they are: then those that are there when it begins, in any
+    state, also the ended ones. TSV columns of several: id, outcome, result or error.
     """
+    from aiki.manifest import seconds as seconds_of
+
+    seconds = None if timeout is None else seconds_of(timeout)
+    wanted = _filter(workflow, state or (), payload.labels_of(label or ()), since)
+    given = [references, source is not None, wanted]
+    if sum(map(bool, given)) != 1:
+        raise UsageError(
+            "name runs, read them with --from, or filter them: one of these",
+            hint="aiki wait RUN" if not sum(map(bool, given)) else "aiki wait --help",
+        )
+    if source is not None:
+        from aiki_cli.words.run_lines import read_runs
+
+        references = read_runs(source, session.out.say)
+    return partial(_wait, session, references or (), wanted, source=source, seconds=seconds, first_only=any)
+
+
+def _filter(
+    workflow: str | None, states: Sequence[str], labels: Mapping[str, str], since: str | None
+) -> RunFilter | None:
+    """Return the runs that are meant by what they are; None if nothing is said of them."""
+    if not any((workflow, states, labels, since)):
+        return None
+    from aiki import RunFilter, State
+    from aiki_cli.words.states import states_of
+    from aiki_cli.words.times import ago
+
+    wanted = states_of(states) or list(State)
+    return RunFilter(workflow=workflow, states=wanted, labels=labels, since=ago(since))
+
+
+async def _wait(
+    session: Session,
+    references: Sequence[str],
+    wanted: RunFilter | None,
+    *,
+    source: str | None,
+    seconds: float | None,
+    first_only: bool,
+) -> Found:
     client = await session.client()
-    run_ids = await find_all(client, references)
-    session.note_on_interrupt = f"nothing was cancelled; wait again: aiki wait {' '.join(run_ids)}"
-    return wait_for(session, client, run_ids, timeout=timeout, first_only=any)
+    if wanted is not None:
+        async with aclosing(client.runs.matching(wanted)) as found:
+            run_ids = [run_id async for ids in found for run_id in ids]
+    else:
+        run_ids = await find_all(client, references)
+    if not run_ids:
+        where = "matches" if source is None else f"stands in {source}"
+        raise NotFound(f"no run {where}, so there is nothing to wait for", hint="aiki run list")
+    is_alone = wanted is None and source is None and len(set(run_ids)) == 1
+    session.note_on_interrupt = f"nothing was cancelled; wait again: {shlex.join(['aiki', *sys.argv[1:]])}"
+    return wait_for(session, client, run_ids, seconds=seconds, first_only=first_only, alone=is_alone)
 
 
 def wait_for(
-    session: Session, client: Client, run_ids: Sequence[str], *, timeout: str | None, first_only: bool = False
+    session: Session,
+    client: Client,
+    run_ids: Sequence[str],
+    *,
+    seconds: float | None,
+    first_only: bool = False,
+    alone: bool = True,
 ) -> Lines[Outcome]:
-    """Return what comes of the runs, as it comes; the exit code is the highest."""
-    from aiki_cli.view import outcomes
-    from aiki_cli.view.found import End, Lines
+    """Return what comes of the runs, as it comes; the exit code is the highest. Of one that is `alone` the result."""
+    from aiki_cli.commands.waiting import outcomes
+    from aiki_cli.view.found import Lines
+    from aiki_cli.view.outcomes import Tally, line
 
-    wanted = list(dict.fromkeys(run_ids))
-    alone = len(wanted) == 1
-    codes = [exits.OK]
-    errors: list[AikiError] = []
+    tally = Tally(len(set(run_ids)), alone=alone)
 
     async def ended() -> AsyncGenerator[Outcome, None]:
-        waiting = [asyncio.create_task(_outcome(session, client, run_id, timeout)) for run_id in wanted]
-        try:
-            for finished in asyncio.as_completed(waiting):
-                run_id, result = await finished
-                if isinstance(result, AikiError):
-                    codes.append(exits.BY_ERROR_CODE[result.code])
-                    errors.append(outcomes.explained(run_id, result) if alone else result)
+        async with aclosing(outcomes(client, run_ids, seconds=seconds)) as coming:
+            async for run_id, result in coming:
+                if alone:
+                    await _told_of_retry(session, client, run_id, result)
+                tally.add(run_id, result)
                 yield run_id, result
                 if first_only or session.out.gone:
                     break
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
 
-    def end() -> End:
-        return End(max(codes), error=errors[0] if alone and errors else None)
-
-    return Lines(ended(), partial(outcomes.line, alone=alone), end=end)
+    return Lines(ended(), partial(line, alone=alone), end=tally.end, named=None if alone else "runs")
 
 
-async def _outcome(session: Session, client: Client, run_id: str, timeout: str | None) -> Outcome:
-    handle = client.handle(run_id)
-    try:
-        result: object = await handle.result(timeout=timeout)
-    except (RunFailed, RunCancelled, RunBlocked, WaitTimeout, PayloadError) as error:
-        return run_id, error
-    if session.out.talkative and (run := await handle.status()).retry_of is not None:
+async def _told_of_retry(session: Session, client: Client, run_id: str, result: object) -> None:
+    """Say of which run a result is, if another went on in the place of this one. Raises NotFound if there is none."""
+    if isinstance(result, NotFound):
+        raise result
+    if isinstance(result, AikiError) or not session.out.talkative:
+        return
+    if (run := await client.handle(run_id).status()).retry_of is not None:
         session.out.say(f"run {run_id} was retried; this is of {run.run_id}")
-    return run_id, result

@@ -42,8 +42,8 @@ _VERSIONS: Final = Output([workflows.WorkflowVersions], [workflows.WorkflowVersi
 
 OUTPUTS: Final[Mapping[str, Output]] = {
     "enqueue": Output(
-        [enqueued.Enqueued, runs.RunOutcome, enqueued.EnqueuedRows],
-        [enqueued.Enqueued, runs.RunOutcome, enqueued.EnqueuedRow, enqueued.RefusedRow],
+        [enqueued.Enqueued, runs.RunOutcome, enqueued.EnqueuedRows, enqueued.RowOutcomes],
+        [enqueued.Enqueued, runs.RunOutcome, enqueued.EnqueuedRow, enqueued.RefusedRow, enqueued.RowOutcome],
     ),
     "status": Output(
         [RunStatus, runs.Runs, NamespaceSummary, StorageUse], [RunStatus, RouteCount, TableSize, WorkflowSize]

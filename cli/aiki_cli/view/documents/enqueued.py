@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from aiki import AikiError
+from aiki_cli.view.documents.runs import OutcomeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +57,26 @@ class EnqueuedRows:
     existing: int
     """Rows whose key had a run already."""
     refused: Sequence[RefusedLine]
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcome:
+    """What came of a row whose run was waited for."""
+
+    line: int
+    """Where the row stands in the file, from 1."""
+    key: str | None
+    id: str | None
+    """Its run; null if the row was refused."""
+    created: bool
+    outcome: Literal["completed", "failed", "cancelled", "held", "timeout", "not_found", "refused"]
+    """`held` is blocked or paused; `timeout` is that of the wait: the run goes on."""
+    result: Any = None
+    error: OutcomeError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcomes:
+    """What came of all rows, in the order in which it came."""
+
+    rows: Sequence[RowOutcome]
