@@ -74,7 +74,9 @@ def bar(total: int, *, doing: str, unit: str) -> Iterator[Callable[[], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     shown = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-    with Progress(*shown, console=console(stderr=True), transient=True) as progress:
+    # Rich lets what is printed meanwhile pass above the bar, but to the bar's own stream: only where people read both.
+    passes = is_terminal(sys.stdout)
+    with Progress(*shown, console=console(stderr=True), transient=True, redirect_stdout=passes) as progress:
         task = progress.add_task(doing, total=total)
         come = 0
 

@@ -15,6 +15,7 @@ import pytest
 
 from aiki_cli.commands.enqueue_rows import BATCH_ROWS
 from tests.acceptance.cli.conftest import AIKI
+from tests.acceptance.cli.streams import Stderr
 from tests.waiting import patient
 
 COMPLETES = ["enqueue", "hello", "name=Grüße", "--wait"]
@@ -138,3 +139,15 @@ def test_in_the_c_locale_words_are_utf8_all_the_same(ends: Ends, flows: Path) ->
     for env in ({"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
         assert ends("enqueue", "hello", "-p", "@ü.json", "--wait", env=env)[:2] == (0, '"HELLO Ä"\n'.encode())
         assert ends("enqueue", "hello", "name=é😀", "--wait", env=env)[:2] == (0, '"HELLO É😀"\n'.encode())
+
+
+def test_a_bar_on_a_terminal_takes_no_line_from_the_result(ends: Ends, flows: Path) -> None:
+    (flows / "rows.jsonl").write_text('{"name": "a"}\n{"name": "b"}\n')
+    terminal = Stderr("terminal")
+    try:
+        for wait in ([], ["--wait"]):
+            code, out, _ = ends("enqueue", "hello", "--from", "rows.jsonl", *wait, stderr=terminal.descriptor)
+            assert (code, len(out.splitlines())) == (0, 2)
+            assert "2/2" in terminal.read()
+    finally:
+        terminal.close()
