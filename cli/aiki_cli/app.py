@@ -132,4 +132,4 @@ def _refused(error: typer.TyperException, arguments: Sequence[str]) -> int:
     context: typer.Context | None = getattr(error, "ctx", None)
     if context is None:
         return failures.report(UsageError(error.format_message(), hint="aiki --help"), Mode.asked(arguments))
-    return failures.report(slips.explained(error, context), Mode.asked(arguments))
+    return failures.report(slips.explained(error, context, arguments), Mode.asked(arguments))
