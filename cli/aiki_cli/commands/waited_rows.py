@@ -28,9 +28,9 @@ def waited(
 
     def end() -> End:
         refused, ended = tally.end, ends.end()
-        problems = "\n".join(filter(None, [refused.problem, ended.problem]))
-        code = max(refused.code, ended.code)
-        return End(code, problem=problems or None, said=f"{tally}; {ends}" if code and ends.counts else None)
+        problems = [problem for problem in (refused.problem, ended.problem) if problem is not None]
+        told = [*problems, f"  {tally}" + (f"; {ends}" if ends.counts else "")] if problems else []
+        return End(max(refused.code, ended.code), problem="\n".join(told) or None)
 
     rows = _as_they_end(session, client, sent, ends, seconds)
     return Lines(rows, line, total=tally.rows, end=end, doing="wait", named="rows")
