@@ -16,6 +16,7 @@ from aikid.engine.routes import Routes
 from aikid.loops.families import Families
 from aikid.loops.keys import Keys
 from aikid.loops.loop import Looker, keep_looking
+from aikid.loops.minutes import Minutes
 from aikid.loops.pruner import Pruner
 from aikid.loops.reclaimer import Reclaimer
 from aikid.loops.remover import Remover
@@ -30,6 +31,7 @@ from aikid.tell.holders import Holders
 from aikid.tell.looks import Looks
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
+from aikid.tell.tally import Tally
 from aikid.tell.teller import Alarms, Teller
 from aikid.tell.watchers import Watchers
 
@@ -51,7 +53,9 @@ class App:
         self.news = News(self.pool, self.bus, self.watchers)
         alarms = Alarms()
         self.handoffs = Handoffs(self.bus, self.pool.at(Priority.CLAIM))
-        self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, Holders(self.bus), alarms)
+        tally = Tally()
+        self.minutes = Minutes(looking, tally)
+        self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, Holders(self.bus), alarms, tally)
         self.waker = Waker(looking, self.teller, alarms.times)
         self.scheduler = Scheduler(looking, self.bus, self.teller, alarms.schedules)
         self.families = Families(looking, self.teller, alarms.errands)
@@ -59,7 +63,7 @@ class App:
         self.rescuer = Rescuer(looking, self.bus, self.offerer, self.teller)
         self.reclaimer = Reclaimer(self.pool.at(Priority.CLAIM), self.handoffs, self.teller)
         terms = Terms(settings.retention, round(settings.key_retention_seconds))
-        beside = (Pruner(looking), Remover(self.pool, terms), Successor(looking))
+        beside = (Pruner(looking), Remover(self.pool, terms), Successor(looking), self.minutes)
         for_runs = (self.offerer, self.waker, self.scheduler, self.families, self.keys, self.rescuer, self.reclaimer)
         self._lookers: tuple[Looker, ...] = (*for_runs, *beside)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
@@ -122,6 +126,8 @@ class App:
         await asyncio.wait([serving], timeout=_DRAIN_SECONDS)
         for loop in loops:
             loop.cancel()
+        await asyncio.wait(loops, timeout=_DRAIN_SECONDS)
+        await self.minutes.finish()
 
 
 async def serve(settings: Settings, *, started: asyncio.Event | None = None) -> None:

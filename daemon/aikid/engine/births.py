@@ -100,6 +100,7 @@ class Births:
         """Return what is to be told of the new runs."""
         if self._inserted is not None:
             self._changes.due_in(self._inserted.due_seconds)
+            self._changes.made(self.rows, self._inserted.made, self._inserted.now)
             others = self._inserted.later | self._inserted.running
             made = self._inserted.made
             for namespace, run in self.rows:

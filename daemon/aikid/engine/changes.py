@@ -7,14 +7,15 @@ that concerns. One is made for a batch: nothing here is made for a run that woul
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from aiki.core.states import State
 from aiki.wire.messages import Arrival, Claimed, Enqueue, Unit
 from aikid.engine.leaves import Line
 from aikid.engine.routes import RouteKey
+from aikid.store.enqueue import Row
 from aikid.store.task_keys import KeyId
 
 R = TypeVar("R")
@@ -25,13 +26,32 @@ RunKey: TypeAlias = tuple[str, str]
 
 @dataclass(slots=True)  # not frozen: one is made per run, and that would cost four times as much
 class Ended:
-    """A run whose claim ended by a commit. `tasks` counts task outcomes, if someone watched the run before."""
+    """A run whose claim ended by a commit. `tasks` counts task outcomes, if someone watched the run before.
+
+    Of one that has ended it is said of which route it is, and since when it was under way.
+    """
 
     unit: Unit
     now: int
     started_at: int
     tasks: int | None
     state: State
+    workflow: str | None = None
+    version: str | None = None
+    since: int | None = None
+
+
+class Finished(NamedTuple):
+    """A run that has ended without a word of its worker: when, by the database's clock.
+
+    And since when it was under way, in microseconds, too.
+    """
+
+    route: RouteKey
+    run_id: str
+    state: State
+    now: int
+    since: int
 
 
 @dataclass(slots=True)
@@ -82,6 +102,10 @@ class Changes:
     came: defaultdict[RunKey, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
     """What has reached those runs, where that is known."""
     born: list[Born] = field(default_factory=list)
+    enqueued: defaultdict[tuple[RouteKey, int], int] = field(default_factory=lambda: defaultdict(int))
+    """How many runs there are since that were not there before, by route and the database's clock then."""
+    finished: list[Finished] = field(default_factory=list)
+    """Those of `settled` that have ended."""
     handed: list[Handed] = field(default_factory=list)
     due_seconds: float | None = None
     """Until the first of the runs that wait for a time is due."""
@@ -104,12 +128,22 @@ class Changes:
         if self.fires_seconds is None or seconds < self.fires_seconds:
             self.fires_seconds = seconds
 
+    def made(self, rows: Iterable[Row], made: Container[str] | None, now: int) -> None:
+        """Take note of the runs among the rows of an insert that are new: all of them, if `made` is None."""
+        routes = {run.id: (namespace, run.workflow, run.version) for namespace, run in rows}
+        for run_id, route in routes.items():
+            if made is None or run_id in made:
+                self.enqueued[route, now] += 1
+
     def add(self, other: Changes) -> None:
         """Take in what another commit changed."""
         counts = ((self.queued, other.queued), (self.woken, other.woken), (self.claimed, other.claimed))
         for mine, more in counts:
             for route, count in more.items():
                 mine[route] += count
+        for at, count in other.enqueued.items():
+            self.enqueued[at] += count
+        self.finished += other.finished
         for namespace, ended in other.ended.items():
             self.ended[namespace] += ended
         for runs, others in ((self.changed, other.changed), (self.settled, other.settled)):

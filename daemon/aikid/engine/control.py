@@ -13,7 +13,7 @@ from aiki.rules.controlling import Obeyed, judge
 from aiki.rules.standing import Standing
 from aiki.wire.messages import Cancel, CancelNote, Ordered, OrderReply, Pause, Resume, Wake
 from aikid.engine import imports
-from aikid.engine.changes import Changes, Done
+from aikid.engine.changes import Changes, Done, Finished
 from aikid.store import cancels
 from aikid.store import control as store
 from aikid.store.cancels import Cancelled
@@ -78,6 +78,9 @@ def note_cancelled(changes: Changes, namespace: str, found: Mapping[str, Cancell
         if run.state in TERMINAL:
             changes.settled[namespace].append(run_id)
             changes.errands += 1
+            if run.since is not None:
+                route = (namespace, run.workflow, run.version)
+                changes.finished.append(Finished(route, run_id, run.state, run.now, run.since))
         elif run.state is State.QUEUED and run.before is not State.QUEUED:
             changes.changed[namespace].append(run_id)
             changes.queued[namespace, run.workflow, run.version] += 1

@@ -8,7 +8,7 @@ from typing import Final
 from aiki.core.failpoints import failpoint
 from aiki.core.states import SETTLED, State
 from aiki.rules.deadlines import Step
-from aikid.engine.changes import Changes
+from aikid.engine.changes import Changes, Finished
 from aikid.store import deadlines as store
 from aikid.store.deadlines import Passed
 from aikid.store.pool import Pool
@@ -35,6 +35,8 @@ def _note(changes: Changes, run: Passed) -> None:
         assert run.state in SETTLED
         changes.settled[run.namespace].append(run.id)
         changes.errands += 1
+        route = (run.namespace, run.workflow, run.version)
+        changes.finished.append(Finished(route, run.id, run.state, run.now, run.since))
     elif run.step is Step.TELL:
         changes.changed[run.namespace].append(run.id)
         if run.state is State.QUEUED:

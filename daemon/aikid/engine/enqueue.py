@@ -58,6 +58,7 @@ async def enqueue(
     for at, result in zip(places, wrote.results, strict=True):
         _put(answers, at, result)
     changes = Changes(born=[Born(calls, wrote.inserted.now, wrote.others)], due_seconds=wrote.inserted.due_seconds)
+    changes.made(rows, wrote.inserted.made, wrote.inserted.now)
     for route in wrote.queued:
         changes.queued[route] += 1
     changes.handed = [handed(given, rows, wrote.inserted.now, wrote.running) for given in wrote.given]

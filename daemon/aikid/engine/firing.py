@@ -229,6 +229,7 @@ class Firing:
                 connection, [Row(one.slot.key, "failed", f"run id {one.run.id} is in use") for one in foreign]
             )
             starts = [one for one in starts if one.run.id in made]
+        self.changes.made([(one.namespace, one.run) for one in starts], made, inserted.now)
         for one in starts:
             self.changes.queued[one.namespace, one.run.workflow, one.run.version] += 1
             self.changes.woken[one.namespace, one.run.workflow, one.run.version] += 1

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from aiki.core.errors import AikiError, Overloaded, PayloadError
 from aiki.core.failpoints import failpoint
+from aiki.core.states import State
 from aiki.rules.again import is_again
 from aiki.rules.checking import check_unit
 from aiki.rules.families import check as check_family
@@ -239,9 +240,9 @@ class _Batch:
 
     def _note(self, place: int, ended: EndedRow) -> None:
         unit, namespace, changes = self.units[place], self.namespaces[place], self.changes
-        started_at, tasks, state, workflow, version = ended
-        changes.ended[namespace].append(Ended(unit, self.now, started_at, tasks, state))
-        if workflow is not None and version is not None:
+        started_at, tasks, state, workflow, version, since = ended
+        changes.ended[namespace].append(Ended(unit, self.now, started_at, tasks, state, workflow, version, since))
+        if state is State.QUEUED and workflow is not None and version is not None:
             changes.queued[namespace, workflow, version] += 1
             if leaves_generation(unit):
                 changes.woken[namespace, workflow, version] += 1
@@ -286,8 +287,8 @@ async def _go_on(connection: Connection, units: Sequence[Unit], wrote: Wrote) ->
     ended = {place: row for place, row in wrote.done.items() if row is not None and leaves_generation(units[place])}
     versions = await generations.swap(connection, units, list(ended)) if ended else {}
     moved: dict[int, EndedRow | None] = {
-        place: (started_at, tasks, state, workflow, workflow and versions[place])
-        for place, (started_at, tasks, state, workflow, _) in ended.items()
+        place: (started_at, tasks, state, workflow, workflow and versions[place], since)
+        for place, (started_at, tasks, state, workflow, _, since) in ended.items()
     }
     return replace(wrote, done=wrote.done | moved)
 

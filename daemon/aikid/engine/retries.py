@@ -49,11 +49,14 @@ class Made:
     """Those of the new runs."""
     due_seconds: float | None = None
     errands: int = 0
+    now: int = 0
+    """The database's clock then."""
 
     def note(self, changes: Changes, namespace: str) -> None:
         """Take note of it, once it is committed."""
         for workflow, version in self.routes:
             changes.queued[namespace, workflow, version] += 1
+            changes.enqueued[(namespace, workflow, version), self.now] += 1
         changes.due_in(self.due_seconds)
         changes.errands += self.errands
 
@@ -86,6 +89,7 @@ async def renew_all(connection: Connection, of: Mapping[str, str], order: Retry,
         made = await _carry_out(connection, plan)
         for row in plan.rows:
             changes.queued[row.namespace, row.workflow, row.version] += 1
+            changes.enqueued[(row.namespace, row.workflow, row.version), made.now] += 1
         changes.due_in(made.due_seconds)
         changes.errands += made.errands
     found = {run_id: Redone("retried", new, State.QUEUED) for run_id, new in plan.news.items()}
@@ -107,12 +111,12 @@ async def renew_below(connection: Connection, parent: Parent, run_ids: Sequence[
 
 async def _carry_out(connection: Connection, plan: Plan) -> Made:
     await pasts.lock(connection, plan.locks)
-    due_seconds, errands = await retries.write(connection, plan.renewals, actor=plan.order.actor)
+    due_seconds, errands, now = await retries.write(connection, plan.renewals, actor=plan.order.actor)
     fired = [(row.namespace, row.origin_id, decoder(Fired).decode(row.fired)) for row in plan.rows if row.fired]
     if fired:
         await slots.reopen(connection, fired)
     routes = [(one.workflow, one.version) for one in plan.rows]
-    return Made(Redone("retried", plan.renewals[0].new, State.QUEUED), routes, due_seconds, errands)
+    return Made(Redone("retried", plan.renewals[0].new, State.QUEUED), routes, due_seconds, errands, now)
 
 
 async def _alone(connection: Connection, namespace: str, run_id: str, order: Retry) -> Made:

@@ -19,7 +19,7 @@ _STEP: Final = 1.0
 
 
 class Pruner:
-    """Deletes consumed arrivals, what earlier generations have left, old slots, and what is over of keys of tasks."""
+    """Deletes consumed arrivals, what earlier generations have left, and slots, counts and keys whose time is over."""
 
     every_seconds = 60.0
     suffers = "what no run needs any more stays"

@@ -18,8 +18,9 @@ from aikid.store.inbox import COMES_AT
 from aikid.store.listing import CLOSED
 from aikid.store.own_retries import EARLY
 from aikid.store.pool import Connection
-from aikid.store.sql import LENGTH, MICROSECONDS, MOVABLE, quoted
+from aikid.store.sql import LENGTH, MICROSECONDS, MOVABLE, SINCE, quoted
 
+_ENDED: Final = f"{MICROSECONDS.format('aiki.now()')}, {MICROSECONDS.format('e.since')}"
 # Rows by their primary keys, locked in id order; each is waited for as long as the statement that is changing it takes.
 # Whoever has not begun ends here, so that it is never claimed; any other is queued, if it is at rest, whatever it waits
 # for. Who was told before hears nothing more: that is a line of its story. The clock is read with the row's lock held,
@@ -36,7 +37,8 @@ WITH held AS MATERIALIZED (
   UPDATE aiki.runs r SET state = '{target(Move.CANCEL)}', finished_at = aiki.now(), why = %(words)s, due_at = NULL,
     waits = NULL, wanted = NULL, claim_id = NULL, history_seq = r.history_seq + 1
   FROM held h WHERE r.id = h.id AND h.is_over AND h.state IN ({quoted(sources(Move.CANCEL))})
-  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, r.parent_id, r.children
+  RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, r.parent_id, r.children,
+    {SINCE.format("r")} AS since
 ), reached AS (
   UPDATE aiki.runs r SET cancel_seq = r.news_seq + 1, news_seq = r.news_seq + 1,
     news_at = {COMES_AT.format("h.news_at")}, wanted = NULL, why = NULL,
@@ -63,7 +65,8 @@ WITH held AS MATERIALIZED (
   INSERT INTO aiki.inbox (run_id, number, origin_id, at_us, kind, name, value)
   SELECT id, news_seq, origin_id, {MICROSECONDS.format("news_at")}, '{CANCEL}', '', %(note)b FROM reached
 ), {RESUMED}, {BOUNDED}, {CLOSED}, {errands.LEFT}, {EARLY.format("reached")}
-SELECT h.id::text, h.state, coalesce(e.state, t.state), t.workflow, t.version, t.session_id::text, t.news_seq, {BOUND}
+SELECT h.id::text, h.state, coalesce(e.state, t.state), coalesce(e.workflow, t.workflow),
+  coalesce(e.version, t.version), t.session_id::text, t.news_seq, {BOUND}, {_ENDED}
 FROM held h LEFT JOIN ended e ON e.id = h.id LEFT JOIN reached t ON t.id = h.id
 """
 # Without a fence, which fences whoever runs it: no claim of it is running any more. Its worker is told by a number that
@@ -79,12 +82,13 @@ WITH held AS MATERIALIZED (
     why = CASE WHEN r.epoch = 0 THEN %(words)s ELSE %(forced)s END
   FROM held h WHERE r.id = h.id AND h.state IN ({quoted(sources(Move.CANCEL))})
   RETURNING r.id, r.history_seq, r.namespace, r.workflow, r.version, r.state, r.created_at, r.why,
-    r.parent_id, r.children, {LENGTH.format("r")} AS length
+    r.parent_id, r.children, {LENGTH.format("r")} AS length, {SINCE.format("r")} AS since
 ), told AS (
   INSERT INTO aiki.run_history (run_id, seq, move, reason, actor, journal_length)
   SELECT id, history_seq, '{Move.CANCEL}', why, %(actor)s, length FROM ended
 ), {CLOSED}, {errands.LEFT}
-SELECT h.id::text, h.state, e.state, e.workflow, e.version, h.session_id::text, h.news_seq + 1, NULL::float8
+SELECT h.id::text, h.state, e.state, e.workflow, e.version, h.session_id::text, h.news_seq + 1, NULL::float8,
+  {_ENDED}
 FROM held h LEFT JOIN ended e ON e.id = h.id
 """
 
@@ -93,8 +97,8 @@ FROM held h LEFT JOIN ended e ON e.id = h.id
 class Cancelled:
     """A run that was to be cancelled: its state before, and since, if it was told or ended now.
 
-    Of one that was told: its workflow and version; and of whoever holds it, or held it until now, whom to tell of which
-    number.
+    Of one that was told or ended: its workflow and version; and of whoever holds it, or held it until now, whom to tell
+    of which number.
     """
 
     before: State
@@ -105,6 +109,10 @@ class Cancelled:
     news: int
     bound_seconds: float | None
     """In how many seconds the first of all that were told ends, if it has not by itself."""
+    now: int
+    """The database's clock."""
+    since: int | None
+    """Since when it was under way, if it has ended now."""
 
 
 async def cancel(

@@ -16,7 +16,7 @@ from aikid.store.arrays import Array, Ints, Uuids
 from aikid.store.listing import CLOSED
 from aikid.store.own_retries import EARLY
 from aikid.store.pool import Connection
-from aikid.store.sql import LENGTH, MICROSECONDS, counting, quoted
+from aikid.store.sql import LENGTH, MICROSECONDS, SINCE, counting, quoted
 
 # -- writing: parts of the statements that enqueue and resume runs
 
@@ -83,6 +83,10 @@ class Passed:
     """Of the worker that holds it, or held it until now."""
     news: int
     """The number to tell that worker by: of the arrival, or one beyond all if there is none."""
+    now: int
+    """The database's clock."""
+    since: int
+    """Since when it was under way."""
 
 
 _PARKED: Final = quoted(sources(Move.DUE))
@@ -100,7 +104,7 @@ WITH passed AS MATERIALIZED (
 ), due AS MATERIALIZED (
   SELECT r.*, p.told_seq, p.grace, p.at FROM passed p CROSS JOIN LATERAL (
     SELECT r.id, r.namespace, r.workflow, r.version, r.state, r.session_id, r.news_seq, r.cancel_seq,
-      r.epoch > 0 OR {LENGTH.format("r")} > 0 AS has_begun
+      {SINCE.format("r")} AS since, r.epoch > 0 OR {LENGTH.format("r")} > 0 AS has_begun
     FROM aiki.runs r WHERE r.id = p.run_id FOR NO KEY UPDATE SKIP LOCKED
   ) AS r
 ), judged AS MATERIALIZED (
@@ -162,7 +166,7 @@ WITH passed AS MATERIALIZED (
 SELECT j.namespace, j.workflow, j.version, j.id::text, j.step, CASE
     WHEN j.step IN ('{Step.END}', '{Step.CUT}') THEN {_ENDED}
     WHEN j.step = '{Step.TELL}' AND j.state IN ({_PARKED}) THEN '{target(Move.DUE)}' ELSE j.state END,
-  j.session_id::text, j.news_seq + 1
+  j.session_id::text, j.news_seq + 1, {MICROSECONDS.format("aiki.now()")}, {MICROSECONDS.format("j.since")}
 FROM judged j
 """
 
@@ -171,6 +175,6 @@ async def pass_due(connection: Connection, *, limit: int) -> list[Passed]:
     """Let at most `limit` deadlines that have passed do what they do; return their runs."""
     cursor = await connection.execute(PASS, (limit,), prepare=True, binary=True)
     return [
-        Passed(namespace, workflow, version, run_id, Step(step), State(state), session, news)
-        for namespace, workflow, version, run_id, step, state, session, news in await cursor.fetchall()
+        Passed(namespace, workflow, version, run_id, Step(step), State(state), *rest)
+        for namespace, workflow, version, run_id, step, state, *rest in await cursor.fetchall()
     ]

@@ -91,12 +91,13 @@ WITH live AS MATERIALIZED (
 ), {{keyed}}made AS (
   INSERT INTO aiki.runs
     (created_at, id, namespace, workflow, version, state, priority, input, key, digest, labels, due_at, origin_id,
-     epoch, history_seq, claim_id, session_id, last_claimed_at, started_at{{kept}}{{more}})
+     epoch, history_seq, claim_id, session_id, last_claimed_at, started_at, starts_at{{kept}}{{more}})
   SELECT aiki.now() + new.place * interval '1 microsecond', id, namespace, workflow, version,
     CASE WHEN l.holds THEN '{State.RUNNING}' WHEN due > aiki.now() THEN '{State.SCHEDULED}' ELSE '{State.QUEUED}' END,
     priority, input, key, digest, labels::jsonb, CASE WHEN due > aiki.now() THEN due END, id,
     CASE WHEN l.holds THEN 1 ELSE 0 END, CASE WHEN l.holds THEN 1 ELSE 0 END, l.claim_id, l.session,
-    CASE WHEN l.holds THEN aiki.now() END, CASE WHEN l.holds THEN aiki.now() END{{kept}}{{more}}
+    CASE WHEN l.holds THEN aiki.now() END, CASE WHEN l.holds THEN aiki.now() END,
+    CASE WHEN due > aiki.now() THEN due END{{kept}}{{more}}
   FROM new LEFT JOIN leave l ON l.place = new.place AND l.holds
   {{are_free}} ON CONFLICT DO NOTHING
   RETURNING id, state, due_at, session_id, namespace, created_at, labels, key

@@ -34,8 +34,8 @@ from aikid.store.inbox import (
 )
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
-from aikid.store.record import IS_PAUSED, RESTS, STATES, EndedRow, Wrote
-from aikid.store.sql import LENGTH, MICROSECONDS, MOVABLE, quoted
+from aikid.store.record import IS_PAUSED, RESTS, STATES, TOLD_OF, EndedRow, Wrote
+from aikid.store.sql import LENGTH, MICROSECONDS, MOVABLE, SINCE, quoted
 from aikid.store.status import TASKS
 from aikid.store.units import (
     COUNTING,
@@ -73,8 +73,8 @@ WITH unit AS MATERIALIZED (
   SELECT * FROM unnest({_slots(_UNIT)}) WITH ORDINALITY AS u({", ".join(_UNIT)}, n)
 ), {{send}}locked AS MATERIALIZED (
   SELECT r.id, r.namespace, r.state, r.epoch, r.claim_id, r.generation, r.origin_id, r.workflow, r.version,
-    r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wake_news, r.wanted, r.parent_id,
-    r.parent_generation, r.children, r.retried_by
+    r.created_at, r.starts_at, r.started_at, r.news_seq, r.news_at, r.unread, r.waits, r.wake_news, r.wanted,
+    r.parent_id, r.parent_generation, r.children, r.retried_by
   FROM aiki.runs r
   WHERE (r.id, r.namespace) IN (
     SELECT u.run_id, u.namespace FROM unit u{{targets}}) AND {MOVABLE}
@@ -85,8 +85,8 @@ WITH unit AS MATERIALIZED (
   SELECT DISTINCT t.run_id AS run FROM taken t WHERE (
     SELECT i.taken_seq IS NULL FROM aiki.inbox i WHERE i.run_id = t.run_id AND i.number = t.number) IS NOT TRUE
 ), fit AS MATERIALIZED (
-  SELECT l.id, l.generation, l.origin_id, l.workflow, l.version, l.started_at, l.news_seq, l.wanted, l.parent_id,
-    l.parent_generation, l.children, u.*
+  SELECT l.id, l.generation, l.origin_id, l.workflow, l.version, l.created_at, l.starts_at, l.started_at, l.news_seq,
+    l.wanted, l.parent_id, l.parent_generation, l.children, u.*
   FROM unit u FULL JOIN locked l ON l.id = u.run_id AND l.namespace = u.namespace
     FULL JOIN amiss a ON a.run = u.run_id
   WHERE coalesce(l.state, '') = '{State.RUNNING}' AND coalesce(l.epoch, -1) = coalesce(u.epoch, -2)
@@ -167,13 +167,14 @@ waiting AS MATERIALIZED (
 _FOLD: Final = f"""
 {_LOCKED}, {WRITTEN}, {TRIED}, {_FIRED}, {RUNG}, {_CONSUMED}, {{coming}}, {_CHANGE} {{put}} {{closing}} {{counting}}
 SELECT '{Row.NOW}', {MICROSECONDS.format("aiki.now()")}, NULL::text, NULL::text, NULL::text, NULL::text,
-  NULL::boolean, (SELECT count(*) FROM errand) + {{left}}, NULL::bigint, NULL::bigint
+  NULL::boolean, (SELECT count(*) FROM errand) + {{left}}, NULL::bigint, NULL::bigint, NULL::bigint
 UNION ALL
 SELECT '{Row.UNIT}', f.n, CASE WHEN c.ends THEN c.target END,
-  CASE WHEN c.ends AND c.target = '{State.QUEUED}' THEN f.workflow END,
-  CASE WHEN c.ends AND c.target = '{State.QUEUED}' THEN f.version END, d.fired,
+  CASE WHEN c.ends AND c.target IN ({TOLD_OF}) THEN f.workflow END,
+  CASE WHEN c.ends AND c.target IN ({TOLD_OF}) THEN f.version END, d.fired,
   f.event IS NULL OR c.ends, f.news_seq + c.news, {MICROSECONDS.format("f.started_at")},
-  CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END
+  CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END,
+  CASE WHEN c.ends AND c.target IN ({quoted(TERMINAL)}) THEN {MICROSECONDS.format(SINCE.format("f"))} END
 FROM fit f FULL JOIN change c ON c.id = f.id FULL JOIN fired d ON d.id = f.id
 WHERE coalesce(f.n, 0) > 0 {{told}}
 """
@@ -208,7 +209,7 @@ def _fold(*, sends: bool, tells: bool, closes: bool, counts: bool) -> str:
         targets=(" UNION SELECT s.target, s.namespace FROM send s" if sends else "") + (ends.TARGETS if tells else ""),
         coming=judging + (coming(*parts) if parts else _NOTHING),
         put=f", {PUT}" if parts else "",
-        told=TOLD.format(", NULL, NULL, NULL, NULL") if parts else "",
+        told=TOLD.format(", NULL, NULL, NULL, NULL, NULL") if parts else "",
         closing=errands.CLOSING if closes else "",
         left="(SELECT count(*) FROM closing)" if closes else "0",
         counting=COUNTING if counts else "",
@@ -241,8 +242,8 @@ async def fold(
         if row[0] == Row.NOW:
             now, left = row[1], row[7]
         elif row[0] == Row.UNIT:
-            _, n, state, workflow, version, fired, parked, news, started_at, tasks = row
-            done[n - 1] = None if state is None else (started_at, tasks, STATES[state], workflow, version)
+            _, n, state, workflow, version, fired, parked, news, started_at, tasks, since = row
+            done[n - 1] = None if state is None else (started_at, tasks, STATES[state], workflow, version, since)
             if is_folded(units[n - 1]):
                 recorded[n - 1] = Recorded("done", None, fired, parked, news)
         else:

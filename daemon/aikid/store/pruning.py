@@ -1,6 +1,6 @@
 """Delete what no run needs any more: arrivals that it has consumed, what its earlier generations have left, old slots.
 
-And keys of runs that are gone, when their own time is over.
+And keys of runs that are gone, and counts of minutes, when their own time is over.
 Of generations the journals go, and the story but for the line that each of the last has ended with: whoever reads of a
 run that has gone on ten thousand times reads of the last few, and of all that has happened since.
 
@@ -28,12 +28,14 @@ KEPT_GENERATIONS: Final = 20
 KEPT_SLOTS: Final = 1_000
 """So many slots of a schedule are told of however old they are; others for KEPT_SLOT_DAYS."""
 KEPT_SLOT_DAYS: Final = 90
+KEPT_MINUTES_SECONDS: Final = 25 * 60 * 60
+"""For how long it is kept what was done in a minute: each of a day is there whole."""
 _OLD: Final = f"(aiki.now() - {KEPT_SLOT_DAYS} * interval '1 day')"
 _REPEATED_SECONDS: Final = 60
 """For how long the last lines stay whole: by them the repeat of what ended a claim is known."""
 Cursor: TypeAlias = tuple[int | str, ...]
 _FIRST: Final = "00000000-0000-0000-0000-000000000000"
-_BEGINNINGS: Final[dict[str, Cursor]] = {"CONSUMED": (0, _FIRST, 0), "KEYS": (0,)}
+_BEGINNINGS: Final[dict[str, Cursor]] = {"CONSUMED": (0, _FIRST, 0), "KEYS": (0,), "MINUTES": (0,)}
 """Where those do not begin at the first id that walk in another order."""
 
 # `inbox_taken` from where the last batch ended, and primary keys. What a run that can be retried has consumed it may
@@ -174,6 +176,20 @@ SELECT (SELECT count(*) FROM starts) + (SELECT count(*) FROM arrivals) + (SELECT
 """
 
 
+# `minutes_written` from the left. Nobody writes to a row that is there.
+_MINUTES: Final = f"""
+WITH old AS MATERIALIZED (
+  SELECT m.ctid FROM aiki.minutes m
+  WHERE m.written_at < aiki.now() - {KEPT_MINUTES_SECONDS} * interval '1 second'
+    AND m.written_at > 'epoch'::timestamptz + %s * interval '1 microsecond'
+  ORDER BY m.written_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM aiki.minutes m WHERE m.ctid = ANY(ARRAY(SELECT o.ctid FROM old o)) RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone), NULL::bigint
+"""
+
+
 class Kind(Enum):
     """What is pruned."""
 
@@ -185,6 +201,7 @@ class Kind(Enum):
     SLOTS = _SLOTS
     KEYS = _KEYS
     LEFT_OVER = _LEFT_OVER
+    MINUTES = _MINUTES
 
     @property
     def beginning(self) -> Cursor:

@@ -16,7 +16,7 @@ from aikid.store.arrays import Ints, Texts, Uuids
 from aikid.store.inbox import Reached
 from aikid.store.listing import CLOSED
 from aikid.store.pool import Connection
-from aikid.store.sql import LENGTH, MICROSECONDS, PAUSABLE, UNDER_WAY, quoted
+from aikid.store.sql import LENGTH, MICROSECONDS, PAUSABLE, SINCE, UNDER_WAY, quoted
 from aikid.store.status import TASKS
 from aikid.store.units import (
     ASKED,
@@ -43,7 +43,7 @@ _WRITE: Final = f"""
 WITH unit AS MATERIALIZED (
   SELECT *, '{State.RUNNING}' AS state FROM unnest({{slots}}) WITH ORDINALITY AS u({{columns}}, n)
 ), held AS MATERIALIZED (
-  SELECT r.id, r.generation, r.started_at, r.workflow, r.version, r.wanted, u.*
+  SELECT r.id, r.generation, r.created_at, r.starts_at, r.started_at, r.workflow, r.version, r.wanted, u.*
   FROM unit u JOIN aiki.runs r ON r.id = u.run_id
   WHERE r.state = u.state AND r.epoch = u.epoch AND r.claim_id = u.claim_id AND r.namespace = u.namespace
   ORDER BY r.id FOR NO KEY UPDATE OF r
@@ -66,6 +66,8 @@ SELECT 0, {MICROSECONDS.format("aiki.now()")} UNION ALL SELECT f.n, NULL FROM fi
 IS_PAUSED: Final = f"coalesce(f.wanted IS NOT NULL AND f.target IN ({PAUSABLE}), false)"
 RESTS: Final = f"CASE WHEN {IS_PAUSED} THEN '{target(Move.PAUSE)}' ELSE f.target END"
 """The state after the end of a claim, of a unit in `fit` with what is `wanted` of its run."""
+TOLD_OF: Final = quoted(TERMINAL | {State.QUEUED})
+"""The states of which it is told by which route they are, as the inside of an IN list."""
 _RECORD: Final = f"""
 {_writing(*FENCED, *ENDING)}, {TRIED}, ended AS (
   UPDATE aiki.runs r SET state = {RESTS}, output = f.output, error = f.error,
@@ -82,11 +84,12 @@ _RECORD: Final = f"""
   SELECT id, history_seq - (state = '{State.PAUSED}')::int, event, reason, length FROM ended
   UNION ALL SELECT id, history_seq, '{Move.PAUSE}', NULL, length FROM ended WHERE state = '{State.PAUSED}'
 ), {CLOSED}, {errands.LEFT} {{counting}}
-SELECT 0, {MICROSECONDS.format("aiki.now()")}, (SELECT count(*) FROM errand), NULL, NULL, NULL
+SELECT 0, {MICROSECONDS.format("aiki.now()")}, (SELECT count(*) FROM errand), NULL, NULL, NULL, NULL
 UNION ALL
 SELECT f.n, CASE WHEN f.event IS NOT NULL THEN {MICROSECONDS.format("f.started_at")} END,
   CASE WHEN f.tasks IS NOT NULL THEN {TASKS.format(run_id="f.id", generation="f.generation")} + f.tasks END, {RESTS},
-  CASE WHEN {RESTS} = '{State.QUEUED}' THEN f.workflow END, CASE WHEN {RESTS} = '{State.QUEUED}' THEN f.version END
+  CASE WHEN {RESTS} IN ({TOLD_OF}) THEN f.workflow END, CASE WHEN {RESTS} IN ({TOLD_OF}) THEN f.version END,
+  CASE WHEN {RESTS} IN ({quoted(TERMINAL)}) THEN {MICROSECONDS.format(SINCE.format("f"))} END
 FROM fit f
 """
 
@@ -94,8 +97,9 @@ FROM fit f
 _ENTRIES_ALONE, _ALL = (statement.format(counting="") for statement in (_RECORD_ENTRIES, _RECORD))
 _ENTRIES_COUNTED, _ALL_COUNTED = (statement.format(counting=COUNTING) for statement in (_RECORD_ENTRIES, _RECORD))
 STATES: Final = {state.value: state for state in State}
-EndedRow: TypeAlias = tuple[int, int | None, State, str | None, str | None]
-"""The time of the first claim; the tasks, if asked for; the state; the route, if it is queued."""
+EndedRow: TypeAlias = tuple[int, int | None, State, str | None, str | None, int | None]
+"""The time of the first claim; the tasks, if asked for; the state; the route, if it is queued or has ended; since when
+one that has ended was under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +134,8 @@ async def record(
     parameters = [*fenced, *end_arrays(units, counted), *entries, *attempt_arrays(tries_of(units)), *counts]
     (_, now, left, *_), *rows = await prepared.rows(connection, _ALL_COUNTED if counts else _ALL, parameters)
     done: dict[int, EndedRow | None] = {
-        n - 1: None if state is None else (started_at, tasks, STATES[state], workflow, version)
-        for n, started_at, tasks, state, workflow, version in rows
+        n - 1: None if state is None else (started_at, tasks, STATES[state], workflow, version, since)
+        for n, started_at, tasks, state, workflow, version, since in rows
     }
     return Wrote(now, done, errands=left or 0)
 

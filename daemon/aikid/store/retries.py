@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiki.core.keys import DETAILS
 from aiki.core.states import ENQUEUED, RETRIED, TERMINAL, Move, State
@@ -17,7 +17,7 @@ from aikid.store.arrays import Array, Blobs, Bools, Ints, Texts, Uuids
 from aikid.store.errands import AGAIN, END, WATCHED
 from aikid.store.listing import LABELLED, LISTED
 from aikid.store.pool import Connection
-from aikid.store.sql import quoted
+from aikid.store.sql import MICROSECONDS, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,17 @@ class Renewal:
     """Those of these that run, and are its own from now on, or whose end it is told again."""
     reason: str = ""
     """Why it is there, in words, for its story."""
+
+
+class Written(NamedTuple):
+    """What came of storing runs: in how many seconds the first of their deadlines passes, and the database's clock.
+
+    `errands` are left: ends of children that are to be told.
+    """
+
+    due_seconds: float | None
+    errands: int
+    now: int
 
 
 _PAIR: Final = "unnest(%b, %b, %b) AS p(old, new, generation)"
@@ -160,7 +171,7 @@ WITH pair AS MATERIALIZED (
   CROSS JOIN LATERAL (SELECT aiki.now() + d.timeout AS at) AS t
   RETURNING look_at
 )
-SELECT extract(epoch FROM min(look_at) - aiki.now())::float8 FROM timed
+SELECT extract(epoch FROM min(look_at) - aiki.now())::float8, {MICROSECONDS.format("aiki.now()")} FROM timed
 """
 _OLD: Final = f"""
 WITH pair AS MATERIALIZED (
@@ -205,11 +216,8 @@ SELECT count(*) FROM errand
 """
 
 
-async def write(connection: Connection, renewals: Sequence[Renewal], *, actor: str | None) -> tuple[float | None, int]:
-    """Store the new runs, queued; return in how many seconds the first of their deadlines passes.
-
-    And how many errands are left: ends of children that are to be told.
-    """
+async def write(connection: Connection, renewals: Sequence[Renewal], *, actor: str | None) -> Written:
+    """Store the new runs, queued."""
     olds, news = [one.old for one in renewals], [one.new for one in renewals]
     pair: list[Array] = [Uuids(olds), Uuids(news), Ints([one.generation for one in renewals])]
     who = Texts([actor])
@@ -221,12 +229,11 @@ async def write(connection: Connection, renewals: Sequence[Renewal], *, actor: s
     await _execute(connection, _TRIES, [*pair, *_columns(again, Uuids, Texts)])
     starts = [(one.old, one.new, *start) for one in renewals for start in one.starts]
     await _execute(connection, _CHILDREN, _columns(starts, Uuids, Uuids, Uuids, Uuids))
-    due_seconds: float | None
-    ((due_seconds,),) = await _execute(connection, _RUNS, [*pair, *_run_arrays(renewals), who])
+    ((due_seconds, now),) = await _execute(connection, _RUNS, [*pair, *_run_arrays(renewals), who])
     left = await attach(connection, [(one.new, *child) for one in renewals for child in one.attached])
     told = [f"by run {new}" for new in news]
     await _execute(connection, _OLD, [Uuids(olds), Uuids(news), Texts(told), who])
-    return due_seconds, left
+    return Written(due_seconds, left, now)
 
 
 async def attach(connection: Connection, children: Sequence[tuple[str, str, str]]) -> int:

@@ -17,6 +17,12 @@ coalesce((SELECT max(j.seq) FROM aiki.journal j WHERE j.run_id = {0}.id AND j.ge
 """How many entries a run's journal holds, of the generation that it is in. The end of a range of the primary key."""
 
 
+SINCE: Final = """
+CASE WHEN {0}.starts_at IS NULL THEN {0}.created_at ELSE least({0}.starts_at, {0}.started_at, aiki.now()) END
+""".strip()
+"""Since when a run that ends now has been under way: its creation, or when it was to start, if it did not before."""
+
+
 def counting(words: str, number: str) -> str:
     """Return our own words with `number`, a column, in the place of `{}`."""
     before, after = (part.replace("'", "''") for part in words.split("{}"))

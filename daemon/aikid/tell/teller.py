@@ -1,4 +1,4 @@
-"""Tell everybody who cares what a commit changed: the alarm, watchers and other daemons, workers.
+"""Tell everybody who cares what a commit changed: the alarm, watchers and other daemons, workers, the tally.
 
 Best effort, and after the commit: whatever is lost here is found by who looks, or asks again. So nothing is raised.
 """
@@ -15,6 +15,7 @@ from aikid.tell.holders import Holders
 from aikid.tell.lines import Lines
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
+from aikid.tell.tally import Tally
 from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid.tell")
@@ -36,7 +37,14 @@ class Teller:
     """The one place that tells."""
 
     def __init__(
-        self, watchers: Watchers, news: News, offerer: Offerer, handoffs: Handoffs, holders: Holders, alarms: Alarms
+        self,
+        watchers: Watchers,
+        news: News,
+        offerer: Offerer,
+        handoffs: Handoffs,
+        holders: Holders,
+        alarms: Alarms,
+        tally: Tally,
     ) -> None:
         self._watchers = watchers
         self._news = news
@@ -44,6 +52,7 @@ class Teller:
         self._handoffs = handoffs
         self._holders = holders
         self._alarms = alarms
+        self._tally = tally
 
     def before_replies(self, changes: Changes) -> None:
         """Send what leaves together with the replies, and take note of what must be known before a caller hears."""
@@ -62,6 +71,7 @@ class Teller:
             self._alarms.schedules.due_in(changes.fires_seconds)
         if changes.errands:
             self._alarms.errands.ring()
+        self._tally.add(changes)
         self._tell_lines(changes)
         for telling in (self._tell_workers, self._tell_watchers):
             try:

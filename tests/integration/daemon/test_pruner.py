@@ -19,7 +19,8 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 WAYS = {Kind.CONSUMED: "inbox_taken", Kind.SLOTS: "slots_at", Kind.KEYS: "keys_expiring"} | {
-    Kind.LEFT_OVER: "errands_pkey"
+    Kind.LEFT_OVER: "errands_pkey",
+    Kind.MINUTES: "minutes_written",
 }
 OLD, FRESH = KEPT_SECONDS + 60, KEPT_SECONDS - 60
 ARRIVALS = """
