@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from aiki.core.states import State
+from aiki.core.states import TERMINAL, State
+from aiki.rules.histograms import bucket
 from aiki.wire.limits import RATE_MINUTES
 from aikid.store import prepared
 from aikid.store.arrays import Array, Ints, Texts, Uuids
@@ -40,6 +41,20 @@ class Cell:
     """How many of those that have ended took how long (`rules.histograms`)."""
     failed_id: str | None = None
     """The one that has failed last."""
+
+    def end(self, run_id: str, state: State, took: int) -> None:
+        """Count a run that has ended after so many microseconds."""
+        match state:
+            case State.COMPLETED:
+                self.completed += 1
+            case State.FAILED:
+                self.failed += 1
+                self.failed_id = run_id
+            case _:
+                assert state in TERMINAL, "what is counted has ended"
+                self.cancelled += 1
+        number = bucket(took)
+        self.buckets[number] = self.buckets.get(number, 0) + 1
 
 
 # The primary key, which a repeat of the same part meets. Nobody else has this writer's rows.

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from aiki.core.states import TERMINAL, State
-from aiki.rules.histograms import bucket
+from aiki.core.states import State
 from aikid.engine.changes import Changes
 from aikid.engine.routes import RouteKey
 from aikid.store.minutes import MINUTE, Cell
@@ -66,16 +65,5 @@ class Tally:
         return cell
 
     def _end(self, route: RouteKey, run_id: str, state: State, now: int, since: int) -> None:
-        if (cell := self._cell(route, now)) is None:
-            return
-        match state:
-            case State.COMPLETED:
-                cell.completed += 1
-            case State.FAILED:
-                cell.failed += 1
-                cell.failed_id = run_id
-            case _:
-                assert state in TERMINAL, "what is counted has ended"
-                cell.cancelled += 1
-        number = bucket(now - since)
-        cell.buckets[number] = cell.buckets.get(number, 0) + 1
+        if (cell := self._cell(route, now)) is not None:
+            cell.end(run_id, state, now - since)
