@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from aiki.core.states import State
     from aiki.definitions.call import Call
     from aiki.definitions.status import RunStatus
+    from aiki.definitions.view import RunView
     from aiki.definitions.why import Why
     from aiki.inside.event import Event
     from aiki.payload import Result
@@ -65,6 +66,14 @@ class BlockingRuns:
     def status(self, run_ids: Iterable[str], *, follow: bool = True, explain: bool = True) -> Sequence[RunStatus]:
         """Return the runs in the order asked; as `Runs.status`. Raises NotFound if one does not exist."""
         return self._portal.call(partial(self._runs.status, run_ids, follow=follow, explain=explain))
+
+    def follow(self, run_ids: Iterable[str]) -> Iterator[RunView]:
+        """Yield runs in full at each of their changes; as `Runs.follow`. Raises NotFound."""
+        return walk(self._portal, self._runs.follow(run_ids))
+
+    def summaries(self) -> Iterator[NamespaceSummary]:
+        """Yield the namespace's summary whenever something in it has changed; as `Runs.summaries`."""
+        return walk(self._portal, self._runs.summaries())
 
     def why(self, run_id: str) -> Why:
         """Return why a run does not move; as `Runs.why`. Raises NotFound."""

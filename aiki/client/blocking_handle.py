@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aiki.core.errors import AikiError
     from aiki.definitions.call import Call
     from aiki.definitions.status import RunStatus
+    from aiki.definitions.view import RunView
     from aiki.definitions.why import Why
     from aiki.inside.event import Event
     from aiki.payload import Result
@@ -175,3 +176,7 @@ class BlockingHandle(Generic[R]):
     def watch(self) -> Iterator[RunStatus]:
         """Yield the run's status now and after each change, the last one being its end."""
         return walk(self._portal, self._handle.watch())
+
+    def follow(self) -> Iterator[RunView]:
+        """Yield the run in full now and after each change; as `Handle.follow`."""
+        return walk(self._portal, self._handle.follow())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from aiki.client.door import ClientDoor
 from aiki.client.enqueueing import AnyCall, Enqueueing, refusal
+from aiki.client.following import Follows
 from aiki.client.named import NamedCall, RouteBook
 from aiki.client.runs import Runs
 from aiki.client.sending import Sending
@@ -51,11 +52,12 @@ class Client:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._routes, sending = RouteBook(wire), Sending(wire)
-        self.runs = Runs(wire, self._routes, sending)
+        self._follows = Follows(wire)
+        self.runs = Runs(wire, self._routes, sending, self._follows)
         self.workflows = RegisteredWorkflows(wire)
         self.workers = LiveWorkers(wire)
         self._waits = Waits(wire)
-        self._door = ClientDoor(wire, self._waits, sending, self._routes)
+        self._door = ClientDoor(wire, self._waits, self._follows, sending, self._routes)
         self._enqueueing = Enqueueing(wire, self._waits, self._routes)
 
     @property
@@ -74,6 +76,7 @@ class Client:
     async def close(self) -> None:
         """Stop to wait for runs; the connection stays with whoever has made it."""
         await self._waits.close()
+        await self._follows.close()
 
     @classmethod
     @asynccontextmanager

@@ -7,12 +7,15 @@ from typing import Any
 
 from aiki.client import control, explaining, rerouting, retrying, waits
 from aiki.client.control import Order
+from aiki.client.following import Follows
 from aiki.client.named import RouteBook
 from aiki.client.rerouting import Reroute
 from aiki.client.sending import Parcel, Sending
 from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
+from aiki.core.states import TERMINAL
 from aiki.definitions.retrying import RetryOrder
+from aiki.definitions.view import RunView
 from aiki.definitions.why import Why
 from aiki.inside.event import BoundEvent
 from aiki.wire.messages import Resume, RunStatus, Wake
@@ -21,10 +24,13 @@ from aiki.wire.messages import Resume, RunStatus, Wake
 class ClientDoor:
     """Reads, waits and orders as the client would itself."""
 
-    def __init__(self, wire: Wire, waiting: waits.Waits, sending: Sending, routes: RouteBook) -> None:
+    def __init__(
+        self, wire: Wire, waiting: waits.Waits, following: Follows, sending: Sending, routes: RouteBook
+    ) -> None:
         self._wire = wire
         self._routes = routes
         self._waits = waiting
+        self._follows = following
         self._sending = sending
 
     async def read(self, run_id: str) -> RunStatus:
@@ -45,6 +51,10 @@ class ClientDoor:
     def changes(self, run_id: str) -> AsyncGenerator[RunStatus, None]:
         """Yield the run as it is now, then again at each change, until it has ended. Raises NotFound."""
         return retrying.changes(self._waits.changes, run_id)
+
+    def follow(self, run_id: str) -> AsyncGenerator[RunView, None]:
+        """Yield the run in full as it is now, then again at each change, until it has ended. Raises NotFound."""
+        return self._follows.follow([run_id], until=TERMINAL)
 
     async def send(self, run_id: str, event: BoundEvent[Any], key: str | None) -> None:
         """Put the event into the run's inbox. Raises RunEnded, Conflict, Overloaded, NotFound."""

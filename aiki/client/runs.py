@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -13,20 +14,23 @@ from aiki.client import control, counts, explaining, matching, named_events, rer
 from aiki.client.children import Children
 from aiki.client.control import Order
 from aiki.client.counts import NamespaceSummary
+from aiki.client.following import Follows
 from aiki.client.history import HistoryEntry, to_entry
 from aiki.client.matching import RunCount, RunFilter
 from aiki.client.named import RouteBook
 from aiki.client.rerouting import Reroute
 from aiki.client.retrying import Successor
 from aiki.client.sending import Parcel, Sending, SendOutcome
+from aiki.client.summaries import Summaries
 from aiki.client.unknown import unknown_run
 from aiki.client.wire import Wire
 from aiki.core.errors import AikiError, NotFound, UsageError
-from aiki.core.states import State
+from aiki.core.states import SETTLED, State
 from aiki.definitions import status, stored
 from aiki.definitions.call import Call
 from aiki.definitions.retrying import RetryOrder
 from aiki.definitions.status import RunStatus
+from aiki.definitions.view import RunView
 from aiki.definitions.why import Why
 from aiki.inside.event import Event
 from aiki.wire import messages
@@ -52,10 +56,12 @@ class RunPage:
 class Runs:
     """The runs of the client's namespace."""
 
-    def __init__(self, wire: Wire, routes: RouteBook, sending: Sending) -> None:
+    def __init__(self, wire: Wire, routes: RouteBook, sending: Sending, follows: Follows) -> None:
         self._wire = wire
         self._routes = routes
         self._sending = sending
+        self._follows = follows
+        self._summaries = Summaries(wire)
 
     async def status(self, run_ids: Iterable[str], *, follow: bool = True, explain: bool = True) -> Sequence[RunStatus]:
         """Return the runs in the order asked, of one that was retried its newest retry; `retry_of` says so.
@@ -78,6 +84,21 @@ class Runs:
     async def why(self, run_id: str) -> Why:
         """Return why a run does not move; as `Handle.why`. Raises NotFound."""
         return await explaining.explain(self._wire, run_id)
+
+    async def follow(self, run_ids: Iterable[str]) -> AsyncGenerator[RunView, None]:
+        """Yield runs in full as they are now, then each again at its changes, as `Handle.follow`.
+
+        It ends when none of them can move by itself: each has ended, or is blocked or paused. Raises NotFound.
+        """
+        async with aclosing(self._follows.follow(run_ids, until=SETTLED)) as views:
+            async for view in views:
+                yield view
+
+    async def summaries(self) -> AsyncGenerator[NamespaceSummary, None]:
+        """Yield the namespace's `summary` now, and whenever something in it has changed, at most twice a second."""
+        async with aclosing(self._summaries.follow()) as pushed:
+            async for summary in pushed:
+                yield summary
 
     async def list(
         self,

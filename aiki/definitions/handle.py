@@ -19,6 +19,7 @@ from aiki.inside.event import check_event
 
 if TYPE_CHECKING:
     from aiki.definitions.call import Call
+    from aiki.definitions.view import RunView
     from aiki.definitions.why import Why
     from aiki.inside.event import BoundEvent, Event
     from aiki.payload import Result
@@ -46,6 +47,10 @@ class Door(Protocol):
 
     def changes(self, run_id: str) -> AsyncGenerator[messages.RunStatus, None]:
         """Yield the run as it is now, then again at each change, until it has ended."""
+        ...
+
+    def follow(self, run_id: str) -> AsyncGenerator[RunView, None]:
+        """Yield the run in full as it is now, then again at each change, until it has ended."""
         ...
 
     async def pause(self, run_id: str, reason: str | None) -> messages.RunStatus:
@@ -250,3 +255,13 @@ class Handle(Generic[R_co]):
         async with aclosing(self._door.changes(self.run_id)) as changes:
             async for run in changes:
                 yield status.from_wire(run)
+
+    async def follow(self) -> AsyncGenerator[RunView, None]:
+        """Yield the run in full now and after each change, at most four times a second, the last one being its end.
+
+        That is its status with the whole sentence of why it does not move, and its newest calls: what runs, what is
+        tried again and when, what is waited for, and what has come. A loop that is slow sees the newest state.
+        """
+        async with aclosing(self._door.follow(self.run_id)) as views:
+            async for view in views:
+                yield view

@@ -31,6 +31,7 @@ from aiki.execution.tasks.attempts import Attempts
 from aiki.execution.turns import Turns
 from aiki.execution.waiting import alarm_at, awaits_tries_alone, awaits_word, next_wake, what_moves
 from aiki.execution.watchdog import Step, watchdog
+from aiki.wire.limits import LOOKED_ITEMS
 from aiki.wire.messages import Claimed, End, Fence, InboxReply, PageReply, Recorded, SendOp, StartOp, StopOp, Unit
 
 if TYPE_CHECKING:
@@ -97,11 +98,11 @@ class Execution:
 
     # -- called by the worker
 
-    def look(self) -> Looked:
-        """Return what of it stands in memory."""
+    def look(self, items: int = LOOKED_ITEMS) -> Looked:
+        """Return what of it stands in memory; of many tries and calls the first."""
         is_at_rest = self._life.phase in (Phase.LIVE, Phase.LINGERING)
         wake = self._next_wake() if is_at_rest else None
-        return look(self._life, self._body, self._attempts, wake, self._host.now())
+        return look(self._life, self._body, self._attempts, wake, self._host.now(), items=items)
 
     def start(self) -> None:
         """Read the rest of the journal if there is more, then run the body as far as it goes."""

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from aiki.execution.tasks.started import Started
 
 
-def look(life: Lifecycle, body: Body | None, attempts: Attempts, wake: Wake | None, now: int) -> Looked:
-    """Return what stands of a run; of many tries, calls and branches the first."""
+def look(
+    life: Lifecycle, body: Body | None, attempts: Attempts, wake: Wake | None, now: int, *, items: int = LOOKED_ITEMS
+) -> Looked:
+    """Return what stands of a run; of many tries and calls the first `items`, and of branches."""
     looked = Looked(now, phase=life.phase.value, running=attempts.running)
-    looked.tries = [_tried(one, now) for one in islice(attempts.trying(), LOOKED_ITEMS)]
+    looked.tries = [_tried(one, now) for one in islice(attempts.trying(), items)]
     looked.held_back = _held_back(life, body, attempts)
     if wake is not None:
         looked.wakes_at = wake.at
@@ -38,7 +40,7 @@ def look(life: Lifecycle, body: Body | None, attempts: Attempts, wake: Wake | No
     if body is not None:
         calls = body.open_calls
         looked.waiting = len(calls)
-        looked.calls = [key[:TEXT_CHARS] for key in islice(calls, LOOKED_ITEMS)]
+        looked.calls = [key[:TEXT_CHARS] for key in islice(calls, items)]
         looked.lines = [line[:TEXT_CHARS] for line in waiting_lines(body.loop, LOOKED_ITEMS)]
     return looked
 

@@ -32,6 +32,7 @@ from aiki.wire.messages import (
     Entry,
     Export,
     Find,
+    Follow,
     History,
     Import,
     Inbox,
@@ -136,8 +137,8 @@ def check_request(request: Request[Any]) -> None:
                 raise UsageError("a request records at most one unit of each run: send the next after its answer")
         case Claim():
             _check_claim(request)
-        case Status() | Watch() | Export() | Why():
-            for run_id in request.ids:
+        case Status() | Watch() | Export() | Why() | Follow():
+            for run_id in [one.id for one in request.runs] if isinstance(request, Follow) else request.ids:
                 _check_id(run_id)
         case OpenSession():
             _check_open(request)

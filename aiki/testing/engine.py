@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from msgspec import Struct
+
 from aiki.core.errors import Unsupported
 from aiki.rules.checking import check_request
 from aiki.rules.declaring import check_request as check_schedules
@@ -20,6 +22,7 @@ from aiki.testing.memory import (
     errands,
     exports,
     firing,
+    following,
     listing,
     policies,
     reads,
@@ -35,6 +38,7 @@ from aiki.testing.memory import (
     task_keys,
     why,
 )
+from aiki.testing.memory.following import Following
 from aiki.testing.memory.store import Store
 from aiki.testing.memory.watching import Watching
 from aiki.wire.messages import (
@@ -48,6 +52,8 @@ from aiki.wire.messages import (
     Enqueue,
     Export,
     Find,
+    Follow,
+    FollowNamespace,
     History,
     Inbox,
     Input,
@@ -66,7 +72,6 @@ from aiki.wire.messages import (
     Request,
     Resume,
     Retry,
-    RunNews,
     Send,
     ShowSchedule,
     Status,
@@ -103,6 +108,8 @@ TABLE: Final[dict[type[Request[Any]], Callable[[Store, Any], Any]]] = {
     Status: status.status,
     Watch: status.watch,
     Find: reads.find,
+    Follow: following.follow,
+    FollowNamespace: following.follow_namespace,
     ListRuns: listing.list_runs,
     History: story.history,
     Export: exports.export,
@@ -134,10 +141,11 @@ class Engine:
         """Called when runs are queued: whoever has a free slot may claim them."""
         self.on_told: Callable[[str, Told], None] = _nothing
         """Called with a session, and what has reached runs that it holds."""
-        self.on_news: Callable[[str, RunNews], None] = _nothing
-        """Called with the inbox of a watcher, and how the runs stand now that it watches."""
+        self.on_news: Callable[[str, Struct], None] = _nothing
+        """Called with the inbox of a watcher or follower, and what it is told."""
         self.store = Store(now)
         self._watching = Watching(self.store)
+        self._following = Following(self.store)
 
     def answer(self, request: Request[R]) -> R:
         """Carry out a request, and all that is due by it. Raises what aikid answers with."""
@@ -146,6 +154,7 @@ class Engine:
         if (carry_out := TABLE.get(type(request))) is None:
             raise Unsupported(f"this engine does not know {request.op!r}")
         self._watching.note(request)
+        self._following.note(request)
         reply: R = carry_out(self.store, request)
         self._settle()
         return reply
@@ -173,12 +182,15 @@ class Engine:
         store = self.store
         errands.do(store)
         task_keys.tell(store)
+        fed = self._following.take(store.changed.values())
         told, news, has_queued = store.take_told(), self._watching.take(), store.has_queued
         store.has_queued, store.born = False, 0
-        for session, one in told.items():
-            self.on_told(session, one)
+        for session, words in told.items():
+            self.on_told(session, words)
         for inbox, changed in news.items():
             self.on_news(inbox, changed)
+        for inbox, one in fed:
+            self.on_news(inbox, one)
         if has_queued:
             self.on_queued()
 

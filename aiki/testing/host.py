@@ -20,7 +20,7 @@ from aiki.definitions import stored
 from aiki.definitions.routes import route_of
 from aiki.execution import Bench, Execution, Lease, Pools
 from aiki.testing.memory.store import NAMESPACE
-from aiki.wire.limits import CLAIM_RUNS, MESSAGE_BYTES
+from aiki.wire.limits import CLAIM_RUNS, LOOKED_ITEMS, MESSAGE_BYTES
 from aiki.wire.messages import Claim, CloseSession, Inbox, Looked, OpenSession, Record
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ class Host:
             if (run := self._held.get(run_id)) is not None:
                 self._soon(run, partial(run.on_news, number, told.arrivals.get(run_id, ())))
 
-    def look(self, session: str, run_id: str) -> Looked | None:
+    def look(self, session: str, run_id: str, items: int = LOOKED_ITEMS) -> Looked | None:
         """Return what stands of a run in memory; None to whoever asks another session."""
         if session != self._bench.lease.session:
             return None
         run = self._held.get(run_id)
-        return Looked(self.now(), held=False) if run is None else run.look()
+        return Looked(self.now(), held=False) if run is None else run.look(items)
 
     def suspend(self) -> None:
         """Have all runs leave memory that only wait."""

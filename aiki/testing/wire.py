@@ -12,6 +12,8 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from msgspec import Struct
+
 from aiki.core.errors import AikiError, UsageError
 from aiki.core.states import SETTLED
 from aiki.wire import codec
@@ -22,6 +24,9 @@ from aiki.wire.messages import (
     Enqueue,
     Export,
     Find,
+    Follow,
+    FollowNamespace,
+    FollowReply,
     History,
     Inbox,
     Input,
@@ -36,7 +41,6 @@ from aiki.wire.messages import (
     Request,
     Resume,
     Retry,
-    RunNews,
     RunStatus,
     ShowSchedule,
     Status,
@@ -55,7 +59,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 _READS: Final = (
     *(Export, Find, History, Inbox, Input, ListRuns, ListSchedules, NextSlots, Page, ShowSchedule, Status, Summary),
-    *(Why, Workers, Workflows),
+    *(FollowNamespace, Why, Workers, Workflows),
 )
 _ORDERS: Final = (Cancel, Pause, Resume, Retry, Wake)
 _INBOX: Final = "inbox"
@@ -73,7 +77,7 @@ class MemoryWire:
         self._stage = stage
         self._new_id = new_id
         self._is_open = True
-        self._push: Callable[[bytes], None] = _nobody
+        self._pushes: dict[str, Callable[[bytes], None]] = {}
         self._watched: dict[str, tuple[int, float]] = {}
         """Of runs whose changes are watched: how much had moved by when, in real time."""
         self.seen: set[str] = set()
@@ -101,6 +105,8 @@ class MemoryWire:
         self.check_loop()
         if isinstance(request, Watch):
             return await self._watch(request)  # type: ignore[return-value]  # the reply of a Watch
+        if isinstance(request, Follow):
+            return await self._follow(request)  # type: ignore[return-value]  # the reply of a Follow
         with self._stage.asked():
             return await self._answer(request)
 
@@ -108,9 +114,10 @@ class MemoryWire:
         """Do nothing: an engine in memory is always there."""
 
     async def inbox(self, on_message: Callable[[bytes], None]) -> str:
-        """Let `on_message` have the news of runs that are watched."""
-        self._push = on_message
-        return _INBOX
+        """Let `on_message` have what is told to the inbox that is returned."""
+        inbox = f"{_INBOX}-{len(self._pushes)}" if self._pushes else _INBOX
+        self._pushes[inbox] = on_message
+        return inbox
 
     # -- private
 
@@ -175,6 +182,16 @@ class MemoryWire:
             self._check_moves(run)
         return StatusReply(reply.runs, rest)
 
+    async def _follow(self, request: Follow) -> FollowReply:
+        """Return the runs as they are when nothing is to run soon."""
+        self.seen.update(one.id for one in request.runs)
+        with self._stage.asked():
+            await self._stage.stillness.calm()
+            reply = self._stage.engine.answer(request)
+        for feed in reply.runs:
+            self._check_moves(feed.run)
+        return reply
+
     def _check_moves(self, run: RunStatus) -> None:
         """Raise StillWaiting if nothing has moved for long since this run was asked about: a client asks anew."""
         stage, now = self._stage, time.monotonic()
@@ -185,9 +202,6 @@ class MemoryWire:
         elif now - since >= stage.stillness.patience:
             raise stage.waiting(run)
 
-    def _on_news(self, _inbox: str, news: RunNews) -> None:
-        self._push(codec.encode(news))
-
-
-def _nobody(_data: bytes) -> None:
-    """Stand for a client that has not been opened."""
+    def _on_news(self, inbox: str, news: Struct) -> None:
+        if (push := self._pushes.get(inbox)) is not None:
+            push(codec.encode(news))

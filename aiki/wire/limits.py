@@ -94,6 +94,10 @@ TOLD_BYTES: Final = 32 * 1024
 """What has come, as far as it comes along with one word that it has."""
 LOOKED_ITEMS: Final = 20
 """Tries, calls and branches of a run that a worker tells of which is asked what stands in its memory."""
+LOOKED_MOST: Final = 200
+"""Tries and calls that it tells whoever asks for more."""
+LOOKED_BYTES: Final = 96 * 1024
+"""What it tells then, at most."""
 HELD_CLAIMS: Final = 12_000
 """Claims that one worker holds: as many as a renewal can name within MESSAGE_BYTES."""
 ENTRIES_SOFT: Final = 5_000
@@ -120,3 +124,11 @@ NOTE_CHARS: Final = 1_000
 HINTS_PER_ROUTE: Final = 1_000
 WATCH_SECONDS: Final = 60.0
 """For how long a run is watched after its enqueue or a `Watch`; whoever waits longer asks again."""
+FOLLOWED_RUNS: Final = 20
+"""Runs in one request of those who follow them in full."""
+FOLLOWED_CALLS: Final = 200
+"""Calls of a run that are told to them: those without an outcome, and of the others the newest."""
+FOLLOWED_CHILDREN: Final = 1_000
+"""Children of a run that are counted for them by state."""
+ERROR_CHARS: Final = 200
+"""Of what went wrong, the one line that they are told."""

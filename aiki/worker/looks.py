@@ -13,6 +13,7 @@ import msgspec
 
 from aiki.core.failpoints import failpoint
 from aiki.wire import codec
+from aiki.wire.limits import LOOKED_BYTES, LOOKED_ITEMS, LOOKED_MOST
 from aiki.wire.messages import Look, Looked
 
 if TYPE_CHECKING:
@@ -47,11 +48,20 @@ class Looks:
         if len(data) > QUESTION_BYTES or failpoint("worker.look"):
             return None
         try:
-            run = self._runs.get(codec.decode(data, Look).run_id)
+            asked = codec.decode(data, Look)
         except msgspec.MsgspecError:
             return None  # whoever sees our inbox may write there
         try:
-            return codec.encode(Looked(self._now(), held=False) if run is None else run.look())
+            run = self._runs.get(asked.run_id)
+            return codec.encode(Looked(self._now(), held=False)) if run is None else _told(run, asked.items)
         except Exception:
             log.exception("a bug in aiki: what stands in memory of a run cannot be told")
             return None
+
+
+def _told(run: Execution, items: int) -> bytes:
+    """Return what is told of a run: with fewer tries and calls than were asked for, where they are too large."""
+    items = min(items, LOOKED_MOST)
+    while len(told := codec.encode(run.look(items))) > LOOKED_BYTES and items > LOOKED_ITEMS:
+        items = max(items // 2, LOOKED_ITEMS)
+    return told

@@ -13,6 +13,7 @@ from aikid.bus import Bus
 from aikid.config import Settings
 from aikid.engine.expiring import Terms
 from aikid.engine.routes import Routes
+from aikid.engine.summary import Capped
 from aikid.loops.families import Families
 from aikid.loops.keys import Keys
 from aikid.loops.loop import Looker, keep_looking
@@ -26,9 +27,12 @@ from aikid.loops.successor import Successor
 from aikid.loops.waker import Waker
 from aikid.ops import Services
 from aikid.store.pool import Pool, Priority
+from aikid.tell.followers import Followers
 from aikid.tell.handoffs import Handoffs
+from aikid.tell.heard import Elsewhere
 from aikid.tell.holders import Holders
 from aikid.tell.looks import Looks
+from aikid.tell.namespaces import Namespaces
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.tally import Tally
@@ -50,12 +54,19 @@ class App:
         looking = self.pool.at(Priority.LOOP)
         self.offerer = Offerer(looking, self.bus)
         self.watchers = Watchers()
-        self.news = News(self.pool, self.bus, self.watchers)
+        self.looks = Looks(self.bus)
+        elsewhere, capped = Elsewhere(self.bus), Capped()
+        self.followers = Followers(self.pool, self.bus, self.looks, elsewhere)
+        self.namespaces = Namespaces(self.pool, self.bus, elsewhere, capped)
+        self.news = News(self.pool, self.bus, self.watchers, self.followers, self.namespaces, elsewhere)
         alarms = Alarms()
         self.handoffs = Handoffs(self.bus, self.pool.at(Priority.CLAIM))
         tally = Tally()
         self.minutes = Minutes(looking, tally)
-        self.teller = Teller(self.watchers, self.news, self.offerer, self.handoffs, Holders(self.bus), alarms, tally)
+        holders = Holders(self.bus)
+        self.teller = Teller(
+            self.watchers, self.news, self.namespaces, self.offerer, self.handoffs, holders, alarms, tally
+        )
         self.waker = Waker(looking, self.teller, alarms.times)
         self.scheduler = Scheduler(looking, self.bus, self.teller, alarms.schedules)
         self.families = Families(looking, self.teller, alarms.errands)
@@ -67,10 +78,21 @@ class App:
         for_runs = (self.offerer, self.waker, self.scheduler, self.families, self.keys, self.rescuer, self.reclaimer)
         self._lookers: tuple[Looker, ...] = (*for_runs, *beside)
         self.routes = Routes(self.pool.at(Priority.ENQUEUE), self.offerer.met)
-        self.looks = Looks(self.bus)
-        leaves = self.handoffs.leaves
-        services = Services(self.pool, self.bus, self.routes, self.watchers, leaves, self.teller, terms, self.looks)
-        self.api = Api(services)
+        self.api = Api(
+            Services(
+                self.pool,
+                self.bus,
+                self.routes,
+                self.watchers,
+                self.handoffs.leaves,
+                self.teller,
+                terms,
+                self.looks,
+                self.followers,
+                self.namespaces,
+                capped,
+            )
+        )
 
     async def run(self, *, started: asyncio.Event | None = None) -> None:
         """Serve until cancelled; then finish what was accepted, and stop. `started` is set when requests are served.
@@ -85,7 +107,7 @@ class App:
             await self.pool.open()
             async with asyncio.TaskGroup() as group:
                 loops = [group.create_task(keep_looking(looker, self.pool.outage)) for looker in self._lookers]
-                loops.append(group.create_task(self.news.run()))
+                loops += [group.create_task(one.run()) for one in (self.news, self.followers, self.namespaces)]
                 serving = group.create_task(self.api.run())
                 try:
                     await self.bus.listen(self.news.on_news)

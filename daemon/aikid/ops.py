@@ -27,6 +27,8 @@ from aiki.wire.messages import (
     Enqueue,
     Export,
     Find,
+    Follow,
+    FollowNamespace,
     History,
     Import,
     Inbox,
@@ -89,7 +91,9 @@ from aikid.engine.leaves import Leaves
 from aikid.engine.routes import Routes
 from aikid.engine.summary import Capped
 from aikid.store.pool import Pool, Priority
+from aikid.tell.followers import Followers
 from aikid.tell.looks import Looks
+from aikid.tell.namespaces import Namespaces
 from aikid.tell.teller import Teller
 from aikid.tell.watchers import Watchers
 
@@ -106,6 +110,8 @@ class Services:
     teller: Teller
     terms: Terms
     looks: Looks
+    followers: Followers
+    namespaces: Namespaces
     capped: Capped = field(default_factory=Capped)
 
     def at(self, priority: Priority) -> Services:
@@ -261,6 +267,16 @@ async def _look(s: Services, calls: Calls) -> Done[Any]:
     return Done(replies)
 
 
+async def _follow(s: Services, calls: Calls) -> Done[Any]:
+    """Read for many who follow runs at once."""
+    return Done(list(await s.followers.answer(calls)))
+
+
+async def _follow_namespace(s: Services, calls: Calls) -> Done[Any]:
+    ((namespace, request),) = calls
+    return Done([await s.namespaces.answer(namespace, request)])
+
+
 async def _import(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
     return _unless_lost(await imports.take(s.pool, namespace, request, room=s.bus.room), "import.before_reply")
@@ -324,7 +340,7 @@ async def _why(s: Services, calls: Calls) -> Done[Any]:
     return Done([await why.answer(s.pool, namespace, request, room=s.bus.room, look=s.looks.look)])
 
 
-def _check_watch(request: Watch) -> None:
+def _check_watch(request: Watch | Follow | FollowNamespace) -> None:
     check_request(request)
     if not may_reply(request.inbox):
         raise UsageError("`inbox` must be a subject under _INBOX.")
@@ -350,6 +366,7 @@ _CONTROL: Final = Lane("control", Priority.CLAIM, Budget(lanes=2, limit=1, capac
 _SEND: Final = Lane("send", Priority.ENQUEUE, Budget(lanes=3, limit=1_250, capacity=10_000, lanes_each=2))
 _ENQUEUE: Final = Lane("enqueue", Priority.ENQUEUE, Budget(lanes=3, limit=1_250, capacity=10_000, lanes_each=2))
 _LOOK: Final = Lane("look", Priority.READ, Budget(lanes=3, limit=1_000, capacity=10_000, lanes_each=2))
+_FOLLOW: Final = Lane("follow", Priority.READ, Budget(lanes=2, limit=200, capacity=5_000, lanes_each=1))
 _READ: Final = Lane("read", Priority.READ, Budget(lanes=3, limit=1, capacity=200, lanes_each=2))
 
 TABLE: Final = (
@@ -378,6 +395,8 @@ TABLE: Final = (
     Op(Send, _SEND, _send, rows="items"),
     Op(Status, _LOOK, _look, rows="ids"),
     Op(Watch, _LOOK, _look, rows="ids", check=_check_watch),
+    Op(Follow, _FOLLOW, _follow, rows="runs", check=_check_watch),
+    Op(FollowNamespace, _READ, _follow_namespace, check=_check_watch),
     Op(Find, _READ, _read),
     Op(ListRuns, _READ, _read),
     Op(History, _READ, _history),

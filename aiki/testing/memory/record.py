@@ -64,6 +64,7 @@ def _write(store: Store, run: Run, unit: Unit) -> Recorded:
     recorded, after = recording.record(run.standing, unit, life.journal, life.tries, fired=fired, coming=coming)
     life.write(recording.told(unit, recorded).entries)
     life.note(unit, store.now())
+    store.recorded[run.id] = run
     if unit.labels is not None:
         run.labels = dict(unit.labels)
     after = replace(after, unread=after.unread - consumed) if consumed else after

@@ -111,7 +111,7 @@ class Store:
     def __init__(self, now: Callable[[], int], *, room: int = MESSAGE_BYTES) -> None:
         self.now = now
         self.room = room
-        self.look: Callable[[str, str], Looked | None] = _nobody
+        self.look: Callable[[str, str, int], Looked | None] = _nobody
         """Asks the worker of a session what stands of a run in its memory; None if there is none to ask."""
         self.runs: dict[str, Run] = {}
         self.keys: dict[tuple[str, str], Run] = {}
@@ -135,6 +135,8 @@ class Store:
         self.closing: deque[Closing] = deque()
         self.changed: dict[str, Run] = {}
         """Runs that go on otherwise than when the engine told of them last."""
+        self.recorded: dict[str, Run] = {}
+        """Runs that have recorded something, or that something has reached, since then."""
         self.told: dict[tuple[str, str], int] = {}
         """By session and run: the number up to which something has reached a run that a worker holds."""
         self.came: dict[str, list[Arrival]] = {}
@@ -167,6 +169,7 @@ class Store:
         for run in runs:
             del self.runs[run.id]
             self.changed.pop(run.id, None)
+            self.recorded.pop(run.id, None)
             key = (run.workflow, run.options.key or "")
             if self.keys.get(key) is run:
                 del self.keys[key]
@@ -275,6 +278,7 @@ class Store:
 
     def tell(self, run: Run, came: Iterable[Arrival] = ()) -> None:
         """Have whoever holds a run be told up to which number something has reached it."""
+        self.recorded[run.id] = run
         if run.session is not None:
             self.told[run.session, run.id] = run.inbox.news
             self.came.setdefault(run.id, []).extend(came)
@@ -335,5 +339,5 @@ def _is_date_of(at: int, _count: int, run: Run) -> bool:
     return is_due or (deadline is not None and deadline.look_at == at and not run.is_over)
 
 
-def _nobody(session: str, run_id: str) -> None:
+def _nobody(session: str, run_id: str, items: int) -> None:
     """Know nothing of a session."""

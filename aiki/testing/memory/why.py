@@ -13,6 +13,7 @@ from aiki.testing.memory.run import Line, Run
 from aiki.testing.memory.status import due_try, progress, status_of
 from aiki.testing.memory.store import Store
 from aiki.wire.codec import decoder
+from aiki.wire.limits import LOOKED_ITEMS
 from aiki.wire.messages import CancelNote, Explained, Why, WhyReply
 
 
@@ -46,7 +47,7 @@ def _looked(store: Store, run: Run) -> Facts:
     made = facts(store, run)
     if run.state is not State.RUNNING or run.session is None:
         return made
-    told = store.look(run.session, run.id)
+    told = store.look(run.session, run.id, LOOKED_ITEMS)
     looked = None if told is None else rules.looked_of(told)
     return replace(made, looked=looked, kin=_kin(run), was_asked=True)
 

@@ -28,6 +28,16 @@ from aiki.wire.messages.base import NONE, NULL, UNDER_WAY, Attempt, Request, Sai
 from aiki.wire.messages.control import Cancel, Moved, MoveReply, MoveRuns, Ordered, OrderReply, Pause, Resume, Wake
 from aiki.wire.messages.deleting import Delete, DeletedRun, DeleteReply
 from aiki.wire.messages.exports import Export, Exported, ExportReply
+from aiki.wire.messages.following import (
+    CallOutcome,
+    FeedNews,
+    Follow,
+    FollowNamespace,
+    FollowReply,
+    OpenCall,
+    RunFeed,
+    Seen,
+)
 from aiki.wire.messages.handoffs import HandOver, Park, Parked, Push
 from aiki.wire.messages.imported import ImportedFrom
 from aiki.wire.messages.imports import (
@@ -146,6 +156,7 @@ __all__ = [
     "Arrival",
     "Attempt",
     "BackfillSchedule",
+    "CallOutcome",
     "Cancel",
     "CancelNote",
     "ChildEnd",
@@ -167,12 +178,16 @@ __all__ = [
     "ExportReply",
     "Exported",
     "Failure",
+    "FeedNews",
     "Fence",
     "Find",
     "FindReply",
     "Fired",
     "FiredReply",
     "FirstEvent",
+    "Follow",
+    "FollowNamespace",
+    "FollowReply",
     "HandOver",
     "History",
     "HistoryItem",
@@ -203,6 +218,7 @@ __all__ = [
     "NewSchedule",
     "NextReply",
     "NextSlots",
+    "OpenCall",
     "OpenSession",
     "OrderReply",
     "OrderSchedules",
@@ -237,6 +253,7 @@ __all__ = [
     "RetryReply",
     "Route",
     "RouteStanding",
+    "RunFeed",
     "RunNews",
     "RunOptions",
     "RunStatus",
@@ -247,6 +264,7 @@ __all__ = [
     "ScheduleOrdered",
     "ScheduleReply",
     "SchedulesReply",
+    "Seen",
     "Send",
     "SendOp",
     "SendReply",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from aiki.wire.limits import LOOKED_ITEMS, PROGRESS_CHARS
+from aiki.wire.limits import LOOKED_ITEMS, LOOKED_MOST, PROGRESS_CHARS
 from aiki.wire.messages.base import Text
 
 
@@ -17,6 +17,8 @@ class Look(Struct, array_like=True):
     """A daemon's question to a session: what stands of this run in your memory?"""
 
     run_id: Text
+    items: Annotated[int, Meta(ge=1)] = LOOKED_ITEMS
+    """How many of its tries and calls to tell, LOOKED_MOST at most."""
 
 
 class LookedTry(Struct, array_like=True):
@@ -42,11 +44,11 @@ class Looked(Struct, omit_defaults=True):
     """False: it does not hold the run, or not any more."""
     phase: Text = ""
     """reading, live, lingering, returning or ending."""
-    tries: Annotated[list[LookedTry], Meta(max_length=LOOKED_ITEMS)] = []
+    tries: Annotated[list[LookedTry], Meta(max_length=LOOKED_MOST)] = []
     """Those that began first."""
     running: int = 0
     """All tries that run."""
-    calls: Annotated[list[Text], Meta(max_length=LOOKED_ITEMS)] = []
+    calls: Annotated[list[Text], Meta(max_length=LOOKED_MOST)] = []
     """The keys of the first calls that have no outcome yet."""
     waiting: int = 0
     """All such calls."""

@@ -95,6 +95,8 @@ class Changes:
     """Claims that ended as their worker said, by namespace."""
     changed: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Runs that go on otherwise than before, by namespace."""
+    recorded: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Runs that have recorded something, or that something has reached, and that go on as before, by namespace."""
     settled: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Runs that came to an end, or to a stop, without a word of their worker, by namespace."""
     told: defaultdict[tuple[str, str], list[tuple[str, int]]] = field(default_factory=lambda: defaultdict(list))
@@ -146,7 +148,8 @@ class Changes:
         self.finished += other.finished
         for namespace, ended in other.ended.items():
             self.ended[namespace] += ended
-        for runs, others in ((self.changed, other.changed), (self.settled, other.settled)):
+        pairs = ((self.changed, other.changed), (self.recorded, other.recorded), (self.settled, other.settled))
+        for runs, others in pairs:
             for namespace, ids in others.items():
                 runs[namespace] += ids
         for session, told in other.told.items():

@@ -167,6 +167,8 @@ class _Batch:
             self.outcomes[place] = wrote.recorded.get(index, DONE)
             if (ended := wrote.done[index]) is not None:
                 self._note(place, ended)
+            else:
+                self.changes.recorded[self.namespaces[place]].append(self.units[place].fence.run_id)
         note(self.changes, wrote.reached)
         self.changes.errands += wrote.errands
         self.changes.add(self.beside)

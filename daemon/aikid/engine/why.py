@@ -43,9 +43,10 @@ async def answer(pool: Pool, namespace: str, request: Why, *, room: int, look: L
     left = reply_room(room)
     asked = _Asking(look if request.look else None, asyncio.get_running_loop().time() + _LOOK_SECONDS)
     for place, run_id in enumerate(ids):
-        explained = await _explained(pool, namespace, run_id, asked)
-        if explained is None:
+        told = await _explained(pool, namespace, run_id, asked)
+        if told is None:
             continue
+        _, explained = told
         size = len(encode(explained))
         if size > left and not reply.runs:
             explained, size = _shortened(explained), left
@@ -69,19 +70,25 @@ class _Asking:
         return self.look if asyncio.get_running_loop().time() < self.until else None
 
 
-async def _explained(pool: Pool, namespace: str, run_id: str, asked: _Asking) -> Explained | None:
-    """Return why a run does not move; None if there is none. Who waits for another is followed to the last."""
+async def explain(pool: Pool, namespace: str, run_id: str, *, look: Look) -> tuple[Facts, Explained] | None:
+    """Return what is known of a run, and why it does not move; None if there is none. Raises Unavailable."""
+    return await _explained(pool, namespace, run_id, _Asking(look, asyncio.get_running_loop().time() + _LOOK_SECONDS))
+
+
+async def _explained(pool: Pool, namespace: str, run_id: str, asked: _Asking) -> tuple[Facts, Explained] | None:
+    """Return what is known of a run, and why it does not move. Who waits for another is followed to the last."""
     if (facts := await _facts(pool, namespace, run_id, asked.now())) is None:
         return None
-    run, found = facts.run, rules.reasons(facts)
+    run = facts.run
+    found = rules.reasons(facts)
     path, leaf = [run_id], found
     while (other := rules.next_run(leaf)) is not None and other not in path and len(path) < DEPTH:
-        if (facts := await _facts(pool, namespace, other, asked.now())) is None:
+        if (others := await _facts(pool, namespace, other, asked.now())) is None:
             break
         path.append(other)
-        leaf = rules.reasons(facts)
+        leaf = rules.reasons(others)
     explained = Explained(run.id, run.workflow, run.version, run.state, run.claims, found)
-    return explained if len(path) == 1 else replace_in(explained, path=path, leaf=leaf)
+    return facts, explained if len(path) == 1 else replace_in(explained, path=path, leaf=leaf)
 
 
 def _shortened(explained: Explained) -> Explained:

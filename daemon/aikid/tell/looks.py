@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from aiki.wire import codec, subjects
+from aiki.wire.limits import LOOKED_ITEMS
 from aiki.wire.messages import Look, Looked
 from aikid.bus import Bus
 
@@ -44,8 +45,11 @@ class Looks:
             lambda message: self._on_answer(message.subject, message.data, message.status),
         )
 
-    async def look(self, namespace: str, session: str, run_id: str) -> Looked | None:
-        """Return what a session says of a run, within LOOK_SECONDS; None if it does not answer."""
+    async def look(self, namespace: str, session: str, run_id: str, *, items: int = LOOKED_ITEMS) -> Looked | None:
+        """Return what a session says of a run, within LOOK_SECONDS; None if it does not answer.
+
+        Of its tries and calls the first `items` are asked for.
+        """
         loop = asyncio.get_running_loop()
         if len(self._open) >= OPEN_LOOKS or self._is_deaf(namespace, session, loop.time()):
             return None
@@ -54,7 +58,7 @@ class Looks:
         self._open[token] = namespace, answer
         try:
             reply = subjects.looked(namespace, self._id, token)
-            self._bus.push(subjects.look(namespace, session), codec.encode(Look(run_id)), reply=reply)
+            self._bus.push(subjects.look(namespace, session), codec.encode(Look(run_id, items)), reply=reply)
             async with asyncio.timeout(LOOK_SECONDS):
                 return await answer
         except TimeoutError:

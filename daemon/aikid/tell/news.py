@@ -22,6 +22,9 @@ from aikid.bus import Bus
 from aikid.engine import status
 from aikid.engine.changes import Ended, RunKey
 from aikid.store.pool import Pool
+from aikid.tell.followers import Followers
+from aikid.tell.heard import Elsewhere, Heard
+from aikid.tell.namespaces import Namespaces
 from aikid.tell.watchers import Watchers
 
 log = logging.getLogger("aikid.news")
@@ -30,25 +33,24 @@ _FORGET_SECONDS: Final = 15.0
 _HEARD_MAX: Final = 100_000
 
 
-class Heard(msgspec.Struct, array_like=True):
-    """What daemons tell each other: these runs have changed; `end` says that ends-only watchers care."""
-
-    ids: list[str]
-    end: bool
-
-
 class News:
     """Pushes `RunNews` to inboxes of watchers at this daemon, and passes the word to the others."""
 
-    def __init__(self, pool: Pool, bus: Bus, watchers: Watchers) -> None:
+    def __init__(
+        self, pool: Pool, bus: Bus, watchers: Watchers, followers: Followers, namespaces: Namespaces, others: Elsewhere
+    ) -> None:
         self._pool = pool
         self._bus = bus
         self._watchers = watchers
+        self._followers = followers
+        self._namespaces = namespaces
+        self._others = others
         self._heard: set[RunKey] = set()
         self._hearing = asyncio.Event()
 
     async def ended(self, namespace: str, ended: Sequence[Ended]) -> None:
         """Tell of claims that ended by one commit; most need no read."""
+        self._followers.changed(namespace, (one.unit.fence.run_id for one in ended))
         told: list[RunStatus] = []
         unknown: list[str] = []
         loud: list[str] = []
@@ -68,16 +70,34 @@ class News:
 
     async def changed(self, namespace: str, ids: Sequence[str], *, end: bool = False) -> None:
         """Tell of runs that changed otherwise: claimed, queued, rescued, resumed."""
+        self._followers.changed(namespace, ids)
         await self._read_and_push([(namespace, i) for i in ids if self._watchers.wants(namespace, i, end=end)])
         await self._pass_on(namespace, ids, end=end)
 
+    def recorded(self, namespace: str, ids: Sequence[str]) -> None:
+        """Tell those who follow them in full of runs that have recorded something, and go on as before."""
+        self._followers.recorded(namespace, ids)
+        self._others.recorded(namespace, ids)
+
     def on_news(self, subject: str, data: bytes) -> None:
-        """Take note of what another daemon changed; `run` reads what is watched here."""
+        """Take note of what another daemon changed, or of whom is followed there."""
         try:
             heard = decode(data, Heard)
         except msgspec.MsgspecError:
             return
         namespace = subject.split(".")[2]
+        match heard.word:
+            case "followed":
+                self._others.heard(namespace, heard.ids)
+            case "recorded":
+                self._followers.recorded(namespace, heard.ids)
+            case _:
+                self._followers.changed(namespace, heard.ids)
+                self._namespaces.stir(namespace)
+                self._on_changed(namespace, heard)
+
+    def _on_changed(self, namespace: str, heard: Heard) -> None:
+        """Take note of what another daemon changed; `run` reads what is watched here."""
         wanted = [(namespace, i) for i in heard.ids if self._watchers.wants(namespace, i, end=heard.end)]
         if wanted and len(self._heard) < _HEARD_MAX:
             self._heard.update(wanted)
@@ -94,6 +114,7 @@ class News:
             if self._time() >= forget_at:
                 for _ in self._watchers.forget_expired():
                     await asyncio.sleep(0)
+                self._others.forget_expired()
                 forget_at = self._time() + _FORGET_SECONDS
             self._hearing.clear()
             heard, self._heard = self._heard, set()

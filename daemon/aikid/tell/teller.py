@@ -13,6 +13,7 @@ from aikid.tell.alarm import Alarm
 from aikid.tell.handoffs import Handoffs
 from aikid.tell.holders import Holders
 from aikid.tell.lines import Lines
+from aikid.tell.namespaces import Namespaces
 from aikid.tell.news import News
 from aikid.tell.offerer import Offerer
 from aikid.tell.tally import Tally
@@ -40,6 +41,7 @@ class Teller:
         self,
         watchers: Watchers,
         news: News,
+        namespaces: Namespaces,
         offerer: Offerer,
         handoffs: Handoffs,
         holders: Holders,
@@ -48,6 +50,7 @@ class Teller:
     ) -> None:
         self._watchers = watchers
         self._news = news
+        self._namespaces = namespaces
         self._offerer = offerer
         self._handoffs = handoffs
         self._holders = holders
@@ -108,6 +111,11 @@ class Teller:
             await self._news.changed(namespace, ids, end=True)
         for namespace, ids in changes.changed.items():
             await self._news.changed(namespace, ids)
+        for namespace, ids in changes.recorded.items():
+            self._news.recorded(namespace, ids)
+        for (namespace, _), told in changes.told.items():
+            self._news.recorded(namespace, [run_id for run_id, _ in told])
+        self._namespaces.changed(changes)
 
     def _born(self, born: Born) -> None:
         for namespace, request in born.calls:

@@ -15,6 +15,7 @@ from aiki.core.states import State
 from aiki.definitions.call import Call
 from aiki.definitions.handle import Handle
 from aiki.definitions.retrying import RetryOrder
+from aiki.definitions.view import RunView
 from aiki.definitions.why import Why, from_wire
 from aiki.definitions.workflow import workflow
 from aiki.inside.event import BoundEvent, Event
@@ -212,6 +213,9 @@ class Ended:
 
     async def end(self, run_id: str) -> RunStatus:
         return self.run
+
+    def follow(self, run_id: str) -> AsyncGenerator[RunView, None]:
+        raise NotImplementedError
 
     async def changes(self, run_id: str) -> AsyncGenerator[RunStatus, None]:
         yield self.run

@@ -16,7 +16,6 @@ from aiki.wire.messages import (
     History,
     Input,
     ListRuns,
-    RunNews,
     Send,
     Sent,
     Storage,
@@ -112,7 +111,7 @@ def test_what_is_not_there_or_makes_no_sense_is_refused() -> None:
 
 def test_a_watcher_hears_of_an_end_once() -> None:
     engine = Engine(Clock())
-    heard: list[tuple[str, RunNews]] = []
+    heard: list[tuple[str, Any]] = []
     engine.on_news = lambda inbox, news: heard.append((inbox, news))
     run_id = enqueued(engine)
     engine.answer(Watch([run_id], "_INBOX.me", 60))
