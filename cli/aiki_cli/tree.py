@@ -28,7 +28,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "status": "status:status",
     "wait": "wait:wait",
     "why": "why:why",
-    "worker": Group("Serve workflows.", {"start": "worker:start"}),
+    "worker": Group("Serve workflows, and see who does.", {"start": "worker:start", "list": "worker:list_workers"}),
     "run": Group(
         "Look at runs, and help those that need a person.",
         {

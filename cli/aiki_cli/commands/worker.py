@@ -1,4 +1,4 @@
-"""`aiki worker start`: serve the workflows of modules, in this process or in several, following changes if asked."""
+"""`aiki worker`: serve the workflows of modules, in this process or in several, and see who serves."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aiki_cli import options
 from aiki_cli.commands.modules import Modules
 from aiki_cli.session import Session
+
+if TYPE_CHECKING:
+    from aiki_cli.view.found import Rows
 
 DEFAULT_DRAIN = "30s"
 DEFAULT_LEASE = "30s"
@@ -75,6 +78,21 @@ def start(
     lifespan = session.manifest.worker.lifespan if session.manifest else None
     given = WorkerOptions(folders, runs, drain_seconds, lease, start_timeout, lifespan, worker_id, applies)
     return serve(session, names, given)
+
+
+@options.command
+async def list_workers(session: Session) -> Rows:
+    """List the workers that live, by name: what they run and take at once, since when, and what they serve.
+
+    One that has died is among them until its lease is over, with the time when it was seen last. Its first 10 workflows
+    are named.
+
+    TSV columns: worker, session_id, slots (empty if it is too old to say so), running, since, seen_at, draining,
+    routes_total, routes.
+    """
+    from aiki_cli.view import workers
+
+    return workers.listed(await (await session.client()).workers.list())
 
 
 def _run_fleet(

@@ -20,7 +20,8 @@ from aiki.client.history import HistoryEntry
 from aiki.client.importing import ImportOutcome
 from aiki.client.matching import RunCount
 from aiki.client.storage import StorageUse, TableSize, WorkflowSize
-from aiki_cli.view.documents import checked, enqueued, errors, files, replayed, runs, schedules, workflows
+from aiki.client.workers import WorkerInfo
+from aiki_cli.view.documents import checked, enqueued, errors, files, replayed, runs, schedules, workers, workflows
 from aiki_cli.view.json_schema import Schema, schema_of
 
 
@@ -76,6 +77,7 @@ OUTPUTS: Final[Mapping[str, Output]] = {
     "schedule delete": _SCHEDULES_OBEYED,
     "schedule trigger": Output([schedules.Triggered, runs.RunOutcome], [schedules.Triggered, runs.RunOutcome]),
     "schedule backfill": Output([schedules.Slots], [SlotInfo]),
+    "worker list": Output([workers.Workers], [WorkerInfo]),
     "workflow list": _VERSIONS,
     "workflow show": _VERSIONS,
     "check": Output(

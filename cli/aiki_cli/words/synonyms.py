@@ -92,6 +92,7 @@ PHRASES: Final[Mapping[str, str]] = {
     "lint": "check",
     "migrate": "aikid migrate",
     "pending": "run list --state queued",
+    "ps": "run list",
     "run reset": "run retry",
     "run status": "status",
     "run stack": "why",

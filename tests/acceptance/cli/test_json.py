@@ -124,6 +124,7 @@ def _looked_at(validated: Validated, done: str, failed: str, family: str) -> Non
     assert validated.both("run history", family)["why"]
     assert validated.both("why", family)["sentence"]
     assert validated.both("why", done)["state"] == "completed"
+    assert validated.both("worker list")["workers"]
     assert validated.both("workflow list")["workflows"]
     assert validated.both("workflow show", "hello")["workflows"][0]["standing"] == "served"
     assert validated.both("replay", done, failed, "-m", "flows")["compatible"] == 2

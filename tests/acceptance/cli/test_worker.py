@@ -1,4 +1,4 @@
-"""`aiki worker start`: what it serves, how it follows changes, and how it ends."""
+"""`aiki worker`: what one serves, how it follows changes, how it ends, and who lives."""
 
 from __future__ import annotations
 
@@ -116,6 +116,12 @@ def test_sigterm_drains_and_exits_0(aiki, start, flows, own):
     assert worker.process is not None
     worker.process.send_signal(signal.SIGTERM)
     worker.wait_for_log("draining")
+
+    def is_draining() -> bool:
+        (one,) = aiki("worker", "list", "-o", "json", env=own).json["workers"]
+        return bool(one["draining"])
+
+    wait_until_sync(is_draining, what="the drain to be told of")
     gate.touch()
     assert worker.wait() == 0
     # The task ended within the drain time, so it is recorded; the run itself may be left to the next worker.
@@ -157,6 +163,26 @@ def test_a_signal_to_all_its_processes_drains_like_one_to_the_worker_alone(aiki,
     assert worker.wait() == 0
     assert aiki("status", run_id, "-o", "json", env=own).json["tasks"] == 1
     assert "Traceback" not in worker.logged()
+
+
+def test_a_worker_is_listed_with_what_it_runs_until_its_lease_is_over(aiki, start, flows, own):
+    assert aiki("worker", "list", env=own).out == ""
+    options = ["--id", "busy", "--max-concurrent-runs", "7", "--lease", "1s"]
+    worker = start("worker", "start", "-m", "flows", *options, env=own)
+    worker.wait_for_log("serves")
+    aiki("enqueue", "held", f"gate={flows / 'gate'}", env=own)
+
+    def columns() -> list[str]:
+        return aiki("worker", "list", env=own).out.rstrip("\n").split("\t")
+
+    wait_until_sync(lambda: columns()[3] == "1", what="the run to start")
+    name, session, slots, _, _, _, draining, total, routes = columns()
+    assert (name, slots, draining) == ("busy", "7", "false")
+    assert int(total) >= len(routes.split(", ")) == 10
+    assert "held 1" in routes
+    assert aiki("worker", "list", "-o", "ids", env=own).lines == [session]
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_until_sync(lambda: not aiki("worker", "list", env=own).out, what="the lease to run out")
 
 
 def test_a_second_sigint_gives_up_at_once(aiki, start, flows, own):
