@@ -13,7 +13,8 @@ from msgspec import Meta, Struct
 from aiki.core.states import State
 from aiki.wire.limits import FOLLOWED_RUNS
 from aiki.wire.messages.base import Request, Text
-from aiki.wire.messages.runs import RunStatus, SummaryReply
+from aiki.wire.messages.runs import RunStatus
+from aiki.wire.messages.summary import SummaryReply
 from aiki.wire.messages.why import Explained
 
 

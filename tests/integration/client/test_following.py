@@ -30,6 +30,7 @@ async def step(n: int) -> int:
 
 @workflow
 async def steps(run: WorkflowRun, numbers: list[int]) -> int:
+    run.set_details({"numbers": len(numbers)})
     return sum([await step.run(run, n) for n in numbers])
 
 
@@ -60,6 +61,11 @@ async def test_a_run_is_followed_to_its_end(client: Client) -> None:
             assert view.done == 2
             view = await until(views, lambda view: view.calls[-1].fraction == 0.5)
             assert view.calls[-1].message == "half way"
+            view = await until(views, lambda view: bool(view.status.progress))
+            assert [(one.task, one.fraction, one.message) for one in view.status.progress] == [
+                ("step", 0.5, "half way")
+            ]
+            assert view.status.details == {"numbers": 4}
             assert view.status.why is not None
             assert "step" in view.status.why
             gates["step"].set()
@@ -79,6 +85,7 @@ async def test_a_try_that_failed_is_shown_with_its_date_and_runs_again(client: C
             (tried,) = view.calls
             assert (tried.attempt, tried.error) == (1, "TimeoutError: no answer")
             assert tried.next_at is not None
+            assert view.status.due_at == tried.next_at
             last = await until(views, lambda view: view.status.ended)
     assert [(one.attempt, one.state) for one in last.calls] == [(2, CallState.DONE)]
 
@@ -86,3 +93,18 @@ async def test_a_try_that_failed_is_shown_with_its_date_and_runs_again(client: C
 async def test_a_run_that_does_not_exist_is_not_followed(client: Client) -> None:
     with pytest.raises(NotFound):
         await anext(client.handle("01890000-0000-7000-8000-000000000000").follow())
+
+
+async def test_the_namespace_is_followed(client: Client) -> None:
+    async with aclosing(client.runs.summaries()) as summaries:
+        with anyio.fail_after(patient(20)):
+            assert (await anext(summaries)).workers == 0
+            handle = await steps.enqueue(client, [1])
+            async for summary in summaries:
+                if any(count.state is State.QUEUED for count in summary.counts):
+                    break
+            async with Worker(client, workflows=[steps]):
+                assert await handle.result() == 1
+            async for summary in summaries:
+                if [(count.state, count.runs) for count in summary.counts] == [(State.COMPLETED, 1)]:
+                    break
