@@ -86,6 +86,7 @@ class Client:
         *,
         namespace: str | None = None,
         timeout: Duration = "2s",
+        fail_fast: bool = False,
         creds: FilePath | None = None,
         tls_ca: FilePath | None = None,
         tls_cert: FilePath | None = None,
@@ -98,7 +99,8 @@ class Client:
         the authorities to trust in place of the system's, `tls_cert` and `tls_key` our own certificate; each defaults
         to its variable, such as AIKI_CREDS. The files are read anew at each reconnect.
         Raises Unavailable if no aikid answers there within `timeout`, Denied if NATS refuses us then or its certificate
-        cannot be trusted, and ConfigError if a file cannot be used; a wait of more than 2 s is logged.
+        cannot be trusted, and ConfigError if a file cannot be used; a wait of more than 2 s is logged. With `fail_fast`
+        nobody is waited for who is not there: it is tried once, and `timeout` is for who is there and slow.
         """
         from aiki.transport import DEFAULT_URL, reach  # only here: the client of a TestEnv needs no NATS
 
@@ -114,6 +116,7 @@ class Client:
             namespace=namespace or variable(os.environ, "AIKI_NAMESPACE") or "default",
             name="aiki-client",
             seconds=to_seconds(timeout),
+            fail_fast=fail_fast,
         )
         client = cls(transport)
         try:
@@ -131,6 +134,7 @@ class Client:
         *,
         namespace: str | None = None,
         timeout: Duration = "2s",
+        fail_fast: bool = False,
         creds: FilePath | None = None,
         tls_ca: FilePath | None = None,
         tls_cert: FilePath | None = None,
@@ -140,7 +144,7 @@ class Client:
         from aiki.client.blocking import connect
 
         keys = {"creds": creds, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
-        return connect(partial(cls.connect, url, namespace=namespace, timeout=timeout, **keys))
+        return connect(partial(cls.connect, url, namespace=namespace, timeout=timeout, fail_fast=fail_fast, **keys))
 
     @property
     def schedules(self) -> Schedules:

@@ -34,13 +34,16 @@ class Cluster:
         """Those given, and those that they told of."""
         return servers.merged(self._given, servers.discovered(self.info.connect_urls, self._given[0]))
 
-    async def open(self) -> Link:
-        """Return a link to the first server that lets us in. Raises Refused if one refuses, else Away."""
+    async def open(self, *, seconds: float | None = None) -> Link:
+        """Return a link to the first server that lets us in; each has `seconds` for it, if that is less than usual.
+
+        Raises Refused if one refuses, else Away.
+        """
         refused: Refused | None = None
         away: Away | None = None
         for server in self.servers:
             try:
-                return await Link.open(server, self._keys, name=self._name, echo=self._echo)
+                return await Link.open(server, self._keys, name=self._name, echo=self._echo, seconds=seconds)
             except Refused as error:
                 refused = error
             except Away as error:

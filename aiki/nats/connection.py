@@ -97,12 +97,14 @@ class Connection:
         """The version that the server says it has, such as "2.10.4"; empty if it says none."""
         return self._info.version
 
-    async def connect(self, *, seconds: float) -> None:
+    async def connect(self, *, seconds: float, fail_fast: bool = False) -> None:
         """Connect, and stay so.
 
         Raises Away if no server answers within `seconds`, and Refused as soon as one refuses us and no other takes us.
+        With `fail_fast` each server is tried once: one that is not there is not waited for.
         """
-        self._begin(await self._cluster.open_within(seconds))
+        opening = self._cluster.open(seconds=seconds) if fail_fast else self._cluster.open_within(seconds)
+        self._begin(await opening)
         self._keeper = asyncio.create_task(self._keep(), name="aiki-nats")
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ import asyncio
 import os
 import re
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -34,15 +35,17 @@ if TYPE_CHECKING:
 OPEN_SECONDS: Final = 2
 """For each step of a server's way of letting us in; `link` bounds them together."""
 READ_BYTES: Final = 64 * 1024
+SHOWN_BYTES: Final = 40
+"""Of what greets us and is no nats-server."""
 _AUTHENTICATION: Final = re.compile(r"authorization|authentication (?!timeout)|not trusted", re.IGNORECASE)
 """What a server calls a refusal of credentials: also `User Authentication Expired` and `… Revoked`."""
 
 
-async def enter(server: Server, keys: KeyFiles, *, name: str, echo: bool) -> tuple[Stream, Info]:
-    """Return the stream of a server that has let us in, and what it says of itself.
+async def enter(server: Server, keys: KeyFiles, *, name: str, echo: bool, seconds: float) -> tuple[Stream, Info]:
+    """Return the stream of a server that has let us in within `seconds`, and what it says of itself.
 
     Raises Refused if it does not take our credentials, Untrusted if we do not take its certificate, KeysUnusable if we
-    have none to show, Away for all else, and TimeoutError.
+    have none to show, and Away for all else.
     """
     try:
         login, tls = keyring.login(keys), keyring.tls_context(keys)
@@ -50,21 +53,24 @@ async def enter(server: Server, keys: KeyFiles, *, name: str, echo: bool) -> tup
         raise KeysUnusable(error) from error
     client = _Entrant(server, keys)
     try:
-        await client.connect(
-            server.url,
-            name=name,
-            no_echo=not echo,
-            allow_reconnect=False,
-            connect_timeout=OPEN_SECONDS,
-            error_cb=_ignore,
-            tls=tls,
-            tls_hostname=server.name,
-            **_presented(server, login),
-        )
+        async with asyncio.timeout(seconds):
+            await client.connect(
+                server.url,
+                name=name,
+                no_echo=not echo,
+                allow_reconnect=False,
+                connect_timeout=OPEN_SECONDS,
+                error_cb=_ignore,
+                tls=tls,
+                tls_hostname=server.name,
+                **_presented(server, login),
+            )
         entered = client.stream, client.info
     except BaseException as error:
         client.leave()
-        if isinstance(error, Exception) and not isinstance(error, TimeoutError | NatsError | AikiError):
+        if isinstance(error, TimeoutError):
+            raise Away(f"{server} {client.silence}") from error
+        if isinstance(error, Exception) and not isinstance(error, NatsError | AikiError):
             # Whatever nats-py makes of what a stranger says: it is no server that we can use.
             raise _told(client, error, login) from error
         raise
@@ -97,6 +103,13 @@ class _Entrant(Client):
         return bool(self._server_info.get("tls_verify")) and self._keys.tls_cert is not None
 
     @property
+    def silence(self) -> str:
+        """What is said of a server that let its time pass."""
+        if isinstance(self._transport, Stream) and not self._transport.has_greeted:
+            return "accepts connections and says nothing: it is frozen, or no nats-server"
+        return "does not answer"
+
+    @property
     def info(self) -> Info:
         """What the server has said of itself. Raises msgspec.ValidationError if that cannot be read."""
         return msgspec.convert(self._server_info, Info)
@@ -108,8 +121,9 @@ class _Entrant(Client):
 
     async def _select_next_server(self) -> None:
         self._current_server = self._server_pool[0]
-        self._transport = Stream()  # type: ignore[no-untyped-call]
-        await self._transport.connect(self._current_server.uri, buffer_size=READ_BYTES, connect_timeout=OPEN_SECONDS)
+        stream = Stream(self.server)
+        await stream.connect(self._current_server.uri, buffer_size=READ_BYTES, connect_timeout=OPEN_SECONDS)
+        self._transport = stream
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         # Before our credentials are sent: where TLS is insisted on they must not go in the clear.
@@ -137,7 +151,20 @@ class _Entrant(Client):
 
 
 class Stream(TcpTransport):
-    """A stream that knows when it has become one of TLS, and that can be handed over."""
+    """A stream that knows a greeting, and when it has become one of TLS, and that can be handed over."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.has_greeted = False
+        self._server = server
+
+    async def readline(self) -> bytes:
+        """Return the next line. Raises Away if the first one is no greeting of a nats-server's."""
+        line: bytes = await super().readline()  # type: ignore[no-untyped-call]
+        if not self.has_greeted and (reason := _no_greeting(line)):
+            raise Away(f"{self._server} {reason}")
+        self.has_greeted = True
+        return line
 
     def hand_over(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, bytes, bool]:
         """Give all that comes from now on to `protocol`; return what writes to it, what had come, and whether it ended.
@@ -169,6 +196,19 @@ class Stream(TcpTransport):
             raise ConnectionResetError("the server has ended the connection")
         # Else its reader cannot pause it, and asyncio complains when it ends.
         protocol.connection_made(transport)
+
+
+def _no_greeting(line: bytes) -> str:
+    """Return why a server's first line is no greeting; empty if it is one."""
+    if not line:
+        return "ends the connection before it says anything"
+    word, _, info = line.partition(b" ")
+    if word == b"INFO":
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            if isinstance(msgspec.json.decode(info), dict):
+                return ""
+    said = line[:SHOWN_BYTES].decode(errors="replace").strip()
+    return f"is no nats-server: it says {said!r}"
 
 
 def _presented(server: Server, login: Login | None) -> dict[str, Any]:

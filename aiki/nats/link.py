@@ -70,13 +70,13 @@ class Link(asyncio.Protocol):
             loop.call_soon(self.connection_lost, None)
 
     @classmethod
-    async def open(cls, server: Server, keys: KeyFiles, *, name: str, echo: bool) -> Link:
-        """Return a link to a server that has let us in. Raises Away or Refused."""
-        try:
-            async with asyncio.timeout(OPEN_SECONDS):
-                return cls(*await enter(server, keys, name=name, echo=echo))
-        except TimeoutError as error:
-            raise Away(f"{server} does not answer") from error
+    async def open(cls, server: Server, keys: KeyFiles, *, name: str, echo: bool, seconds: float | None = None) -> Link:
+        """Return a link to a server that has let us in, within `seconds` if that is less than usual.
+
+        Raises Away or Refused.
+        """
+        most = OPEN_SECONDS if seconds is None else min(OPEN_SECONDS, seconds)
+        return cls(*await enter(server, keys, name=name, echo=echo, seconds=most))
 
     def serve(self, on_message: Callable[[Message], None], on_denial: Callable[[str], None]) -> None:
         """Hand on messages from now on, and what the server says about permissions."""

@@ -31,6 +31,10 @@ class Unanswered(Unavailable):
     """No reply came to an attempt. Whether it happened is unknown."""
 
 
+class Unserved(Unavailable):
+    """Nobody is there who would answer an attempt. Nothing happened."""
+
+
 class Silence:
     """The memory of one connection. Times are monotonic."""
 

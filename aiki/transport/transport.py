@@ -36,7 +36,7 @@ from aiki.process.outages import Outage
 from aiki.transport.handoffs import HandoffInbox
 from aiki.transport.hints import Hint, HintPulls
 from aiki.transport.looks import LookInbox
-from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered
+from aiki.transport.silence import ATTEMPT_SECONDS, SHORT_ATTEMPT_SECONDS, Silence, Unanswered, Unserved
 from aiki.wire import codec, subjects
 from aiki.wire.messages import Request
 from aiki.wire.packing import room_of, too_large
@@ -92,8 +92,11 @@ class Transport:
         name: str = "aiki",
         seconds: float = CONNECT_SECONDS,
         quiet: bool = False,
+        fail_fast: bool = False,
     ) -> Transport:
         """Connect to NATS. A `quiet` connection says nothing when NATS goes: another one of this process does.
+
+        With `fail_fast` a server that is not there is not waited for.
 
         Raises ConfigError for a bad URL or a file of `keys` that cannot be used, Unavailable if nothing answers there
         within `seconds`, and Denied at once if the credentials are refused, or we do not trust the server.
@@ -110,7 +113,7 @@ class Transport:
                 hint=f"write it like {DEFAULT_URL}; in a password {PERCENT_ENCODED}",
             ) from error
         try:
-            await connection.connect(seconds=seconds)
+            await connection.connect(seconds=seconds, fail_fast=fail_fast)
         except NatsError as error:
             raise _unreachable(url, error) from error
         return cls(connection, url=url, keys=keys, namespace=namespace)
@@ -172,7 +175,7 @@ class Transport:
                 subjects.api(self.namespace, request.op), data, seconds=seconds, vital=True
             )
         except NoResponders as error:
-            raise Unavailable(
+            raise Unserved(
                 f"no aikid serves namespace {self.namespace!r} at {shown(self.url)}",
                 hint=f"start one: {START_HINT}   (or: aikid)",
             ) from error

@@ -49,7 +49,12 @@ Namespace = Annotated[
 ]
 Profile = Annotated[
     str | None,
-    typer.Option("--profile", metavar="NAME", help="A profile of the manifest. (AIKI_PROFILE)", rich_help_panel=_PANEL),
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="A profile of the manifest, or of yours. (AIKI_PROFILE)",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Creds = Annotated[
     str | None,
@@ -86,6 +91,15 @@ OutputMode = Annotated[
         "-o", "--output", envvar="AIKI_OUTPUT", show_envvar=False, help="What stdout carries.", rich_help_panel=_PANEL
     ),
 ]
+StartTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--start-timeout",
+        metavar="30s",
+        help="Wait so long until NATS and aikid are there. (AIKI_START_TIMEOUT)",
+        rich_help_panel=_PANEL,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing on stderr but errors.", rich_help_panel=_PANEL)]
 
 
@@ -101,6 +115,7 @@ def root(
     file: File = None,
     output: OutputMode = None,
     quiet: Quiet = False,
+    start_timeout: StartTimeout = None,
     version: Annotated[bool, typer.Option("-V", "--version", help="Show the version.")] = False,
 ) -> None:
     """Keep the options given before the command's name, for the command to take up."""
@@ -108,7 +123,7 @@ def root(
         typer.echo(f"aiki {__version__}")
         raise typer.Exit
     group(ctx)
-    ctx.obj = Common(url, namespace, profile, creds, tls_ca, tls_cert, tls_key, file, output, quiet)
+    ctx.obj = Common(url, namespace, profile, creds, tls_ca, tls_cert, tls_key, file, output, quiet, start_timeout)
 
 
 def group(ctx: typer.Context) -> None:

@@ -5,16 +5,18 @@ It runs nothing, and draws nothing.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiki.core.variables import variable
 from aiki_cli.folders import config_folder
+from aiki_cli.unreachable import explain
 from aiki_cli.view.output import Mode, Output
 from aiki_cli.where import KEY_NAMES, NAMESPACE, URL, Files, Where
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from aiki import Client
     from aiki.manifest import Manifest, UserSettings
     from aiki_cli.dev_record import DevRecord
+
+SLOW: Final = "2s"
+"""What who is there may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Common:
     file: Path | None = None
     output: Mode | None = None
     quiet: bool = False
+    start_timeout: str | None = None
 
     @property
     def keys(self) -> Mapping[str, str | None]:
@@ -98,12 +104,34 @@ class Session:
         """Return the namespace; None leaves it to the SDK's default. Raises ConfigError."""
         return self.where.namespace.value
 
-    def connect(self, *, timeout: str = "2s") -> AbstractAsyncContextManager[Client]:
-        """Return the connection, to be opened. Raises ConfigError; opening it raises Unavailable after `timeout`."""
-        from aiki import Client
+    @property
+    def start_timeout(self) -> str | None:
+        """How long to wait until somebody is there, if anybody says so."""
+        return self.common.start_timeout or variable(os.environ, "AIKI_START_TIMEOUT")
 
+    @asynccontextmanager
+    async def connect(self, *, patience: str | None = None) -> AsyncGenerator[Client, None]:
+        """Connect, and close at the end of the block.
+
+        Who is not there is waited for as long as somebody says, else for `patience`; without either it is tried once.
+        Raises ConfigError, and Unavailable with what a person needs who meets it.
+        """
+        from aiki import Client, Unavailable
+
+        waits = self.start_timeout or patience
+        if self.out.quiet:
+            logging.getLogger("aiki.transport").setLevel(logging.ERROR)
         keys = {name: self.where.key_file(name).value for name in KEY_NAMES}
-        return Client.connect(self.url(), namespace=self.namespace(), timeout=timeout, **keys)
+        opening = Client.connect(
+            self.url(), namespace=self.namespace(), timeout=waits or SLOW, fail_fast=waits is None, **keys
+        )
+        async with AsyncExitStack() as opened:
+            try:
+                client = await opened.enter_async_context(opening)
+            except Unavailable as error:
+                explain(error, self.where, waited=waits)
+                raise
+            yield client
 
     async def client(self) -> Client:
         """Return the connection that is closed when the command is over. Raises as `connect` does."""

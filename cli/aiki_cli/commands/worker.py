@@ -39,16 +39,6 @@ def start(
             "--lease", metavar="30s", help="Without a sign of life for so long, its runs go to other workers."
         ),
     ] = DEFAULT_LEASE,
-    start_timeout: Annotated[
-        str,
-        typer.Option(
-            "--start-timeout",
-            metavar="30s",
-            envvar="AIKI_START_TIMEOUT",
-            show_envvar=False,
-            help="How long to wait for a daemon, or for NATS to let us in. (AIKI_START_TIMEOUT)",
-        ),
-    ] = DEFAULT_START_TIMEOUT,
     worker_id: Annotated[str | None, typer.Option("--id", metavar="NAME", help="How people see this worker.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Follow changes of the code.")] = False,
     applies: Annotated[bool, typer.Option("--apply", hidden=True, help="Apply the manifest's schedules.")] = False,
@@ -56,7 +46,7 @@ def start(
     """Serve the workflows of modules until stopped.
 
     SIGTERM, SIGHUP or Ctrl-C drains: no new run is taken, tasks may end; a second one stops at once. Without -m all
-    modules of the manifest are served.
+    modules of the manifest are served. For a daemon, and for NATS to let us in, it waits for --start-timeout, or 30 s.
     """
     from aiki.manifest import module_folders, resolve
     from aiki_cli.processes.worker_process import DEFAULT_RUNS, SAFE_PATH, worker_command
@@ -65,6 +55,7 @@ def start(
     names = resolve(modules or (), session.manifest, folders)
     drain_seconds = _drain_seconds(session, drain)
     runs = max_concurrent_runs or (session.manifest and session.manifest.worker.max_concurrent_runs) or DEFAULT_RUNS
+    start_timeout = session.start_timeout or DEFAULT_START_TIMEOUT
     if reload or processes > 1:
         times = ["--lease", lease, "--start-timeout", start_timeout]
         command = worker_command(session, names, runs=runs, drain_seconds=drain_seconds, further=times)

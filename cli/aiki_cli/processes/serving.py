@@ -75,7 +75,7 @@ def serve(session: Session, modules: Sequence[str], options: WorkerOptions) -> i
     async def run() -> int:
         # Left after all else: a second signal must find it during the drain, too.
         with ExitStack() as signals:
-            async with session.connect(timeout=options.start_timeout) as client:
+            async with session.connect(patience=options.start_timeout) as client:
                 worker = Worker(
                     client,
                     workflows=registry,

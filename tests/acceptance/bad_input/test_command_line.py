@@ -32,7 +32,7 @@ def test_every_command_without_a_server_ends_with_69_in_time_and_with_a_hint(tmp
         ["run", "show", UNKNOWN],
         ["run", "history", UNKNOWN],
         ["run", "resume", UNKNOWN],
-        ["worker", "start", "-m", "flows"],
+        ["worker", "start", "-m", "flows", "--start-timeout", "1s"],
     ]
     programs = [
         Program([*AIKI, *command], tmp_path, name=f"p{n}", env=clean_environment(AIKI_URL=NOWHERE), cwd=tmp_path)

@@ -50,12 +50,22 @@ async def greeting_with(greeting: bytes) -> AsyncIterator[str]:
         await asyncio.gather(*filter(None, left), return_exceptions=True)
 
 
-@pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad\r\n\r\n", b"INFO {\r\n"])
-async def test_what_is_no_nats_server_is_told_so(greeting: bytes) -> None:
+@pytest.mark.parametrize(
+    ("greeting", "told"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", r"is no nats-server: it says 'SSH-2\.0-OpenSSH_9\.2'"),
+        (b"HTTP/1.1 400 Bad\r\n\r\n", r"is no nats-server: it says 'HTTP/1\.1 400 Bad'"),
+        (b"INFO {\r\n", r"is no nats-server: it says 'INFO \{'"),
+        (b"INFO []\r\n", r"is no nats-server: it says 'INFO \[\]'"),
+        (b"\x1b[2J\xff\n", r"is no nats-server: it says '\\x1b\[2J"),
+        (b"", "accepts connections and says nothing: it is frozen, or no nats-server"),
+    ],
+)
+async def test_what_is_no_nats_server_is_told_so(greeting: bytes, told: str) -> None:
     async with greeting_with(greeting) as url:
         connection = Connection([url], name="test")
-        with pytest.raises(Away, match=r"INFO|info"):
-            await connection.connect(seconds=0.2)
+        with pytest.raises(Away, match=told):
+            await connection.connect(seconds=0.2, fail_fast=True)
 
 
 async def test_what_comes_before_tls_is_not_believed(monkeypatch) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 import pytest
 import uvloop
 
+from aiki.core import servers
 from aiki.nats.entry import READ_BYTES, Stream
 from aiki.nats.frames import Info
 from aiki.nats.link import Link
@@ -24,8 +25,9 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 def test_what_comes_during_the_hand_over_does_not_overtake_what_had_come(run: Run) -> None:
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
-            stream = Stream()
-            address = urlparse(f"nats://127.0.0.1:{server.getsockname()[1]}")
+            url = f"nats://127.0.0.1:{server.getsockname()[1]}"
+            stream, address = Stream(servers.parse(url)[0]), urlparse(url)
+            stream.has_greeted = True
             await stream.connect(address, buffer_size=READ_BYTES, connect_timeout=2)
             peer, _ = server.accept()
             with peer:
