@@ -66,6 +66,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
         "See workflows, their versions, and what is in flight of them.",
         {"list": "workflows:list_workflows", "show": "workflows:show"},
     ),
+    "config": Group("See where commands connect.", {"show": "config:show", "profiles": "config:profiles"}),
     "check": "check:check",
     "apply": "apply:apply",
     "replay": "replay:replay",

@@ -50,6 +50,11 @@ class Said:
 
 
 NOBODY: Final = Said(None, Source.DEFAULT, "the default")
+DEFAULTS: Final = {
+    URL: Said("nats://127.0.0.1:4222", Source.DEFAULT, "the default"),
+    NAMESPACE: Said("default", Source.DEFAULT, "the default"),
+}
+"""What the SDK takes where nobody says anything."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +82,13 @@ class Where:
             return said
         if (dev := self._dev) is not None:
             return Said(dev.url, Source.DEV, f"aiki dev in {dev.folder}")
-        return self._of_default(URL) or NOBODY
+        return self._of_default(URL) or DEFAULTS[URL]
 
     @cached_property
     def namespace(self) -> Said:
         """The namespace; of an `aiki dev` that was found it is the one that it serves."""
         if self.url.source is not Source.DEV or (dev := self._dev) is None:
-            return self._said(NAMESPACE, may_be_empty=False) or self._of_default(NAMESPACE) or NOBODY
+            return self._said(NAMESPACE, may_be_empty=False) or self._of_default(NAMESPACE) or DEFAULTS[NAMESPACE]
         given = self._given(NAMESPACE, may_be_empty=False) or self._of_profile(NAMESPACE)
         return given or Said(dev.namespace, Source.DEV, f"aiki dev in {dev.folder}")
 
@@ -100,11 +105,17 @@ class Where:
 
     @property
     def protected(self) -> bool:
-        """Whether what changes something has to be agreed to. Either file may say it of a profile of that name."""
-        if self.profile is None:
-            return False
-        users = self._files.user.profiles.get(self.profile.name) if self._files.user else None
-        return self.profile.protected or (users is not None and users.protected)
+        """Whether what changes something has to be agreed to."""
+        return self.profile is not None and self.is_protected(self.profile)
+
+    def is_protected(self, profile: Profile) -> bool:
+        """Tell whether the profile is protected: either file may say so of its name."""
+        users = self._files.user.profiles.get(profile.name) if self._files.user else None
+        return profile.protected or (users is not None and users.protected)
+
+    def is_default(self, profile: Profile) -> bool:
+        """Tell whether the profile says where without having been chosen."""
+        return profile is self._default
 
     @property
     def profiles(self) -> Mapping[str, Profile]:

@@ -21,7 +21,18 @@ from aiki.client.importing import ImportOutcome
 from aiki.client.matching import RunCount
 from aiki.client.storage import StorageUse, TableSize, WorkflowSize
 from aiki.client.workers import WorkerInfo
-from aiki_cli.view.documents import checked, enqueued, errors, files, replayed, runs, schedules, workers, workflows
+from aiki_cli.view.documents import (
+    checked,
+    config,
+    enqueued,
+    errors,
+    files,
+    replayed,
+    runs,
+    schedules,
+    workers,
+    workflows,
+)
 from aiki_cli.view.json_schema import Schema, schema_of
 
 
@@ -80,6 +91,8 @@ OUTPUTS: Final[Mapping[str, Output]] = {
     "worker list": Output([workers.Workers], [WorkerInfo]),
     "workflow list": _VERSIONS,
     "workflow show": _VERSIONS,
+    "config show": Output([config.Config], [config.ConfigValue]),
+    "config profiles": Output([config.ConfigProfiles], [config.ConfigProfile]),
     "check": Output(
         [checked.CheckedManifest],
         [checked.WorkflowLine, checked.ScheduleLine, checked.WarningLine, checked.ProblemLine],

@@ -18,6 +18,7 @@ MANIFEST = """
 aiki: 1
 project: shop
 modules: {flows: [flows]}
+profiles: {p: {client: {url: "nats://${HOST}"}, protected: true}}
 schedules:
   pulse: {workflow: hello, version: "1", every: 2h}
 """
@@ -186,6 +187,8 @@ def _declared(validated: Validated, flows: Path) -> None:
     (flows / "aiki.yaml").write_text(MANIFEST)
     found = validated.both("check")
     assert (found["is_ok"], found["schedules"][0]["name"]) == (True, "pulse")
+    assert {one["name"]: one["source"] for one in validated.both("config show")["values"]}["url"] == "environment"
+    assert [one["name"] for one in validated.both("config profiles")["profiles"]] == ["p"]
     assert validated("apply", "--dry-run", mode="json")["changes"][0]["action"] == "create"
     validated("apply", mode="jsonl")
     (flows / "aiki.yaml").write_text(MANIFEST.replace("every: 2h", "every: 2h, payload: {name: 5}"))

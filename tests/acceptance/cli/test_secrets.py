@@ -47,6 +47,8 @@ CLIENTS = {
     **{f"schedule {word}": ["unknown"] for word in ("show", "next", "trigger", "pause", "resume")},
     "apply": ["--yes"],
     "check": [],
+    "config show": ["--origin"],
+    "config profiles": [],
     "completion": ["bash"],
 }
 """Commands that end by themselves, with what they need."""

@@ -10,6 +10,7 @@ from aiki_cli.app import build
 LOOKS = {
     *("status", "wait", "why", "check", "replay", "completion"),
     *("run list", "run show", "run history", "run export", "worker list", "workflow list", "workflow show"),
+    *("config show", "config profiles"),
     *("schedule list", "schedule show", "schedule next"),
     # It changes nothing but what is its own: wherever a profile leads, it serves on this machine.
     "dev",

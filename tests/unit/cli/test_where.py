@@ -8,6 +8,7 @@ import pytest
 
 from aiki import ConfigError
 from aiki.manifest import parse, parse_user
+from aiki.transport import DEFAULT_URL
 from aiki_cli.dev_record import DevRecord
 from aiki_cli.where import Files, Said, Source, Where
 
@@ -42,7 +43,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_each_place_counts_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     only_dev = Files(None, user, lambda: DEV)
-    assert where(files=Files()).url == Said(None, Source.DEFAULT, "the default")
+    assert where(files=Files()).url == Said(DEFAULT_URL, Source.DEFAULT, "the default")
     assert where(files=Files(None, user)).url == Said(
         "nats://mine", Source.PROFILE, "default profile mine (/u/config.yaml:4:24)"
     )
