@@ -60,7 +60,7 @@ def recorded(record: DevRecord) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, _Stranger):
             if (found := _read(record.folder)) is not None and found.pid == record.pid:
                 file.unlink()
 

@@ -57,18 +57,20 @@ def test_the_example_has_a_result_schedules_follow_their_manifest_and_ctrl_c_end
     first.wait_for_log('→ "Hello, Ada!"', 60)
     assert (folder / "hello.py").is_file()
     everyone = descendants(first.pid)
-    environment = clean_environment(AIKI_URL=address(first))
+    (folder / "below").mkdir()
     done = subprocess.run(
         [*AIKI, "enqueue", "hello", "name=Grace", "--wait"],
-        env=environment,
-        cwd=folder,
+        env=clean_environment(),
+        cwd=folder / "below",  # the one of the project is found without a word about where it is
         capture_output=True,
         text=True,
         timeout=patient(60),
         check=True,
     )
     assert done.stdout == '"Hello, Grace!"\n'
+    assert (folder / ".aiki" / "dev.json").stat().st_mode & 0o777 == 0o600
     assert first.terminate(signal.SIGINT) == 0
+    assert not (folder / ".aiki" / "dev.json").exists()
     assert len(everyone) >= 4
     assert not any(is_alive(pid) for pid in everyone)
 
@@ -95,6 +97,16 @@ def test_the_example_has_a_result_schedules_follow_their_manifest_and_ctrl_c_end
     everyone = descendants(second.pid)
     second.kill9()
     wait_until_sync(lambda: not any(is_alive(pid) for pid in everyone), 30, what="the end of all that it started")
+    passed = subprocess.run(
+        [*AIKI, "config", "show"],
+        env=clean_environment(),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
+        check=True,
+    )
+    assert passed.stderr == f"the aiki dev of {folder} has ended: {address(second)} is passed over\n"
 
 
 @pytest.mark.parametrize("kind", ["pipe", "terminal"])
