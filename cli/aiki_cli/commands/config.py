@@ -59,8 +59,8 @@ def _values(session: Session) -> list[ConfigValue]:
         *(_of(name, where.key_file(name)) for name in KEY_NAMES),
         _chosen("start_timeout", session.common.start_timeout, session.start_timeout),
         _chosen("output", session.common.output, variable(os.environ, "AIKI_OUTPUT"), otherwise=session.out.mode),
-        _file("manifest", manifest and manifest.file, session.common.file, "AIKI_MANIFEST"),
-        _file("user_config", user and user.file, None, "AIKI_USER_CONFIG"),
+        _file("manifest", manifest and manifest.file, session.common.file, "the working directory, or above it"),
+        _file("user_config", user and user.file, None, "the user's own folder"),
     ]
 
 
@@ -100,15 +100,15 @@ def _chosen(name: str, flag: object, value: str | None, *, otherwise: str | None
     return _made(name, otherwise, "default", "the default")
 
 
-def _file(name: str, file: object, flag: object, variable: str) -> ConfigValue:
-    """Return which file was read, and how it was found."""
+def _file(name: str, file: object, flag: object, folder: str) -> ConfigValue:
+    """Return which file was read, and how it was found: it was named, or lay in a `folder`."""
     if file is None:
         return _made(name, None, "default", "none was found")
     if flag:
         return _made(name, str(file), "flag", "-f")
-    if os.environ.get(variable):
-        return _made(name, str(file), "environment", variable)
-    return _made(name, str(file), "found", "found in its folder")
+    if variable(os.environ, f"AIKI_{name.upper()}"):
+        return _made(name, str(file), "environment", f"AIKI_{name.upper()}")
+    return _made(name, str(file), "found", folder)
 
 
 def _profile(where: Where, profile: Profile) -> ConfigProfile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from aiki_cli.view.documents.config import Config, ConfigProfile, ConfigProfiles, ConfigValue
 from aiki_cli.view.found import Line, Rows
@@ -10,20 +10,19 @@ from aiki_cli.view.found import Line, Rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
-
 PROFILE_COLUMNS: Final = "name url namespace protected is_used file line"
+_NAME_WIDTH: Final = 15
 
 
 def rows(values: Sequence[ConfigValue], *, origins: bool) -> Rows:
     """Return the settings: a line each, with who says it where that was asked for."""
 
     def line(one: ConfigValue) -> Line:
-        return Line(one, _cells(one, origins=origins))
+        return Line(one, [one.name, one.value, *([one.origin] if origins else [])])
 
     return Rows(
         map(line, values),
-        page=lambda: [_table(values, origins=origins)],
+        page=lambda: [drawn for one in values for drawn in _drawn(one, origins=origins)],
         document=lambda _: Config(values=values),
     )
 
@@ -36,40 +35,25 @@ def profiles(found: Sequence[ConfigProfile]) -> Rows:
 
     return Rows(
         map(line, found),
-        page=lambda: [_profile_table(found)] if found else [],
+        page=lambda: [drawn for one in found for drawn in _drawn_profile(one)],
         document=lambda _: ConfigProfiles(profiles=found),
         asides=[] if found else ["no profiles: `profiles:` in aiki.yaml, or in your own settings, says them"],
     )
 
 
-def _cells(one: ConfigValue, *, origins: bool) -> list[Any]:
-    return [one.name, one.value, *([one.origin] if origins else [])]
+def _drawn(one: ConfigValue, *, origins: bool) -> list[str]:
+    """Return a line of the value, and one of who says it: paths are long, and the screen may be narrow."""
+    said = [f"    from {one.origin}"] if origins and one.source != "default" else []
+    return [f"{one.name:{_NAME_WIDTH}}  {_word(one.value)}".rstrip(), *said]
 
 
-def _table(values: Sequence[ConfigValue], *, origins: bool) -> RenderableType:
-    from aiki_cli.view.drawing import columns
-
-    shown = [[_word(cell) for cell in _cells(one, origins=origins)] for one in values]
-    return columns(shown, ["NAME", "VALUE", *(["ORIGIN"] if origins else [])])
-
-
-def _profile_table(found: Sequence[ConfigProfile]) -> RenderableType:
-    from aiki_cli.view.drawing import columns
-
-    shown = [
-        [
-            f"{'*' if one.is_used else ' '} {one.name}",
-            one.url or "",
-            one.namespace or "",
-            "protected" if one.protected else "",
-            f"{one.file}:{one.line}",
-        ]
-        for one in found
-    ]
-    return columns(shown, ["  NAME", "URL", "NAMESPACE", "", "FILE"])
+def _drawn_profile(one: ConfigProfile) -> list[str]:
+    namespace = f"namespace {one.namespace}" if one.namespace else ""
+    marks = [one.url or "", namespace, "protected" if one.protected else "", "(used here)" if one.is_used else ""]
+    return ["  ".join([one.name, *filter(None, marks)]), f"  {one.file}:{one.line}"]
 
 
 def _word(cell: str | bool | None) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    return cell or ""
+    return cell or "-"

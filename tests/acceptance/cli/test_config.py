@@ -20,6 +20,8 @@ profiles:
   prod: {protected: true}
 """
 
+_PROD = ("config", "show", "--origin", "--profile", "prod")
+
 
 @pytest.fixture
 def home(flows):
@@ -45,8 +47,10 @@ def test_each_value_is_shown_with_the_place_that_says_it_and_without_its_secrets
     assert origins["url"] == f"default profile lab ({mine}:4:23)"
     assert origins["namespace"] == f"{ours}:2:21"
     assert origins["profile"] == f"the default of {mine}"
-    assert origins["manifest"] == origins["user_config"] == "found in its folder"
-    chosen = aiki(*("config", "show", "--profile", "prod", "-o", "json"), env={**home, "PASSWORD": "s3cr3t"})
+    assert origins["manifest"] == "the working directory, or above it"
+    assert origins["user_config"] == "the user's own folder"
+    assert "    from profile prod (" in aiki(*_PROD, "-o", "table", env={**home, "PASSWORD": "s3cr3t"}).out
+    chosen = aiki(*_PROD, "-o", "json", env={**home, "PASSWORD": "s3cr3t"})
     told = {one["name"]: (one["value"], one["source"], one["origin"]) for one in chosen.json["values"]}
     assert told["url"] == ("nats://me:***@prod:4222", "profile", f"profile prod ({ours}:4:24)")
     assert told["protected"][0] is True, "it is the project's, and protected by the user's"
