@@ -5,7 +5,6 @@ It runs nothing, and draws nothing.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 from aiki.core.variables import variable
 from aiki_cli.folders import config_folder
-from aiki_cli.unreachable import explain
 from aiki_cli.view.output import Mode, Output
 from aiki_cli.where import KEY_NAMES, NAMESPACE, URL, Files, Where
 
@@ -97,11 +95,11 @@ class Session:
         return Where(flags, named, Files(self.manifest, self.user, self._dev))
 
     def url(self) -> str | None:
-        """Return the address to connect to; None leaves it to the SDK's default. Raises ConfigError."""
+        """Return the address to connect to. Raises ConfigError."""
         return self.where.url.value
 
     def namespace(self) -> str | None:
-        """Return the namespace; None leaves it to the SDK's default. Raises ConfigError."""
+        """Return the namespace. Raises ConfigError."""
         return self.where.namespace.value
 
     @property
@@ -120,6 +118,8 @@ class Session:
 
         waits = self.start_timeout or patience
         if self.out.quiet:
+            import logging
+
             logging.getLogger("aiki.transport").setLevel(logging.ERROR)
         keys = {name: self.where.key_file(name).value for name in KEY_NAMES}
         opening = Client.connect(
@@ -129,6 +129,8 @@ class Session:
             try:
                 client = await opened.enter_async_context(opening)
             except Unavailable as error:
+                from aiki_cli.unreachable import explain
+
                 explain(error, self.where, waited=waits)
                 raise
             yield client

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiki import ConfigError
 from aiki.core.near import did_you_mean
@@ -39,8 +38,7 @@ class Source(StrEnum):
     DEFAULT = "default"
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """A value, and who says it; None is left to the SDK."""
 
     value: str | None
@@ -57,8 +55,7 @@ DEFAULTS: Final = {
 """What the SDK takes where nobody says anything."""
 
 
-@dataclass(frozen=True)
-class Files:
+class Files(NamedTuple):
     """What was found to ask."""
 
     manifest: Manifest | None = None
