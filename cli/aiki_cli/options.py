@@ -101,6 +101,10 @@ StartTimeout = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing on stderr but errors.", rich_help_panel=_PANEL)]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="A,B", help="Which columns, in which order.", rich_help_panel=_PANEL),
+]
 
 
 def root(
@@ -116,6 +120,7 @@ def root(
     output: OutputMode = None,
     quiet: Quiet = False,
     start_timeout: StartTimeout = None,
+    columns: Columns = None,
     version: Annotated[bool, typer.Option("-V", "--version", help="Show the version.")] = False,
 ) -> None:
     """Keep the options given before the command's name, for the command to take up."""
@@ -123,7 +128,8 @@ def root(
         typer.echo(f"aiki {__version__}")
         raise typer.Exit
     group(ctx)
-    ctx.obj = Common(url, namespace, profile, creds, tls_ca, tls_cert, tls_key, file, output, quiet, start_timeout)
+    keys = (creds, tls_ca, tls_cert, tls_key)
+    ctx.obj = Common(url, namespace, profile, *keys, file, output, quiet, start_timeout, columns)
 
 
 def group(ctx: typer.Context) -> None:
@@ -189,7 +195,8 @@ def _made(body: Body[P], *, changes: str, unless: Sequence[str]) -> Callable[...
     def run(**values: Any) -> None:
         ctx: typer.Context = values.pop("ctx")
         given = Common(**{name: values.pop(name) for name in _COMMON_NAMES})
-        session = Session(given.over(ctx.find_root().obj or Common()))
+        path = ctx.command_path.partition(" ")[2]
+        session = Session(given.over(ctx.find_root().obj or Common()), command=path)
         asks = None
         if changes:
             yes = values[_YES.name] if takes_yes else values.pop(_YES.name)

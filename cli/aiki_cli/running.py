@@ -44,6 +44,8 @@ def finish(
     """
     try:
         refuse_secret_flag(session.common.url)
+        if session.common.columns is not None:
+            session.choose_columns(session.common.columns)
         if asks is not None:
             asks()
         with session.files:

@@ -42,6 +42,7 @@ class Common:
     output: Mode | None = None
     quiet: bool = False
     start_timeout: str | None = None
+    columns: str | None = None
 
     @property
     def keys(self) -> Mapping[str, str | None]:
@@ -61,8 +62,10 @@ class Common:
 class Session:
     """What a command works with."""
 
-    def __init__(self, common: Common) -> None:
+    def __init__(self, common: Common, *, command: str = "") -> None:
         self.common = common
+        self.command = command
+        """As it is typed after `aiki`."""
         self.out = Output.choose(common.output, quiet=common.quiet)
         self.note_on_interrupt: str | None = None
         """What a person should know who presses Ctrl-C now."""
@@ -70,6 +73,12 @@ class Session:
         """What is closed once all is shown that was found."""
         self.files = ExitStack()
         """What is closed when the command is over."""
+
+    def choose_columns(self, typed: str) -> None:
+        """Show only some columns of what the command finds. Raises UsageError if it has none of that name."""
+        from aiki_cli.view.columns import choose
+
+        self.out = replace(self.out, columns=choose(self.command, typed, self.out.mode))
 
     @cached_property
     def manifest(self) -> Manifest | None:

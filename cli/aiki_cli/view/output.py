@@ -12,10 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiki.process.stdout import lost
 from aiki_cli.view.text import coloured, lines, to_json, tsv_cell
+
+if TYPE_CHECKING:
+    from aiki_cli.view.choice import Choice
 
 
 class NobodyReads(Exception):
@@ -50,6 +53,8 @@ class Output:
 
     mode: Mode
     quiet: bool = False
+    columns: Choice | None = None
+    """Those that were chosen; None for all."""
 
     @classmethod
     def choose(cls, mode: Mode | None, *, quiet: bool) -> Output:
@@ -76,8 +81,9 @@ class Output:
         self.write(to_json(value, indent=2 if is_terminal(sys.stdout) else None))
 
     def row(self, cells: Iterable[object]) -> None:
-        """Write one line of TSV."""
-        self.write("\t".join(tsv_cell(cell) for cell in cells))
+        """Write one line of TSV, with the cells that were chosen of it."""
+        chosen = cells if self.columns is None else self.columns.pick(list(cells))
+        self.write("\t".join(tsv_cell(cell) for cell in chosen))
 
     def say(self, text: str) -> None:
         """Tell people something that is no result."""

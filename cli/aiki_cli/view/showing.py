@@ -6,16 +6,17 @@ Whatever of it goes on is closed before this returns, also when whoever reads it
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiki_cli.view.found import Changes, Drawing, End, Found, Line, Lines, Pages, Rows, Text, Watched
 from aiki_cli.view.output import Mode, Output, is_terminal
-from aiki_cli.view.text import to_json
+from aiki_cli.view.text import to_json, tsv_cell
 
 if TYPE_CHECKING:
     from aiki_cli.view.board import Board
+    from aiki_cli.view.choice import Choice
     from aiki_cli.view.watching import Watcher
 
 T = TypeVar("T")
@@ -168,8 +169,10 @@ def _write_line(line: Line, out: Output) -> None:
             if line.id is not None:
                 out.write(line.id)
         case Mode.TSV | Mode.TABLE:
-            if isinstance(line.plain, str):
+            if isinstance(line.plain, str) and out.columns is None:
                 out.write(line.plain)
+            elif isinstance(line.plain, str):
+                out.row([line.plain])
             elif line.plain is not None:
                 out.row(line.plain)
 
@@ -179,13 +182,22 @@ def _write_rows(rows: Rows, out: Output) -> None:
         case Mode.JSON:
             out.document(rows.document([line.value for line in rows.lines]))
         case Mode.TABLE:
-            for drawing in rows.page():
+            for drawing in rows.page() if out.columns is None else _chosen(rows, out.columns):
                 _draw(drawing, out)
             for aside in rows.asides:
                 out.say(aside)
         case _:
             for line in rows.lines:
                 _write_line(line, out)
+
+
+def _chosen(rows: Rows, columns: Choice) -> Sequence[Drawing]:
+    """Return the cells that were chosen of all rows, as a page."""
+    from aiki_cli.view.drawing import columns as table
+
+    cells = [columns.pick([line.plain] if isinstance(line.plain, str) else line.plain or ()) for line in rows.lines]
+    shown = [[tsv_cell(cell) for cell in row] for row in cells]
+    return [table(shown, [name.upper() for name in columns.names])] if shown else []
 
 
 def _draw(drawing: Drawing, out: Output) -> None:

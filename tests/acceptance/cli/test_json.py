@@ -10,7 +10,7 @@ from typing import Any
 import fastjsonschema
 
 from aiki_cli import tree
-from aiki_cli.view import schemas
+from aiki_cli.view import columns, schemas
 
 SILENT = {"dev", "worker start", "completion", "help"}
 """They have no JSON: processes that serve, and texts."""
@@ -61,9 +61,24 @@ class Validated:
         return told
 
     def both(self, command: str, *arguments: str, code: int = 0) -> Any:
-        """Run a command that only reads in both modes, and return its document."""
-        assert self(command, *arguments, mode="jsonl", code=code) is not None
+        """Run a command that changes nothing in all modes, and return its document."""
+        self(command, *arguments, mode="jsonl", code=code)
+        self._chosen(command, *arguments, code=code)
         return self(command, *arguments, mode="json", code=code)
+
+    def _chosen(self, command: str, *arguments: str, code: int) -> None:
+        """Run a command for ids, and for rows: whole, and with two of their columns."""
+        kinds = {len(kind): kind for kind in columns.kinds(command)}
+        ids = self._aiki(*command.split(), *arguments, "-o", "ids")
+        assert (ids.code, "\t" in ids.out) == (code, False), ids.err
+        told = self._aiki(*command.split(), *arguments, "-o", "tsv").lines
+        if not kinds or len(told[0].split("\t")) == 1:
+            return
+        kind = kinds[len(told[0].split("\t"))]
+        if len({len(line.split("\t")) for line in told}) == 1:
+            wanted = ["--columns", f"{kind[1]},{kind[0]}"]
+            chosen = self._aiki(*command.split(), *arguments, "-o", "tsv", *wanted).lines
+            assert [line.split("\t") for line in chosen] == [line.split("\t")[1::-1] for line in told]
 
     def refused(self, command: str, *arguments: str, mode: str, code: int) -> Any:
         """Run a command that is refused, and return the error that stderr has."""
