@@ -15,6 +15,7 @@ from aiki import UsageError
 from aiki.process.stdout import lost
 from aiki_cli import COMPLETE_VARIABLE, exits, failures, options
 from aiki_cli.failures import UnwritableOutput
+from aiki_cli.helped import Helped
 from aiki_cli.tree import COMMANDS, Group, Place
 from aiki_cli.view.output import Mode, is_terminal
 from aiki_cli.words import slips
@@ -27,7 +28,9 @@ _HELP = """Durable workflows: enqueue runs, watch them, serve them.
 
     aiki status RUN --watch
 
-    aiki why RUN                        what it waits for, and what would move it
+    aiki why RUN                        what it waits for, or would move it
+
+    aiki help                           exit codes, formats, payloads, schemas
 
 RUN is an id, 8 or more of its first or last characters, or workflow@key.
 Exit codes: 0 done, 1 failed, 3 cancelled, 7 needs a person, 69 server unreachable, 124 our timeout passed.
@@ -81,7 +84,7 @@ def _group(name: str, group: Group, *, markup: bool, callback: Callable[..., Non
 def _command(name: str, place: str, *, markup: bool) -> Any:
     module, function = place.split(":")
     app = _typer(name, markup=markup)
-    app.command(name)(getattr(import_module(f"aiki_cli.commands.{module}"), function))
+    app.command(name, cls=Helped)(getattr(import_module(f"aiki_cli.commands.{module}"), function))
     return typer.main.get_command(app)
 
 

@@ -71,6 +71,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "apply": "apply:apply",
     "replay": "replay:replay",
     "completion": "completion:completion",
+    "help": "help:help_",
 }
 
 

@@ -44,10 +44,6 @@ def apply(
     """Make schedules, and how long ended runs are kept, what the manifest declares. TSV: name, change, fields, reason.
 
     What `retention:` says of workflow W is named retention:W, and retention:* what it says of all others.
-
-    aiki apply --dry-run
-
-    aiki apply --prune --yes
     """
     manifest = _owned(session)
     from aiki_cli.words.declared import declarations

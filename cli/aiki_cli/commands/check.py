@@ -24,8 +24,6 @@ def check(
     """Check the manifest, import its modules, and list their workflows and when schedules fire next.
 
     No server is asked. TSV columns: what (workflow, schedule, warning or problem), name or place, details.
-
-    aiki check -o json
     """
     from aiki.definitions.registry import Registry
     from aiki_cli.view import checked

@@ -19,10 +19,7 @@ def dev(
         str | None, typer.Option("--example", metavar="hello", help="Write an example and run it.")
     ] = None,
 ) -> int:
-    """Run Postgres, NATS, aikid and a worker that follows your code; Ctrl-C stops all, the data stays in .aiki/.
-
-    aiki dev --example hello
-    """
+    """Run Postgres, NATS, aikid and a worker that follows your code; Ctrl-C stops all, the data stays in .aiki/."""
     from aiki_cli.processes.dev_servers import run_dev
 
     return run_dev(session, modules or (), example)

@@ -102,10 +102,6 @@ def replay(
 
     With --debug a breakpoint() in a body stops there, with the values of the record, and pdb opens where the body does
     not fit, has raised, or waits.
-
-    aiki replay --since 7d -m myflows --strict
-
-    aiki replay --file run.jsonl -m myflows --debug
     """
     from aiki.manifest import module_folders, resolve, seconds
     from aiki.replay import Code, replay_apart

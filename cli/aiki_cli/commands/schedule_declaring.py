@@ -52,8 +52,6 @@ def create(
 ) -> Later:
     """Create a schedule and print its name.
 
-    aiki schedule create nightly report scope=all --cron "0 2 * * *" --timezone Europe/Berlin
-
     Exit codes: 5 no such workflow, 6 the name is taken, 65 the payload does not fit.
     """
     from aiki import NamedCall
@@ -114,8 +112,6 @@ def update(
 
     `none` takes back a time or a length. Pairs change members of its payload, -p takes the place of all of it, and
     labels that of all labels. It fires so from now on: what lies behind is not fired again.
-
-    aiki schedule update nightly --cron "0 3 * * *" --end none
     """
     given = None if base is None else payload.parse_object(*payload_text(base, session.out.say))
     when = when_words(

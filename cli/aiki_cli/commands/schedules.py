@@ -73,8 +73,6 @@ def upcoming(
     """Show the next firings of a schedule, or of what is said.
 
     Of what is said none is made, and no server is asked. TSV columns: slot, fires_at (with jitter somewhat later).
-
-    aiki schedule next --cron "0 2 * * *" --timezone Europe/Berlin
     """
     typed = when_words(cron=cron, every=every, at=at, timezone=timezone, anchor=anchor)
     if name is not None and typed:

@@ -11,7 +11,7 @@ from aiki_cli.view.choice import Choice
 from aiki_cli.view.output import Mode
 
 _OUTCOMES: Final = "name result why"
-_KINDS: Final[Mapping[str, Sequence[str]]] = {
+COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "status": (
         runs.TSV_COLUMNS,
         "workflow version state runs",
@@ -41,7 +41,7 @@ _KINDS: Final[Mapping[str, Sequence[str]]] = {
 
 def kinds(command: str) -> Sequence[Sequence[str]]:
     """Return the names of the cells of each kind of row that a command shows."""
-    return [kind.split() for kind in _KINDS.get(command, ())]
+    return [kind.split() for kind in COLUMNS.get(command, ())]
 
 
 def choose(command: str, typed: str, mode: Mode) -> Choice:

@@ -1,7 +1,8 @@
 """Own which classes the JSON of each command is made of, and the schemas that follow from them.
 
-`schemas.json` beside this file is what `aiki help json` shows. A test compares it with what follows from the classes
-now: whoever changes one decides that programs see the change. `python -m aiki_cli.view.schemas` writes it.
+`schemas.json` beside this file is what `aiki help json` shows (`view.shown_schemas`). A test compares it with what
+follows from the classes now: whoever changes one decides that programs see the change.
+`python -m aiki_cli.view.schemas` writes it.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def test_what_has_no_columns_takes_no_choice(mode):
 
 
 def test_no_two_kinds_of_a_commands_rows_have_as_many_cells():
-    for command in columns._KINDS:
+    for command in columns.COLUMNS:
         assert command in set(tree.paths())
         kinds = columns.kinds(command)
         assert len({len(kind) for kind in kinds}) == len(kinds)

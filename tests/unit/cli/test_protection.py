@@ -8,7 +8,7 @@ from typing import Any
 from aiki_cli.app import build
 
 LOOKS = {
-    *("status", "wait", "why", "check", "replay", "completion"),
+    *("status", "wait", "why", "check", "replay", "completion", "help"),
     *("run list", "run show", "run history", "run export", "worker list", "workflow list", "workflow show"),
     *("config show", "config profiles"),
     *("schedule list", "schedule show", "schedule next"),
