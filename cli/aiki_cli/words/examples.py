@@ -82,6 +82,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "aiki replay --file run.jsonl -m myflows --debug",
     ),
     "config show": ("aiki config show --origin", "aiki config show --profile prod -o json"),
+    "config profiles": ("aiki config profiles", "aiki config profiles -o ids"),
     "completion": ("source <(aiki completion bash)", "aiki completion fish > ~/.config/fish/completions/aiki.fish"),
     "help": ("aiki help exit-codes", "aiki help json run list"),
 }
