@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # The programs of the oldest Postgres that is there: Debian's packages, or OLD=folder of `postgres` and `initdb`.
 OLD ?= $(firstword $(wildcard $(foreach major,14 15 16 17,/usr/lib/postgresql/$(major)/bin)))
 
-.PHONY: demo test test-old check chaos fuzz bench large waiting schedules onward timers retention clean format lock
+.PHONY: demo test test-old check chaos fuzz bench large waiting schedules onward timers retention completions clean format lock
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
@@ -68,6 +68,12 @@ timers: $(VENV)/ready  ## how soon sleeps end: SLEEPS (10,000) that are due with
 
 retention: $(VENV)/ready  ## RUNS (1,000,000) finished runs are deleted: how fast, what W1 pays for it, what room is left behind
 	@$(BIN)/python -m bench.retention --runs $(or $(RUNS),1000000)
+
+completions: $(VENV)/ready  ## what TAB knows of the commands, and the scripts of shells, made anew
+	@$(BIN)/python -m aiki_cli.tab.writing
+	@$(BIN)/ruff format -q cli/aiki_cli/tab/grammar.py
+	@for shell in bash:aiki.bash zsh:_aiki fish:aiki.fish; do \
+	  $(BIN)/python -m aiki_cli completion $${shell%%:*} > completions/$${shell#*:}; done
 
 format: $(VENV)/ready
 	@$(BIN)/ruff format -q .

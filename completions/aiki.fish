@@ -1,8 +1,15 @@
 function __aiki_complete
-    set -lx _AIKI_COMPLETE complete_fish
-    set -lx _TYPER_COMPLETE_FISH_ACTION $argv[1]
-    set -lx _TYPER_COMPLETE_ARGS (commandline -cp)
-    aiki 2>/dev/null
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    set -l answer (command $words[1] __complete fish $words[2..] "$current" 2>/dev/null)
+    switch "$answer[1]"
+        case 'files @'
+            printf '@%s\n' (__fish_complete_path (string sub -s 2 -- "$current"))
+        case 'files*'
+            __fish_complete_path "$current"
+        case words
+            printf '%s\n' $answer[2..]
+    end
 end
 
-complete --command aiki --no-files --arguments '(__aiki_complete get-args)' --condition '__aiki_complete is-args'
+complete --command aiki --no-files --keep-order --arguments '(__aiki_complete)'

@@ -1,6 +1,3 @@
 """The command line `aiki`. It sees of Aiki only what every program sees: the public SDK."""
 
 __version__ = "0.1.0"
-
-COMPLETE_VARIABLE = "_AIKI_COMPLETE"
-"""What the scripts of shells set when they call `aiki` for suggestions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from importlib import import_module
@@ -13,7 +12,7 @@ from typer.core import TyperGroup
 
 from aiki import UsageError
 from aiki.process.stdout import lost
-from aiki_cli import COMPLETE_VARIABLE, exits, failures, options
+from aiki_cli import exits, failures, options
 from aiki_cli.failures import UnwritableOutput
 from aiki_cli.helped import Helped
 from aiki_cli.tree import COMMANDS, Group, Place
@@ -117,10 +116,6 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     # Boxes belong on a screen: in a CI log plain text reads better.
     app = build(markup=is_terminal(sys.stdout))
-    if COMPLETE_VARIABLE in os.environ:
-        from aiki_cli.commands import completion
-
-        completion.prepare()
     try:
         code = app.main(list(arguments), prog_name="aiki", standalone_mode=False)
     except typer.Abort:

@@ -1,4 +1,4 @@
-"""Own the entry point `aiki`: answer `--version` before anything is imported, else hand over to Typer.
+"""Own the entry point `aiki`: answer `--version` and TAB before anything is imported, else hand over to Typer.
 
 From our first statement to the last Ctrl-C is an exit code, never a traceback: while nothing of the command runs it
 ends the process at once, and so it does in a TAB. A command hears of it as of a KeyboardInterrupt.
@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 
-from aiki_cli import COMPLETE_VARIABLE, __version__
+from aiki_cli import __version__
 
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all else here
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def main() -> NoReturn:
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         sys.exit(_say_version())
+    if arguments[:1] == ["__complete"]:
+        _complete(arguments[1:])
     _speak_utf8()
     is_ours = _RUN_USER_CODE.isdisjoint(arguments)
     if is_ours:
@@ -49,7 +51,7 @@ def main() -> NoReturn:
     from aiki_cli.app import run
 
     try:
-        if obeys and COMPLETE_VARIABLE not in os.environ:
+        if obeys:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         code = run(arguments)
     except KeyboardInterrupt:
@@ -67,6 +69,15 @@ def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
     if (stderr := sys.modules.get("aiki.process.stderr")) is not None:
         stderr.say_last_words()
     os._exit(_INTERRUPTED)
+
+
+def _complete(arguments: list[str]) -> NoReturn:
+    """Answer a TAB. Whatever goes wrong, a shell hears nothing of it."""
+    with contextlib.suppress(Exception):
+        from aiki_cli.tab.answer import answer
+
+        answer(arguments)
+    os._exit(0)
 
 
 def _say_version() -> int:

@@ -27,6 +27,7 @@ from aiki_cli.protection import agree
 from aiki_cli.running import finish
 from aiki_cli.session import Common, Session
 from aiki_cli.view.output import Mode
+from aiki_cli.words import suggestions
 
 if TYPE_CHECKING:
     from aiki_cli.running import Result
@@ -53,6 +54,7 @@ Profile = Annotated[
         "--profile",
         metavar="NAME",
         help="A profile of the manifest, or of yours. (AIKI_PROFILE)",
+        autocompletion=suggestions.profiles,
         rich_help_panel=_PANEL,
     ),
 ]

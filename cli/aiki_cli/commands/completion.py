@@ -35,13 +35,6 @@ def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="ba
     return Text(script(shell).rstrip("\n"))
 
 
-def prepare() -> None:
-    """Let Typer answer the scripts: it does so by itself only with its own `--install-completion` options."""
-    from typer.completion import completion_init  # type: ignore[attr-defined]
-
-    completion_init()
-
-
 def script(shell: Shell) -> str:
     """Return the script of `shell`; it asks `aiki` itself for each completion."""
     scripts = {Shell.BASH: shell_scripts.BASH, Shell.ZSH: shell_scripts.ZSH, Shell.FISH: shell_scripts.FISH}

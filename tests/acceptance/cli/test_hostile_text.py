@@ -432,16 +432,3 @@ def test_json_is_the_exact_value_and_tsv_has_its_columns(tell):
         assert len(row.split("\t")) == len(TSV_COLUMNS.split())
     for row in tell("run", "history", RUN_ID, "-o", "tsv").out.splitlines():
         assert len(row.split("\t")) == 11
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-@pytest.mark.parametrize("words", ["aiki enqueue ", "aiki wait "])
-def test_tab_offers_plain_words_alone(tell, monkeypatch, shell, words):
-    monkeypatch.setenv("_AIKI_COMPLETE", f"complete_{shell}")
-    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", words)
-    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
-    monkeypatch.setenv("COMP_WORDS", words)
-    monkeypatch.setenv("COMP_CWORD", "2")
-    told = tell()
-    assert_tame(told.out + told.err)
-    assert "EVIL" not in told.out + told.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 import aiki_cli
 from aiki_cli.commands.completion import Shell, script
+from aiki_cli.tab import grammar, writing
 
 ROOT = Path(__file__).parents[3]
 HEAVY = {"rich", "yaml", "sqlalchemy", "psycopg", "fastjsonschema", "pydantic", "uvloop", "ssl", "aikid", "cronsim"}
@@ -79,6 +81,42 @@ def test_the_version_is_the_projects():
 
 @pytest.mark.parametrize(("shell", "file"), [("bash", "aiki.bash"), ("zsh", "_aiki"), ("fish", "aiki.fish")])
 def test_the_completion_scripts_are_those_that_are_generated(shell, file):
-    assert (ROOT / "completions" / file).read_text() == script(Shell(shell)), (
-        f"aiki completion {shell} > completions/{file}"
+    assert (ROOT / "completions" / file).read_text() == script(Shell(shell)), "make completions"
+
+
+def test_what_tab_knows_of_the_commands_is_what_they_are():
+    made: dict[str, object] = {}
+    exec(writing.grammar(), made)
+    for name in ("COMMON", "PLACE", "STATES", "COLUMNS", "COMMANDS"):
+        assert vars(grammar)[name] == made[name], "make completions"
+
+
+def test_a_tab_imports_no_more_than_it_takes(tmp_path):
+    """Of what a fresh interpreter lacks these alone: each costs a TAB more than its answer does."""
+    probe = """
+import sys
+before = set(sys.modules)
+from aiki_cli import main
+from aiki_cli.tab.answer import answer
+answer(["zsh", "enqueue", ""])
+print(*sorted(set(sys.modules) - before), file=sys.stderr)
+"""
+    nobody = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "AIKI_URL": "nats://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, cwd=tmp_path, env=nobody, check=True
     )
+    imported = {name for name in done.stderr.split() if not name.startswith("aiki_cli")}
+    light = {
+        "__future__",
+        "contextlib",
+        "collections.abc",
+        "collections",
+        "enum",
+        "functools",
+        "gc",
+        "itertools",
+        "keyword",
+        "operator",
+    }
+    light |= {"reprlib", "select", "signal", "time", "types", "_blake2", "_collections", "_functools", "_operator"}
+    assert imported <= light
