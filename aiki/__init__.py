@@ -53,16 +53,24 @@ if TYPE_CHECKING:
     from aiki.client.blocking_handle import BlockingHandle
     from aiki.client.blocking_schedules import BlockingSchedule
     from aiki.client.client import Client
-    from aiki.client.matching import RunFilter
+    from aiki.client.counts import NamespaceSummary
+    from aiki.client.deleting import DeletedRun
+    from aiki.client.history import HistoryEntry
+    from aiki.client.importing import ImportOutcome
+    from aiki.client.matching import RunCount, RunFilter
     from aiki.client.named import NamedCall
     from aiki.client.schedule import Schedule
     from aiki.client.schedule_info import ScheduleInfo, SlotInfo
     from aiki.client.sending import SendOutcome
+    from aiki.client.storage import StorageUse
     from aiki.client.when import When
+    from aiki.client.workers import WorkerInfo
+    from aiki.client.workflows import WorkflowInfo
     from aiki.definitions.bodies import BodyWarning
     from aiki.definitions.handle import Handle
     from aiki.definitions.status import RunStatus, TaskProgress
     from aiki.definitions.stored import Unreadable
+    from aiki.definitions.view import CallView, RunView
     from aiki.definitions.why import Because, Why
     from aiki.worker import Worker
 
@@ -75,11 +83,13 @@ __all__ = [
     "BodyWarning",
     "BoundEvent",
     "Call",
+    "CallView",
     "Child",
     "ChildFailed",
     "Client",
     "ConfigError",
     "Conflict",
+    "DeletedRun",
     "Denied",
     "Event",
     "EventTimeout",
@@ -87,10 +97,13 @@ __all__ = [
     "Fenced",
     "FiredSlot",
     "Handle",
+    "HistoryEntry",
+    "ImportOutcome",
     "JournalSize",
     "Json",
     "Message",
     "NamedCall",
+    "NamespaceSummary",
     "NondeterminismError",
     "NotFound",
     "Overloaded",
@@ -99,17 +112,20 @@ __all__ = [
     "RetryAfter",
     "RunBlocked",
     "RunCancelled",
+    "RunCount",
     "RunEnded",
     "RunFailed",
     "RunFilter",
     "RunStatus",
     "RunTimedOut",
+    "RunView",
     "Schedule",
     "ScheduleInfo",
     "SendFailed",
     "SendOutcome",
     "SlotInfo",
     "State",
+    "StorageUse",
     "Task",
     "TaskCancelled",
     "TaskFailed",
@@ -123,7 +139,9 @@ __all__ = [
     "When",
     "Why",
     "Worker",
+    "WorkerInfo",
     "Workflow",
+    "WorkflowInfo",
     "WorkflowRun",
     "task",
     "task_run",
@@ -136,20 +154,30 @@ _LATER = {
     "BlockingHandle": "aiki.client.blocking_handle",
     "BlockingSchedule": "aiki.client.blocking_schedules",
     "BodyWarning": "aiki.definitions.bodies",
+    "CallView": "aiki.definitions.view",
     "Client": "aiki.client.client",
+    "DeletedRun": "aiki.client.deleting",
     "Handle": "aiki.definitions.handle",
+    "HistoryEntry": "aiki.client.history",
+    "ImportOutcome": "aiki.client.importing",
     "NamedCall": "aiki.client.named",
+    "NamespaceSummary": "aiki.client.counts",
+    "RunCount": "aiki.client.matching",
     "RunFilter": "aiki.client.matching",
     "RunStatus": "aiki.definitions.status",
-    "TaskProgress": "aiki.definitions.status",
+    "RunView": "aiki.definitions.view",
     "Schedule": "aiki.client.schedule",
     "ScheduleInfo": "aiki.client.schedule_info",
     "SendOutcome": "aiki.client.sending",
     "SlotInfo": "aiki.client.schedule_info",
+    "StorageUse": "aiki.client.storage",
+    "TaskProgress": "aiki.definitions.status",
     "Unreadable": "aiki.definitions.stored",
     "When": "aiki.client.when",
     "Why": "aiki.definitions.why",
     "Worker": "aiki.worker",
+    "WorkerInfo": "aiki.client.workers",
+    "WorkflowInfo": "aiki.client.workflows",
 }
 
 

@@ -130,3 +130,21 @@ def test_who_asks_for_no_help_imports_none():
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60)
     late = ("words.examples", "words.endings", "words.topics", "view.schemas", "view.columns", "view.json_schema")
     assert not {f"aiki_cli.{name}" for name in late} & set(done.stdout.split())
+
+
+def test_what_the_readme_types_can_be_typed():
+    blocks = re.findall(r"```\w*\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    commands = [words for line in lines if line.startswith("aiki ") for words in typed(re.split(r"\s#", line)[0])]
+    assert len(commands) > 20
+    for words in commands:
+        assert parse(words)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_takes_what_all_take(command):
+    found: Any = app.build(markup=False)
+    for word in command.split():
+        found = found.commands[word]
+    options = {option for parameter in found.params for option in parameter.opts}
+    assert {"-o", "-q", "--columns", "--url", "--namespace", "--profile", "-f"} <= options

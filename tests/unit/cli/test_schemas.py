@@ -117,3 +117,13 @@ def _classes(hint: Any, found: dict[str, set[type[Any]]]) -> None:
 
 def test_the_file_is_part_of_what_is_installed():
     assert schemas.FILE.parent == Path(inspect.getfile(schemas)).parent
+
+
+def test_what_json_is_made_of_is_frozen():
+    found: dict[str, set[type[Any]]] = {}
+    for output in schemas.OUTPUTS.values():
+        for one in (*output.documents, *output.lines):
+            _classes(one, found)
+    classes = {one for some in found.values() for one in some if hasattr(one, "__dataclass_params__")}
+    assert len(classes) > len(schemas.OUTPUTS)
+    assert not [one for one in classes if not one.__dataclass_params__.frozen]
