@@ -52,6 +52,9 @@ CALLS = {
     "apply": "apply",
     "replay": "replay --file export.jsonl -m flows",
     "completion": "completion bash",
+    "worker list": "worker list",
+    "config show": "config show",
+    "help": "help",
 }
 """A call of each command that prints, by its path."""
 
@@ -81,6 +84,17 @@ schedules: {daily: {workflow: hello, every: 1d}}
 """
 
 Prints = Callable[..., Done]
+
+
+def walked() -> Iterator[str]:
+    yield ""
+    for path in paths():
+        place = COMMANDS
+        for word in path.split():
+            found = place[word]
+            place = found.commands if isinstance(found, Group) else {}
+        if not place:
+            yield path
 
 
 @pytest.fixture(scope="module")
@@ -146,22 +160,11 @@ def call(prints: Prints, place: Path) -> Callable[[str], list[str]]:
     return words
 
 
-def walked() -> Iterator[str]:
-    yield ""
-    for path in paths():
-        place = COMMANDS
-        for word in path.split():
-            found = place[word]
-            place = found.commands if isinstance(found, Group) else {}
-        if not place:
-            yield path
-
-
 def test_every_command_is_called_here() -> None:
-    assert set(walked()) - LONG_LIVED == set(CALLS)
+    assert set(walked()) - LONG_LIVED - set(CALLS) == set()
 
 
-@pytest.mark.parametrize("path", CALLS)
+@pytest.mark.parametrize("path", sorted(set(walked()) - LONG_LIVED))
 def test_a_reader_that_has_gone_is_silence_and_a_full_disk_is_code_74(
     path: str, call: Callable[[str], list[str]], prints: Prints
 ) -> None:
