@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from aiki import AikiError, RunFailed
+from aiki import AikiError, RunCancelled, RunFailed
 from aiki_cli import exits
 from aiki_cli.view.documents.runs import OutcomeError, RunOutcome
 from aiki_cli.view.found import End, Line
@@ -82,6 +82,8 @@ def explained(run_id: str, error: AikiError) -> AikiError:
         if frames := _FRAME.findall(error.traceback):
             error.add_note("at {}:{} in {}".format(*frames[-1]))
         error.hint = f"aiki run show {run_id}"
+    elif isinstance(error, RunCancelled):
+        error.hint = f"aiki run history {run_id}"
     return error
 
 
