@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from aiki.client.counts import NamespaceSummary
     from aiki.definitions.view import RunView
     from aiki_cli.view.found import Found, Rows
-
-SUMMARY_SECONDS: Final = 1.0
-"""How long a summary stands before the next one."""
 
 
 @options.command
@@ -83,7 +79,7 @@ def _watched(session: Session, client: Client, run_ids: Sequence[str], *, exit_s
     from aiki_cli.commands.status_watch import views
     from aiki_cli.view.found import Changes
     from aiki_cli.view.run_board import RunBoard
-    from aiki_cli.view.runs import line
+    from aiki_cli.view.run_changes import RunChanges
 
     latest: dict[str, RunStatus] = {}
 
@@ -99,12 +95,12 @@ def _watched(session: Session, client: Client, run_ids: Sequence[str], *, exit_s
         known = [latest[run_id] for run_id in run_ids if run_id in latest]
         return _rows(known, alone=len(run_ids) == 1, exit_status=exit_status)
 
-    return Changes(seen(), lambda view: line(view.status), now, RunBoard(run_ids))
+    return Changes(seen(), RunChanges().line, now, RunBoard(run_ids))
 
 
 async def _summaries(session: Session, client: Client) -> AsyncGenerator[NamespaceSummary, None]:
-    """Yield a summary each second, until Ctrl-C."""
-    while True:
-        yield await client.runs.summary()
-        session.out.go_on()
-        await asyncio.sleep(SUMMARY_SECONDS)
+    """Yield the summary as it changes, until Ctrl-C."""
+    async with aclosing(client.runs.summaries()) as pushed:
+        async for summary in pushed:
+            yield summary
+            session.out.go_on()

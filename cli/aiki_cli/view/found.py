@@ -103,7 +103,8 @@ class Changes(Generic[T]):
     """Things that change: a line of each change, or all of them drawn again; one document, or ids, at the end."""
 
     changes: AsyncGenerator[T, None]
-    line: Callable[[T], Line]
+    line: Callable[[T], Line | None]
+    """Returns None where scripts need not be told."""
     now: Callable[[], Rows]
     """Returns how all of them stand now."""
     board: Board[T] | None = None

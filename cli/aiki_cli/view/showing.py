@@ -69,7 +69,7 @@ async def _show_lines(found: Lines[Any], out: Output) -> End:
     if found.total is not None and out.talkative:
         things = _counted(things, found.total, found.doing, found.unit)
     if found.watched is not None and not out.quiet:
-        return await _show_awaited(found, found.watched, out)
+        things = _awaited(things, found.watched, out)
     async with aclosing(things):
         if found.whole is not None and out.mode in _AT_THE_END:
             rows = await found.whole(things)
@@ -91,8 +91,8 @@ async def _write_members(name: str, lines: AsyncIterator[Line], out: Output) -> 
     out.write("]}" if between == "," else f"{between}]}}")
 
 
-async def _show_awaited(found: Lines[Any], watched: Watched[Any], out: Output) -> End:
-    """Write things as they come, and show on stderr what is waited for."""
+async def _awaited(things: AsyncGenerator[T, None], watched: Watched[T], out: Output) -> AsyncGenerator[T, None]:
+    """Yield the things, and show on stderr what is waited for."""
     import asyncio
 
     from aiki_cli.view.watching import following, watching
@@ -100,16 +100,15 @@ async def _show_awaited(found: Lines[Any], watched: Watched[Any], out: Output) -
     async with watching(watched.board, out, tells=not out.mode.is_json, draws=True) as watcher:
         followed = asyncio.create_task(following(watcher, watched.feed()))
         try:
-            async with aclosing(found.things) as things:
+            async with aclosing(things):
                 async for thing in things:
                     if watched.ends_with(thing):
                         await asyncio.wait([followed], timeout=_SETTLE_SECONDS)
-                    with watcher.aside():
-                        _write_line(found.line(thing), out)
+                    watcher.step_aside()
+                    yield thing
         finally:
             followed.cancel()
             await asyncio.wait([followed])
-    return found.end()
 
 
 async def _counted(things: AsyncGenerator[T, None], total: int, doing: str, unit: str) -> AsyncGenerator[T, None]:
@@ -129,8 +128,10 @@ async def _show_changes(found: Changes[Any], out: Output) -> End:
         async for change in changes:
             if watcher is not None:
                 watcher.take(change)
-            if not at_the_end:
-                _write_line(found.line(change), out)
+            if not at_the_end and (line := found.line(change)) is not None:
+                _write_line(line, out)
+                if watcher is not None:
+                    watcher.said()
         if watcher is not None:
             watcher.stays = out.mode is not Mode.TABLE
     if at_the_end:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from aiki import AikiError
 from aiki_cli.view import screen
 from aiki_cli.view.board import Board
 from aiki_cli.view.output import Output, is_terminal
@@ -52,17 +53,21 @@ class Watcher(Generic[T]):
         """Take in a change."""
         told = self._board.take(news)
         self._knows = True
-        if self._screen is None and self._tells and told is not None:
+        if self._screen is not None:
+            self._changed.set()
+        elif self._tells and told is not None:
             self._out.say(f"{_stamp()} {told}")
+            self._changed.set()
+
+    def said(self) -> None:
+        """Take note that something was written, so that whoever reads that knows that we live."""
         self._changed.set()
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Let something else be written to the terminal, above what is drawn."""
+    def step_aside(self) -> None:
+        """Let what is written now stand above what is drawn, if it goes to the same terminal."""
         if self._screen is not None and is_terminal(sys.stdout):
             self._screen.wipe()
-            self._changed.set()
-        yield
+        self._changed.set()
 
     @contextmanager
     def attended(self) -> Iterator[None]:
@@ -126,10 +131,14 @@ async def watching(board: Board[T], out: Output, *, tells: bool, draws: bool) ->
 
 
 async def following(watcher: Watcher[T], feed: AsyncGenerator[T, None]) -> None:
-    """Have the watcher take in what the feed brings, until its end."""
-    async with aclosing(feed) as news:
-        async for one in news:
-            watcher.take(one)
+    """Have the watcher take in what the feed brings, until its end.
+
+    Whoever waits for a result learns of its errors there: a run that is unknown, a server that has no feed.
+    """
+    with suppress(AikiError):
+        async with aclosing(feed) as news:
+            async for one in news:
+                watcher.take(one)
 
 
 def _painted(lines: Callable[[datetime, int, int], Sequence[Text]]) -> list[str]:

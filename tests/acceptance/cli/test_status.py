@@ -78,7 +78,8 @@ def test_a_watch_says_which_task_is_tried_again_and_why(aiki, start, worker):
     watch = start("status", run_id, "--watch")
     wait_until_sync(lambda: "task stumble" in watch.printed(), what="the wait for the retry")
     run = dict(zip(COLUMNS, watch.printed().splitlines()[-1].split("\t"), strict=True))
-    assert (run["state"], run["why"]) == ("running", "task stumble failed at attempt 1: TimeoutError: no answer")
+    assert run["state"] == "running"
+    assert run["why"].endswith(": task stumble failed at attempt 1: TimeoutError: no answer")
     assert run["due_at"] > run["started_at"]
     assert watch.terminate(signal.SIGINT) == 130
 
