@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from inspect import iscoroutinefunction
 from signal import Signals
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from aiki.process.signals import obeying
+from aiki.process.signals import end_at_once, obeying
 from aiki_cli import exits, failures
 from aiki_cli.view.output import NobodyReads
 from aiki_cli.view.secrets import refuse_secret_flag
@@ -92,10 +93,24 @@ def _run(session: Session, command: Any) -> int:
 
 
 async def _shown(session: Session, command: Later) -> End:
+    from asyncio import CancelledError
+
     from aiki_cli.view.showing import show
 
     async with session.connections:
-        return await show(await command(), session.out)
+        try:
+            return await show(await command(), session.out)
+        except CancelledError:
+            _leave_at_the_next()
+            if session.on_interrupt is not None:
+                await session.on_interrupt()
+            raise
+
+
+def _leave_at_the_next() -> None:
+    """Have a second Ctrl-C end the process at once, whatever it still waits for; so does a second SIGTERM anyway."""
+    if signal.getsignal(Signals.SIGINT) is not signal.SIG_IGN:
+        signal.signal(Signals.SIGINT, lambda number, frame: end_at_once(Signals(number)))
 
 
 def _code(end: End, session: Session) -> int:

@@ -6,7 +6,7 @@ It runs nothing, and draws nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -69,6 +69,10 @@ class Session:
         self.out = Output.choose(common.output, quiet=common.quiet)
         self.note_on_interrupt: str | None = None
         """What a person should know who presses Ctrl-C now."""
+        self.cancels_on_interrupt = False
+        """Whether runs that are waited for are cancelled by it."""
+        self.on_interrupt: Callable[[], Awaitable[None]] | None = None
+        """What is done then, before that is said, while the connection is still open."""
         self.connections = AsyncExitStack()
         """What is closed once all is shown that was found."""
         self.files = ExitStack()

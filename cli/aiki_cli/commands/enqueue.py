@@ -11,6 +11,7 @@ import typer
 from aiki import UsageError
 from aiki.definitions.options import HIGHEST_PRIORITY, OnConflict
 from aiki_cli import options
+from aiki_cli.commands.detaching import CancelOnInterrupt
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.inputs import payload_text
@@ -103,6 +104,7 @@ def enqueue(
     timeout: Annotated[
         str | None, typer.Option("--timeout", metavar="1m", help="With --wait: give up waiting.")
     ] = None,
+    cancel_on_interrupt: CancelOnInterrupt = False,
 ) -> Later:
     """Enqueue a run and print its id; with --from one per row.
 
@@ -126,6 +128,9 @@ def enqueue(
     )
     if timeout is not None and not wait:
         raise UsageError("--timeout bounds --wait, and there is none")
+    if cancel_on_interrupt and not wait:
+        raise UsageError("--cancel-on-interrupt is of --wait, and there is none")
+    session.cancels_on_interrupt = cancel_on_interrupt
     seconds = None if timeout is None else seconds_of(timeout)
     if rows is not None:
         if base is not None or pairs or key is not None:

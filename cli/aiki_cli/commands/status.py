@@ -10,6 +10,7 @@ import typer
 
 from aiki import UsageError
 from aiki_cli import exits, options
+from aiki_cli.commands.detaching import CancelOnInterrupt, cancel_with, going
 from aiki_cli.session import Session
 from aiki_cli.words import suggestions
 from aiki_cli.words.references import find_all
@@ -32,6 +33,7 @@ async def status(
     exit_status: Annotated[
         bool, typer.Option("--exit-status", help="Exit by the runs' states: as `aiki wait`, 8 if still going.")
     ] = False,
+    cancel_on_interrupt: CancelOnInterrupt = False,
     storage: Annotated[
         bool, typer.Option("--storage", help="Show what the runs take up, by table and by workflow.")
     ] = False,
@@ -43,6 +45,9 @@ async def status(
     Of --storage: table or workflow, name, runs or rows, bytes, index bytes, ended, and what retention would free: runs,
     bytes.
     """
+    if cancel_on_interrupt and not (watch and references):
+        raise UsageError("--cancel-on-interrupt is of runs that are watched: name them, with --watch")
+    session.cancels_on_interrupt = cancel_on_interrupt
     client = await session.client()
     if storage:
         from aiki_cli.view import storage as shown
@@ -82,12 +87,16 @@ def _watched(session: Session, client: Client, run_ids: Sequence[str], *, exit_s
     from aiki_cli.view.run_changes import RunChanges
 
     latest: dict[str, RunStatus] = {}
+    left = going(run_ids)
+    cancel_with(session, client, left)
 
     async def seen() -> AsyncGenerator[RunView, None]:
         async with aclosing(views(client, run_ids)) as followed:
             async for view in followed:
                 run = view.status
                 latest[run.retry_of or run.run_id] = run
+                if run.ended:
+                    left.pop(run.retry_of or run.run_id, None)
                 yield view
                 session.out.go_on()
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from aiki.definitions.view import RunView
 
 FULL_RUNS: Final = 50
-"""Of more than fit a screen nobody sees the calls, and their daemon need not read them."""
+"""Of more than fit a screen nobody sees why each waits, and their daemon need not read it."""
+SEEN_RUNS: Final = 1_000
+"""More are not watched by those who wait for their ends: they see how many have come."""
 
 
 async def views(client: Client, run_ids: Sequence[str]) -> AsyncGenerator[RunView, None]:
@@ -28,22 +30,32 @@ async def views(client: Client, run_ids: Sequence[str]) -> AsyncGenerator[RunVie
 async def _states(client: Client, run_ids: Sequence[str]) -> AsyncGenerator[RunView, None]:
     from aiki.definitions.view import RunView
 
-    news: asyncio.Queue[RunStatus | None] = asyncio.Queue()
+    news: asyncio.Queue[RunStatus | Exception | None] = asyncio.Queue()
 
     async def follow(run_id: str) -> None:
-        async with aclosing(client.handle(run_id).watch()) as pushed:
-            async for run in pushed:
-                news.put_nowait(run)
-                if exits.of_state(run.state) != exits.STILL_GOING:
-                    break
-        news.put_nowait(None)
+        try:
+            async with aclosing(client.handle(run_id).watch()) as pushed:
+                async for run in pushed:
+                    news.put_nowait(run)
+                    if exits.of_state(run.state) != exits.STILL_GOING:
+                        break
+        except Exception as error:  # noqa: BLE001 - raised by whoever is told
+            news.put_nowait(error)
+        else:
+            news.put_nowait(None)
 
-    async with asyncio.TaskGroup() as group:  # whoever leaves early ends them all
-        following = [group.create_task(follow(run_id)) for run_id in run_ids]
+    following = [asyncio.create_task(follow(run_id)) for run_id in run_ids]
+    try:
         left = len(following)
         while left:
-            run = await news.get()
-            if run is None:
+            told = await news.get()
+            if isinstance(told, Exception):
+                raise told
+            if told is None:
                 left -= 1
             else:
-                yield RunView(status=run)
+                yield RunView(status=told)
+    finally:
+        for one in following:
+            one.cancel()
+        await asyncio.gather(*following, return_exceptions=True)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aiki import AikiError, NotFound, UsageError
+from aiki import AikiError, NotFound, UsageError, WaitTimeout
 from aiki_cli import options
 from aiki_cli.commands import bulk
+from aiki_cli.commands.detaching import CancelOnInterrupt, cancel_with, going
+from aiki_cli.commands.status_watch import SEEN_RUNS, views
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.references import find_all
@@ -21,7 +23,7 @@ from aiki_cli.words.references import find_all
 if TYPE_CHECKING:
     from aiki import Client, RunFilter
     from aiki_cli.running import Later
-    from aiki_cli.view.found import Found, Lines
+    from aiki_cli.view.found import Found, Lines, Watched
     from aiki_cli.view.outcomes import Outcome
 
 
@@ -36,6 +38,7 @@ def wait(
         str | None, typer.Option("--timeout", metavar="10m", help="Give up waiting; exit code 124.")
     ] = None,
     any: Annotated[bool, typer.Option("--any", help="Return when the first has ended.")] = False,
+    cancel_on_interrupt: CancelOnInterrupt = False,
     source: Annotated[
         str | None, typer.Option("--from", metavar="FILE|-", help="Runs, one per line: ids, or what enqueue printed.")
     ] = None,
@@ -69,6 +72,7 @@ def wait(
         from aiki_cli.words.run_lines import read_runs
 
         references = read_runs(source, session.out.say)
+    session.cancels_on_interrupt = cancel_on_interrupt
     return partial(_wait, session, references or (), wanted, source=source, seconds=seconds, first_only=any)
 
 
@@ -124,6 +128,8 @@ def wait_for(
     from aiki_cli.view.outcomes import Tally, line
 
     tally = Tally(len(set(run_ids)), alone=alone)
+    left = going(run_ids)
+    cancel_with(session, client, left)
 
     async def ended() -> AsyncGenerator[Outcome, None]:
         async with aclosing(outcomes(client, run_ids, seconds=seconds)) as coming:
@@ -131,11 +137,34 @@ def wait_for(
                 if alone:
                     await _told_of_retry(session, client, run_id, result)
                 tally.add(run_id, result)
+                left.pop(run_id)
                 yield run_id, result
                 if first_only or session.out.gone:
                     break
 
-    return Lines(ended(), partial(line, alone=alone), end=tally.end, named=None if alone else "runs")
+    is_seen = len(run_ids) <= SEEN_RUNS
+    return Lines(
+        ended(),
+        partial(line, alone=alone),
+        end=tally.end,
+        named=None if alone else "runs",
+        watched=_watched(client, run_ids, alone=alone) if is_seen else None,
+        total=None if is_seen else len(set(run_ids)),
+        doing="wait",
+        unit="runs",
+    )
+
+
+def _watched(client: Client, run_ids: Sequence[str], *, alone: bool) -> Watched[Outcome]:
+    """Return what is shown of runs that are waited for."""
+    from aiki_cli.view.found import Watched
+    from aiki_cli.view.run_board import RunBoard
+
+    def has_ended(outcome: Outcome) -> bool:
+        return alone and not isinstance(outcome[1], WaitTimeout)
+
+    wanted = list(dict.fromkeys(run_ids))
+    return Watched(RunBoard(wanted), partial(views, client, wanted), has_ended)
 
 
 async def _told_of_retry(session: Session, client: Client, run_id: str, result: object) -> None:

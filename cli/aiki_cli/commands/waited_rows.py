@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from aiki import AikiError
+from aiki_cli.commands.detaching import cancel_with
 from aiki_cli.view.found import End, Lines
 from aiki_cli.view.outcomes import Tally as Ends
 from aiki_cli.view.row_outcomes import EndedRow, line
@@ -49,6 +50,7 @@ async def _as_they_end(
             else:
                 rows.setdefault(outcome.run_id, []).append((row.line, row.key, outcome.created))
     ends.runs = left = len(rows)
+    cancel_with(session, client, rows)
     async with aclosing(outcomes(client, rows, seconds=seconds)) as coming:
         session.note_on_interrupt = _how_to_go_on(left)
         async for run_id, result in coming:

@@ -94,6 +94,7 @@ COMMANDS: dict[str, Command] = {
             (("--cancel-timeout",), "any", "How long it may take to end when it is told to"),
             (("--wait",), "", "Wait for the result"),
             (("--timeout",), "any", "With --wait: give up waiting"),
+            (("--cancel-on-interrupt",), "", "Ctrl-C, or SIGTERM, cancels the runs too"),
             (("--yes",), "", "Do it, unasked, where the profile is protected"),
         ),
         (),
@@ -104,6 +105,7 @@ COMMANDS: dict[str, Command] = {
         (
             (("--watch", "-w"), "", "Show each change until all have ended"),
             (("--exit-status",), "", "Exit by the runs' states: as `aiki wait`, 8 if still going"),
+            (("--cancel-on-interrupt",), "", "Ctrl-C, or SIGTERM, cancels the runs too"),
             (("--storage",), "", "Show what the runs take up, by table and by workflow"),
         ),
         (),
@@ -114,6 +116,7 @@ COMMANDS: dict[str, Command] = {
         (
             (("--timeout",), "any", "Give up waiting; exit code 124"),
             (("--any",), "", "Return when the first has ended"),
+            (("--cancel-on-interrupt",), "", "Ctrl-C, or SIGTERM, cancels the runs too"),
             (("--from",), "files", "Runs, one per line: ids, or what enqueue printed"),
             (("--workflow",), "workflows", ""),
             (("--state",), "states+", "May repeat"),

@@ -11,7 +11,7 @@ FAILING = ["failing", "reason=no luck"]
 def test_a_failed_run_is_exit_code_1_with_its_error(aiki, worker):
     done = aiki("enqueue", "failing", "reason=no luck", "--wait")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: run ")
+    assert "\nerror: run " in done.err
     assert "no luck" in done.err
     shown = aiki("enqueue", "failing", "reason=no luck", "--wait", "-o", "json")
     assert (shown.code, shown.json["outcome"]) == (1, "failed")
@@ -55,7 +55,7 @@ def test_runs_are_waited_for_by_what_they_are_also_those_that_have_ended(aiki, o
         (bad, "failed"),
         (held, "timeout"),
     }
-    assert late.err.startswith("error: not all of 3 runs completed: ")
+    assert "\nerror: not all of 3 runs completed: " in late.err
     assert all(told in late.err for told in ("1 completed", "1 failed", "1 still going"))
     gate.touch()
     by_workflow = aiki("wait", "--workflow", "held", "--label", "batch=7", "-o", "json", env=own)
