@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,7 +113,7 @@ def check_hint(said: str, wanted: str | None) -> None:
 
 def parse(words: list[str]) -> None:
     """Have the command line read the words, and run nothing. Raises what it says of a wrong one."""
-    command = app.build(markup=False)
+    command: Any = app.build(markup=False)
     context = command.make_context("aiki", words)
     while hasattr(command, "resolve_command"):
         name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
