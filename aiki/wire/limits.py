@@ -61,6 +61,8 @@ HANDED_BYTES: Final = 128 * 1024
 """Their inputs in one hand-over, except that a larger one travels alone."""
 NAMED_WORKERS: Final = 5
 """Workers of a route that are named; all are counted."""
+SLOTS_TOLD: Final = (1 << 31) - 1
+"""Runs that a worker says it takes at once; one that takes more says so many."""
 SUMMED_SESSIONS: Final = 50
 """Workers of a namespace that its summary shows; all are counted."""
 SESSION_ROUTES: Final = 10

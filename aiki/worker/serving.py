@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aiki.definitions.routes import route_of
 from aiki.execution import Lease, Pools
 from aiki.execution.order import HASH_SEED_VARIES
+from aiki.wire.limits import SLOTS_TOLD
 from aiki.wire.messages import OpenSession
 from aiki.worker.claims import Claims
 from aiki.worker.code_warnings import CodeWarnings
@@ -60,7 +61,7 @@ class Serving:
         served = [route_of(workflow, transport.room) for workflow in registry]
         self.session = Session(
             transport,
-            OpenSession(str(uuid.uuid4()), options.id, served, options.lease_seconds, options.slots),
+            OpenSession(str(uuid.uuid4()), options.id, served, options.lease_seconds, min(options.slots, SLOTS_TOLD)),
             inventory=self.runs.inventory,
             callbacks=SessionCallbacks(
                 on_lost=self._on_lease_lost,

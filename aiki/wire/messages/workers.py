@@ -13,6 +13,7 @@ from aiki.wire.limits import (
     HELD_CLAIMS,
     LABELS,
     ROUTES,
+    SLOTS_TOLD,
     UNIT_ITEMS,
     UNREAD_EVENTS,
     WAITED_WORDS,
@@ -74,7 +75,7 @@ class OpenSession(Request[SessionReply]):
     worker: Text
     routes: Annotated[list[Route], Meta(max_length=ROUTES)]
     ttl: float = 30.0
-    slots: Annotated[int, Meta(ge=1, le=(1 << 31) - 1)] | None = None
+    slots: Annotated[int, Meta(ge=1, le=SLOTS_TOLD)] | None = None
     """Runs that it takes at once."""
 
 

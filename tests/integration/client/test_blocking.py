@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from aiki import AikiError, Client, Handle, RunFilter, UsageError, Worker, WorkflowRun, workflow
-from aiki.client.blocking import BlockingClient, BlockingRuns, BlockingWorkflows
+from aiki.client.blocking import BlockingClient, BlockingRuns, BlockingWorkers, BlockingWorkflows
 from aiki.client.blocking_handle import BlockingHandle
 from aiki.client.blocking_schedules import BlockingSchedule, BlockingSchedules
 from aiki.client.runs import Runs
 from aiki.client.schedule import Schedule
 from aiki.client.schedules import Schedules
+from aiki.client.workers import LiveWorkers
 from aiki.client.workflows import RegisteredWorkflows
 from tests.servers import Aikid
 from tests.waiting import ENOUGH
@@ -63,6 +64,7 @@ def methods(kind: type) -> dict[str, list[inspect.Parameter]]:
         (Schedule, BlockingSchedule),
         (Schedules, BlockingSchedules),
         (RegisteredWorkflows, BlockingWorkflows),
+        (LiveWorkers, BlockingWorkers),
     ],
 )
 def test_what_the_async_one_can_do_the_blocking_one_can(asynchronous: type, blocks: type) -> None:
@@ -113,6 +115,9 @@ def test_each_method_answers_at_once(blocking: BlockingClient[Client]) -> None:
         assert first.result(timeout=ENOUGH) == 8
         (info,) = blocking.workflows.list("double")
         assert info.live
+        (worker,) = blocking.workers.list()
+        assert worker.slots
+        assert worker.slots >= 1
         assert blocking.enqueue("double", {"n": 1}).result(timeout=ENOUGH) == 2
     assert blocking.handle(first.run_id).status().result == 8
     assert [change.state for change in first.watch()] == ["completed"]

@@ -10,11 +10,12 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from aiki.core.states import Move, State
+from aiki.core.states import TERMINAL, Move, State
 from aiki.wire.limits import COUNTED_RUNS, MESSAGE_BYTES
 from aiki.wire.messages import End, Find, FindReply, History, ListReply, ListRuns, Request, Route, Storage, Summary, Why
 from aikid.engine import expiring, journal, reads, sizes, status, why
-from aikid.store import draining, listing
+from aikid.engine.summary import Capped, summary
+from aikid.store import draining, listing, minutes
 from aikid.store.sizes import LOOKED_INTO, OF_RUNS, PAGES
 from bench import finished
 from bench.finished import NAMESPACE, OLD, OTHER, ROUTES, VERSION, WORKFLOWS
@@ -201,6 +202,39 @@ async def test_a_summary_counts_live_runs_and_no_more_ended_ones_than_it_tells(p
     capped = sum(row.capped for row in reply.rows)
     # A page of the index holds a hundred of them; of those that live there are a few, each at a place of its own.
     assert pool.buffers <= PER_ROUTE * len(WORKFLOWS) + capped * COUNTED_RUNS / 50 + 4 * len(LIVE) * 2 * SHOWN
+
+
+async def test_a_summary_that_is_asked_for_again_costs_as_much_as_one_of_no_ended_runs(pool: CountingPool) -> None:
+    capped = Capped()
+    pages = []
+    for _ in range(2):
+        pool.buffers = 0
+        reply = await summary(pool, NAMESPACE, Summary(), MESSAGE_BYTES, capped=capped)
+        pages.append(pool.buffers)
+    assert any(row.capped for row in reply.rows)
+    ended = sum(row.runs for row in reply.rows if row.state in TERMINAL and not row.capped)
+    assert pages[1] <= 2 * PER_ROUTE * len(WORKFLOWS) + ended / 50 + 4 * len(LIVE) * 2 * SHOWN, pages
+    assert pages[1] < pages[0]
+
+
+async def test_what_is_done_lately_costs_the_parts_that_tell_of_it(pool: CountingPool, crowd: Engine) -> None:
+    """However many minutes there are before, and whatever others do."""
+    await crowd.execute(
+        "INSERT INTO aiki.minutes (namespace, workflow, minute, version, writer, part, enqueued, completed, failed,"
+        " cancelled, buckets, bucket_runs, written_at) SELECT n.name, w.name, date_trunc('minute', at), %s,"
+        " gen_random_uuid(), 1, 1, 1, 0, 0, '{80}', '{1}', at"
+        " FROM unnest(%s::text[]) AS n(name), unnest(%s::text[]) AS w(name),"
+        " generate_series(aiki.now() - interval '3 h', aiki.now(), interval '5 s') AS at",
+        VERSION,
+        [NAMESPACE, "busy"],
+        list(WORKFLOWS),
+    )
+    pool.buffers = 0
+    rates = await minutes.rates(pool, NAMESPACE, WORKFLOWS)
+    assert [rate.workflow for rate in rates] == sorted(WORKFLOWS)
+    assert all(58 <= rate.enqueued <= 61 for rate in rates)
+    # Ten minutes are looked at, of which each 5 s has a row of a workflow; on a page of the index there are many.
+    assert pool.buffers <= PER_ROUTE * len(WORKFLOWS) + 120 * len(WORKFLOWS), pool.plans[-1]
 
 
 async def test_a_story_costs_what_it_shows_however_many_have_ended(pool: CountingPool, database: str) -> None:

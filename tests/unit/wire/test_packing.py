@@ -31,17 +31,21 @@ from aiki.wire.messages import (
     NewRun,
     OpenSession,
     PageReply,
+    QueueRow,
+    RateRow,
     Record,
     Route,
     RunOptions,
     RunStatus,
     SendOp,
     Sent,
+    SessionRow,
     StartOp,
     StatusReply,
     StopOp,
     SummaryRow,
     TimerAsk,
+    TroubleRow,
     Unit,
 )
 from aiki.wire.messages.own_retry import OwnRetry, RetryRule, check_own_retry
@@ -259,6 +263,18 @@ def test_lines_and_routes_weigh_no_less_than_they_take(a: str, b: str, c: str, v
     assert weighs_enough((RUN, 2**63 - 1), weights.NEWS_BYTES)
     row = SummaryRow(NAME, VERSION, State.SCHEDULED, 2**62, capped=True)
     assert weighs_enough(row, weights.SUMMARY_ROW_BYTES)
+
+
+@given(text)
+def test_what_a_summary_says_of_a_route_and_of_a_session_weighs_no_less_than_it_takes(words: str) -> None:
+    many = 2**62
+    queue = QueueRow(NAME, VERSION, many, True, TIME, many)
+    rate = RateRow(NAME, many, many, many, many, many, many, many)
+    trouble = TroubleRow(NAME, VERSION, State.CANCELLED, many, RUN, TIME, words, capped=True)
+    rows = [SummaryRow(NAME, VERSION, state, many, capped=True) for state in State]
+    assert weighs_enough([*rows, queue, rate, trouble, trouble], weights.SUMMARY_ROUTE_BYTES)
+    one = SessionRow(words, RUN, TIME, TIME, many, 2**31, True, [(NAME, VERSION)] * 10, many)
+    assert weighs_enough(one, weights.of_session(one))
 
 
 def test_what_is_wanted_of_a_key_weighs_enough_with_what_is_said_of_it() -> None:
