@@ -100,7 +100,7 @@ class Followers:
         """Register who follows, as far as there is room, and return all that each has not seen. Raises Unavailable."""
         seen: defaultdict[RunKey, list[Seen]] = defaultdict(list)
         for namespace, request in calls:
-            self._register(namespace, request)  # before the read, or a change between them is lost
+            self.register(namespace, request)  # before the read, or a change between them is lost
             for one in request.runs:
                 seen[namespace, one.id].append(one)
         found: dict[RunKey, Reading] = {}
@@ -120,7 +120,8 @@ class Followers:
             for namespace, request in calls
         ]
 
-    def _register(self, namespace: str, request: Follow) -> None:
+    def register(self, namespace: str, request: Follow) -> None:
+        """Have the inbox be told of the request's runs, as far as there is room."""
         until = asyncio.get_running_loop().time() + min(max(request.seconds, 0.0), SECONDS_MAX)
         for seen in request.runs:
             key = namespace, seen.id

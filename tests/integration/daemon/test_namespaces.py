@@ -32,6 +32,8 @@ from aiki.wire.messages import (
     Export,
     Fence,
     Find,
+    Follow,
+    FollowNamespace,
     History,
     Import,
     ImportedRun,
@@ -56,6 +58,7 @@ from aiki.wire.messages import (
     Resume,
     Retry,
     Route,
+    Seen,
     Send,
     Sent,
     ShowSchedule,
@@ -188,6 +191,13 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
     ],
     "status": lambda o: [(Status(o.ids), Status(o.ids), NOTHING)],
     "watch": lambda o: [(Watch(o.ids, "_INBOX.x", 30.0), Watch(o.ids, "_INBOX.y", 30.0), NOTHING)],
+    "follow": lambda o: [
+        (
+            Follow([Seen(i) for i in o.ids], "_INBOX.x", 30.0),
+            Follow([Seen(i) for i in o.ids], "_INBOX.y", 30.0),
+            NOTHING,
+        )
+    ],
     "find": lambda o: [
         (Find(o.queued.id), Find(word), {"ids": []})
         for word in (o.queued.id, o.queued.id[:12], o.queued.id[-12:], f"{FLOW}@{o.queued.options.key}")
@@ -244,6 +254,13 @@ ROWS: dict[str, Callable[[Ours], list[Row]]] = {
         (
             Summary(),
             Summary(),
+            {"rows": [], "workers": 1, "queues": [{**ROUTE, "workers": 1}], "sessions": [[[*ROUTE.values()]]]},
+        )
+    ],
+    "follow_namespace": lambda _: [
+        (
+            FollowNamespace("_INBOX.x", 30.0),
+            FollowNamespace("_INBOX.y", 30.0),
             {"rows": [], "workers": 1, "queues": [{**ROUTE, "workers": 1}], "sessions": [[[*ROUTE.values()]]]},
         )
     ],
