@@ -124,4 +124,6 @@ def _write(file: Path, record: DevRecord) -> None:
 
 
 def _for_us_alone(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode=0o600)
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode=0o600)
+    os.fchmod(descriptor, 0o600)  # whatever the umask is
+    return descriptor

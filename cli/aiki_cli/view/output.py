@@ -135,7 +135,10 @@ class Output:
 
 
 def _says_yes() -> bool:
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    typed = sys.stdin.readline()
+    if not typed:  # Ctrl-D leaves the line open
+        sys.stderr.write("\n")
+    return typed.strip().lower() in {"y", "yes"}
 
 
 def is_terminal(stream: Any) -> bool:

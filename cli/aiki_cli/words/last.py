@@ -37,7 +37,8 @@ def remember(client: Client, run_id: str) -> None:
     with contextlib.suppress(OSError):
         if (file := _file(client)) is None:
             return
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (file.parent.parent, file.parent):
+            _make(folder)
         if not file.exists():
             _forget_old(file.parent)
         # Another command may read it at this moment: it must never see half of it.
@@ -134,5 +135,14 @@ def _forget_old(folder: Path) -> None:
                     Path(entry.path).unlink()
 
 
+def _make(folder: Path) -> None:
+    """Make the folder for us alone, unless it is there; whatever the umask is, we must get into it again."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+        folder.chmod(0o700)
+
+
 def _for_us_alone(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, mode=0o600)
+    descriptor = os.open(path, flags | os.O_CLOEXEC, mode=0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor

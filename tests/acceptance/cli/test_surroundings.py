@@ -43,7 +43,7 @@ def test_a_command_works_in_all_surroundings_that_people_have(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
-            env={"PATH": "/usr/bin:/bin", **own},
+            env={"PATH": "/usr/bin:/bin", "XDG_STATE_HOME": os.devnull, **own},
         )
     for name, process in started.items():
         out, said = process.communicate(timeout=patient(60))

@@ -92,6 +92,16 @@ def test_no_link_is_followed(kept: Path, tmp_path: Path) -> None:
     assert (last.last_run(at()), (tmp_path / "elsewhere").read_text()) == (SECOND, FIRST)
 
 
+def test_whatever_the_umask_is_what_is_kept_can_be_read_again(kept: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        last.remember(at(), FIRST)
+    finally:
+        os.umask(before)
+    (file,) = kept.iterdir()
+    assert [one.stat().st_mode & 0o777 for one in (kept.parent, kept, file)] == [0o700, 0o700, 0o600]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_somebody_else_has_written_is_not_believed(kept: Path) -> None:
     last.remember(at(), FIRST)
