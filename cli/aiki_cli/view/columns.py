@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiki import UsageError
-from aiki_cli.view import firings, runs, schedules, slots, story, workflows
+from aiki_cli.view import config, firings, runs, schedules, slots, story, workflows
 from aiki_cli.view.choice import Choice
 from aiki_cli.view.output import Mode
 
@@ -34,6 +34,8 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     **{f"schedule {order}": (_OUTCOMES,) for order in ("pause", "resume", "delete")},
     "workflow list": (workflows.TSV_COLUMNS,),
     "workflow show": (workflows.TSV_COLUMNS,),
+    "config show": ("name value", "name value origin"),
+    "config profiles": (config.PROFILE_COLUMNS,),
     "apply": ("name change fields reason",),
     "replay": ("id workflow version as_version state verdict entry at why",),
 }

@@ -88,7 +88,7 @@ ENDINGS: Final[Mapping[str, Mapping[int, str]]] = {
         78: "bad manifest",
     },
     "replay": {0: "compatible", 1: "one diverges", 5: "not found", 66: "file unreadable", **_SERVER},
-    "config show": {0: "done", 5: "no such profile", 78: "a file is wrong"},
+    "config show": {0: "done", 78: "a file is wrong"},
     "config profiles": {0: "done", 78: "a file is wrong"},
     "completion": {0: "done"},
     "help": {0: "done"},

@@ -84,7 +84,7 @@ def test_without_a_home_or_in_a_foreign_one_all_works_without_settings(aiki, flo
         {"HOME": str(closed), "XDG_CONFIG_HOME": str(closed), "XDG_STATE_HOME": str(closed)},
     ]
     for variables in homes:
-        done = aiki("enqueue", "hello", "--wait", env=variables)
+        done = aiki("enqueue", "hello", "--wait", "-q", env=variables)
         assert (done.code, done.out, done.err) == (0, '"HELLO ADA"\n', ""), variables
     if os.geteuid() == 0:
         os.chown(flows / "config" / "aiki" / "config.yaml", 12345, 12345)

@@ -42,7 +42,7 @@ def test_it_stands_for_the_run_of_this_terminal_wherever_a_run_is_named(aiki, wo
 
 def test_what_cannot_be_kept_fails_nothing_and_what_cannot_be_read_is_told(aiki, worker, flows, state):
     (flows / "state").write_text("a file, where the folder should be")
-    done = aiki("enqueue", "hello", "--wait", env=state)
+    done = aiki("enqueue", "hello", "--wait", "-q", env=state)
     assert (done.code, done.err) == (0, "")
     unread = aiki("status", "@last", env=state)
     assert unread.code == 5
