@@ -50,6 +50,8 @@ CLIENTS = {
     "config show": ["--origin"],
     "config profiles": [],
     "completion": ["bash"],
+    "help": ["environment"],
+    "worker list": [],
 }
 """Commands that end by themselves, with what they need."""
 SERVERS = {"dev": [], "worker start": ["-m", "flows"]}
