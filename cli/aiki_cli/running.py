@@ -68,7 +68,11 @@ def in_loop(command: Callable[[], Coroutine[Any, Any, T]], *, fast: bool = False
     """
     import asyncio
 
-    with asyncio.Runner(loop_factory=uvloop_factory() if fast else None) as runner:
+    class Loop(asyncio.SelectorEventLoop):
+        async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+            """Wait for no thread: one may look up a name for long that nobody wants any more, and we end anyway."""
+
+    with asyncio.Runner(loop_factory=uvloop_factory() if fast else Loop) as runner:
         return runner.run(_until_terminated(command()))
 
 
