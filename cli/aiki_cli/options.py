@@ -105,7 +105,13 @@ StartTimeout = Annotated[
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing on stderr but errors.", rich_help_panel=_PANEL)]
 Columns = Annotated[
     str | None,
-    typer.Option("--columns", metavar="A,B", help="Which columns, in which order.", rich_help_panel=_PANEL),
+    typer.Option(
+        "--columns",
+        metavar="A,B",
+        help="Which columns, in which order.",
+        autocompletion=suggestions.columns,
+        rich_help_panel=_PANEL,
+    ),
 ]
 
 

@@ -10,11 +10,15 @@ import typer
 from aiki import UsageError
 from aiki_cli import options
 from aiki_cli.session import Session
+from aiki_cli.words import suggestions
 
 if TYPE_CHECKING:
     from aiki_cli.running import Result
 
 _JSON: Final = "json"
+_TOPICS: Final = suggestions.one_of(
+    *("connection", "environment", "exit-codes", "formatting", "json", "manifest", "payloads")
+)
 
 
 @options.command
@@ -22,7 +26,7 @@ def help_(
     session: Session,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TOPIC | COMMAND]...", help="What to tell of."),
+        typer.Argument(metavar="[TOPIC | COMMAND]...", help="What to tell of.", autocompletion=_TOPICS),
     ] = None,
 ) -> Result:
     """Tell of a topic, or of a command. `aiki help json COMMAND` prints the JSON Schema of what it says.

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 from aiki import State
 from aiki_cli import options
 from aiki_cli.app import build
+from aiki_cli.view.columns import COLUMNS, kinds
 
 FILE: Final = Path(__file__).with_name("grammar.py")
 PLACE: Final = ("url", "namespace", "profile", "creds", "tls_ca", "tls_cert", "tls_key", "file")
@@ -47,10 +48,14 @@ def grammar() -> str:
         _assigned("COMMON", "tuple[Option, ...]", tuple(common)),
         _assigned("PLACE", "tuple[str, ...]", place),
         _assigned("STATES", "tuple[str, ...]", tuple(map(str, State))),
-        _assigned("COLUMNS", "dict[str, tuple[str, ...]]", {}),
+        _assigned("COLUMNS", "dict[str, tuple[str, ...]]", {name: _columns(name) for name in COLUMNS}),
         _assigned("COMMANDS", "dict[str, Command]", commands),
     ]
     return "\n".join(text)
+
+
+def _columns(command: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for kind in kinds(command) for name in kind))
 
 
 def _assigned(name: str, annotation: str, value: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiki import UsageError
-from aiki_cli.view import config, firings, runs, schedules, slots, story, workflows
+from aiki_cli.view import config, firings, runs, schedules, slots, story, workers, workflows
 from aiki_cli.view.choice import Choice
 from aiki_cli.view.output import Mode
 
@@ -17,6 +17,7 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
         "workflow version state runs",
         "kind name rows bytes index_bytes ended free_runs free_bytes",
     ),
+    "enqueue": ("line key id outcome result",),
     "wait": ("id outcome result",),
     "why": ("run_id kind sentence",),
     "run list": (runs.TSV_COLUMNS,),
@@ -32,11 +33,14 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "schedule next": (firings.TSV_COLUMNS,),
     "schedule backfill": (slots.TSV_COLUMNS,),
     **{f"schedule {order}": (_OUTCOMES,) for order in ("pause", "resume", "delete")},
+    "worker list": (workers.TSV_COLUMNS,),
     "workflow list": (workflows.TSV_COLUMNS,),
     "workflow show": (workflows.TSV_COLUMNS,),
     "config show": ("name value", "name value origin"),
     "config profiles": (config.PROFILE_COLUMNS,),
     "apply": ("name change fields reason",),
+    "config show": ("name value", "name value origin"),
+    "config profiles": (config.PROFILE_COLUMNS,),
     "replay": ("id workflow version as_version state verdict entry at why",),
 }
 

@@ -22,6 +22,8 @@ profiles: {p: {client: {url: "nats://${HOST}"}, protected: true}}
 schedules:
   pulse: {workflow: hello, version: "1", every: 2h}
 """
+MANIFOLD = {"check"}
+"""Its rows are of several kinds, which have no columns in common."""
 HOURLY = ("--every", "1h", "--anchor", "2026-01-01T00:00Z")
 
 
@@ -72,7 +74,7 @@ class Validated:
         ids = self._aiki(*command.split(), *arguments, "-o", "ids")
         assert (ids.code, "\t" in ids.out) == (code, False), ids.err
         told = self._aiki(*command.split(), *arguments, "-o", "tsv").lines
-        if not kinds or len(told[0].split("\t")) == 1:
+        if command in MANIFOLD or not told or len(told[0].split("\t")) == 1:
             return
         kind = kinds[len(told[0].split("\t"))]
         if len({len(line.split("\t")) for line in told}) == 1:

@@ -40,7 +40,7 @@ def test_an_unknown_column_is_refused_with_the_names_and_the_one_that_may_be_mea
     with pytest.raises(UsageError, match="no column ''"):
         columns.choose("run list", "", Mode.TSV)
     with pytest.raises(UsageError, match="shows no rows"):
-        columns.choose("enqueue", "id", Mode.TABLE)
+        columns.choose("check", "id", Mode.TABLE)
 
 
 @pytest.mark.parametrize("mode", [Mode.JSON, Mode.JSONL, Mode.IDS])

@@ -14,6 +14,7 @@ import pytest
 from aiki import manifest
 from aiki_cli import app, exits, tree
 from aiki_cli.helped import below
+from aiki_cli.tab.grammar import COMMANDS as COMMANDS_OF_TAB
 from aiki_cli.words import endings, topics, variables
 from aiki_cli.words.examples import EXAMPLES
 
@@ -49,6 +50,10 @@ def parse(words: list[str]) -> str:
         path.append(name)
         context = command.make_context(name, rest, parent=context)
     return " ".join(path)
+
+
+def test_no_command_is_told_of_that_is_not_there():
+    assert set(EXAMPLES) == set(endings.ENDINGS) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -100,6 +105,11 @@ def test_the_manifest_of_the_help_is_one(tmp_path):
     (tmp_path / "src").mkdir()
     read = manifest.parse(text.encode(), tmp_path / "aiki.yaml")
     assert (read.project, set(read.schedules), set(read.profiles)) == ("shop", {"nightly"}, {"prod"})
+
+
+def test_tab_knows_the_topics():
+    (kind,) = COMMANDS_OF_TAB["help"][3]
+    assert kind == f"words:{' '.join(sorted([*topics.TOPICS, 'json']))}+"
 
 
 @pytest.mark.parametrize("words", [[], ["exit-codes"], ["json"], ["json", "run", "list"], ["run", "list"], ["help"]])
