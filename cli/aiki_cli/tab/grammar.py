@@ -274,6 +274,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "config show": ("name", "value", "origin"),
     "config profiles": ("name", "url", "namespace", "protected", "is_used", "file", "line"),
     "apply": ("name", "change", "fields", "reason"),
+    "help": ("command", "document", "line"),
     "replay": ("id", "workflow", "version", "as_version", "state", "verdict", "entry", "at", "why"),
 }
 

@@ -39,8 +39,7 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "config show": ("name value", "name value origin"),
     "config profiles": (config.PROFILE_COLUMNS,),
     "apply": ("name change fields reason",),
-    "config show": ("name value", "name value origin"),
-    "config profiles": (config.PROFILE_COLUMNS,),
+    "help": ("command document line",),
     "replay": ("id workflow version as_version state verdict entry at why",),
 }
 

@@ -28,6 +28,7 @@ from aiki_cli.view.documents import (
     enqueued,
     errors,
     files,
+    outputs,
     replayed,
     runs,
     schedules,
@@ -100,6 +101,7 @@ OUTPUTS: Final[Mapping[str, Output]] = {
     ),
     "apply": Output([Plan], [Change]),
     "replay": Output([replayed.ReplayedRuns], [replayed.RunVerdict]),
+    "help": Output([outputs.Outputs], [outputs.OutputNames]),
     "error": Output([errors.CommandError], [errors.CommandError]),
 }
 """By the words that are typed after `aiki`; `error` is what any of them says on stderr."""
@@ -122,11 +124,11 @@ def text() -> str:
     """Return all schemas as they stand in the file: each class once, since it says the same everywhere."""
     every = schemas()
     defs = {name: one for modes in every.values() for schema in modes.values() for name, one in schema["$defs"].items()}
-    outputs = {
+    promised = {
         name: {mode: {key: part for key, part in schema.items() if key != "$defs"} for mode, schema in modes.items()}
         for name, modes in every.items()
     }
-    return json.dumps({"outputs": outputs, "$defs": dict(sorted(defs.items()))}, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps({"outputs": promised, "$defs": dict(sorted(defs.items()))}, indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

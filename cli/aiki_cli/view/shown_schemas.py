@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiki import UsageError
 from aiki.core.near import nearest
+from aiki_cli.view.documents.outputs import OutputNames, Outputs
 from aiki_cli.view.found import Line, Rows, Text
 from aiki_cli.view.text import to_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 FILE: Final = Path(__file__).with_name("schemas.json")
 _REFERENCE: Final = "#/$defs/"
@@ -18,12 +22,12 @@ _REFERENCE: Final = "#/$defs/"
 
 def outputs() -> Rows:
     """Return what there are schemas of, a line each: the command, and the classes of its documents and lines."""
-    found = [(name, _titles(modes["json"]), _titles(modes["jsonl"])) for name, modes in _outputs()]
+    found = [OutputNames(name, _titles(modes["json"]), _titles(modes["jsonl"])) for name, modes in _outputs()]
     return Rows(
-        [Line({"command": name, "json": one, "jsonl": line}, [name, one, line], name) for name, one, line in found],
+        [Line(one, [one.command, ",".join(one.document), ",".join(one.line)], one.command) for one in found],
         page=lambda: [_table(found)],
-        document=lambda values: {"outputs": values},
-        asides=["the schema of one: aiki help json run list; of a line of it: with -o jsonl"],
+        document=lambda _: Outputs(found),
+        asides=["the schema of one: aiki help json run list; of its lines: with -o jsonl"],
     )
 
 
@@ -59,8 +63,8 @@ def _outputs() -> list[tuple[str, dict[str, Any]]]:
     return list(_file()["outputs"].items())
 
 
-def _titles(schema: dict[str, Any]) -> str:
-    return ", ".join(dict.fromkeys(_references(schema)))
+def _titles(schema: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(_references(schema)))
 
 
 def _references(schema: object) -> Iterator[str]:
@@ -75,7 +79,8 @@ def _references(schema: object) -> Iterator[str]:
             yield from _references(one)
 
 
-def _table(found: list[tuple[str, str, str]]) -> Any:
+def _table(found: Sequence[OutputNames]) -> RenderableType:
     from aiki_cli.view.drawing import columns
 
-    return columns(found, ["COMMAND", "DOCUMENT", "LINE"])
+    shown = [[one.command, f"{', '.join(one.document)}; lines: {', '.join(one.line)}"] for one in found]
+    return columns(shown, ["COMMAND", "SAYS"])

@@ -12,7 +12,7 @@ import fastjsonschema
 from aiki_cli import tree
 from aiki_cli.view import columns, schemas
 
-SILENT = {"dev", "worker start", "completion", "help"}
+SILENT = {"dev", "worker start", "completion"}
 """They have no JSON: processes that serve, and texts."""
 MANIFEST = """
 aiki: 1
@@ -101,6 +101,7 @@ def test_each_command_says_what_its_schema_says(aiki, own, flows):
     _scheduled(validated)
     _declared(validated, flows)
     _filed(validated, flows, done, failed)
+    assert "run list" in [one["command"] for one in validated.both("help", "json")["outputs"]]
     assert validated.refused("status", "0" * 32, mode="json", code=5)["code"] == "not_found"
     assert validated.refused("run show", "0" * 32, mode="jsonl", code=5)["hint"]
     assert validated.refused("status", "--wtach", mode="json", code=2)["code"] == "usage"
