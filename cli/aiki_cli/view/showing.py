@@ -170,10 +170,8 @@ def _write_line(line: Line, out: Output) -> None:
             if line.id is not None:
                 out.write(line.id)
         case Mode.TSV | Mode.TABLE:
-            if isinstance(line.plain, str) and out.columns is None:
+            if isinstance(line.plain, str):  # no row, so whatever columns were chosen
                 out.write(line.plain)
-            elif isinstance(line.plain, str):
-                out.row([line.plain])
             elif line.plain is not None:
                 out.row(line.plain)
 
@@ -196,9 +194,11 @@ def _chosen(rows: Rows, columns: Choice) -> Sequence[Drawing]:
     """Return the cells that were chosen of all rows, as a page."""
     from aiki_cli.view.drawing import columns as table
 
-    cells = [columns.pick([line.plain] if isinstance(line.plain, str) else line.plain or ()) for line in rows.lines]
+    plain = [line.plain for line in rows.lines]
+    texts = [one for one in plain if isinstance(one, str)]
+    cells = [columns.pick(one) for one in plain if one is not None and not isinstance(one, str)]
     shown = [[tsv_cell(cell) for cell in row] for row in cells]
-    return [table(shown, [name.upper() for name in columns.names])] if shown else []
+    return [*texts, *([table(shown, [name.upper() for name in columns.names])] if shown else [])]
 
 
 def _draw(drawing: Drawing, out: Output) -> None:

@@ -60,7 +60,8 @@ JSON  Members that say nothing are null and not left out; new ones may come.
       Times are RFC 3339 in UTC, lengths are seconds. `id` is what a thing is
       called. An error is one object on stderr. Schemas: aiki help json
 
---columns takes some columns of a table or of TSV, in your order:
+--columns takes some columns of a table or of TSV, in your order; a name that
+no row has is refused before anything is done:
 
   aiki run list --state failed --columns id,workflow,why
 

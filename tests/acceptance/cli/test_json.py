@@ -121,6 +121,7 @@ def _enqueued(validated: Validated) -> tuple[str, str]:
     assert validated("wait", done, mode="json")["outcome"] == "completed"
     assert validated("wait", failed["id"], mode="json", code=1)["error"]["traceback"]
     assert len(validated("wait", done, failed["id"], mode="jsonl", code=1)) == 2
+    assert len(validated("wait", done, failed["id"], mode="json", code=1)["runs"]) == 2
     rows = '{"name": "Ada"}\n{"name": 5}\n'
     told = validated("enqueue", "hello", "--from", "-", mode="json", code=65, stdin=rows)
     assert (told["created"], told["refused"][0]["line"]) == (1, 2)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from aiki import UsageError
 from aiki_cli import tree
+from aiki_cli.app import build
 from aiki_cli.view import columns
 from aiki_cli.view.choice import Choice
 from aiki_cli.view.found import Line, Rows
@@ -27,10 +30,24 @@ def test_cells_are_shown_in_the_order_that_was_typed(mode, shown, capsys):
 
 
 def test_a_row_of_another_kind_does_not_have_them(capsys):
-    for line in (Line({}, "12"), Line({}, ["a", "b"])):
-        with pytest.raises(UsageError, match="no column 'runs' here"):
-            show_at_once(line, Output(Mode.TSV, columns=CHOICE))
+    with pytest.raises(UsageError, match="no column 'runs' here"):
+        show_at_once(Line({}, ["a", "b"]), Output(Mode.TSV, columns=CHOICE))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("mode", [Mode.TSV, Mode.TABLE])
+def test_what_is_no_row_is_shown_as_it_is(mode, capsys):
+    for found in (Line({}, "12"), Rows([Line({}, "12")], page=list)):
+        show_at_once(found, Output(mode, columns=CHOICE))
+        assert capsys.readouterr().out == "12\n"
+
+
+def test_what_changes_anything_has_one_kind_of_rows_so_that_none_is_refused_afterwards():
+    for command in columns.COLUMNS:
+        found: Any = build(markup=False)
+        for word in command.split():
+            found = found.commands[word]
+        assert not found.callback.changes or len(columns.kinds(command)) == 1, command
 
 
 def test_an_unknown_column_is_refused_with_the_names_and_the_one_that_may_be_meant():
