@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiki.manifest.discovery import FILE_NAME, Source, find, find_user, upward
 
 if TYPE_CHECKING:
-    from aiki.manifest.fields import seconds
+    from aiki.manifest.durations import seconds
     from aiki.manifest.format import Manifest, WorkerSettings, load, parse
     from aiki.manifest.modules import module_folders, resolve
     from aiki.manifest.profiles import ClientSettings, Profile, UserSettings, parse_user
@@ -44,7 +44,7 @@ _LATER: Final = {
     "parse": "format",
     "parse_user": "profiles",
     "resolve": "modules",
-    "seconds": "fields",
+    "seconds": "durations",
 }
 
 

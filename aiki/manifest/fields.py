@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
-from aiki.core.duration import to_microseconds, to_seconds
+from aiki.core.duration import to_microseconds
 from aiki.core.errors import UsageError
 from aiki.core.near import nearest
 from aiki.manifest.document import Items, Mapping, Node, Scalar
@@ -73,11 +73,6 @@ def microseconds(node: Node) -> int:
         return to_microseconds(text(node))
     except (UsageError, ValueError):
         node.place.refuse(f'{node}, and expected a duration such as "30s", "1h30m" or "250ms"')
-
-
-def seconds(value: str) -> float:
-    """Return the seconds of a duration that a person wrote outside a manifest. Raises UsageError."""
-    return to_seconds(value)
 
 
 def integer(*, least: int, most: int | None = None) -> Check[int]:

@@ -17,11 +17,14 @@ from typing import Any, Final
 
 _JETSTREAM: Final = "nats.js"
 _VERSIONS: Final = "importlib.metadata"
+_OURS: Final = {"aiki-stderr", "aiki-signals", "aiki-parent"}
+"""Threads that import nothing."""
 
 
 def _import_the_rest() -> None:
     # Another thread may import one of them for itself at this moment: it must not find what stands for it here.
-    if "nats" in sys.modules or threading.active_count() > 1:
+    others = {thread.name for thread in threading.enumerate() if thread is not threading.current_thread()}
+    if "nats" in sys.modules or others - _OURS:
         return
     versions = ModuleType(_VERSIONS)
     vars(versions)["version"] = _version

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.metadata import version
 from typing import IO, Any, Final
 
 import msgspec
@@ -118,6 +117,8 @@ class Writer:
 
     def begin(self, *, namespace: str, exported_at: int) -> None:
         """Write the first line."""
+        from importlib.metadata import version  # few write a file, and it takes a while
+
         self._write(Header(FORMAT, namespace, exported_at, version("aiki")))
 
     def add(self, recording: Recording) -> None:

@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 from aiki import AikiError, RunCancelled, RunFailed
 from aiki_cli import exits
-from aiki_cli.view.documents.runs import OutcomeError, RunOutcome
+from aiki_cli.view.documents.errors import OutcomeError
+from aiki_cli.view.documents.runs import RunOutcome
 from aiki_cli.view.found import End, Line
 from aiki_cli.view.text import to_json
 

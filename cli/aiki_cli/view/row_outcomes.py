@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiki import AikiError
 from aiki_cli.view.documents.enqueued import RowOutcome
-from aiki_cli.view.documents.runs import OutcomeError
+from aiki_cli.view.documents.errors import OutcomeError
 from aiki_cli.view.found import Line
 from aiki_cli.view.outcomes import said, told
 

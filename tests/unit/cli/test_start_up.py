@@ -16,6 +16,7 @@ import pytest
 import aiki_cli
 from aiki_cli.commands.completion import Shell, script
 from aiki_cli.tab import grammar, writing
+from aiki_cli.tree import paths
 
 ROOT = Path(__file__).parents[3]
 HEAVY = {"rich", "yaml", "sqlalchemy", "psycopg", "fastjsonschema", "pydantic", "uvloop", "ssl", "aikid", "cronsim"}
@@ -60,10 +61,18 @@ def test_help_needs_no_connection(arguments, tmp_path):
     assert not modules & (HEAVY - {"ssl"})
 
 
-def test_a_status_draws_nothing_and_parses_no_yaml(tmp_path):
-    code, modules = loaded_by("status", "-o", "json", "--url", "nats://127.0.0.1:1", cwd=tmp_path)
+@pytest.mark.parametrize("arguments", [["status", "-o", "json"], ["enqueue", "hello", "name=Ada"], ["wait", "a@b"]])
+def test_what_is_typed_all_day_draws_nothing_and_parses_no_yaml(arguments, tmp_path):
+    code, modules = loaded_by(*arguments, "--url", "nats://127.0.0.1:1", cwd=tmp_path)
     assert code == 69
-    assert not modules & (HEAVY - {"ssl"})
+    assert not modules & {*(HEAVY - {"ssl"}), "email", "zipfile", "anyio"}
+
+
+def test_a_command_imports_no_other_one(tmp_path):
+    probe = "import sys; from aiki_cli.app import run; run(['wait', '--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=tmp_path, check=True)
+    imported = {name.removeprefix("aiki_cli.commands.") for name in done.stderr.split()}
+    assert imported & {path.split()[-1] for path in paths()} == {"wait"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from aiki import AikiError
-from aiki_cli.view.documents.runs import OutcomeError
+from aiki_cli.view.documents.errors import OutcomeError
 
 
 @dataclass(frozen=True, slots=True)

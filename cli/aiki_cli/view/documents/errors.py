@@ -1,4 +1,4 @@
-"""Own what is said on stderr, as JSON, of an error that ended a command."""
+"""Own what is said, as JSON, of errors: of one that ended a command, on stderr, and of what a run came to."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ class CommandError:
     """What ended a command: one object on stderr, with -o json and -o jsonl."""
 
     error: ErrorDetail
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeError:
+    """What a run came to that has no result."""
+
+    type: str
+    """The class of the exception, of a run that failed; else a stable code."""
+    message: str
+    traceback: str | None = None

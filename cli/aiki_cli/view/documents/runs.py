@@ -11,6 +11,7 @@ from aiki.client.deleting import DeletedRun
 from aiki.client.history import HistoryEntry
 from aiki.client.importing import ImportOutcome
 from aiki.client.matching import RunCount
+from aiki_cli.view.documents.errors import OutcomeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,6 @@ class RunReason(Because):
 
     id: str
     """The run that it is of."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeError:
-    """What a run came to that has no result."""
-
-    type: str
-    """The class of the exception, of a run that failed; else a stable code."""
-    message: str
-    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
