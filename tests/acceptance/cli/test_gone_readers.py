@@ -83,6 +83,9 @@ modules: {flows: [flows]}
 schedules: {daily: {workflow: hello, every: 1d}}
 """
 
+NOTHING_THERE = {"HOME": "/proc/nowhere", "NO_COLOR": "1", "COLUMNS": "60", "TERM": "dumb"}
+"""A home that nobody can write to, on a narrow screen without colours."""
+
 Prints = Callable[..., Done]
 
 
@@ -120,7 +123,8 @@ def prints(environment: Mapping[str, str], place: Path) -> Prints:
                 os.close(reads)
             with os.fdopen(descriptor, "wb", buffering=0) as broken:
                 streams = (nothing, out if stdout == "file" else broken, said)
-                process = warm.start([*AIKI, *words], streams, env=environment, cwd=place, session=False)
+                env = {**environment, **NOTHING_THERE}
+                process = warm.start([*AIKI, *words], streams, env=env, cwd=place, session=False)
                 code = process.wait(patient(60))
             out.seek(0)
             said.seek(0)
@@ -170,6 +174,7 @@ def test_a_reader_that_has_gone_is_silence_and_a_full_disk_is_code_74(
 ) -> None:
     whole = prints(call(CALLS[path]))
     assert (whole.code in {0, 6}, bool(whole.out)) == (True, True), whole
+    assert "\x1b" not in whole.out + whole.err
     gone = prints(call(CALLS[path]), "gone")
     assert (gone.code, without_names(gone.err) in {"", without_names(whole.err)}) == (whole.code, True), gone
     full = prints(call(CALLS[path]), "full")
