@@ -10,6 +10,7 @@ from aiki.definitions.view import CallState, RunView
 from aiki_cli.view.clock import ticking
 from aiki_cli.view.found import Line
 from aiki_cli.view.runs import line
+from aiki_cli.view.text import to_json
 
 if TYPE_CHECKING:
     from aiki import RunStatus
@@ -38,6 +39,8 @@ class RunChanges:
 
 
 def _far(view: RunView) -> str:
-    """Return how far the newest of its running tasks is that says so."""
-    far = [call for call in view.calls if call.state is CallState.RUNNING and call.fraction is not None]
-    return f"{far[-1].name} {far[-1].fraction:.0%} {far[-1].message}".rstrip() if far else ""
+    """Return how far the newest of its running tasks is that says so, or what it shows of itself while one runs."""
+    running = [call for call in view.calls if call.state is CallState.RUNNING]
+    if far := [call for call in running if call.fraction is not None]:
+        return f"{far[-1].name} {far[-1].fraction:.0%} {far[-1].message}".rstrip()
+    return to_json(view.status.details) if running and view.status.details is not None else ""
