@@ -44,8 +44,8 @@ STATES: dict[str, dict[str, Any]] = {
 }
 BUILD = cache(app.build)
 ENDED = ("completed", "failed", "blocked")
-OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[1A|\x1b\[2K|\r")
-"""What Rich itself sends to a terminal: colours, and the redrawing of a live view."""
+OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?(?:25|7)[lh]|\x1b\[[0-9]{1,2}A|\x1b\[2K|\x1b\[[KJ]|\r")
+"""What we send to a terminal ourselves: colours, and the redrawing of a bar or a live view."""
 
 
 def run_of(state: str, run_id: str = RUN_ID) -> dict[str, Any]:
@@ -59,6 +59,23 @@ def run_of(state: str, run_id: str = RUN_ID) -> dict[str, Any]:
         "key": EVIL,
         "labels": {EVIL: EVIL},
         **STATES[state],
+    }
+
+
+def feed_of(state: str, run_id: str) -> dict[str, Any]:
+    """Return a run in full."""
+    key = f"task:{EVIL}:d:1"
+    return {
+        "now": NOW,
+        "run": run_of(state, run_id),
+        "since": 0,
+        "journal_seq": 1,
+        "history_seq": 1,
+        "outcomes": [[1, f"{key}0", False, NOW, NOW, 2, EVIL, EVIL, EVIL]],
+        "open": [[key, "running", 2, NOW, None, EVIL, 0.5, EVIL, EVIL]],
+        "done": 1,
+        "failed": 1,
+        "children": {"running": 1},
     }
 
 
@@ -126,7 +143,9 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
             results = ("done", "refused") if op != "retry" else ("done", "once", "busy", "unfit", "retried")
             told = {"state": state, "run_id": EVIL, "names": [EVIL], "children": [EVIL]}
             return {"outcomes": [{**told, "result": results[n % len(results)]} for n, _ in enumerate(request["ids"])]}
-        case "summary":
+        case "follow":
+            return {"runs": [feed_of(state, seen[0]) for seen in request["runs"]]}
+        case "summary" | "follow_namespace":
             return {"rows": [{"workflow": EVIL, "version": EVIL, "state": state, "runs": 1}], "workers": 1}
         case "workflows":
             return {"routes": [route] if request.get("workflow") != "twice" else [route, route]}
