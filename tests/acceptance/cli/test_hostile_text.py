@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import nats as nats_py
 import pytest
@@ -124,6 +124,9 @@ def answer_of_schedules(op: str, request: dict[str, Any]) -> dict[str, Any]:
     raise AssertionError(op)
 
 
+SESSION: Final = {"worker": EVIL, "id": EVIL, "since": NOW, "seen_at": NOW, "slots": 1, "routes": [[EVIL, EVIL]]}
+
+
 def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
     """Return what a daemon might answer that means harm."""
     item = {"at": NOW, "move": EVIL, "state": state, "reason": EVIL, "actor": EVIL, "key": EVIL, "ok": False}
@@ -143,10 +146,6 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
             results = ("done", "refused") if op != "retry" else ("done", "once", "busy", "unfit", "retried")
             told = {"state": state, "run_id": EVIL, "names": [EVIL], "children": [EVIL]}
             return {"outcomes": [{**told, "result": results[n % len(results)]} for n, _ in enumerate(request["ids"])]}
-        case "follow":
-            return {"runs": [feed_of(state, seen[0]) for seen in request["runs"]]}
-        case "summary" | "follow_namespace":
-            return {"rows": [{"workflow": EVIL, "version": EVIL, "state": state, "runs": 1}], "workers": 1}
         case "workflows":
             return {"routes": [route] if request.get("workflow") != "twice" else [route, route]}
         case "enqueue":
@@ -157,12 +156,27 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
                     for run in request["runs"]
                 ]
             }
-    return answer_of_insight(op, request) or answer_of_schedules(op, request)
+    return answer_of_insight(op, request, state) or answer_of_schedules(op, request)
 
 
-def answer_of_insight(op: str, request: dict[str, Any]) -> dict[str, Any] | None:
+def answer_of_insight(op: str, request: dict[str, Any], state: str) -> dict[str, Any] | None:
     """Return the same of what people look into, None of other operations."""
     match op:
+        case "follow":
+            return {"runs": [feed_of(state, seen[0]) for seen in request["runs"]]}
+        case "summary" | "follow_namespace":
+            route = {"workflow": EVIL, "version": EVIL}
+            counted = {**route, "state": state, "runs": 1}
+            return {
+                "rows": [counted],
+                "workers": 1,
+                "queues": [{**route, "queued": 2**62, "oldest_at": NOW}],
+                "rates": [{"workflow": EVIL, "minutes": 1, "failed": 1, "p50": 1, "p95": 2**50}],
+                "troubles": [{**route, "state": "blocked", "runs": 1, "run_id": EVIL, "at": NOW, "error": EVIL}],
+                "sessions": [SESSION],
+            }
+        case "workers":
+            return {"sessions": [SESSION]}
         case "delete":
             told = {"runs": 1, "other": EVIL, "state": "running"}
             results = ("live", "done", "held", "busy", "large")
@@ -246,6 +260,7 @@ READING = [
     ["status", RUN_ID, RUN_ID[::-1], "--watch"],
     ["status", "several"],
     ["status", "--storage"],
+    ["worker", "list"],
     ["wait", RUN_ID],
     ["wait", RUN_ID, "workflow@key"],
     ["run", "list"],
