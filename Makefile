@@ -66,6 +66,9 @@ onward: $(VENV)/ready  ## one run that goes on as new GENERATIONS (10,000) times
 timers: $(VENV)/ready  ## how soon sleeps end: SLEEPS (10,000) that are due within a second, and short ones in turn
 	@$(BIN)/python -m bench.timers --sleeps $(or $(SLEEPS),10000)
 
+watchers: $(VENV)/ready  ## W1 and W2 beside 20 who follow runs in full and one who follows the namespace, against nobody, in ROUNDS (7) pairs
+	@$(BIN)/python -m bench.watchers --rounds $(or $(ROUNDS),7)
+
 retention: $(VENV)/ready  ## RUNS (1,000,000) finished runs are deleted: how fast, what W1 pays for it, what room is left behind
 	@$(BIN)/python -m bench.retention --runs $(or $(RUNS),1000000)
 

@@ -162,8 +162,9 @@ class Follows:
         self._ask(run_id for run_id in news.gone if run_id in self._runs)  # whether that is so the daemon says
 
     def _take(self, run_id: str, followed: _Followed, feed: RunFeed, *, is_answer: bool = False) -> None:
-        followed.heard_at = time.monotonic()
         taken = followed.viewing.take(feed, is_answer=is_answer)
+        if taken is not Taken.OLD:  # else a stranger may have pushed what is newer than all that the daemon says
+            followed.heard_at = time.monotonic()
         if taken is Taken.GAP:
             followed.ahead = feed
             self._ask([run_id])

@@ -200,6 +200,7 @@ async def _record(s: Services, calls: Calls) -> Done[Any]:
 
 async def _open_session(s: Services, calls: Calls) -> Done[Any]:
     ((namespace, request),) = calls
+    s.namespaces.stir(namespace)
     return Done([await sessions.open_session(s.pool, s.routes, namespace, request, room=s.bus.room)])
 
 

@@ -25,6 +25,7 @@ from aiki.core.states import Move
 from aiki.wire import subjects
 from aiki.wire.limits import (
     BATCH_RUNS,
+    FOLLOWED_RUNS,
     HELD_CLAIMS,
     LIST_ITEMS,
     MESSAGE_BYTES,
@@ -202,6 +203,11 @@ SHAPES: dict[str, Shapes] = {
     ],
     "status": lambda large: [{"ids": large.ids}, {"ids": large.ids[:1] * BATCH_RUNS}],
     "watch": lambda large: [{"ids": large.ids, "inbox": "_INBOX.x", "seconds": 60}],
+    "follow": lambda large: [
+        {"runs": [[run_id] for run_id in large.ids[:FOLLOWED_RUNS]], "inbox": "_INBOX.x", "seconds": 60},
+        {"runs": [[large.held]] * FOLLOWED_RUNS, "inbox": "_INBOX.x", "seconds": 60},
+    ],
+    "follow_namespace": lambda _: [{"inbox": "_INBOX.x", "seconds": 60}],
     "find": lambda _: [{"reference": "f" * 32}, {"reference": "w@" + "x" * 500}],
     "list": lambda _: [{"limit": 1_000_000}, {"states": ["waiting"] * 11, "labels": LABELS, "workflow": "x"}],
     "history": lambda large: [{"id": large.held}],
