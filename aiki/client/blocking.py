@@ -126,6 +126,10 @@ class BlockingRuns:
         asked = partial(asked, roots=roots, parent=parent, version=version, key=key, key_prefix=key_prefix)
         return self._portal.call(partial(asked, error=error, worker=worker, priority=priority))
 
+    def count_matching(self, wanted: RunFilter, /) -> RunCount:
+        """Return how many runs a filter means; as `Runs.count_matching`."""
+        return self._portal.call(self._runs.count_matching, wanted)
+
     def history(self, run_id: str) -> Iterator[HistoryEntry]:
         """Yield the run's story from its birth. Raises NotFound."""
         return walk(self._portal, self._runs.history(run_id))
@@ -276,6 +280,10 @@ class BlockingRuns:
     ) -> Sequence[RunStatus | AikiError]:
         """Let many runs go on; as `Runs.resume_batch`."""
         return self._portal.call(partial(self._runs.resume_batch, runs, actor=actor))
+
+    def check_event(self, wanted: RunFilter, event: str, value: Any = None, /) -> None:
+        """Raise PayloadError if an event does not fit one of the runs that are meant; as `Runs.check_event`."""
+        self._portal.call(self._runs.check_event, wanted, event, value)
 
     def find(self, reference: str) -> str:
         """Return the id of the run that is meant; as `Runs.find`."""

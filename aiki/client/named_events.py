@@ -6,15 +6,19 @@ What a workflow does not declare is left to the daemon, which says what was mean
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
-from aiki.client import waits
+from aiki.client import matching, waits
+from aiki.client.matching import RunFilter
 from aiki.client.named import RouteBook, encoded
 from aiki.client.sending import Parcel
 from aiki.client.wire import Wire
-from aiki.core.errors import UsageError
+from aiki.core.errors import PayloadError, UsageError
 from aiki.wire.declared import Events
 from aiki.wire.limits import BATCH_RUNS
+from aiki.wire.messages import Workflows
 from aiki.wire.subjects import is_token
 
 
@@ -37,6 +41,33 @@ async def parcels(
                 made[route] = _parcel(name, value, None if route is None else await routes.events(*route), route)
             sent.append((run_id, made[route]))
     return sent
+
+
+async def check(wire: Wire, routes: RouteBook, wanted: RunFilter, name: str, value: Any) -> None:
+    """Raise PayloadError if the value does not fit what the workflow of one of the runs declares.
+
+    Nothing is asked of the runs of a workflow that it fits: however many they are, that costs nothing.
+    """
+    cursor: str | None = None
+    while True:
+        reply = await wire.call(Workflows(wanted.workflow, cursor))
+        for route in reply.routes:
+            if wanted.version in (None, route.version):
+                await _check_route(wire, routes, wanted, (route.workflow, route.version), name, value)
+        if (cursor := reply.cursor) is None:
+            return
+
+
+async def _check_route(
+    wire: Wire, routes: RouteBook, wanted: RunFilter, route: tuple[str, str], name: str, value: Any
+) -> None:
+    try:
+        _parcel(name, value, await routes.events(*route), route)
+    except PayloadError:
+        of_route = replace(wanted, workflow=route[0], version=route[1])
+        async with aclosing(matching.pages(wire, of_route)) as found:
+            async for _ in found:
+                raise
 
 
 def _parcel(name: str, value: Any, events: Events, route: tuple[str, str] | None) -> Parcel:

@@ -184,6 +184,10 @@ class Runs:
         )
         return await matching.count(self._wire, wanted)
 
+    async def count_matching(self, wanted: RunFilter, /) -> RunCount:
+        """Return how many runs a filter means, as `matching` yields them, counted to 10,000."""
+        return await matching.count(self._wire, matching.unended(wanted))
+
     async def history(self, run_id: str) -> AsyncGenerator[HistoryEntry, None]:
         """Yield the run's story from its birth. Raises NotFound."""
         cursor: str | None = None
@@ -449,6 +453,13 @@ class Runs:
             parcel = Parcel.of(event.bind(value))
             parcels = [(run_id, parcel) for run_id in wanted]
         return await self._sending.many(parcels, idempotency_key)
+
+    async def check_event(self, wanted: RunFilter, event: str, value: Any = None, /) -> None:
+        """Raise PayloadError if the value of an event does not fit what the workflow of a run that is meant declares.
+
+        It is what `send` asks of runs that are named, for those that are sent it some at a time.
+        """
+        await named_events.check(self._wire, self._routes, wanted, event, value)
 
     async def find(self, reference: str) -> str:
         """Return the id of a run named by its id, a prefix or suffix of it (8 characters or more), or `workflow@key`.

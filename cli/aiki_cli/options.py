@@ -22,7 +22,7 @@ from typing import (
 
 import typer
 
-from aiki_cli import __version__
+from aiki_cli import __version__, option_sets
 from aiki_cli.protection import agree
 from aiki_cli.running import finish
 from aiki_cli.session import Common, Session
@@ -191,11 +191,7 @@ def command(body: Body[P] | None = None, /, *, changes: str = "", unless: Sequen
 def _made(body: Body[P], *, changes: str, unless: Sequence[str]) -> Callable[..., None]:
     # What it finds is none of Typer's business; its classes are imported when there is something.
     body.__annotations__.pop("return", None)
-    hints = get_type_hints(body, include_extras=True)
-    own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
-        for parameter in list(inspect.signature(body).parameters.values())[1:]
-    ]
+    own = option_sets.parameters(body)
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     takes_yes = any(parameter.name == _YES.name for parameter in own)
 
@@ -210,7 +206,7 @@ def _made(body: Body[P], *, changes: str, unless: Sequence[str]) -> Callable[...
             yes = values[_YES.name] if takes_yes else values.pop(_YES.name)
             looks = any(values[name] for name in unless)
             asks = partial(agree, session, changes, yes=yes or looks)
-        raise typer.Exit(finish(session, partial(body, session, **values), asks=asks))
+        raise typer.Exit(finish(session, partial(body, session, **option_sets.arguments(body, values)), asks=asks))
 
     agreed = [_YES] if changes and not takes_yes else []
     parameters = [context, *own, *agreed, *_common_parameters(beside=own)]

@@ -1,117 +1,122 @@
-"""Own how a command means many runs by what they are: its options, the count before, the batches after.
+"""Own how an order reaches many runs that are meant by what they are: the count before, the batches after.
 
-However many they are, few of them are held at once.
+However many they are, few of them are held at once. What was cut off goes on where it stood when the same is typed
+again: what has obeyed is no more what is meant.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeVar
 
 import typer
 
 from aiki import UsageError
-from aiki_cli.words import payload, suggestions
-from aiki_cli.words.states import states_of
+from aiki_cli.commands.filters import LEADS as MANY
+from aiki_cli.commands.filters import Labels, States, Workflow
 
 if TYPE_CHECKING:
-    from aiki import RunFilter, State
+    from aiki import Client, RunFilter
+    from aiki.client.matching import RunCount
     from aiki_cli.session import Session
 
-BATCH_RUNS: Final = 500
-MANY: Final = "Many runs, by what they are"
+__all__ = ["MANY", "Labels", "Pace", "Reach", "States", "Workflow", "Yes", "agree", "counted", "in_batches", "reach"]
 
-Workflow = Annotated[
-    str | None,
-    typer.Option("--workflow", metavar="NAME", autocompletion=suggestions.workflow_names, rich_help_panel=MANY),
-]
-States = Annotated[
-    list[str] | None,
-    typer.Option("--state", help="May repeat.", autocompletion=suggestions.states, rich_help_panel=MANY),
-]
-Labels = Annotated[
-    list[str] | None,
-    typer.Option("--label", metavar="NAME=TEXT", help="May repeat; all must match.", rich_help_panel=MANY),
-]
-OlderThan = Annotated[
-    str | None,
-    typer.Option("--older-than", metavar="1h", help="Enqueued at least so long ago.", rich_help_panel=MANY),
-]
+BATCH_RUNS: Final = 500
+SAMPLE_RUNS: Final = 5
+_HOW: Final = "How they are worked through"
+
 Yes = Annotated[
     bool,
     typer.Option(
-        "--yes", help="Do it, unasked; off a terminal they are only counted without it.", rich_help_panel=MANY
+        "--yes", help="Do it, unasked; off a terminal they are only counted without it.", rich_help_panel=_HOW
     ),
 ]
 
 
 @dataclass(frozen=True)
-class Filter:
-    """What was typed of runs."""
+class Pace:
+    """How many runs, and how fast."""
 
-    workflow: str | None = None
-    states: Sequence[str] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    older_than: str | None = None
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="So many at most.", rich_help_panel=_HOW)
+    ] = None
+    per_second: Annotated[
+        float | None,
+        typer.Option("--per-second", metavar="N", help="No more than so many a second.", rich_help_panel=_HOW),
+    ] = None
 
-    @classmethod
-    def of(
-        cls, workflow: str | None, states: Sequence[str] | None, labels: Sequence[str] | None, older_than: str | None
-    ) -> Filter:
-        """Return what the options say. Raises UsageError for a label that is none."""
-        return cls(workflow, states or (), payload.labels_of(labels or ()), older_than)
-
-    def is_meant(self, references: Sequence[str], *, command: str) -> bool:
-        """Tell whether runs are meant by what they are, and not by `references`. Raises UsageError if both, or none."""
-        is_given = any((self.workflow, self.states, self.labels, self.older_than))
-        if is_given and references:
-            raise UsageError("name runs, or filter them: not both", hint=command)
-        if not is_given and not references:
-            raise UsageError("no run is named", hint=command)
-        return is_given
-
-    def runs(self, otherwise: Iterable[State]) -> RunFilter:
-        """Return the runs that are meant; `otherwise` are their states, if none is given. Raises UsageError."""
-        from aiki import RunFilter
-        from aiki.manifest import seconds
-
-        before = None
-        if self.older_than is not None:
-            before = datetime.now(UTC) - timedelta(seconds=seconds(self.older_than))
-        states = states_of(self.states) or list(otherwise)
-        return RunFilter(workflow=self.workflow, states=states, labels=self.labels, before=before)
+    def check(self) -> None:
+        """Raise UsageError for a pace that is none, before anything is asked."""
+        if self.per_second is not None and not self.per_second > 0:
+            raise UsageError(f"--per-second {self.per_second:g}: more than none")
 
 
-async def batches(
-    session: Session,
-    wanted: RunFilter,
-    *,
-    yes: bool,
-    would: str,
-    limit: int | None = None,
-    per_second: float | None = None,
-) -> AsyncGenerator[Sequence[str], None]:
-    """Return the ids of the runs that are meant, some at a time. Raises UsageError with their number, without a yes.
+T = TypeVar("T")
+UNHURRIED: Final = Pace()
 
-    They are `limit` at most, and no more than `per_second` a second.
-    """
-    client = await session.client()
+
+@dataclass(frozen=True)
+class Reach(Generic[T]):
+    """Runs that an order reaches, some at a time; or what comes of it in each."""
+
+    things: AsyncGenerator[T, None]
+    total: int | None = None
+    """How many there are, if somebody sees how it gets on."""
+    is_least: bool = False
+    """Whether there may be more."""
+
+
+async def reach(
+    session: Session, client: Client, wanted: RunFilter, pace: Pace, *, yes: bool, would: str
+) -> Reach[Sequence[str]]:
+    """Return the runs that are meant, some at a time. Raises UsageError with their number, without a yes."""
+    total: int | None = None
+    is_least = False
+    if not yes or session.out.talkative:
+        count = await client.runs.count_matching(wanted)
+        total, is_least = _within(count, pace.limit)
     if not yes:
-        count = 0
-        async for ids in client.runs.matching(wanted, limit=limit):
-            count += len(ids)
-        if not count:
-            return in_batches([])
-        await agree(session, f"{counted(count)} would be {would}", yes=yes)
-    return client.runs.matching(wanted, limit=limit, per_second=per_second)
+        if not total:
+            return Reach(in_batches([]))
+        told = f"{_told(total, is_least=is_least)} would be {would}"
+        await agree(session, told, yes=yes, such=await _sample(client, wanted, total))
+    session.note_on_interrupt = "some may have obeyed; the same again goes on where it stood"
+    batches = client.runs.matching(wanted, limit=pace.limit, per_second=pace.per_second)
+    return Reach(batches, total or None, is_least)
 
 
-async def agree(session: Session, told: str, *, yes: bool) -> None:
+def _within(count: RunCount, limit: int | None) -> tuple[int, bool]:
+    """Return how many of the runs are within the limit, and whether there may be more."""
+    if limit is not None and limit <= count.runs:
+        return limit, False
+    return count.runs, count.capped
+
+
+def _told(runs: int, *, is_least: bool) -> str:
+    return f"{runs:,}+ runs" if is_least else counted(runs)
+
+
+async def _sample(client: Client, wanted: RunFilter, total: int) -> str:
+    """Return some of the ids in words."""
+    async with aclosing(client.runs.matching(wanted, limit=min(SAMPLE_RUNS, total))) as found:
+        ids = [run_id async for some in found for run_id in some]
+    return f"{'such as' if len(ids) < total else 'namely'} {' '.join(ids)}"
+
+
+async def agree(session: Session, told: str, *, yes: bool, such: str | None = None) -> None:
     """Return if a person agrees to what would be done: by --yes, or asked on a terminal. Raises UsageError if not."""
-    if not yes and not await session.out.agreed(f"{told}. Go on? [y/N] "):
-        raise UsageError(f"{told}, and none was", hint="the same again with --yes")
+    if yes:
+        return
+    if such is not None and session.out.can_ask:
+        session.out.say(such)
+    if not await session.out.agreed(f"{told}. Go on? [y/N] "):
+        refused = UsageError(f"{told}, and none was", hint="the same again with --yes")
+        if such is not None:
+            refused.add_note(such)
+        raise refused
 
 
 def counted(runs: int) -> str:

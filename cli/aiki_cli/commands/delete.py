@@ -11,9 +11,9 @@ import typer
 from aiki import AikiError
 from aiki_cli import options
 from aiki_cli.commands import bulk
-from aiki_cli.commands.bulk import Filter
+from aiki_cli.commands.bulk import UNHURRIED, Pace, Reach
+from aiki_cli.commands.filters import EVERY, KeyedFilter
 from aiki_cli.commands.orders import References
-from aiki_cli.commands.retry import Limit, PerSecond
 from aiki_cli.session import Session
 from aiki_cli.words.references import find_all
 
@@ -33,12 +33,8 @@ async def delete(
     session: Session,
     references: References = None,
     forget_keys: ForgetKeys = False,
-    workflow: bulk.Workflow = None,
-    state: bulk.States = None,
-    label: bulk.Labels = None,
-    older_than: bulk.OlderThan = None,
-    limit: Limit = None,
-    per_second: PerSecond = None,
+    wanted: KeyedFilter = EVERY,
+    pace: Pace = UNHURRIED,
     yes: bulk.Yes = False,
 ) -> Found:
     """Delete runs that have ended, each with its retries and all that it has started. Nothing brings them back.
@@ -55,21 +51,20 @@ async def delete(
     """
     from aiki_cli.words.states import ended
 
-    wanted = Filter.of(workflow, state, label, older_than)
     is_found = wanted.is_meant(references or (), command="aiki run delete RUN")
     client = await session.client()
     if is_found:
         would = "deleted, with their retries and all that they have started"
-        meant = wanted.runs(ended())
-        found = await bulk.batches(session, meant, yes=yes, would=would, limit=limit, per_second=per_second)
+        meant = await wanted.runs(client, ended())
+        found = await bulk.reach(session, client, meant, pace, yes=yes, would=would)
         return _deleted(client, found, forget_keys=forget_keys)
-    run_ids = (await find_all(client, references or ()))[:limit]
+    run_ids = (await find_all(client, references or ()))[: pace.limit]
     if not yes:
         told = _would(await client.runs.delete(run_ids, preview=True))
         await bulk.agree(session, told, yes=yes)
     if len(run_ids) == 1:
         return await _one(client, run_ids[0], forget_keys=forget_keys)
-    return _deleted(client, bulk.in_batches(run_ids), forget_keys=forget_keys)
+    return _deleted(client, Reach(bulk.in_batches(run_ids), len(run_ids)), forget_keys=forget_keys)
 
 
 async def _one(client: Client, run_id: str, *, forget_keys: bool) -> Found:
@@ -95,7 +90,7 @@ def _would(previewed: Sequence[DeletedRun | AikiError]) -> str:
     return f"{bulk.counted(len(going))} would be deleted{besides}{stay}"
 
 
-def _deleted(client: Client, batches: AsyncGenerator[Sequence[str], None], *, forget_keys: bool) -> Found:
+def _deleted(client: Client, reached: Reach[Sequence[str]], *, forget_keys: bool) -> Found:
     """Return what becomes of runs, as they are deleted."""
     from aiki_cli.view import deletions
     from aiki_cli.view.found import Line, Lines
@@ -103,7 +98,7 @@ def _deleted(client: Client, batches: AsyncGenerator[Sequence[str], None], *, fo
     tally = deletions.tally()
 
     async def outcomes() -> AsyncGenerator[deletions.Outcome, None]:
-        async with aclosing(batches):
+        async with aclosing(reached.things) as batches:
             async for run_ids in batches:
                 found = await client.runs.delete(run_ids, forget_keys=forget_keys)
                 for outcome in zip(run_ids, found, strict=True):
@@ -113,4 +108,13 @@ def _deleted(client: Client, batches: AsyncGenerator[Sequence[str], None], *, fo
         tally.add(*deletions.counts(outcome))
         return deletions.line(outcome)
 
-    return Lines(outcomes(), line, end=lambda: tally.end(alone=False), named="runs")
+    return Lines(
+        outcomes(),
+        line,
+        total=reached.total,
+        is_least=reached.is_least,
+        end=lambda: tally.end(alone=False),
+        doing="delete",
+        unit="runs",
+        named="runs",
+    )

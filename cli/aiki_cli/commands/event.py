@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import asdict
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,8 @@ import typer
 from aiki import PayloadError
 from aiki_cli import options
 from aiki_cli.commands import bulk
-from aiki_cli.commands.bulk import Filter, batches
+from aiki_cli.commands.bulk import UNHURRIED, Pace, Reach
+from aiki_cli.commands.filters import UNKEYED, Filter
 from aiki_cli.session import Session
 from aiki_cli.words import payload, suggestions
 from aiki_cli.words.event_words import EventWords, event_words
@@ -45,10 +47,8 @@ def send(
     key: Annotated[
         str | None, typer.Option("--key", help="Idempotency key: each run takes the event once per key.")
     ] = None,
-    workflow: bulk.Workflow = None,
-    state: bulk.States = None,
-    label: bulk.Labels = None,
-    older_than: bulk.OlderThan = None,
+    wanted: Filter = UNKEYED,
+    pace: Pace = UNHURRIED,
     yes: bulk.Yes = False,
 ) -> Later:
     """Send an event to runs. TSV columns, of several runs: id, outcome, why.
@@ -59,9 +59,9 @@ def send(
     """
     given = event_words(words)
     value = given.value(None if base is None else _base(session, base))
-    wanted = Filter.of(workflow, state, label, older_than)
     if wanted.is_meant(given.references, command=f"aiki event send RUN {given.name}"):
-        return partial(_send_to_found, session, given, value, key=key, wanted=wanted, yes=yes)
+        to_found = _ToFound(given.name, value, key or _derived_key(wanted, given.name, value), wanted, pace)
+        return partial(to_found.send, session, yes=yes)
     return partial(_send_to_named, session, given, value, key=key)
 
 
@@ -81,18 +81,36 @@ async def _send_to_named(session: Session, given: EventWords, value: object, *, 
     alone = len(run_ids) == 1
     said = f"follow it: aiki status {run_ids[0]} --watch" if alone and session.out.talkative else None
     sent = _sent(client, run_ids, given.name, value, key=key)
-    return _shown(sent, said=said, alone=alone)
+    return _shown(Reach(sent), said=said, alone=alone)
 
 
-async def _send_to_found(
-    session: Session, given: EventWords, value: object, *, key: str | None, wanted: Filter, yes: bool
-) -> Lines[SendOutcome]:
-    client = await session.client()
-    found = await batches(session, wanted.runs(unended()), yes=yes, would=f"sent {given.name!r}")
-    run_ids = [run_id async for some in found for run_id in some]
-    key = key or _derived_key(wanted, given.name, value)
-    again = f"the same again sends no run the event twice; to send another: --key (this one is {key})"
-    return _shown(_sent(client, run_ids, given.name, value, key=key), said=again, alone=False)
+@dataclass(frozen=True)
+class _ToFound:
+    """An event that is sent to the runs that a filter finds."""
+
+    name: str
+    value: object
+    key: str
+    wanted: Filter
+    pace: Pace
+
+    async def send(self, session: Session, *, yes: bool) -> Lines[SendOutcome]:
+        """Return what becomes of it, as it is sent: each run is sent it once, however often that is typed."""
+        client = await session.client()
+        wanted = await self.wanted.runs(client, unended())
+        await client.runs.check_event(wanted, self.name, self.value)
+        found = await bulk.reach(session, client, wanted, self.pace, yes=yes, would=f"sent {self.name!r}")
+        again = f"the same again sends no run the event twice; to send another: --key (this one is {self.key})"
+        sent = Reach(self._sent(client, found.things), found.total, found.is_least)
+        return _shown(sent, said=again, alone=False)
+
+    async def _sent(
+        self, client: Client, batches: AsyncGenerator[Sequence[str], None]
+    ) -> AsyncGenerator[SendOutcome, None]:
+        async with aclosing(batches):
+            async for run_ids in batches:
+                for outcome in await client.runs.send(run_ids, self.name, self.value, idempotency_key=self.key):
+                    yield outcome
 
 
 def _derived_key(wanted: Filter, name: str, value: object) -> str:
@@ -111,7 +129,7 @@ async def _sent(
         yield outcome
 
 
-def _shown(outcomes: AsyncGenerator[SendOutcome, None], *, said: str | None, alone: bool) -> Lines[SendOutcome]:
+def _shown(reached: Reach[SendOutcome], *, said: str | None, alone: bool) -> Lines[SendOutcome]:
     """Return what becomes of the event, as it is sent; the exit code is the highest."""
     from aiki_cli.view import sends
     from aiki_cli.view.found import Lines
@@ -122,4 +140,13 @@ def _shown(outcomes: AsyncGenerator[SendOutcome, None], *, said: str | None, alo
         tally.add(sends.word(outcome), outcome.error)
         return sends.line(outcome, alone=alone)
 
-    return Lines(outcomes, line, end=partial(tally.end, alone=alone), named=None if alone else "runs")
+    return Lines(
+        reached.things,
+        line,
+        total=reached.total,
+        is_least=reached.is_least,
+        end=partial(tally.end, alone=alone),
+        doing="send",
+        unit="runs",
+        named=None if alone else "runs",
+    )

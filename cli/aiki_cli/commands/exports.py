@@ -15,13 +15,12 @@ import typer
 
 from aiki_cli import options
 from aiki_cli.commands import bulk
+from aiki_cli.commands.filters import EVERY, KeyedFilter
 from aiki_cli.failures import UnreadableInput, UnwritableOutput
 from aiki_cli.session import Session
-from aiki_cli.words import payload, suggestions
+from aiki_cli.words import suggestions
 from aiki_cli.words.references import find_all
 from aiki_cli.words.rows import opened
-from aiki_cli.words.states import states_of
-from aiki_cli.words.times import ago
 
 if TYPE_CHECKING:
     from aiki.client.importing import ImportOutcome
@@ -43,13 +42,7 @@ async def export(
     to: Annotated[
         str, typer.Option("--to", metavar="FILE", help="Where to; only you can read it. Without it, stdout.")
     ] = "-",
-    workflow: bulk.Workflow = None,
-    state: bulk.States = None,
-    label: bulk.Labels = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="1h", help="Enqueued at most so long ago.", rich_help_panel=bulk.MANY),
-    ] = None,
+    wanted: KeyedFilter = EVERY,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="The newest, at most so many.", rich_help_panel=bulk.MANY)
     ] = None,
@@ -62,18 +55,19 @@ async def export(
 
     Then: aiki replay --file FILE -m NAME, or aiki run import FILE.
     """
-    from aiki import RunFilter, UsageError
+    from aiki import UsageError
 
-    is_meant = any((workflow, state, label, since, limit))
-    if is_meant is bool(references):
-        raise UsageError("name runs, or filter them: one of both", hint="aiki run export RUN --to run.jsonl")
+    hint = "aiki run export RUN --to run.jsonl"
+    if limit is not None and references:
+        raise UsageError("--limit is for runs that a filter finds", hint=hint)
+    if limit is None:
+        wanted.is_meant(references or (), command=hint)
+    else:
+        wanted.check()
     client = await session.client()
     if references:
         return await _exported(client.runs.export(await find_all(client, references), history=True), to)
-    wanted = RunFilter(
-        workflow=workflow, states=states_of(state or ()), labels=payload.labels_of(label or ()), since=ago(since)
-    )
-    return await _exported(client.runs.export(wanted, limit=limit, history=True), to)
+    return await _exported(client.runs.export(await wanted.runs(client), limit=limit, history=True), to)
 
 
 @options.command(changes="import runs")

@@ -13,7 +13,8 @@ import typer
 from aiki import AikiError, Conflict, State, UsageError
 from aiki_cli import options
 from aiki_cli.commands import bulk
-from aiki_cli.commands.bulk import Filter
+from aiki_cli.commands.bulk import UNHURRIED, Pace
+from aiki_cli.commands.filters import EVERY, KeyedFilter
 from aiki_cli.commands.modules import Modules
 from aiki_cli.commands.orders import References, as_obeyed
 from aiki_cli.session import Session
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from aiki_cli.view.found import Found
 
 _MOVABLE: Final = (State.BLOCKED, State.PAUSED, State.QUEUED, State.SCHEDULED)
-_MANY: Final = "Many runs, by what they are"
 _FOUND: Final = {
     "diverges": "diverges",
     "would go on differently": "would go on differently",
@@ -48,16 +48,8 @@ async def move(
     force: Annotated[
         bool, typer.Option("--force", help="Though no worker has served the version, or its schema refuses the input.")
     ] = False,
-    workflow: bulk.Workflow = None,
-    version: Annotated[
-        str | None, typer.Option("--version", metavar="V", help="Of this version alone.", rich_help_panel=_MANY)
-    ] = None,
-    state: bulk.States = None,
-    label: bulk.Labels = None,
-    older_than: bulk.OlderThan = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="So many at most.", rich_help_panel=_MANY)
-    ] = None,
+    wanted: KeyedFilter = EVERY,
+    pace: Pace = UNHURRIED,
     yes: bulk.Yes = False,
 ) -> Found:
     """Have another version carry out runs that are blocked, queued, scheduled or paused.
@@ -72,19 +64,16 @@ async def move(
     """
     if not to_version:
         raise UsageError("by which version are they to go on?", hint="aiki run move RUN --to-version V -m NAME")
-    wanted = Filter.of(workflow, state, label, older_than)
     is_found = wanted.is_meant(references or (), command="aiki run move RUN --to-version V")
-    if version is not None and not is_found:
-        raise UsageError("--version is for runs that a filter finds", hint="--workflow NAME --version V")
     code = None if no_replay else _code(session, modules or (), to_version)
     client = await session.client()
     mover = _Mover(client, code, to_version, keep_blocked=keep_blocked, force=force)
     if is_found:
         would = f"moved to version {to_version}{'' if no_replay else ', as far as they fit it'}"
-        meant = replace(wanted.runs(_MOVABLE), version=version, not_version=to_version)
-        found = await bulk.batches(session, meant, yes=yes, would=would, limit=limit)
-        return as_obeyed(found, mover.give)
-    run_ids = list(dict.fromkeys(await find_all(client, references or ())))[:limit]
+        meant = replace(await wanted.runs(client, _MOVABLE), not_version=to_version)
+        found = await bulk.reach(session, client, meant, pace, yes=yes, would=would)
+        return as_obeyed(found, mover.give, order="move")
+    run_ids = list(dict.fromkeys(await find_all(client, references or ())))[: pace.limit]
     outcomes = await mover.give(run_ids)
     if len(outcomes) == 1 and isinstance(outcomes[0], AikiError):
         raise outcomes[0]

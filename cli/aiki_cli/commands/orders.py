@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from aiki import AikiError, Conflict, State
+from aiki import AikiError, Conflict, RunStatus, State
 from aiki_cli import options
 from aiki_cli.commands import bulk
-from aiki_cli.commands.bulk import Filter
+from aiki_cli.commands.bulk import UNHURRIED, Pace, Reach
+from aiki_cli.commands.filters import EVERY, Filter, KeyedFilter
 from aiki_cli.session import Session
 from aiki_cli.words import suggestions
 from aiki_cli.words.references import find_all
 from aiki_cli.words.states import unended
 
 if TYPE_CHECKING:
-    from aiki import Client, RunStatus
+    from aiki import Client
+    from aiki_cli.view.bulk import OrderName
     from aiki_cli.view.found import Found, Lines
     from aiki_cli.view.orders import Outcome
 
@@ -40,7 +42,7 @@ References = Annotated[
 class _Order:
     """In what the orders differ that only say whether a run obeys."""
 
-    name: str
+    name: OrderName
     done: str
     """What is said of runs that have obeyed."""
     then: str
@@ -78,47 +80,39 @@ async def pause(
     session: Session,
     references: References = None,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; `aiki why` tells it.")] = None,
-    workflow: bulk.Workflow = None,
-    state: bulk.States = None,
-    label: bulk.Labels = None,
-    older_than: bulk.OlderThan = None,
+    wanted: KeyedFilter = EVERY,
+    pace: Pace = UNHURRIED,
     yes: bulk.Yes = False,
 ) -> Found:
     """Hold runs until they are resumed. A running one lets its tasks end first, and starts no others.
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 its state forbids it.
     """
-    wanted = Filter.of(workflow, state, label, older_than)
     order = replace(_PAUSE, give=lambda client: partial(client.runs.pause_batch, reason=reason))
-    return await _ordered(session, references or (), wanted, order, yes=yes)
+    return await _ordered(session, references or (), wanted, pace, order, yes=yes)
 
 
 @options.command(changes="resume runs")
 async def resume(
     session: Session,
     references: References = None,
-    workflow: bulk.Workflow = None,
-    state: bulk.States = None,
-    label: bulk.Labels = None,
-    older_than: bulk.OlderThan = None,
+    wanted: KeyedFilter = EVERY,
+    pace: Pace = UNHURRIED,
     yes: bulk.Yes = False,
 ) -> Found:
     """Let paused or blocked runs go on, or end the wait before a retry.
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 its state forbids it.
     """
-    wanted = Filter.of(workflow, state, label, older_than)
-    return await _ordered(session, references or (), wanted, _RESUME, yes=yes)
+    return await _ordered(session, references or (), wanted, pace, _RESUME, yes=yes)
 
 
 @options.command(changes="wake runs")
 async def wake(
     session: Session,
     references: References = None,
-    workflow: bulk.Workflow = None,
-    state: bulk.States = None,
-    label: bulk.Labels = None,
-    older_than: bulk.OlderThan = None,
+    wanted: KeyedFilter = EVERY,
+    pace: Pace = UNHURRIED,
     yes: bulk.Yes = False,
 ) -> Found:
     """End the sleep that goes on in runs, or their wait for a first start; never a timeout.
@@ -127,8 +121,7 @@ async def wake(
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 nothing in it sleeps.
     """
-    wanted = Filter.of(workflow, state, label, older_than)
-    return await _ordered(session, references or (), wanted, _WAKE, yes=yes)
+    return await _ordered(session, references or (), wanted, pace, _WAKE, yes=yes)
 
 
 @options.command(changes="cancel runs")
@@ -143,10 +136,8 @@ async def cancel(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="End them at once: they take nothing back.")] = False,
-    workflow: bulk.Workflow = None,
-    state: bulk.States = None,
-    label: bulk.Labels = None,
-    older_than: bulk.OlderThan = None,
+    wanted: KeyedFilter = EVERY,
+    pace: Pace = UNHURRIED,
     yes: bulk.Yes = False,
 ) -> Found:
     """Cancel runs. One that has begun is told, and ends once it has taken back what it did.
@@ -158,14 +149,13 @@ async def cancel(
     from aiki.manifest import seconds
 
     patience = None if wait is None else seconds(wait)
-    wanted = Filter.of(workflow, state, label, older_than)
     is_found = wanted.is_meant(references or (), command="aiki run cancel RUN")
     client = await session.client()
     give = partial(client.runs.cancel_batch, reason=reason, force=force)
     if is_found:
         would = f"cancelled{_BY_FORCE if force else ''}"
-        found = await bulk.batches(session, wanted.runs(unended()), yes=yes, would=would)
-        return as_obeyed(found, _patient(client, give, patience or 0))
+        found = await bulk.reach(session, client, await wanted.runs(client, unended()), pace, yes=yes, would=would)
+        return as_obeyed(found, _patient(client, give, patience or 0), order="cancel")
     if force:
         await bulk.agree(session, f"{bulk.counted(len(references or ()))} would be cancelled{_BY_FORCE}", yes=yes)
     then = "see it end: aiki wait {}"
@@ -174,13 +164,16 @@ async def cancel(
     )
 
 
-async def _ordered(session: Session, references: Sequence[str], wanted: Filter, order: _Order, *, yes: bool) -> Found:
+async def _ordered(
+    session: Session, references: Sequence[str], wanted: Filter, pace: Pace, order: _Order, *, yes: bool
+) -> Found:
     """Return what comes of an order to runs that are named, or that a filter finds."""
     is_found = wanted.is_meant(references, command=f"aiki run {order.name} RUN")
     client = await session.client()
     if is_found:
-        found = await bulk.batches(session, wanted.runs(order.among), yes=yes, would=order.done)
-        return as_obeyed(found, order.give(client))
+        meant = await wanted.runs(client, order.among)
+        found = await bulk.reach(session, client, meant, pace, yes=yes, would=order.done)
+        return as_obeyed(found, order.give(client), order=order.name)
     return await _obeyed(session, client, references, order.give(client), then=order.then)
 
 
@@ -229,21 +222,31 @@ async def _obeyed(session: Session, client: Client, references: Sequence[str], g
     return moved(list(zip(run_ids, outcomes, strict=True)), said=said)
 
 
-def as_obeyed(batches: AsyncGenerator[Sequence[str], None], give: Give) -> Lines[Outcome]:
+def as_obeyed(found: Reach[Sequence[str]], give: Give, *, order: OrderName) -> Lines[Outcome]:
     """Return what comes of an order to runs that were found, as it is given; the exit code is the highest."""
-    from aiki_cli.view import orders
+    from aiki_cli.view import bulk as view
     from aiki_cli.view.found import Line, Lines
 
-    tally = orders.tally(None)
+    tally = view.tally()
 
     async def outcomes() -> AsyncGenerator[Outcome, None]:
-        async with aclosing(batches):
+        async with aclosing(found.things) as batches:
             async for run_ids in batches:
                 for outcome in zip(run_ids, await give(run_ids), strict=True):
                     yield outcome
 
     def line(outcome: Outcome) -> Line:
-        tally.add(*orders.counts(outcome))
-        return orders.line(outcome)
+        obeyed = view.obeyed(outcome, order)
+        tally.add(obeyed.outcome, None if isinstance(outcome[1], RunStatus) else outcome[1])
+        return view.line(obeyed)
 
-    return Lines(outcomes(), line, end=partial(tally.end, alone=False), named="runs")
+    return Lines(
+        outcomes(),
+        line,
+        total=found.total,
+        is_least=found.is_least,
+        end=partial(tally.end, alone=False),
+        doing=order,
+        unit="runs",
+        named="runs",
+    )

@@ -11,7 +11,8 @@ import typer
 from aiki import AikiError, State, UsageError
 from aiki_cli import options
 from aiki_cli.commands import bulk
-from aiki_cli.commands.bulk import Filter
+from aiki_cli.commands.bulk import UNHURRIED, Pace
+from aiki_cli.commands.filters import EVERY, KeyedFilter
 from aiki_cli.commands.orders import References, as_obeyed
 from aiki_cli.session import Session
 from aiki_cli.words import payload
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _START: Final = "start"
 _HOW: Final = "What is done again"
-_MANY: Final = "Many runs, by what they are"
 
 From = Annotated[
     str | None,
@@ -47,13 +47,6 @@ Base = Annotated[
         "-p", "--payload", metavar="JSON|@FILE|-", help="From the start, with another input.", rich_help_panel=_HOW
     ),
 ]
-Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", min=1, help="So many at most.", rich_help_panel=_MANY)
-]
-PerSecond = Annotated[
-    float | None,
-    typer.Option("--per-second", metavar="N", help="No more than so many a second.", rich_help_panel=_MANY),
-]
 
 
 @options.command(changes="retry runs")
@@ -65,12 +58,8 @@ async def retry(
     again: Again = None,
     force: Force = False,
     base: Base = None,
-    workflow: bulk.Workflow = None,
-    state: bulk.States = None,
-    label: bulk.Labels = None,
-    older_than: bulk.OlderThan = None,
-    limit: Limit = None,
-    per_second: PerSecond = None,
+    wanted: KeyedFilter = EVERY,
+    pace: Pace = UNHURRIED,
     yes: bulk.Yes = False,
 ) -> Found:
     """Have runs that failed or were cancelled go on, each in a new run: what was done before is not done again.
@@ -83,7 +72,6 @@ async def retry(
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 it cannot be retried so.
     """
-    wanted = Filter.of(workflow, state, label, older_than)
     is_found = wanted.is_meant(references or (), command="aiki run retry RUN")
     task = None if place == _START else place
     order: dict[str, Any] = {"from_task": task, "from_start": place == _START, "force": force}
@@ -96,13 +84,13 @@ async def retry(
     client = await session.client()
 
     async def give(run_ids: Sequence[str]) -> Outcomes:
-        return await client.runs.retry_batch(run_ids, per_second=None if is_found else per_second, **order)
+        return await client.runs.retry_batch(run_ids, per_second=None if is_found else pace.per_second, **order)
 
     if is_found:
-        meant = replace(wanted.runs((State.FAILED, State.CANCELLED)), retried=False)
-        found = await bulk.batches(session, meant, yes=yes, would="retried", limit=limit, per_second=per_second)
-        return as_obeyed(found, give)
-    run_ids = (await find_all(client, references or ()))[:limit]
+        meant = replace(await wanted.runs(client, (State.FAILED, State.CANCELLED)), retried=False)
+        found = await bulk.reach(session, client, meant, pace, yes=yes, would="retried")
+        return as_obeyed(found, give, order="retry")
+    run_ids = (await find_all(client, references or ()))[: pace.limit]
     outcomes = await give(run_ids) if len(run_ids) > 1 else [await _one(session, client, run_ids[0], order)]
     for new in [one for one in outcomes if not isinstance(one, AikiError)][-1:]:
         remember(client, new.run_id)

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiki_cli import options
+from aiki_cli.commands.filters import EVERY, KeyedFilter
 from aiki_cli.session import Session
-from aiki_cli.words import payload, suggestions
+from aiki_cli.words import suggestions
 from aiki_cli.words.references import find_all
-from aiki_cli.words.states import states_of
-from aiki_cli.words.times import ago
 
 if TYPE_CHECKING:
-    from aiki import Client, RunStatus
+    from aiki import Client, RunFilter, RunStatus
     from aiki.client.history import HistoryEntry
     from aiki.client.runs import RunPage
     from aiki_cli.view.found import Found, Rows
 
 PAGE_RUNS = 500
+_IN_VAIN = 20
+"""Pages without a run that one list looks at."""
 
 
 Reference = Annotated[
@@ -32,55 +33,56 @@ Reference = Annotated[
 @options.command
 async def list_runs(
     session: Session,
-    state: Annotated[
-        list[str] | None, typer.Option("--state", help="May repeat.", autocompletion=suggestions.states)
-    ] = None,
-    workflow: Annotated[
-        str | None, typer.Option("--workflow", metavar="NAME", autocompletion=suggestions.workflow_names)
-    ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help="May repeat; all must match.")
-    ] = None,
-    since: Annotated[str | None, typer.Option("--since", metavar="1h", help="Enqueued at most so long ago.")] = None,
-    roots: Annotated[bool, typer.Option("--roots", help="Those that no other run has started.")] = False,
-    parent: Annotated[
-        str | None,
-        typer.Option("--parent", metavar="RUN", help="The children of this run.", autocompletion=suggestions.runs),
-    ] = None,
+    wanted: KeyedFilter = EVERY,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", metavar="TEXT", help="Go on where an earlier list ended.")
+    ] = None,
     count: Annotated[bool, typer.Option("--count", help="Say only how many there are, up to 10,000.")] = False,
 ) -> Found:
-    """List runs, newest first. The TSV columns are those of `aiki status`."""
+    """List runs, newest first. The TSV columns are those of `aiki status`.
+
+    What leads to runs costs what is shown, however many others there are; of several options the first that is given
+    leads: --parent, --key, --key-prefix, --label, then --state with --workflow and --version, then time. By
+    --key-prefix they are in the order of their keys; a key is that of the run that holds it, of a retried one the
+    newest. What refines looks at 200,000 runs at most: the list says then where it goes on.
+
+    aiki run list --workflow process-order --state failed --since 1d --error TimeoutError
+
+    aiki run list --key 'order-2026-11-*' -o ids
+    """
     from aiki_cli.view.runs import counted, listed
 
-    states, labels, after = states_of(state or ()), payload.labels_of(label or ()), ago(since)
+    wanted.check()
     client = await session.client()
-    (family,) = await find_all(client, [parent]) if parent is not None else [None]
+    meant = await wanted.runs(client)
     if count:
-        return counted(
-            await client.runs.count(
-                states=states, workflow=workflow, labels=labels, since=after, roots=roots, parent=family
-            )
-        )
-    read = partial(
-        client.runs.list, states=states, workflow=workflow, labels=labels, since=after, roots=roots, parent=family
-    )
-    found, more = await _pages(read, limit)
-    if not found and workflow is not None:
-        await _question(session, client, workflow)
-    return listed(found, more=more, limit=limit)
+        return counted(await client.runs.count(**_words(meant)))
+    found, after = await _pages(partial(client.runs.list, **_words(meant)), limit, cursor)
+    if not found and after is None and meant.workflow is not None:
+        await _question(session, client, meant.workflow)
+    return listed(found, cursor=after, limit=limit)
 
 
-async def _pages(read: Callable[..., Coroutine[Any, Any, RunPage]], limit: int) -> tuple[list[RunStatus], bool]:
-    """Return so many runs, and whether there are more."""
+def _words(meant: RunFilter) -> dict[str, Any]:
+    """Return a filter as what a list is asked for."""
+    words = ("states", "workflow", "labels", "since", "before", "roots", "parent", "version", "key", "key_prefix")
+    return {word: getattr(meant, word) for word in (*words, "error", "worker", "priority")}
+
+
+async def _pages(
+    read: Callable[..., Coroutine[Any, Any, RunPage]], limit: int, cursor: str | None
+) -> tuple[list[RunStatus], str | None]:
+    """Return so many runs, and where there are more; of what few runs are it is not looked for among all."""
     found: list[RunStatus] = []
-    cursor: str | None = None
-    while len(found) < limit:
+    in_vain = 0
+    while len(found) < limit and in_vain < _IN_VAIN:
         page = await read(limit=min(limit - len(found), PAGE_RUNS), cursor=cursor)
         found += page.runs
+        in_vain += not page.runs
         if (cursor := page.cursor) is None:
             break
-    return found, cursor is not None
+    return found, cursor
 
 
 @options.command

@@ -23,7 +23,10 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "run list": (runs.TSV_COLUMNS,),
     "run show": (runs.TSV_COLUMNS,),
     "run history": (story.TSV_COLUMNS,),
-    **{f"run {order}": (runs.TSV_COLUMNS,) for order in ("pause", "resume", "cancel", "wake", "retry", "move")},
+    **{
+        f"run {order}": (runs.TSV_COLUMNS, "id outcome why")
+        for order in ("pause", "resume", "cancel", "wake", "retry", "move")
+    },
     "run delete": ("id runs why",),
     "run export": ("id state workflow version entries",),
     "run import": ("id result why",),

@@ -69,11 +69,12 @@ def painted(lines: Iterable[Text], *, width: int) -> list[str]:
 
 
 @contextmanager
-def bar(total: int, *, doing: str, unit: str) -> Iterator[Callable[[], None]]:
-    """Show a bar on stderr, which goes with its end; yield what moves it on by one."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def bar(total: int, *, doing: str, unit: str, is_least: bool = False) -> Iterator[Callable[[], None]]:
+    """Show a bar on stderr, which goes with its end; yield what moves it on by one. `is_least`: or more."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    shown = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    count = TextColumn(f"{{task.completed:,.0f}}/{total:,}{'+' if is_least else ''} {unit}")
+    shown = (TextColumn(doing), BarColumn(), count, *([] if is_least else [TimeRemainingColumn()]))
     # Rich lets what is printed meanwhile pass above the bar, but to the bar's own stream: only where people read both.
     passes = is_terminal(sys.stdout)
     with Progress(*shown, console=console(stderr=True), transient=True, redirect_stdout=passes) as progress:

@@ -86,6 +86,8 @@ class Lines(Generic[T]):
     """Makes one document, or a page, of them; without it there is a line of each even where people read."""
     total: int | None = None
     """How many there will be, if a person may want to see how it gets on."""
+    is_least: bool = False
+    """Whether there may be more than that: so far they were counted."""
     end: Callable[[], End] = End
     """Returns what it came to, once the last has come."""
     doing: str = "enqueue"

@@ -57,14 +57,17 @@ def rows(runs: Sequence[RunStatus], *, alone: bool, code: int = 0) -> Rows:
     )
 
 
-def listed(runs: Sequence[RunStatus], *, more: bool, limit: int) -> Rows:
-    """Return a list of at most `limit` runs; `more` tells that there are others."""
-    none = [] if runs else ["no runs"]
+def listed(runs: Sequence[RunStatus], *, cursor: str | None, limit: int) -> Rows:
+    """Return a list of at most `limit` runs; `cursor` says where others are looked for, if there may be any."""
+    none = [] if runs or cursor is not None else ["no runs"]
+    go_on = f"the same again with --cursor {cursor}"
+    is_full = len(runs) == limit
     return Rows(
         map(line, runs),
         page=lambda: [table(runs)] if runs else [],
-        document=lambda _: RunList(runs, more),
-        asides=[*none, f"there are more: aiki run list --limit {limit * 10}"] if more else none,
+        document=lambda _: RunList(runs, cursor),
+        asides=none if cursor is None or not is_full else [f"there are more: {go_on}"],
+        end=End(said=None if cursor is None or is_full else f"not all were looked at: {go_on}"),
     )
 
 

@@ -48,7 +48,8 @@ class Output:
     """With -o jsonl: each line."""
 
 
-_OBEYED: Final = Output([RunStatus, runs.Runs], [RunStatus, runs.RefusedRun])
+_OBEYED: Final = Output([RunStatus, runs.Runs, runs.BulkOutcomes], [RunStatus, runs.RefusedRun, runs.BulkOutcome])
+"""Of runs that are named, and of those that a filter finds."""
 _WAITED: Final = Output([runs.RunOutcome, runs.RunOutcomes], [runs.RunOutcome])
 _SCHEDULE: Final = Output([schedules.ShownSchedule], [schedules.ShownSchedule])
 _SCHEDULES_OBEYED: Final = Output([schedules.ScheduleOutcome, schedules.ScheduleOutcomes], [schedules.ScheduleOutcome])

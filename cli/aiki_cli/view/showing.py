@@ -67,7 +67,7 @@ def _concluded(end: End, out: Output) -> End:
 async def _show_lines(found: Lines[Any], out: Output) -> End:
     things = found.things
     if found.total is not None and out.talkative:
-        things = _counted(things, found.total, found.doing, found.unit)
+        things = _counted(things, found)
     if found.watched is not None and not out.quiet:
         things = _awaited(things, found.watched, out)
     async with aclosing(things):
@@ -111,11 +111,11 @@ async def _awaited(things: AsyncGenerator[T, None], watched: Watched[T], out: Ou
             await asyncio.wait([followed])
 
 
-async def _counted(things: AsyncGenerator[T, None], total: int, doing: str, unit: str) -> AsyncGenerator[T, None]:
+async def _counted(things: AsyncGenerator[T, None], found: Lines[T]) -> AsyncGenerator[T, None]:
     """Yield the things with a bar on stderr that tells how many have come."""
     from aiki_cli.view.drawing import bar
 
-    with bar(total, doing=doing, unit=unit) as advance:
+    with bar(found.total or 0, doing=found.doing, unit=found.unit, is_least=found.is_least) as advance:
         async with aclosing(things):
             async for thing in things:
                 yield thing

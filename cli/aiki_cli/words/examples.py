@@ -21,8 +21,8 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "worker start": ("aiki worker start -m myflows", "aiki worker start -m myflows --processes 4 --drain 2m"),
     "worker list": ("aiki worker list", "aiki worker list -o json"),
     "run list": (
-        "aiki run list --state failed --workflow process-order --since 1h",
-        "aiki run list --label tenant=a --columns id,state,key -o tsv",
+        "aiki run list --state failed --since 1d --error TimeoutError",
+        "aiki run list --key 'order-2026-11-*' --columns id,state,key -o tsv",
     ),
     "run show": ("aiki run show RUN", "aiki run show RUN --tree"),
     "run history": ("aiki run history RUN", "aiki run history RUN -o jsonl"),

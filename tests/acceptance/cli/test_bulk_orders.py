@@ -33,11 +33,16 @@ def test_runs_that_are_filtered_obey_only_after_a_yes_and_each_has_its_line(ours
     assert (counted.code, counted.out) == (2, "")
     assert "3 runs would be paused, and none was" in counted.err
     assert "hint: the same again with --yes" in counted.err
-    for order, state in (("pause", "paused"), ("resume", "scheduled"), ("wake", "queued"), ("cancel", "cancelled")):
+    for order, word, state in (
+        ("pause", "paused", "paused"),
+        ("resume", "resumed", "scheduled"),
+        ("wake", "woken", "queued"),
+        ("cancel", "cancelled", "cancelled"),
+    ):
         done = ours("run", order, *BATCH, "--yes", "-o", "jsonl")
-        assert (done.code, f"3 {state}" in done.err) == (0, True), done.err
+        assert (done.code, f"3 {word}" in done.err) == (0, True), done.err
         runs = [json.loads(line) for line in done.lines]
-        assert {run["id"]: run["state"] for run in runs} == dict.fromkeys(ids, state)
+        assert {run["id"]: (run["outcome"], run["state"]) for run in runs} == dict.fromkeys(ids, (word, state))
         again = ours("run", order, *BATCH, "--yes")
         assert (again.code, again.out, "no run matches" in again.err) == (0, "", True), "its repeat does no harm"
     assert ours("run", "show", other, "-o", "json").json["state"] == "scheduled"
@@ -86,7 +91,7 @@ def test_of_runs_that_are_filtered_the_highest_code_counts(ours):
     ours("enqueue", "hello", *LATER)
     done = ours("run", "resume", "--state", "paused,scheduled", "--yes")
     assert (done.code, len(done.lines)) == (6, 2)
-    assert "1 scheduled, 1 refused" in done.err or "1 refused, 1 scheduled" in done.err
+    assert "1 resumed, 1 refused" in done.err or "1 refused, 1 resumed" in done.err
     assert "1 runs did not obey" in done.err
 
 

@@ -22,7 +22,7 @@ def test_runs_are_listed_newest_first_by_filters(aiki, own):
     assert (whole["result"], whole["result_bytes"]) == ("HELLO ADA", None)
     assert (shown["result"], shown["error"]["task"]) == (None, "break_down")
     assert aiki("run", "list", "--state", "failed,blocked", "-o", "ids").lines == [bad]
-    assert aiki("run", "list", "--since", "1h", "--limit", "1", "-o", "json").json["more"] is True
+    assert aiki("run", "list", "--since", "1h", "--limit", "1", "-o", "json").json["cursor"]
     assert aiki("run", "list", "--state", "cancelled").out == ""
     wrong = aiki("run", "list", "--state", "zebra")
     assert (wrong.code, "expected one of scheduled" in wrong.err) == (2, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from aiki import AikiError, Because, RunStatus
 from aiki.client.deleting import DeletedRun
@@ -13,14 +13,18 @@ from aiki.client.importing import ImportOutcome
 from aiki.client.matching import RunCount
 from aiki_cli.view.documents.errors import OutcomeError
 
+BulkWord: TypeAlias = Literal[
+    "paused", "pausing", "resumed", "woken", "cancelled", "cancelling", "retried", "moved", "refused"
+]
+
 
 @dataclass(frozen=True, slots=True)
 class RunList:
-    """Runs, newest first."""
+    """Runs, newest first, or by their keys."""
 
     runs: Sequence[RunStatus]
-    more: bool
-    """Whether there are others."""
+    cursor: str | None
+    """Where to go on, if there may be others: `--cursor`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,30 @@ class RefusedRun:
 
     id: str
     error: AikiError
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOutcome:
+    """What has come of an order to one of many runs."""
+
+    id: str
+    outcome: BulkWord
+    """`pausing` and `cancelling` are runs that were told, and have still to do it."""
+    state: str | None
+    """How it stands since; of a retry, the run that goes on in its place."""
+    why: str | None
+    """Why it does not obey, or what it waits for."""
+    code: str | None = None
+    """What kind of refusal it is: the stable code of an error."""
+    retry: str | None = None
+    """The run that goes on in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOutcomes:
+    """What has come of an order to many runs."""
+
+    runs: Sequence[BulkOutcome]
 
 
 @dataclass(frozen=True, slots=True)
