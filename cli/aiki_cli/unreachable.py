@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -28,10 +30,13 @@ def explain(error: Unavailable, where: Where, *, waited: str | None) -> None:
         return
     tried = f"tried for {waited}" if waited else "tried once"
     error.add_note(f"{tried}; the address {_says(where.url)}")
-    if "namespace" in error.message:
+    has_no_daemon = "namespace" in error.message
+    if has_no_daemon:
         error.add_note(f"the namespace {_says(where.namespace)}")
+    # Where somebody else listens, nothing could be started.
+    may_start = _is_here(where.url.value) and (has_no_daemon or os.strerror(errno.ECONNREFUSED) in error.message)
     ways = _ELSEWHERE if waited else f"{_ELSEWHERE}; {_WAIT}"
-    error.command = f"start one: aiki dev   ({ways})" if _is_here(where.url.value) else ways
+    error.command = f"start one: aiki dev   ({ways})" if may_start else ways
 
 
 def _says(said: Said) -> str:

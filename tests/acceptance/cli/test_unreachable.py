@@ -78,7 +78,7 @@ def test_what_is_no_nats_server_is_asked_once_and_named(aiki, serve, greeting, t
     assert first.startswith(f"error: NATS at {port.url} cannot be reached (127.0.0.1:")
     assert told in first
     assert fact == "  tried once; the address comes from AIKI_URL"
-    assert hint.startswith("  hint: start one: aiki dev   (--url, AIKI_URL or --profile NAME leads elsewhere; ")
+    assert hint.startswith("  hint: --url, AIKI_URL or --profile NAME leads elsewhere; "), "its port is taken"
 
 
 @pytest.mark.anyio
@@ -99,6 +99,7 @@ def test_where_nobody_listens_it_is_told_once(aiki, environment, flows):
     assert "Connection refused)" in done.err
     assert f"  tried once; the address comes from {place}30)\n" in done.err
     assert len(done.err.splitlines()) == 3
+    assert "  hint: start one: aiki dev   (--url, AIKI_URL or --profile NAME leads elsewhere; --start-ti" in done.err
     no_name = aiki("status", "--url", "nats://nowhere.invalid", "-o", "json")
     assert no_name.code == 69
     error = json.loads(no_name.err)["error"]
