@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # The programs of the oldest Postgres that is there: Debian's packages, or OLD=folder of `postgres` and `initdb`.
 OLD ?= $(firstword $(wildcard $(foreach major,14 15 16 17,/usr/lib/postgresql/$(major)/bin)))
 
-.PHONY: demo test test-old check chaos fuzz bench large waiting schedules onward timers retention completions clean format lock
+.PHONY: demo test test-old check chaos fuzz bench large waiting schedules onward timers retention interrupts completions clean format lock
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
@@ -47,7 +47,7 @@ chaos: $(VENV)/ready  ## the chaos tests for MINUTES (1), at leases of 1, 3 and 
 fuzz: $(VENV)/ready  ## COUNT (420,000) mutated requests and frames, from SEED (1), against a daemon, a worker and a client
 	@FUZZ_COUNT=$(or $(COUNT),420000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s --timeout=0 tests/fuzz
 
-bench: $(VENV)/ready  ## W1-W7; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
+bench: $(VENV)/ready  ## W1-W7 and start-up; LIMIT=path/to/limit.py runs the ceiling sketch beside them, BASE=checkout another tree (ONLY="W1 W2")
 	@$(if $(BASE),$(MAKE) -C $(BASE) VENV=.venv .venv/ready)
 	@$(BIN)/python -m bench.run $(if $(LIMIT),--limit $(LIMIT)) $(if $(BASE),--base $(BASE)) $(if $(ONLY),--only $(ONLY))
 
@@ -71,6 +71,9 @@ watchers: $(VENV)/ready  ## W1 and W2 beside 20 who follow runs in full and one 
 
 retention: $(VENV)/ready  ## RUNS (1,000,000) finished runs are deleted: how fast, what W1 pays for it, what room is left behind
 	@$(BIN)/python -m bench.retention --runs $(or $(RUNS),1000000)
+
+interrupts: $(VENV)/ready  ## Ctrl-C in 10 ms steps over the start of each long command
+	@$(BIN)/python -m tests.acceptance.cli.interrupts
 
 completions: $(VENV)/ready  ## what TAB knows of the commands, and the scripts of shells, made anew
 	@$(BIN)/python -m aiki_cli.tab.writing

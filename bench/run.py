@@ -3,8 +3,8 @@
     python -m bench.run [--limit path/to/limit.py] [--repeat 3] [--only W1 W2]
     python -m bench.run --base path/to/checkout [--repeat 5] [--only W1 W2]
 
-One JSON line per measurement (workloads, then memory and idle CPU), then a table of medians. Absolute figures drift
-with the machine: the ratios to what runs right beside each workload are what counts.
+One JSON line per measurement (workloads, then memory and idle CPU), then a table of medians, then start-up. Absolute
+figures drift with the machine: the ratios to what runs right beside each workload are what counts.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from bench import start_up
 from bench.comparison import compare, table
 from bench.measuring import RESOURCES, Row, measure
 from bench.pairs import measure_pairs
@@ -22,6 +23,7 @@ from bench.workloads import WORKLOADS, Workload
 
 LIMIT_SECONDS = 300
 REPEAT, REPEAT_PAIRS = 3, 5
+START_UP = "start-up"
 
 
 def main() -> None:
@@ -30,10 +32,12 @@ def main() -> None:
     parser.add_argument("--limit", help="path of the ceiling sketch, limit.py")
     parser.add_argument("--base", type=Path, help="path of another checkout, with its own .venv")
     parser.add_argument("--repeat", type=int, help=f"{REPEAT}; with --base {REPEAT_PAIRS}")
-    parser.add_argument("--only", nargs="*", default=[], help="W1 ... W7, resources")
+    parser.add_argument("--only", nargs="*", default=[], help="W1 ... W7, resources, start-up")
     arguments = parser.parse_args()
-    if arguments.limit or not arguments.base:
+    if (arguments.limit or not arguments.base) and arguments.only != [START_UP]:
         print(_table(_measure_all(arguments.only, arguments.limit, arguments.repeat or REPEAT)), flush=True)
+    if not arguments.only or START_UP in arguments.only:
+        print(start_up.table(start_up.measure()), flush=True)
     if arguments.base:
         labels = [workload.label for workload in _workloads(arguments.only)] + _resources(arguments.only)
         pairs = measure_pairs(arguments.base.resolve(), labels, arguments.repeat or REPEAT_PAIRS)

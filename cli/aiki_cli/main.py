@@ -6,13 +6,15 @@ ends the process at once, and so it does in a TAB. A command hears of it as of a
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
-import signal
 import sys
 
+# As `signal` has them, but for enums whose import Ctrl-C could still cut short.
+from _signal import SIGINT, default_int_handler, getsignal, signal
+
 from aiki_cli import __version__
+from aiki_cli.again import hear_interrupts, start_again
 
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all else here
 if TYPE_CHECKING:
@@ -29,9 +31,10 @@ _UNWRITABLE: Final = 74
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     # Where it is ignored, as in the background of a script, it stays so.
-    obeys = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    obeys = getsignal(SIGINT) is default_int_handler
     if obeys:
-        signal.signal(signal.SIGINT, _end_at_once)
+        signal(SIGINT, _end_at_once)
+    hear_interrupts()
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         sys.exit(_say_version())
@@ -52,13 +55,13 @@ def main() -> NoReturn:
 
     try:
         if obeys:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal(SIGINT, default_int_handler)
         code = run(arguments)
     except KeyboardInterrupt:
         code = _INTERRUPTED
     finally:
         if obeys:
-            signal.signal(signal.SIGINT, _end_at_once)
+            signal(SIGINT, _end_at_once)
     if is_ours:
         _leave(code)
     sys.exit(code)
@@ -66,18 +69,23 @@ def main() -> NoReturn:
 
 def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
     """End without another step, but for words that are on their way."""
-    if (stderr := sys.modules.get("aiki.process.stderr")) is not None:
-        stderr.say_last_words()
-    os._exit(_INTERRUPTED)
+    try:
+        # It may be in the middle of its own import.
+        say_last_words = getattr(sys.modules.get("aiki.process.stderr"), "say_last_words", None)
+        if say_last_words is not None:
+            say_last_words()
+    finally:
+        os._exit(_INTERRUPTED)
 
 
 def _complete(arguments: list[str]) -> NoReturn:
     """Answer a TAB. Whatever goes wrong, a shell hears nothing of it."""
-    with contextlib.suppress(Exception):
+    try:
         from aiki_cli.tab.answer import answer
 
         answer(arguments)
-    os._exit(0)
+    finally:
+        os._exit(0)
 
 
 def _say_version() -> int:
@@ -87,8 +95,10 @@ def _say_version() -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:
-        with contextlib.suppress(OSError):  # nobody is there
+        try:  # noqa: SIM105 - contextlib takes longer to import than this to run
             os.write(2, f"error: stdout could not be written ({error.strerror})\n".encode())
+        except OSError:
+            pass  # nobody is there
         return _UNWRITABLE
     return 0
 
@@ -100,7 +110,7 @@ def _speak_utf8() -> None:
     overrule the variable.
     """
     if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606 - ourselves
+        start_again(PYTHONUTF8="1")
 
 
 def _leave(code: int) -> NoReturn:

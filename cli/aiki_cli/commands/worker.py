@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aiki_cli import options
+from aiki_cli.again import start_again
 from aiki_cli.commands.modules import Modules
 from aiki_cli.session import Session
 
@@ -62,8 +62,7 @@ def start(
         return _run_fleet(session, command, processes, drain_seconds, folders if reload else None)
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of text iterate in the same order in every process only so; a replay may depend on it (design, 5).
-        command = [sys.executable, SAFE_PATH, *sys.orig_argv[1:], "--yes"]  # nobody is asked twice
-        os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
+        start_again([SAFE_PATH], ["--yes"], PYTHONHASHSEED="0")  # nobody is asked twice
     from aiki_cli.processes.serving import WorkerOptions, serve
 
     lifespan = session.manifest.worker.lifespan if session.manifest else None

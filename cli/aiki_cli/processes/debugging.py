@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from aiki import UsageError
+from aiki_cli.again import start_again
 from aiki_cli.processes.worker_process import SAFE_PATH
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ def here(
     if "-" in files:
         raise UsageError("stdin is the debugger's: it cannot bring runs, too", hint="aiki replay --file FILE --debug")
     if os.environ.get("PYTHONHASHSEED") != "0":
-        command = [sys.executable, SAFE_PATH, *sys.orig_argv[1:]]
-        os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
+        start_again([SAFE_PATH], PYTHONHASHSEED="0")
     from aiki.replay.debugging import replay_here
 
     return partial(

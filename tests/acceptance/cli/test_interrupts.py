@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.acceptance.cli.conftest import AIKI
+from tests.acceptance.cli.interrupts import sweep
 from tests.waiting import patient
 
 INTERRUPTING = """
@@ -45,7 +46,7 @@ def interrupted(environment, flows):
 
 
 @pytest.mark.parametrize(
-    "at", ["typing", "aiki", "typer", "aiki_cli.app", "aiki_cli.commands.runs", "asyncio", "aiki.transport"]
+    "at", ["typing", "aiki", "queue", "typer", "aiki_cli.app", "aiki_cli.commands.runs", "asyncio", "aiki.transport"]
 )
 def test_ctrl_c_while_a_command_is_imported_is_exit_code_130(interrupted, at):
     assert interrupted(at, *AIKI, "run", "list", "--url", "nats://127.0.0.1:1") == (130, "")
@@ -74,3 +75,20 @@ def test_ctrl_c_while_a_worker_ends_is_exit_code_130(interrupted, flows):
 def test_ctrl_c_in_a_tab_writes_nothing_more(interrupted, flows, at, ended):
     command = [*AIKI, "__complete", "zsh", "enqueue", "no"]
     assert interrupted(at, *command, XDG_CACHE_HOME=str(flows)) == ended
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "--watch"],
+        ["enqueue", "sleeper", "--wait"],
+        ["wait", "sleeper@none"],
+        ["worker", "start", "-m", "flows"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_ctrl_c_at_any_moment_of_a_start_leaves_no_traceback(environment, flows, worker, words):
+    """A sample; `make interrupts` tries each 10 ms of more commands."""
+    found = sweep([*AIKI, *words], environment, flows, until=0.9, step=0.15)
+    assert not found.wrong
+    assert sum(found.ends.values()) == 6
