@@ -127,6 +127,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "tasks",
         "key",
         "why",
+        "outcome",
     ),
     "run resume": (
         "id",
@@ -142,6 +143,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "tasks",
         "key",
         "why",
+        "outcome",
     ),
     "run cancel": (
         "id",
@@ -157,6 +159,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "tasks",
         "key",
         "why",
+        "outcome",
     ),
     "run wake": (
         "id",
@@ -172,6 +175,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "tasks",
         "key",
         "why",
+        "outcome",
     ),
     "run retry": (
         "id",
@@ -187,6 +191,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "tasks",
         "key",
         "why",
+        "outcome",
     ),
     "run move": (
         "id",
@@ -202,6 +207,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "tasks",
         "key",
         "why",
+        "outcome",
     ),
     "run delete": ("id", "runs", "why"),
     "run export": ("id", "state", "workflow", "version", "entries"),
