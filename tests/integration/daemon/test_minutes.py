@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import uuid
@@ -45,6 +46,7 @@ from aikid.engine.summary import summary
 from aikid.loops.minutes import Minutes
 from aikid.store import minutes
 from aikid.store.minutes import MINUTE, Cell
+from aikid.store.pool import BadData
 from aikid.store.pool import Connection as Postgres
 from aikid.store.pruning import BATCH, KEPT_MINUTES_SECONDS, Kind, prune
 from aikid.tell.tally import Tally
@@ -55,7 +57,7 @@ from tests.integration.daemon.family import start, starting
 from tests.integration.daemon.firing import Standing, declared
 from tests.integration.daemon.retrying import failed
 from tests.servers import Nats
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio
 NAMES = ("flow", "other", "third")
@@ -324,6 +326,35 @@ async def test_a_part_whose_answer_was_lost_is_written_once(engine: Engine) -> N
             await writing.run_once()
     await writing.run_once()
     assert await engine.execute("SELECT part, enqueued FROM aiki.minutes ORDER BY part") == [(1, 1), (2, 1)]
+
+
+class Hanging(Minutes):
+    """Waits for Postgres for ever."""
+
+    async def _write(self, part: int, cells: Sequence[Cell]) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_the_end_of_a_daemon_waits_no_longer_for_its_last_part_than_that_is_worth(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aikid.loops.minutes._LAST_SECONDS", 0.05)
+    tally = Tally()
+    writing = Hanging(engine.pool, tally)
+    tally.add((await engine.carry_out(Enqueue([new_run()]))).changes)
+    async with asyncio.timeout(patient(5)):
+        await writing.finish()
+    assert await engine.execute("SELECT count(*) FROM aiki.minutes") == [(0,)]
+
+
+async def test_a_part_that_postgres_will_never_take_holds_up_no_other(engine: Engine) -> None:
+    wrote = Wrote(engine)
+    never = Changes()
+    never.enqueued[("default", "nul\0", "1"), SECOND] += 1
+    with pytest.raises(BadData):
+        await wrote.write(never)
+    await wrote.write((await engine.carry_out(Enqueue([new_run()]))).changes)
+    assert await engine.execute("SELECT workflow, part FROM aiki.minutes") == [("flow", 2)]
 
 
 HOSTILE = ("'; DROP TABLE aiki.minutes; --", '"{},\\', "\u202e\x1b[2J", "ü" * 128, "NULL", "$(touch x)", " ")
