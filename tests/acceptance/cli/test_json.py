@@ -135,7 +135,7 @@ def _looked_at(validated: Validated, done: str, failed: str, family: str) -> Non
     assert validated.both("status")["counts"]
     assert validated.both("status", "--storage")["tables"]
     assert len(validated.both("status", done, failed, "--watch")["runs"]) == 2
-    assert validated.both("run list", "--limit", "2")["more"]
+    assert validated.both("run list", "--limit", "2")["cursor"]
     assert validated.both("run list", "--count")["runs"] > 4
     assert validated.both("run show", done)["input"] == {}
     assert validated.both("run show", failed)["error"]["task"] == "break_down"
