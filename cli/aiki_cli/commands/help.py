@@ -75,4 +75,4 @@ def _of_command(words: Sequence[str]) -> int:
             f"there is no topic and no command {asked!r}{f': did you mean {meant}?' if meant else ''}",
             hint=f"aiki help {meant}" if meant else "aiki help",
         )
-    return app.run([*words, "--help"])
+    return app.run([*asked.split(), "--help"])

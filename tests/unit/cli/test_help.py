@@ -112,7 +112,9 @@ def test_tab_knows_the_topics():
     assert kind == f"words:{' '.join(sorted([*topics.TOPICS, 'json']))}+"
 
 
-@pytest.mark.parametrize("words", [[], ["exit-codes"], ["json"], ["json", "run", "list"], ["run", "list"], ["help"]])
+@pytest.mark.parametrize(
+    "words", [[], ["exit-codes"], ["json"], ["json", "run", "list"], ["run", "list"], ["run list"], ["run"], ["help"]]
+)
 def test_help_is_told_on_stdout(words, capsys):
     assert app.run(["help", *words]) == 0
     assert capsys.readouterr().out.strip()
