@@ -12,12 +12,12 @@ from aiki_cli.view.output import Mode
 
 _OUTCOMES: Final = "name result why"
 COLUMNS: Final[Mapping[str, Sequence[str]]] = {
+    "enqueue": ("line key id outcome result",),
     "status": (
         runs.TSV_COLUMNS,
         "workflow version state runs",
         "kind name rows bytes index_bytes ended free_runs free_bytes",
     ),
-    "enqueue": ("line key id outcome result",),
     "wait": ("id outcome result",),
     "why": ("run_id kind sentence",),
     "run list": (runs.TSV_COLUMNS,),

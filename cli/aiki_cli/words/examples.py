@@ -13,10 +13,10 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "dev": ("aiki dev --example hello", "aiki dev -m myflows"),
     "enqueue": (
         "aiki enqueue hello name=Ada times:=2 --key hello-1 --wait",
-        "aiki enqueue process-order --from orders.csv --key-field id",
+        "aiki enqueue process-order --from orders.csv --key-field id --wait",
     ),
     "status": ("aiki status", "aiki status @last --watch"),
-    "wait": ("aiki wait RUN --timeout 10m -o json", 'aiki wait "$(aiki enqueue hello name=Ada)"'),
+    "wait": ("aiki wait RUN --timeout 10m -o json", "aiki wait --label batch=7 --timeout 1h"),
     "why": ("aiki why RUN", "aiki why process-order@order-1 -o json"),
     "worker start": ("aiki worker start -m myflows", "aiki worker start -m myflows --processes 4 --drain 2m"),
     "worker list": ("aiki worker list", "aiki worker list -o json"),

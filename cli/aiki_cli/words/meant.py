@@ -10,8 +10,9 @@ from aiki_cli.tree import COMMANDS, Group, paths
 from aiki_cli.words.references import is_reference
 from aiki_cli.words.synonyms import NOUNS, PHRASES, VERBS
 
-_GROUPS: Final[Mapping[str, Group]] = {name: one for name, one in COMMANDS.items() if isinstance(one, Group)}
-"""The nouns. A verb without one is of the first that has it."""
+_FOUND: Final[Mapping[str, Group]] = {name: one for name, one in COMMANDS.items() if isinstance(one, Group)}
+_GROUPS: Final[Mapping[str, Group]] = {"run": _FOUND["run"], **_FOUND}
+"""The nouns. A verb without one is of the first that has it: of runs, if they have it."""
 _ALONE: Final = tuple(name for name in COMMANDS if name not in _GROUPS)
 _OF_ITS_NOUN: Final = frozenset({"list", "show", "create", "delete"})
 """Verbs that mean something else of another noun."""
@@ -27,6 +28,8 @@ def meant_by(words: Sequence[str]) -> Meant | None:
 
     The first of `words` name no command of ours: a group at most.
     """
+    if not words:
+        return None
     for guess in (_phrase, _noun_and_verb, _verb_alone, _noun_alone, _close, _workflow):
         if (meant := guess(words)) is not None:
             return meant

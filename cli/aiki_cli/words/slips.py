@@ -39,7 +39,8 @@ def _of_command(name: str, context: typer.Context, arguments: Sequence[str]) -> 
     group = path.split()[1:]
     options = [one for one in context.find_root().command.get_params(context) if not getattr(one, "is_flag", False)]
     start = _place([*group, name][0], {name for option in options for name in option.opts}, arguments)
-    before, typed = arguments[:start], arguments[start:]
+    # Typer may have read the word otherwise than it stands there.
+    before, typed = (arguments[:start], arguments[start:]) if start < len(arguments) else ([], [*group, name])
     meant = meant_by(typed)
     what = f"there is no command {path} {name}"
     if meant is None:

@@ -40,7 +40,7 @@ class Case:
 CASES = [
     Case(0, "enqueue hello --wait"),
     Case(1, "enqueue failing reason=x --wait", "run_failed", r"failed .*x.*\n  at .*flows\.py:\d+", "aiki run show ID"),
-    Case(2, "runs list --limit 3", "usage", "no command aiki runs: did you mean run list", "aiki run list --limit 3"),
+    Case(2, "runs list --limit 3", "usage", "aiki runs: did you mean run list", "aiki -q run list --limit 3"),
     Case(2, "wait GOING --timeout 5", "usage", "'5' is not a duration", "5s"),
     Case(3, "wait CANCELLED", "run_cancelled", r"was cancelled \(.*\)", "aiki run history ID"),
     Case(4, "enqueue sleeper --run-timeout 100ms --wait", "run_failed", "its deadline has passed", "aiki run show ID"),
@@ -86,7 +86,7 @@ def typed(aiki: Aiki, worker: object, runs: dict[str, str]) -> Callable[[str], l
 def test_a_code_comes_with_what_and_why_and_what_to_do_next(
     case: Case, aiki: Aiki, typed: Callable[[str], list[str]]
 ) -> None:
-    plain = aiki(*typed(case.typed))
+    plain = aiki("-q", *typed(case.typed))
     assert plain.code == case.exit, plain
     if case.code is None:
         assert (plain.err, bool(plain.out)) == ("", True)

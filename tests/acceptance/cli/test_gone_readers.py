@@ -54,6 +54,7 @@ CALLS = {
     "completion": "completion bash",
     "worker list": "worker list",
     "config show": "config show",
+    "config profiles": "config profiles",
     "help": "help",
 }
 """A call of each command that prints, by its path."""
@@ -81,6 +82,7 @@ aiki: 1
 project: p
 modules: {flows: [flows]}
 schedules: {daily: {workflow: hello, every: 1d}}
+profiles: {lab: {client: {namespace: lab}}}
 """
 
 NOTHING_THERE = {"HOME": "/proc/nowhere", "NO_COLOR": "1", "COLUMNS": "60", "TERM": "dumb"}
@@ -104,9 +106,7 @@ def walked() -> Iterator[str]:
 def place(environment: Mapping[str, str], worker: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readers")
     (folder / "flows.py").write_text(FLOWS)
-    (folder / "aiki.yaml").write_text(
-        "aiki: 1\nproject: p\nmodules: {flows: [flows]}\nschedules: {daily: {workflow: hello, every: 1d}}\n"
-    )
+    (folder / "aiki.yaml").write_text(MANIFEST)
     return folder
 
 
@@ -201,4 +201,14 @@ def test_what_is_no_result_of_a_command_is_whole_or_code_74(prints: Prints) -> N
 
 
 def without_names(said: str) -> str:
-    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|one-[0-9]+|[0-9.]+ s", "…", said)
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|one-[0-9]+|[0-9.]+ m?s|20[0-9-]+T[0-9:]+Z", "…", said)
+
+
+@pytest.mark.parametrize("typed", ["status --watch", "status RUN --watch"])
+def test_a_view_that_goes_on_ends_when_its_reader_has_gone(
+    typed: str, call: Callable[[str], list[str]], prints: Prints
+) -> None:
+    for mode in ("tsv", "jsonl"):
+        gone = prints([*call(typed), "-o", mode], "gone")
+        assert (gone.code, gone.err) == (0, "")
+        assert prints([*call(typed), "-o", mode], "full").code == 74

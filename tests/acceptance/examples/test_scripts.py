@@ -92,3 +92,11 @@ def test_a_job_of_many_rows_tells_of_each_and_ends_with_the_highest_code(runs: R
     told = [json.loads(line) for line in (folder / "outcomes.jsonl").read_text().splitlines()]
     assert (told[0]["line"], told[0]["outcome"]) == (3, "refused")
     assert "$.times: must be integer, not 'many'" in told[0]["error"]["message"]
+
+
+def test_the_readmes_job_does_what_it_says(runs: Runs, folder: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (folder / "readme.sh").write_text(readme.partition("```bash\n")[2].partition("```")[0])
+    done = runs(str(folder / "readme.sh"))
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert json.loads((folder / "outcome.json").read_text())["result"] == "HELLO ADA"

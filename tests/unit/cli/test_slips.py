@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from aiki_cli import app
 from aiki_cli.tree import paths
-from aiki_cli.words.synonyms import PHRASES, VERBS
+from aiki_cli.words.meant import meant_by
+from aiki_cli.words.synonyms import NOUNS, PHRASES, VERBS
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,12 @@ def test_a_group_alone_shows_its_commands(group, capsys):
         ("lsit rnu", "run list"),
         ("shwo 0199aaaa", "run show 0199aaaa"),
         ("runs", "run list"),
+        ("ls", "run list"),
+        ("list", "run list"),
+        ("worker ls", "worker list"),
+        ("workers", "worker list"),
+        ("config view", "config show"),
+        ("profile use prod", "status --profile prod"),
         ("ps", "run list"),
         ("show 0199aaaa", "run show 0199aaaa"),
         ("cancel 0199aaaa --force", "run cancel 0199aaaa --force"),
@@ -118,4 +127,27 @@ def test_each_word_of_the_tables_leads_to_a_command_or_an_option_that_there_is_o
     for phrase, command in PHRASES.items():
         assert phrase not in known
         name = command.partition(" -")[0]
-        assert name in known | {"--version", "aikid migrate", "worker list"}, phrase
+        assert name in known | {"--version", "aikid migrate"}, phrase
+
+
+WORDS = st.lists(
+    st.sampled_from(sorted({*NOUNS, *VERBS, *" ".join([*PHRASES, *paths()]).split(), "-o", "a=b"})) | st.text()
+)
+
+
+@settings(max_examples=500)
+@given(WORDS)
+def test_whatever_is_typed_a_guess_is_a_command_of_ours_with_the_words_behind_it(words):
+    meant = meant_by(words)
+    if meant is not None:
+        command, rest = meant
+        name = " ".join(command).partition(" -")[0]
+        assert name in {*paths(), "aikid migrate"} or name.startswith("-")
+        assert [*rest] == words[len(words) - len(rest) :]
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text().map("!".__add__), WORDS)
+def test_whatever_is_typed_is_refused_with_a_hint(capsys, first, rest):
+    assert app.run([first, *rest]) == 2
+    assert "\n  hint: aiki" in capsys.readouterr().err
