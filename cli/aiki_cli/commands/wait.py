@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -148,23 +148,23 @@ def wait_for(
         partial(line, alone=alone),
         end=tally.end,
         named=None if alone else "runs",
-        watched=_watched(client, run_ids, alone=alone) if is_seen else None,
+        watched=_watched(client, run_ids, left, alone=alone) if is_seen else None,
         total=None if is_seen else len(set(run_ids)),
         doing="wait",
         unit="runs",
     )
 
 
-def _watched(client: Client, run_ids: Sequence[str], *, alone: bool) -> Watched[Outcome]:
-    """Return what is shown of runs that are waited for."""
+def _watched(client: Client, run_ids: Sequence[str], left: Collection[str], *, alone: bool) -> Watched[Outcome]:
+    """Return what is shown of runs that are waited for; it is about to end where none of them is left."""
     from aiki_cli.view.found import Watched
     from aiki_cli.view.run_board import RunBoard
 
     def has_ended(outcome: Outcome) -> bool:
-        return alone and not isinstance(outcome[1], WaitTimeout)
+        return not left and not isinstance(outcome[1], WaitTimeout)
 
     wanted = list(dict.fromkeys(run_ids))
-    return Watched(RunBoard(wanted), partial(views, client, wanted), has_ended)
+    return Watched(RunBoard(wanted), partial(views, client, wanted), has_ended, stays_above=alone)
 
 
 async def _told_of_retry(session: Session, client: Client, run_id: str, result: object) -> None:

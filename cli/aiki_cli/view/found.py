@@ -74,6 +74,8 @@ class Watched(Generic[T]):
     """Returns the changes of what stands on the board; asked only if it is shown."""
     ends_with: Callable[[T], bool] = lambda thing: False
     """Whether the feed is about to end, where this thing has come: then it is shown first."""
+    stays_above: bool = False
+    """Whether what stays of it on the screen stands above this thing, as it does of a single one."""
 
 
 @dataclass(frozen=True)

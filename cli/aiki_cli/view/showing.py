@@ -104,6 +104,8 @@ async def _awaited(things: AsyncGenerator[T, None], watched: Watched[T], out: Ou
                 async for thing in things:
                     if watched.ends_with(thing):
                         await asyncio.wait([followed], timeout=_SETTLE_SECONDS)
+                    if watched.stays_above:
+                        watcher.conclude()
                     watcher.step_aside()
                     yield thing
         finally:

@@ -69,6 +69,13 @@ class Watcher(Generic[T]):
             self._screen.wipe()
         self._changed.set()
 
+    def conclude(self) -> None:
+        """Leave on the terminal what is to stay, and draw no more."""
+        drawn, self._screen = self._screen, None
+        self._tells = False
+        if drawn is not None:
+            drawn.leave(_painted(self._board.rest) if self._knows and self.stays else ())
+
     @contextmanager
     def attended(self) -> Iterator[None]:
         """Heed what becomes of the terminal, and leave on it what is to stay."""
@@ -80,23 +87,20 @@ class Watcher(Generic[T]):
             with screen.attended(partial(loop.call_soon_threadsafe, self._changed.set), self._screen.wipe):
                 yield
         finally:
-            self._screen.leave(_painted(self._board.rest) if self._knows and self.stays else ())
+            self.conclude()
 
     async def show(self) -> None:
         """Show the board until this is cancelled."""
-        if self._screen is not None:
-            await self._draw(self._screen)
-        else:
-            await self._live()
+        await (self._draw() if self._screen is not None else self._live())
 
-    async def _draw(self, onto: screen.Screen) -> None:
-        while True:
+    async def _draw(self) -> None:
+        while self._screen is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(TICK_SECONDS):
+                async with asyncio.timeout(TICK_SECONDS - REST_SECONDS):
                     await self._changed.wait()
             self._changed.clear()
-            if self._knows:
-                onto.draw(_painted(self._board.frame))
+            if self._knows and self._screen is not None:
+                self._screen.draw(_painted(self._board.frame))
             await asyncio.sleep(REST_SECONDS)
 
     async def _live(self) -> None:

@@ -146,6 +146,8 @@ def answer(op: str, request: dict[str, Any], state: str) -> dict[str, Any]:
             results = ("done", "refused") if op != "retry" else ("done", "once", "busy", "unfit", "retried")
             told = {"state": state, "run_id": EVIL, "names": [EVIL], "children": [EVIL]}
             return {"outcomes": [{**told, "result": results[n % len(results)]} for n, _ in enumerate(request["ids"])]}
+        case "summary" | "follow_namespace":
+            return {"rows": [{"workflow": EVIL, "version": EVIL, "state": state, "runs": 1}], "workers": 1}
         case "workflows":
             return {"routes": [route] if request.get("workflow") != "twice" else [route, route]}
         case "enqueue":
