@@ -43,6 +43,7 @@ STATES: tuple[str, ...] = (
 )
 
 COLUMNS: dict[str, tuple[str, ...]] = {
+    "enqueue": ("line", "key", "id", "outcome", "result"),
     "status": (
         "id",
         "state",
@@ -67,7 +68,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "free_runs",
         "free_bytes",
     ),
-    "enqueue": ("line", "key", "id", "outcome", "result"),
     "wait": ("id", "outcome", "result"),
     "why": ("run_id", "kind", "sentence"),
     "run list": (
