@@ -76,6 +76,8 @@ class _Batch:
             return
         for place, outcome in zip(places, outcomes, strict=True):
             self.outcomes[place] = outcome
+            if outcome.result == "taken":
+                self.changes.recorded[self.namespaces[place]].append(self.events[place].run_id)
         note(self.changes, reached)
 
     async def look_for_copies(self) -> None:

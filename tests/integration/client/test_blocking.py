@@ -121,6 +121,9 @@ def test_each_method_answers_at_once(blocking: BlockingClient[Client]) -> None:
         assert blocking.enqueue("double", {"n": 1}).result(timeout=ENOUGH) == 2
     assert blocking.handle(first.run_id).status().result == 8
     assert [change.state for change in first.watch()] == ["completed"]
+    assert [view.status.result for view in first.follow()] == [8]
+    assert [view.status.state for view in blocking.runs.follow([first.run_id])] == ["completed"]
+    assert next(blocking.runs.summaries()).counts[0].runs == 2
     assert [run.run_id for run in blocking.runs.list(limit=2).runs][1:] == [first.run_id]
     assert blocking.runs.find("double@a") == first.run_id
     assert blocking.runs.input(first.run_id) == {"n": 4}

@@ -245,6 +245,8 @@ async def test_what_another_daemon_records_is_told_here(
     await ask_together(second, bus, ("default", Record([unit(run.fence, 1, end=End(Move.SLEEP, due_at=1 << 52))])))
     await wait_until(lambda: feeds(heard)[-1].run.state is State.SLEEPING)
     assert [(one.key, one.state) for one in feeds(heard)[-1].open] == [(f"until:{1 << 52}", "waiting")]
+    await ask_together(second, bus, ("default", Send([event(run_id)])))
+    await wait_until(lambda: feeds(heard)[-1].run.unread == 2, 3, what="an event for a run that rests")
     await ask_together(second, bus, ("default", Pause([run_id])))
     await wait_until(lambda: feeds(heard)[-1].run.state is State.PAUSED)
 

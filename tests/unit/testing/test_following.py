@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from aiki import Event, Fatal, State, TaskFailed, WorkflowRun, task, workflow
+from aiki import Event, Fatal, NotFound, RunFailed, State, TaskFailed, WorkflowRun, task, workflow
 from aiki.definitions.view import CallState, RunView
 from aiki.testing import TestEnv
 
@@ -39,6 +39,11 @@ async def orders(run: WorkflowRun, n: int) -> int:
     await run.wait_for(approved)
     total += sum(await asyncio.gather(*(child.run(run, one) for one in range(2))))
     return total
+
+
+@workflow
+async def fails(run: WorkflowRun, n: int) -> int:
+    return await double.run(run, n)
 
 
 async def followed(env: TestEnv, run_id: str) -> list[RunView]:
@@ -101,3 +106,23 @@ async def test_the_namespace_is_followed() -> None:
         async for summary in summaries:
             if {count.state for count in summary.counts} == {State.COMPLETED}:
                 break
+
+
+async def test_the_retry_of_a_run_is_followed_in_its_place() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(fails, 13)
+        with pytest.raises(RunFailed):
+            await handle.result()
+        retry = await handle.retry()
+        views = await followed(env, handle.run_id)
+    assert {view.status.run_id for view in views} == {retry.run_id}
+    assert (views[-1].status.retry_of, views[-1].status.state) == (handle.run_id, State.FAILED)
+
+
+async def test_nothing_is_followed_of_a_run_that_is_deleted() -> None:
+    async with TestEnv() as env:
+        handle = await env.enqueue(child, 1)
+        await env.advance("20m")
+        await env.client.runs.delete([handle.run_id])
+        with pytest.raises(NotFound):
+            await followed(env, handle.run_id)
