@@ -99,10 +99,12 @@ class Followers:
     async def answer(self, calls: Sequence[tuple[str, Follow]]) -> list[FollowReply]:
         """Register who follows, as far as there is room, and return all that each has not seen. Raises Unavailable."""
         seen: defaultdict[RunKey, list[Seen]] = defaultdict(list)
+        asking: defaultdict[RunKey, set[str]] = defaultdict(set)
         for namespace, request in calls:
             self.register(namespace, request)  # before the read, or a change between them is lost
             for one in request.runs:
                 seen[namespace, one.id].append(one)
+                asking[namespace, one.id].add(request.inbox)
         found: dict[RunKey, Reading] = {}
         runs = list(seen)
         for start in range(0, len(runs), _READERS):
@@ -110,7 +112,7 @@ class Followers:
             readings = await asyncio.gather(*(self._read(run, following.earliest(seen[run])) for run in some))
             found.update((run, one) for run, one in zip(some, readings, strict=True) if one is not None)
         for run in runs:
-            self._saw(run, found.get(run))
+            self._saw(run, found.get(run), asking[run])
         return [
             following.reply(
                 request,
@@ -136,11 +138,19 @@ class Followers:
                 self._count(namespace, 1)
             followed.inboxes[request.inbox] = until
 
-    def _saw(self, run: RunKey, reading: Reading | None) -> None:
-        """Take what a read found that nobody is told of but who asked: an ended run is followed no longer."""
+    def _saw(self, run: RunKey, reading: Reading | None, asking: set[str]) -> None:
+        """Take what a read found that nobody is told of but who asked: an ended run is followed no longer.
+
+        Whoever follows it besides has not been told of its end yet, and is first.
+        """
+        if (followed := self._runs.get(run)) is None:
+            return
         if reading is None or reading.feed.run.state in TERMINAL:
-            self._forget(run)
-        elif (followed := self._runs.get(run)) is not None and followed.seen is None:
+            if followed.inboxes.keys() <= asking:
+                self._forget(run)
+            else:
+                self._pace.stir(run)
+        elif followed.seen is None:
             followed.seen = _seen(reading)
             self._note(run, followed, reading)
 

@@ -154,6 +154,17 @@ def _all_heard(heard: Heard, inboxes: Sequence[str]) -> bool:
     return all(heard[inbox] for inbox in inboxes)
 
 
+async def test_an_end_that_another_asks_about_first_is_told_to_all(alone: Alone, engine: Engine, heard: Heard) -> None:
+    run_id = await engine.queued_run()
+    run = await engine.claim_one()
+    await alone.follow(run_id, "_INBOX.test.a")
+    await engine.record(unit(run.fence, end=completed()))
+    await alone.follow(run_id, "_INBOX.test.b")  # before anybody is told of it
+    await wait_until(lambda: feeds(heard), 3, what="the end")
+    assert feeds(heard)[-1].run.state is State.COMPLETED
+    await wait_until(lambda: len(alone.followers) == 0)
+
+
 async def test_a_run_is_told_of_at_most_four_times_a_second_and_its_last_state_always(
     app: App, engine: Engine, bus: Connection, heard: Heard
 ) -> None:
