@@ -15,9 +15,10 @@ from msgspec import Raw
 from nats.aio.client import Client as Connection
 
 from aiki.core.states import Move, State
-from aiki.wire import codec
+from aiki.wire import codec, subjects
 from aiki.wire.limits import FOLLOWED_CALLS
 from aiki.wire.messages import (
+    UNDER_WAY,
     Attempt,
     Delete,
     End,
@@ -40,7 +41,7 @@ from tests.integration.daemon.asking import ask_together, running_app
 from tests.integration.daemon.costing import CountedPool
 from tests.integration.daemon.engine import Engine, completed, entry, event, new_run, onward, unit
 from tests.servers import Nats
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -163,6 +164,25 @@ async def test_an_end_that_another_asks_about_first_is_told_to_all(alone: Alone,
     await wait_until(lambda: feeds(heard), 3, what="the end")
     assert feeds(heard)[-1].run.state is State.COMPLETED
     await wait_until(lambda: len(alone.followers) == 0)
+
+
+async def test_of_a_worker_that_does_not_answer_what_is_on_record_is_told_soon(
+    app: App, engine: Engine, bus: Connection, heard: Heard
+) -> None:
+    session = await engine.session()
+    await bus.subscribe(subjects.look("default", session))
+    await engine.queued_run()
+    run = await engine.claim_one(session)
+    said = Attempt("task:a:0:0", 1, UNDER_WAY, None, Raw(b'[null,0.5,"half"]'), 5)
+    began = asyncio.get_running_loop().time()
+    (feed,) = await follow(app, bus, Seen(run.fence.run_id))
+    assert (feed.run.state, feed.open) == (State.RUNNING, [])
+    await ask_together(app, bus, ("default", Record([unit(run.fence, 0, attempts=[said])])))
+    await wait_until(lambda: feeds(heard) and feeds(heard)[-1].open)
+    assert [(one.key, one.state, one.fraction, one.message) for one in feeds(heard)[-1].open] == [
+        ("task:a:0:0", "running", 0.5, "half")
+    ]
+    assert asyncio.get_running_loop().time() - began < patient(5), "each look is given up after 300 ms"
 
 
 async def test_a_run_is_told_of_at_most_four_times_a_second_and_its_last_state_always(
