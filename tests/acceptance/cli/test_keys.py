@@ -66,7 +66,7 @@ def test_an_authority_is_given_in_one_form_everywhere(aiki, start, start_aikid, 
     named = ["--tls-ca", str(authority.file)]
     fleet = start("worker", "start", "-m", "flows", "--processes", "2", *named, env=where)
     fleet.wait_for_log("serves")
-    done = aiki("enqueue", "hello", "--wait", env={**where, "AIKI_TLS_CA": str(authority.file)})
+    done = aiki("enqueue", "hello", "--wait", "-q", env={**where, "AIKI_TLS_CA": str(authority.file)})
     assert (done.code, done.out, done.err) == (0, '"HELLO ADA"\n', "")
     with Client.blocking(nats.url, namespace=where["AIKI_NAMESPACE"], tls_ca=authority.file) as client:
         assert len(client.runs.list().runs) == 1
