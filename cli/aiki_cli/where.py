@@ -107,8 +107,12 @@ class Where:
 
     def is_protected(self, profile: Profile) -> bool:
         """Tell whether the profile is protected: either file may say so of its name."""
+        return self.protecting(profile) is not None
+
+    def protecting(self, profile: Profile) -> Profile | None:
+        """Return the profile of that name which says that it is protected, if one does."""
         users = self._files.user.profiles.get(profile.name) if self._files.user else None
-        return profile.protected or (users is not None and users.protected)
+        return next((one for one in (profile, users) if one is not None and one.protected), None)
 
     def is_default(self, profile: Profile) -> bool:
         """Tell whether the profile says where without having been chosen."""

@@ -87,8 +87,8 @@ def _profile_name(session: Session) -> ConfigValue:
 def _protected(where: Where) -> ConfigValue:
     if where.profile is None:
         return _made("protected", value=False, source="default", origin="no profile says where")
-    place = f"profile {where.profile.name} ({where.profile.place})"
-    return _made("protected", where.protected, "profile", place)
+    says = where.protecting(where.profile) or where.profile
+    return _made("protected", where.protected, "profile", f"profile {says.name} ({says.place})")
 
 
 def _chosen(name: str, flag: object, value: str | None, *, otherwise: str | None = None) -> ConfigValue:

@@ -53,7 +53,7 @@ def test_each_value_is_shown_with_the_place_that_says_it_and_without_its_secrets
     chosen = aiki(*_PROD, "-o", "json", env={**home, "PASSWORD": "s3cr3t"})
     told = {one["name"]: (one["value"], one["source"], one["origin"]) for one in chosen.json["values"]}
     assert told["url"] == ("nats://me:***@prod:4222", "profile", f"profile prod ({ours}:4:24)")
-    assert told["protected"][0] is True, "it is the project's, and protected by the user's"
+    assert told["protected"] == (True, "profile", f"profile prod ({mine}:5:9)"), "the user's protects the project's"
     assert told["creds"] == (None, "default", "the default")
     listed = aiki("config", "profiles", "-o", "json", env=home).json["profiles"]
     assert [(one["name"], one["url"], one["is_used"], one["file"]) for one in listed] == [
