@@ -19,9 +19,11 @@ class Choice:
     kinds: Sequence[Sequence[str]]
     """The names of the cells, of each kind of row that the command shows."""
     names: Sequence[str]
+    may_lack: bool = False
+    """Whether a row that lacks one has an empty cell there: nothing is refused once something is done."""
 
     @classmethod
-    def of(cls, command: str, kinds: Sequence[Sequence[str]], typed: str) -> Choice:
+    def of(cls, command: str, kinds: Sequence[Sequence[str]], typed: str, *, may_lack: bool = False) -> Choice:
         """Return the choice that was typed. Raises UsageError for a name that no row of the command has."""
         known = [name for kind in kinds for name in kind]
         if not known:
@@ -30,16 +32,16 @@ class Choice:
         for name in names:
             if name not in known:
                 raise _unknown(command, name, known)
-        return cls(command, kinds, names)
+        return cls(command, kinds, names, may_lack)
 
     def pick(self, cells: Sequence[object]) -> list[object]:
         """Return the chosen cells of a row. Raises UsageError if rows of this kind lack one of them."""
         known = next((kind for kind in self.kinds if len(kind) == len(cells)), ())
         by_name = dict(zip(known, cells, strict=False))
         for name in self.names:
-            if name not in by_name:
+            if name not in by_name and not self.may_lack:
                 raise _unknown(self.command, name, known)
-        return [by_name[name] for name in self.names]
+        return [by_name.get(name) for name in self.names]
 
 
 def _unknown(command: str, name: str, known: Sequence[str]) -> UsageError:

@@ -11,6 +11,8 @@ from aiki_cli.view.choice import Choice
 from aiki_cli.view.output import Mode
 
 _OUTCOMES: Final = "name result why"
+ORDERS: Final = tuple(f"run {order}" for order in ("pause", "resume", "cancel", "wake", "retry", "move"))
+"""Of runs that are named there are other rows than of those that a filter finds."""
 COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "enqueue": ("line key id outcome result",),
     "status": (
@@ -23,10 +25,7 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "run list": (runs.TSV_COLUMNS,),
     "run show": (runs.TSV_COLUMNS,),
     "run history": (story.TSV_COLUMNS,),
-    **{
-        f"run {order}": (runs.TSV_COLUMNS, "id outcome why")
-        for order in ("pause", "resume", "cancel", "wake", "retry", "move")
-    },
+    **dict.fromkeys(ORDERS, (runs.TSV_COLUMNS, "id outcome why")),
     "run delete": ("id runs why",),
     "run export": ("id state workflow version entries",),
     "run import": ("id result why",),
@@ -57,4 +56,4 @@ def choose(command: str, typed: str, mode: Mode) -> Choice:
     if mode not in {Mode.TABLE, Mode.TSV}:
         what = "objects, which have all members" if mode.is_json else "ids alone"
         raise UsageError(f"--columns is for tables and TSV: -o {mode} shows {what}", hint="-o tsv")
-    return Choice.of(command, kinds(command), typed)
+    return Choice.of(command, kinds(command), typed, may_lack=command in ORDERS)

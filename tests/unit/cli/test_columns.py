@@ -42,12 +42,18 @@ def test_what_is_no_row_is_shown_as_it_is(mode, capsys):
         assert capsys.readouterr().out == "12\n"
 
 
-def test_what_changes_anything_has_one_kind_of_rows_so_that_none_is_refused_afterwards():
+def test_a_row_of_another_kind_may_lack_them_where_something_is_done(capsys):
+    choice = Choice.of("run pause", columns.kinds("run pause"), "id,state,outcome", may_lack=True)
+    show_at_once(Line({}, ["r-1", "paused", None]), Output(Mode.TSV, columns=choice))
+    assert capsys.readouterr().out == "r-1\t\tpaused\n"
+
+
+def test_what_changes_anything_refuses_no_row_once_that_is_done():
     for command in columns.COLUMNS:
         found: Any = build(markup=False)
         for word in command.split():
             found = found.commands[word]
-        assert not found.callback.changes or len(columns.kinds(command)) == 1, command
+        assert not found.callback.changes or len(columns.kinds(command)) == 1 or command in columns.ORDERS, command
 
 
 def test_an_unknown_column_is_refused_with_the_names_and_the_one_that_may_be_meant():
