@@ -39,10 +39,6 @@ async def delete(
 ) -> Found:
     """Delete runs that have ended, each with its retries and all that it has started. Nothing brings them back.
 
-    aiki run delete RUN --yes
-
-    aiki run delete --workflow process-order --state completed --older-than 90d --yes
-
     What has not ended stays, and what a run may read again that has not ended, or may be retried. Idempotency keys stay
     taken for as long as those of runs that retention deletes. What is cut off goes on when it is repeated.
 

@@ -108,8 +108,6 @@ def enqueue(
 ) -> Later:
     """Enqueue a run and print its id; with --from one per row.
 
-    aiki enqueue process-order order.id=o-1 order.cents:=4200 --key order-1 --wait
-
     With --wait print the result, and exit as `aiki wait` does. Of rows there is a line each as its run ends: line, key,
     id, outcome, result or error; the exit code is the highest.
     """

@@ -51,12 +51,7 @@ def send(
     pace: Pace = UNHURRIED,
     yes: bulk.Yes = False,
 ) -> Later:
-    """Send an event to runs. TSV columns, of several runs: id, outcome, why.
-
-    aiki event send RUN approved -p '"alice"'
-
-    aiki event send --workflow process-order --state waiting prices-changed currency=EUR --yes
-    """
+    """Send an event to runs. TSV columns, of several runs: id, outcome, why."""
     given = event_words(words)
     value = given.value(None if base is None else _base(session, base))
     if wanted.is_meant(given.references, command=f"aiki event send RUN {given.name}"):

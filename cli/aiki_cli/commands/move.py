@@ -57,8 +57,6 @@ async def move(
     Each is replayed first, on the code of that version (-m NAME): only what is compatible is moved, and of any other
     its verdict is told. What was blocked is queued again. What runs, or waits, has to be paused before.
 
-    aiki run move --workflow order --state blocked --to-version 2 -m myflows
-
     Of several each has its line; the exit code is the highest: 5 not found, 6 it does not fit, or its state forbids it,
     65 the version takes no input like its own.
     """

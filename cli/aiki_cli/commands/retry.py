@@ -64,10 +64,6 @@ async def retry(
 ) -> Found:
     """Have runs that failed or were cancelled go on, each in a new run: what was done before is not done again.
 
-    aiki run retry RUN --from charge
-
-    aiki run retry --workflow process-order --older-than 1h --per-second 10 --yes
-
     Who follows the run, or sends it something, gets to the new one. One retry a run: again shows that.
 
     Of several each has its line; the exit code is the highest: 5 not found, 6 it cannot be retried so.

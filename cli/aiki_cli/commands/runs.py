@@ -46,10 +46,6 @@ async def list_runs(
     leads: --parent, --key, --key-prefix, --label, then --state with --workflow and --version, then time. By
     --key-prefix they are in the order of their keys; a key is that of the run that holds it, of a retried one the
     newest. What refines looks at 200,000 runs at most: the list says then where it goes on.
-
-    aiki run list --workflow process-order --state failed --since 1d --error TimeoutError
-
-    aiki run list --key 'order-2026-11-*' -o ids
     """
     from aiki_cli.view.runs import counted, listed
 

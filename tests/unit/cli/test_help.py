@@ -65,6 +65,11 @@ def test_each_command_has_two_examples_that_can_be_typed(command):
         assert command in [parse(words) for words in typed(line)], line
 
 
+def test_examples_stand_in_one_place():
+    for path in (ROOT / "cli" / "aiki_cli" / "commands").glob("*.py"):
+        assert not re.findall(r"^    aiki .*$", path.read_text(), re.MULTILINE), path.name
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_says_with_which_codes_it_ends(command):
     assert set(endings.ENDINGS[command]) <= set(endings.MEANINGS)
