@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
+from time import time as now
 
-from aiki_cli.tab import known
 from aiki_cli.tab.entries import DAEMON, FILES
+from aiki_cli.tab.known import entries
 from aiki_cli.tab.reading import Typed, typed
 
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all else here
@@ -58,7 +58,7 @@ def _known(found: Typed) -> Iterable[Offer]:
     if offers is None:
         return ()
     whom = FILES if found.kind in {"modules", "profiles"} else DAEMON
-    return offers(found, known.entries(found.place, whom))
+    return offers(found, entries(found.place, whom))
 
 
 def _workflows(found: Typed, entries: Sequence[Entry]) -> Iterable[Offer]:
@@ -66,8 +66,8 @@ def _workflows(found: Typed, entries: Sequence[Entry]) -> Iterable[Offer]:
 
 
 def _runs(found: Typed, entries: Sequence[Entry]) -> Iterable[Offer]:
-    now = time.time()
-    offers = [(one.word, f"{one.about}, {one.of}, {_age(now - one.at)}") for one in entries if one.kind == "run"]
+    moment = now()
+    offers = [(one.word, f"{one.about}, {one.of}, {_age(moment - one.at)}") for one in entries if one.kind == "run"]
     if found.current.startswith("@"):
         offers.append(("@last", "the run that this terminal enqueued last"))
     return [offer for offer in offers if offer[0] not in found.arguments]

@@ -25,7 +25,7 @@ KEPT = [
     Entry("event", "approved", of="order", version="2"),
     Entry("event", "returned", of="refund", version="1"),
     Entry("carried", "by=", "string, required", of="approved"),
-    Entry("run", RUN, "running", of="order", at=time.time() - 200),
+    Entry("run", RUN, "running", of="order", at=1_700_000_000),
     Entry("schedule", "nightly", "order"),
 ]
 HOSTILE = [
@@ -111,12 +111,15 @@ def test_options_that_were_given_are_offered_again_only_if_they_may_repeat(offer
     assert "--state" in given
 
 
-def test_what_is_known_is_offered_with_what_it_is(offered):
+def test_what_is_known_is_offered_with_what_it_is(offered, monkeypatch):
     keep(KEPT)
     assert offered("enqueue", "o", shell="zsh") == ["words", "order\tversion 1, 2"]
-    assert offered("wait", "", shell="fish") == ["words", f"{RUN}\trunning, order, 3m ago"]
     assert offered("wait", RUN, "") == ["words"]
     assert offered("wait", "@") == ["words", "@last"]
+    monkeypatch.setattr(answering, "entries", lambda *_: KEPT)
+    for after, age in ((0, "0s"), (59, "59s"), (200, "3m"), (7_300, "2h"), (200_000, "2d"), (-5, "0s")):
+        monkeypatch.setattr(answering, "now", lambda after=after: 1_700_000_000.0 + after)
+        assert offered("wait", "", shell="fish") == ["words", f"{RUN}\trunning, order, {age} ago"]
 
 
 def test_members_are_those_of_the_version_that_was_named_else_of_the_last_one(offered):
