@@ -88,7 +88,7 @@ def test_tab_offers_commands_options_and_states(tab):
     assert tab("aiki", "st") == ["status"]
     looking, orders = ["list", "show", "history", "export", "import"], ["pause", "resume", "cancel", "wake", "retry"]
     assert tab("aiki", "run", "") == [*looking, *orders, "move", "delete"]
-    assert tab("aiki", "run", "list", "--st") == ["--state"]
+    assert tab("aiki", "run", "list", "--stat") == ["--state"]
     assert tab("aiki", "run", "list", "--state", "b") == ["blocked"]
     assert tab("aiki", "run", "list", "--state=b") == ["blocked"]
     assert tab("aiki", "run", "list", "--state", "queued,b") == ["queued,blocked"]
