@@ -116,8 +116,8 @@ def _head(summary: NamespaceSummary, *, width: int) -> list[Text]:
     slots = [worker.slots for worker in summary.sessions if worker.slots is not None]
     workers = f"{summary.workers:,} worker{'' if summary.workers == 1 else 's'}"
     if slots and len(slots) == summary.workers:
-        taken = sum(worker.running for worker in summary.sessions)
-        workers += f", {taken:,} of {sum(slots):,} slots taken"
+        held = sum(worker.running for worker in summary.sessions)
+        workers += f" with {sum(slots):,} slots, {held:,} run{'' if held == 1 else 's'} held"
     parts = [part for part in (", ".join(words) if summary.counts else "no runs yet", workers) if part]
     whole = "  ".join(parts)
     fitting = [whole] if cell_len(whole) <= width else parts
@@ -226,7 +226,8 @@ def _workers(summary: NamespaceSummary, now: datetime, *, width: int) -> _Sectio
     rows = [
         [
             worker.worker,
-            f"{worker.running:,}" if worker.slots is None else f"{worker.running:,} of {worker.slots:,}",
+            f"{worker.running:,}",
+            "" if worker.slots is None else f"{worker.slots:,}",
             elapsed(worker.since, None, now),
             f"{elapsed(worker.seen_at, None, now)} ago",
             _serves(worker),
@@ -235,7 +236,7 @@ def _workers(summary: NamespaceSummary, now: datetime, *, width: int) -> _Sectio
     ]
     if not rows:
         return _Section([], [], "workers")
-    titles = ["WORKER", "RUNS", "SINCE", "SEEN", "SERVES"]
+    titles = ["WORKER", "HOLDS", "SLOTS", "SINCE", "SEEN", "SERVES"]
     section = _of_grid(titles, rows, "workers: aiki worker list", width=width, last_is_text=True)
     return replace(section, beyond=max(summary.workers - len(rows), 0))
 

@@ -72,7 +72,7 @@ def page(summary: NamespaceSummary, *, width: int = 110, height: int | None = No
 
 def test_a_page_says_what_is_amiss_what_waits_what_came_and_who_works():
     assert page(BUSY) == [
-        "64 running, 352 queued, 1,288 waiting, 3 blocked  1 worker, 8 of 100 slots taken",
+        "64 running, 352 queued, 1,288 waiting, 3 blocked  1 worker with 100 slots, 8 runs held",
         "",
         "! order 1  3 blocked  KeyError: 'id'",
         f"    aiki why {RUN_ID}  4m 0s ago",
@@ -89,8 +89,8 @@ def test_a_page_says_what_is_amiss_what_waits_what_came_and_who_works():
         "order            1,200    1,008      41  1.2 s",
         "ship             1,200    1,008      41",
         "",
-        "WORKER      RUNS  SINCE     SEEN  SERVES",
-        "w-1     8 of 100  2h 0m  1 s ago  order 1 and 3 more",
+        "WORKER  HOLDS  SLOTS  SINCE     SEEN  SERVES",
+        "w-1         8    100  2h 0m  1 s ago  order 1 and 3 more",
     ]
 
 
