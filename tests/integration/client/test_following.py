@@ -77,6 +77,22 @@ async def test_a_run_is_followed_to_its_end(client: Client) -> None:
     assert all(one.started_at is not None and one.ended_at is not None for one in last.calls)
 
 
+@workflow
+async def fan_out(run: WorkflowRun, count: int) -> int:
+    return sum(await asyncio.gather(*(step.run(run, 100 + n) for n in range(count))))
+
+
+async def test_all_tasks_of_a_fan_out_are_shown(client: Client) -> None:
+    gates["step"] = asyncio.Event()
+    async with Worker(client, workflows=[fan_out]):
+        handle = await fan_out.enqueue(client, 60)
+        async with aclosing(handle.follow()) as views:
+            await until(views, lambda view: len(call(view, CallState.RUNNING)) == 60)
+            gates["step"].set()
+            last = await until(views, lambda view: view.status.ended)
+    assert (last.done, len(call(last, CallState.DONE))) == (60, 60)
+
+
 async def test_a_try_that_failed_is_shown_with_its_date_and_runs_again(client: Client) -> None:
     async with Worker(client, workflows=[steps]):
         handle = await steps.enqueue(client, [13])
