@@ -54,7 +54,7 @@ class RunFilter:
     key_prefix: str | None = None
     """That hold a key which begins so: they are met in the order of their keys, unless a parent is named."""
     error: str | None = None
-    """That came to an error of this type; without `states` those that failed by it."""
+    """That came to an error of this type, or whose task did; without `states` those that failed by it."""
     worker: str | None = None
     """That a worker of this name has taken up, once at least."""
     priority: int | None = None

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from aiki.core.errors import UsageError
 from aiki.core.states import State
+from aiki.wire.codec import encode
 from aiki.wire.limits import KEY_CHARS
 from aiki.wire.messages import ListRuns
 from aiki.wire.messages.options import HIGHEST_PRIORITY
 
+_BACKSLASH: Final = 0x5C
+_HIGH: Final = 0x80
+ERROR_BEGINS: Final = 1_000
+"""Bytes of an error in which its type stands."""
 _TIMES: Final = range(1 - (1 << 62), 1 << 62)
 _TEXTS: Final = ("workflow", "version", "not_version", "key", "key_prefix", "error", "worker")
 
@@ -44,6 +50,23 @@ def _check_keys(key: str | None, prefix: str | None) -> None:
 def states_of(request: ListRuns) -> list[State]:
     """Return the states that are asked for, if any: an error is that of runs that failed, unless more is said."""
     return request.states or ([State.FAILED] if request.error is not None else [])
+
+
+def error_pattern(kind: str) -> str:
+    """Return what the beginning of an error matches that is of this type, or says that a task failed by one.
+
+    Both engines match it with `escaped` text, in the syntax that Python's and Postgres's expressions have in common.
+    """
+    name = re.escape(escaped(encode(kind))[1:-1])
+    task = f'TaskFailed","message":"task \'[A-Za-z0-9_-]{{1,64}}\' failed (once|[0-9]+ times): {name}: '
+    return f'^[{{]"type":"({name}"|{task})'
+
+
+def escaped(error: bytes) -> str:
+    """Return bytes as Postgres's `encode(..., 'escape')` does: no text has to be valid for that."""
+    return "".join(
+        "\\\\" if byte == _BACKSLASH else chr(byte) if 0 < byte < _HIGH else f"\\{byte:03o}" for byte in error
+    )
 
 
 def is_by_key(request: ListRuns) -> bool:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from aiki.core.states import Move
-from aiki.rules.filtering import is_by_key, states_of
+from aiki.rules.filtering import ERROR_BEGINS, error_pattern, escaped, is_by_key, states_of
 from aiki.rules.places import AnyPlace, KeyPlace, Place, begin, told
 from aiki.testing.memory.run import Link, Run
 from aiki.testing.memory.status import listed
 from aiki.testing.memory.store import Store
 from aiki.wire import weights
-from aiki.wire.codec import encode
 from aiki.wire.limits import MESSAGE_BYTES
 from aiki.wire.messages import ListReply, ListRuns
 from aiki.wire.packing import page as page_of
@@ -83,7 +83,7 @@ _ASKED: Final[Mapping[str, Callable[[Run, Any], bool]]] = {
     "key_prefix": lambda run, prefix: (run.options.key or "").startswith(prefix),
     "priority": lambda run, priority: run.priority == priority,
     "retried": lambda run, is_retried: (run.retried_by is not None) == is_retried,
-    "error": lambda run, kind: bytes(run.error).startswith(b'{"type":' + encode(kind)),
+    "error": lambda run, kind: bool(re.search(error_pattern(kind), escaped(bytes(run.error)[:ERROR_BEGINS]))),
     "worker": lambda run, worker: any((one.move, one.actor) == (Move.CLAIM, worker) for one in run.lines),
 }
 """What the words of a list ask of a run."""

@@ -234,7 +234,7 @@ class ListRuns(Request[ListReply]):
     key_prefix: Text | None = None
     """That hold a key which begins so."""
     error: Text | None = None
-    """That came to an error of this type; without `states` they are those that failed."""
+    """That came to an error of this type, or whose task did; without `states` they are those that failed."""
     worker: Text | None = None
     """That a worker of this name has claimed."""
     priority: int | None = None

@@ -75,7 +75,9 @@ Roots = Annotated[
 ]
 ErrorType = Annotated[
     str | None,
-    typer.Option("--error", metavar="TYPE", help="That failed by an error of this type.", rich_help_panel=REFINES),
+    typer.Option(
+        "--error", metavar="TYPE", help="That, or a task of which, failed by this type.", rich_help_panel=REFINES
+    ),
 ]
 Worker = Annotated[
     str | None,

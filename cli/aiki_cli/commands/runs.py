@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from aiki_cli.view.found import Found, Rows
 
 PAGE_RUNS = 500
+_ATTEMPTS = 100
+_CHILDREN = 20
+_LONG = 2_000
+"""Outcomes of tasks from which on a story is read for its own sake alone."""
+_TRIED = frozenset({"claim", "attempt", "retry"})
+"""What a story says of tries: of the run by its workers, of its tasks, and of the workflow itself."""
 _IN_VAIN = 20
 """Pages without a run that one list looks at."""
 
@@ -87,7 +95,9 @@ async def show(
     reference: Reference,
     tree: Annotated[bool, typer.Option("--tree", help="Show the run with its children, and theirs.")] = False,
 ) -> Found:
-    """Show all that is known of a run, with its input and its result or error.
+    """Show all that is known of a run: its input, its result or error with the traceback, who has tried it, children.
+
+    Of those who claimed it, and of the tries of tasks that failed, the last 100; of its children the last 20.
 
     With --tree, and as JSON nested: of each run its last 20 children, and how many others there are; TSV as
     `aiki status`, each run before its children.
@@ -100,9 +110,25 @@ async def show(
         from aiki_cli.view.tree import rows
 
         return rows(await family.read(client, run))
-    from aiki_cli.view.runs import whole
+    from aiki_cli.view.documents.runs import ShownRun
+    from aiki_cli.view.documents.shaped import extended
+    from aiki_cli.view.shown import whole
 
-    return whole(run, await _input(session, client, run_id))
+    payload, tried = await _input(session, client, run_id), await _attempts(client, run)
+    children = (await client.runs.list(parent=run_id, limit=_CHILDREN)).runs if run.children else []
+    return whole(extended(ShownRun, run, input=payload, attempts=tried, newest_children=children))
+
+
+async def _attempts(client: Client, run: RunStatus) -> Sequence[HistoryEntry] | None:
+    """Return who has claimed a run, and which tries of its tasks failed; None if its story is too long for that."""
+    if run.tasks > _LONG:
+        return None
+    last: deque[HistoryEntry] = deque(maxlen=_ATTEMPTS)
+    async with aclosing(client.runs.history(run.run_id)) as told:
+        async for entry in told:
+            if entry.move in _TRIED:
+                last.append(entry)
+    return list(last)
 
 
 @options.command

@@ -6,8 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from aiki_cli.view.documents.runs import RunList, Runs, ShownRun
-from aiki_cli.view.documents.shaped import extended
+from aiki_cli.view.documents.runs import RunList, Runs
 from aiki_cli.view.found import End, Line, Rows
 from aiki_cli.view.moments import dated, span
 from aiki_cli.view.output import is_terminal
@@ -75,13 +74,6 @@ def counted(count: RunCount) -> Line:
     """Return how many runs there are."""
     # Not a number where there are more: as in a summary.
     return Line(count, f"{count.runs}+" if count.capped else str(count.runs))
-
-
-def whole(run: RunStatus, payload: object) -> Rows:
-    """Return all that is known of a run, with its input."""
-    trace = [f"\n{run.error.traceback.rstrip()}"] if run.error is not None and run.error.traceback else []
-    shown = extended(ShownRun, run, input=payload)
-    return Rows([line(shown)], page=lambda: [page(run, payload=payload), *trace])
 
 
 def table(runs: Sequence[RunStatus]) -> RenderableType:

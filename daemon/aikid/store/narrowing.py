@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from aiki.core.states import Move
+from aiki.rules.filtering import ERROR_BEGINS, error_pattern
 from aiki.wire.codec import encode
 from aiki.wire.messages import ListRuns
 
@@ -30,8 +31,8 @@ _CONDITIONS: Final = {
     "key_prefix": f"coalesce(starts_with(r.key, :prefix), false) AND {_HOLDS}",
     "priority": "r.priority = :priority",
     "retried": "(r.retried_by IS NOT NULL) = :retried",
-    # As errors are written: how what has failed begins, whatever else it says.
-    "error": "coalesce(substr(r.error, 1, octet_length(CAST(:error AS bytea))) = CAST(:error AS bytea), false)",
+    # As errors are written: what has failed is said first, whatever else is.
+    "error": f"coalesce(encode(substr(r.error, 1, {ERROR_BEGINS}), 'escape') ~ :error, false)",
     # Primary key of `run_history`, from the left.
     "worker": f"EXISTS (SELECT FROM aiki.run_history h WHERE h.run_id = r.id AND h.move = '{Move.CLAIM}'"
     " AND h.actor = :worker)",
@@ -65,6 +66,6 @@ def values(request: ListRuns) -> dict[str, Any]:
         "prefix": request.key_prefix,
         "priority": request.priority,
         "retried": request.retried,
-        "error": None if request.error is None else b'{"type":' + encode(request.error),
+        "error": None if request.error is None else error_pattern(request.error),
         "worker": request.worker,
     }

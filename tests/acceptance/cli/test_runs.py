@@ -69,3 +69,51 @@ def test_a_closed_pipe_is_silent(environment, flows, aiki, worker):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_run_is_shown_with_who_has_tried_it_where_it_failed_and_whom_it_has_started(aiki, worker, flows):
+    failed = aiki("enqueue", "failing", "reason=no luck", "--wait", "-o", "json").json["id"]
+    shown = aiki("run", "show", failed, "-o", "json").json
+    (claim,) = shown["attempts"]
+    assert (claim["move"], bool(claim["actor"]), shown["newest_children"]) == ("claim", True, [])
+    assert "flows.py" in shown["error"]["traceback"]
+    gate = flows / "gate"
+    gate.touch()
+    parent = aiki("enqueue", "branch", f"gate={gate}", "leaves:=3", "--wait", "-o", "json").json["id"]
+    shown = aiki("run", "show", parent, "-o", "json").json
+    children = aiki("run", "list", "--parent", parent, "-o", "ids").lines
+    assert ([child["id"] for child in shown["newest_children"]], shown["children"]) == (children, 3)
+    page = aiki("run", "show", parent, "-o", "table").out
+    assert all(child in page for child in children)
+    assert "claims, and tries that failed" in page
+
+
+def test_runs_are_listed_by_keys_times_and_what_refines(aiki, own):
+    aiki = partial(aiki, env=own)
+    keyed = [aiki("enqueue", "hello", "--key", key, "--delay", "1h").lines[0] for key in ("o-2", "o-10", "p-1")]
+    bad = aiki("enqueue", "failing", "reason=x", "--priority", "3", "--wait", "-o", "json").json["id"]
+    listed: list[tuple[tuple[str, ...], list[str]]] = [
+        (("--key", "o-2"), [keyed[0]]),
+        (("--key", "o-*"), [keyed[1], keyed[0]]),
+        (("--key-prefix", "o-", "--workflow", "hello", "--version", "1"), [keyed[1], keyed[0]]),
+        (("--error", "RuntimeError"), [bad]),
+        (("--error", "Runtime"), []),
+        (("--priority", "3", "--since", "1h", "--until", "0s"), [bad]),
+        (("--until", "2020-01-01T00:00Z"), []),
+    ]
+    for words, found in listed:
+        assert aiki("run", "list", *words, "-o", "ids").lines == found, words
+    page = aiki("run", "list", "--key", "o-*", "--limit", "1", "-o", "json").json
+    assert [run["id"] for run in page["runs"]] == [keyed[1]]
+    assert aiki("run", "list", "--key", "o-*", "--cursor", page["cursor"], "-o", "ids").lines == [keyed[0]]
+    excluded: list[tuple[tuple[str, ...], str]] = [
+        (("--version", "1"), "--version is that of a workflow"),
+        (("--since", "1h", "--until", "2h"), "no run is within"),
+        (("--since", "soon"), "neither how long ago"),
+        (("--key", "a", "--key-prefix", "b"), "one of both"),
+        (("--key", "*"), "1 to 256 characters"),
+        (("--cursor", "x"), "an earlier page of the same list"),
+    ]
+    for words, why in excluded:
+        refused = aiki("run", "list", *words)
+        assert (refused.code, refused.out, why in refused.err) == (2, "", True), (words, refused.err)

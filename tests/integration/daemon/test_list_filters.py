@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 KEYS = ("order-1", "order-10", "order-2", "order", "Order-1", "order_1", "ordér", "order-Ł", "order-😀", None)
 """In an order that a language would not keep; the last has none."""
 ROUTES = (("a", "1"), ("b", "1"), ("b", "2"))
-ERRORS = ("TimeoutError", 'Odd"Łódź', "Time")
+ERRORS = ("TimeoutError", 'Odd"Łódź\\.*', "Time")
 
 
 def failure(kind: str) -> End:
@@ -154,6 +154,26 @@ async def test_the_longest_keys_are_found_by_what_they_begin_with(engine: Engine
     await engine.queued_run(key="\U0010ffff", digest="0" * 32)
     assert len(await walked(engine, ListRuns(key_prefix=last[:1], limit=1))) == 2
     assert len(await walked(engine, ListRuns(key_prefix=last, limit=1))) == 1
+
+
+async def test_the_error_of_a_task_is_that_of_its_run_and_no_word_of_a_message_is_taken_for_one(engine: Engine) -> None:
+    errors = {
+        "task 'charge' failed once: Odd.Type: m": "Odd.Type",
+        "task 'charge' failed 12 times: TimeoutError: it said: KeyError: x": "TimeoutError",
+        "task '' failed once: Forged: m": None,
+    }
+    ids = {}
+    for message in errors:
+        run_id = await engine.queued_run()
+        error = json.dumps({"type": "TaskFailed", "message": message}, separators=(",", ":")).encode()
+        await engine.results(unit((await engine.claim_one()).fence, end=End(Move.FAIL, error=Raw(error))))
+        ids[message] = run_id
+    for message, kind in errors.items():
+        if kind is not None:
+            assert await walked(engine, ListRuns(error=kind)) == [ids[message]]
+    for kind in ("KeyError", "Forged", "OddXType", "it said", "m", ".*", "(", "once"):
+        assert await walked(engine, ListRuns(error=kind)) == []
+    assert len(await walked(engine, ListRuns(error="TaskFailed"))) == len(errors)
 
 
 async def test_a_key_is_that_of_the_run_that_holds_it(engine: Engine) -> None:

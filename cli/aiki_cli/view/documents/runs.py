@@ -72,6 +72,10 @@ class ShownRun(RunStatus):
 
     input: Any
     """Its payload; null if no message can bring it."""
+    attempts: Sequence[HistoryEntry] | None
+    """Its claims, with whose they were, and the tries that failed, the last 100; null if its journal is a long one."""
+    newest_children: Sequence[RunStatus]
+    """The last 20 that it has started; how many there are is said by `children`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
