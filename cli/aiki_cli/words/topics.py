@@ -51,7 +51,7 @@ silences it, but for errors.
   -o ids     the ids alone, for xargs; nothing of what has none
 
 AIKI_OUTPUT is the default. An enqueue prints its id, a wait its result, as it
-is: -o json has more of both.
+is: -o json has more of both. Texts, such as this one, are the same in each.
 
 TSV   An empty cell says nothing. Tabs, line ends and controls are escapes
       (\\t \\n \\x1b), a backslash is two. Objects are JSON, times are UTC. The
