@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,25 +67,22 @@ def is_pythons(code: int, said: str) -> bool:
 
 
 def main() -> None:
-    """Sweep over the start of each long command, against a daemon of its own."""
+    """Sweep over the start of each long command, or of those that begin with a word that was given."""
     from bench.servers import BIN, cluster
 
     aiki = str(BIN / "aiki")
     with cluster() as running:
         folder = running.home
         environment = {**running.environment, "PYTHONPATH": str(Path(__file__).parents[3])}
-        run_id = subprocess.run(
-            [aiki, "enqueue", "sleeper", "--version", "1", "seconds:=600"],
-            env=environment,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-        for words in COMMANDS:
+        running.start_worker()
+        sleeping = [aiki, "enqueue", "sleeper", "seconds:=600"]
+        while not (run_id := subprocess.run(sleeping, env=environment, capture_output=True, text=True).stdout.strip()):
+            time.sleep(0.2)  # until the worker has said what it serves
+        for words in (words for words in COMMANDS if not sys.argv[1:] or words[0] in sys.argv[1:]):
             command = [aiki, *(run_id if word == "RUN" else word for word in words)]
             found = sweep(command, environment, folder, until=0.8 if words[0] not in {"dev", "worker"} else 1.5)
-            print(
-                f"{' '.join(words):44} {found.ends} before our first statement {found.before}, wrong {len(found.wrong)}"
-            )
+            told = f"before our first statement {found.before}, wrong {len(found.wrong)}"
+            print(f"{' '.join(words):44} {found.ends} {told}", flush=True)
             for wrong in found.wrong[:3]:
                 print(f"    {wrong}")
 
@@ -95,7 +93,7 @@ COMMANDS = (
     ("status", "--watch"),
     ("status", "RUN", "--watch"),
     ("wait", "RUN"),
-    ("enqueue", "sleeper", "--version", "1", "seconds:=600", "--wait"),
+    ("enqueue", "sleeper", "seconds:=600", "--wait"),
     ("run", "list"),
     ("replay", "--workflow", "sleeper", "-m", "bench.flows"),
     ("worker", "start", "-m", "bench.flows"),
