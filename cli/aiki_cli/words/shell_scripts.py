@@ -14,14 +14,14 @@ BASH: Final = r"""
 # What bash parts at `=`, `:` and `@` is one word to aiki: it is put together again, and of the answer that part is
 # left out which bash does not replace.
 _aiki_completion() {
-    local line=${COMP_LINE:0:COMP_POINT} word about i
+    local line=${COMP_LINE:0:COMP_POINT} word blank i
     local -a words
     for ((i = 0; i <= COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
-        about=${line%%[![:space:]]*}
-        line=${line#"$about"}
+        blank=${line%%[![:space:]]*}
+        line=${line#"$blank"}
         ((i == COMP_CWORD)) && word=$line
-        if ((i == 0)) || [[ -n $about ]]; then words+=("$word"); else words[${#words[@]} - 1]+=$word; fi
+        if ((i == 0)) || [[ -n $blank ]]; then words+=("$word"); else words[${#words[@]} - 1]+=$word; fi
         line=${line#"$word"}
     done
     local current=${words[${#words[@]} - 1]}

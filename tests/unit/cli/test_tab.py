@@ -194,6 +194,20 @@ def test_what_is_kept_is_offered_for_half_a_minute_and_what_failed_for_less():
     assert not entries({}, DAEMON)
 
 
+@pytest.mark.parametrize(("age", "asked"), [(0, []), (11, [False]), (31, [True])])
+def test_what_is_older_is_asked_for_anew_and_waited_for_only_where_nothing_is_fresh(monkeypatch, age, asked):
+    waits: list[bool] = []
+
+    def ask(*_: object, wait: bool) -> str:
+        waits.append(wait)
+        return ""
+
+    monkeypatch.setattr(known, "_asked", ask)
+    past = time.time() - age
+    os.utime(keep(KEPT), (past, past))
+    assert (len(entries({}, DAEMON)), waits) == (0 if asked == [True] else len(KEPT), asked)
+
+
 def test_two_tabs_at_once_leave_one_whole_file(cache):
     for number in range(20):
         if not os.fork():
