@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+
+import pytest
+
+from aiki import Client, NotFound
+from aiki_cli.commands import waiting
 
 HELLO = ["hello"]
 FAILING = ["failing", "reason=no luck"]
@@ -109,3 +115,30 @@ def test_what_names_no_run_is_refused_before_anything_is_waited_for(aiki, own, f
         assert aiki("wait", *words, env=own).code == 2
     assert aiki("wait", "--label", "batch", env=own).code == 2
     assert aiki("wait", "hello@x", "--timeout", "soon", env=own).code == 2
+
+
+def test_a_run_that_does_not_end_gives_up_its_place_and_none_is_lost(
+    aiki, own, flows, environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "PLACES", 1)
+    monkeypatch.setattr(waiting, "TURN_SECONDS", 0.05)
+    gate = flows / "gate"
+    held = aiki("enqueue", "held", f"gate={gate}", env=own).lines[0]
+    ended = [aiki("enqueue", "hello", "--wait", "-o", "ids", env=own).lines[0] for _ in range(2)]
+    unknown = "0199aaaa-0000-7000-8000-000000000000"
+
+    async def told() -> None:
+        async with Client.connect(environment["AIKI_URL"], namespace=own["AIKI_NAMESPACE"]) as client:
+            coming = waiting.outcomes(client, [held, *ended, unknown], seconds=None)
+            first = [(await anext(coming))[0] for _ in range(3)]
+            assert set(first) == {*ended, unknown}
+            gate.touch()
+            assert [outcome async for outcome in coming] == [(held, "open")]
+            late = [outcome async for outcome in waiting.outcomes(client, [*ended, unknown], seconds=0.0)]
+            assert {run_id: type(result) for run_id, result in late} == {
+                ended[0]: str,
+                ended[1]: str,
+                unknown: NotFound,
+            }, "they have ended, though time is up before they had a place"
+
+    asyncio.run(told())
