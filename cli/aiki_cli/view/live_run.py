@@ -55,13 +55,13 @@ def heading(run: RunStatus, now: datetime, *, width: int) -> Text:
     state, style = state_text(run.state), SIGNS.get(run.state, ("", ""))[1]
     begun = run.started_at or run.created_at
     took = elapsed(begun, run.finished_at, now)
-    rest = f"  {took}  {name_on(width, run.run_id)}"
+    rest = one_line(f"  {took}  {name_on(width, run.run_id)}")
     room = max(width - cell_len(state) - cell_len(rest) - len(_INDENT), _LEAST_NAME)
     name = one_line(f"{run.workflow} {run.version}")
     shown = name if cell_len(name) <= room else set_cell_size(name, room - 1) + "…"
     line = Text.assemble((state, f"bold {style}".strip()), _INDENT, (shown, "bold"), rest)
     if run.retry_of is not None:
-        line.append(f"  retry of {run.retry_of}", style="dim")
+        line.append(one_line(f"  retry of {run.retry_of}"), style="dim")
     return line
 
 

@@ -85,7 +85,7 @@ def _line(run: RunStatus, name: str, now: datetime, *, width: int, cells: int) -
     took = elapsed(run.started_at or run.created_at, run.finished_at, now)
     line = Text("  ")
     line.append(state_text(run.state).ljust(_STATE_CELLS), style=SIGNS.get(run.state, ("", ""))[1])
-    line.append(f"  {name_on(width, run.run_id)}  {shown} ")
+    line.append(f"  {one_line(name_on(width, run.run_id))}  {shown} ")
     line.append(f"{took:>{_TOOK_CELLS}}  ", style="dim")
     said = "" if run.state == State.COMPLETED else note(run, now)
     line.append(said, style="red" if run.state in {State.BLOCKED, State.FAILED} else "")

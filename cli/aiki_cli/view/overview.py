@@ -5,6 +5,7 @@ It is laid out for any screen: where not all fits, what matters most comes first
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from aiki.client.counts import NamespaceSummary, RouteQueue, WorkflowRate, WorkflowTrouble
     from aiki.client.workers import WorkerInfo
 
+_RUN_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOST_ROWS: Final = 40
 """Of a section, where the screen sets no bound."""
 _ENDED: Final = {State.COMPLETED, State.FAILED, State.CANCELLED}
@@ -141,6 +143,8 @@ def _trouble(trouble: WorkflowTrouble, now: datetime, *, width: int) -> list[Tex
         (f"  {trouble.runs:,} {trouble.state}  ", style),
         one_line(trouble.error),
     )
+    if not _RUN_ID.fullmatch(trouble.run_id):  # what is to be pasted is ours alone
+        return [line]
     command = f"    aiki {'why' if trouble.state == State.BLOCKED else 'run show'} {trouble.run_id}"
     dated = f"{command}  {elapsed(trouble.at, None, now)} ago"
     return [line, Text(dated if cell_len(dated) <= width else command, style="dim")]

@@ -40,7 +40,7 @@ def told(before: RunView | None, view: RunView, now: datetime) -> str | None:
         said.append(one_line(f"{run.error.type}: {run.error.message}"))
     if was is not None and was.details != run.details:
         said.append(one_line(f"details {to_json(run.details)}"))
-    return f"{run.run_id} {run.state}: {'; '.join(said)}" if said else None
+    return f"{one_line(run.run_id)} {run.state}: {'; '.join(said)}" if said else None
 
 
 def of_call(call: CallView, now: datetime) -> str:

@@ -108,7 +108,15 @@ def test_hostile_and_wide_text_neither_steers_nor_breaks_a_screen(width, height)
         for number in range(9)
         for state in CallState
     ]
-    status = run(workflow=HOSTILE, version=HOSTILE, why=HOSTILE, is_explained=True, details={HOSTILE: HOSTILE})
+    status = run(
+        run_id=HOSTILE,
+        retry_of=HOSTILE,
+        workflow=HOSTILE,
+        version=HOSTILE,
+        why=HOSTILE,
+        is_explained=True,
+        details={HOSTILE: HOSTILE},
+    )
     assert fits(RunView(status=status, calls=calls, done=9), width=width, height=height)
 
 

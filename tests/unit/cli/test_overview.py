@@ -136,6 +136,15 @@ def test_where_nothing_is_yet_it_says_how_to_begin():
     assert page(NamespaceSummary([], workers=0)) == ["no runs yet  0 workers", "    aiki worker start -m MODULE"]
 
 
+def test_no_command_is_offered_for_what_is_no_id():
+    evil = WorkflowTrouble(
+        workflow="order", version="1", state=State.FAILED, runs=1, run_id="$(touch x)", at=before(1), error=HOSTILE
+    )
+    shown = page(NamespaceSummary(counts("order", failed=1), workers=1, troubles=[evil]))
+    assert not [line for line in shown if "touch" in line]
+    assert [line for line in shown if line.startswith("✗ order 1  1 failed")]
+
+
 HOSTILE = "\x1b[2J\n\u202e永" * 30
 
 
