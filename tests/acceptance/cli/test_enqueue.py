@@ -14,7 +14,9 @@ def test_enqueue_prints_the_id_alone_and_wait_the_result(aiki, worker):
     (run_id,) = done.lines
     assert ID.fullmatch(run_id)
     waited = aiki("wait", run_id)
-    assert (waited.code, waited.out, waited.err) == (0, '"HELLO GRACE HELLO GRACE"\n', "")
+    assert (waited.code, waited.out) == (0, '"HELLO GRACE HELLO GRACE"\n')
+    assert f"{run_id} completed: hello 1" in waited.err
+    assert aiki("wait", run_id, "-q").err == ""
     again = aiki("wait", run_id[-9:], "-o", "json")
     assert again.json == {"id": run_id, "outcome": "completed", "result": "HELLO GRACE HELLO GRACE", "error": None}
 

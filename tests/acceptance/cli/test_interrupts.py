@@ -82,13 +82,14 @@ def test_ctrl_c_in_a_tab_writes_nothing_more(interrupted, flows, at, ended):
     [
         ["status", "--watch"],
         ["enqueue", "sleeper", "--wait"],
-        ["wait", "sleeper@none"],
+        ["wait", "sleeper@waited-for"],
         ["worker", "start", "-m", "flows"],
     ],
     ids=lambda words: words[0],
 )
-def test_ctrl_c_at_any_moment_of_a_start_leaves_no_traceback(environment, flows, worker, words):
+def test_ctrl_c_at_any_moment_of_a_start_leaves_no_traceback(aiki, environment, flows, worker, words):
     """A sample; `make interrupts` tries each 10 ms of more commands."""
+    aiki("enqueue", "sleeper", "--key", "waited-for")
     found = sweep([*AIKI, *words], environment, flows, until=0.9, step=0.15)
     assert not found.wrong
     assert sum(found.ends.values()) == 6

@@ -96,7 +96,8 @@ def test_a_job_of_many_rows_tells_of_each_and_ends_with_the_highest_code(runs: R
 
 def test_the_readmes_job_does_what_it_says(runs: Runs, folder: Path) -> None:
     readme = (ROOT / "README.md").read_text()
-    (folder / "readme.sh").write_text(readme.partition("```bash\n")[2].partition("```")[0])
+    section = readme.partition("\n## For scripts\n")[2]
+    (folder / "readme.sh").write_text(section.partition("```bash\n")[2].partition("```")[0])
     done = runs(str(folder / "readme.sh"))
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
     assert json.loads((folder / "outcome.json").read_text())["result"] == "HELLO ADA"
