@@ -97,7 +97,8 @@ async def test_a_try_that_failed_is_shown_with_its_date_and_runs_again(client: C
     async with Worker(client, workflows=[steps]):
         handle = await steps.enqueue(client, [13])
         async with aclosing(handle.follow()) as views:
-            view = await until(views, lambda view: bool(call(view, CallState.RETRYING)))
+            # The run and its calls are read one after the other: what one lacks the next view has.
+            view = await until(views, lambda view: bool(call(view, CallState.RETRYING)) and bool(view.status.due_at))
             (tried,) = view.calls
             assert (tried.attempt, tried.error) == (1, "TimeoutError: no answer")
             assert tried.next_at is not None
